@@ -1,0 +1,59 @@
+"""DGCNN, the point encoder of CrossPoint (Wang et al., Dynamic Graph CNN for Learning on Point Clouds, 2019)."""
+
+import torch
+from torch import Tensor, nn
+
+from crosspoint.models.edgeconv import SLOPE, EdgeConv
+
+
+class PointLinear(nn.Module):
+    """`LeakyReLU(BN(W x))` of every point: `(B, N, inputs)` to `(B, N, outputs)`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.norm = nn.BatchNorm1d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Statistics are those of all points of the batch."""
+        y: Tensor = self.norm(self.linear(x.flatten(0, 1)))  # (B·N, outputs)
+        return nn.functional.leaky_relu(y, SLOPE).view(*x.shape[:2], -1)
+
+
+class DGCNN(nn.Module):
+    """Four EdgeConvs on graphs rebuilt in feature space, their outputs concatenated, and two poolings.
+
+    EdgeConv 64, 64, 128, 256 → concatenation 512 → 1024 → max ‖ mean over the points = 2048.
+
+    Args:
+        k: Neighbours of every point, itself included; 20 unless a recipe says otherwise.
+
+    Example:
+        >>> import torch
+        >>> from crosspoint.models import DGCNN
+        >>> DGCNN(k=20)(torch.randn(2, 128, 3)).shape
+        torch.Size([2, 2048])
+    """
+
+    dim = 2048
+
+    def __init__(self, k: int = 20) -> None:
+        super().__init__()
+        self.config: dict[str, int | str] = {"architecture": "dgcnn", "k": k}
+        self.edges = nn.ModuleList(
+            [EdgeConv(3, 64, k), EdgeConv(64, 64, k), EdgeConv(64, 128, k), EdgeConv(128, 256, k)]
+        )
+        self.embed = PointLinear(512, 1024)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Embeddings `(B, 2048)` of `points (B, N, 3)`.
+
+        Raises:
+            ValueError: N is smaller than k.
+        """
+        x, layers = points, []
+        for edge in self.edges:
+            x = edge(x)  # (B, N, 64 | 64 | 128 | 256)
+            layers.append(x)
+        x = self.embed(torch.cat(layers, dim=2))  # (B, N, 1024)
+        return torch.cat([x.amax(dim=1), x.mean(dim=1)], dim=1)

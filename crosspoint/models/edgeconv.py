@@ -1,0 +1,218 @@
+"""EdgeConv (Wang et al., Dynamic Graph CNN, 2019, eq. 8) without its edges, exactly, in training too.
+
+One EdgeConv is `out_i = max_j LeakyReLU(BN(e_ij))` with `e_ij = W [x_j − x_i, x_i]` over the neighbours j of i.
+With `W = [W₁ W₂]` an edge splits into two products per *point*:
+
+    e_ij = W₁ x_j + V x_i,   V = W₂ − W₁                                                            (1)
+
+BN maps e to `a e + b`, `a = γ / √(σ² + ε)`, `b = β − a μ`, so that with a folded into the products
+
+    out_i = LeakyReLU(max_j (a W₁) x_j + (a V) x_i + b)                                             (2)
+
+since adding a constant and LeakyReLU are monotone. On batch statistics μ and σ² are those of all edges, and e is linear
+in the pair (x_j, x_i), so both follow from the first and second moments of that pair, before any product is taken.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from crosspoint.models.neighbours import (
+    flat_rows,
+    gather_neighbours,
+    max_over_neighbours,
+    nearest,
+    reverse_graph,
+)
+
+SLOPE = 0.2  # of LeakyReLU, as in DGCNN and the official code
+
+
+class Moments(NamedTuple):
+    """Sums over all edges (i → j) of a batch; `edges` is their number."""
+
+    edges: Tensor  # ()
+    neighbour: Tensor  # Σ x_j (C,)
+    point: Tensor  # Σ x_i (C,)
+    neighbour_neighbour: Tensor  # Σ x_j x_jᵀ (C, C)
+    neighbour_point: Tensor  # Σ x_j x_iᵀ (C, C)
+    point_point: Tensor  # Σ x_i x_iᵀ (C, C)
+
+
+class _EdgeMoments(Function):
+    """The sums of `Moments` from per-point sums.
+
+    With `deg_p` the number of points that have p as a neighbour and `S_i = Σ_j x_j`:
+    `Σ x_j x_jᵀ = Σ_p deg_p x_p x_pᵀ`, `Σ x_j x_iᵀ = Σ_i S_i x_iᵀ`, `Σ x_i x_iᵀ = k Σ_i x_i x_iᵀ`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        k = rows.shape[1]
+        degree = torch.bincount(rows.flatten(), minlength=len(x)).to(x.dtype).unsqueeze(1)  # (P, 1)
+        sums = nn.functional.embedding_bag(rows, x, mode="sum")  # (P, C)
+        ctx.save_for_backward(x, rows, degree, sums)
+        weighted = x * degree
+        return weighted.sum(0), k * x.sum(0), weighted.t() @ x, sums.t() @ x, k * (x.t() @ x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        x, rows, degree, sums = ctx.saved_tensors
+        neighbour, point, nn_, np_, pp = gradients
+        k = rows.shape[1]
+        # d/dx_p = deg_p (g_n + (G_nn + G_nnᵀ) x_p) + k (g_p + (G_pp + G_ppᵀ) x_p)
+        #          + G_npᵀ S_p + Σ_{i: p ∈ N(i)} G_np x_i
+        result = torch.addmm(neighbour, x, nn_ + nn_.t()).mul_(degree)
+        result.addmm_(x, k * (pp + pp.t())).addmm_(sums, np_).add_(k * point)
+        sources, starts = reverse_graph(rows)
+        return result.add_(nn.functional.embedding_bag(sources, x @ np_.t(), starts, mode="sum")), None
+
+
+def edge_moments(x: Tensor, rows: Tensor) -> Moments:
+    """Moments of all edges of a batch.
+
+    Args:
+        x: `(P, C)`, float32 or float64.
+        rows: The neighbours' row numbers `(P, k)`.
+    """
+    edges = torch.tensor(float(rows.numel()), dtype=x.dtype, device=x.device)
+    return Moments(edges, *_EdgeMoments.apply(x, rows))
+
+
+class EdgeNorm(nn.BatchNorm1d):
+    """Batch normalisation over edges that are never formed: gives the scale and shift that it amounts to."""
+
+    def fold(self, x: Tensor, rows: Tensor, w: Tensor, v: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale a and shift b of `BN(e) = a e + b` for `e = w x_j + v x_i`, on the statistics of all edges.
+
+        Args:
+            x: `(P, C)`.
+            rows: `(P, k)`.
+            w: `(D, C)`.
+            v: `(D, C)`.
+            constant: `(D,)`, what has to be added to e for the running mean.
+
+        Returns:
+            a and b, `(D,)` each.
+        """
+        moments = edge_moments(x, rows)
+        n = moments.edges
+        near, point = moments.neighbour / n, moments.point / n
+        mean = w @ near + v @ point  # (D,)
+        # Var e_d = w_dᵀ Cov(x_j) w_d + 2 w_dᵀ Cov(x_j, x_i) v_d + v_dᵀ Cov(x_i) v_d
+        cov_nn = moments.neighbour_neighbour / n - torch.outer(near, near)
+        cov_np = moments.neighbour_point / n - torch.outer(near, point)
+        cov_pp = moments.point_point / n - torch.outer(point, point)
+        variance = ((w @ cov_nn + 2 * (v @ cov_np.t())) * w + (v @ cov_pp) * v).sum(1).clamp_min(0)
+        self._track(mean + constant, variance * (n / (n - 1).clamp_min(1)))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return scale, self.bias - scale * mean
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
+
+    def frozen(self) -> tuple[Tensor, Tensor]:
+        """Scale a and shift b of the running statistics, `(D,)` each."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return scale, self.bias - scale * self.running_mean
+
+
+class EdgeLinear(nn.Module):
+    """`BN(W [x_j − x_i, x_i])` of an EdgeConv, as the two per-point terms of equation 2."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, 2 * inputs))
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+        self.norm = EdgeNorm(outputs)
+
+    def forward(self, x: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor]:
+        """Terms `near` and `own` with `BN(e_ij) = near_j + own_i` (where γ = 0, near is 0 and own the whole).
+
+        Args:
+            x: `(B, N, C)`.
+            neighbours: `(B, N, k)`.
+
+        Returns:
+            Two tensors `(B, N, D)`.
+        """
+        first, second = self.weight.chunk(2, dim=1)  # W₁, W₂ (D, C)
+        if self.training:
+            with torch.autocast(x.device.type, enabled=False):
+                x = x.to(self.weight.dtype)
+                # BN cancels what W₂ makes of a common offset, so the products are taken around the batch's mean
+                centre = x.detach().mean(dim=(0, 1))
+                x = x - centre
+                scale, shift = self.norm.fold(
+                    x.flatten(0, 1), flat_rows(neighbours), first, second - first, second.detach() @ centre
+                )
+        else:
+            scale, shift = self.norm.frozen()
+        live = (
+            (self.norm.weight != 0).to(first.dtype).unsqueeze(1)
+        )  # with γ = 0 all edges are equal: the own one stands
+        scale = scale.unsqueeze(1)  # (D, 1)
+        near = nn.functional.linear(x, scale * live * first)
+        own = nn.functional.linear(x, scale * (second - live * first), shift)
+        return near, own
+
+
+class EdgeConv(nn.Module):
+    """One EdgeConv with a single convolution: `(B, N, inputs)` to `(B, N, outputs)`.
+
+    Args:
+        inputs: Channels of the points.
+        outputs: Channels of the result.
+        k: Neighbours in the graph, which is rebuilt in the feature space of the input.
+    """
+
+    def __init__(self, inputs: int, outputs: int, k: int) -> None:
+        super().__init__()
+        self.k = k
+        self.linear = EdgeLinear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Equation 2."""
+        neighbours = nearest(x, self.k)
+        near, own = self.linear(x, neighbours)
+        return nn.functional.leaky_relu(max_over_neighbours(near, neighbours) + own, SLOPE)
+
+
+class EdgeConv2(nn.Module):
+    """An EdgeConv with two convolutions, `max_j h₂(h₁(e_ij))`; only the first one factors.
+
+    Args:
+        inputs: Channels of the points.
+        hidden: Channels of the first convolution.
+        outputs: Channels of the second.
+        k: Neighbours in the graph.
+    """
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, k: int) -> None:
+        super().__init__()
+        self.k = k
+        self.first = EdgeLinear(inputs, hidden)
+        self.second = nn.Linear(hidden, outputs, bias=False)
+        self.norm = nn.BatchNorm1d(outputs)
+
+    def forward(self, x: Tensor, neighbours: Tensor | None = None) -> Tensor:
+        """`(B, N, inputs)` to `(B, N, outputs)`; `neighbours (B, N, k)` are found in x where not given."""
+        if neighbours is None:
+            neighbours = nearest(x, self.k)
+        batch, count, k = neighbours.shape
+        near, own = self.first(x, neighbours)  # (B, N, hidden)
+        edges = gather_neighbours(near.flatten(0, 1), flat_rows(neighbours)).view(batch * count, k, -1)
+        edges = nn.functional.leaky_relu(edges + own.flatten(0, 1).unsqueeze(1), SLOPE)  # (B·N, k, hidden)
+        edges = self.norm(self.second(edges.flatten(0, 1)))  # (B·N·k, outputs)
+        return nn.functional.leaky_relu(edges.view(batch, count, k, -1).amax(dim=2), SLOPE)

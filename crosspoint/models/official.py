@@ -1,0 +1,157 @@
+"""Checkpoints of the official repository (github.com/MohamedAfham/CrossPoint), read into this package's networks.
+
+The official modules register every batch normalisation twice, as `bn1` and inside `conv1`; only the one inside is used
+here, since in the official T-Net `bn3` (512) is another layer than `conv3.1` (1024).
+"""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crosspoint.artefacts import sha256
+from crosspoint.errors import InputError
+from crosspoint.models.dgcnn import DGCNN
+from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
+from crosspoint.models.weights import save_model
+
+State = dict[str, Tensor]
+
+STATISTICS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+# ours: (their convolution or linear layer, their normalisation)
+DGCNN_LAYERS = {
+    "edges.0.linear": ("conv1.0", "conv1.1"),
+    "edges.1.linear": ("conv2.0", "conv2.1"),
+    "edges.2.linear": ("conv3.0", "conv3.1"),
+    "edges.3.linear": ("conv4.0", "conv4.1"),
+    "embed": ("conv5.0", "conv5.1"),
+}
+BACKBONE_LAYERS = {
+    "transform.edge.first": ("transform_net.conv1.0", "transform_net.conv1.1"),
+    "transform.edge": ("transform_net.conv2.0", "transform_net.conv2.1"),
+    "transform.embed": ("transform_net.conv3.0", "transform_net.conv3.1"),
+    "edges.0.first": ("conv1.0", "conv1.1"),
+    "edges.0": ("conv2.0", "conv2.1"),
+    "edges.1.first": ("conv3.0", "conv3.1"),
+    "edges.1": ("conv4.0", "conv4.1"),
+    "edges.2.linear": ("conv5.0", "conv5.1"),
+    "embed": ("conv6.0", "conv6.1"),
+}
+HEAD_LAYERS = {
+    "category": ("conv7.0", "conv7.1"),
+    "hidden.0": ("conv8.0", "conv8.1"),
+    "hidden.1": ("conv9.0", "conv9.1"),
+    "hidden.2": ("conv10.0", "conv10.1"),
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A network with the official weights, and the checkpoint's entries that it has no place for (the heads)."""
+
+    model: nn.Module
+    unused: tuple[str, ...]
+
+
+def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
+    """Convert an official checkpoint (`DGCNN` or `DGCNN_partseg`) and write it to `out`.
+
+    Args:
+        checkpoint: A `.pth` file holding a state dict, with or without `module.` prefixes and projection head.
+        k: Neighbours, which the checkpoint does not tell; the official pretraining used 15, segmentation 40.
+        out: The `.safetensors` file to write.
+
+    Returns:
+        The network in evaluation mode and what was left out.
+
+    Raises:
+        InputError: The file cannot be read safely or is not of these networks.
+    """
+    state = _read_state(checkpoint)
+    imported = convert(state, k, str(checkpoint))
+    save_model(imported.model, out, {"imported": checkpoint.name, "sha256": sha256(checkpoint), "k": k})
+    return imported
+
+
+def _read_state(checkpoint: Path) -> State:
+    try:
+        loaded: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{checkpoint} cannot be read safely as PyTorch weights: {reason}") from error
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise InputError(f"{checkpoint} does not hold a state dict; save `model.state_dict()` and give that file")
+    return {name.removeprefix("module."): value for name, value in loaded.items()}
+
+
+def convert(state: State, k: int, source: str) -> Imported:
+    """The network that an official state dict belongs to, filled with it.
+
+    Raises:
+        InputError: An entry is missing or has another shape.
+    """
+    model: nn.Module
+    if "transform_net.conv1.0.weight" not in state:
+        model, layers, single = DGCNN(k), DGCNN_LAYERS, {}
+    else:
+        single = {
+            f"transform.{ours}": f"transform_net.{theirs}"
+            for name in ("linear1", "linear2", "transform")
+            for ours, theirs in [(f"{name}.weight", f"{name}.weight"), (f"{name}.bias", f"{name}.bias")]
+            if f"transform_net.{theirs}" in state
+        }
+        single |= {
+            f"transform.{ours}.{entry}": f"transform_net.{theirs}.{entry}"
+            for ours, theirs in [("norm1", "bn3"), ("norm2", "bn4")]
+            for entry in STATISTICS
+        }
+        model, layers = SegmentationBackbone(k), BACKBONE_LAYERS
+        if "conv11.weight" in state:
+            parts, categories = len(state["conv11.weight"]), state["conv7.0.weight"].shape[1]
+            model = DGCNNSegmenter(parts, categories, k)
+            layers = {f"backbone.{ours}": theirs for ours, theirs in layers.items()} | HEAD_LAYERS
+            single = {f"backbone.{ours}": theirs for ours, theirs in single.items()} | {
+                "classify.weight": "conv11.weight"
+            }
+    names = single | _layer_names(model, layers)
+    _fill(model, state, names, source)
+    used = {*names.values()} | {name for name in state if _is_second_registration(name)}
+    return Imported(model.eval(), tuple(sorted(set(state) - used)))
+
+
+def _layer_names(model: nn.Module, layers: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """Our entries and the official ones they come from."""
+    own = model.state_dict()
+    names = {}
+    for ours, (product, norm) in layers.items():
+        weight = next(
+            name for name in (f"{ours}.weight", f"{ours}.linear.weight", f"{ours}.second.weight") if name in own
+        )
+        names[weight] = f"{product}.weight"
+        names |= {f"{ours}.norm.{entry}": f"{norm}.{entry}" for entry in STATISTICS}
+    return names
+
+
+def _fill(model: nn.Module, state: State, names: dict[str, str], source: str) -> None:
+    own = model.state_dict()
+    filled = {}
+    for name, value in own.items():
+        theirs = names[name]
+        if theirs not in state:
+            raise InputError(f"{source} has no entry {theirs}; it is not an official DGCNN or DGCNN_partseg checkpoint")
+        if state[theirs].numel() != value.numel() or len(state[theirs].shape) not in (value.ndim, value.ndim + 1, 4):
+            expected, found = tuple(value.shape), tuple(state[theirs].shape)
+            raise InputError(f"{source}: {theirs} has shape {found}, which does not fit {expected}")
+        filled[name] = state[theirs].reshape(value.shape).to(value.dtype)
+    model.load_state_dict(filled)
+
+
+def _is_second_registration(name: str) -> bool:
+    parts = name.split(".")
+    return any(part.startswith("bn") for part in parts[:2])

@@ -1,0 +1,32 @@
+"""PointNet without transformation networks (Qi et al., PointNet, 2017), the second encoder of the paper."""
+
+import itertools
+
+from torch import Tensor, nn
+
+
+class PointNet(nn.Module):
+    """Five point-wise layers with batch normalisation and ReLU, 64, 64, 64, 128, 1024, and max pooling.
+
+    Example:
+        >>> import torch
+        >>> from crosspoint.models import PointNet
+        >>> PointNet()(torch.randn(2, 128, 3)).shape
+        torch.Size([2, 1024])
+    """
+
+    dim = 1024
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config: dict[str, int | str] = {"architecture": "pointnet"}
+        widths = (3, 64, 64, 64, 128, 1024)
+        self.linears = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in itertools.pairwise(widths))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(b) for b in widths[1:])
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Embeddings `(B, 1024)` of `points (B, N, 3)`."""
+        x = points.flatten(0, 1)  # (B·N, 3)
+        for linear, norm in zip(self.linears, self.norms, strict=True):
+            x = nn.functional.relu(norm(linear(x)))
+        return x.view(len(points), -1, self.dim).amax(dim=1)

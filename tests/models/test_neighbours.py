@@ -1,0 +1,101 @@
+"""Neighbours and the reductions over them, against brute force."""
+
+import pytest
+import torch
+
+from crosspoint.models import neighbours as module
+from crosspoint.models.neighbours import (
+    flat_rows,
+    gather_neighbours,
+    max_over_neighbours,
+    nearest,
+    reverse_graph,
+    sum_over_neighbours,
+)
+
+
+def brute_force(x, k):
+    return (x.double()[:, :, None] - x.double()[:, None]).square().sum(-1).sort(dim=-1).values[..., :k]
+
+
+def distances(x, found):
+    near = x.double()[torch.arange(len(x)).view(-1, 1, 1), found]
+    return (near - x.double()[:, :, None]).square().sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("batch", "count", "channels", "k"),
+    [(2, 64, 3, 4), (1, 1024, 8, 20), (3, 100, 64, 100), (2, 1, 3, 1), (1, 3000, 3, 20)],
+)
+def test_distances_are_those_of_a_full_sort(batch, count, channels, k):
+    x = torch.randn(batch, count, channels, generator=torch.Generator().manual_seed(count))
+    found = nearest(x, k)
+    assert found.shape == (batch, count, k)
+    torch.testing.assert_close(distances(x, found), brute_force(x, k), rtol=1e-4, atol=1e-5)
+
+
+def test_far_from_the_origin_the_graph_is_the_same():
+    x = torch.randn(2, 256, 3, generator=torch.Generator().manual_seed(0)).mul(64).round() / 64
+    torch.testing.assert_close(distances(x, nearest(x + 4096.0, 10)), brute_force(x, 10), rtol=1e-4, atol=1e-5)
+
+
+def test_rows_and_clouds_are_chunked_without_a_difference(monkeypatch):
+    x = torch.randn(3, 50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    whole = nearest(x, 7)
+    monkeypatch.setattr(module, "DISTANCES", 300)
+    assert torch.equal(nearest(x, 7), whole)
+
+
+def test_too_few_points_are_refused():
+    with pytest.raises(ValueError, match="20 neighbours were asked of clouds of 10 points"):
+        nearest(torch.zeros(1, 10, 3), 20)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("channels", [1, 5, 300])
+def test_maximum_and_its_gradient(dtype, channels):
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(2, 40, channels, generator=generator).to(dtype)
+    graph = torch.randint(0, 40, (2, 40, 6), generator=generator)
+    values[0, 0] = 0.0
+    values[1, 3] = -0.0
+    x = values.clone().requires_grad_()
+    out = max_over_neighbours(x, graph)
+    gathered = values[torch.arange(2).view(-1, 1, 1), graph]  # (2, 40, 6, C)
+    assert torch.equal(out, gathered.amax(dim=2))
+    out.sum().backward()
+    assert x.grad.sum() == out.numel()
+    expected = torch.zeros(2, 40, channels, dtype=torch.float64)
+    for b in range(2):
+        for i in range(40):
+            for c in range(channels):
+                winners = [int(j) for j in graph[b, i] if values[b, j, c] == out[b, i, c]]
+                if len(set(winners)) == 1:
+                    expected[b, winners[0], c] += 1
+    assert (x.grad.double() >= expected).all()
+
+
+def test_sum_gather_and_their_gradients_equal_a_dense_graph():
+    generator = torch.Generator().manual_seed(0)
+    graph = torch.randint(0, 9, (2, 9, 4), generator=generator)
+    rows = flat_rows(graph)
+    dense = torch.zeros(18, 18, dtype=torch.float64)
+    for i, row in enumerate(rows.tolist()):
+        for j in row:
+            dense[i, j] += 1
+    values = torch.randn(18, 5, dtype=torch.float64, generator=generator, requires_grad=True)
+    direction = torch.randn(18, 5, dtype=torch.float64, generator=generator)
+    out = sum_over_neighbours(values, rows)
+    torch.testing.assert_close(out, dense @ values)
+    (gradient,) = torch.autograd.grad((out * direction).sum(), values)
+    torch.testing.assert_close(gradient, dense.t() @ direction)
+    assert torch.autograd.gradcheck(lambda v: gather_neighbours(v, rows), (values,))
+    assert torch.equal(gather_neighbours(values, rows), values[rows.flatten()])
+
+
+def test_reversed_graph_lists_every_edge_once():
+    rows = torch.tensor([[0, 2], [2, 1], [2, 0], [0, 3]])
+    sources, starts = reverse_graph(rows)
+    ends = [*starts.tolist()[1:], len(sources)]
+    found = sorted((int(s), p) for p in range(4) for s in sources[starts[p] : ends[p]])
+    assert found == sorted((i, int(p)) for i in range(4) for p in rows[i])
