@@ -1,0 +1,178 @@
+"""Augmentations of points and images, batched and on the device, as the official code and the paper have them.
+
+All randomness comes from a `Draw`, which gives every sample of a batch the same numbers whether one process holds the
+whole batch or several hold a slice each.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+JITTER, JITTER_LIMIT = 0.01, 0.05
+STRENGTH = 0.4  # of brightness, contrast and saturation
+GREY = (0.299, 0.587, 0.114)  # ITU-R 601 luma
+ELASTIC_GRID, ELASTIC_STRENGTH = 4, 0.2
+CROP_SCALE, CROP_RATIO = (0.6, 1.0), (3 / 4, 4 / 3)
+
+
+class Draw:
+    """Random numbers for the samples of this process out of a batch that `size` processes share.
+
+    Args:
+        device: Where the numbers are drawn.
+        rank: Number of this process.
+        size: Number of processes; each holds as many samples.
+    """
+
+    def __init__(self, device: torch.device, rank: int = 0, size: int = 1) -> None:
+        self.generator = torch.Generator(device)
+        self.rank = rank
+        self.size = size
+
+    def seed(self, seed: int) -> "Draw":
+        """Start the sequence that belongs to a seed."""
+        self.generator.manual_seed(seed)
+        return self
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Numbers of U(low, high), `shape`, whose first dimension counts this process's samples."""
+        whole = (shape[0] * self.size, *shape[1:])
+        numbers = torch.rand(whole, generator=self.generator, device=self.generator.device)
+        return self._own(numbers.mul_(high - low).add_(low), shape[0])
+
+    def normal(self, *shape: int) -> Tensor:
+        """Numbers of N(0, 1), likewise."""
+        whole = (shape[0] * self.size, *shape[1:])
+        return self._own(torch.randn(whole, generator=self.generator, device=self.generator.device), shape[0])
+
+    def _own(self, numbers: Tensor, count: int) -> Tensor:
+        return numbers[self.rank * count : (self.rank + 1) * count]
+
+
+def normalise(points: Tensor) -> Tensor:
+    """Centre each cloud on its mean and bring its farthest point to distance 1: `(B, N, 3)`."""
+    points = points - points.mean(dim=1, keepdim=True)
+    return points / points.norm(dim=2).amax(dim=1).clamp_min(1e-12).view(-1, 1, 1)
+
+
+def elastic(points: Tensor, draw: Draw) -> Tensor:
+    """Elastic distortion: a smooth random displacement field, trilinear between `ELASTIC_GRID³` normal draws.
+
+    The paper names the distortion without its parameters; the field has a standard deviation of at most
+    `ELASTIC_STRENGTH / 2` at its nodes, in units of the cloud's radius.
+    """
+    field = draw.normal(len(points), 3, ELASTIC_GRID, ELASTIC_GRID, ELASTIC_GRID)
+    field = field * draw.uniform(len(points), 1, 1, 1, 1, high=ELASTIC_STRENGTH / 2)
+    at = points.view(len(points), -1, 1, 1, 3)  # normalised clouds lie in [−1, 1]³, as grid_sample has it
+    moved = functional.grid_sample(field, at, align_corners=True, padding_mode="border")  # (B, 3, N, 1, 1)
+    return points + moved.flatten(2).transpose(1, 2)
+
+
+def augment_points(points: Tensor, dropout: float, with_elastic: bool, draw: Draw) -> Tensor:
+    """One view of each cloud, in the order of the official code.
+
+    Normalisation, elastic distortion where asked for, scale U(0.5, 2), rotation about y by U(0, 2π), translation by
+    U(−0.5, 0.5) of the bounding box's extent per axis, jitter N(0, 0.01) clipped at 0.05, and input dropout: a share
+    U(0, `dropout`) of the points takes the place of the first one.
+
+    Args:
+        points: `(B, N, 3)`.
+        dropout: Largest share dropped; 0.875 in the official code, 0 in the paper.
+        with_elastic: Whether to distort, as the paper says.
+        draw: On the device of `points`.
+    """
+    batch, count, _ = points.shape
+    x = normalise(points)
+    if with_elastic:
+        x = elastic(x, draw)
+    x = x * draw.uniform(batch, 1, 1, low=0.5, high=2.0)
+    angle = draw.uniform(batch, high=2 * torch.pi)
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    rotation = torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=1).view(batch, 3, 3)
+    x = x @ rotation.transpose(1, 2)
+    extent = x.amax(dim=1, keepdim=True) - x.amin(dim=1, keepdim=True)  # (B, 1, 3)
+    x = x + draw.uniform(batch, 1, 3, low=-0.5, high=0.5) * extent
+    x = x + (JITTER * draw.normal(batch, count, 3)).clamp_(-JITTER_LIMIT, JITTER_LIMIT)
+    if dropout > 0:
+        dropped = draw.uniform(batch, count) <= draw.uniform(batch, 1, high=dropout)
+        x = torch.where(dropped.unsqueeze(2), x[:, :1], x)
+    return x
+
+
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    return (factor.view(-1, 1, 1, 1) * images + (1 - factor.view(-1, 1, 1, 1)) * other).clamp_(0, 1)
+
+
+def _grey(images: Tensor) -> Tensor:
+    return (images * images.new_tensor(GREY).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)  # (B, 1, H, W)
+
+
+def _brightness(images: Tensor, factor: Tensor) -> Tensor:
+    return _blend(images, torch.zeros_like(images), factor)
+
+
+def _contrast(images: Tensor, factor: Tensor) -> Tensor:
+    return _blend(images, _grey(images).mean(dim=(2, 3), keepdim=True), factor)
+
+
+def _saturation(images: Tensor, factor: Tensor) -> Tensor:
+    return _blend(images, _grey(images), factor)
+
+
+COLOUR = (_brightness, _contrast, _saturation)
+
+
+def colour_jitter(images: Tensor, draw: Draw) -> Tensor:
+    """Brightness, contrast and saturation by factors U(0.6, 1.4), in an order of its own for each image.
+
+    Args:
+        images: `(B, 3, H, W)` in [0, 1].
+        draw: On the device of `images`.
+    """
+    batch = len(images)
+    factors = draw.uniform(batch, 3, low=1 - STRENGTH, high=1 + STRENGTH)
+    order = draw.uniform(batch, 3).argsort(dim=1)
+    images = images.clone()
+    for turn in range(3):
+        for number, change in enumerate(COLOUR):
+            chosen = (order[:, turn] == number).nonzero().squeeze(1)
+            images[chosen] = change(images[chosen], factors[chosen, number])
+    return images
+
+
+def random_crop(images: Tensor, draw: Draw) -> Tensor:
+    """Crops of 60 to 100 % of the area and aspect ratios of 3:4 to 4:3, resized bilinearly to the same size."""
+    batch = len(images)
+    area = draw.uniform(batch, low=CROP_SCALE[0], high=CROP_SCALE[1])
+    ratio = draw.uniform(batch, low=math.log(CROP_RATIO[0]), high=math.log(CROP_RATIO[1])).exp()
+    width, height = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
+    x = draw.uniform(batch, low=-1.0) * (1 - width)
+    y = draw.uniform(batch, low=-1.0) * (1 - height)
+    zero = torch.zeros_like(x)
+    affine = torch.stack([width, zero, x, zero, height, y], dim=1).view(batch, 2, 3)
+    grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
+
+
+def augment_images(images: Tensor, crop: bool, draw: Draw) -> Tensor:
+    """Crop where asked for, colour jitter, horizontal flip of every second image, and ImageNet's normalisation.
+
+    Args:
+        images: `(B, n, 3, H, W)`, uint8.
+        crop: Whether to crop, as the paper says.
+        draw: On the device of `images`.
+
+    Returns:
+        `(B, n, 3, H, W)`, float32.
+    """
+    x = images.flatten(0, 1).float().div_(255)
+    if crop:
+        x = random_crop(x, draw)
+    x = colour_jitter(x, draw)
+    flipped = draw.uniform(len(x)) < 0.5
+    x = torch.where(flipped.view(-1, 1, 1, 1), x.flip(3), x)
+    mean, std = x.new_tensor(MEAN).view(1, 3, 1, 1), x.new_tensor(STD).view(1, 3, 1, 1)
+    return x.sub_(mean).div_(std).view(images.shape)

@@ -1,0 +1,60 @@
+"""Checkpoints of a run: written whole or not at all, the newest readable one found again."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crosspoint.artefacts import atomic_file
+from crosspoint.errors import InputError
+
+KEPT = 2
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write the state after `step` steps, then remove all but the newest `KEPT` checkpoints.
+
+    Raises:
+        InputError: The disk is full or the folder cannot be written to; the checkpoints before are still there.
+    """
+    path = folder / f"step-{step:08d}.pt"
+    with atomic_file(path) as temporary:
+        try:
+            torch.save({"step": step, **state}, temporary)
+        except RuntimeError as error:  # what PyTorch's writer makes of a full disk
+            raise InputError(
+                f"cannot write {path} ({str(error).splitlines()[0]}); free space, then --resume"
+            ) from error
+    for old in _paths(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.pt"))
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint in a folder, if there is one."""
+    return next(reversed(_paths(folder)), None)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The newest readable checkpoint and one line for each newer one that is not.
+
+    Raises:
+        InputError: There is no checkpoint, or none can be read.
+    """
+    unreadable = []
+    for path in reversed(_paths(folder)):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            unreadable.append(f"{path} cannot be read ({reason}); going back to the one before")
+        else:
+            return state, unreadable
+    if unreadable:
+        raise InputError(f"no checkpoint in {folder} can be read; start the run anew in another folder")
+    raise InputError(f"there is no checkpoint in {folder} to resume from; start without --resume in a new folder")

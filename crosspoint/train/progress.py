@@ -1,0 +1,57 @@
+"""A progress bar of a training run: losses, rate and time left."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+LINE_SECONDS = 30.0  # between the lines that stand for the bar where standard error is not a terminal
+
+
+class Progress:
+    """Shows a bar on a terminal and a line now and then elsewhere.
+
+    Args:
+        title: What is going on.
+        done: Steps done before.
+        total: Steps in all.
+    """
+
+    def __init__(self, title: str, done: int, total: int) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Bar(*columns, TextColumn("{task.fields[state]}"), console=console, disable=not console.is_terminal)
+        self.console, self.title, self.done, self.total = console, title, done, total
+        self.task = self.bar.add_task(title, total=total, completed=done, state="")
+        self.last = self.printed = time.monotonic()
+        self.rate: float | None = None
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def advance(self, values: dict[str, Any], clouds: int) -> float:
+        """Count one step that took `clouds` objects; returns the objects per second of this step."""
+        now = time.monotonic()
+        rate = clouds / max(now - self.last, 1e-9)
+        self.last = now
+        self.rate = rate if self.rate is None else 0.9 * self.rate + 0.1 * rate
+        self.done += 1
+        losses = "  ".join(
+            f"{name.removeprefix('loss_')} {value:.3f}" for name, value in values.items() if name.startswith("loss")
+        )
+        state = f"{losses}  {self.rate:.1f} objects/s"
+        self.bar.update(self.task, completed=self.done, state=state)
+        if not self.console.is_terminal and (now - self.printed > LINE_SECONDS or self.done == self.total):
+            self.printed = now
+            left = (self.total - self.done) * clouds / self.rate
+            self.console.print(f"{self.title}: step {self.done}/{self.total}  {state}  {left / 60:.0f} min left")
+        return rate

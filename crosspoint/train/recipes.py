@@ -1,0 +1,163 @@
+"""Recipes: everything that decides the outcome of a pretraining run, in one frozen dataclass."""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crosspoint.errors import InputError
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "backbone": ("dgcnn", "pointnet", "dgcnn_seg"),
+    "image_depth": (18, 34, 50),
+    "objective": ("joint", "imid", "cmid"),
+    "schedule": ("cosine", "cosine-early", "constant"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A pretraining recipe.
+
+    Attributes:
+        name: The recipe that the fields started from.
+        backbone: Point encoder: `dgcnn`, `pointnet` or `dgcnn_seg`.
+        k: Neighbours of every point in the encoder's graphs (PointNet has none).
+        image_depth: ResNet 18, 34 or 50.
+        objective: `joint` (eq. 6), `imid` or `cmid` alone (Figure 3).
+        views: Images of every object in a step, drawn from its renderings (Table 6).
+        temperature: τ of eqs 1 and 4.
+        points: Points of a cloud.
+        image_size: Height and width of an image, in pixels.
+        elastic: Elastic distortion among the point augmentations (paper; absent in the official code).
+        dropout: Largest share of points replaced by the first one (official code; absent in the paper).
+        crop: Random crop among the image augmentations (paper; absent in the official code).
+        batch: Objects in a step, over all processes.
+        epochs: Passes over the data.
+        learning_rate: Of Adam.
+        weight_decay: Of Adam.
+        schedule: `cosine` to zero over all steps of the run, epoch by epoch; `cosine-early` the same one epoch ahead,
+            so that the last epoch has learning rate 0 (official code); `constant`.
+        seed: Of everything drawn at random.
+    """
+
+    name: str
+    backbone: str = "dgcnn"
+    k: int = 20
+    image_depth: int = 50
+    objective: str = "joint"
+    views: int = 1
+    temperature: float = 0.1
+    points: int = 2048
+    image_size: int = 224
+    elastic: bool = False
+    dropout: float = 0.875
+    crop: bool = False
+    batch: int = 20
+    epochs: int = 100
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-6
+    schedule: str = "cosine"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have.
+
+        Raises:
+            InputError: Names the field, what it was and what it may be.
+        """
+        for field, allowed in CHOICES.items():
+            if getattr(self, field) not in allowed:
+                raise InputError(f"{field}={getattr(self, field)!r} is not one of {', '.join(map(str, allowed))}")
+        for field, least in [("k", 1), ("views", 1), ("points", 2), ("image_size", 32), ("batch", 2), ("epochs", 1)]:
+            if getattr(self, field) < least:
+                raise InputError(f"{field}={getattr(self, field)} is too small; it must be at least {least}")
+        for field in ("temperature", "learning_rate"):
+            if not getattr(self, field) > 0:
+                raise InputError(f"{field}={getattr(self, field)} must be positive")
+        if not 0 <= self.dropout < 1 or self.weight_decay < 0:
+            raise InputError("dropout must lie in [0, 1) and weight_decay must not be negative")
+        if self.backbone != "pointnet" and self.points < self.k:
+            raise InputError(f"points={self.points} is fewer than k={self.k} neighbours; raise points or lower k")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, JSON-serialisable."""
+        return dataclasses.asdict(self)
+
+
+def official() -> Recipe:
+    """What the official code does: k = 15, weight decay 1e-6, a schedule that is one epoch ahead."""
+    return Recipe("official", k=15, schedule="cosine-early")
+
+
+def paper() -> Recipe:
+    """What the paper says: elastic distortion and crops, no point dropout, weight decay 1e-4."""
+    return Recipe("paper", elastic=True, dropout=0.0, crop=True, weight_decay=1e-4)
+
+
+def clean() -> Recipe:
+    """The official code without its quirks; the last epoch is the result, and no test label is ever seen."""
+    return Recipe("clean")
+
+
+def quick() -> Recipe:
+    """A small run for a CPU: ResNet-18 on small images, fewer points, larger batches."""
+    return Recipe("quick", image_depth=18, points=512, image_size=64, batch=32, epochs=20, dropout=0.5)
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"clean": clean, "official": official, "paper": paper, "quick": quick}
+
+
+def make_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a name, with `key=value` overrides of its fields.
+
+    Raises:
+        InputError: An unknown name or key, answered with the nearest right ones, or a value that does not fit.
+    """
+    if name not in RECIPES:
+        raise InputError(f"there is no recipe {name!r}; {_nearest(name, list(RECIPES))}")
+    recipe = RECIPES[name]()
+    kinds = typing.get_type_hints(Recipe)
+    values = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise InputError(f"{override!r} is not of the form key=value")
+        if key not in kinds or key == "name":
+            raise InputError(f"a recipe has no field {key!r}; {_nearest(key, [k for k in kinds if k != 'name'])}")
+        values[key] = _parse(key, text, kinds[key])
+    return dataclasses.replace(recipe, **values)
+
+
+def recipe_from(values: dict[str, Any], source: str) -> Recipe:
+    """The recipe that `as_dict` wrote.
+
+    Raises:
+        InputError: A field is missing, unknown or of the wrong type.
+    """
+    try:
+        return Recipe(**values)
+    except TypeError as error:
+        raise InputError(f"{source} does not hold a recipe of this version ({error}); start the run anew") from error
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
+
+
+def _parse(key: str, text: str, kind: Any) -> Any:
+    assert not isinstance(kind, types.UnionType)
+    if kind is str:
+        return text
+    try:
+        value = json.loads(text.lower()) if kind is bool else float(text)
+        if (kind is bool) != isinstance(value, bool) or (kind is int and value != int(value)):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise InputError(f"{key}={text} does not fit; {key} is of type {kind.__name__}") from None
+    return kind(value)
