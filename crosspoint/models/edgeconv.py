@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.distributed import ProcessGroup, get_world_size
+from torch.distributed.nn.functional import all_reduce
 
 from crosspoint.models.neighbours import (
     flat_rows,
@@ -81,8 +83,22 @@ def edge_moments(x: Tensor, rows: Tensor) -> Moments:
     return Moments(edges, *_EdgeMoments.apply(x, rows))
 
 
+def _reduce(moments: Moments, group: ProcessGroup | None) -> Moments:
+    """Sums over all processes, in one message."""
+    flat = torch.cat([moment.flatten() for moment in moments])
+    total = all_reduce(flat, group=group)  # type: ignore[no-untyped-call]
+    parts = total.split([moment.numel() for moment in moments])
+    return Moments(*(part.view(moment.shape) for part, moment in zip(parts, moments, strict=True)))
+
+
 class EdgeNorm(nn.BatchNorm1d):
-    """Batch normalisation over edges that are never formed: gives the scale and shift that it amounts to."""
+    """Batch normalisation over edges that are never formed: gives the scale and shift that it amounts to.
+
+    Where `synchronised`, the statistics are those of the edges of all processes of `group`: moments are sums.
+    """
+
+    synchronised = False
+    group: ProcessGroup | None = None
 
     def fold(self, x: Tensor, rows: Tensor, w: Tensor, v: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Scale a and shift b of `BN(e) = a e + b` for `e = w x_j + v x_i`, on the statistics of all edges.
@@ -98,6 +114,8 @@ class EdgeNorm(nn.BatchNorm1d):
             a and b, `(D,)` each.
         """
         moments = edge_moments(x, rows)
+        if self.synchronised:
+            moments = _reduce(moments, self.group)
         n = moments.edges
         near, point = moments.neighbour / n, moments.point / n
         mean = w @ near + v @ point  # (D,)
@@ -109,6 +127,13 @@ class EdgeNorm(nn.BatchNorm1d):
         self._track(mean + constant, variance * (n / (n - 1).clamp_min(1)))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return scale, self.bias - scale * mean
+
+    def centre(self, x: Tensor) -> Tensor:
+        """The mean point `(C,)` of the batch `x (B, N, C)`, over all processes."""
+        mean = x.mean(dim=(0, 1))
+        if self.synchronised:
+            mean = all_reduce(mean, group=self.group) / get_world_size(self.group)  # type: ignore[no-untyped-call]
+        return mean
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -152,7 +177,7 @@ class EdgeLinear(nn.Module):
             with torch.autocast(x.device.type, enabled=False):
                 x = x.to(self.weight.dtype)
                 # BN cancels what W₂ makes of a common offset, so the products are taken around the batch's mean
-                centre = x.detach().mean(dim=(0, 1))
+                centre = self.norm.centre(x.detach())
                 x = x - centre
                 scale, shift = self.norm.fold(
                     x.flatten(0, 1), flat_rows(neighbours), first, second - first, second.detach() @ centre

@@ -40,7 +40,7 @@ class Draw:
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Numbers of U(low, high), `shape`, whose first dimension counts this process's samples."""
         whole = (shape[0] * self.size, *shape[1:])
-        numbers = torch.rand(whole, generator=self.generator, device=self.generator.device)
+        numbers: Tensor = torch.rand(whole, generator=self.generator, device=self.generator.device)
         return self._own(numbers.mul_(high - low).add_(low), shape[0])
 
     def normal(self, *shape: int) -> Tensor:

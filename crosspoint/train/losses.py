@@ -34,7 +34,7 @@ def nt_xent(one: Tensor, two: Tensor, temperature: float, group: Group | None = 
         two = functional.normalize(two.to(wide), dim=1)
         own = torch.cat([one, two])  # (2n, D)
         start = 0
-        if group is not None:
+        if group is not None and group.size > 1:
             one, two, start = group.gather(one), group.gather(two), group.rank * len(one)
         everything = torch.cat([one, two])  # (2N, D)
         logits = own @ everything.t() / temperature  # (2n, 2N)

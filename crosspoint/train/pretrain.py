@@ -1,21 +1,20 @@
 """The pretraining loop (Section 3 of the paper)."""
 
-import dataclasses
 import hashlib
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import click
 import torch
 from torch import Tensor, nn
 
-import crosspoint
-from crosspoint.artefacts import write_json
 from crosspoint.errors import CheckFailed, CrosspointError, InputError
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.dgcnn import DGCNN
@@ -26,14 +25,16 @@ from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
 from crosspoint.train.augment import Draw, augment_images, augment_points
 from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
+from crosspoint.train.distributed import Group, processes
 from crosspoint.train.losses import crosspoint_loss
 from crosspoint.train.metrics import Recorder, embedding_health
 from crosspoint.train.pairs import Batch, Source, Steps, make_loader, open_source
 from crosspoint.train.progress import Progress
-from crosspoint.train.recipes import Recipe, make_recipe, recipe_from
+from crosspoint.train.recipes import Recipe
+from crosspoint.train.run_folder import fingerprint, settle_recipe, start_folder
 
 CHECKPOINT_SECONDS = 600.0
-SCHEMA = "crosspoint.run/1"
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Stopped(CrosspointError):
@@ -50,11 +51,12 @@ def train(
     resume: bool = False,
     device: str | None = None,
     workers: int | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> dict[str, Any]:
     """Pretrain CrossPoint and leave a run folder.
 
     The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/`, `encoder.safetensors` and,
-    with an image branch, `image_encoder.safetensors`.
+    with an image branch, `image_encoder.safetensors`. Under `torchrun` the batch is shared by all processes.
 
     Args:
         data: Pairs of clouds and renderings, in ShapeNetRender's layout or packed.
@@ -64,27 +66,34 @@ def train(
         resume: Go on with the run in `out`; it starts if there is none yet.
         device: `cpu`, `cuda` or `cuda:i`; a GPU if there is one, if None.
         workers: Processes that read data; half of the cores if None. They do not change the result.
+        checkpoint_seconds: Time between checkpoints.
 
     Returns:
-        `out`, `steps`, `epochs`, `seconds`, `device` and the last recorded losses.
+        `out`, `steps`, `epochs`, `seconds`, `device`, `processes` and the last recorded losses.
 
     Raises:
         InputError: Anything the user gave cannot be used.
         CheckFailed: The loss is not finite.
         Stopped: SIGINT or SIGTERM arrived; the state is saved.
     """
-    where = _device(device)
-    chosen = _settle(out, recipe, overrides, resume)
+    chosen = settle_recipe(out, recipe, overrides, resume)
     source = open_source(data)
-    run = Run(chosen, source, out, where)
-    if resume and newest(out / "checkpoints") is not None:
-        run.restore()
-    else:
-        _start_folder(out, chosen, source, where)
-    return run.loop(_workers(workers))
+    with processes(choose_device(device)) as (group, where):
+        run = Run(chosen, source, out, where, group)
+        if resume and newest(out / "checkpoints") is not None:
+            run.restore()
+        elif group.leads:
+            start_folder(out, chosen, source, where)
+        run.share()
+        return run.loop(len(os.sched_getaffinity(0)) // 2 if workers is None else workers, checkpoint_seconds)
 
 
-def _device(name: str | None) -> torch.device:
+def choose_device(name: str | None) -> torch.device:
+    """The device of that name; the first GPU, or the CPU where there is none, if None.
+
+    Raises:
+        InputError: There is no such device.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -96,58 +105,6 @@ def _device(name: str | None) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError("no CUDA device is available to PyTorch; give --device cpu or install a CUDA build of torch")
     return device
-
-
-def _workers(workers: int | None) -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) // 2 if workers is None else workers
-
-
-def _settle(out: Path, recipe: str | Recipe | None, overrides: Sequence[str], resume: bool) -> Recipe:
-    """The recipe of a new run, or of the one in `out`, which must not change."""
-    import json
-
-    config = out / "config.json"
-    if not config.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out} exists and is not a run; choose a new folder for --out")
-        if isinstance(recipe, Recipe):
-            return recipe
-        return make_recipe(recipe or "clean", overrides)
-    if not resume:
-        raise InputError(f"{out} holds a run already; go on with --resume or choose another --out")
-    try:
-        saved = recipe_from(json.loads(config.read_text())["recipe"], str(config))
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{config} is damaged; restore it or start the run anew in another folder") from error
-    if recipe is None and not overrides:
-        return saved
-    asked = recipe if isinstance(recipe, Recipe) else make_recipe(recipe or saved.name, overrides)
-    changed = [
-        f"{field.name} was {getattr(saved, field.name)}, now {getattr(asked, field.name)}"
-        for field in dataclasses.fields(Recipe)
-        if getattr(saved, field.name) != getattr(asked, field.name)
-    ]
-    if changed:
-        raise InputError(
-            f"{out} was started with another recipe ({'; '.join(changed)}); resume without --set and --recipe"
-        )
-    return saved
-
-
-def _start_folder(out: Path, recipe: Recipe, source: Source, device: torch.device) -> None:
-    versions = {"crosspoint": crosspoint.__version__, "torch": torch.__version__}
-    contents = {"objects": len(source), "sha256": _fingerprint(source)}
-    write_json(
-        out / "config.json",
-        {"schema": SCHEMA, "recipe": recipe.as_dict(), "data": contents, "device": str(device), "versions": versions},
-    )
-
-
-def _fingerprint(source: Source) -> str:
-    """SHA-256 of the objects' names, in order."""
-    return hashlib.sha256("\n".join(source.keys).encode()).hexdigest()
 
 
 def make_network(recipe: Recipe) -> CrossPoint:
@@ -183,16 +140,23 @@ class Run:
         source: The data.
         out: The run's folder.
         device: Where to train.
+        group: The processes that share each batch.
     """
 
-    def __init__(self, recipe: Recipe, source: Source, out: Path, device: torch.device) -> None:
-        self.recipe, self.source, self.out, self.device = recipe, source, out, device
+    def __init__(self, recipe: Recipe, source: Source, out: Path, device: torch.device, group: Group) -> None:
+        self.recipe, self.source, self.out, self.device, self.group = recipe, source, out, device, group
         self.network = make_network(recipe).to(device).train()
+        self.shared: nn.Module = self.network
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.draw = Draw(device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+        self.draw = Draw(device, group.rank, group.size)
         self.step = 0
+
+    def share(self) -> None:
+        """Spread the network over the processes of the group."""
+        self.shared = self.group.share(self.network, self.device)
 
     def restore(self) -> None:
         """Go back to the newest readable checkpoint.
@@ -200,23 +164,25 @@ class Run:
         Raises:
             InputError: There is none, or the data has changed since.
         """
-        import click
-
         state, unreadable = load_checkpoint(self.out / "checkpoints")
         for line in unreadable:
             click.echo(line, err=True)
-        if state["data"] != _fingerprint(self.source):
+        if state["data"] != fingerprint(self.source):
             raise InputError("the data is not what the run was started with; give the same folder or start a new run")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 
     def save(self) -> None:
         """Write a checkpoint, and the encoders as they are now."""
+        if not self.group.leads:
+            return
         state = {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "data": _fingerprint(self.source),
+            "scaler": self.scaler.state_dict(),
+            "data": fingerprint(self.source),
         }
         save_checkpoint(self.out / "checkpoints", self.step, state)
         origin = {**self.recipe.as_dict(), "steps": self.step}
@@ -224,74 +190,87 @@ class Run:
         if self.network.image is not None:
             save_model(self.network.image, self.out / "image_encoder.safetensors", origin)
 
-    def loop(self, workers: int) -> dict[str, Any]:
+    def loop(self, workers: int, checkpoint_seconds: float) -> dict[str, Any]:
         """Train until the recipe's last epoch; see `train`."""
-        steps = Steps(len(self.source), self.recipe, self.step)
+        steps = Steps(len(self.source), self.recipe, self.step, self.group.rank, self.group.size)
         total = steps.per_epoch * self.recipe.epochs
         started = saved = time.monotonic()
         values: dict[str, Any] = {}
-        loader = make_loader(self.source, self.recipe, steps, workers)
+        title = f"Training on {self.group.size} × {self.device.type}" if self.group.size > 1 else f"On {self.device}"
         with (
-            Recorder(self.out, self.step) as recorder,
-            Progress(f"Training on {self.device}", self.step, total) as progress,
-            _stop_signals() as asked_to_stop,
+            Recorder(self.out, self.step) if self.group.leads else nullcontext() as recorder,
+            Progress(title, self.step, total, self.group.leads) as progress,
+            _stop_signals() as signals,
         ):
-            for batch in loader:
+            for batch in make_loader(self.source, self.recipe, steps, workers):
                 epoch = self.step // steps.per_epoch
                 values = {"epoch": epoch, **self.train_step(batch, learning_rate(self.recipe, epoch))}
                 self.step += 1
-                values["clouds_per_second"] = progress.advance(values, self.recipe.batch)
-                recorder.write(self.step, values)
-                if asked_to_stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    recorder.flush()
+                values["objects_per_second"] = progress.advance(values, self.recipe.batch)
+                if recorder is not None:
+                    recorder.write(self.step, values)
+                stop = self.group.any(bool(signals), self.device)
+                if stop or self.group.any(time.monotonic() - saved > checkpoint_seconds, self.device):
+                    if recorder is not None:
+                        recorder.flush()
                     self.save()
                     saved = time.monotonic()
-                if asked_to_stop:
+                if stop:
                     raise Stopped(f"stopped after step {self.step} of {total}, saved; go on with --resume")
-            recorder.flush()
+            if recorder is not None:
+                recorder.flush()
         self.save()
-        seconds = time.monotonic() - started
+        self.group.wait()
         return {
             "out": str(self.out),
             "steps": self.step,
             "epochs": self.recipe.epochs,
-            "seconds": round(seconds, 1),
+            "seconds": round(time.monotonic() - started, 1),
             "device": str(self.device),
+            "processes": self.group.size,
             **{name: value for name, value in values.items() if name != "epoch"},
         }
 
-    def train_step(self, batch: Batch, rate: float) -> dict[str, float]:
-        """One step of the optimiser; returns its losses and health.
-
-        Raises:
-            CheckFailed: The loss is not finite. Nothing was changed.
-        """
+    def forward(self, batch: Batch) -> tuple[Any, Any]:
+        """Augment a batch and pass it through the network: projections and losses."""
         recipe = self.recipe
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        draw = self.draw.seed(int.from_bytes(hashlib.sha256(f"{recipe.seed}/{self.step}".encode()).digest()[:7], "big"))
+        seed = hashlib.sha256(f"{recipe.seed}/{self.step}".encode()).digest()[:7]
+        draw = self.draw.seed(int.from_bytes(seed, "big"))
         points = batch.points.to(self.device, non_blocking=True)
         first = augment_points(points, recipe.dropout, recipe.elastic, draw)
         second = augment_points(points, recipe.dropout, recipe.elastic, draw)
         images: Tensor | None = None
         if recipe.objective != "imid":
             images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, draw)
-        projections = self.network(first, second, images)
-        losses = crosspoint_loss(projections, recipe.temperature, recipe.objective)
-        total = losses.total.item()
-        if not math.isfinite(total):
-            raise CheckFailed(self._not_finite(total, batch))
+        low = PRECISIONS[recipe.precision]
+        dtype = next(self.network.parameters()).dtype
+        with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
+            inputs = (first.to(dtype), second.to(dtype), images if images is None else images.to(dtype))
+            projections = self.shared(*inputs)
+        group = self.group if recipe.negatives == "global" else Group()
+        return projections, crosspoint_loss(projections, recipe.temperature, recipe.objective, group)
+
+    def train_step(self, batch: Batch, rate: float) -> dict[str, float]:
+        """One step of the optimiser; returns its losses and health.
+
+        Raises:
+            CheckFailed: The loss is not finite. The weights are as they were.
+        """
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = rate
+        projections, losses = self.forward(batch)
+        if self.group.any(not math.isfinite(losses.total.item()), self.device):
+            raise CheckFailed(self._not_finite(losses.total.item(), batch))
         self.optimiser.zero_grad()
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(losses.total).backward()
+        self.scaler.unscale_(self.optimiser)
         norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         terms = {"loss": losses.total, "loss_imid": losses.imid, "loss_cmid": losses.cmid}
-        return {
-            **{name: term.item() for name, term in terms.items() if term is not None},
-            "learning_rate": rate,
-            "gradient_norm": norm.item(),
-            **embedding_health(projections.first.detach(), projections.second.detach()),
-        }
+        values = {name: term.item() for name, term in terms.items() if term is not None}
+        values |= embedding_health(projections.first.detach(), projections.second.detach())
+        return {**self.group.mean(values, self.device), "gradient_norm": norm.item(), "learning_rate": rate}
 
     def _not_finite(self, loss: float, batch: Batch) -> str:
         last = newest(self.out / "checkpoints")

@@ -18,10 +18,11 @@ class Progress:
         title: What is going on.
         done: Steps done before.
         total: Steps in all.
+        visible: Whether to show anything.
     """
 
-    def __init__(self, title: str, done: int, total: int) -> None:
-        console = Console(stderr=True)
+    def __init__(self, title: str, done: int, total: int, visible: bool = True) -> None:
+        console = Console(stderr=True, quiet=not visible)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Bar(*columns, TextColumn("{task.fields[state]}"), console=console, disable=not console.is_terminal)
         self.console, self.title, self.done, self.total = console, title, done, total

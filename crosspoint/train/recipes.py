@@ -15,6 +15,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "backbone": ("dgcnn", "pointnet", "dgcnn_seg"),
     "image_depth": (18, 34, 50),
     "objective": ("joint", "imid", "cmid"),
+    "negatives": ("global", "local"),
+    "precision": ("fp32", "bf16", "fp16"),
     "schedule": ("cosine", "cosine-early", "constant"),
 }
 
@@ -37,6 +39,9 @@ class Recipe:
         dropout: Largest share of points replaced by the first one (official code; absent in the paper).
         crop: Random crop among the image augmentations (paper; absent in the official code).
         batch: Objects in a step, over all processes.
+        negatives: `global`: the whole batch; `local`: the part of it in the same process.
+        precision: `fp32`, or `bf16` or `fp16` for products and convolutions; distances, statistics and losses stay
+            float32.
         epochs: Passes over the data.
         learning_rate: Of Adam.
         weight_decay: Of Adam.
@@ -58,6 +63,8 @@ class Recipe:
     dropout: float = 0.875
     crop: bool = False
     batch: int = 20
+    negatives: str = "global"
+    precision: str = "fp32"
     epochs: int = 100
     learning_rate: float = 1e-3
     weight_decay: float = 1e-6

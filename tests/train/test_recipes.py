@@ -42,6 +42,8 @@ def test_every_field_can_be_set():
         "objective": "imid",
         "schedule": "constant",
         "dropout": "0.3",
+        "negatives": "local",
+        "precision": "bf16",
     }
     for field in dataclasses.fields(Recipe):
         if field.name == "name":

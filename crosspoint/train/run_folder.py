@@ -1,0 +1,75 @@
+"""The folder of a run: what it was started with, and whether it may go on."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+import crosspoint
+from crosspoint.artefacts import write_json
+from crosspoint.errors import InputError
+from crosspoint.train.pairs import Source
+from crosspoint.train.recipes import Recipe, make_recipe, recipe_from
+
+SCHEMA = "crosspoint.run/1"
+
+
+def settle_recipe(out: Path, recipe: str | Recipe | None, overrides: Sequence[str], resume: bool) -> Recipe:
+    """The recipe of a new run, or of the one in `out`, which must not change.
+
+    Raises:
+        InputError: `out` is something else, holds a run that is not to be resumed, or was started differently.
+    """
+    config = out / "config.json"
+    if not config.exists():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out} exists and is not a run; choose a new folder for --out")
+        return recipe if isinstance(recipe, Recipe) else make_recipe(recipe or "clean", overrides)
+    if not resume:
+        raise InputError(f"{out} holds a run already; go on with --resume or choose another --out")
+    saved = read_recipe(out)
+    if recipe is None and not overrides:
+        return saved
+    asked = recipe if isinstance(recipe, Recipe) else make_recipe(recipe or saved.name, overrides)
+    changed = [
+        f"{field.name} was {getattr(saved, field.name)}, now {getattr(asked, field.name)}"
+        for field in dataclasses.fields(Recipe)
+        if getattr(saved, field.name) != getattr(asked, field.name)
+    ]
+    if changed:
+        raise InputError(
+            f"{out} was started with another recipe ({'; '.join(changed)}); resume with --resume alone, "
+            "or choose another --out"
+        )
+    return saved
+
+
+def read_recipe(run: Path) -> Recipe:
+    """The recipe that a run was started with.
+
+    Raises:
+        InputError: The run's `config.json` is missing or damaged.
+    """
+    config = run / "config.json"
+    try:
+        return recipe_from(json.loads(config.read_text())["recipe"], str(config))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{config} is missing or damaged; restore it or start the run anew elsewhere") from error
+
+
+def start_folder(out: Path, recipe: Recipe, source: Source, device: torch.device) -> None:
+    """Write `config.json`."""
+    versions = {"crosspoint": crosspoint.__version__, "torch": torch.__version__}
+    contents = {"objects": len(source), "sha256": fingerprint(source)}
+    write_json(
+        out / "config.json",
+        {"schema": SCHEMA, "recipe": recipe.as_dict(), "data": contents, "device": device.type, "versions": versions},
+    )
+
+
+def fingerprint(source: Source) -> str:
+    """SHA-256 of the objects' names, in order."""
+    return hashlib.sha256("\n".join(source.keys).encode()).hexdigest()

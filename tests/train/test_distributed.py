@@ -1,0 +1,113 @@
+"""Several processes compute what one does with the whole batch: losses, gradients and parameters."""
+
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+from torch import multiprocessing
+
+from crosspoint.train.distributed import processes
+from crosspoint.train.pairs import Steps, make_loader
+from crosspoint.train.pretrain import Run, learning_rate
+from crosspoint.train.recipes import make_recipe
+
+STEPS = 3
+
+
+class Objects:
+    """Clouds and pictures made up from their number."""
+
+    keys = tuple(f"c/{i}" for i in range(16))
+
+    def __len__(self):
+        return len(self.keys)
+
+    def points(self, i):
+        return np.random.default_rng(i).normal(size=(24, 3)).astype(np.float32)
+
+    def views(self, i):
+        return 2
+
+    def image(self, i, view):
+        return np.random.default_rng((i, view)).integers(0, 256, (32, 32, 4), dtype=np.uint8)
+
+
+def train_some(overrides, folder):
+    """Three steps in float64; gradients, parameters and losses of this process."""
+    recipe = make_recipe("quick", ["points=24", "k=4", "batch=8", "image_size=32", *overrides])
+    with processes(torch.device("cpu")) as (group, device):
+        run = Run(recipe, Objects(), folder, device, group)
+        run.network.double()
+        run.share()
+        steps = Steps(len(run.source), recipe, 0, group.rank, group.size)
+        losses = []
+        for batch in make_loader(run.source, recipe, steps, 0):
+            losses.append(run.train_step(batch, learning_rate(recipe, 0)))
+            run.step += 1
+            if run.step == STEPS:
+                break
+        clean = {name.removeprefix("module."): value for name, value in run.network.state_dict().items()}
+        gradients = {name: parameter.grad for name, parameter in run.network.named_parameters()}
+        return group.rank, losses, clean, gradients
+
+
+def worker(rank, size, port, overrides, folder):
+    torch.set_num_threads(1)
+    os.environ |= {
+        "TORCHELASTIC_RUN_ID": "test",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    torch.save(train_some(overrides, folder), folder / f"{rank}.pt")
+
+
+def run_processes(size, overrides, folder):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    multiprocessing.start_processes(worker, (size, port, overrides, folder), size, start_method="spawn")
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(size)]
+
+
+def assert_equal(one, other):
+    for key, value in one.items():
+        scale = max(1.0, value.abs().max().item())
+        assert (value - other[key]).abs().max() <= 1e-10 * scale, key
+
+
+@pytest.mark.parametrize("backbone", ["dgcnn", "pointnet"])
+@pytest.mark.parametrize("size", [2, 4])
+def test_processes_equal_one_process_with_the_whole_batch(tmp_path, size, backbone):
+    overrides = (f"backbone={backbone}", "image_depth=18", "learning_rate=0.0001")
+    _, losses, state, gradients = train_some(overrides, tmp_path)
+    for _, other_losses, other_state, other_gradients in run_processes(size, overrides, tmp_path):
+        for step, other in zip(losses, other_losses, strict=True):
+            for name in ("loss", "loss_imid", "loss_cmid", "gradient_norm"):
+                assert other[name] == pytest.approx(step[name], abs=1e-9)
+        assert_equal(gradients, other_gradients)
+        assert_equal(state, other_state)
+
+
+def test_local_negatives_are_another_objective(tmp_path):
+    overrides = ("backbone=pointnet", "objective=imid")
+    whole = train_some(overrides, tmp_path)[1][0]["loss"]
+    local = run_processes(2, (*overrides, "negatives=local"), tmp_path)
+    assert local[0][1][0]["loss"] == local[1][1][0]["loss"]
+    assert local[0][1][0]["loss"] < whole
+
+
+def test_every_process_gets_its_own_slice_of_the_same_batches():
+    recipe = make_recipe("quick", ["batch=4", "epochs=2"])
+    whole = list(Steps(18, recipe))
+    parts = [list(Steps(18, recipe, rank=rank, size=2)) for rank in range(2)]
+    assert len(whole) == 8
+    assert [a + b for a, b in zip(*parts, strict=True)] == whole
+    for epoch in (0, 1):
+        objects = [i for batch in whole[4 * epoch : 4 * epoch + 4] for _, i in batch]
+        assert len(set(objects)) == 16, "no object twice in an epoch"
+    assert list(Steps(18, recipe, start=5)) == whole[5:]
