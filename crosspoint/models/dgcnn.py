@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from crosspoint.models.edgeconv import SLOPE, EdgeConv
+from crosspoint.models.pooling import Pooled, pooled_linear
 
 
 class PointLinear(nn.Module):
@@ -18,6 +19,10 @@ class PointLinear(nn.Module):
         """Statistics are those of all points of the batch."""
         y: Tensor = self.norm(self.linear(x.flatten(0, 1)))  # (B·N, outputs)
         return nn.functional.leaky_relu(y, SLOPE).view(*x.shape[:2], -1)
+
+    def pool(self, x: Tensor) -> Pooled:
+        """Maximum and mean of the result over the points of each cloud, `(B, outputs)` each."""
+        return pooled_linear(x, self.linear, self.norm, SLOPE)
 
 
 class DGCNN(nn.Module):
@@ -55,5 +60,4 @@ class DGCNN(nn.Module):
         for edge in self.edges:
             x = edge(x)  # (B, N, 64 | 64 | 128 | 256)
             layers.append(x)
-        x = self.embed(torch.cat(layers, dim=2))  # (B, N, 1024)
-        return torch.cat([x.amax(dim=1), x.mean(dim=1)], dim=1)
+        return torch.cat(self.embed.pool(torch.cat(layers, dim=2)), dim=1)

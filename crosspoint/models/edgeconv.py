@@ -28,6 +28,7 @@ from crosspoint.models.neighbours import (
     nearest,
     reverse_graph,
 )
+from crosspoint.models.running import track
 
 SLOPE = 0.2  # of LeakyReLU, as in DGCNN and the official code
 
@@ -124,7 +125,7 @@ class EdgeNorm(nn.BatchNorm1d):
         cov_np = moments.neighbour_point / n - torch.outer(near, point)
         cov_pp = moments.point_point / n - torch.outer(point, point)
         variance = ((w @ cov_nn + 2 * (v @ cov_np.t())) * w + (v @ cov_pp) * v).sum(1).clamp_min(0)
-        self._track(mean + constant, variance * (n / (n - 1).clamp_min(1)))
+        track(self, mean + constant, variance, n)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return scale, self.bias - scale * mean
 
@@ -134,16 +135,6 @@ class EdgeNorm(nn.BatchNorm1d):
         if self.synchronised:
             mean = all_reduce(mean, group=self.group) / get_world_size(self.group)  # type: ignore[no-untyped-call]
         return mean
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
 
     def frozen(self) -> tuple[Tensor, Tensor]:
         """Scale a and shift b of the running statistics, `(D,)` each."""
@@ -211,7 +202,7 @@ class EdgeConv(nn.Module):
         """Equation 2."""
         neighbours = nearest(x, self.k)
         near, own = self.linear(x, neighbours)
-        return nn.functional.leaky_relu(max_over_neighbours(near, neighbours) + own, SLOPE)
+        return nn.functional.leaky_relu(max_over_neighbours(near, neighbours).add_(own), SLOPE, inplace=True)
 
 
 class EdgeConv2(nn.Module):

@@ -84,14 +84,18 @@ class _MaxOverNeighbours(Function):
                 _max_packed(values[b], neighbours[b], maxima[b], winners[b])
             else:
                 _max_gathered(values[b], neighbours[b], maxima[b], winners[b])
-        ctx.save_for_backward(winners)
+        small = torch.int16 if values.shape[1] <= torch.iinfo(torch.int16).max else torch.int32
+        ctx.save_for_backward(winners.to(small))
         return maxima
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (winners,) = ctx.saved_tensors
         (gradient,) = gradients
-        return torch.zeros_like(gradient).scatter_add_(1, winners, gradient), None
+        result = torch.zeros_like(gradient)
+        for b in range(len(gradient)):
+            result[b].scatter_add_(0, winners[b].long(), gradient[b])
+        return result, None
 
 
 def _max_gathered(values: Tensor, neighbours: Tensor, maxima: Tensor, winners: Tensor) -> None:

@@ -9,6 +9,7 @@ from torch.distributed import ProcessGroup
 from torch.distributed.nn.functional import all_reduce
 
 from crosspoint.models.edgeconv import EdgeNorm
+from crosspoint.models.running import track
 
 
 class SyncNorm(nn.Module):
@@ -24,17 +25,13 @@ class SyncNorm(nn.Module):
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, group: ProcessGroup | None = None) -> None:
         super().__init__()
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        assert norm.num_batches_tracked is not None
-        assert norm.momentum is not None
         self.weight, self.bias, self.eps, self.momentum = norm.weight, norm.bias, norm.eps, norm.momentum
         self.register_buffer("running_mean", norm.running_mean)
         self.register_buffer("running_var", norm.running_var)
         self.register_buffer("num_batches_tracked", norm.num_batches_tracked)
-        self.running_mean: Tensor
-        self.running_var: Tensor
-        self.num_batches_tracked: Tensor
+        self.running_mean: Tensor | None
+        self.running_var: Tensor | None
+        self.num_batches_tracked: Tensor | None
         self.group = group
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,10 +50,7 @@ class SyncNorm(nn.Module):
             centred = wide - mean.view(shape)
             squares = centred.square().sum(over)
             variance = all_reduce(squares, group=self.group) / n  # type: ignore[no-untyped-call]
-            with torch.no_grad():
-                self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * n / (n - 1), self.momentum)
+            track(self, mean, variance, n)
             scale = self.weight * torch.rsqrt(variance + self.eps)
             normalised: Tensor = centred * scale.view(shape) + self.bias.view(shape)
             return normalised.to(x.dtype)

@@ -4,6 +4,9 @@ import itertools
 
 from torch import Tensor, nn
 
+from crosspoint.models.normalisation import SyncNorm
+from crosspoint.models.pooling import pooled_linear
+
 
 class PointNet(nn.Module):
     """Five point-wise layers with batch normalisation and ReLU, 64, 64, 64, 128, 1024, and max pooling.
@@ -26,7 +29,9 @@ class PointNet(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Embeddings `(B, 1024)` of `points (B, N, 3)`."""
+        last = self.norms[-1]
+        assert isinstance(last, nn.BatchNorm1d | SyncNorm)
         x = points.flatten(0, 1)  # (B·N, 3)
-        for linear, norm in zip(self.linears, self.norms, strict=True):
+        for linear, norm in zip(self.linears[:-1], self.norms[:-1], strict=True):
             x = nn.functional.relu(norm(linear(x)))
-        return x.view(len(points), -1, self.dim).amax(dim=1)
+        return pooled_linear(x.view(*points.shape[:2], -1), self.linears[-1], last, 0.0).maximum

@@ -26,7 +26,7 @@ class TransformNet(nn.Module):
 
     def forward(self, points: Tensor, neighbours: Tensor) -> Tensor:
         """Matrices `(B, 3, 3)` of `points (B, N, 3)` with `neighbours (B, N, k)`."""
-        x = self.embed(self.edge(points, neighbours)).amax(dim=1)  # (B, 1024)
+        x = self.embed.pool(self.edge(points, neighbours)).maximum  # (B, 1024)
         x = nn.functional.leaky_relu(self.norm1(self.linear1(x)), SLOPE)
         x = nn.functional.leaky_relu(self.norm2(self.linear2(x)), SLOPE)
         matrices: Tensor = self.transform(x)
@@ -58,7 +58,7 @@ class SegmentationBackbone(nn.Module):
             x = edge(x)  # (B, N, 64)
             layers.append(x)
         local = torch.cat(layers, dim=2)
-        return local, self.embed(local).amax(dim=1)
+        return local, self.embed.pool(local).maximum
 
     def forward(self, points: Tensor) -> Tensor:
         """Embeddings `(B, 1024)` of `points (B, N, 3)`."""

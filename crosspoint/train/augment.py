@@ -55,7 +55,8 @@ class Draw:
 def normalise(points: Tensor) -> Tensor:
     """Centre each cloud on its mean and bring its farthest point to distance 1: `(B, N, 3)`."""
     points = points - points.mean(dim=1, keepdim=True)
-    return points / points.norm(dim=2).amax(dim=1).clamp_min(1e-12).view(-1, 1, 1)
+    radius: Tensor = torch.linalg.vector_norm(points, dim=2).amax(dim=1)
+    return points / radius.clamp_min(1e-12).view(-1, 1, 1)
 
 
 def elastic(points: Tensor, draw: Draw) -> Tensor:

@@ -1,0 +1,180 @@
+"""Speed and memory of a training step against the edge form, interleaved in one process.
+
+python benchmarks/train_step.py                  the point branch, forward and backward, at 1024 and 2048 points
+python benchmarks/train_step.py --whole          a whole step of the `clean` recipe, as a profile
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from crosspoint.models import DGCNN
+
+
+class EdgeConvolution(nn.Module):
+    """EdgeConv as it is usually written: every edge is formed, `(B, 2C, N, k)`."""
+
+    def __init__(self, inputs: int, outputs: int, k: int) -> None:
+        super().__init__()
+        self.k = k
+        self.layer = nn.Sequential(
+            nn.Conv2d(2 * inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, count = x.shape
+        squares = x.square().sum(dim=1, keepdim=True)
+        distances = squares + squares.transpose(1, 2) - 2 * x.transpose(1, 2) @ x  # (B, N, N)
+        neighbours = distances.topk(self.k, largest=False).indices
+        rows = (neighbours + torch.arange(batch).view(-1, 1, 1) * count).flatten()
+        points = x.transpose(1, 2).reshape(-1, channels)
+        near = points[rows].view(batch, count, self.k, channels)
+        own = points.view(batch, count, 1, channels).expand_as(near)
+        edges = torch.cat([near - own, own], dim=3).permute(0, 3, 1, 2).contiguous()
+        return self.layer(edges).max(dim=-1)[0]
+
+
+class EdgeDGCNN(nn.Module):
+    """DGCNN in the edge form; the same network as `crosspoint.models.DGCNN`."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        widths = [(3, 64), (64, 64), (64, 128), (128, 256)]
+        self.edges = nn.ModuleList(EdgeConvolution(a, b, k) for a, b in widths)
+        self.embed = nn.Sequential(nn.Conv1d(512, 1024, 1, bias=False), nn.BatchNorm1d(1024), nn.LeakyReLU(0.2))
+
+    def forward(self, points: Tensor) -> Tensor:
+        x, layers = points.transpose(1, 2).contiguous(), []
+        for edge in self.edges:
+            x = edge(x)
+            layers.append(x)
+        x = self.embed(torch.cat(layers, dim=1))
+        return torch.cat([x.max(dim=-1)[0], x.mean(dim=-1)], dim=1)
+
+
+def step(network: nn.Module, points: Tensor) -> None:
+    network.zero_grad(set_to_none=True)
+    network(points).square().mean().backward()
+
+
+def seconds(work: Callable[..., object], *arguments: object) -> float:
+    started = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - started
+
+
+def peak_memory(network: nn.Module, points: Tensor) -> int:
+    """Largest growth of the resident set during a step, in bytes, as the kernel accounts it."""
+
+    def status(field: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
+
+    network.zero_grad(set_to_none=True)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = status("VmRSS")
+    step(network, points)
+    return status("VmHWM") - before
+
+
+def point_branch(rounds: int) -> list[dict[str, float]]:
+    rows = []
+    for count in (1024, 2048):
+        torch.manual_seed(0)
+        points = torch.randn(16, count, 3)
+        points = points / points.norm(dim=2, keepdim=True).amax(dim=1, keepdim=True)
+        ours, edge = DGCNN(k=20), EdgeDGCNN(20)
+        memory = peak_memory(ours, points), peak_memory(edge, points)
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(rounds):
+            times[0].append(seconds(step, ours, points))
+            times[1].append(seconds(step, edge, points))
+        fast, slow = (statistics.median(side) for side in times)
+        rows.append(
+            {
+                "points": count,
+                "factored_s": fast,
+                "edge_s": slow,
+                "speed_ratio": slow / fast,
+                "factored_bytes": memory[0],
+                "edge_bytes": memory[1],
+                "memory_ratio": memory[1] / memory[0],
+            }
+        )
+        print(
+            f"{count:5d} points  factored {fast:6.2f} s  edge form {slow:6.2f} s  {slow / fast:5.1f} times as fast   "
+            f"peak {memory[0] / 1e9:5.2f} GB against {memory[1] / 1e9:5.2f} GB, 1/{memory[1] / memory[0]:.1f}"
+        )
+    return rows
+
+
+class Objects:
+    """Clouds and pictures held in memory, so that the profile shows the step and not a disk."""
+
+    def __init__(self, count: int, points: int, size: int) -> None:
+        rng = np.random.default_rng(0)
+        self.keys = [f"c/{i}" for i in range(count)]
+        self.clouds = rng.normal(size=(count, points, 3)).astype(np.float32)
+        self.pictures = rng.integers(0, 256, (count, size, size, 4), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def points(self, i: int) -> np.ndarray:
+        return self.clouds[i]
+
+    def views(self, i: int) -> int:
+        return 1
+
+    def image(self, i: int, view: int) -> np.ndarray:
+        return self.pictures[i]
+
+
+def whole_step(overrides: list[str]) -> None:
+    from torch.profiler import ProfilerActivity, profile
+
+    from crosspoint.train.distributed import Group
+    from crosspoint.train.pairs import Steps, make_loader
+    from crosspoint.train.pretrain import Run
+    from crosspoint.train.recipes import make_recipe
+
+    recipe = make_recipe("clean", ["batch=10", *overrides])
+    source = Objects(40, recipe.points, recipe.image_size)
+    run = Run(recipe, source, Path("profile"), torch.device("cpu"), Group())
+    batches = iter(make_loader(source, recipe, Steps(len(source), recipe), 1))
+    times = [seconds(run.train_step, next(batches), 1e-3) for _ in range(2)]
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        times.append(seconds(run.train_step, next(batches), 1e-3))
+    events = recorded.key_averages()
+    total = sum(event.self_cpu_time_total for event in events)
+    print(f"whole step, {recipe.batch} pairs, {recipe.points} points, ResNet-{recipe.image_depth}: {times[1]:.2f} s")
+    for event in sorted(events, key=lambda e: -e.self_cpu_time_total)[:16]:
+        print(f"  {event.self_cpu_time_total / total:6.1%}  {event.key}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.whole:
+        whole_step(arguments.set)
+        return
+    rows = point_branch(arguments.rounds)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"schema": "crosspoint.benchmark/1", "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

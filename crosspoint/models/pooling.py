@@ -1,0 +1,138 @@
+"""The last layer of an encoder, `LeakyReLU(BN(W x))` of every point, together with the pooling over points after it.
+
+Only the products `h = W x` are kept, once; everything else is made cloud by cloud, while it is in the cache. With
+`u = γ ĥ + β`, `ĥ = (h − μ) / √(σ² + ε)` and `s = LeakyReLU'(u)`, a cloud's mean is `Σ_p s u / N`, and all sums over
+points that the backward pass of BN needs are those of s and s ĥ, so that it too takes a single pass over h.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.distributed import all_reduce
+
+from crosspoint.models.neighbours import ROW_BITS
+from crosspoint.models.normalisation import SyncNorm
+from crosspoint.models.running import track
+
+
+class Pooled(NamedTuple):
+    """Pooled features of clouds."""
+
+    maximum: Tensor  # (B, D)
+    mean: Tensor  # (B, D)
+
+
+class _PooledLinear(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, slope: float, norm: nn.BatchNorm1d | SyncNorm
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        batch, count, _ = x.shape
+        h = torch.matmul(x, weight.t())  # (B, N, D)
+        n, mean, variance = _statistics(h, gamma.dtype, norm)
+        root = torch.rsqrt(variance + norm.eps)
+        maximum, average = gamma.new_empty(batch, len(gamma)), gamma.new_empty(batch, len(gamma))
+        slopes, moments = torch.empty_like(maximum), torch.empty_like(maximum)
+        winners = torch.empty(maximum.shape, dtype=torch.int64, device=x.device)
+        for b in range(batch):
+            normed = (h[b].to(gamma.dtype) - mean).mul_(root)  # ĥ (N, D)
+            u = torch.addcmul(beta, normed, gamma)
+            s = torch.ops.aten.leaky_relu_backward(gamma.new_ones(1).expand_as(u), u, slope, False)
+            slopes[b] = s.sum(0)
+            moments[b] = s.mul_(normed).sum(0)
+            average[b] = (gamma * moments[b] + beta * slopes[b]) / count
+            best, winners[b] = _maximum(u)
+            maximum[b] = nn.functional.leaky_relu(best, slope)
+        ctx.save_for_backward(x, weight, h, gamma, beta, mean, root, n, maximum, winners, slopes, moments)
+        ctx.slope, ctx.norm = slope, norm
+        ctx.mark_non_differentiable(mean, variance, n)
+        return maximum, average, mean, variance, n
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, h, gamma, beta, mean, root, n, maximum, winners, slopes, moments = ctx.saved_tensors
+        on_maximum, on_mean = gradients[0], gradients[1] / x.shape[1]  # (B, D)
+        at_maximum = on_maximum * torch.where(maximum > 0, 1.0, ctx.slope)  # d/du at the winning point
+        best = (torch.gather(h, 1, winners.unsqueeze(1)).squeeze(1).to(gamma.dtype) - mean) * root  # ĥ there (B, D)
+        on_beta = (on_mean * slopes + at_maximum).sum(0)  # Σ g, with g = dL/du
+        on_gamma = (on_mean * moments + at_maximum * best).sum(0)  # Σ g ĥ
+        total = torch.stack([on_beta, on_gamma])
+        if isinstance(ctx.norm, SyncNorm):
+            all_reduce(total, group=ctx.norm.group)
+        # dL/dh = γ/√(σ² + ε) (g − Σ g / n − ĥ Σ g ĥ / n)
+        scale = gamma * root
+        constant, linear = -scale * total[0] / n, -scale * total[1] / n
+        on_x, on_weight = torch.empty_like(x), torch.zeros_like(weight, dtype=gamma.dtype)
+        for b in range(len(x)):
+            normed = (h[b].to(gamma.dtype) - mean).mul_(root)
+            u = torch.addcmul(beta, normed, gamma)
+            on_h = torch.ops.aten.leaky_relu_backward((scale * on_mean[b]).expand_as(u), u, ctx.slope, False)
+            on_h.addcmul_(normed, linear).add_(constant)
+            on_h.scatter_add_(0, winners[b].unsqueeze(0), (scale * at_maximum[b]).unsqueeze(0))
+            low = on_h.to(x.dtype)
+            torch.mm(low, weight, out=on_x[b])
+            on_weight += low.t() @ x[b]
+        return on_x, on_weight.to(weight.dtype), on_gamma, on_beta, None, None
+
+
+def _statistics(h: Tensor, dtype: torch.dtype, norm: nn.BatchNorm1d | SyncNorm) -> tuple[Tensor, Tensor, Tensor]:
+    """Number of values, mean and biased variance of `h (B, N, D)` over all points of all processes.
+
+    Cloud by cloud, then merged: `Σ (h − μ)² = Σ_b Σ_p (h − μ_b)² + N Σ_b (μ_b − μ)²`.
+    """
+    batch, count, width = h.shape
+    means, squares = h.new_empty(batch, width, dtype=dtype), h.new_zeros(width, dtype=dtype)
+    for b in range(batch):
+        values = h[b].to(dtype)
+        means[b] = values.mean(0)
+        squares += torch.linalg.vector_norm(values - means[b], dim=0).square()
+    n = torch.tensor(float(batch * count), dtype=dtype, device=h.device)
+    mean = means.mean(0)
+    if isinstance(norm, SyncNorm):
+        sums = torch.cat([mean * n, n.view(1)])
+        all_reduce(sums, group=norm.group)
+        n, mean = sums[-1], sums[:-1] / sums[-1]
+    squares += count * (means - mean).square().sum(0)
+    if isinstance(norm, SyncNorm):
+        all_reduce(squares, group=norm.group)
+    return n, mean, squares / n
+
+
+def _maximum(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Maxima over points and the points where they are: `(N, D)` to `(D,)` twice."""
+    if u.device.type != "cpu" or u.dtype != torch.float32:
+        best = u.max(dim=0)
+        return best.values, best.indices
+    packed = u.double()  # the low bits of a widened float32 carry its row, as in `max_over_neighbours`
+    packed.view(torch.int64).bitwise_or_(torch.arange(len(u)).unsqueeze(1))
+    maxima = packed.amax(dim=0)
+    return maxima.float(), maxima.view(torch.int64).bitwise_and_(ROW_BITS)
+
+
+def pooled_linear(x: Tensor, linear: nn.Module, norm: nn.BatchNorm1d | SyncNorm, slope: float) -> Pooled:
+    """`LeakyReLU(BN(W x))` of every point, pooled over the points of each cloud.
+
+    Args:
+        x: `(B, N, C)`.
+        linear: W, without bias.
+        norm: A `BatchNorm1d` or `SyncNorm`; its running statistics are updated in training.
+        slope: Of LeakyReLU; 0 is ReLU.
+
+    Returns:
+        Maximum and mean over the points, `(B, D)` each.
+    """
+    if not norm.training:
+        y = nn.functional.leaky_relu(norm(linear(x.flatten(0, 1))), slope).view(*x.shape[:2], -1)
+        return Pooled(y.amax(dim=1), y.mean(dim=1))
+    weight: Tensor = linear.get_parameter("weight")
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        low = torch.get_autocast_dtype(device)
+        x, weight = x.to(low), weight.to(low)
+    with torch.autocast(device, enabled=False):
+        arguments = (x.to(weight.dtype), weight, norm.weight, norm.bias, slope, norm)
+        maximum, average, mean, variance, n = _PooledLinear.apply(*arguments)
+    track(norm, mean, variance, n)
+    return Pooled(maximum, average)
