@@ -1,0 +1,129 @@
+"""ShapeNetRender: point clouds paired with renderings, as loose files."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crosspoint.data.clouds import read_clouds
+from crosspoint.data.layout import PICTURES, locate
+from crosspoint.data.points import Points
+from crosspoint.data.reading import ADVICE
+from crosspoint.errors import InputError
+
+
+class PairedRenders:
+    """Objects that have both a cloud and renderings.
+
+    Under the folder lie `ShapeNet/<category>/<name>.ply`, whose vertices are the points, and
+    `ShapeNetRendering/<category>/<name>/rendering/` with any number of pictures. Objects that have only one of the two
+    are not among these; `crosspoint data verify` lists them.
+
+    Args:
+        root: Folder with `ShapeNet` and `ShapeNetRendering`, or its parent.
+
+    Attributes:
+        keys: `category/name` of each object, sorted.
+
+    Raises:
+        InputError: There is no such folder, or no object in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = locate(root, ["shapenetrender"])[1]
+        self.keys = sorted(cloud_keys(self.root) & rendering_keys(self.root))
+        if not self.keys:
+            raise InputError(f"{root}: no object has both a cloud and renderings; see `crosspoint data verify {root}`")
+        self._images: dict[int, list[Path]] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def cloud(self, i: int) -> Path:
+        """The file of the points of object i."""
+        return self.root / "ShapeNet" / f"{self.keys[i]}.ply"
+
+    def points(self, i: int) -> Points:
+        """The points of object i, as stored: (N, 3).
+
+        Raises:
+            InputError: The file is bad.
+        """
+        points: Points = read_clouds(self.cloud(i))[0]
+        return points
+
+    def images(self, i: int) -> list[Path]:
+        """The pictures of object i, by name.
+
+        Raises:
+            InputError: The folder cannot be listed.
+        """
+        if i not in self._images:
+            folder = self.root / "ShapeNetRendering" / self.keys[i] / "rendering"
+            self._images[i] = [folder / name for name in _names(folder) if Path(name).suffix.lower() in PICTURES]
+        return self._images[i]
+
+    def views(self, i: int) -> int:
+        """How many pictures object i has."""
+        return len(self.images(i))
+
+    def image(self, i: int, view: int) -> npt.NDArray[np.uint8]:
+        """One picture of object i: (H, W, 4) RGBA; opaque where the file has no alpha.
+
+        Raises:
+            InputError: The file is bad.
+            IndexError: There is no such picture.
+        """
+        return read_image(self.images(i)[view])
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture as (H, W, 4) RGBA.
+
+    Raises:
+        InputError: The file is missing, damaged or no picture.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            pixels: npt.NDArray[Any] = np.asarray(picture.convert("RGBA"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).replace(repr(str(path)), "file").split())
+        raise InputError(f"{path}: cannot be read as a picture ({reason}); {ADVICE}") from error
+    return pixels
+
+
+def cloud_keys(root: Path) -> set[str]:
+    """`category/name` of every cloud under `root`."""
+    folder = root / "ShapeNet"
+    return {
+        f"{category}/{name[:-4]}"
+        for category in _folders(folder)
+        for name in _names(folder / category)
+        if name.lower().endswith(".ply")
+    }
+
+
+def rendering_keys(root: Path) -> set[str]:
+    """`category/name` of every folder of renderings under `root`, full or empty."""
+    folder = root / "ShapeNetRendering"
+    return {
+        f"{category}/{name}"
+        for category in _folders(folder)
+        for name in _folders(folder / category)
+        if (folder / category / name / "rendering").is_dir()
+    }
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+
+
+def _folders(folder: Path) -> list[str]:
+    return [name for name in _names(folder) if (folder / name).is_dir()]
