@@ -31,6 +31,20 @@ def crosspoint() -> None:
     """Pretrain CrossPoint encoders without labels, export them to TensorRT, and prove that they are the same."""
 
 
+@crosspoint.command()
+@click.option("--out", type=PathArgument, default="quickstart", show_default=True, help="New folder for everything.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything.")
+@json_option
+def quickstart(out: Path, seed: int, json_file: Path | None) -> None:
+    """Run the whole flow on built-in shapes: make, train, export, embed, evaluate, report. Minutes on two cores."""
+    from crosspoint.quickstart import quickstart as run
+    from crosspoint.quickstart import summary_lines
+
+    result = run(out, seed)
+    click.echo("\n".join(summary_lines(result)))
+    write_result(json_file, "quickstart", result)
+
+
 @crosspoint.group(cls=Commands)
 def data() -> None:
     """Make, render and check data."""
@@ -171,6 +185,43 @@ def data_pack(
     )
 
 
+@crosspoint.command("export")
+@click.argument("model", type=PathArgument)
+@click.option("--out", required=True, type=PathArgument, help="Folder of the bundle; an earlier bundle is replaced.")
+@click.option("--trt", is_flag=True, help="Build a TensorRT engine too; without a GPU a TensorRT-RTX one.")
+@click.option("--precision", default="fp32", show_default=True, help="Of the exported model: fp32.")
+@click.option("--batch", default="1:8:32", show_default=True, metavar="MIN:OPT:MAX", help="Clouds at a time.")
+@click.option("--points", default="1024", show_default=True, help="Points of a cloud: a number, min:opt:max or any.")
+@click.option("--target", metavar="SM,...", help="GPUs of a TensorRT-RTX engine, e.g. sm86,sm89.  [default: all]")
+@json_option
+def export_command(
+    model: Path,
+    out: Path,
+    trt: bool,
+    precision: str,
+    batch: str,
+    points: str,
+    target: str | None,
+    json_file: Path | None,
+) -> None:
+    """Export a trained network to ONNX and TensorRT, and prove that it is what was trained.
+
+    MODEL is a run folder or a .safetensors file. The bundle appears only if it passed the parity gate; exit code 1 if
+    it did not.
+    """
+    from crosspoint.errors import require
+
+    require("torch", "train", "exporting")
+    require("onnx", "train", "exporting")
+    from crosspoint.export.bundle import export
+    from crosspoint.export.show import print_export
+
+    targets = tuple(filter(None, (target or "").split(",")))
+    manifest = export(model, out, trt=trt, precision=precision, batch=batch, points=points, target=targets)
+    print_export(out, manifest)
+    write_result(json_file, "export", {"out": str(out), "manifest": manifest})
+
+
 @crosspoint.command("embed")
 @click.argument("model", type=PathArgument)
 @click.argument("inputs", nargs=-1, required=True, type=PathArgument, metavar="INPUT...")
@@ -244,8 +295,8 @@ def eval_svm(
     from crosspoint.eval.tables import print_svm
 
     result = svm(model, data_dir, points, seed, seeds, device, backend, out)
-    write_result(json_file, "svm", result)
     print_svm(result)
+    write_result(json_file, "svm", result)
 
 
 @evaluate.command("fewshot")
@@ -278,8 +329,8 @@ def eval_fewshot(
     from crosspoint.eval.tables import print_fewshot
 
     result = fewshot(model, data_dir, ways, shots, queries, runs, points, seed, device, backend)
-    write_result(json_file, "fewshot", result)
     print_fewshot(result)
+    write_result(json_file, "fewshot", result)
 
 
 @crosspoint.command("parity")
@@ -315,9 +366,9 @@ def parity_command(
     from crosspoint.eval.tables import print_parity, print_skipped, verdict
 
     result = parity(reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device)
-    write_result(json_file, "parity", result)
     print_skipped(result)
     print_parity(result)
+    write_result(json_file, "parity", result)
     if not result["passed"]:
         raise CheckFailed(verdict(result["gate"]))
     click.echo(verdict(result["gate"]))

@@ -31,7 +31,7 @@ from crosspoint.train.metrics import Recorder, embedding_health
 from crosspoint.train.pairs import Batch, Source, Steps, make_loader, open_source
 from crosspoint.train.progress import Progress
 from crosspoint.train.recipes import Recipe
-from crosspoint.train.run_folder import fingerprint, settle_recipe, start_folder
+from crosspoint.train.run_folder import fingerprint, remove_remains, settle_recipe, start_folder
 
 CHECKPOINT_SECONDS = 600.0
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -79,6 +79,8 @@ def train(
     chosen = settle_recipe(out, recipe, overrides, resume)
     source = open_source(data)
     with processes(choose_device(device)) as (group, where):
+        if group.leads and resume:
+            remove_remains(out)
         run = Run(chosen, source, out, where, group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()

@@ -70,6 +70,12 @@ def start_folder(out: Path, recipe: Recipe, source: Source, device: torch.device
     )
 
 
+def remove_remains(out: Path) -> None:
+    """Delete what a killed run left half written; such files have names that begin with a dot."""
+    for file in [*out.glob(".*"), *(out / "checkpoints").glob(".*")]:
+        file.unlink()
+
+
 def fingerprint(source: Source) -> str:
     """SHA-256 of the objects' names, in order."""
     return hashlib.sha256("\n".join(source.keys).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """The pretraining loop: the run folder, resuming, stopping, and what it says when something is wrong."""
 
+import errno
 import json
 import os
 import signal
@@ -103,6 +104,22 @@ def test_the_checkpoint_before_is_used_when_the_newest_is_damaged(
         path.write_bytes(b"")
     with pytest.raises(InputError, match=r"no checkpoint in .* can be read"):
         train(pairs, out, resume=True, device="cpu", workers=0)
+
+
+def test_a_full_disk_keeps_the_checkpoints_before(pairs, tmp_path, small, monkeypatch):
+    original, out = torch.save, tmp_path / "run"
+
+    def save(value, path):
+        if value["step"] == 3:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        original(value, path)
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(InputError, match=r"cannot write .*step-00000003.pt: No space left on device; free space"):
+        train(pairs, out, "quick", small, device="cpu", workers=0, checkpoint_seconds=0)
+    names = sorted(path.name for path in (out / "checkpoints").iterdir())
+    assert names == ["step-00000001.pt", "step-00000002.pt"]
 
 
 @pytest.mark.parametrize("objective", ["imid", "cmid"])
