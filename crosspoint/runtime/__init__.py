@@ -1,0 +1,7 @@
+"""Embedding point clouds from any backend. Nothing here imports torch at module level."""
+
+from crosspoint.runtime.encoder import Encoder, Specification
+from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.manifest import Manifest, load_manifest, verify_files
+
+__all__ = ["Encoder", "Manifest", "Specification", "load_encoder", "load_manifest", "verify_files"]

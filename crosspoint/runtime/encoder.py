@@ -1,0 +1,212 @@
+"""The contract of a loaded model: what it is, what it takes, and the checks in front of every backend."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosspoint.errors import CheckFailed, InputError
+
+FloatArray = NDArray[np.float32]
+AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What a loaded model is and what fits it.
+
+    Attributes:
+        architecture: As in the model's `config`, e.g. `"dgcnn"`; `"unknown"` for a foreign ONNX file.
+        dim: Width of the embedding, or the number of parts of a segmenter.
+        points: The one number of points it takes; None where it takes a range.
+        max_batch: Most clouds in one call of the backend; larger batches are split. None for any number.
+        precision: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`, as read back from the file.
+        backend: `"pytorch"`, `"onnxruntime"`, `"onnxruntime-tensorrt"`, `"tensorrt"` or `"tensorrt-rtx"`.
+        device: `"cpu"` or `"cuda:<index>"`: where it really runs.
+        sha256: Of the file that was loaded.
+        path: The file that was loaded.
+        min_points: Fewest points of a cloud.
+        max_points: Most points of a cloud; None for any number.
+        min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding dropped.
+        categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
+    """
+
+    architecture: str
+    dim: int
+    points: int | None
+    max_batch: int | None
+    precision: str
+    backend: str
+    device: str
+    sha256: str
+    path: str
+    min_points: int = 1
+    max_points: int | None = None
+    min_batch: int = 1
+    categories: int | None = None
+
+    def check_points(self, count: int) -> None:
+        """Raise InputError, saying what would fit, if clouds of `count` points do not."""
+        low = self.points or self.min_points
+        high = self.points or self.max_points
+        if count < low or (high is not None and count > high):
+            fits = f"exactly {low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
+            raise InputError(f"clouds of {count} points do not fit {self.path}, which takes {fits}; sample that many")
+
+
+class Encoder(ABC):
+    """A loaded model behind one contract. A context manager; `close` frees what the backend holds.
+
+    An encoder embeds clouds; a part segmenter (`specification.categories` is a number) segments them. A backend gives
+    the specification and `run`; everything is checked before it gets there.
+
+    Example:
+        >>> with load_encoder("bundle") as encoder:        # doctest: +SKIP
+        ...     embeddings = encoder.embed(points)         # (B, N, 3) to (B, D)
+    """
+
+    specification: Specification
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """One call of the backend: inputs by name, C-contiguous and checked, to outputs by name."""
+
+    def close(self) -> None:
+        """Free what the backend holds; the encoder cannot be used afterwards. Harmless the second time."""
+        return
+
+    def __enter__(self: AnyEncoder) -> AnyEncoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def embed(self, points: ArrayLike) -> FloatArray:
+        """Embeddings of clouds.
+
+        Args:
+            points: `(B, N, 3)`, floating point, each cloud centred on its mean with its farthest point at distance 1
+                (`crosspoint.data.points.normalise`).
+
+        Returns:
+            `(B, D)` float32.
+
+        Raises:
+            InputError: Shape, type, a value or the number of points does not fit, or the model is a segmenter.
+            CheckFailed: The model's result is not finite.
+        """
+        if self.specification.categories is not None:
+            raise InputError(
+                f"{self.specification.path} is a part segmenter, not an encoder; use segment(points, category)"
+            )
+        return self._run_batches({"points": self._checked_points(points)}, "embedding")
+
+    def segment(self, points: ArrayLike, category: ArrayLike) -> FloatArray:
+        """Part logits of every point.
+
+        Args:
+            points: `(B, N, 3)`, as for `embed`.
+            category: One-hot `(B, categories)`.
+
+        Returns:
+            `(B, N, parts)` float32.
+
+        Raises:
+            InputError: Shape, type, a value or the number of points does not fit, or the model is an encoder.
+            CheckFailed: The model's result is not finite.
+        """
+        if self.specification.categories is None:
+            raise InputError(f"{self.specification.path} is an encoder, not a part segmenter; use embed(points)")
+        clouds = self._checked_points(points)
+        return self._run_batches(
+            {"points": clouds, "category": self._checked_category(category, len(clouds))}, "logits"
+        )
+
+    def _checked_points(self, points: ArrayLike) -> FloatArray:
+        array = _as_float32(points, "points")
+        if array.ndim != 3 or array.shape[2] != 3 or array.shape[0] == 0:
+            hint = "; for one cloud give points[None]" if array.ndim == 2 and array.shape[1] == 3 else ""
+            raise InputError(f"points have the shape {array.shape}; clouds are (B, N, 3) with B at least 1{hint}")
+        self.specification.check_points(array.shape[1])
+        return array
+
+    def _checked_category(self, category: ArrayLike, batch: int) -> FloatArray:
+        array = _as_float32(category, "category", integers=True)
+        wanted = (batch, self.specification.categories)
+        if array.shape != wanted:
+            raise InputError(f"category has the shape {array.shape}; these points need one-hot {wanted}")
+        if not (np.all((array == 0) | (array == 1)) and np.all(array.sum(axis=1) == 1)):
+            raise InputError("category is not one-hot: every row needs a single 1 among zeros")
+        return array
+
+    def _run_batches(self, inputs: Mapping[str, FloatArray], output: str) -> FloatArray:
+        """Run in pieces of `max_batch`; a piece smaller than `min_batch` is padded with copies of its last cloud."""
+        spec, total = self.specification, len(inputs["points"])
+        pieces = []
+        for start in range(0, total, spec.max_batch or total):
+            piece = {name: array[start : start + (spec.max_batch or total)] for name, array in inputs.items()}
+            size = len(piece["points"])
+            if size < spec.min_batch:
+                padding = spec.min_batch - size
+                piece = {name: np.concatenate([a, np.repeat(a[-1:], padding, axis=0)]) for name, a in piece.items()}
+            pieces.append(self.run(piece)[output][:size])
+        result = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        bad = np.flatnonzero(~np.isfinite(result.reshape(total, -1)).all(axis=1))
+        if len(bad):
+            raise CheckFailed(
+                f"{spec.path} gave NaN or infinite values for {len(bad)} of {total} clouds, first for number {bad[0]} "
+                f"({spec.backend}, {spec.precision}); compare it with its original: crosspoint parity"
+            )
+        return result
+
+
+def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatArray:
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} are not a regular array ({error}); give a numpy array of float32") from None
+    kinds = "fiub" if integers else "f"
+    if array.dtype.kind not in kinds:
+        raise InputError(f"{name} are of type {array.dtype}; give floating-point values, e.g. {name}.astype('float32')")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported as such
+        result = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(result).all():
+        first = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
+        raise InputError(f"{name} hold NaN or infinite values, first at index {first}; remove them")
+    return result
+
+
+def interface(path: object, inputs: Iterable[str], outputs: Iterable[str]) -> str:
+    """The output that counts, from a file's input and output names: `"embedding"` or `"logits"`.
+
+    Raises:
+        InputError: The names are neither those of an encoder nor those of a part segmenter.
+    """
+    given, made = sorted(inputs), sorted(outputs)
+    for wanted, output in ((["points"], "embedding"), (["category", "points"], "logits")):
+        if given == wanted and output in made:
+            return output
+    raise InputError(
+        f"{path} maps {', '.join(given)} to {', '.join(made)}; an encoder maps points to embedding, "
+        "a segmenter points and category to logits: rename its inputs and outputs"
+    )
+
+
+def parse_device(device: str) -> int | None:
+    """The CUDA index of `"cuda"` or `"cuda:<index>"`, None of `"cpu"`.
+
+    Raises:
+        InputError: Anything else.
+    """
+    if device == "cpu":
+        return None
+    name, colon, index = device.partition(":")
+    if name == "cuda" and (not colon or (index.isascii() and index.isdigit())):
+        return int(index or 0)
+    raise InputError(f"unknown device {device!r}; give cpu, cuda or cuda:<index>")

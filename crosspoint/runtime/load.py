@@ -1,0 +1,97 @@
+"""From whatever names a model to an open encoder."""
+
+from pathlib import Path
+
+from crosspoint.errors import InputError
+from crosspoint.runtime.encoder import Encoder, parse_device
+from crosspoint.runtime.manifest import NAME, Manifest, load_manifest
+
+BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
+KINDS = "a run folder, .safetensors, a bundle folder, .onnx, or .plan with its manifest.json beside it"
+
+
+def load_encoder(model: Path | str, device: str = "cpu", backend: str | None = None) -> Encoder:
+    """Open a model for embedding (or, a part segmenter, for segmenting).
+
+    A file that a manifest beside it lists is compared with it before anything is opened; a `.plan` is executable code
+    and is never opened without one. What was chosen is stated in the encoder's `specification`.
+
+    Args:
+        model: A run folder with `encoder.safetensors`, a `.safetensors` file, a bundle folder, an `.onnx` file, or a
+            `.plan` file with its `manifest.json` beside it.
+        device: `"cpu"`, `"cuda"` or `"cuda:<index>"`. Never changed silently.
+        backend: `"pytorch"`, `"onnxruntime"`, `"onnxruntime-tensorrt"` or `"tensorrt"` (either flavour, by what built
+            the engine). By default what the file is for; of a bundle the TensorRT engine on a CUDA device if it holds
+            one, else ONNX Runtime.
+
+    Returns:
+        An encoder, to be used as a context manager or closed.
+
+    Raises:
+        InputError: The model cannot be read, differs from its manifest, or does not go with backend and device.
+        MissingDependency: What the backend needs is not installed.
+    """
+    index = parse_device(device)
+    if backend is not None and backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
+    path, manifest = _find(Path(model), index is not None, backend)
+    natural = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "onnxruntime-tensorrt"), ".plan": ("tensorrt",)}
+    suits = natural.get(path.suffix)
+    if suits is None:
+        raise InputError(f"{path} is not a model; a model is {KINDS}")
+    if backend is not None and backend not in suits:
+        raise InputError(f"{path} runs on the backend {' or '.join(suits)}, not on {backend}; {_way_to(backend)}")
+    if manifest is not None and path.suffix == ".onnx":
+        manifest.verify(path)
+    return _open(path, manifest, device, backend or suits[0])
+
+
+def _open(path: Path, manifest: Manifest | None, device: str, backend: str) -> Encoder:
+    """Each backend's module is imported only when it is used."""
+    if backend == "pytorch":
+        from crosspoint.runtime.pytorch import PyTorchEncoder
+
+        return PyTorchEncoder(path, device)
+    if backend == "tensorrt":
+        from crosspoint.runtime.tensorrt import TensorRTEncoder
+
+        if manifest is None:
+            raise InputError(
+                f"{path} has no {NAME} beside it: a plan is executable code and is opened only when its SHA-256 can be "
+                "checked; give the whole bundle of crosspoint export"
+            )
+        return TensorRTEncoder(path, manifest, device)
+    from crosspoint.runtime.onnx import OnnxEncoder
+
+    return OnnxEncoder(path, device, backend)
+
+
+def _find(model: Path, cuda: bool, backend: str | None) -> tuple[Path, Manifest | None]:
+    """The file to open, and the manifest that lists it."""
+    if not model.exists():
+        raise InputError(f"{model} does not exist; a model is {KINDS}")
+    if model.is_file():
+        beside = load_manifest(model.parent) if (model.parent / NAME).is_file() else None
+        listed = beside is not None and (model.suffix == ".plan" or model.name in beside.files)
+        return model, beside if listed else None
+    if (model / NAME).is_file():
+        manifest = load_manifest(model)
+        return _of_bundle(manifest, cuda, backend), manifest
+    if (model / "encoder.safetensors").is_file():
+        return model / "encoder.safetensors", None
+    raise InputError(f"{model} holds neither encoder.safetensors nor {NAME}; a model is {KINDS}")
+
+
+def _of_bundle(manifest: Manifest, cuda: bool, backend: str | None) -> Path:
+    plan, onnx = manifest.find(".plan"), manifest.find(".onnx")
+    wanted = plan if backend == "tensorrt" or (backend is None and cuda and plan is not None) else onnx
+    if wanted is None:
+        kind = "a TensorRT engine" if backend == "tensorrt" else "an ONNX file"
+        raise InputError(f"{manifest.folder} does not hold {kind}; export the model again, for an engine with --trt")
+    return wanted
+
+
+def _way_to(backend: str) -> str:
+    if backend == "pytorch":
+        return "give the .safetensors that it was exported from"
+    return f"make it with crosspoint export{' --trt' if backend == 'tensorrt' else ''} and give that bundle"

@@ -1,0 +1,191 @@
+"""Reading a bundle's manifest, and checking the bundle's files against it before any of them is opened."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crosspoint.artefacts import sha256
+from crosspoint.errors import InputError
+
+NAME = "manifest.json"
+SCHEMA = "crosspoint.manifest/1"
+Range = tuple[int, int, int]  # smallest, usual, largest
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What the manifest says of one file."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What the manifest says of a TensorRT engine.
+
+    Attributes:
+        builder: `"tensorrt"` or `"tensorrt-rtx"`.
+        version: Of the builder.
+        targets: Compute capabilities it was built for, e.g. `"sm86"`.
+        executed: Whether it was run where it was built.
+        status: What was done with it, in words.
+    """
+
+    builder: str
+    version: str
+    targets: tuple[str, ...]
+    executed: bool
+    status: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A bundle's `manifest.json`.
+
+    Attributes:
+        folder: Where it lies, and the bundle's files beside it.
+        files: By name.
+        model: The model's `config`.
+        precision: As read back from the files.
+        batch: Smallest, usual and largest batch of the engine's profile; None without a profile.
+        points: The same for the number of points; None where it is fixed.
+        engine: None where the bundle holds no TensorRT engine.
+    """
+
+    folder: Path
+    files: dict[str, FileEntry]
+    model: dict[str, Any]
+    precision: str
+    batch: Range | None
+    points: Range | None
+    engine: Engine | None
+
+    def find(self, suffix: str) -> Path | None:
+        """The bundle's first file with this suffix, or None."""
+        return next((self.folder / name for name in sorted(self.files) if name.endswith(suffix)), None)
+
+    def read(self, path: Path) -> bytes:
+        """The bytes of one of the bundle's files, after they have been compared with the manifest.
+
+        Raises:
+            InputError: The file is not listed, missing, or not the one that was listed.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise self._refusal(path, f"cannot be read ({error.strerror})") from error
+        self._compare(path, len(content), hashlib.sha256(content).hexdigest())
+        return content
+
+    def verify(self, path: Path) -> str:
+        """Compare one of the bundle's files with the manifest, without holding it in memory; returns its SHA-256.
+
+        Raises:
+            InputError: The file is not listed, missing, or not the one that was listed.
+        """
+        try:
+            size, digest = path.stat().st_size, sha256(path)
+        except OSError as error:
+            raise self._refusal(path, f"cannot be read ({error.strerror})") from error
+        self._compare(path, size, digest)
+        return digest
+
+    def _compare(self, path: Path, size: int, digest: str) -> None:
+        entry = self.files.get(path.name)
+        if entry is None:
+            raise self._refusal(path, f"is not listed in the bundle's {NAME}")
+        if size != entry.bytes:
+            raise self._refusal(path, f"has {size} bytes, the bundle's {NAME} says {entry.bytes}")
+        if digest != entry.sha256:
+            raise self._refusal(path, f"is not the file that was exported: its SHA-256 differs from the {NAME}'s")
+
+    def _refusal(self, path: Path, trouble: str) -> InputError:
+        return InputError(f"{path} {trouble}; nothing was loaded: copy the bundle again, or export the model again")
+
+
+def verify_files(manifest: Manifest, names: Iterable[str] | None = None) -> dict[str, str]:
+    """SHA-256 of the bundle's files (all, or those named), each compared with the manifest.
+
+    Raises:
+        InputError: A file is not listed, missing, or not the one that was listed.
+    """
+    chosen = sorted(manifest.files) if names is None else names
+    return {name: manifest.verify(manifest.folder / name) for name in chosen}
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read `manifest.json` in a bundle's folder.
+
+    Raises:
+        InputError: It is missing, damaged, of another schema version, or names files outside the folder.
+    """
+    path = Path(folder) / NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); give a bundle made by crosspoint export"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); copy the bundle again, or export the model again") from error
+    schema = values.get("schema") if isinstance(values, dict) else None
+    if schema != SCHEMA:
+        raise InputError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}; export the model again")
+    try:
+        return _parse(Path(folder), values)
+    except (KeyError, TypeError, ValueError) as error:
+        trouble = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} is damaged ({trouble}); copy the bundle again, or export the model again") from error
+
+
+def _parse(folder: Path, values: dict[str, Any]) -> Manifest:
+    profile = _typed(values["profile"] or {}, dict, "profile")
+    files = _typed(values["files"], dict, "files")
+    return Manifest(
+        folder=folder,
+        files={_plain_name(name): _file_entry(name, entry) for name, entry in files.items()},
+        model=_typed(values["model"], dict, "model"),
+        precision=_typed(values["precision"]["read_back"], str, "precision.read_back"),
+        batch=_range(profile.get("batch"), "profile.batch"),
+        points=_range(profile.get("points"), "profile.points"),
+        engine=None if values["engine"] is None else _engine(_typed(values["engine"], dict, "engine")),
+    )
+
+
+def _engine(values: dict[str, Any]) -> Engine:
+    return Engine(
+        builder=_typed(values["builder"], str, "engine.builder"),
+        version=_typed(values["version"], str, "engine.version"),
+        targets=tuple(str(target) for target in values["targets"] or ()),
+        executed=_typed(values["executed"], bool, "engine.executed"),
+        status=str(values["status"]),
+    )
+
+
+def _file_entry(name: str, values: dict[str, Any]) -> FileEntry:
+    return FileEntry(
+        _typed(values["sha256"], str, f"files.{name}.sha256"), _typed(values["bytes"], int, f"files.{name}.bytes")
+    )
+
+
+def _plain_name(name: str) -> str:
+    if Path(name).name != name or name == ".." or "\\" in name:
+        raise ValueError(f"it names a file outside the bundle, {name!r}")
+    return name
+
+
+def _range(values: Any, name: str) -> Range | None:
+    if values is None:
+        return None
+    low, usual, high = (_typed(value, int, name) for value in values)
+    return low, usual, high
+
+
+def _typed(value: Any, kind: type[Any], name: str) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r}")
+    return value

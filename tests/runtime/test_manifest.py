@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from crosspoint.artefacts import sha256
+from crosspoint.errors import InputError
+from crosspoint.runtime import load_manifest, verify_files
+
+
+def test_reads_what_was_written(engine_bundle: Path) -> None:
+    manifest = load_manifest(engine_bundle)
+    assert manifest.folder == engine_bundle
+    assert manifest.files["encoder.onnx"].bytes == (engine_bundle / "encoder.onnx").stat().st_size
+    assert manifest.model == {"architecture": "small"}
+    assert (manifest.precision, manifest.batch, manifest.points) == ("fp32", (2, 3, 4), (8, 16, 32))
+    assert manifest.engine is not None
+    assert (manifest.engine.builder, manifest.engine.targets) == ("tensorrt-rtx", ("sm86",))
+    assert manifest.find(".plan") == engine_bundle / "encoder.plan"
+    assert manifest.find(".trt") is None
+
+
+def test_without_an_engine_and_with_fixed_points(bundle: Path, small: SimpleNamespace) -> None:
+    small.write_manifest(bundle, profile={"batch": [1, 8, 32], "points": None})
+    manifest = load_manifest(bundle)
+    assert (manifest.engine, manifest.batch, manifest.points) == (None, (1, 8, 32), None)
+
+
+def test_intact_files_pass(engine_bundle: Path) -> None:
+    manifest = load_manifest(engine_bundle)
+    assert verify_files(manifest) == {n: sha256(engine_bundle / n) for n in ("encoder.onnx", "encoder.plan")}
+    assert manifest.read(engine_bundle / "encoder.onnx") == (engine_bundle / "encoder.onnx").read_bytes()
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flip, "SHA-256 differs"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), r"has \d+ bytes, the bundle's manifest.json says \d+"),
+        (lambda path: path.unlink(), "cannot be read"),
+    ],
+)
+def test_each_damage_is_named(bundle: Path, damage, message: str) -> None:
+    path = bundle / "encoder.onnx"
+    manifest = load_manifest(bundle)
+    damage(path)
+    for check in (manifest.read, manifest.verify):
+        with pytest.raises(InputError, match=rf"encoder\.onnx .*{message}.*nothing was loaded"):
+            check(path)
+
+
+def test_a_file_that_is_not_listed(bundle: Path) -> None:
+    (bundle / "other.plan").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"other\.plan is not listed"):
+        verify_files(load_manifest(bundle), ["other.plan"])
+
+
+def test_a_missing_manifest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"manifest\.json cannot be read .*crosspoint export"):
+        load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("schema", ["crosspoint.manifest/2", None, 1])
+def test_another_schema(bundle: Path, small: SimpleNamespace, schema: object) -> None:
+    small.write_manifest(bundle, schema=schema)
+    with pytest.raises(InputError, match=r"this version reads 'crosspoint.manifest/1'"):
+        load_manifest(bundle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"files": {"../evil.plan": {"sha256": "", "bytes": 1}}}, "outside the bundle"),
+        ({"files": {"/etc/passwd": {"sha256": "", "bytes": 1}}}, "outside the bundle"),
+        ({"files": {"..": {"sha256": "", "bytes": 1}}}, "outside the bundle"),
+        ({"files": {"encoder.onnx": {"sha256": "", "bytes": "1"}}}, "encoder.onnx.bytes is '1'"),
+        ({"files": {"encoder.onnx": {"bytes": 1}}}, "lacks 'sha256'"),
+        ({"files": ["encoder.onnx"]}, r"files is \["),
+        ({"precision": {"asked": "fp32"}}, "lacks 'read_back'"),
+        ({"profile": {"batch": [1, 2], "points": None}}, "unpack"),
+        ({"profile": {"batch": [1, 2, "3"], "points": None}}, "profile.batch is '3'"),
+        ({"model": "dgcnn"}, "model is 'dgcnn'"),
+        ({"engine": {"builder": "tensorrt"}}, "lacks 'version'"),
+        ({"engine": "yes"}, "engine is 'yes'"),
+    ],
+)
+def test_wrong_content(bundle: Path, small: SimpleNamespace, changes: dict, message: str) -> None:
+    small.write_manifest(bundle, **changes)
+    with pytest.raises(InputError, match=rf"manifest\.json is damaged .*{message}") as caught:
+        load_manifest(bundle)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["files", "model", "precision", "profile", "engine"])
+def test_missing_values(bundle: Path, missing: str) -> None:
+    path = bundle / "manifest.json"
+    values = json.loads(path.read_text())
+    del values[missing]
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=f"lacks '{missing}'"):
+        load_manifest(bundle)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "\x00", "ÿ"])
+def test_rubbish(bundle: Path, text: str) -> None:
+    (bundle / "manifest.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"manifest\.json (is damaged|has the schema None)"):
+        load_manifest(bundle)
