@@ -1,0 +1,234 @@
+"""Finding what a folder holds for the report: a training run, a bundle, results, embeddings, data."""
+
+import json
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.data.datasets import ClassificationSet, PairedRenders, load_classification
+from crosspoint.data.layout import find_sets
+from crosspoint.errors import InputError
+
+KINDS = ("svm", "fewshot", "parity", "quickstart")
+LARGEST_JSON = 64 << 20  # bytes; no result of ours comes near
+STORED_NAME = re.compile(r"(?:.*/)?(train|test)/(\d{6,})")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A file that a command wrote with `--json`: the schema's kind, the file's place, the content."""
+
+    kind: str
+    path: Path
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What `crosspoint embed` wrote: embeddings (n, D), names (n,) and the model's hash."""
+
+    path: Path
+    values: NDArray[np.float32]
+    names: list[str]
+    sha256: str
+
+
+@dataclass
+class Pieces:
+    """All that was found, and a remark for each file that could not be used."""
+
+    folder: Path
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    run: Path | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    bundle: Path | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+    embeddings: Embeddings | None = None
+    data: ClassificationSet | None = None
+    pairs: PairedRenders | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def of(self, kind: str) -> list[Result]:
+        """The results of one kind, e.g. `"svm"`."""
+        return [result for result in self.results if result.kind == kind]
+
+    def empty(self) -> bool:
+        """Whether nothing was found that a report could show."""
+        return not any(
+            (self.metrics, self.manifest, self.results, self.embeddings, self.data, self.pairs, self.summary)
+        )
+
+
+def read_pieces(folder: Path) -> Pieces:
+    """Read what lies in a folder and its subfolders; what is damaged is left out with a remark.
+
+    Raises:
+        InputError: `folder` is not a folder that can be listed, or holds nothing for a report.
+    """
+    folder = Path(folder)
+    pieces = Pieces(folder)
+    try:
+        folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}); give a folder with results") from error
+    _read_run(pieces, folders)
+    _read_bundle(pieces, folders)
+    for path in sorted(path for place in folders for path in _files(place, "*.json")):
+        _read_result(pieces, path)
+    _read_embeddings(pieces, folders)
+    _read_data(pieces, folders)
+    if pieces.empty():
+        trouble = f"; {pieces.remarks[0]}" if pieces.remarks else ""
+        raise InputError(
+            f"{folder}: holds no run, bundle, results (--json), embeddings or data{trouble}; "
+            "give the folder of `crosspoint quickstart` or of `crosspoint train`"
+        )
+    return pieces
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.is_file())
+
+
+def _first(folders: list[Path], name: str) -> Path | None:
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def _read_json(pieces: Pieces, path: Path) -> dict[str, Any]:
+    """The object in a file; an empty one, with a remark, if there is none."""
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError("it is larger than any result")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        pieces.remarks.append(f"{_short(pieces, path)} cannot be read ({error.strerror})")
+    except (ValueError, RecursionError) as error:
+        pieces.remarks.append(f"{_short(pieces, path)} is damaged ({error})")
+    else:
+        return values if isinstance(values, dict) else {}
+    return {}
+
+
+def _short(pieces: Pieces, path: Path) -> str:
+    return path.relative_to(pieces.folder).as_posix()
+
+
+def _read_run(pieces: Pieces, folders: list[Path]) -> None:
+    path = _first(folders, "metrics.jsonl")
+    if path is None:
+        return
+    pieces.run = path.parent
+    try:
+        pieces.metrics = list(_steps(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        pieces.remarks.append(f"{_short(pieces, path)} cannot be read ({error})")
+    if (path.parent / "config.json").is_file():
+        pieces.config = _read_json(pieces, path.parent / "config.json")
+
+
+def _steps(text: str) -> Iterator[dict[str, float]]:
+    """The finite numbers of each whole line; a line that a killed run left half written is passed over."""
+    for line in text.splitlines():
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(values, dict) and _is_number(values.get("step")):
+            yield {name: float(value) for name, value in values.items() if _is_number(value)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max
+
+
+def _read_bundle(pieces: Pieces, folders: list[Path]) -> None:
+    path = _first(folders, "manifest.json")
+    if path is not None:
+        pieces.bundle, pieces.manifest = path.parent, _read_json(pieces, path)
+
+
+def _read_result(pieces: Pieces, path: Path) -> None:
+    if path.name in ("manifest.json", "config.json", "taxonomy.json"):
+        return
+    values = _read_json(pieces, path)
+    match = re.fullmatch(r"crosspoint\.([a-z-]+)/1", str(values.get("schema")))
+    if match is None or match[1] not in KINDS:
+        return
+    if match[1] == "quickstart":
+        pieces.summary = values
+    else:
+        pieces.results.append(Result(match[1], path, values))
+
+
+def _read_embeddings(pieces: Pieces, folders: list[Path]) -> None:
+    """The first archive that `crosspoint embed` wrote; archives without embeddings are something else."""
+    for path in (path for folder in folders for path in _files(folder, "*.npz")):
+        try:
+            pieces.embeddings = _load_embeddings(path)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            pieces.remarks.append(f"{_short(pieces, path)} is not a whole file of embeddings ({error})")
+        if pieces.embeddings is not None:
+            return
+
+
+def _load_embeddings(path: Path) -> Embeddings | None:
+    archive = np.load(path, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError("it is no archive")
+    with archive:
+        if "embeddings" not in archive:
+            return None
+        values, names = np.asarray(archive["embeddings"], np.float32), archive["names"]
+        sha256 = str(archive["model_sha256"])
+    if values.ndim != 2 or names.shape != values.shape[:1] or not np.isfinite(values).all():
+        raise ValueError("embeddings and names do not fit, or are not finite")
+    return Embeddings(path, values, [str(name) for name in names], sha256)
+
+
+def _read_data(pieces: Pieces, folders: list[Path]) -> None:
+    for kind, folder in dict.fromkeys(found for place in folders for found in find_sets(place)):
+        try:
+            if kind in ("modelnet40", "scanobjectnn") and pieces.data is None:
+                pieces.data = load_classification(folder, None)
+            elif kind == "shapenetrender" and pieces.pairs is None:
+                pieces.pairs = PairedRenders(folder)
+        except InputError as error:
+            pieces.remarks.append(str(error))
+
+
+def classes_of(names: list[str], data: ClassificationSet | None) -> list[str] | None:
+    """The class of each embedded cloud, or None where the names and the data do not tell.
+
+    A name like `train/000012` is the object of that number in the data's split; other names tell by their folder.
+    """
+    stored = [STORED_NAME.fullmatch(name) for name in names]
+    if not all(stored):
+        folders = [name.rpartition("/")[0].rpartition("/")[2] for name in names]
+        return folders if len(set(folders)) > 1 and not any(stored) and all(folders) else None
+    if data is None:
+        return None
+    found = [_label(data, match[1], int(match[2])) for match in stored if match]
+    return None if None in found else [data.class_names[label] for label in found if label is not None]
+
+
+def _label(data: ClassificationSet, split: str, number: int) -> int | None:
+    clouds = data.train if split == "train" else data.test
+    return None if clouds is None or number >= len(clouds.labels) else int(clouds.labels[number])
+
+
+def stored_cloud(name: str, data: ClassificationSet | None) -> NDArray[np.float32] | None:
+    """The points (N, 3) of an embedded cloud of the data, or None where it is not of the data."""
+    match = STORED_NAME.fullmatch(name)
+    if match is None or data is None or _label(data, match[1], int(match[2])) is None:
+        return None
+    clouds = data.train if match[1] == "train" else data.test
+    return None if clouds is None else clouds.points[int(match[2])]

@@ -1,0 +1,363 @@
+"""The sections of the report about results: headline, accuracy, parity, engine, time, provenance."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from crosspoint.artefacts import sha256
+from crosspoint.errors import InputError
+from crosspoint.eval.report_html import Html, badge, bar, join, picture, table, tag
+from crosspoint.eval.report_read import Pieces, Result
+from crosspoint.eval.tables import verdict
+from crosspoint.runtime.manifest import load_manifest, verify_files
+
+RULES = ("official", "clean")
+BACKENDS = {
+    "pytorch": "PyTorch",
+    "onnxruntime": "ONNX Runtime",
+    "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT-RTX",
+}
+
+
+class Missing(NamedTuple):
+    """What the report does not show, and the command that would add it."""
+
+    what: str
+    command: str
+
+
+def command(pieces: Pieces, *words: str | Path) -> str:
+    """A command line to copy; a path is of the report's folder."""
+    written = [shlex.quote(str(pieces.folder / word)) if isinstance(word, Path) else word for word in words]
+    return " ".join(["crosspoint", *written])
+
+
+def data_place(pieces: Pieces) -> str:
+    """The option that names the data, for a command to copy."""
+    folders = [path for path in (pieces.folder / "shapes", pieces.folder) if list(path.glob("modelnet40*"))]
+    return f"--data {shlex.quote(str(folders[0]))}" if folders else "--data DATA"
+
+
+def model_of(pieces: Pieces) -> str:
+    """The model that lies in the folder, for a command to copy."""
+    place = pieces.run or pieces.bundle
+    return "MODEL" if place is None else shlex.quote(str(place))
+
+
+def headline(pieces: Pieces) -> Html | Missing:
+    """What happened, in a few large numbers."""
+    cards = []
+    accuracy = accuracies(pieces)
+    trained = accuracy.get("trained") or next(iter(accuracy.values()), None)
+    if trained:
+        what = f"of held-out objects right: linear SVM, clean (official: {percent(trained['official'])})"
+        cards.append(_card(percent(trained["clean"]), what))
+    if trained and "untrained" in accuracy:
+        plain = accuracy["untrained"]
+        what = f"the same encoder untrained (official: {percent(plain['official'])})"
+        cards.append(_card(percent(plain["clean"]), what))
+        clean, official = (_points(trained[rule] - plain[rule]) for rule in ("clean", "official"))
+        cards.append(_card(clean, f"percentage points, trained minus untrained, clean (official: {official})"))
+    for result in pieces.of("parity")[:1]:
+        kind, word = ("good", "passed") if result.values["passed"] else ("bad", "not passed")
+        cards.append(_card(tag("span", word, class_=kind), "parity of the exported model with the trained one"))
+    engine = engine_status(pieces)
+    if engine is not None:
+        cards.append(_card(engine, "the TensorRT engine", "card words"))
+    return tag("div", *cards, class_="cards") if cards else Html()
+
+
+def _card(value: object, what: str, kind: str = "card") -> Html:
+    return tag("div", tag("b", value), tag("span", what), class_=kind)
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage with one decimal."""
+    return "–" if value is None else f"{float(value):.1%}"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def accuracies(pieces: Pieces) -> dict[str, dict[str, float]]:
+    """Accuracies by both rules, for each model that was evaluated."""
+    found = {_name(result): {rule: result.values[rule]["accuracy"] for rule in RULES} for result in pieces.of("svm")}
+    return found or dict(pieces.summary.get("accuracy", {}))
+
+
+def _name(result: Result) -> str:
+    return result.path.stem.removeprefix("svm-")
+
+
+def _title(result: Result) -> str:
+    """A model's name; one that is called an engine is called so only if an engine ran."""
+    name, backend = _name(result), str(result.values["model"]["backend"])
+    return "exported" if name == "engine" and not backend.startswith("tensorrt") else name
+
+
+def _where(model: dict[str, Any]) -> str:
+    backend = str(model["backend"])
+    return f"{BACKENDS.get(backend, backend)} on {model['device']}"
+
+
+def engine_status(pieces: Pieces) -> Html | None:
+    """What was done with the engine, in the manifest's words."""
+    if not pieces.manifest:
+        return None
+    engine = pieces.manifest["engine"]
+    if engine is None:
+        return badge("no engine in the bundle", "warn")
+    return badge(engine["status"], "good" if engine["executed"] is True else "warn")
+
+
+def svm_section(pieces: Pieces) -> Html | Missing:
+    """Accuracy of each model by both rules, per class, and where the first one errs."""
+    order = {"trained": 0, "untrained": 1}
+    results = sorted(pieces.of("svm"), key=lambda result: order.get(_name(result), 2))
+    if not results:
+        out = Path("results/svm-trained.json")
+        return Missing(
+            "accuracy of a linear SVM",
+            command(pieces, "eval svm", model_of(pieces), data_place(pieces), "--json", out),
+        )
+    data = results[0].values["data"]
+    note = (
+        f"Frozen embeddings of {data['train']} objects to train the SVM, {data['test']} to test "
+        f"({data['test_from']}), {data['points']} points each. Intervals are 95 %, for the number of objects tested. "
+        f"Official: {results[0].values['official']['rule']}. Clean: {results[0].values['clean']['rule']}."
+    )
+    columns = ("model", "official", "clean", "class mean, clean", "ran on", "precision")
+    rows = [_svm_row(result) for result in results]
+    parts = [tag("p", note, class_="quiet"), table(columns, rows), _per_class(results)]
+    confusion = _confusion(results[0])
+    return join(parts if confusion is None else [*parts, confusion])
+
+
+def _svm_row(result: Result) -> list[object]:
+    model, clean = result.values["model"], result.values["clean"]
+    cells = [_accuracy(result.values[rule]) for rule in RULES]
+    kind = tag("span", f"{model['architecture']}, {model['dim']} numbers", class_="sub")
+    return [join([_title(result), kind]), *cells, percent(clean["class_accuracy"]), _where(model), model["precision"]]
+
+
+def _accuracy(values: dict[str, Any]) -> Html:
+    low, high = values["interval"]
+    return join([bar(values["accuracy"], percent(values["accuracy"])), tag("span", _span(low, high), class_="sub")])
+
+
+def _span(low: float, high: float) -> str:
+    return f"{100 * low:.1f} … {100 * high:.1f}".replace("-", "−")
+
+
+def _per_class(results: list[Result]) -> Html:
+    columns = ["class", "objects", *(_title(result) for result in results)]
+    kept = [{row["class"]: row for row in result.values["per_class"]} for result in results]
+    rows = []
+    for name, row in kept[0].items():
+        values = [table_[name]["clean"] if name in table_ else None for table_ in kept]
+        rows.append([name, row["objects"], *(bar(value or 0.0, percent(value)) for value in values)])
+    return tag("details", tag("summary", "Accuracy of each class, clean"), table(columns, rows))
+
+
+def _confusion(result: Result) -> Html | None:
+    """The confusion matrix that was drawn beside a result, made small."""
+    from PIL import Image
+
+    from crosspoint.eval.report_charts import to_png
+
+    path = result.path.parent / _name(result) / "confusion.png"
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    small.thumbnail((1500, 1500))
+    png = to_png(small.quantize(48))
+    drawn = picture(png, f"Confusion matrix of {_name(result)}", class_="confusion", loading="lazy")
+    return tag("details", tag("summary", f"Which class is taken for which, {_name(result)}"), drawn)
+
+
+def fewshot_section(pieces: Pieces) -> Html | Missing:
+    """Accuracy with a few labelled objects per class."""
+    results = pieces.of("fewshot")
+    if not results:
+        out = Path("results/fewshot.json")
+        words = ("eval fewshot", model_of(pieces), data_place(pieces), "--json", out)
+        return Missing("few-shot accuracy", command(pieces, *words))
+    columns = ("tasks", "accuracy", "std", "standard error", "queries from")
+    parts: list[Html] = []
+    for result in results:
+        note = f"{_where(result.values['model'])}, {result.values['runs']} tasks each."
+        rows = [
+            (
+                f"{row['ways']}-way {row['shots']}-shot",
+                bar(row["mean"], percent(row["mean"])),
+                percent(row["std"]),
+                percent(row["standard_error"]),
+                row["queries_from"],
+            )
+            for row in result.values["tasks"]
+        ]
+        parts += [tag("p", note, class_="quiet"), table(columns, rows)]
+    return join(parts)
+
+
+def parity_section(pieces: Pieces) -> Html | Missing:
+    """Whether the exported model is the trained one, by how much, and on which clouds."""
+    results = pieces.of("parity")
+    gate = _export_gate(pieces)
+    if not results and gate is None:
+        out = Path("results/parity.json")
+        bundle = "BUNDLE" if pieces.bundle is None else shlex.quote(str(pieces.bundle))
+        return Missing(
+            "parity of the exported model",
+            command(pieces, "parity", model_of(pieces), bundle, data_place(pieces), "--json", out),
+        )
+    return join([*(part for result in results for part in _parity(result.values)), *([gate] if gate else [])])
+
+
+def _parity(values: dict[str, Any]) -> list[Html]:
+    gate, models = values["gate"], [values[side] for side in ("reference", "candidate")]
+    kind, word = ("good", "passed") if values["passed"] else ("bad", "not passed")
+    names = " against ".join(_where(model) for model in reversed(models))
+    lead = tag("p", badge(word, kind), f" {names}. {verdict(gate)}{_margin(gate)}.")
+    task = values["task"]
+    columns = ("clouds", "relative L2 error, largest", "99 %", "median", "cosine, least")
+    errors = ("relative_l2_max", "relative_l2_p99", "relative_l2_median")
+    rows = [
+        [row["clouds"], *(f"{row[name]:.1e}" for name in errors), f"{row['cosine_min']:.7f}"]
+        for row in values["numeric"]
+    ]
+    parts = [lead, *([] if task is None else [_task(task)]), table(columns, rows)]
+    return parts
+
+
+def _margin(gate: dict[str, Any]) -> str:
+    if not gate["measured"] or not gate["passed"]:
+        return ""
+    return f" ({gate['limit'] / gate['measured']:,.1f} times below the limit)"
+
+
+def _task(task: dict[str, Any]) -> Html:
+    low, high = task["interval"]
+    return tag(
+        "p",
+        f"Linear SVM on {task['objects']} objects: {percent(task['reference_accuracy'])} with the reference, "
+        f"{percent(task['candidate_accuracy'])} with the candidate; {task['equal_predictions']:.2%} of predictions "
+        f"are equal (difference {100 * task['difference']:+.2f} points, 95 % interval {_span(low, high)}; "
+        f"McNemar's p = {task['mcnemar_p']:.2g}).",
+    )
+
+
+def _export_gate(pieces: Pieces) -> Html | None:
+    """What the export itself measured before it let the bundle appear."""
+    parity = pieces.manifest.get("parity")
+    if not parity:
+        return None
+    limits = parity["limits"]
+    rows: list[list[object]] = [
+        ["relative L2 error, largest", f"{parity['relative_l2_max']:.1e}", f"at most {limits['relative_l2']:g}"],
+        ["cosine, least", f"{parity['cosine_min']:.7f}", "–"],
+    ]
+    if parity["overlap_min"] is not None:
+        rows.append(["neighbours found, least", f"{parity['overlap_min']:.4f}", f"at least {limits['overlap']:g}"])
+    lead = (
+        f"At export, {parity['candidate']} was compared with {parity['reference']} in {len(parity['cases'])} cases, "
+        "hostile clouds among them:"
+    )
+    return join([tag("h3", "The gate of the export"), tag("p", lead), table(("measured", "worst", "limit"), rows)])
+
+
+def engine_section(pieces: Pieces) -> Html | Missing:
+    """The bundle: what ran, what was only built, and for what."""
+    manifest, engine = pieces.manifest, pieces.manifest.get("engine")
+    if not manifest:
+        return Missing("the exported model", command(pieces, "export", model_of(pieces), "--trt --out", Path("bundle")))
+    profile, precision = manifest["profile"], manifest["precision"]
+    points = _range(profile["points"]) if profile["points"] else "fixed"
+    rows: list[tuple[object, object]] = [
+        ("ONNX model", badge("executed on the CPU, passed the parity gate", "good")),
+        ("TensorRT engine", engine_status(pieces) or ""),
+    ]
+    if engine is not None:
+        rows.append(("builder", f"{engine['builder']} {engine['version']}"))
+        rows.append(("built for", ", ".join(engine["targets"]) or "any GPU that the builder supports"))
+    rows += [
+        ("clouds at a time", _range(profile["batch"])),
+        ("points of a cloud", points),
+        ("precision", f"{precision['read_back']}, read back from the files (asked for: {precision['asked']})"),
+    ]
+    for way in ("inputs", "outputs"):
+        shapes = [f"{name}: {' × '.join(map(str, shape))}" for name, shape in manifest[way].items()]
+        rows.append((way, ", ".join(shapes)))
+    note = tag(
+        "p",
+        "An engine that was built but not executed has not been shown to be right: run ",
+        tag("code", "crosspoint parity"),
+        " with it on a machine that has such a GPU.",
+        class_="quiet",
+    )
+    only_built = engine is not None and engine["executed"] is not True
+    return join([table(("", ""), rows), *([note] if only_built else [])])
+
+
+def _range(values: Sequence[int]) -> str:
+    low, usual, high = values
+    return f"{low}" if low == high else f"{low} to {high}, usually {usual}"
+
+
+def steps_section(pieces: Pieces) -> Html | Missing:
+    """How long each step took."""
+    steps = pieces.summary.get("steps")
+    if not steps:
+        return Missing("time of each step", "crosspoint quickstart --out quickstart")
+    longest = max(*(float(step["seconds"]) for step in steps), 0.1)
+    rows = []
+    for step in steps:
+        seconds = float(step["seconds"])
+        ran = step["status"] == "ran"
+        time = bar(seconds / longest, f"{seconds:.1f} s") if ran else badge(step["status"], "warn")
+        rows.append([step["name"], time])
+    total = sum(float(step["seconds"]) for step in steps)
+    return join([table(("step", "time"), rows), tag("p", f"{total:.0f} s in all.", class_="quiet")])
+
+
+def provenance_section(pieces: Pieces) -> Html | Missing:
+    """Versions, the recipe, and the hashes of what was made."""
+    versions = {**pieces.config.get("versions", {}), **pieces.manifest.get("versions", {})}
+    parts = [tag("p", ", ".join(f"{name} {version}" for name, version in versions.items()))] if versions else []
+    hashes = _hashes(pieces)
+    if hashes:
+        rows = [(name, tag("code", digest), remark) for name, digest, remark in hashes]
+        parts.append(table(("file", "SHA-256", ""), rows))
+    recipe = pieces.config.get("recipe")
+    if recipe:
+        rows = [(name, tag("code", str(value)), "") for name, value in recipe.items()]
+        parts.append(tag("details", tag("summary", "The training recipe"), table(("field", "value", ""), rows)))
+    if not parts:
+        return Missing("versions and hashes", command(pieces, "train --data PAIRS --out", Path("run")))
+    return join(parts)
+
+
+def _hashes(pieces: Pieces) -> list[tuple[str, str, object]]:
+    found: list[tuple[str, str, object]] = []
+    if pieces.run is not None and (pieces.run / "encoder.safetensors").is_file():
+        found.append(("encoder.safetensors", sha256(pieces.run / "encoder.safetensors"), ""))
+    if pieces.bundle is not None:
+        try:
+            checked = verify_files(load_manifest(pieces.bundle))
+            found += [(name, digest, badge("as exported", "good")) for name, digest in checked.items()]
+        except InputError as error:
+            found.append((pieces.bundle.name, "", badge(str(error), "bad")))
+    if pieces.embeddings is not None:
+        origin = next((name for name, digest, _ in found if digest == pieces.embeddings.sha256), None)
+        remark = (
+            f"the model of the embeddings: {origin}" if origin else "the model of the embeddings, not in this folder"
+        )
+        found.append((pieces.embeddings.path.name, pieces.embeddings.sha256, remark))
+    return found

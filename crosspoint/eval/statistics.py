@@ -1,0 +1,96 @@
+"""Error bars and tests for accuracies: one proportion, two paired ones, and repeated runs."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
+
+
+def wilson(correct: float, total: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval for a proportion (Wilson, 1927).
+
+        (p + z²/2n ± z √(p (1 − p)/n + z²/4n²)) / (1 + z²/n)
+
+    Args:
+        correct: Successes; a fraction of one is allowed, so that the mean of several runs has an interval.
+        total: Trials, at least 1.
+    """
+    p, z2 = correct / total, Z95**2
+    centre = p + z2 / (2 * total)
+    half = Z95 * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
+    scale = 1 + z2 / total
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p-value of McNemar's exact test (McNemar, 1947): are two paired classifiers equally often right?
+
+    Args:
+        only_first: Objects that only the first classifier has right.
+        only_second: Objects that only the second has right.
+    """
+    from scipy.stats import binomtest
+
+    total = only_first + only_second
+    return float(binomtest(only_first, total, 0.5).pvalue) if total else 1.0
+
+
+def paired_interval(only_first: int, only_second: int, total: int) -> tuple[float, float]:
+    """95 % interval of the second accuracy minus the first, of `total` paired objects (Agresti and Min, 2005).
+
+    Wald's interval after half an object is added to each of the four outcomes: with `b`, `c` so increased and
+    `n = total + 2`,
+
+        (c − b)/n ± z √(b + c − (c − b)²/n) / n
+    """
+    b, c, n = only_first + 0.5, only_second + 0.5, total + 2
+    half = Z95 * math.sqrt(b + c - (c - b) ** 2 / n) / n
+    difference = (c - b) / n
+    return max(-1.0, difference - half), min(1.0, difference + half)
+
+
+def summary(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean, sample standard deviation and standard error of repeated runs; no deviation of fewer than two runs."""
+    if len(values) < 2:
+        return {"mean": float(np.mean(values)), "std": None, "standard_error": None}
+    std = float(np.std(values, ddof=1))
+    return {"mean": float(np.mean(values)), "std": std, "standard_error": std / math.sqrt(len(values))}
+
+
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Counts `(classes, classes)`: the row is the true class, the column the predicted one."""
+    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
+    matrix: NDArray[np.int64] = counts.astype(np.int64).reshape(classes, classes)
+    return matrix
+
+
+def per_class(matrix: NDArray[np.int64]) -> list[float | None]:
+    """Accuracy of each class of a confusion matrix; None where there is no object of it."""
+    return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(matrix)]
+
+
+def paired(truth: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[str, Any]:
+    """Compare two classifiers' predictions of the same objects, each `(n,)`.
+
+    Returns:
+        Both accuracies, the share of equal predictions, how many objects only one of them has right, McNemar's exact
+        p-value, and the second accuracy minus the first with its 95 % interval.
+    """
+    right, also = first == truth, second == truth
+    only_first, only_second = int(np.sum(right & ~also)), int(np.sum(also & ~right))
+    return {
+        "objects": len(truth),
+        "reference_accuracy": float(right.mean()),
+        "candidate_accuracy": float(also.mean()),
+        "equal_predictions": float(np.mean(first == second)),
+        "only_reference_right": only_first,
+        "only_candidate_right": only_second,
+        "mcnemar_p": mcnemar(only_first, only_second),
+        "difference": (only_second - only_first) / len(truth),
+        "interval": paired_interval(only_first, only_second, len(truth)),
+    }

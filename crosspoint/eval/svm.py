@@ -1,0 +1,172 @@
+"""Linear-SVM accuracy of frozen features (CrossPoint, table 1), by two rules for C.
+
+`official` is the paper's code: the first points of each cloud, `SVC(kernel="linear")`, a fixed C. `clean` chooses C by
+cross-validation on the training split, and repeats over several random choices of points where more are stored.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.console import track
+from crosspoint.errors import InputError
+from crosspoint.eval import linear
+from crosspoint.eval.features import Split, check_seed, describe_model, embed_clouds, load_split, sample
+from crosspoint.eval.statistics import confusion, per_class, summary, wilson
+from crosspoint.runtime.encoder import Encoder
+
+OFFICIAL_C = {"modelnet40": 0.1, "scanobjectnn": 0.01}
+
+Features = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Embeddings of the training and of the test part, `(n, D)` and `(m, D)`."""
+
+
+def svm(
+    model: Path,
+    data: Path,
+    points: int = 1024,
+    seed: int = 0,
+    seeds: int = 3,
+    device: str = "cpu",
+    backend: str | None = None,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Fit linear SVMs on a model's frozen, un-normalised embeddings and measure their accuracy.
+
+    Args:
+        model: Anything that can embed.
+        data: A folder in ModelNet40's or ScanObjectNN's format.
+        points: Points per cloud: the first ones for `official`, random ones for `clean` where more are stored.
+        seed: Of the held-out part where there is no test split, the folds and the first choice of points.
+        seeds: Choices of points in `clean` where more are stored than used.
+        device: Where the model runs.
+        backend: What runs it; None for the usual one.
+        out: Folder for the picture `confusion.png`.
+
+    Returns:
+        JSON-serialisable; `official.accuracy` and `clean.accuracy` are fractions of one.
+
+    Raises:
+        InputError: The model or the data cannot be used, they do not fit each other, or `out` cannot be written to.
+    """
+    from crosspoint.runtime.load import load_encoder
+
+    check_seed(seed)
+    if seeds < 1:
+        raise InputError(f"--seeds is {seeds}; give at least 1")
+    if out is not None:
+        _make_folder(Path(out))  # before the work, so that a bad place is known at once
+    with load_encoder(model, device, backend) as encoder:
+        encoder.specification.check_points(points)
+        split = load_split(data, points, seed)
+        start = time.perf_counter()
+        features, samples = _embed(encoder, split, points, seed, seeds)
+        seconds = time.perf_counter() - start
+        description = describe_model(encoder)
+    official, official_counts = _official(features, split)
+    clean, clean_counts = _clean(samples, split, seed)
+    result = {
+        "model": description,
+        "data": {"path": str(data), **split.describe(), "points": points, "seed": seed},
+        "official": official,
+        "clean": clean,
+        "per_class": _rows(split, official_counts, clean_counts),
+        "confusion": clean_counts.tolist(),
+        "embedding_seconds": seconds,
+    }
+    if out is not None:
+        _draw(out, result, split, clean_counts)
+    return result
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder} ({error.strerror}); choose another --out") from error
+
+
+def _embed(encoder: Encoder, split: Split, points: int, seed: int, seeds: int) -> tuple[Features, list[Features]]:
+    """Features of the first points, and those of each choice of points that `clean` averages over."""
+    parts = (split.train.points, split.test.points)
+    train, test = (embed_clouds(encoder, part[:, :points], "Embedding, first points") for part in parts)
+    if all(part.shape[1] == points for part in parts):
+        return (train, test), [(train, test)]
+    samples = []
+    for run in range(seeds):
+        name = f"Embedding, sample {run + 1} of {seeds}"
+        a, b = (embed_clouds(encoder, sample(part, points, seed + run), name) for part in parts)
+        samples.append((a, b))
+    return (train, test), samples
+
+
+def _official(features: Features, split: Split) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    from sklearn.svm import SVC
+
+    c = OFFICIAL_C[split.name]
+    if len(np.unique(split.train.labels)) < 2:
+        raise InputError("a linear SVM needs objects of at least two classes; check the labels of the training split")
+    for _ in track(("official",), "Official SVM"):
+        start = time.perf_counter()
+        machine = SVC(kernel="linear", C=c).fit(features[0], split.train.labels)
+        predicted = machine.predict(features[1]).astype(np.int64)
+        seconds = time.perf_counter() - start
+    counts = confusion(split.test.labels, predicted, len(split.class_names))
+    rule = f"SVC(kernel='linear', C={c}) on the first points"
+    return {**_accuracy(counts, 1), "rule": rule, "C": c, "seconds": seconds}, counts
+
+
+def _clean(samples: list[Features], split: Split, seed: int) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """C by cross-validation for each choice of points; accuracies are averaged, confusions added up."""
+    start = time.perf_counter()
+    counts = np.zeros((len(split.class_names),) * 2, np.int64)
+    runs = []
+    for run, (train, test) in enumerate(samples):
+        products = linear.gram(train)
+        c, tried = linear.choose_c(train, split.train.labels, products, seed + run)
+        predicted = linear.fit(train, split.train.labels, c, products).predict(test)
+        counts += confusion(split.test.labels, predicted, len(split.class_names))
+        accuracy = float(np.mean(predicted == split.test.labels))
+        runs.append({"seed": seed + run, "C": c, "accuracy": accuracy, "cross_validation": tried})
+    result = {
+        **_accuracy(counts, len(runs)),
+        "rule": f"C by {linear.FOLDS}-fold cross-validation on the training part"
+        + (f", {len(runs)} random choices of points" if len(runs) > 1 else ""),
+        "std": summary([float(r["accuracy"]) for r in runs])["std"],  # type: ignore[arg-type]
+        "runs": runs,
+        "seconds": time.perf_counter() - start,
+    }
+    return result, counts
+
+
+def _accuracy(counts: NDArray[np.int64], runs: int) -> dict[str, Any]:
+    """Accuracy over all objects, its interval for the objects of one run, and the mean over classes."""
+    correct, total = int(np.trace(counts)), int(counts.sum())
+    classes = [value for value in per_class(counts) if value is not None]
+    return {
+        "accuracy": correct / total,
+        "interval": wilson(correct / runs, total // runs),
+        "class_accuracy": float(np.mean(classes)),
+    }
+
+
+def _rows(split: Split, official: NDArray[np.int64], clean: NDArray[np.int64]) -> list[dict[str, Any]]:
+    columns = zip(split.class_names, official.sum(axis=1), per_class(official), per_class(clean), strict=True)
+    return [
+        {"class": name, "objects": int(objects), "official": first, "clean": second}
+        for name, objects, first, second in columns
+    ]
+
+
+def _draw(out: Path, result: dict[str, Any], split: Split, counts: NDArray[np.int64]) -> None:
+    from crosspoint.eval.figures import draw_confusion
+
+    low, high = result["clean"]["interval"]
+    title = (
+        f"{Path(result['model']['path']).name}: {result['clean']['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
+        f" of {len(split.test.labels)} objects, C by cross-validation\ntested on {split.test_from}"
+    )
+    draw_confusion(counts, split.class_names, title, Path(out) / "confusion.png")

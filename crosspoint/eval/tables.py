@@ -1,0 +1,101 @@
+"""Results of evaluations as tables on standard output."""
+
+from typing import Any
+
+from crosspoint.console import print_table
+
+
+def print_svm(result: dict[str, Any]) -> None:
+    """Accuracy of each class, then both rules."""
+
+    def percent(value: float | None) -> str:
+        return "–" if value is None else f"{value:.1%}"
+
+    rows = [(r["class"], r["objects"], percent(r["official"]), percent(r["clean"])) for r in result["per_class"]]
+    print_table("Accuracy by class", ("class", "objects", "official", "clean"), rows)
+    official, clean, data = result["official"], result["clean"], result["data"]
+    print_table(
+        f"Linear SVM, {data['train']} objects to train, {data['test']} to test ({data['test_from']})",
+        ("protocol", "accuracy", "95 % interval", "std", "class mean", "C", "rule"),
+        (
+            ("official", *_accuracy(official), f"{official['C']:g}", official["rule"]),
+            ("clean", *_accuracy(clean), ", ".join(f"{run['C']:.3g}" for run in clean["runs"]), clean["rule"]),
+        ),
+    )
+
+
+def print_fewshot(result: dict[str, Any]) -> None:
+    """One row for each kind of task."""
+    rows = [
+        [
+            row["ways"],
+            row["shots"],
+            row["queries_from"],
+            f"{row['mean']:.2%}",
+            _points(row["std"]),
+            _points(row["standard_error"]),
+        ]
+        for row in result["tasks"]
+    ]
+    title = f"Few-shot accuracy, {result['runs']} tasks each, {result['queries']} queries per class"
+    print_table(title, ("ways", "shots", "queries from", "mean", "std", "standard error"), rows)
+
+
+def print_parity(result: dict[str, Any]) -> None:
+    """Task parity where there is one, then the numbers, in the order of what matters."""
+    task = result["task"]
+    if task is not None:
+        print_table(
+            f"Linear SVM, {task['objects']} objects to test ({result['data']['source']})",
+            ("reference", "candidate", "difference", "95 % interval", "equal predictions", "McNemar's p"),
+            [
+                (
+                    f"{task['reference_accuracy']:.2%}",
+                    f"{task['candidate_accuracy']:.2%}",
+                    f"{100 * task['difference']:+.2f} points",
+                    _interval(task["interval"]),
+                    f"{task['equal_predictions']:.2%}",
+                    f"{task['mcnemar_p']:.3g}",
+                )
+            ],
+        )
+    print_table(
+        "Embeddings, candidate against reference",
+        ("clouds", "rel. L2 max", "p99", "median", "cosine min", "p1", "over 1e-4", "near ties"),
+        [_numeric(row) for row in result["numeric"]],
+    )
+
+
+def _numeric(row: dict[str, Any]) -> list[object]:
+    errors = [f"{row[name]:.1e}" for name in ("relative_l2_max", "relative_l2_p99", "relative_l2_median")]
+    cosines = [f"{row[name]:.7f}" for name in ("cosine_min", "cosine_p1")]
+    return [row["clouds"], *errors, *cosines, row.get("over_limit", "–"), row.get("explained", "–")]
+
+
+def print_skipped(result: dict[str, Any]) -> None:
+    """The files of the data that could not be used, if there are any."""
+    skipped = result["data"]["skipped"]
+    if skipped:
+        print_table(f"{len(skipped)} files skipped", ("reason",), [(reason,) for reason in skipped])
+
+
+def verdict(gate: dict[str, Any]) -> str:
+    """The gate in one line."""
+    if gate["measured"] is None:
+        return f"{gate['tier']}: not passed, the {gate['rule']} was not measured; give more labelled --data"
+    worst = f" ({gate['worst']})" if "worst" in gate else ""
+    judged = "passed" if gate["passed"] else f"not passed, would pass at {gate['would_pass_at']:.1e}"
+    return f"{gate['tier']}: {gate['rule']} {gate['measured']:.2e}{worst}, limit {gate['limit']:g}: {judged}"
+
+
+def _accuracy(result: dict[str, Any]) -> tuple[str, ...]:
+    std = _points(result.get("std"))
+    return f"{result['accuracy']:.2%}", _interval(result["interval"]), std, f"{result['class_accuracy']:.2%}"
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"{100 * interval[0]:.2f} … {100 * interval[1]:.2f}"
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"± {100 * value:.2f}"

@@ -1,0 +1,1 @@
+"""From trained weights to ONNX and TensorRT, through a parity gate."""

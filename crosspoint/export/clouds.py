@@ -1,0 +1,68 @@
+"""The clouds that an exported model is checked with: ordinary shapes, and those that hurt."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.data.points import normalise
+
+Array = NDArray[np.float32]
+Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+
+def _box(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    points = rng.uniform(-1, 1, (count, 3))
+    points[np.arange(count), rng.integers(3, size=count)] = rng.choice([-1.0, 1.0], count)  # onto a face
+    return points
+
+
+def _ball(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    points = rng.standard_normal((count, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return points
+
+
+def _tube(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    angle = rng.uniform(0, 2 * np.pi, count)
+    return np.stack([np.cos(angle), rng.uniform(-2, 2, count), np.sin(angle)], axis=1)
+
+
+def _sheet(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    x, z = rng.uniform(-1, 1, (2, count))
+    return np.stack([x, 0.2 * np.sin(3 * x), z], axis=1)
+
+
+SURFACES: tuple[Draw, ...] = (_box, _ball, _tube, _sheet)
+
+
+def ordinary(clouds: int, points: int, seed: int = 0) -> Array:
+    """Pairs of stretched and shifted surfaces with a little noise, normalised: `(clouds, points, 3)`."""
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for i in range(clouds):
+        parts = []
+        for j, size in enumerate((points // 2, points - points // 2)):
+            surface = SURFACES[(i + j) % len(SURFACES)](rng, size)
+            parts.append(surface * rng.uniform(0.3, 1.5, 3) + rng.uniform(-1, 1, 3))
+        drawn.append(np.concatenate(parts) + rng.normal(0, 0.01, (points, 3)))
+    return normalise(np.stack(drawn))
+
+
+def hostile(points: int, seed: int = 1) -> dict[str, Array]:
+    """Clouds `(points, 3)` by name; the last two are what a caller gives who forgot to normalise."""
+    rng = np.random.default_rng(seed)
+    usual = ordinary(1, points, seed)[0]
+    side = int(np.ceil(points ** (1 / 3)))
+    lattice = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[:points]
+    line = np.outer(np.arange(points), [1.0, 0.5, 0.25])
+    two = usual * 1e-3 + np.where(np.arange(points) % 2, 1.0, -1.0)[:, None]
+    return {
+        "each point four times": normalise(np.repeat(usual, 4, axis=0)[:points]),
+        "all points equal": np.zeros((points, 3), np.float32),
+        "lattice": normalise(rng.permutation(lattice)),
+        "line": normalise(rng.permutation(line)),
+        "two specks": normalise(two),
+        "size 0.0001": usual * np.float32(1e-4),
+        "100 away": usual + np.float32(100),
+    }

@@ -1,0 +1,104 @@
+"""What the trained network itself gives, in float64, and whether a candidate's neighbour graphs are right.
+
+A neighbour graph is judged by distance, not by index: where points lie equally far, any choice among them is right. The
+network is then evaluated on the candidate's graphs, so that everything else is compared whichever points were chosen.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from crosspoint.models.edgeconv import SLOPE, EdgeConv, EdgeConv2
+from crosspoint.models.neighbours import max_over_neighbours
+
+# What float32 cannot tell apart: errors of a score, of the cloud's squared radius, and of a feature, of the longest one
+SCORE_ERROR, FEATURE_ERROR = 1e-5, 1e-6
+ROWS = 1024  # rows of the distance matrix held at a time
+
+Inputs = Mapping[str, NDArray[np.float32]]
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
+
+
+class Reference:
+    """A network in float64, on its own neighbour graphs or on a candidate's.
+
+    Args:
+        model: In evaluation mode; it is not changed.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = copy.deepcopy(model).double()
+        self._edges = [edge for edge in self._model.modules() if isinstance(edge, EdgeConv | EdgeConv2)]
+        for i, edge in enumerate(self._edges):
+            edge.register_forward_hook(self._hook(i))
+        self._chosen: list[Tensor] = []
+        self._overlap: list[float] = []
+
+    def on_graphs(self, inputs: Inputs, chosen: list[NDArray[np.int64]]) -> tuple[NDArray[np.float64], list[float]]:
+        """Evaluate one cloud on the candidate's neighbour graphs, and judge these.
+
+        Args:
+            inputs: By name, batches of one.
+            chosen: Neighbours `(1, N, k)` of every EdgeConv, in order.
+
+        Returns:
+            The output `(1, …)`, and of every EdgeConv the share of the candidate's neighbours that are right.
+        """
+        self._chosen, self._overlap = [torch.from_numpy(neighbours) for neighbours in chosen], []
+        return self._run(inputs), self._overlap
+
+    def on_own_graphs(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Evaluate clouds on the network's own neighbour graphs."""
+        self._chosen = []
+        return self._run(inputs)
+
+    @torch.inference_mode()
+    def _run(self, inputs: Inputs) -> NDArray[np.float64]:
+        output: Tensor = self._model(**{name: torch.from_numpy(array).double() for name, array in inputs.items()})
+        result: NDArray[np.float64] = output.numpy()
+        return result
+
+    def _hook(self, index: int) -> Hook:
+        def on_chosen(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if not self._chosen:
+                return output
+            chosen = self._chosen[index]
+            self._overlap.append(overlap(arguments[0][0], chosen[0]) if chosen.shape[2] == module.k else 0.0)
+            return _convolve(module, arguments[0], chosen)
+
+        return on_chosen
+
+
+def _convolve(edge: nn.Module, x: Tensor, neighbours: Tensor) -> Tensor:
+    """An EdgeConv on given neighbours `(B, N, k)`."""
+    if isinstance(edge, EdgeConv2):
+        return edge.forward(x, neighbours)
+    assert isinstance(edge, EdgeConv)
+    near, own = edge.linear(x, neighbours)
+    return nn.functional.leaky_relu(max_over_neighbours(near, neighbours) + own, SLOPE)
+
+
+def overlap(features: Tensor, chosen: Tensor) -> float:
+    """Share of the chosen neighbours that are no farther than the k-th nearest point, each point counted once.
+
+    Args:
+        features: `(N, C)`, float64.
+        chosen: `(N, k)`.
+    """
+    x = features - features.mean(dim=0)
+    score_error = SCORE_ERROR * x.square().sum(dim=1).max()
+    feature_error = FEATURE_ERROR * features.square().sum(dim=1).max().sqrt()
+    right = 0
+    for r in range(0, len(x), ROWS):
+        near = chosen[r : r + ROWS].sort(dim=1).values  # (r, k)
+        distances = torch.cdist(x[r : r + ROWS], x)  # (r, N)
+        farthest = distances.topk(near.shape[1], dim=1, largest=False).values[:, -1:]  # (r, 1)
+        limit = (farthest + feature_error).square() + score_error
+        within = distances.gather(1, near).square() <= limit
+        within[:, 1:] &= near[:, 1:] != near[:, :-1]
+        right += int(within.sum())
+    return right / chosen.numel()

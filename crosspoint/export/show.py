@@ -1,0 +1,40 @@
+"""What `crosspoint export` prints."""
+
+from pathlib import Path
+from typing import Any
+
+from crosspoint.console import print_table
+
+
+def print_export(out: Path, manifest: dict[str, Any]) -> None:
+    """Print the gate's comparisons, the files, and what became of the engine."""
+    _print_parity(manifest["parity"])
+    engine = manifest["engine"]
+    if engine and engine["parity"]:
+        _print_parity(engine["parity"])
+    for name, entry in manifest["files"].items():
+        print(f"{out / name}: {entry['bytes'] / 1e6:.2f} MB, sha256 {entry['sha256'][:16]}")
+    if engine:
+        targets = ", ".join(engine["targets"])
+        print(f"engine: {engine['builder']} {engine['version']} for {targets}: {engine['status']}")
+
+
+def _print_parity(parity: dict[str, Any]) -> None:
+    limits = parity["limits"]
+    rows = [
+        (
+            case["name"],
+            f"{case['batch']} × {case['points']}",
+            f"{case['relative_l2_max']:.1e}",
+            "" if case["relative_l2_own_graphs"] is None else f"{case['relative_l2_own_graphs']:.1e}",
+            f"{case['cosine_min']:.7f}",
+            f"{min(case['overlap'].values()):.4f}" if case["overlap"] else "",
+        )
+        for case in parity["cases"]
+    ]
+    title = (
+        f"{parity['candidate']} against {parity['reference']}: passed "
+        f"(relative L2 ≤ {limits['relative_l2']:.0e}, right neighbours ≥ {limits['overlap']}; worst clouds)"
+    )
+    columns = ("clouds", "batch × points", "relative L2", "own graphs", "cosine", "right neighbours")
+    print_table(title, columns, rows)

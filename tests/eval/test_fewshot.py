@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from crosspoint.errors import InputError
+from crosspoint.eval.fewshot import Labelled, eligible, fewshot, run_task
+
+
+def separable(per_class, classes=6, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), per_class)
+    features = 20 * np.eye(classes)[labels] + rng.standard_normal((len(labels), classes))
+    return Labelled(features.astype(np.float32), labels)
+
+
+def test_separable_classes_are_all_recognised():
+    data = separable(10)
+    assert run_task(data, data, 5, 3, 4, (0,)) == 1.0
+
+
+def test_labels_without_relation_to_the_features_give_chance():
+    rng = np.random.default_rng(0)
+    noise = Labelled(rng.standard_normal((600, 8)).astype(np.float32), np.repeat(np.arange(6), 100))
+    accuracies = [run_task(noise, noise, 5, 10, 20, (run,)) for run in range(40)]
+    assert np.mean(accuracies) == pytest.approx(0.2, abs=0.03)
+
+
+def test_queries_are_never_support_objects():
+    """Every object has a direction of its own, so only an object that was seen in training would be recognised."""
+    labels = np.tile(np.arange(2), 15)
+    data = Labelled(np.eye(30, dtype=np.float32), labels)
+    leaking = run_task(data, Labelled(data.features, data.labels), 2, 15, 15, (0,))
+    assert leaking == 1.0
+    assert np.mean([run_task(data, data, 2, 10, 5, (run,)) for run in range(10)]) == pytest.approx(0.5, abs=0.15)
+
+
+def test_classes_need_support_and_queries_together_when_both_come_from_one_split():
+    labels = np.repeat([0, 1, 2], [4, 5, 6])
+    assert eligible(labels, labels, 3, 2, same=True).tolist() == [1, 2]
+    assert eligible(labels, np.repeat([0, 2], [2, 1]), 3, 2, same=False).tolist() == [0]
+
+
+def test_every_pair_and_both_sources_are_reported(modelnet, pointnet):
+    result = fewshot(pointnet, modelnet, (2, 3), (1, 5), queries=5, runs=4, points=32)
+    rows = [(row["queries_from"], row["ways"], row["shots"]) for row in result["tasks"]]
+    sources = ("training split", "test split")
+    assert rows == [(source, ways, shots) for source in sources for ways in (2, 3) for shots in (1, 5)]
+    for row in result["tasks"]:
+        assert row["mean"] == pytest.approx(np.mean(row["accuracies"]))
+        assert row["std"] == pytest.approx(np.std(row["accuracies"], ddof=1))
+        assert row["standard_error"] == pytest.approx(row["std"] / 2)
+
+
+def test_a_pair_does_not_depend_on_the_others(modelnet, pointnet):
+    many = fewshot(pointnet, modelnet, (2, 3), (1, 5), queries=5, runs=3, points=32)["tasks"]
+    one = fewshot(pointnet, modelnet, (3,), (5,), queries=5, runs=3, points=32)["tasks"]
+    assert many[3] == one[0]
+    assert fewshot(pointnet, modelnet, (3,), (5,), queries=5, runs=3, points=32, seed=1)["tasks"] != one
+
+
+def test_there_is_no_test_variant_without_a_test_split(tmp_path, writers, pointnet):
+    root = writers["modelnet40"](tmp_path, test=0)
+    result = fewshot(pointnet, root, (2,), (1,), queries=5, runs=2, points=32)
+    assert [row["queries_from"] for row in result["tasks"]] == ["training split"]
+
+
+@pytest.mark.parametrize(("ways", "shots", "queries"), [((4,), (1,), 5), ((3,), (11,), 5), ((3,), (5,), 6)])
+def test_too_few_classes_say_what_to_lower(modelnet, pointnet, ways, shots, queries):
+    with pytest.raises(InputError, match=r"classes of .* lower --ways, --shots or --queries"):
+        fewshot(pointnet, modelnet, ways, shots, queries, points=32)
+
+
+def test_one_way_is_no_task(modelnet, pointnet):
+    with pytest.raises(InputError, match="at least 2 ways"):
+        fewshot(pointnet, modelnet, (1,))

@@ -1,0 +1,80 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from crosspoint.eval.statistics import confusion, mcnemar, paired, paired_interval, per_class, summary, wilson
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_the_intervals_published_by_newcombe_1998(correct, total, low, high):
+    assert wilson(correct, total) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_ends_are_where_the_score_test_just_rejects():
+    low, high = wilson(37, 50)
+    for p in (low, high):
+        assert abs(37 / 50 - p) / math.sqrt(p * (1 - p) / 50) == pytest.approx(1.959963984540054)
+
+
+def test_wilson_of_everything_right_stays_within_one():
+    assert wilson(20, 20)[1] == 1.0
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 1), (1, 0), (3, 5), (6, 6), (0, 9), (10, 2), (1, 12)])
+def test_mcnemar_counts_all_equally_likely_outcomes_that_are_as_extreme(b, c):
+    outcomes = [sum(coins) for coins in itertools.product((0, 1), repeat=b + c)]
+    extreme = sum(abs(first - (b + c) / 2) >= abs(b - (b + c) / 2) for first in outcomes)
+    assert mcnemar(b, c) == pytest.approx(extreme / len(outcomes))
+
+
+def test_mcnemar_of_no_disagreement_is_one():
+    assert mcnemar(0, 0) == 1.0
+
+
+def test_paired_interval_is_wald_on_a_table_with_half_an_object_added_to_each_outcome():
+    b, c, total = 4, 9, 40
+    differences = (
+        [1] * (2 * c + 1) + [-1] * (2 * b + 1) + [0] * (2 * (total + 2) - 2 * (b + c) - 2)
+    )  # each half an object
+    mean = np.mean(differences)
+    half = 1.959963984540054 * np.std(differences) / math.sqrt(total + 2)
+    assert paired_interval(b, c, total) == pytest.approx((mean - half, mean + half))
+
+
+def test_paired_interval_covers_the_true_difference_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    tables = rng.multinomial(200, (0.08, 0.12, 0.8), size=4000)
+    covered = [low <= 0.04 <= high for low, high in (paired_interval(b, c, 200) for b, c, _ in tables.tolist())]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
+
+
+def test_summary_by_hand():
+    assert summary([0.5, 0.7, 0.9]) == pytest.approx({"mean": 0.7, "std": 0.2, "standard_error": 0.2 / math.sqrt(3)})
+
+
+def test_summary_of_one_run_has_no_deviation():
+    assert summary([0.5]) == {"mean": 0.5, "std": None, "standard_error": None}
+
+
+def test_confusion_rows_are_true_classes():
+    matrix = confusion(np.array([0, 0, 1, 1, 1]), np.array([0, 2, 1, 1, 0]), 4)
+    assert matrix.tolist() == [[1, 0, 1, 0], [1, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert per_class(matrix) == [0.5, pytest.approx(2 / 3), None, None]
+
+
+def test_paired_by_hand():
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    first = np.array([0, 0, 1, 0, 0, 1])  # right, right, right, wrong, wrong, wrong
+    second = np.array([0, 1, 1, 1, 2, 1])  # right, wrong, right, right, right, wrong
+    result = paired(truth, first, second)
+    assert result["reference_accuracy"] == pytest.approx(3 / 6)
+    assert result["candidate_accuracy"] == pytest.approx(4 / 6)
+    assert result["equal_predictions"] == pytest.approx(3 / 6)
+    assert (result["only_reference_right"], result["only_candidate_right"]) == (1, 2)
+    assert result["difference"] == pytest.approx(1 / 6)
+    assert result["mcnemar_p"] == 1.0

@@ -1,0 +1,95 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.svm import SVC
+
+from crosspoint.data.datasets import load_classification
+from crosspoint.data.points import normalise
+from crosspoint.errors import InputError
+from crosspoint.eval.svm import svm
+from crosspoint.models.weights import load_model
+
+
+@pytest.mark.parametrize(("form", "c"), [("modelnet40", 0.1), ("scanobjectnn", 0.01)])
+def test_official_is_svc_on_the_first_points(form, c, tmp_path, writers, pointnet):
+    root = writers[form](tmp_path)
+    result = svm(pointnet, root, points=32, seeds=1)["official"]
+    whole = load_classification(root, None)
+    assert whole.test is not None
+    network = load_model(pointnet)
+    with torch.inference_mode():
+        train, test = (
+            network(torch.from_numpy(normalise(part.points[:, :32]))).numpy() for part in (whole.train, whole.test)
+        )
+    machine = SVC(kernel="linear", C=c).fit(train, whole.train.labels)
+    assert result["accuracy"] == pytest.approx(machine.score(test, whole.test.labels))
+    assert result["C"] == c
+    assert result["interval"][0] < result["accuracy"] <= result["interval"][1]
+
+
+def test_clean_averages_over_choices_of_points(modelnet, pointnet):
+    result = svm(pointnet, modelnet, points=16, seed=5, seeds=3)["clean"]
+    accuracies = [run["accuracy"] for run in result["runs"]]
+    assert [run["seed"] for run in result["runs"]] == [5, 6, 7]
+    assert len(set(accuracies)) > 1
+    assert result["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert result["std"] == pytest.approx(np.std(accuracies, ddof=1))
+    for run in result["runs"]:
+        best = max(row["accuracy"] for row in run["cross_validation"])
+        assert run["C"] == min(row["C"] for row in run["cross_validation"] if row["accuracy"] == best)
+
+
+def test_clean_runs_once_where_every_stored_point_is_used(modelnet, pointnet):
+    result = svm(pointnet, modelnet, points=64)["clean"]
+    assert len(result["runs"]) == 1
+    assert result["std"] is None
+
+
+def test_the_result_is_repeatable_and_json(modelnet, pointnet):
+    def timeless(value):
+        if isinstance(value, dict):
+            return {k: timeless(v) for k, v in value.items() if "seconds" not in k}
+        return value
+
+    first, second = (timeless(svm(pointnet, modelnet, points=16, seeds=2)) for _ in range(2))
+    assert json.dumps(first) == json.dumps(second)
+
+
+def test_classes_objects_and_confusion_add_up(modelnet, pointnet):
+    result = svm(pointnet, modelnet, points=16, seeds=2)
+    confusion = np.array(result["confusion"])
+    assert confusion.sum() == 2 * 15
+    assert confusion.trace() / confusion.sum() == pytest.approx(result["clean"]["accuracy"])
+    assert [row["class"] for row in result["per_class"]] == ["ball", "stick", "plate"]
+    assert [row["objects"] for row in result["per_class"]] == [5, 5, 5]
+    assert np.mean([row["clean"] for row in result["per_class"]]) == pytest.approx(result["clean"]["class_accuracy"])
+
+
+def test_the_picture_is_drawn_and_nothing_else_is_left(tmp_path, modelnet, pointnet):
+    svm(pointnet, modelnet, points=16, seeds=1, out=tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["confusion.png"]
+    assert (tmp_path / "out" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_output_folder_that_cannot_be_made_is_known_before_the_work(tmp_path, pointnet):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot make the folder"):
+        svm(pointnet, tmp_path / "no-data-was-read", out=tmp_path / "file" / "out")
+
+
+def test_one_class_is_refused(tmp_path, writers, pointnet):
+    root = writers["modelnet40"](tmp_path)
+    import h5py
+
+    for path in root.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["label"][...] = 0
+    with pytest.raises(InputError, match="two classes"):
+        svm(pointnet, root, points=16, seeds=1)
+
+
+def test_zero_seeds_are_refused(modelnet, pointnet):
+    with pytest.raises(InputError, match="--seeds is 0"):
+        svm(pointnet, modelnet, seeds=0)

@@ -1,0 +1,167 @@
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+
+from crosspoint.artefacts import sha256
+from crosspoint.data.points import normalise
+from crosspoint.errors import CheckFailed, InputError
+from crosspoint.export import bundle
+from crosspoint.export.bundle import export
+from crosspoint.models import ImageEncoder
+from crosspoint.models.weights import save_model
+from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.manifest import load_manifest, verify_files
+
+SMALL = {"batch": "1:2:4", "points": 64}
+
+
+@pytest.mark.parametrize("name", ["dgcnn", "pointnet", "dgcnn_seg"])
+def test_a_bundle_embeds_as_the_network_does(name, saved, tmp_path):
+    export(saved(name), tmp_path / "bundle", **SMALL)
+    clouds = normalise(np.random.default_rng(0).standard_normal((5, 64, 3)))
+    with load_encoder(tmp_path / "bundle") as exported, load_encoder(saved(name)) as trained:
+        a, b = exported.embed(clouds), trained.embed(clouds)
+        assert exported.specification.points == 64
+        assert exported.specification.architecture == name
+    assert (np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)).max() < 1e-4
+
+
+def test_a_bundle_segments_as_the_network_does(saved, tmp_path):
+    export(saved("dgcnn_partseg"), tmp_path / "bundle", batch=2, points="16:32:64")
+    clouds = normalise(np.random.default_rng(0).standard_normal((5, 40, 3)))
+    category = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
+    with load_encoder(tmp_path / "bundle") as exported, load_encoder(saved("dgcnn_partseg")) as trained:
+        a, b = exported.segment(clouds, category), trained.segment(clouds, category)
+    np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+
+
+def test_the_manifest_says_what_is_in_the_bundle(saved, tmp_path):
+    source = saved("dgcnn")
+    returned = export(source, tmp_path / "bundle", **SMALL)
+    written = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert json.loads(json.dumps(returned)) == written
+    manifest = load_manifest(tmp_path / "bundle")
+    assert set(verify_files(manifest)) == {"encoder.onnx"}
+    assert manifest.model == {"architecture": "dgcnn", "k": 6}
+    assert (manifest.batch, manifest.points, manifest.precision) == ((1, 2, 4), (64, 64, 64), "fp32")
+    assert manifest.engine is None
+    assert written["source"] == {"path": source.name, "sha256": sha256(source)}
+    assert written["inputs"] == {"points": ["batch", 64, 3]}
+    assert written["outputs"] == {"embedding": ["batch", 2048]}
+    assert written["parity"]["relative_l2_max"] <= 1e-4
+    assert str(tmp_path) not in json.dumps(written)
+
+
+def test_the_onnx_file_says_where_it_comes_from(saved, tmp_path):
+    source = saved("dgcnn")
+    export(source, tmp_path / "bundle", **SMALL)
+    (entry,) = onnx.load(tmp_path / "bundle" / "encoder.onnx").metadata_props
+    provenance = json.loads(entry.value)
+    assert provenance["model"] == {"architecture": "dgcnn", "k": 6}
+    assert (provenance["dim"], provenance["points"], provenance["k"], provenance["precision"]) == (2048, 64, 6, "fp32")
+    assert provenance["source_sha256"] == sha256(source)
+    assert set(provenance["preprocessing"]) == {"centre", "scale", "sampling"}
+
+
+def test_two_exports_are_the_same_files(saved, tmp_path):
+    for name in ("one", "two"):
+        export(saved("dgcnn"), tmp_path / name, **SMALL)
+    for file in ("encoder.onnx", "manifest.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_a_run_folder_is_a_model(saved, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(saved("pointnet"), run / "encoder.safetensors")
+    assert export(run, tmp_path / "bundle", **SMALL)["source"]["path"] == "encoder.safetensors"
+
+
+def test_any_number_of_points_leaves_it_open(saved, tmp_path):
+    manifest = export(saved("pointnet"), tmp_path / "bundle", batch=1, points="any")
+    assert manifest["profile"] == {"batch": [1, 1, 1], "points": None}
+    assert manifest["inputs"] == {"points": ["batch", "points", 3]}
+    with load_encoder(tmp_path / "bundle") as encoder:
+        assert encoder.embed(np.zeros((1, 7, 3), np.float32)).shape == (1, 1024)
+
+
+def perturbed(model):
+    weights = deploy_faithfully(model)
+    weights.layers[2].weight[:] *= -1
+    return weights
+
+
+deploy_faithfully = bundle.deploy
+
+
+def test_a_failing_gate_leaves_nothing_behind(saved, tmp_path, monkeypatch):
+    source = saved("pointnet")
+    monkeypatch.setattr(bundle, "deploy", perturbed)
+    with pytest.raises(CheckFailed, match=r"encoder\.onnx differs from the trained network.*nothing was written"):
+        export(source, tmp_path / "bundle", **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+def test_a_failing_gate_keeps_the_earlier_bundle(saved, tmp_path, monkeypatch):
+    source = saved("pointnet")
+    export(source, tmp_path / "bundle", **SMALL)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()}
+    monkeypatch.setattr(bundle, "deploy", perturbed)
+    with pytest.raises(CheckFailed):
+        export(source, tmp_path / "bundle", **SMALL)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", source.name]
+
+
+def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter.tex").write_text("words")
+    with pytest.raises(InputError, match="holds files that are no bundle"):
+        export(saved("pointnet"), precious, **SMALL)
+    assert (precious / "chapter.tex").read_text() == "words"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "fp8"}, "--precision fp8 is not known; give fp32"),
+        ({"points": 5}, "--points 5 is fewer than the 6 neighbours"),
+        ({"points": "5:10:20"}, "--points 5 is fewer than the 6 neighbours"),
+        ({"batch": "8:4:2"}, "--batch 8:4:2 is not understood"),
+        ({"trt": True, "points": "any"}, "give --points min:opt:max"),
+        ({"target": ("sm86",)}, "give --trt with it"),
+    ],
+)
+def test_options_that_cannot_be_met_are_refused(options, message, saved, tmp_path):
+    with pytest.raises(InputError, match=message):
+        export(saved("dgcnn"), tmp_path / "bundle", **options)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_weights_that_are_not_numbers_are_refused(network, tmp_path):
+    model = network("pointnet")
+    model.linears[1].weight.data[0, 0] = float("nan")
+    save_model(model, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match=r"holds NaN or infinite weights \(linears\.1\.weight\)"):
+        export(tmp_path / "x.safetensors", tmp_path / "bundle", **SMALL)
+
+
+def test_models_that_cannot_be_exported_are_refused(tmp_path):
+    save_model(ImageEncoder(18), tmp_path / "image.safetensors")
+    (tmp_path / "picture.safetensors").write_bytes(b"\x89PNG\r\n\x1a\n" * 10)
+    (tmp_path / "model.onnx").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    for name, message in [
+        ("image.safetensors", "ImageEncoder is not exported"),
+        ("picture.safetensors", "not a readable safetensors file"),
+        ("model.onnx", "not a .safetensors file"),
+        ("empty", "holds no encoder.safetensors"),
+        ("nowhere", "does not exist"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            export(tmp_path / name, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,162 @@
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from crosspoint.errors import CheckFailed
+from crosspoint.export import gate, graph
+from crosspoint.export.deploy import deploy
+from crosspoint.export.onnx_file import write_onnx
+from crosspoint.export.profile import make_profile
+from crosspoint.runtime.onnx import OnnxEncoder
+
+PROFILE = make_profile("1:2:4", "32:64:96")
+
+
+def measure(network, path, profile=PROFILE):
+    prepared = gate.prepare(network, path, profile)
+    with OnnxEncoder(path) as encoder:
+        return gate.compare(gate.through(encoder), prepared, gate.batch_sizes(profile))
+
+
+def write(path, weights):
+    write_onnx(path, weights, None, {})
+    return path
+
+
+@pytest.mark.parametrize("name", ["dgcnn", "pointnet", "dgcnn_seg", "dgcnn_partseg"])
+def test_a_faithful_model_passes_on_ordinary_and_hostile_clouds(name, network, tmp_path):
+    model = network(name)
+    cases = measure(model, write(tmp_path / "a.onnx", deploy(model)))
+    gate.require_parity("a.onnx", cases)
+    assert {case.batch for case in cases[:4]} == {1, 2, 4, 5}
+    assert {case.points for case in cases} == {32, 64, 96}
+    assert {"lattice", "all points equal", "100 away"} <= {case.name for case in cases}
+    assert max(case.relative_l2_max for case in cases) < 1e-5
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+    if name == "dgcnn_seg":
+        assert set(cases[0].overlap) == {"transform/edge", "edge1", "edge2", "edge3"}
+
+
+def flipped(weight):
+    """With the sign of its largest entry changed."""
+    weight = weight.copy()
+    weight[np.unravel_index(np.abs(weight).argmax(), weight.shape)] *= -1
+    return weight
+
+
+def test_one_flipped_sign_in_the_last_product_fails(network, tmp_path):
+    model = network("dgcnn")
+    weights = deploy(model)
+    embed = replace(weights.embed, weight=flipped(weights.embed.weight))
+    cases = measure(model, write(tmp_path / "a.onnx", replace(weights, embed=embed)))
+    with pytest.raises(
+        CheckFailed, match=r"a\.onnx differs from the trained network: relative L2 .* would have passed"
+    ):
+        gate.require_parity("a.onnx", cases)
+
+
+def test_one_flipped_sign_in_an_edge_product_fails(network, tmp_path):
+    model = network("dgcnn")
+    weights = deploy(model)
+    edges = (*weights.edges[:2], replace(weights.edges[2], near=flipped(weights.edges[2].near)), weights.edges[3])
+    cases = measure(model, write(tmp_path / "a.onnx", replace(weights, edges=edges)))
+    assert max(case.relative_l2_max for case in cases) > 1e-4
+    with pytest.raises(CheckFailed):
+        gate.require_parity("a.onnx", cases)
+
+
+def test_another_number_of_neighbours_fails(network, tmp_path):
+    model = network("dgcnn")
+    weights = deploy(model)
+    edges = (replace(weights.edges[0], k=7), *weights.edges[1:])
+    cases = measure(model, write(tmp_path / "a.onnx", replace(weights, edges=edges)))
+    with pytest.raises(CheckFailed, match=r"of edge1's 0\.0000 are right"):
+        gate.require_parity("a.onnx", cases)
+
+
+def test_a_graph_of_uncentred_half_precision_distances_fails(network, tmp_path, monkeypatch):
+    faithful = graph.Graph.add
+
+    def half(self, operator, name, *inputs, **options):
+        if name.endswith("/centred"):
+            return faithful(self, "Identity", name, inputs[0])
+        if name.endswith("/scores"):
+            low = faithful(self, "Cast", f"{name}/low", faithful(self, operator, f"{name}/high", *inputs), to=10)
+            return faithful(self, "Cast", name, low, to=TensorProto.FLOAT)
+        return faithful(self, operator, name, *inputs, **options)
+
+    monkeypatch.setattr(graph.Graph, "add", half)
+    model = network("dgcnn")
+    cases = measure(model, write(tmp_path / "a.onnx", deploy(model)))
+    with pytest.raises(CheckFailed, match=r"does not find the neighbours .* of edge\d's 0\.\d+ are right on"):
+        gate.require_parity("a.onnx", cases)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_not_numbers_fail(network, tmp_path, value):
+    model = network("pointnet")
+    prepared = gate.prepare(model, write(tmp_path / "a.onnx", deploy(model)), PROFILE)
+    broken = gate.compare(lambda inputs: np.full((len(inputs["points"]), 1024), value, np.float32), prepared, [1])
+    assert broken[0].relative_l2_max == np.inf
+    assert broken[0].cosine_min == -1
+    with pytest.raises(CheckFailed, match="relative L2 inf"):
+        gate.require_parity("a.onnx", broken)
+
+
+def test_errors_are_what_they_are_called(network, tmp_path):
+    model = network("pointnet")
+    prepared = gate.prepare(model, write(tmp_path / "a.onnx", deploy(model)), PROFILE)[:1]
+    expected = prepared[0].own_graphs
+    (case,) = gate.compare(lambda inputs: (expected[[0, 1]] * [[1.0], [1.5]]).astype(np.float32), prepared, [2])
+    assert case.relative_l2_max == pytest.approx(0.5, rel=1e-5)
+    assert case.relative_l2_p99 == pytest.approx(0.5, rel=1e-5)
+    assert case.relative_l2_own_graphs == pytest.approx(0.5, rel=1e-5)
+    assert case.cosine_min == pytest.approx(1)
+
+
+def test_an_engine_is_compared_only_where_neighbours_are_no_choice(network, tmp_path):
+    model = network("dgcnn")
+    path = write(tmp_path / "a.onnx", deploy(model))
+    prepared = gate.prepare(model, path, PROFILE)
+    with OnnxEncoder(path) as encoder:
+        cases = gate.compare(gate.through(encoder), prepared, [2], same_graphs=False)
+    assert [case.name for case in cases] == ["ordinary clouds, batch 2", "32 points", "96 points"]
+    assert all(case.relative_l2_max == case.relative_l2_own_graphs for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("batch", "points", "expected"),
+    [
+        ("1:8:32", 1024, [1, 2, 5, 8, 32]),
+        ("1:8:256", 1024, [1, 2, 5, 8, 32]),
+        ("1:8:32", 8192, [1, 2]),
+        (4, 64, [1, 2, 4, 5]),
+    ],
+)
+def test_batches_stay_within_memory(batch, points, expected):
+    assert gate.batch_sizes(make_profile(batch, points)) == expected
+
+
+def test_the_report_holds_the_worst_of_all_cases(network, tmp_path):
+    model = network("dgcnn")
+    cases = measure(model, write(tmp_path / "a.onnx", deploy(model)))
+    report = gate.report("a", cases)
+    assert report["relative_l2_max"] == max(case["relative_l2_max"] for case in report["cases"])
+    assert report["overlap_min"] == min(min(case["overlap"].values()) for case in report["cases"])
+    assert len(report["cases"]) == len(cases)
+
+
+def test_a_probe_does_not_change_the_model(network, tmp_path):
+    path = write(tmp_path / "a.onnx", deploy(network("dgcnn")))
+    before = path.read_bytes()
+    points = np.random.default_rng(0).standard_normal((2, 20, 3)).astype(np.float32)
+    with gate.Probe(path) as probe:
+        graphs = probe.neighbours({"points": points})
+    assert {name: graph.shape for name, graph in graphs.items()} == {f"edge{i}": (2, 20, 6) for i in (1, 2, 3, 4)}
+    nearest = np.argsort(np.square(points[:, :, None] - points[:, None]).sum(-1), axis=-1)[..., :6]
+    np.testing.assert_array_equal(np.sort(graphs["edge1"]), np.sort(nearest))
+    assert path.read_bytes() == before
+    assert onnx.load(path).graph.output[0].name == "embedding"

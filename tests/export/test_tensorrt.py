@@ -1,0 +1,144 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from crosspoint.errors import CheckFailed, InputError, MissingDependency
+from crosspoint.export import tensorrt
+from crosspoint.export.bundle import export
+from crosspoint.export.deploy import deploy
+from crosspoint.export.graph import build
+from crosspoint.export.profile import make_profile
+from crosspoint.export.tensorrt import Builder, build_engine, find_builder
+from crosspoint.runtime.manifest import load_manifest, verify_files
+
+PROFILE = make_profile("1:2:4", "16:32:64")
+
+
+@pytest.fixture
+def rtx():
+    """TensorRT-RTX, for two kinds of GPU."""
+    return Builder("tensorrt-rtx", pytest.importorskip("tensorrt_rtx"), ("sm86", "sm89"), executes=False)
+
+
+@pytest.mark.parametrize("name", ["dgcnn", "pointnet", "dgcnn_seg", "dgcnn_partseg"])
+def test_an_engine_is_built_with_the_contract_s_inputs_outputs_and_precision(name, network, rtx):
+    engine = build_engine(rtx, build(deploy(network(name)), None).SerializeToString(), PROFILE)
+    assert len(engine.plan) > 100_000
+    outputs = {"dgcnn": [-1, 2048], "pointnet": [-1, 1024], "dgcnn_seg": [-1, 1024]}
+    if name == "dgcnn_partseg":
+        assert engine.inputs == {"points": [-1, -1, 3], "category": [-1, 3]}
+        assert engine.outputs == {"logits": [-1, -1, 7]}
+    else:
+        assert engine.inputs == {"points": [-1, -1, 3]}
+        assert engine.outputs == {"embedding": outputs[name]}
+    assert engine.precision == "fp32"
+    assert not engine.tf32
+    assert set(engine.types) <= {"FLOAT", "INT32", "INT64"}
+
+
+def test_the_same_network_gives_the_same_engine(network, rtx):
+    model = build(deploy(network("dgcnn")), None).SerializeToString()
+    assert build_engine(rtx, model, PROFILE).plan == build_engine(rtx, model, PROFILE).plan
+
+
+def test_what_tensorrt_cannot_read_is_one_message(rtx):
+    with pytest.raises(CheckFailed, match=r"tensorrt-rtx .* could not build the engine: .*"):
+        build_engine(rtx, b"no model", PROFILE)
+
+
+def test_an_error_in_the_build_is_one_message(network, rtx):
+    turing = Builder(rtx.name, rtx.module, ("sm75",), executes=False)  # has no float32 matrix product
+    with pytest.raises(CheckFailed, match="FP32 GEMM is not supported"):
+        build_engine(turing, build(deploy(network("dgcnn")), 32).SerializeToString(), make_profile(1, 32))
+
+
+def test_a_build_after_a_failed_one_succeeds(network, rtx):
+    with pytest.raises(CheckFailed):
+        build_engine(rtx, b"no model", PROFILE)
+    assert build_engine(rtx, build(deploy(network("pointnet")), 32).SerializeToString(), make_profile(1, 32)).plan
+
+
+def test_an_error_is_noticed_while_another_logger_is_in_use(network, rtx):
+    other = rtx.module.Logger(rtx.module.Logger.ERROR)
+    runtime = rtx.module.Runtime(other)  # TensorRT warns about a second logger in one process
+    with pytest.raises(CheckFailed, match="FP32 GEMM is not supported"):
+        build_engine(
+            Builder(rtx.name, rtx.module, ("sm75",), executes=False),
+            build(deploy(network("dgcnn")), 32).SerializeToString(),
+            make_profile(1, 32),
+        )
+    del runtime
+
+
+def test_ctrl_c_cancels_the_build(network, rtx, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rich.progress.Progress.update", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(rtx, build(deploy(network("dgcnn")), 32).SerializeToString(), make_profile(1, 32))
+
+
+def test_targets_are_chosen_and_sorted(rtx, monkeypatch):
+    monkeypatch.setattr(tensorrt, "_gpu", lambda: None)
+    assert find_builder(("sm120", "sm86")).targets == ("sm86", "sm120")
+    everything = find_builder().targets
+    assert {"sm80", "sm86", "sm89", "sm120"} <= set(everything)
+    assert "sm75" not in everything
+
+
+@pytest.mark.parametrize("target", ["sm75", "sm87", "ampere", "NONE", "current"])
+def test_a_target_that_rtx_does_not_build_for_is_refused(target, rtx, monkeypatch):
+    monkeypatch.setattr(tensorrt, "_gpu", lambda: None)
+    with pytest.raises(InputError, match=f"--target {target} is not one of TensorRT-RTX's GPUs"):
+        find_builder((target,))
+
+
+@pytest.mark.parametrize(
+    ("installed", "gpu", "reason"),
+    [
+        ((), None, "is not installed"),
+        (("tensorrt",), None, "needs a GPU, and there is none here"),
+        ((), "sm86", "is not"),
+    ],
+)
+def test_without_a_builder_the_message_says_what_to_install(installed, gpu, reason, monkeypatch):
+    monkeypatch.setattr(tensorrt, "_gpu", lambda: gpu)
+    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name in installed else None)
+    with pytest.raises(MissingDependency, match=rf"tensorrt {reason}.*crosspoint3d\[trt-rtx\]"):
+        find_builder()
+
+
+def test_tensorrt_for_another_gpu_than_this_one_is_refused(monkeypatch):
+    monkeypatch.setattr(tensorrt, "_gpu", lambda: "sm90")
+    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name == "tensorrt" else None)
+    with pytest.raises(InputError, match="this machine's GPU only, sm90"):
+        find_builder(("sm86",))
+
+
+def test_a_bundle_with_an_engine_says_that_it_was_only_built(saved, tmp_path, rtx, monkeypatch):
+    monkeypatch.setattr(tensorrt, "_gpu", lambda: None)
+    export(saved("dgcnn"), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64", target=("sm86",))
+    manifest = load_manifest(tmp_path / "bundle")
+    assert set(verify_files(manifest)) == {"encoder.onnx", "encoder.plan"}
+    assert manifest.engine.builder == "tensorrt-rtx"
+    assert manifest.engine.version == rtx.module.__version__
+    assert manifest.engine.targets == ("sm86",)
+    assert (manifest.engine.executed, manifest.engine.status) == (False, "built, not executed")
+    assert (manifest.batch, manifest.points) == ((1, 2, 4), (16, 32, 64))
+    written = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert written["versions"]["tensorrt-rtx"] == rtx.module.__version__
+    assert written["engine"]["tf32"] is False
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["dgcnn", "pointnet", "dgcnn_partseg"])
+def test_an_engine_that_this_gpu_can_run_goes_through_the_gate(name, saved, tmp_path):
+    if tensorrt._gpu() is None:
+        pytest.skip("no NVIDIA GPU")
+    if not find_builder().executes:
+        pytest.skip("TensorRT is not installed, and TensorRT-RTX does not run on this GPU")
+    manifest = export(saved(name), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64")
+    assert manifest["engine"]["executed"] is True
+    assert manifest["engine"]["parity"]["relative_l2_max"] <= 1e-4
