@@ -28,7 +28,7 @@ PARTS = "shapenet_part_seg_hdf5_data"
 SETTINGS_FILE = "shapes.json"
 SCHEMA = "crosspoint.make-shapes/1"
 SPLITS = ("train", "test", "val")
-TURN = 30.0  # degrees: objects stand roughly, not exactly, in their category's direction
+TURN = 180.0  # degrees: objects stand upright, in any direction
 SHOWN = 6  # objects of each category on the contact sheet
 
 

@@ -60,6 +60,12 @@ def report(run: Path, out: Path | None = None) -> dict[str, Any]:
         elif made is not None and made:
             shown.append(title or "Headline")
             content.append(tag("section", *([tag("h2", title)] if title else []), made))
+    if not shown:
+        trouble = f"; {pieces.remarks[0]}" if pieces.remarks else ""
+        raise InputError(
+            f"{folder}: holds no run, bundle, results (--json), embeddings or renderings{trouble}; "
+            "give the folder of `crosspoint quickstart` or of `crosspoint train`"
+        )
     content.append(_foot(pieces, missing))
     with atomic_file(out) as temporary:
         temporary.write_text(page(f"crosspoint: {folder.resolve().name}", content), encoding="utf-8")

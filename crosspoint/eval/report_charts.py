@@ -11,7 +11,7 @@ from crosspoint.eval.report_html import Html, join, tag
 
 Floats = NDArray[np.float64]
 WIDTH, HEIGHT = 440, 250  # of a line chart
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 22, 32  # its margins
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 22, 36  # its margins
 MAP = (1000, 760)
 MOST_POINTS = 300  # of a line
 
@@ -32,13 +32,13 @@ def line_chart(title: str, note: str, step: Floats, series: dict[str, Floats]) -
         return HEIGHT - BOTTOM - (y - low) / max(high - low, 1e-12) * (HEIGHT - TOP - BOTTOM)
 
     grid = [_tick(LEFT, float(up(y)), WIDTH - RIGHT, float(up(y)), _short(y)) for y in y_ticks]
-    foot = [_text(float(across(x)), HEIGHT - 14, f"{x:g}", "axis", "middle") for x in x_ticks]
+    foot = [_text(float(across(x)), HEIGHT - 20, f"{x:g}", "axis", "middle") for x in x_ticks]
     curves = [
         tag("polyline", points=_path(across(x), up(y)), class_=f"s{number}")
         for number, (x, y) in enumerate(lines.values())
     ]
     names = _legend(list(lines)) if len(lines) > 1 else []
-    content = join([*grid, *foot, *curves, *names, _text(WIDTH - RIGHT, HEIGHT - 1, "step", "axis", "end")])
+    content = join([*grid, *foot, *curves, *names, _text(WIDTH - RIGHT, HEIGHT - 5, "step", "axis", "end")])
     drawing = tag("svg", content, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=title)
     return tag("figure", tag("figcaption", tag("b", title), tag("span", note, class_="quiet")), drawing)
 
@@ -99,7 +99,8 @@ def scatter(places: Floats, classes: Sequence[str], clouds: Sequence[NDArray[np.
         dots.append(tag("circle", *([] if known or not name else [tag("title", name)]), **dot, **known))
     named = [name for name in names if name]
     middles = np.array([np.median(at[np.array(classes) == name], axis=0) for name in named]).reshape(-1, 2)
-    spots = place_labels(middles, [7.2 * len(name) + 6 for name in named], 17, MAP)
+    above = middles - [0, 15]  # so that a name does not cover a small group
+    spots = place_labels(above, [7.2 * len(name) + 6 for name in named], 17, MAP)
     labels = [_text(float(x), float(y) + 4, name, "", "middle") for (x, y), name in zip(spots, named, strict=True)]
     extra = {"data_clouds": _packed(shown), "data_points": points} if shown else {}
     box = f"0 0 {MAP[0]} {MAP[1]}"

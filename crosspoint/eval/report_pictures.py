@@ -13,7 +13,7 @@ from crosspoint.errors import InputError
 from crosspoint.eval.report_charts import draw_cloud, line_chart, scatter, to_png
 from crosspoint.eval.report_html import Html, join, picture, tag
 from crosspoint.eval.report_read import Embeddings, Pieces, classes_of, stored_cloud
-from crosspoint.eval.report_sections import Missing, command, data_place, model_of
+from crosspoint.eval.report_sections import Missing, command, data_of, model_of
 
 MOST_CLOUDS = 1000  # on the map
 PEEK_POINTS = 96  # of the cloud that pointing at a dot shows
@@ -48,9 +48,10 @@ def map_section(pieces: Pieces) -> Html | Missing:
     """t-SNE of the embeddings, coloured by class."""
     embeddings = pieces.embeddings
     if embeddings is None:
-        data = data_place(pieces).removeprefix("--data ")
         out = Path("embeddings.npz")
-        return Missing("a map of the embeddings", command(pieces, "embed", model_of(pieces), data, "--out", out))
+        return Missing(
+            "a map of the embeddings", command(pieces, "embed", model_of(pieces), data_of(pieces), "--out", out)
+        )
     total = len(embeddings.names)
     if total < 5:
         return Missing(f"a map of the embeddings, of which there are only {total}", "crosspoint embed MODEL FOLDER")
@@ -64,7 +65,7 @@ def map_section(pieces: Pieces) -> Html | Missing:
     if classes is None:
         note += "Their names do not tell their classes, and no data in this folder does."
     else:
-        note += "Colours are classes, which training did not see; a name stands at the median of its class. "
+        note += "Colours are classes, which training did not see; a name stands above the median of its class. "
     if any(cloud is not None for cloud in clouds):
         note += "Point at a dot to see its shape."
     return join([tag("p", note, class_="quiet"), scatter(tsne(embeddings, chosen), shown, clouds)])

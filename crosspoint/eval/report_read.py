@@ -53,6 +53,7 @@ class Pieces:
     results: list[Result] = field(default_factory=list)
     embeddings: Embeddings | None = None
     data: ClassificationSet | None = None
+    data_folder: Path | None = None
     pairs: PairedRenders | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
@@ -61,18 +62,12 @@ class Pieces:
         """The results of one kind, e.g. `"svm"`."""
         return [result for result in self.results if result.kind == kind]
 
-    def empty(self) -> bool:
-        """Whether nothing was found that a report could show."""
-        return not any(
-            (self.metrics, self.manifest, self.results, self.embeddings, self.data, self.pairs, self.summary)
-        )
-
 
 def read_pieces(folder: Path) -> Pieces:
     """Read what lies in a folder and its subfolders; what is damaged is left out with a remark.
 
     Raises:
-        InputError: `folder` is not a folder that can be listed, or holds nothing for a report.
+        InputError: `folder` is not a folder that can be listed.
     """
     folder = Path(folder)
     pieces = Pieces(folder)
@@ -86,12 +81,6 @@ def read_pieces(folder: Path) -> Pieces:
         _read_result(pieces, path)
     _read_embeddings(pieces, folders)
     _read_data(pieces, folders)
-    if pieces.empty():
-        trouble = f"; {pieces.remarks[0]}" if pieces.remarks else ""
-        raise InputError(
-            f"{folder}: holds no run, bundle, results (--json), embeddings or data{trouble}; "
-            "give the folder of `crosspoint quickstart` or of `crosspoint train`"
-        )
     return pieces
 
 
@@ -195,10 +184,16 @@ def _load_embeddings(path: Path) -> Embeddings | None:
 
 
 def _read_data(pieces: Pieces, folders: list[Path]) -> None:
-    for kind, folder in dict.fromkeys(found for place in folders for found in find_sets(place)):
+    found: dict[tuple[str, Path], None] = {}
+    for place in folders:
+        try:
+            found |= dict.fromkeys(find_sets(place))
+        except InputError as error:
+            pieces.remarks.append(str(error))
+    for kind, folder in found:
         try:
             if kind in ("modelnet40", "scanobjectnn") and pieces.data is None:
-                pieces.data = load_classification(folder, None)
+                pieces.data, pieces.data_folder = load_classification(folder, None), folder
             elif kind == "shapenetrender" and pieces.pairs is None:
                 pieces.pairs = PairedRenders(folder)
         except InputError as error:

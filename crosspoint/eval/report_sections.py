@@ -13,6 +13,11 @@ from crosspoint.eval.tables import verdict
 from crosspoint.runtime.manifest import load_manifest, verify_files
 
 RULES = ("official", "clean")
+PAPER = {
+    ("modelnet40", 9840, 2468): {"dgcnn": 0.912, "pointnet": 0.891},
+    ("scanobjectnn", 2309, 581): {"dgcnn": 0.817, "pointnet": 0.756},
+}
+"""Table 1 of CrossPoint: accuracies on the published splits, by format, objects to train and to test."""
 BACKENDS = {
     "pytorch": "PyTorch",
     "onnxruntime": "ONNX Runtime",
@@ -34,10 +39,9 @@ def command(pieces: Pieces, *words: str | Path) -> str:
     return " ".join(["crosspoint", *written])
 
 
-def data_place(pieces: Pieces) -> str:
-    """The option that names the data, for a command to copy."""
-    folders = [path for path in (pieces.folder / "shapes", pieces.folder) if list(path.glob("modelnet40*"))]
-    return f"--data {shlex.quote(str(folders[0]))}" if folders else "--data DATA"
+def data_of(pieces: Pieces) -> str:
+    """The labelled data that lie in the folder, for a command to copy."""
+    return "DATA" if pieces.data_folder is None else shlex.quote(str(pieces.data_folder))
 
 
 def model_of(pieces: Pieces) -> str:
@@ -121,7 +125,7 @@ def svm_section(pieces: Pieces) -> Html | Missing:
         out = Path("results/svm-trained.json")
         return Missing(
             "accuracy of a linear SVM",
-            command(pieces, "eval svm", model_of(pieces), data_place(pieces), "--json", out),
+            command(pieces, "eval svm", model_of(pieces), "--data", data_of(pieces), "--json", out),
         )
     data = results[0].values["data"]
     note = (
@@ -129,8 +133,15 @@ def svm_section(pieces: Pieces) -> Html | Missing:
         f"({data['test_from']}), {data['points']} points each. Intervals are 95 %, for the number of objects tested. "
         f"Official: {results[0].values['official']['rule']}. Clean: {results[0].values['clean']['rule']}."
     )
-    columns = ("model", "official", "clean", "class mean, clean", "ran on", "precision")
+    columns = ["model", "official", "clean", "class mean, clean", "ran on", "precision"]
     rows = [_svm_row(result) for result in results]
+    published = [_published(result) for result in results]
+    if any(published):
+        columns.insert(2, "paper, official")
+        for row, value in zip(rows, published, strict=True):
+            row.insert(2, percent(value))
+    else:
+        note += " The data are not those of the paper, so its numbers do not apply."
     parts = [tag("p", note, class_="quiet"), table(columns, rows), _per_class(results)]
     confusion = _confusion(results[0])
     return join(parts if confusion is None else [*parts, confusion])
@@ -141,6 +152,13 @@ def _svm_row(result: Result) -> list[object]:
     cells = [_accuracy(result.values[rule]) for rule in RULES]
     kind = tag("span", f"{model['architecture']}, {model['dim']} numbers", class_="sub")
     return [join([_title(result), kind]), *cells, percent(clean["class_accuracy"]), _where(model), model["precision"]]
+
+
+def _published(result: Result) -> float | None:
+    """The paper's accuracy for the same architecture, if the data have the sizes of the published splits."""
+    data = result.values["data"]
+    known = PAPER.get((data["format"], data["train"], data["test"])) if data["points"] == 1024 else None
+    return None if known is None else known.get(result.values["model"]["architecture"])
 
 
 def _accuracy(values: dict[str, Any]) -> Html:
@@ -187,7 +205,7 @@ def fewshot_section(pieces: Pieces) -> Html | Missing:
     results = pieces.of("fewshot")
     if not results:
         out = Path("results/fewshot.json")
-        words = ("eval fewshot", model_of(pieces), data_place(pieces), "--json", out)
+        words = ("eval fewshot", model_of(pieces), "--data", data_of(pieces), "--json", out)
         return Missing("few-shot accuracy", command(pieces, *words))
     columns = ("tasks", "accuracy", "std", "standard error", "queries from")
     parts: list[Html] = []
@@ -216,7 +234,7 @@ def parity_section(pieces: Pieces) -> Html | Missing:
         bundle = "BUNDLE" if pieces.bundle is None else shlex.quote(str(pieces.bundle))
         return Missing(
             "parity of the exported model",
-            command(pieces, "parity", model_of(pieces), bundle, data_place(pieces), "--json", out),
+            command(pieces, "parity", model_of(pieces), bundle, "--data", data_of(pieces), "--json", out),
         )
     return join([*(part for result in results for part in _parity(result.values)), *([gate] if gate else [])])
 
@@ -333,12 +351,14 @@ def provenance_section(pieces: Pieces) -> Html | Missing:
     parts = [tag("p", ", ".join(f"{name} {version}" for name, version in versions.items()))] if versions else []
     hashes = _hashes(pieces)
     if hashes:
-        rows = [(name, tag("code", digest), remark) for name, digest, remark in hashes]
-        parts.append(table(("file", "SHA-256", ""), rows))
+        files = [
+            (join([name, tag("span", remark, class_="sub")]), tag("code", digest)) for name, digest, remark in hashes
+        ]
+        parts.append(table(("file", "SHA-256"), files))
     recipe = pieces.config.get("recipe")
     if recipe:
-        rows = [(name, tag("code", str(value)), "") for name, value in recipe.items()]
-        parts.append(tag("details", tag("summary", "The training recipe"), table(("field", "value", ""), rows)))
+        rows = [(name, tag("code", value)) for name, value in recipe.items()]
+        parts.append(tag("details", tag("summary", "The training recipe"), table(("field", "value"), rows)))
     if not parts:
         return Missing("versions and hashes", command(pieces, "train --data PAIRS --out", Path("run")))
     return join(parts)

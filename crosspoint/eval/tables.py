@@ -76,7 +76,7 @@ def print_skipped(result: dict[str, Any]) -> None:
     """The files of the data that could not be used, if there are any."""
     skipped = result["data"]["skipped"]
     if skipped:
-        print_table(f"{len(skipped)} files skipped", ("reason",), [(reason,) for reason in skipped])
+        print_table("Files skipped", ("reason",), [(reason,) for reason in skipped])
 
 
 def verdict(gate: dict[str, Any]) -> str:

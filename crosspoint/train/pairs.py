@@ -1,5 +1,6 @@
 """Pairs of clouds and images for pretraining. What an item is depends on the seed, the epoch and its number alone."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -153,6 +154,12 @@ def _collate(samples: list[tuple[Tensor, Tensor, int]]) -> Batch:
     return Batch(torch.stack(points), torch.stack(images), torch.tensor(items))
 
 
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ctrl-C and a job's end reach the workers too; they have to go on until the parent has finished its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def make_loader(source: Source, recipe: Recipe, steps: Steps, workers: int) -> DataLoader[Batch]:
     """One loader for all steps of a run, so that workers start once; they do not change what it yields."""
     return DataLoader(
@@ -160,6 +167,7 @@ def make_loader(source: Source, recipe: Recipe, steps: Steps, workers: int) -> D
         batch_sampler=steps,
         num_workers=workers,
         collate_fn=_collate,
+        worker_init_fn=_leave_signals_to_the_parent,
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
     )

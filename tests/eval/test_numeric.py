@@ -43,10 +43,10 @@ def encoder(tmp_path):
 
 @pytest.fixture
 def near_tie(encoder):
-    """Of many clouds the one whose embedding jumps most, and what it jumps to, when points move as rounding moves them."""
+    """Of many clouds the one whose embedding jumps most when its points move a little, with both embeddings."""
     rng = np.random.default_rng(0)
-    clouds = normalise(rng.standard_normal((300, 60, 3)))
-    moved = (clouds + 1e-7 * rng.standard_normal(clouds.shape)).astype(np.float32)
+    clouds = normalise(rng.standard_normal((200, 128, 3)))
+    moved = (clouds + 1e-6 * rng.standard_normal(clouds.shape)).astype(np.float32)
     reference, candidate = encoder.embed(clouds), encoder.embed(moved)
     most = relative_l2(reference, candidate).argmax()
     return clouds[most], reference[most], candidate[most]
@@ -55,7 +55,7 @@ def near_tie(encoder):
 def test_a_jump_that_the_reference_shares_is_explained(encoder, near_tie):
     comparison = Comparison("near tie", *(array[None] for array in near_tie))
     row = comparison.row(encoder, 0, True)
-    assert row["relative_l2_max"] > 10 * LIMIT
+    assert row["relative_l2_max"] > LIMIT
     assert (row["over_limit"], row["explained"]) == (1, 1)
     assert row["relative_l2_unexplained"] == 0.0
 

@@ -66,6 +66,18 @@ def test_the_fewest_points_are_compared_where_the_number_is_free(tmp_path, model
     assert {"4 points", "32 points"} <= {row["clouds"] for row in result["numeric"]}
 
 
+def test_graphs_with_another_number_of_neighbours_fail(tmp_path, modelnet):
+    torch.manual_seed(0)
+    model = DGCNN(k=4).eval()
+    save_model(model, tmp_path / "a.safetensors")
+    other = DGCNN(k=5).eval()
+    other.load_state_dict(model.state_dict())
+    save_model(other, tmp_path / "b.safetensors")
+    result = parity(tmp_path / "a.safetensors", tmp_path / "b.safetensors", modelnet, points=32, clouds=30)
+    assert not result["passed"]
+    assert result["numeric"][0]["explained"] == 0
+
+
 def test_embeddings_of_different_width_cannot_be_compared(tmp_path, pointnet, modelnet):
     save_model(DGCNN(k=4).eval(), tmp_path / "a.safetensors")
     with pytest.raises(InputError, match=r"1024 values per cloud and .* 2048"):

@@ -219,6 +219,17 @@ def test_lines_that_are_no_steps_are_passed_over(tmp_path, line):
     assert report(tmp_path)["sections"] == ["Training"]
 
 
+@pytest.mark.parametrize(("train", "expected"), [(9840, True), (9839, False)])
+def test_the_papers_column_appears_for_its_own_data_alone(folder, tmp_path, train, expected):
+    result = json.loads((folder / "results/svm-trained.json").read_text())
+    result["data"] |= {"train": train, "test": 2468, "points": 1024}
+    write(tmp_path / "svm-a.json", result)
+    report(tmp_path)
+    text = " ".join(read(tmp_path / "report.html").text)
+    assert ("89.1%" in text) is expected  # PointNet, table 1
+    assert ("not those of the paper" in text) is not expected
+
+
 @pytest.mark.parametrize("executed", [True, False])
 def test_engine_is_shown_as_the_manifest_says(tmp_path, executed):
     status = "executed, passed the parity gate" if executed else "built, not executed"
@@ -239,6 +250,16 @@ def test_engine_is_shown_as_the_manifest_says(tmp_path, executed):
     assert status in text
     assert ("has not been shown to be right" in text) is not executed
     assert "batch × 512 × 3" in text
+
+
+def test_fewshot_rows_are_shown(tmp_path):
+    row = {"ways": 5, "shots": 10, "queries_from": "test split", "mean": 0.8125, "std": 0.03, "standard_error": None}
+    model = {"backend": "onnxruntime", "device": "cpu"}
+    write(tmp_path / "f.json", {"schema": "crosspoint.fewshot/1", "model": model, "runs": 10, "tasks": [row]})
+    assert report(tmp_path)["sections"] == ["Few-shot accuracy"]
+    text = " ".join(read(tmp_path / "report.html").text)
+    for expected in ("5-way 10-shot", "81.2%", "3.0%", "–", "ONNX Runtime on cpu, 10 tasks each"):
+        assert expected in text
 
 
 def test_folder_with_nothing_to_show_is_refused(tmp_path):
