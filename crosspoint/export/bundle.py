@@ -15,7 +15,9 @@ from crosspoint.errors import CheckFailed, InputError, require
 from crosspoint.export import gate
 from crosspoint.export.deploy import deploy
 from crosspoint.export.onnx_file import read_precision, shapes, write_onnx
+from crosspoint.export.probe import Probe
 from crosspoint.export.profile import Profile, Range, make_profile
+from crosspoint.export.reference import Reference
 from crosspoint.export.tensorrt import Builder, Engine, build_engine, find_builder
 from crosspoint.models.weights import load_model
 from crosspoint.runtime.manifest import NAME, SCHEMA, load_manifest
@@ -144,11 +146,12 @@ def _provenance(network: nn.Module, source: Path, profile: Profile) -> dict[str,
 
 def _gate(network: nn.Module, path: Path, profile: Profile) -> tuple[list[gate.Clouds], dict[str, Any]]:
     """ONNX Runtime on the CPU against the network."""
-    prepared = gate.prepare(network, path, profile)
-    with OnnxEncoder(path) as encoder:
-        cases = gate.compare(gate.through(encoder), prepared, gate.batch_sizes(profile))
-    gate.require_parity(ONNX, cases)
-    return prepared, gate.report("onnxruntime on the CPU", cases)
+    reference = Reference(network)
+    prepared = gate.prepare(reference, _config(network), profile)
+    with Probe(reference, path) as probe, OnnxEncoder(path) as encoder:
+        cases = gate.compare(gate.through(encoder), prepared, gate.batch_sizes(profile), probe)
+    limits = gate.require_parity(ONNX, cases)
+    return prepared, gate.report("onnxruntime on the CPU", cases, limits)
 
 
 def _manifest(
@@ -196,15 +199,13 @@ def _versions(built: Built | None) -> dict[str, str]:
 
 
 def _execute(folder: Path, manifest: dict[str, Any], prepared: list[gate.Clouds], profile: Profile) -> dict[str, Any]:
-    """Run the engine through the gate; the manifest with the outcome.
-
-    Clouds with ties are left to ONNX Runtime: an engine does not tell which of equally far neighbours it took.
-    """
+    """Run the engine through the gate; the manifest with the outcome."""
     low, usual, high = profile.batch
     sizes = sorted({size for size in (low, 2, gate.ODD, usual, high) if low <= size <= high})
     with TensorRTEncoder(folder / PLAN, load_manifest(folder), "cuda") as encoder:
-        cases = gate.compare(gate.through(encoder), prepared, sizes, same_graphs=False)
-        parity = gate.report(f"{encoder.specification.backend} on {encoder.specification.device}", cases)
-    gate.require_parity(PLAN, cases)
+        cases = gate.compare(gate.through(encoder), prepared, sizes, None)
+        candidate = f"{encoder.specification.backend} on {encoder.specification.device}"
+    limits = gate.require_engine_parity(PLAN, cases)
+    parity = gate.report(candidate, cases, limits)
     outcome = {"executed": True, "status": "executed, passed the parity gate", "parity": parity}
     return {**manifest, "engine": {**manifest["engine"], **outcome}}

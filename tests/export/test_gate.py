@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto
 
@@ -9,16 +8,19 @@ from crosspoint.errors import CheckFailed
 from crosspoint.export import gate, graph
 from crosspoint.export.deploy import deploy
 from crosspoint.export.onnx_file import write_onnx
+from crosspoint.export.probe import Probe
 from crosspoint.export.profile import make_profile
+from crosspoint.export.reference import Reference
 from crosspoint.runtime.onnx import OnnxEncoder
 
 PROFILE = make_profile("1:2:4", "32:64:96")
 
 
 def measure(network, path, profile=PROFILE):
-    prepared = gate.prepare(network, path, profile)
-    with OnnxEncoder(path) as encoder:
-        return gate.compare(gate.through(encoder), prepared, gate.batch_sizes(profile))
+    reference = Reference(network)
+    prepared = gate.prepare(reference, network.config, profile)
+    with Probe(reference, path) as probe, OnnxEncoder(path) as encoder:
+        return gate.compare(gate.through(encoder), prepared, gate.batch_sizes(profile), probe)
 
 
 def write(path, weights):
@@ -95,36 +97,54 @@ def test_a_graph_of_uncentred_half_precision_distances_fails(network, tmp_path, 
         gate.require_parity("a.onnx", cases)
 
 
+@pytest.fixture
+def prepared(network):
+    return gate.prepare(Reference(network("dgcnn")), network("dgcnn").config, PROFILE)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_outputs_that_are_not_numbers_fail(network, tmp_path, value):
-    model = network("pointnet")
-    prepared = gate.prepare(model, write(tmp_path / "a.onnx", deploy(model)), PROFILE)
-    broken = gate.compare(lambda inputs: np.full((len(inputs["points"]), 1024), value, np.float32), prepared, [1])
+@pytest.mark.parametrize("check", [gate.require_parity, gate.require_engine_parity])
+def test_outputs_that_are_not_numbers_fail(prepared, value, check):
+    broken = gate.compare(lambda inputs: np.full((len(inputs["points"]), 2048), value, np.float32), prepared, [1], None)
     assert broken[0].relative_l2_max == np.inf
     assert broken[0].cosine_min == -1
     with pytest.raises(CheckFailed, match="relative L2 inf"):
-        gate.require_parity("a.onnx", broken)
+        check("a.onnx", broken)
 
 
-def test_errors_are_what_they_are_called(network, tmp_path):
-    model = network("pointnet")
-    prepared = gate.prepare(model, write(tmp_path / "a.onnx", deploy(model)), PROFILE)[:1]
+def test_errors_are_what_they_are_called(prepared):
     expected = prepared[0].own_graphs
-    (case,) = gate.compare(lambda inputs: (expected[[0, 1]] * [[1.0], [1.5]]).astype(np.float32), prepared, [2])
+    factors = np.array([[1.0], [1.25], [1.5]])
+    (case,) = gate.compare(lambda _: (expected[:3] * factors).astype(np.float32), prepared[:1], [3], None)
     assert case.relative_l2_max == pytest.approx(0.5, rel=1e-5)
     assert case.relative_l2_p99 == pytest.approx(0.5, rel=1e-5)
+    assert case.relative_l2_median == pytest.approx(0.25, rel=1e-5)
     assert case.relative_l2_own_graphs == pytest.approx(0.5, rel=1e-5)
     assert case.cosine_min == pytest.approx(1)
 
 
-def test_an_engine_is_compared_only_where_neighbours_are_no_choice(network, tmp_path):
-    model = network("dgcnn")
-    path = write(tmp_path / "a.onnx", deploy(model))
-    prepared = gate.prepare(model, path, PROFILE)
-    with OnnxEncoder(path) as encoder:
-        cases = gate.compare(gate.through(encoder), prepared, [2], same_graphs=False)
+def test_an_engine_is_compared_only_where_neighbours_are_no_choice(network, prepared, tmp_path):
+    with OnnxEncoder(write(tmp_path / "a.onnx", deploy(network("dgcnn")))) as encoder:
+        cases = gate.compare(gate.through(encoder), prepared, [2], None)
     assert [case.name for case in cases] == ["ordinary clouds, batch 2", "32 points", "96 points"]
     assert all(case.relative_l2_max == case.relative_l2_own_graphs for case in cases)
+    gate.require_engine_parity("a.plan", cases)
+
+
+def test_an_engine_may_take_the_other_of_two_neighbours_for_a_few_clouds(prepared):
+    def wrong(share, error):
+        def run(inputs):
+            (clouds,) = (clouds for clouds in prepared if clouds.inputs["points"].shape == inputs["points"].shape)
+            factor = np.where(np.arange(len(inputs["points"])) < share * len(inputs["points"]), 1 + error, 1)
+            return (clouds.own_graphs * factor[:, None]).astype(np.float32)
+
+        return gate.compare(run, [clouds for clouds in prepared if clouds.own_graphs is not None], [gate.CLOUDS], None)
+
+    gate.require_engine_parity("a.plan", wrong(0.2, 1e-3))
+    with pytest.raises(CheckFailed, match=r"limit 1e-02"):
+        gate.require_engine_parity("a.plan", wrong(0.2, 0.02))
+    with pytest.raises(CheckFailed, match=r"limit 1e-04"):
+        gate.require_engine_parity("a.plan", wrong(1.0, 1e-3))
 
 
 @pytest.mark.parametrize(
@@ -143,20 +163,7 @@ def test_batches_stay_within_memory(batch, points, expected):
 def test_the_report_holds_the_worst_of_all_cases(network, tmp_path):
     model = network("dgcnn")
     cases = measure(model, write(tmp_path / "a.onnx", deploy(model)))
-    report = gate.report("a", cases)
+    report = gate.report("a", cases, {})
     assert report["relative_l2_max"] == max(case["relative_l2_max"] for case in report["cases"])
     assert report["overlap_min"] == min(min(case["overlap"].values()) for case in report["cases"])
     assert len(report["cases"]) == len(cases)
-
-
-def test_a_probe_does_not_change_the_model(network, tmp_path):
-    path = write(tmp_path / "a.onnx", deploy(network("dgcnn")))
-    before = path.read_bytes()
-    points = np.random.default_rng(0).standard_normal((2, 20, 3)).astype(np.float32)
-    with gate.Probe(path) as probe:
-        graphs = probe.neighbours({"points": points})
-    assert {name: graph.shape for name, graph in graphs.items()} == {f"edge{i}": (2, 20, 6) for i in (1, 2, 3, 4)}
-    nearest = np.argsort(np.square(points[:, :, None] - points[:, None]).sum(-1), axis=-1)[..., :6]
-    np.testing.assert_array_equal(np.sort(graphs["edge1"]), np.sort(nearest))
-    assert path.read_bytes() == before
-    assert onnx.load(path).graph.output[0].name == "embedding"
