@@ -13,8 +13,8 @@ from crosspoint.artefacts import write_json
 from crosspoint.errors import InputError, MissingDependency, require
 
 PER_CLASS = 24
-POINTS = 512  # of a cloud, in training, in the engine and in the evaluation
-RECIPE = ("points=512", "epochs=12", "batch=32", "image_size=48")
+POINTS = 256  # of a cloud, in training, in the engine and in the evaluation
+RECIPE = ("points=256", "epochs=6", "batch=32", "image_size=48")
 DATASET = "modelnet40_ply_hdf5_2048"
 
 
@@ -84,7 +84,7 @@ def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
     from crosspoint.train.recipes import make_recipe
 
     with steps.step("make shapes of 41 categories, their parts and their renderings"):
-        made = make_shapes(out / "shapes", PER_CLASS, seed, views=2, size=64, points=2 * POINTS)
+        made = make_shapes(out / "shapes", PER_CLASS, seed, views=2, size=64, points=4 * POINTS)
         write_json(out / "results" / "shapes.json", {"schema": "crosspoint.make-shapes/1", **made})
     overrides = (*RECIPE, f"seed={seed}")
     with steps.step("train on pairs of clouds and renderings, without labels"):

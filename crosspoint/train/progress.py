@@ -54,5 +54,6 @@ class Progress:
         if not self.console.is_terminal and (now - self.printed > LINE_SECONDS or self.done == self.total):
             self.printed = now
             left = (self.total - self.done) * clouds / self.rate
-            self.console.print(f"{self.title}: step {self.done}/{self.total}  {state}  {left / 60:.0f} min left")
+            line = f"{self.title}: step {self.done}/{self.total}  {state}  {left / 60:.0f} min left"
+            self.console.print(line, soft_wrap=True, highlight=False)
         return rate

@@ -1,0 +1,82 @@
+"""The command line as a whole: it starts light, knows every command, and ends mistakes in one line."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from crosspoint.cli import crosspoint
+
+HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "trimesh", "h5py", "rich", "onnx", "onnxruntime", "numpy", "PIL")
+
+
+def commands(group=crosspoint, path=()):
+    yield path
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, "-m", "crosspoint", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_no_help_imports_anything_heavy():
+    calls = [[*path, "--help"] for path in commands()]
+    code = f"""
+import sys
+from crosspoint.cli import crosspoint
+for call in {calls!r}:
+    crosspoint.main(call, standalone_mode=False)
+found = [name for name in {HEAVY!r} if name in sys.modules]
+assert not found, found
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage:") == len(calls)
+
+
+def test_commands_of_the_contract_are_there():
+    paths = {" ".join(path) for path in commands()}
+    assert {
+        "quickstart",
+        "data list",
+        "data verify",
+        "data make-shapes",
+        "data render",
+        "data pack",
+        "train",
+        "import",
+        "export",
+        "embed",
+        "eval svm",
+        "eval fewshot",
+        "parity",
+        "report",
+    } <= paths
+
+
+@pytest.mark.parametrize("path", [path for path in commands() if path and path not in {("data",), ("eval",)}])
+def test_every_command_writes_json(path):
+    command = crosspoint
+    for name in path:
+        command = command.commands[name]
+    assert any("--json" in parameter.opts for parameter in command.params)
+
+
+def test_version_and_unknown_command():
+    assert run("--version").stdout.startswith("crosspoint, version ")
+    done = run("trian")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_quickstart_refuses_a_folder_in_use(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    done = run("quickstart", "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "mine.txt").read_text() == "mine"
