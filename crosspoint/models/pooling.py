@@ -54,7 +54,7 @@ class _PooledLinear(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, h, gamma, beta, mean, root, n, maximum, winners, slopes, moments = ctx.saved_tensors
         on_maximum, on_mean = gradients[0], gradients[1] / x.shape[1]  # (B, D)
-        at_maximum = on_maximum * torch.where(maximum > 0, 1.0, ctx.slope)  # d/du at the winning point
+        at_maximum = torch.where(maximum > 0, on_maximum, ctx.slope * on_maximum)  # d/du at the winning point
         best = (torch.gather(h, 1, winners.unsqueeze(1)).squeeze(1).to(gamma.dtype) - mean) * root  # ĥ there (B, D)
         on_beta = (on_mean * slopes + at_maximum).sum(0)  # Σ g, with g = dL/du
         on_gamma = (on_mean * moments + at_maximum * best).sum(0)  # Σ g ĥ
