@@ -197,6 +197,8 @@ def data_pack(
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--device", help="cpu, cuda or cuda:0; a GPU if there is one.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that read data; half of the cores.")
+@click.option("--probe", type=PathArgument, help="Labelled clouds (ModelNet40's format) for a linear probe.")
+@click.option("--probe-every", default=1, show_default=True, metavar="N", help="Probe every N epochs.")
 @json_option
 def train(
     data_dir: Path,
@@ -206,6 +208,8 @@ def train(
     resume: bool,
     device: str | None,
     workers: int | None,
+    probe: Path | None,
+    probe_every: int,
     json_file: Path | None,
     **shorthands: str | None,
 ) -> None:
@@ -216,7 +220,7 @@ def train(
     from crosspoint.train.pretrain import train as run
 
     overrides += tuple(f"{key}={value}" for key, value in shorthands.items() if value is not None)
-    result = run(data_dir, out, recipe, overrides, resume, device, workers)
+    result = run(data_dir, out, recipe, overrides, resume, device, workers, probe=probe, probe_every=probe_every)
     click.echo(
         f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}, loss {result['loss']:.3f}"
     )

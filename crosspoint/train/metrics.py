@@ -40,7 +40,7 @@ class Recorder:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = run / "metrics.jsonl"
-        kept = [line for line in _lines(self.path) if json.loads(line)["step"] <= step]
+        kept = [line for line in _lines(self.path) if json.loads(line)["step"] <= step] if step else []
         with atomic_file(self.path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept))
         self.file = self.path.open("a")

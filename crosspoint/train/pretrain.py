@@ -29,6 +29,7 @@ from crosspoint.train.distributed import Group, processes
 from crosspoint.train.losses import crosspoint_loss
 from crosspoint.train.metrics import Recorder, embedding_health
 from crosspoint.train.pairs import Batch, Source, Steps, make_loader, open_source
+from crosspoint.train.probe import LinearProbe
 from crosspoint.train.progress import Progress
 from crosspoint.train.recipes import Recipe
 from crosspoint.train.run_folder import fingerprint, remove_remains, settle_recipe, start_folder
@@ -52,6 +53,8 @@ def train(
     device: str | None = None,
     workers: int | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    probe: Path | None = None,
+    probe_every: int = 1,
 ) -> dict[str, Any]:
     """Pretrain CrossPoint and leave a run folder.
 
@@ -67,6 +70,8 @@ def train(
         device: `cpu`, `cuda` or `cuda:i`; a GPU if there is one, if None.
         workers: Processes that read data; half of the cores if None. They do not change the result.
         checkpoint_seconds: Time between checkpoints.
+        probe: Labelled clouds for a linear probe (see `LinearProbe`); it does not change what is trained.
+        probe_every: Epochs between two probes.
 
     Returns:
         `out`, `steps`, `epochs`, `seconds`, `device`, `processes` and the last recorded losses.
@@ -78,6 +83,7 @@ def train(
     """
     chosen = settle_recipe(out, recipe, overrides, resume)
     source = open_source(data)
+    linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
     with processes(choose_device(device)) as (group, where):
         if group.leads and resume:
             remove_remains(out)
@@ -87,7 +93,8 @@ def train(
         elif group.leads:
             start_folder(out, chosen, source, where)
         run.share()
-        return run.loop(len(os.sched_getaffinity(0)) // 2 if workers is None else workers, checkpoint_seconds)
+        workers = len(os.sched_getaffinity(0)) // 2 if workers is None else workers
+        return run.loop(workers, checkpoint_seconds, linear_probe)
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -192,7 +199,7 @@ class Run:
         if self.network.image is not None:
             save_model(self.network.image, self.out / "image_encoder.safetensors", origin)
 
-    def loop(self, workers: int, checkpoint_seconds: float) -> dict[str, Any]:
+    def loop(self, workers: int, checkpoint_seconds: float, probe: LinearProbe | None = None) -> dict[str, Any]:
         """Train until the recipe's last epoch; see `train`."""
         steps = Steps(len(self.source), self.recipe, self.step, self.group.rank, self.group.size)
         total = steps.per_epoch * self.recipe.epochs
@@ -204,12 +211,18 @@ class Run:
             Progress(title, self.step, total, self.group.leads) as progress,
             _stop_signals() as signals,
         ):
+            if recorder is not None and probe is not None and self.step == 0:
+                recorder.write(0, {"probe_accuracy": probe.accuracy(self.network.points)})
+                progress.pause_ended()
             for batch in make_loader(self.source, self.recipe, steps, workers):
                 epoch = self.step // steps.per_epoch
                 values = {"epoch": epoch, **self.train_step(batch, learning_rate(self.recipe, epoch))}
                 self.step += 1
                 values["objects_per_second"] = progress.advance(values, self.recipe.batch)
                 if recorder is not None:
+                    if probe is not None and probe.due(self.step / steps.per_epoch):
+                        values["probe_accuracy"] = probe.accuracy(self.network.points)
+                        progress.pause_ended()
                     recorder.write(self.step, values)
                 stop = self.group.any(bool(signals), self.device)
                 if stop or self.group.any(time.monotonic() - saved > checkpoint_seconds, self.device):

@@ -39,6 +39,10 @@ class Progress:
     ) -> None:
         self.bar.stop()
 
+    def pause_ended(self) -> None:
+        """Leave the time since the last step out of the rate."""
+        self.last = time.monotonic()
+
     def advance(self, values: dict[str, Any], clouds: int) -> float:
         """Count one step that took `clouds` objects; returns the objects per second of this step."""
         now = time.monotonic()
