@@ -1,0 +1,83 @@
+"""`crosspoint eval`: the paper's protocols."""
+
+from pathlib import Path
+
+import click
+
+from crosspoint.commands.common import (
+    Commands,
+    PathArgument,
+    backend_option,
+    device_option,
+    json_option,
+    write_result,
+)
+
+
+@click.group("eval", cls=Commands)
+def evaluate() -> None:
+    """The paper's protocols, from any backend."""
+
+
+@evaluate.command("svm")
+@click.argument("model", type=PathArgument)
+@click.option("--data", "data_dir", required=True, type=PathArgument, help="ModelNet40- or ScanObjectNN-format folder.")
+@click.option("--points", default=1024, show_default=True, help="Points per cloud.")
+@click.option("--seed", default=0, show_default=True, help="Seed of held-out part, folds and choice of points.")
+@click.option("--seeds", default=3, show_default=True, help="Choices of points, where more are stored than used.")
+@device_option
+@backend_option
+@click.option("--out", type=PathArgument, help="Folder for the picture of the confusion matrix.")
+@json_option
+def eval_svm(
+    model: Path,
+    data_dir: Path,
+    points: int,
+    seed: int,
+    seeds: int,
+    device: str,
+    backend: str | None,
+    out: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Linear-SVM accuracy of frozen features (Table 1), with C as published and by cross-validation."""
+    from crosspoint.eval.svm import svm
+    from crosspoint.eval.tables import print_svm
+
+    result = svm(model, data_dir, points, seed, seeds, device, backend, out)
+    print_svm(result)
+    write_result(json_file, "svm", result)
+
+
+@evaluate.command("fewshot")
+@click.argument("model", type=PathArgument)
+@click.option("--data", "data_dir", required=True, type=PathArgument, help="ModelNet40- or ScanObjectNN-format folder.")
+@click.option("--ways", multiple=True, default=(5, 10), show_default=True, help="Classes per task; may be repeated.")
+@click.option("--shots", multiple=True, default=(10, 20), show_default=True, help="Support objects; may be repeated.")
+@click.option("--queries", default=20, show_default=True, help="Query objects per class.")
+@click.option("--runs", default=10, show_default=True, help="Tasks for each pair of ways and shots.")
+@click.option("--points", default=1024, show_default=True, help="Points per cloud.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the tasks.")
+@device_option
+@backend_option
+@json_option
+def eval_fewshot(
+    model: Path,
+    data_dir: Path,
+    ways: tuple[int, ...],
+    shots: tuple[int, ...],
+    queries: int,
+    runs: int,
+    points: int,
+    seed: int,
+    device: str,
+    backend: str | None,
+    json_file: Path | None,
+) -> None:
+    """Few-shot accuracy of frozen features (Table 2)."""
+    from crosspoint.eval.fewshot import fewshot
+    from crosspoint.eval.tables import print_fewshot
+
+    result = fewshot(model, data_dir, ways, shots, queries, runs, points, seed, device, backend)
+    print_fewshot(result)
+    write_result(json_file, "fewshot", result)

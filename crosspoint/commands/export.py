@@ -1,0 +1,44 @@
+"""`crosspoint export`."""
+
+from pathlib import Path
+
+import click
+
+from crosspoint.commands.common import PathArgument, json_option, write_result
+
+
+@click.command("export")
+@click.argument("model", type=PathArgument)
+@click.option("--out", required=True, type=PathArgument, help="Folder of the bundle; an earlier bundle is replaced.")
+@click.option("--trt", is_flag=True, help="Build a TensorRT engine too; without a GPU a TensorRT-RTX one.")
+@click.option("--precision", default="fp32", show_default=True, help="Of the exported model: fp32.")
+@click.option("--batch", default="1:8:32", show_default=True, metavar="MIN:OPT:MAX", help="Clouds at a time.")
+@click.option("--points", default="1024", show_default=True, help="Points of a cloud: a number, min:opt:max or any.")
+@click.option("--target", metavar="SM,...", help="GPUs of a TensorRT-RTX engine, e.g. sm86,sm89.  [default: all]")
+@json_option
+def export_command(
+    model: Path,
+    out: Path,
+    trt: bool,
+    precision: str,
+    batch: str,
+    points: str,
+    target: str | None,
+    json_file: Path | None,
+) -> None:
+    """Export a trained network to ONNX and TensorRT, and prove that it is what was trained.
+
+    MODEL is a run folder or a .safetensors file. The bundle appears only if it passed the parity gate; exit code 1 if
+    it did not.
+    """
+    from crosspoint.errors import require
+
+    require("torch", "train", "exporting")
+    require("onnx", "train", "exporting")
+    from crosspoint.export.bundle import export
+    from crosspoint.export.show import print_export
+
+    targets = tuple(filter(None, (target or "").split(",")))
+    manifest = export(model, out, trt=trt, precision=precision, batch=batch, points=points, target=targets)
+    print_export(out, manifest)
+    write_result(json_file, "export", {"out": str(out), "manifest": manifest})

@@ -1,0 +1,49 @@
+"""`crosspoint parity`."""
+
+from pathlib import Path
+
+import click
+
+from crosspoint.commands.common import PathArgument, backend_option, device_option, json_option, write_result
+from crosspoint.errors import CheckFailed
+
+
+@click.command("parity")
+@click.argument("reference", type=PathArgument)
+@click.argument("candidate", type=PathArgument)
+@click.option(
+    "--data", "data_dir", required=True, type=PathArgument, help="A dataset, or a folder of clouds or meshes."
+)
+@click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the models' own, else 1024]")
+@click.option("--clouds", type=click.IntRange(min=1), help="Use at most this many clouds.  [default: all]")
+@click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
+@device_option
+@backend_option
+@click.option("--reference-device", default="cpu", show_default=True, help="Where the reference runs.")
+@json_option
+def parity_command(
+    reference: Path,
+    candidate: Path,
+    data_dir: Path,
+    points: int | None,
+    clouds: int | None,
+    seed: int,
+    device: str,
+    backend: str | None,
+    reference_device: str,
+    json_file: Path | None,
+) -> None:
+    """Compare two models: accuracy, and embeddings on real and hostile clouds. Exit code 1 if they differ too much.
+
+    --device and --backend are the candidate's; its precision decides the gate.
+    """
+    from crosspoint.eval.parity import parity
+    from crosspoint.eval.tables import print_parity, print_skipped, verdict
+
+    result = parity(reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device)
+    print_skipped(result)
+    print_parity(result)
+    write_result(json_file, "parity", result)
+    if not result["passed"]:
+        raise CheckFailed(verdict(result["gate"]))
+    click.echo(verdict(result["gate"]))

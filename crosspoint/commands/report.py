@@ -1,0 +1,27 @@
+"""`crosspoint report`."""
+
+from pathlib import Path
+
+import click
+
+from crosspoint.commands.common import PathArgument, json_option, write_result
+
+
+@click.command("report")
+@click.argument("run", type=PathArgument)
+@click.option("--out", type=PathArgument, help="The page to write.  [default: report.html in RUN]")
+@json_option
+def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
+    """Show all results in a folder on one self-contained HTML page.
+
+    RUN is the folder of a training run, of the quickstart, or any with results written by --json.
+    """
+    from crosspoint.eval.report import report
+
+    result = report(run, out)
+    write_result(json_file, "report", result)
+    for missing in result["missing"]:
+        click.echo(f"not in it: {missing['what']}; add it with: {missing['command']}")
+    for remark in result["remarks"]:
+        click.echo(f"left out: {remark}", err=True)
+    click.echo(f"{result['out']}: {len(result['sections'])} sections, {result['bytes'] / 1e6:.1f} MB")

@@ -1,0 +1,69 @@
+"""`crosspoint train` and `crosspoint import`."""
+
+from pathlib import Path
+
+import click
+
+from crosspoint.commands.common import PathArgument, json_option, write_result
+
+
+@click.command()
+@click.option("--data", "data_dir", type=PathArgument, required=True, help="Pairs of clouds and renderings, or a pack.")
+@click.option("--recipe", help="clean (the default), official, paper or quick.")
+@click.option("--out", type=PathArgument, required=True, help="The run folder.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field of the recipe.")
+@click.option("--objective", help="joint, imid or cmid; short for --set objective=…")
+@click.option("--views", help="Images of each object in a step, 1 to 5 in Table 6; short for --set views=…")
+@click.option("--negatives", help="global or local, under torchrun; short for --set negatives=…")
+@click.option("--precision", help="fp32, bf16 or fp16; short for --set precision=…")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--device", help="cpu, cuda or cuda:0; a GPU if there is one.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that read data; half of the cores.")
+@click.option("--probe", type=PathArgument, help="Labelled clouds (ModelNet40's format) for a linear probe.")
+@click.option("--probe-every", default=1, show_default=True, metavar="N", help="Probe every N epochs.")
+@json_option
+def train(
+    data_dir: Path,
+    recipe: str | None,
+    out: Path,
+    overrides: tuple[str, ...],
+    resume: bool,
+    device: str | None,
+    workers: int | None,
+    probe: Path | None,
+    probe_every: int,
+    json_file: Path | None,
+    **shorthands: str | None,
+) -> None:
+    """Pretrain an encoder on pairs of clouds and images, without labels."""
+    from crosspoint.errors import require
+
+    require("torch", "train", "training")
+    from crosspoint.train.pretrain import train as run
+
+    overrides += tuple(f"{key}={value}" for key, value in shorthands.items() if value is not None)
+    result = run(data_dir, out, recipe, overrides, resume, device, workers, probe=probe, probe_every=probe_every)
+    click.echo(
+        f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}, loss {result['loss']:.3f}"
+    )
+    click.echo(f"next: crosspoint export {out} --out {out}-bundle")
+    write_result(json_file, "train", result)
+
+
+@click.command("import")
+@click.argument("checkpoint", type=PathArgument)
+@click.option("--k", type=click.IntRange(min=1), required=True, help="Neighbours; the official pretraining used 15.")
+@click.option("--out", type=PathArgument, required=True, help="The .safetensors file to write.")
+@json_option
+def import_command(checkpoint: Path, k: int, out: Path, json_file: Path | None) -> None:
+    """Convert a checkpoint of the official repository (DGCNN or DGCNN_partseg)."""
+    from crosspoint.errors import require
+
+    require("torch", "train", "reading a PyTorch checkpoint")
+    from crosspoint.models.official import import_official
+
+    imported = import_official(checkpoint, k, out)
+    click.echo(f"{out}: {imported.model.config}")
+    for name in imported.unused:
+        click.echo(f"  left out: {name}")
+    write_result(json_file, "import", {"out": str(out), "model": imported.model.config, "left_out": imported.unused})
