@@ -1,7 +1,10 @@
 """Several processes compute what one does with the whole batch: losses, gradients and parameters."""
 
+import json
 import os
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -111,3 +114,43 @@ def test_every_process_gets_its_own_slice_of_the_same_batches():
         objects = [i for batch in whole[4 * epoch : 4 * epoch + 4] for _, i in batch]
         assert len(set(objects)) == 16, "no object twice in an epoch"
     assert list(Steps(18, recipe, start=5)) == whole[5:]
+
+
+DIES = """
+import functools, os, signal
+from crosspoint.cli import main
+from crosspoint.train import pretrain
+
+original = pretrain.Run.train_step
+
+def train_step(run, batch, rate):
+    if run.group.rank == 1 and run.step == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(run, batch, rate)
+
+if os.environ["DIES"] == "yes":
+    pretrain.Run.train_step = train_step
+pretrain.train = functools.partial(pretrain.train, checkpoint_seconds=0)
+main()
+"""
+
+
+def test_a_process_that_dies_ends_the_job_with_a_message_and_the_run_can_be_resumed(pairs, small, tmp_path):
+    (tmp_path / "job.py").write_text(DIES)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    overrides = [word for pair in (*small, "backbone=pointnet", "objective=imid") for word in ("--set", pair)]
+    run = tmp_path / "run"
+    command = [*launch, str(tmp_path / "job.py"), "train", "--data", str(pairs), "--recipe", "quick", *overrides]
+    command += ["--out", str(run), "--device", "cpu", "--workers", "0"]
+    died = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "DIES": "yes"})
+    assert died.returncode != 0
+    assert "another process of this run ended" in died.stderr
+    assert "then --resume" in died.stderr
+    assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["step-00000001.pt", "step-00000002.pt"]
+    resumed = subprocess.run(
+        [*command, "--resume"], capture_output=True, text=True, check=False, env={**os.environ, "DIES": "no"}
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert "6 steps" in resumed.stdout
+    lines = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [1, 2, 3, 4, 5, 6]
