@@ -1,10 +1,12 @@
-"""Reading rate of loose ShapeNetRender files against their packed form, interleaved in one process.
+"""Reading rate of loose ShapeNetRender files against their packed form, and of the loader against training steps.
 
-    python benchmarks/loader.py DIR PACK [--items 2000] [--rounds 7]
+    python benchmarks/loader.py DIR PACK [--items 2000] [--rounds 7] [--recipe quick] [--set KEY=VALUE]
 
-DIR holds `ShapeNet` and `ShapeNetRendering`; PACK is what `crosspoint data pack DIR --out PACK` made of it. One item is
-the points of a random object and one of its images, decoded. Both forms read the same items and must return the same
-bytes; the files are in the page cache after the first, untimed round.
+All forms are interleaved in one process. DIR holds `ShapeNet` and `ShapeNetRendering`; PACK is what
+`crosspoint data pack DIR --out PACK` made of it. One item is the points of a random object and one of its images,
+decoded. Both forms read the same items and must return the same bytes; the files are in the page cache after the first,
+untimed round. The loader with one worker is then timed without training, and training steps of the recipe on batches
+that are in memory: the device starves where the first is slower.
 """
 
 import argparse
@@ -13,9 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from crosspoint.data.datasets import PairedRenders
 from crosspoint.data.pack import PackedRenders
+from crosspoint.train.distributed import Group
+from crosspoint.train.pairs import Steps, make_loader
+from crosspoint.train.pretrain import Run
+from crosspoint.train.recipes import Recipe, make_recipe
+
+BATCHES = 40  # read in one timing, more than the workers hold ready
 
 Source = PairedRenders | PackedRenders
 
@@ -35,12 +44,31 @@ def check(loose: Source, packed: Source, items: Sequence[tuple[int, int]]) -> No
         np.testing.assert_array_equal(loose.image(i, view), packed.image(i, view))
 
 
+def loader_and_step(packed: PackedRenders, recipe: Recipe, rounds: int) -> tuple[float, float]:
+    """Median objects per second that the loader yields with one worker, and that the training step takes on the CPU."""
+    run = Run(recipe, packed, Path("unused"), torch.device("cpu"), Group())
+    batches = iter(make_loader(packed, recipe, Steps(len(packed), recipe), workers=1))
+    run.train_step(next(batches), recipe.learning_rate)
+    loading, training = [], []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for _ in range(BATCHES):
+            batch = next(batches)
+        loading.append((time.perf_counter() - start) / BATCHES)
+        start = time.perf_counter()
+        run.train_step(batch, recipe.learning_rate)
+        training.append(time.perf_counter() - start)
+    return recipe.batch / float(np.median(loading)), recipe.batch / float(np.median(training))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("loose", type=Path)
     parser.add_argument("packed", type=Path)
     parser.add_argument("--items", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--recipe", default="quick")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     loose, packed = PairedRenders(arguments.loose), PackedRenders(arguments.packed)
     generator = np.random.default_rng(0)
@@ -51,6 +79,11 @@ def main() -> None:
     for name, median in zip(("loose", "packed"), np.median(times, axis=0) / len(items), strict=True):
         print(f"{name:7}{1 / median:9.0f} items/s {median * 1e6:9.1f} µs")
     print(f"ratio of medians {np.divide(*np.median(times, axis=0)):.1f}")
+    recipe = make_recipe(arguments.recipe, arguments.set)
+    loading, training = loader_and_step(packed, recipe, arguments.rounds)
+    print(
+        f"loader {loading:.0f} objects/s with one worker, step {training:.1f} objects/s: {loading / training:.0f} times"
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from crosspoint.console import track
 from crosspoint.errors import InputError
 from crosspoint.eval import report_pictures as pictures
 from crosspoint.eval import report_sections as sections
+from crosspoint.eval import report_turntable as turntable
 from crosspoint.eval.report_html import Html, join, page, tag
 from crosspoint.eval.report_read import Pieces, read_pieces
 from crosspoint.eval.report_sections import Missing
@@ -21,6 +22,7 @@ SECTIONS: dict[str, Callable[[Pieces], Html | Missing]] = {
     "Training": pictures.training_section,
     "Map of the embeddings": pictures.map_section,
     "Sample shapes": pictures.shapes_section,
+    "Shapes and their parts": turntable.parts_section,
     "Parity": sections.parity_section,
     "What ran, and what was only built": sections.engine_section,
     "Time": sections.steps_section,

@@ -23,6 +23,10 @@ CHARTS = {
     "Alignment": (("alignment",), "squared distance of an object's two views; 0 is equal"),
     "Uniformity": (("uniformity",), "the lower, the more evenly embeddings fill the sphere"),
     "Spread": (("spread",), "1 is a uniform sphere, 0 a collapsed embedding"),
+    "Linear probe": (
+        ("probe_accuracy",),
+        "share of held-out objects that a linear SVM gets right",
+    ),
     "Objects per second": (("objects_per_second",), "speed of training"),
 }
 

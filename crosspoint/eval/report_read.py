@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.data.datasets import ClassificationSet, PairedRenders, load_classification
+from crosspoint.data.datasets import ClassificationSet, PairedRenders, PartSet, load_classification, load_parts
 from crosspoint.data.layout import find_sets
 from crosspoint.errors import InputError
 
@@ -55,6 +55,7 @@ class Pieces:
     data: ClassificationSet | None = None
     data_folder: Path | None = None
     pairs: PairedRenders | None = None
+    parts: PartSet | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
@@ -196,6 +197,8 @@ def _read_data(pieces: Pieces, folders: list[Path]) -> None:
                 pieces.data, pieces.data_folder = load_classification(folder, None), folder
             elif kind == "shapenetrender" and pieces.pairs is None:
                 pieces.pairs = PairedRenders(folder)
+            elif kind == "shapenetpart" and pieces.parts is None:
+                pieces.parts = load_parts(folder, None)
         except InputError as error:
             pieces.remarks.append(str(error))
 

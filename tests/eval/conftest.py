@@ -63,6 +63,6 @@ def modelnet(tmp_path):
     return write_modelnet(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def writers():
     return {"modelnet40": write_modelnet, "scanobjectnn": write_scanobjectnn}

@@ -120,7 +120,11 @@ def test_page_shows_everything_and_loads_nothing(folder, tmp_path):
         "Time",
         "Versions and hashes",
     ]
-    assert [entry["what"] for entry in result["missing"]] == ["few-shot accuracy", "the exported model"]
+    assert [entry["what"] for entry in result["missing"]] == [
+        "few-shot accuracy",
+        "a turntable of a cloud with its parts, which takes data in ShapeNetPart's format",
+        "the exported model",
+    ]
     assert result["remarks"] == []
     assert result["bytes"] == (tmp_path / "page.html").stat().st_size < 3_000_000
     page = read(tmp_path / "page.html")
