@@ -21,6 +21,7 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that read data; half of the cores.")
 @click.option("--probe", type=PathArgument, help="Labelled clouds (ModelNet40's format) for a linear probe.")
 @click.option("--probe-every", default=1, show_default=True, metavar="N", help="Probe every N epochs.")
+@click.option("--init", type=PathArgument, metavar="WEIGHTS", help="Start the point encoder from a .safetensors file.")
 @json_option
 def train(
     data_dir: Path,
@@ -32,6 +33,7 @@ def train(
     workers: int | None,
     probe: Path | None,
     probe_every: int,
+    init: Path | None,
     json_file: Path | None,
     **shorthands: str | None,
 ) -> None:
@@ -42,7 +44,9 @@ def train(
     from crosspoint.train.pretrain import train as run
 
     overrides += tuple(f"{key}={value}" for key, value in shorthands.items() if value is not None)
-    result = run(data_dir, out, recipe, overrides, resume, device, workers, probe=probe, probe_every=probe_every)
+    result = run(
+        data_dir, out, recipe, overrides, resume, device, workers, probe=probe, probe_every=probe_every, init=init
+    )
     click.echo(
         f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}, loss {result['loss']:.3f}"
     )

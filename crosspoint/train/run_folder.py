@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 import crosspoint
-from crosspoint.artefacts import write_json
+from crosspoint.artefacts import sha256, write_json
 from crosspoint.errors import InputError
+from crosspoint.train.checkpoint import newest
 from crosspoint.train.pairs import Source
 from crosspoint.train.recipes import Recipe, make_recipe, recipe_from
 
@@ -60,14 +61,33 @@ def read_recipe(run: Path) -> Recipe:
         raise InputError(f"{config} is missing or damaged; restore it or start the run anew elsewhere") from error
 
 
-def start_folder(out: Path, recipe: Recipe, source: Source, device: torch.device) -> None:
-    """Write `config.json`."""
+def check_origin(out: Path, init: Path | None) -> str | None:
+    """SHA-256 of the weights that a run starts from, or None; a run that was begun must not change them.
+
+    Raises:
+        InputError: The file is missing, or the run in `out` was started from something else.
+    """
+    if init is not None and not init.is_file():
+        raise InputError(f"{init} does not exist; give a .safetensors file to start from")
+    given = None if init is None else sha256(init)
+    config = out / "config.json"
+    if not config.exists() or (given is None and newest(out / "checkpoints") is not None):
+        return given
+    before = json.loads(config.read_text()).get("init_sha256")
+    if given != before:
+        raise InputError(
+            f"{out} was started from {'random weights' if before is None else f'weights with SHA-256 {before}'}; "
+            "resume with the same --init, or choose another --out"
+        )
+    return given
+
+
+def start_folder(out: Path, recipe: Recipe, source: Source, device: torch.device, init_sha256: str | None) -> None:
+    """Write `config.json`; `init_sha256` is of the weights that the run starts from, if they are not random."""
     versions = {"crosspoint": crosspoint.__version__, "torch": torch.__version__}
     contents = {"objects": len(source), "sha256": fingerprint(source)}
-    write_json(
-        out / "config.json",
-        {"schema": SCHEMA, "recipe": recipe.as_dict(), "data": contents, "device": device.type, "versions": versions},
-    )
+    start = {"schema": SCHEMA, "recipe": recipe.as_dict(), "data": contents, "init_sha256": init_sha256}
+    write_json(out / "config.json", {**start, "device": device.type, "versions": versions})
 
 
 def remove_remains(out: Path) -> None:

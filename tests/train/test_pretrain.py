@@ -1,6 +1,7 @@
 """The pretraining loop: the run folder, resuming, stopping, and what it says when something is wrong."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -201,3 +202,21 @@ def test_command_line_reports_mistakes_without_a_trace(pairs, tmp_path):
         assert message in done.stderr
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "run").exists()
+
+
+def test_a_run_starts_from_given_weights_and_cannot_change_them(finished, pairs, tmp_path, small):
+    weights, out = finished[0] / "encoder.safetensors", tmp_path / "run"
+    overrides = (*small, "learning_rate=1e-12", "objective=imid", "epochs=1")
+    train(pairs, out, "quick", overrides, device="cpu", workers=0, init=weights)
+    started, ended = load_model(weights), load_model(out / "encoder.safetensors")
+    for (name, one), two in zip(started.named_parameters(), ended.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-9), name
+    digest = json.loads((out / "config.json").read_text())["init_sha256"]
+    assert digest == hashlib.sha256(weights.read_bytes()).hexdigest()
+    other = finished[0] / "image_encoder.safetensors"
+    with pytest.raises(InputError, match="started from weights with SHA-256"):
+        train(pairs, out, resume=True, device="cpu", workers=0, init=other)
+    with pytest.raises(InputError, match="holds a resnet, the recipe trains a dgcnn"):
+        train(pairs, tmp_path / "other", "quick", small, device="cpu", workers=0, init=other)
+    with pytest.raises(InputError, match="does not exist"):
+        train(pairs, tmp_path / "other", "quick", small, device="cpu", workers=0, init=tmp_path / "none")
