@@ -8,7 +8,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class Kernels(BuildHookInterface):
+class Kernels(BuildHookInterface[Any]):
     """Builds the library beside its source, for a wheel as for an editable install."""
 
     PLUGIN_NAME = "custom"
