@@ -33,6 +33,7 @@ class Specification:
         max_points: Most points of a cloud; None for any number.
         min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding dropped.
         categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
+        engine: What executes it, with its version.
     """
 
     architecture: str
@@ -48,6 +49,7 @@ class Specification:
     max_points: int | None = None
     min_batch: int = 1
     categories: int | None = None
+    engine: str = ""
 
     def check_points(self, count: int) -> None:
         """Raise InputError, saying what would fit, if clouds of `count` points do not."""

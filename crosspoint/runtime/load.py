@@ -10,7 +10,9 @@ BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 KINDS = "a run folder, .safetensors, a bundle folder, .onnx, or .plan with its manifest.json beside it"
 
 
-def load_encoder(model: Path | str, device: str = "cpu", backend: str | None = None) -> Encoder:
+def load_encoder(
+    model: Path | str, device: str = "cpu", backend: str | None = None, threads: int | None = None
+) -> Encoder:
     """Open a model for embedding (or, a part segmenter, for segmenting).
 
     A file that a manifest beside it lists is compared with it before anything is opened; a `.plan` is executable code
@@ -23,6 +25,7 @@ def load_encoder(model: Path | str, device: str = "cpu", backend: str | None = N
         backend: `"pytorch"`, `"onnxruntime"`, `"onnxruntime-tensorrt"` or `"tensorrt"` (either flavour, by what built
             the engine). By default what the file is for; of a bundle the TensorRT engine on a CUDA device if it holds
             one, else ONNX Runtime.
+        threads: Of ONNX Runtime on the CPU; by default as many as this process may run on at once.
 
     Returns:
         An encoder, to be used as a context manager or closed.
@@ -43,10 +46,10 @@ def load_encoder(model: Path | str, device: str = "cpu", backend: str | None = N
         raise InputError(f"{path} runs on the backend {' or '.join(suits)}, not on {backend}; {_way_to(backend)}")
     if manifest is not None and path.suffix == ".onnx":
         manifest.verify(path)
-    return _open(path, manifest, device, backend or suits[0])
+    return _open(path, manifest, device, backend or suits[0], threads)
 
 
-def _open(path: Path, manifest: Manifest | None, device: str, backend: str) -> Encoder:
+def _open(path: Path, manifest: Manifest | None, device: str, backend: str, threads: int | None) -> Encoder:
     """Each backend's module is imported only when it is used."""
     if backend == "pytorch":
         from crosspoint.runtime.pytorch import PyTorchEncoder
@@ -63,7 +66,7 @@ def _open(path: Path, manifest: Manifest | None, device: str, backend: str) -> E
         return TensorRTEncoder(path, manifest, device)
     from crosspoint.runtime.onnx import OnnxEncoder
 
-    return OnnxEncoder(path, device, backend)
+    return OnnxEncoder(path, device, backend, threads)
 
 
 def _find(model: Path, cuda: bool, backend: str | None) -> tuple[Path, Manifest | None]:

@@ -3,11 +3,15 @@
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from crosspoint.artefacts import sha256
 from crosspoint.errors import InputError, require
+from crosspoint.runtime import kernels
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
 
 PROVIDERS = {
@@ -15,19 +19,24 @@ PROVIDERS = {
     "onnxruntime": "CUDAExecutionProvider",
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
 }
+NO_FALLBACK = "fallback to CPU EP has been explicitly disabled"  # in ONNX Runtime's message
 
 
 class OnnxEncoder(Encoder):
-    """A session on exactly the provider that was asked for.
+    """Sessions on exactly the provider that was asked for.
 
     Files of `crosspoint export` say in their metadata what they hold; a foreign file works when it maps a float32 input
     `points (B, N, 3)` to an output `embedding (B, D)`.
+
+    On the CPU a batch of at least as many clouds as threads goes through cloud by cloud, each on one thread: nothing
+    waits for another thread, and what a cloud needs stays in the cache. A smaller one shares all threads.
 
     Args:
         path: The `.onnx` file.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
         backend: `"onnxruntime"`, or `"onnxruntime-tensorrt"` for its TensorRT provider.
         threads: For the CPU; by default as many as this process may run on at once.
+        operators: On the CPU, the package's own operators where this installation has them; False for standard ONNX.
 
     Raises:
         InputError: The file is damaged or another kind of model, or the provider does not load.
@@ -35,45 +44,138 @@ class OnnxEncoder(Encoder):
     """
 
     def __init__(
-        self, path: Path, device: str = "cpu", backend: str = "onnxruntime", threads: int | None = None
+        self,
+        path: Path,
+        device: str = "cpu",
+        backend: str = "onnxruntime",
+        threads: int | None = None,
+        operators: bool = True,
     ) -> None:
         index = parse_device(device)
         if not path.is_file():
             raise InputError(f"{path} does not exist; give an .onnx file or a bundle")
+        if threads is not None and threads < 1:
+            raise InputError(f"{threads} threads were asked for; give at least 1")
         runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
         provider = _provider(runtime, path, index, backend)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or available_cpus()
-        options.log_severity_level = 4  # errors are raised; they need not be printed as well
-        try:
-            session = runtime.InferenceSession(path, options, providers=_provider_options(provider, index))
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise InputError(f"ONNX Runtime cannot open {path} ({_line(error)}); export the model again") from error
-        if provider not in session.get_providers():
-            raise InputError(
-                f"{provider} did not load for {path}, only {', '.join(session.get_providers())}; install the CUDA "
-                "and cuDNN (for TensorRT also TensorRT) versions of this onnxruntime-gpu, or give --device cpu"
-            )
-        self._session: Any = session
-        self.specification = _specification(session, path, "cpu" if index is None else f"cuda:{index}", backend)
+        self._threads = threads or available_cpus() if index is None else 1
+        fast = operators and index is None and kernels.available()
+        opened = _Opener(runtime, path, provider, index, fast)
+        self._session: Any = opened.session(self._threads)
+        engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opened.has_operators else ''}"
+        where = "cpu" if index is None else f"cuda:{index}"
+        self.specification = _specification(self._session, path, where, backend, engine)
+        self._by_cloud: Any = None
+        if self._threads > 1 and self.specification.max_batch is None:
+            self._by_cloud = opened.session(1)
+            self._pool = ThreadPoolExecutor(self._threads, "crosspoint-onnx")
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """One call of the session."""
+        """One call of the session, or on several threads one a cloud."""
         assert self._session is not None, "the encoder was closed"
-        names = [output.name for output in self._session.get_outputs()]
+        batch = len(inputs["points"])
         try:
-            results = self._session.run(names, dict(inputs))
-        except Exception as error:  # as above
+            if self._by_cloud is None or batch < self._threads:
+                return _Call(self._session, inputs).piece(self._session, 0, batch).results()
+            call = _Call(self._by_cloud, inputs)
+            list(self._pool.map(lambda i: call.piece(self._by_cloud, i, i + 1), range(batch)))
+            return call.results()
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise InputError(
                 f"{self.specification.path} failed on {shapes} ({_line(error)}); give it the number of points that it "
                 "was made for, or a smaller batch"
             ) from error
-        return dict(zip(names, results, strict=True))
 
     def close(self) -> None:
-        """End the session."""
-        self._session = None
+        """End the sessions and their threads."""
+        if self._by_cloud is not None:
+            self._pool.shutdown()
+        self._session = self._by_cloud = None
+
+
+class _Opener:
+    """Opens one file on one provider, any number of times."""
+
+    def __init__(self, runtime: Any, path: Path, provider: str, index: int | None, fast: bool) -> None:
+        self._runtime, self._path, self._provider, self._index = runtime, path, provider, index
+        try:
+            model = kernels.with_kernels(path) if fast else None
+        except Exception as error:  # of protobuf and onnx, without a common base class
+            raise self._damaged(error) from error
+        self.has_operators = model is not None
+        self._model: Any = path if model is None else model
+
+    def session(self, threads: int) -> Any:
+        """A new session; raises InputError if the file is damaged or its provider did not load."""
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4  # errors are raised; they need not be printed as well
+        if self._index is not None:  # a node without a GPU kernel is an error, not a node on the CPU
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            if self.has_operators:
+                options.register_custom_ops_library(str(kernels.LIBRARY))
+            providers = _provider_options(self._provider, self._index)
+            session = self._runtime.InferenceSession(self._model, options, providers=providers)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if NO_FALLBACK in str(error):
+                raise self._not_loaded() from error
+            raise self._damaged(error) from error
+        if self._provider not in session.get_providers():
+            raise self._not_loaded()
+        return session
+
+    def _not_loaded(self) -> InputError:
+        return InputError(
+            f"{self._provider} did not load for {self._path}, or has no kernel for a part of it; install the CUDA and "
+            "cuDNN (for TensorRT also TensorRT) versions of this onnxruntime-gpu, or give --device cpu"
+        )
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(f"ONNX Runtime cannot open {self._path} ({_line(error)}); export the model again")
+
+
+class _Call:
+    """A batch on its way through a session: pieces of it read the inputs and write the results where they lie."""
+
+    def __init__(self, session: Any, inputs: Mapping[str, FloatArray]) -> None:
+        self._inputs = inputs
+        sizes = {
+            name: size
+            for value in session.get_inputs()
+            for name, size in zip(value.shape, inputs[value.name].shape, strict=True)
+        }
+        self._arrays: dict[str, FloatArray] = {}
+        self._others: dict[str, dict[int, FloatArray]] = {}  # outputs whose shape is not known before the call
+        for output in session.get_outputs():
+            shape = [sizes.get(size, size) for size in output.shape or []]
+            if shape and shape[0] == len(inputs["points"]) and all(isinstance(size, int) for size in shape):
+                self._arrays[output.name] = np.empty(shape, np.float32)
+            else:
+                self._others[output.name] = {}
+
+    def piece(self, session: Any, start: int, stop: int) -> "_Call":
+        """Run clouds start to stop."""
+        binding = session.io_binding()
+        for name, array in self._inputs.items():
+            binding.bind_cpu_input(name, array[start:stop])
+        for name, array in self._arrays.items():
+            rows = array[start:stop]
+            binding.bind_output(name, "cpu", 0, rows.dtype, rows.shape, rows.ctypes.data)
+        for name in self._others:
+            binding.bind_output(name, "cpu")
+        session.run_with_iobinding(binding)
+        if self._others:
+            values = dict(zip((*self._arrays, *self._others), binding.get_outputs(), strict=True))
+            for name, pieces in self._others.items():
+                pieces[start] = values[name].numpy()
+        return self
+
+    def results(self) -> dict[str, FloatArray]:
+        """All outputs by name."""
+        others = {name: np.concatenate([pieces[i] for i in sorted(pieces)]) for name, pieces in self._others.items()}
+        return self._arrays | others
 
 
 def available_cpus() -> int:
@@ -103,7 +205,7 @@ def _provider_options(provider: str, index: int | None) -> list[tuple[str, dict[
     return [(provider, {"device_id": str(index)}), cuda]  # TensorRT leaves to CUDA what it does not support
 
 
-def _specification(session: Any, path: Path, device: str, backend: str) -> Specification:
+def _specification(session: Any, path: Path, device: str, backend: str, engine: str) -> Specification:
     inputs = {value.name: value for value in session.get_inputs()}
     outputs = {value.name: value for value in session.get_outputs()}
     output = outputs[interface(path, inputs, outputs)]
@@ -132,6 +234,7 @@ def _specification(session: Any, path: Path, device: str, backend: str) -> Speci
         min_points=int(metadata.get("k") or 1),
         min_batch=batch or 1,
         categories=_categories(inputs, path),
+        engine=engine,
     )
 
 

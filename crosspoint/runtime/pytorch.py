@@ -49,6 +49,7 @@ class PyTorchEncoder(Encoder):
             path=str(path),
             min_points=int(config.get("k", 1)),
             categories=config.get("categories"),
+            engine=f"PyTorch {torch.__version__}",
         )
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

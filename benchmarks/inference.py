@@ -1,0 +1,156 @@
+"""Speed of DGCNN's deployed forms on the CPU against the edge form, interleaved in one process.
+
+python benchmarks/inference.py                   1024 points, k = 20, batch 8, two threads
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from train_step import EdgeDGCNN
+
+from crosspoint.data.points import normalise
+from crosspoint.export.deploy import deploy
+from crosspoint.export.onnx_file import write_onnx
+from crosspoint.models import DGCNN
+from crosspoint.runtime.onnx import OnnxEncoder
+
+K = 20
+Array = NDArray[np.float32]
+Embed = Callable[[Array], Array]
+
+
+def networks() -> tuple[DGCNN, EdgeDGCNN]:
+    """One network in both forms, with random weights."""
+    torch.manual_seed(0)
+    ours, edge = DGCNN(k=K).eval(), EdgeDGCNN(K).eval()
+    with torch.no_grad():
+        for a, b in zip(ours.edges, edge.edges, strict=True):
+            b.layer[0].weight.copy_(a.linear.weight[:, :, None, None])
+        edge.embed[0].weight.copy_(ours.embed.linear.weight[:, :, None])
+    return ours, edge
+
+
+def export_edge_form(edge: EdgeDGCNN, path: Path, batch: int, points: int) -> None:
+    """What torch.onnx.export makes of the edge form, as it does of the official code."""
+    example = torch.zeros(batch, points, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            edge, (example,), path, input_names=["points"], output_names=["embedding"], opset_version=17, dynamo=False
+        )
+
+
+def eager(network: torch.nn.Module) -> Embed:
+    def embed(clouds: Array) -> Array:
+        with torch.inference_mode():
+            return network(torch.from_numpy(clouds)).numpy()
+
+    return embed
+
+
+def contenders(folder: Path, batch: int, points: int, threads: int) -> dict[str, Embed]:
+    ours, edge = networks()
+    export_edge_form(edge, folder / "edge.onnx", batch, points)
+    write_onnx(folder / "ours.onnx", deploy(ours), points, {"k": K})
+
+    def onnx(file: str, operators: bool) -> Embed:
+        return OnnxEncoder(folder / file, threads=threads, operators=operators).embed
+
+    return {
+        "edge form, PyTorch": eager(edge),
+        "edge form, ONNX Runtime": onnx("edge.onnx", False),
+        "factored, PyTorch": eager(ours),
+        "factored, ONNX Runtime": onnx("ours.onnx", False),
+        "factored, crosspoint operators": onnx("ours.onnx", True),
+    }
+
+
+def measure(runs: dict[str, Embed], clouds: Array, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
+    """Milliseconds a cloud of every run: of the clock, and of the CPUs together. Warm-up apart."""
+    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in runs}
+    for embed in runs.values():
+        embed(clouds)
+    for _ in range(rounds):
+        for name, embed in runs.items():
+            clock, cpu = time.perf_counter(), time.process_time()
+            embed(clouds)
+            cost = time.perf_counter() - clock, time.process_time() - cpu
+            for kept, seconds in zip(times[name], cost, strict=True):
+                kept.append(seconds * 1e3 / len(clouds))
+    return times
+
+
+def check_equal(runs: dict[str, Embed], clouds: Array) -> None:
+    """All of them compute the same embedding."""
+    results = {name: embed(clouds) for name, embed in runs.items()}
+    (first, expected), *others = results.items()
+    for name, result in others:
+        error = np.linalg.norm(result - expected) / np.linalg.norm(expected)
+        assert error < 1e-3, f"{name} differs from {first} by {error:.1e}"
+
+
+def rows_of(times: dict[str, tuple[list[float], list[float]]]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    medians = {name: [statistics.median(side) for side in sides] for name, sides in times.items()}
+    eager_ms, naive_ms = (medians[name] for name in ("edge form, PyTorch", "edge form, ONNX Runtime"))
+    for name, (clock, cpu) in medians.items():
+        rows.append(
+            {
+                "form": name,
+                "ms": clock,
+                "ms_fastest": min(times[name][0]),
+                "cpu_ms": cpu,
+                "to_edge_onnx": naive_ms[0] / clock,
+                "to_edge_onnx_cpu": naive_ms[1] / cpu,
+                "to_edge_pytorch": eager_ms[0] / clock,
+                "to_edge_pytorch_cpu": eager_ms[1] / cpu,
+            }
+        )
+    return rows
+
+
+def show(rows: list[dict[str, object]]) -> None:
+    print("| form | ms a cloud | CPU ms | against edge form, ONNX Runtime | against edge form, PyTorch |")
+    print("| --- | --- | --- | --- | --- |")
+    for row in rows:
+        print(
+            f"| {row['form']} | {row['ms']:.1f} | {row['cpu_ms']:.1f} | {row['to_edge_onnx']:.2f} × "
+            f"({row['to_edge_onnx_cpu']:.2f} × CPU) | {row['to_edge_pytorch']:.1f} × "
+            f"({row['to_edge_pytorch_cpu']:.1f} × CPU) |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--points", type=int, default=1024)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rng = np.random.default_rng(0)
+    clouds = np.stack([normalise(rng.normal(size=(arguments.points, 3))) for _ in range(arguments.batch)])
+    clouds = clouds.astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = contenders(Path(folder), arguments.batch, arguments.points, arguments.threads)
+        check_equal(runs, clouds)
+        rows = rows_of(measure(runs, clouds, arguments.rounds))
+    show(rows)
+    if arguments.json:
+        settings = {name: getattr(arguments, name) for name in ("batch", "points", "threads", "rounds")}
+        document = {"schema": "crosspoint.benchmark/1", "settings": settings, "rows": rows}
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What a model cannot do without: operations and bytes of a cloud, and how fast this machine does either."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+DGCNN_EDGES = ((3, 64), (64, 64), (64, 128), (128, 256))
+DGCNN_EMBED = (512, 1024)
+POINTNET = (3, 64, 64, 64, 128, 1024)
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Of one cloud.
+
+    Attributes:
+        operations: Floating-point operations of its matrix products: a multiplication and an addition count as two.
+        bytes: Of its points and its embedding, and its share of the weights, each moved once.
+    """
+
+    operations: int
+    bytes: int
+
+
+def floor_of(architecture: str, points: int, dim: int, precision: str, batch: int) -> Floor | None:
+    """The least that an exact evaluation takes; None for an architecture that is not known here.
+
+    An EdgeConv `(N, C)` to `(N, D)` is two products per point, `2 · 2NCD`, and the products of all pairs of points,
+    `2N²C`, of which a symmetric half would do: `N²C`.
+    """
+    if architecture == "dgcnn":
+        products = [(a, 2 * b) for a, b in DGCNN_EDGES] + [DGCNN_EMBED]
+        pairs = points**2 * sum(a for a, _ in DGCNN_EDGES)
+    elif architecture == "pointnet":
+        products, pairs = list(itertools.pairwise(POINTNET)), 0
+    else:
+        return None
+    weights = sum(a * b for a, b in products)
+    size = BYTES.get(precision.split("+")[0], 4)
+    return Floor(2 * points * weights + pairs, 4 * (3 * points + dim) + size * weights // batch)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was measured of the CPU on the same number of threads, in one product and one copy that do not fit a cache.
+
+    Attributes:
+        gflops: 10⁹ operations a second of a float32 matrix product.
+        gigabytes: 10⁹ bytes a second of a copy, read and written counted once each.
+    """
+
+    gflops: float
+    gigabytes: float
+
+    def seconds(self, floor: Floor) -> float:
+        """The shortest time for a cloud: whichever of products and memory takes longer."""
+        return max(floor.operations / self.gflops, floor.bytes / self.gigabytes) / 1e9
+
+
+def measure_machine(threads: int, repeats: int = 15) -> Machine:
+    """Measure this machine's CPU; the fastest of some repeats."""
+    from threadpoolctl import threadpool_limits
+
+    a, b = np.ones((4096, 512), np.float32), np.ones((512, 1024), np.float32)
+    product, source = np.empty((4096, 1024), np.float32), np.ones(2**24, np.float32)
+    copy = np.empty_like(source)
+    with threadpool_limits(threads, user_api="blas"):
+        multiply = _fastest(lambda: np.matmul(a, b, out=product), repeats)
+    move = _fastest(lambda: np.copyto(copy, source), repeats)
+    return Machine(2 * a.size * b.shape[1] / multiply / 1e9, 2 * source.nbytes / move / 1e9)
+
+
+def _fastest(work: Callable[[], object], repeats: int) -> float:
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def processor() -> str:
+    """The CPU's name, as the system tells it."""
+    import platform
+
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
