@@ -4,14 +4,13 @@
 buffers are checked everywhere. They prove nothing about TensorRT itself.
 """
 
-import ast
 import ctypes
+import hashlib
 import importlib
-import inspect
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,8 @@ import pytest
 from crosspoint.errors import InputError, MissingDependency
 from crosspoint.runtime import cuda, load_encoder, load_manifest
 from crosspoint.runtime import tensorrt as backend
+from crosspoint.runtime.dlpack import CUDA
+from crosspoint.runtime.tensorrt_log import errors_of, logger
 
 Clouds = Callable[..., np.ndarray]
 
@@ -66,33 +67,13 @@ def test_an_engine_of_unknown_origin(engine_bundle: Path, small: SimpleNamespace
         load_encoder(engine_bundle / "encoder.plan", "cuda")
 
 
-def test_the_real_api_has_all_that_is_used() -> None:
-    trt = pytest.importorskip("tensorrt_rtx")
-    owners = {
-        "trt": trt,
-        "runtime": trt.Runtime,
-        "engine": trt.ICudaEngine,
-        "_engine": trt.ICudaEngine,
-        "_context": trt.IExecutionContext,
-        "cuda": cuda.cuda_runtime(),
-        "_cuda": cuda.cuda_runtime(),
-    }
-    used = set()
-    for node in ast.walk(ast.parse(inspect.getsource(backend))):
-        match node:  # runtime.name, self._context.name
-            case ast.Attribute(ast.Name(owner) | ast.Attribute(ast.Name("self"), owner), name):
-                used.add((owner, name))
-    checked = {(owner, name) for owner, name in used if owner in owners}
-    assert {("engine", "get_tensor_profile_shape"), ("_context", "execute_async_v3")} <= checked
-    assert [pair for pair in sorted(checked) if not hasattr(owners[pair[0]], pair[1])] == []
-
-
 def test_the_logger_keeps_the_errors_of_the_real_runtime(capfd: pytest.CaptureFixture[str]) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
-    logger = backend._logger(trt)
-    assert trt.Runtime(logger).deserialize_cuda_engine(b"rubbish") is None
-    assert logger.errors
-    assert all("\n" not in message for message in logger.errors)
+    with errors_of(trt) as errors, errors_of(trt) as others:
+        assert trt.Runtime(logger(trt)).deserialize_cuda_engine(b"rubbish") is None
+    assert errors
+    assert errors == others
+    assert all("\n" not in message for message in errors)
     assert capfd.readouterr() == ("", "")
 
 
@@ -107,22 +88,36 @@ def test_a_failing_call_names_itself(no_gpu: None) -> None:
 class Status(IntEnum):
     cudaSuccess = 0
     cudaErrorMemoryAllocation = 2
+    cudaErrorStreamCaptureUnsupported = 900
 
 
 class HostRuntime:
     """CUDA's runtime with host memory for a device; refuses what is out of bounds or freed."""
 
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
+    cudaStreamNonBlocking = 1
 
     def __init__(self) -> None:
         self.memory: dict[int, ctypes.Array] = {}
         self.streams = 0
         self.limit = 1 << 20
+        self.captured: list[Callable[[], None]] | None = None
+        self.graphs: set[int] = set()
+        self.launches = 0
+        self.capture_status = Status.cudaSuccess
+
+    def launch(self, work: Callable[[], None]) -> None:
+        """Work of a kernel: done at once, or noted while the stream is captured."""
+        if self.captured is None:
+            work()
+        else:
+            self.captured.append(work)
 
     def cudaSetDevice(self, index: int) -> tuple[Status]:
         return (Status.cudaSuccess,)
 
-    def cudaStreamCreate(self) -> tuple[Status, int]:
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Status, int]:
         self.streams += 1
         return Status.cudaSuccess, 7
 
@@ -131,6 +126,37 @@ class HostRuntime:
         return (Status.cudaSuccess,)
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[Status]:
+        assert self.captured is None
+        return (Status.cudaSuccess,)
+
+    def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[Status]:
+        self.captured = []
+        return (Status.cudaSuccess,)
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[Status, list | None]:
+        work, self.captured = self.captured, None
+        return self.capture_status, work
+
+    def cudaGraphInstantiate(self, graph: list, flags: int) -> tuple[Status, tuple]:
+        executable = tuple(graph)
+        self.graphs.add(id(executable))
+        return Status.cudaSuccess, executable
+
+    def cudaGraphDestroy(self, graph: list) -> tuple[Status]:
+        return (Status.cudaSuccess,)
+
+    def cudaGraphExecDestroy(self, executable: tuple) -> tuple[Status]:
+        self.graphs.remove(id(executable))
+        return (Status.cudaSuccess,)
+
+    def cudaGraphLaunch(self, executable: tuple, stream: int) -> tuple[Status]:
+        assert id(executable) in self.graphs
+        self.launches += 1
+        for work in executable:
+            work()
+        return (Status.cudaSuccess,)
+
+    def cudaGetLastError(self) -> tuple[Status]:
         return (Status.cudaSuccess,)
 
     def cudaMalloc(self, size: int) -> tuple[Status, int | None]:
@@ -154,10 +180,16 @@ class HostRuntime:
 class HostContext:
     """The small model, on addresses, within the profile 2 to 4 clouds of 8 to 32 points."""
 
-    def __init__(self, weight: np.ndarray) -> None:
-        self.weight = weight
+    def __init__(self, weight: np.ndarray, runtime: HostRuntime) -> None:
+        self.weight, self.runtime = weight, runtime
         self.address: dict[str, int] = {}
         self.shape: tuple[int, ...] = ()
+
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        return index == 0 and stream == 7
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert len(self.runtime.memory[address]) >= size
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.shape = tuple(shape)
@@ -171,14 +203,19 @@ class HostContext:
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
-        count = int(np.prod(self.shape))
-        points = np.ctypeslib.as_array((ctypes.c_float * count).from_address(self.address["points"]))
-        result = (points.reshape(self.shape) @ self.weight).max(axis=1).astype(np.float32)
-        ctypes.memmove(self.address["embedding"], result.ctypes.data, result.nbytes)
+        shape, address = self.shape, dict(self.address)
+
+        def work() -> None:
+            count = int(np.prod(shape))
+            points = np.ctypeslib.as_array((ctypes.c_float * count).from_address(address["points"]))
+            result = (points.reshape(shape) @ self.weight).max(axis=1)
+            ctypes.memmove(address["embedding"], result.ctypes.data, result.nbytes)
+
+        self.runtime.launch(work)
         return True
 
 
-def host_trt(weight: np.ndarray) -> SimpleNamespace:
+def host_trt(weight: np.ndarray, runtime: HostRuntime) -> SimpleNamespace:
     """The module, whose engine is the small model."""
 
     class Logger:
@@ -186,21 +223,23 @@ def host_trt(weight: np.ndarray) -> SimpleNamespace:
 
     engine = SimpleNamespace(
         num_io_tensors=2,
-        create_execution_context=lambda: HostContext(weight),
+        device_memory_size_v2=64,
+        create_execution_context=lambda strategy: HostContext(weight, runtime),
         get_tensor_name=lambda i: ("points", "embedding")[i],
         get_tensor_mode=lambda name: "in" if name == "points" else "out",
         get_tensor_dtype=lambda name: "float32",
         get_tensor_shape=lambda name: (-1, -1, 3),
         get_tensor_profile_shape=lambda name, index: [(2, 8, 3), (3, 16, 3), (4, 32, 3)],
     )
-    runtime = SimpleNamespace(deserialize_cuda_engine=lambda plan: engine if plan else None)
-    return SimpleNamespace(
-        ILogger=Logger,
-        Runtime=lambda logger: runtime,
-        TensorIOMode=SimpleNamespace(INPUT="in"),
-        float32="float32",
-        __version__="0",
-    )
+    loader = SimpleNamespace(deserialize_cuda_engine=lambda plan: engine if len(plan) > 1000 else None)
+    module = ModuleType("host")
+    module.ILogger = Logger
+    module.Runtime = lambda logger: loader
+    module.TensorIOMode = SimpleNamespace(INPUT="in")
+    module.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED=2)
+    module.float32 = "float32"
+    module.__version__ = "1.7.1"
+    return module
 
 
 @pytest.fixture
@@ -211,7 +250,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> HostRuntime:
     monkeypatch.setattr(backend, "cuda_runtime", lambda: runtime)
     monkeypatch.setattr(backend, "device_count", lambda: 1)
     monkeypatch.setattr(backend, "compute_capability", lambda index: "sm86")
-    monkeypatch.setattr(backend, "require", lambda *arguments: host_trt(weight))
+    monkeypatch.setattr(backend, "require", lambda *arguments: host_trt(weight, runtime))
     return runtime
 
 
@@ -227,7 +266,7 @@ def test_copies_shapes_and_padding(
             np.testing.assert_allclose(
                 encoder.embed(clouds(batch, points)), small.reference(clouds(batch, points)), rtol=1e-5, atol=1e-6
             )
-        assert len(host.memory) == 2
+        assert len(host.memory) == 3  # working memory, points, embedding
         with pytest.raises(InputError, match="8 to 32"):
             encoder.embed(clouds(2, 33))
     assert (len(host.memory), host.streams) == (0, 0)
@@ -240,15 +279,161 @@ def test_all_is_freed_when_opening_fails(engine_bundle: Path, host: HostRuntime)
     assert (len(host.memory), host.streams) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [
+        ({}, "it is damaged, or is no engine"),
+        ({"version": "1.2.0"}, r"it was built with tensorrt-rtx 1\.2\.0, and 1\.7\.1 is installed here"),
+        ({"targets": ["sm89", "sm120"]}, "it is an engine for sm89, sm120, and this GPU is sm86"),
+    ],
+)
 def test_an_engine_that_does_not_load_is_explained(
+    engine: dict, reason: str, engine_bundle: Path, host: HostRuntime, small: SimpleNamespace
+) -> None:
+    (engine_bundle / "encoder.plan").write_bytes(b"x")
+    small.write_manifest(engine_bundle, {**small.engine, **engine})
+    with pytest.raises(InputError, match=rf"does not load: {reason} .*rebuild it here: crosspoint export") as caught:
+        load_encoder(engine_bundle, "cuda")
+    assert "\n" not in str(caught.value)
+    assert len(host.memory) == 0
+
+
+def test_a_bundle_with_a_build_script_says_to_run_it(
     engine_bundle: Path, host: HostRuntime, small: SimpleNamespace
 ) -> None:
-    (engine_bundle / "encoder.plan").write_bytes(b"")
+    (engine_bundle / "encoder.plan").write_bytes(b"x")
+    (engine_bundle / "build_on_device.sh").write_text("")
     small.write_manifest(engine_bundle, small.engine)
-    with pytest.raises(
-        InputError, match=r"built with tensorrt-rtx 1\.7\.1 for sm86 and does not load on sm86 .*crosspoint export"
-    ):
+    with pytest.raises(InputError, match=r"rebuild it here: sh .*bundle/build_on_device\.sh, or"):
         load_encoder(engine_bundle, "cuda")
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ({"batch": [1, 3, 4], "points": [8, 16, 32]}, "batch 2 to 4, and its manifest says 1 to 4"),
+        ({"batch": [2, 3, 4], "points": [8, 16, 64]}, "points 8 to 32, and its manifest says 8 to 64"),
+    ],
+)
+def test_a_profile_that_is_not_the_manifest_s(
+    profile: dict, said: str, engine_bundle: Path, host: HostRuntime, small: SimpleNamespace
+) -> None:
+    small.write_manifest(engine_bundle, small.engine, profile=profile)
+    with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
+        load_encoder(engine_bundle, "cuda")
+    assert (len(host.memory), host.streams) == (0, 0)
+
+
+def test_a_trusted_engine_without_a_manifest(
+    tmp_path: Path, plan: bytes, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    (tmp_path / "own.plan").write_bytes(plan)
+    with load_encoder(tmp_path / "own.plan", "cuda", trust=True) as encoder:
+        specification = encoder.specification
+        assert (specification.backend, specification.precision) == ("tensorrt-rtx", "unknown")
+        assert specification.sha256 == hashlib.sha256(plan).hexdigest()
+        np.testing.assert_allclose(encoder.embed(clouds(3, 16)), small.reference(clouds(3, 16)), rtol=1e-5, atol=1e-6)
+
+
+def test_trust_does_not_overrule_a_manifest(engine_bundle: Path, host: HostRuntime) -> None:
+    with (engine_bundle / "encoder.plan").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match=r"encoder\.plan has \d+ bytes"):
+        load_encoder(engine_bundle, "cuda", trust=True)
+
+
+def test_a_shape_that_comes_again_is_captured_and_then_launched_as_a_graph(
+    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    with load_encoder(engine_bundle, "cuda") as encoder:
+        for i, launches in enumerate((0, 0, 1, 2)):
+            given = clouds(3, 16, seed=i)
+            np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-5, atol=1e-6)
+            assert (len(host.graphs), host.launches) == (min(i, 1), launches)
+        for points in range(8, 32):  # none of these comes twice
+            encoder.embed(clouds(2, points))
+        assert len(host.graphs) == 1
+        for points in range(8, 20):  # all of these do, and only the latest are kept
+            for _ in range(3):
+                given = clouds(4, points)
+                np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-5, atol=1e-6)
+        assert len(host.graphs) == 8
+    assert (len(host.graphs), len(host.memory), host.streams) == (0, 0, 0)
+
+
+def test_where_nothing_can_be_captured_results_are_the_same(
+    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    host.capture_status = Status.cudaErrorStreamCaptureUnsupported
+    with load_encoder(engine_bundle, "cuda") as encoder:
+        for i in range(4):
+            given = clouds(3, 16, seed=i)
+            np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-5, atol=1e-6)
+    assert (host.launches, len(host.graphs)) == (0, 0)
+
+
+class OnDevice:
+    """An array in host memory that claims to be on a CUDA device, and notes the stream that it is asked to wait on."""
+
+    def __init__(self, array: np.ndarray, device: tuple[int, int] = (CUDA, 0), offset: int = 0) -> None:
+        memory = np.zeros(array.nbytes + 512, np.uint8)
+        start = -memory.ctypes.data % 256 + offset
+        self.array = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        self.array[...] = array
+        self.device, self.streams = device, []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device
+
+    def __dlpack__(self, stream: int | None = None) -> object:
+        self.streams.append(stream)
+        return self.array.__dlpack__()
+
+
+def test_arrays_of_others_are_used_where_they_lie(
+    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    points, out = OnDevice(clouds(3, 16)), OnDevice(np.zeros((3, 4), np.float32))
+    with load_encoder(engine_bundle, "cuda") as encoder:
+        for i in range(4):
+            points.array[...] = clouds(3, 16, seed=i)
+            encoder.embed_into(points, out)
+            np.testing.assert_allclose(out.array, small.reference(clouds(3, 16, seed=i)), rtol=1e-5, atol=1e-6)
+        assert host.launches == 2
+        assert points.streams == out.streams == [7] * 4
+        given = clouds(3, 16, seed=9)  # and copies work as before
+        np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("points", "out", "message"),
+    [
+        (lambda: OnDevice(np.zeros((3, 16, 3), np.float32), (1, 0)), None, "points is not on cuda:0"),
+        (lambda: OnDevice(np.zeros((3, 16, 3), np.float32), (2, 1)), None, "points is not on cuda:0"),
+        (lambda: OnDevice(np.zeros((3, 16, 3))), None, "points is not float32"),
+        (lambda: OnDevice(np.zeros((5, 16, 3), np.float32)), None, r"points of the shape \(5, 16, 3\) do not fit"),
+        (lambda: OnDevice(np.zeros((3, 33, 3), np.float32)), None, r"takes \(2, 8, 3\) to \(4, 32, 3\)"),
+        (lambda: OnDevice(np.zeros((16, 3), np.float32)), None, r"points of the shape \(16, 3\) do not fit"),
+        (
+            lambda: OnDevice(np.zeros((3, 16, 3), np.float32), offset=4),
+            None,
+            "points does not start at a multiple of 256",
+        ),
+        (lambda: [[0.0]], None, "points is a list, without DLPack"),
+        (None, lambda: OnDevice(np.zeros((4, 4), np.float32)), r"out has the shape \(4, 4\); .* is \(3, 4\)"),
+        (None, lambda: np.zeros((3, 4), np.float32), "out is not on cuda:0"),
+    ],
+)
+def test_arrays_that_do_not_fit(points, out, message: str, engine_bundle: Path, host: HostRuntime) -> None:
+    given = points() if points else OnDevice(np.zeros((3, 16, 3), np.float32))
+    result = out() if out else OnDevice(np.zeros((3, 4), np.float32))
+    with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match=message):
+        encoder.embed_into(given, result)
+
+
+def test_an_encoder_does_not_segment_in_place(engine_bundle: Path, host: HostRuntime) -> None:
+    with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match="use embed_into"):
+        encoder.segment_into(None, None, None)
 
 
 def test_a_device_that_is_not_there(engine_bundle: Path, host: HostRuntime) -> None:
