@@ -6,6 +6,7 @@ import sys
 import click
 
 from crosspoint import __version__
+from crosspoint.commands.build import build_command
 from crosspoint.commands.common import Commands
 from crosspoint.commands.data import data
 from crosspoint.commands.embed import embed_command
@@ -30,6 +31,7 @@ for command in (
     train,
     import_command,
     export_command,
+    build_command,
     embed_command,
     evaluate,
     parity_command,

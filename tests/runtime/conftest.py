@@ -13,6 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.errors import CrosspointError
+from crosspoint.export.profile import Profile
+from crosspoint.export.tensorrt import build_engine, find_builder, find_gpu
 from crosspoint.runtime.cuda import device_count
 
 WEIGHT = np.array([[1, 0, 0, 2], [0, 1, 0, -1], [0, 0, 1, 0.5]], np.float32)  # (3, 4)
@@ -185,3 +187,18 @@ def no_gpu() -> None:
     """Skip where there is one: what is tested is its absence."""
     if has_gpu():
         pytest.skip("an NVIDIA GPU is here")
+
+
+@pytest.fixture(params=["tensorrt", "rtx"])
+def gpu_bundle(request: pytest.FixtureRequest, gpu: None, bundle: Path) -> Path:
+    """ONNX file, an engine that was built here for this GPU, and manifest; skips where nothing builds one."""
+    try:
+        builder = find_builder((find_gpu() or "",), request.param)
+    except CrosspointError as error:
+        pytest.skip(str(error))
+    profile = Profile((2, 3, 4), (8, 16, 32))
+    engine = build_engine(builder, (bundle / "encoder.onnx").read_bytes(), profile)
+    (bundle / "encoder.plan").write_bytes(engine.plan)
+    entry = {"builder": builder.name, "version": builder.module.__version__, "targets": list(builder.targets)}
+    write_manifest(bundle, {**ENGINE, **entry})
+    return bundle
