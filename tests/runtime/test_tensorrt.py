@@ -1,17 +1,15 @@
 """What holds of the TensorRT backend without a GPU, with the real modules; execution is in the tests marked `gpu`.
 
-`HostRuntime` and `HostContext` stand in for the GPU in host memory, so that copies, shapes, padding and the freeing of
-buffers are checked everywhere. They prove nothing about TensorRT itself.
+The fixture `host` stands in for the GPU in host memory, so that copies, shapes, padding, captures and the freeing of
+buffers are checked everywhere. It proves nothing about TensorRT itself.
 """
 
-import ctypes
 import hashlib
 import importlib
 import json
 from collections.abc import Callable
-from enum import IntEnum
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,177 +84,8 @@ def test_a_failing_call_names_itself(no_gpu: None) -> None:
 # In host memory
 
 
-class Status(IntEnum):
-    cudaSuccess = 0
-    cudaErrorMemoryAllocation = 2
-    cudaErrorStreamCaptureUnsupported = 900
-
-
-class HostRuntime:
-    """CUDA's runtime with host memory for a device; refuses what is out of bounds or freed."""
-
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
-    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
-    cudaStreamNonBlocking = 1
-
-    def __init__(self) -> None:
-        self.memory: dict[int, ctypes.Array] = {}
-        self.streams = 0
-        self.limit = 1 << 20
-        self.captured: list[Callable[[], None]] | None = None
-        self.graphs: set[int] = set()
-        self.launches = 0
-        self.capture_status = Status.cudaSuccess
-
-    def launch(self, work: Callable[[], None]) -> None:
-        """Work of a kernel: done at once, or noted while the stream is captured."""
-        if self.captured is None:
-            work()
-        else:
-            self.captured.append(work)
-
-    def cudaSetDevice(self, index: int) -> tuple[Status]:
-        return (Status.cudaSuccess,)
-
-    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Status, int]:
-        self.streams += 1
-        return Status.cudaSuccess, 7
-
-    def cudaStreamDestroy(self, stream: int) -> tuple[Status]:
-        self.streams -= 1
-        return (Status.cudaSuccess,)
-
-    def cudaStreamSynchronize(self, stream: int) -> tuple[Status]:
-        assert self.captured is None
-        return (Status.cudaSuccess,)
-
-    def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[Status]:
-        self.captured = []
-        return (Status.cudaSuccess,)
-
-    def cudaStreamEndCapture(self, stream: int) -> tuple[Status, list | None]:
-        work, self.captured = self.captured, None
-        return self.capture_status, work
-
-    def cudaGraphInstantiate(self, graph: list, flags: int) -> tuple[Status, tuple]:
-        executable = tuple(graph)
-        self.graphs.add(id(executable))
-        return Status.cudaSuccess, executable
-
-    def cudaGraphDestroy(self, graph: list) -> tuple[Status]:
-        return (Status.cudaSuccess,)
-
-    def cudaGraphExecDestroy(self, executable: tuple) -> tuple[Status]:
-        self.graphs.remove(id(executable))
-        return (Status.cudaSuccess,)
-
-    def cudaGraphLaunch(self, executable: tuple, stream: int) -> tuple[Status]:
-        assert id(executable) in self.graphs
-        self.launches += 1
-        for work in executable:
-            work()
-        return (Status.cudaSuccess,)
-
-    def cudaGetLastError(self) -> tuple[Status]:
-        return (Status.cudaSuccess,)
-
-    def cudaMalloc(self, size: int) -> tuple[Status, int | None]:
-        if size > self.limit:
-            return Status.cudaErrorMemoryAllocation, None
-        buffer = ctypes.create_string_buffer(size)
-        self.memory[ctypes.addressof(buffer)] = buffer
-        return Status.cudaSuccess, ctypes.addressof(buffer)
-
-    def cudaFree(self, address: int) -> tuple[Status]:
-        del self.memory[address]
-        return (Status.cudaSuccess,)
-
-    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: int) -> tuple[Status]:
-        assert stream == 7
-        assert size <= len(self.memory[target if kind == 1 else source])
-        ctypes.memmove(target, source, size)
-        return (Status.cudaSuccess,)
-
-
-class HostContext:
-    """The small model, on addresses, within the profile 2 to 4 clouds of 8 to 32 points."""
-
-    def __init__(self, weight: np.ndarray, runtime: HostRuntime) -> None:
-        self.weight, self.runtime = weight, runtime
-        self.address: dict[str, int] = {}
-        self.shape: tuple[int, ...] = ()
-
-    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
-        return index == 0 and stream == 7
-
-    def set_device_memory(self, address: int, size: int) -> None:
-        assert len(self.runtime.memory[address]) >= size
-
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        self.shape = tuple(shape)
-        return 2 <= shape[0] <= 4 and 8 <= shape[1] <= 32 and shape[2] == 3
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self.shape if name == "points" else (self.shape[0], 4)
-
-    def set_tensor_address(self, name: str, address: int) -> bool:
-        self.address[name] = address
-        return True
-
-    def execute_async_v3(self, stream: int) -> bool:
-        shape, address = self.shape, dict(self.address)
-
-        def work() -> None:
-            count = int(np.prod(shape))
-            points = np.ctypeslib.as_array((ctypes.c_float * count).from_address(address["points"]))
-            result = (points.reshape(shape) @ self.weight).max(axis=1)
-            ctypes.memmove(address["embedding"], result.ctypes.data, result.nbytes)
-
-        self.runtime.launch(work)
-        return True
-
-
-def host_trt(weight: np.ndarray, runtime: HostRuntime) -> SimpleNamespace:
-    """The module, whose engine is the small model."""
-
-    class Logger:
-        Severity = SimpleNamespace(ERROR=1, INTERNAL_ERROR=0)
-
-    engine = SimpleNamespace(
-        num_io_tensors=2,
-        device_memory_size_v2=64,
-        create_execution_context=lambda strategy: HostContext(weight, runtime),
-        get_tensor_name=lambda i: ("points", "embedding")[i],
-        get_tensor_mode=lambda name: "in" if name == "points" else "out",
-        get_tensor_dtype=lambda name: "float32",
-        get_tensor_shape=lambda name: (-1, -1, 3),
-        get_tensor_profile_shape=lambda name, index: [(2, 8, 3), (3, 16, 3), (4, 32, 3)],
-    )
-    loader = SimpleNamespace(deserialize_cuda_engine=lambda plan: engine if len(plan) > 1000 else None)
-    module = ModuleType("host")
-    module.ILogger = Logger
-    module.Runtime = lambda logger: loader
-    module.TensorIOMode = SimpleNamespace(INPUT="in")
-    module.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED=2)
-    module.float32 = "float32"
-    module.__version__ = "1.7.1"
-    return module
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> HostRuntime:
-    """A host-memory device in the place of CUDA and TensorRT."""
-    weight = np.array([[1, 0, 0, 2], [0, 1, 0, -1], [0, 0, 1, 0.5]], np.float32)
-    runtime = HostRuntime()
-    monkeypatch.setattr(backend, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(backend, "device_count", lambda: 1)
-    monkeypatch.setattr(backend, "compute_capability", lambda index: "sm86")
-    monkeypatch.setattr(backend, "require", lambda *arguments: host_trt(weight, runtime))
-    return runtime
-
-
 def test_copies_shapes_and_padding(
-    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
 ) -> None:
     with load_encoder(engine_bundle, "cuda") as encoder:
         specification = encoder.specification
@@ -273,7 +102,7 @@ def test_copies_shapes_and_padding(
     assert (len(host.memory), host.streams) == (0, 0)
 
 
-def test_all_is_freed_when_opening_fails(engine_bundle: Path, host: HostRuntime) -> None:
+def test_all_is_freed_when_opening_fails(engine_bundle: Path, host: SimpleNamespace) -> None:
     host.limit = 1000  # enough for no input buffer
     with pytest.raises(InputError, match="cudaMalloc failed with cudaErrorMemoryAllocation"):
         load_encoder(engine_bundle, "cuda")
@@ -289,7 +118,7 @@ def test_all_is_freed_when_opening_fails(engine_bundle: Path, host: HostRuntime)
     ],
 )
 def test_an_engine_that_does_not_load_is_explained(
-    engine: dict, reason: str, engine_bundle: Path, host: HostRuntime, small: SimpleNamespace
+    engine: dict, reason: str, engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
 ) -> None:
     (engine_bundle / "encoder.plan").write_bytes(b"x")
     small.write_manifest(engine_bundle, {**small.engine, **engine})
@@ -300,7 +129,7 @@ def test_an_engine_that_does_not_load_is_explained(
 
 
 def test_a_bundle_with_a_build_script_says_to_run_it(
-    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
 ) -> None:
     (engine_bundle / "encoder.plan").write_bytes(b"x")
     (engine_bundle / "build_on_device.sh").write_text("")
@@ -317,7 +146,7 @@ def test_a_bundle_with_a_build_script_says_to_run_it(
     ],
 )
 def test_a_profile_that_is_not_the_manifest_s(
-    profile: dict, said: str, engine_bundle: Path, host: HostRuntime, small: SimpleNamespace
+    profile: dict, said: str, engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
 ) -> None:
     small.write_manifest(engine_bundle, small.engine, profile=profile)
     with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
@@ -326,7 +155,7 @@ def test_a_profile_that_is_not_the_manifest_s(
 
 
 def test_a_trusted_engine_without_a_manifest(
-    tmp_path: Path, plan: bytes, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+    tmp_path: Path, plan: bytes, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
 ) -> None:
     (tmp_path / "own.plan").write_bytes(plan)
     with load_encoder(tmp_path / "own.plan", "cuda", trust=True) as encoder:
@@ -336,7 +165,7 @@ def test_a_trusted_engine_without_a_manifest(
         np.testing.assert_allclose(encoder.embed(clouds(3, 16)), small.reference(clouds(3, 16)), rtol=1e-5, atol=1e-6)
 
 
-def test_trust_does_not_overrule_a_manifest(engine_bundle: Path, host: HostRuntime) -> None:
+def test_trust_does_not_overrule_a_manifest(engine_bundle: Path, host: SimpleNamespace) -> None:
     with (engine_bundle / "encoder.plan").open("ab") as file:
         file.write(b"x")
     with pytest.raises(InputError, match=r"encoder\.plan has \d+ bytes"):
@@ -344,7 +173,7 @@ def test_trust_does_not_overrule_a_manifest(engine_bundle: Path, host: HostRunti
 
 
 def test_a_shape_that_comes_again_is_captured_and_then_launched_as_a_graph(
-    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
 ) -> None:
     with load_encoder(engine_bundle, "cuda") as encoder:
         for i, launches in enumerate((0, 0, 1, 2)):
@@ -363,9 +192,9 @@ def test_a_shape_that_comes_again_is_captured_and_then_launched_as_a_graph(
 
 
 def test_where_nothing_can_be_captured_results_are_the_same(
-    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
 ) -> None:
-    host.capture_status = Status.cudaErrorStreamCaptureUnsupported
+    host.capture_status = host.CAPTURE_UNSUPPORTED
     with load_encoder(engine_bundle, "cuda") as encoder:
         for i in range(4):
             given = clouds(3, 16, seed=i)
@@ -392,7 +221,7 @@ class OnDevice:
 
 
 def test_arrays_of_others_are_used_where_they_lie(
-    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
 ) -> None:
     points, out = OnDevice(clouds(3, 16)), OnDevice(np.zeros((3, 4), np.float32))
     with load_encoder(engine_bundle, "cuda") as encoder:
@@ -425,19 +254,19 @@ def test_arrays_of_others_are_used_where_they_lie(
         (None, lambda: np.zeros((3, 4), np.float32), "out is not on cuda:0"),
     ],
 )
-def test_arrays_that_do_not_fit(points, out, message: str, engine_bundle: Path, host: HostRuntime) -> None:
+def test_arrays_that_do_not_fit(points, out, message: str, engine_bundle: Path, host: SimpleNamespace) -> None:
     given = points() if points else OnDevice(np.zeros((3, 16, 3), np.float32))
     result = out() if out else OnDevice(np.zeros((3, 4), np.float32))
     with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match=message):
         encoder.embed_into(given, result)
 
 
-def test_an_encoder_does_not_segment_in_place(engine_bundle: Path, host: HostRuntime) -> None:
+def test_an_encoder_does_not_segment_in_place(engine_bundle: Path, host: SimpleNamespace) -> None:
     with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match="use embed_into"):
         encoder.segment_into(None, None, None)
 
 
-def test_a_device_that_is_not_there(engine_bundle: Path, host: HostRuntime) -> None:
+def test_a_device_that_is_not_there(engine_bundle: Path, host: SimpleNamespace) -> None:
     with pytest.raises(InputError, match="device cuda:1 was asked for, and there are 1"):
         load_encoder(engine_bundle, "cuda:1")
 
