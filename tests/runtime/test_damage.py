@@ -158,7 +158,10 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
         r"ONNX Runtime cannot open .*weights\.bin",
     ),
     "ONNX file with data outside the bundle": (
-        lambda b, s: rewritten(b, s, with_external_data("../../secret.bin")),
+        lambda b, s: (
+            np.zeros((3, 4), np.float32).tofile(b.parent / "secret.bin"),
+            rewritten(b, s, with_external_data("../secret.bin")),
+        ),
         (),
         r"ONNX Runtime cannot open .*secret\.bin",
     ),
@@ -223,7 +226,7 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
 def embed(
     engine_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
-    """Runs `crosspoint embed` on the bundle, or on a file of it; gives the exit code and the last line of its errors."""
+    """Runs `crosspoint embed` on the bundle, or on a file; gives the exit code and the last line of its errors."""
     rng = np.random.default_rng(0)
     np.save(tmp_path / "clouds.npy", rng.standard_normal((3, 16, 3)).astype(np.float32))
 
