@@ -19,8 +19,8 @@ from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingD
 from crosspoint.export.engine import PLAN, add_engine, file_entry
 from crosspoint.export.gate import Clouds
 from crosspoint.export.profile import Profile
-from crosspoint.export.tensorrt import Builder, Options, find_builder, find_gpu
-from crosspoint.runtime.cuda import cuda_runtime
+from crosspoint.export.tensorrt import Builder, Options, find_builder
+from crosspoint.runtime.cuda import compute_capability, device_count
 from crosspoint.runtime.manifest import NAME, SCRIPT, load_manifest, verify_files
 
 REFERENCE = "reference.npz"
@@ -122,10 +122,14 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
 
 def _builder() -> Builder:
     """TensorRT, or else TensorRT-RTX for the GPU that is here."""
-    cuda_runtime()
-    gpu = find_gpu()
-    if gpu is None:
-        raise InputError("an engine is built where a GPU is, and CUDA finds none here; copy the bundle to the device")
+    try:
+        device_count()
+    except InputError as error:
+        raise InputError(
+            f"{error}. An engine is built where a GPU is; on a Jetson, cuda-python has to be of JetPack's own CUDA: "
+            "pip install 'cuda-python<13' for JetPack 6"
+        ) from error
+    gpu = compute_capability(0)
     try:
         return find_builder((gpu,), "tensorrt")
     except MissingDependency:

@@ -3,7 +3,9 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.export import tensorrt
@@ -86,6 +88,33 @@ def test_ctrl_c_cancels_the_build_and_is_then_as_it_was(network, rtx, monkeypatc
         build_engine(rtx, build(deploy(network("dgcnn")), 32).SerializeToString(), make_profile(1, 32))
     assert steps
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def typed(kind):
+    """`embedding = max over points of relu(points W)` whose product is of a type, `"int8"` between Q and DQ."""
+    values = {"points": ["batch", "points", 3], "embedding": ["batch", 4]}
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in values.items())
+    weight, nodes = np.eye(3, 4, dtype=np.float32), []
+    constants = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.float32(0.1), "s")]
+    constants.append(numpy_helper.from_array(np.int8(0), "z"))
+    for name in ("points", "w"):
+        if kind == "int8":
+            nodes.append(helper.make_node("QuantizeLinear", [name, "s", "z"], [f"{name}/q"]))
+            nodes.append(helper.make_node("DequantizeLinear", [f"{name}/q", "s", "z"], [f"{name}/low"]))
+        else:
+            to = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}[kind]
+            nodes.append(helper.make_node("Cast", [name], [f"{name}/low"], to=to))
+    nodes.append(helper.make_node("MatMul", ["points/low", "w/low"], ["product"]))
+    nodes.append(helper.make_node("Cast", ["product"], ["back"], to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("ReduceMax", ["back"], ["embedding"], axes=[1], keepdims=0))
+    graph = helper.make_graph(nodes, "typed", [given], [made], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("kind", ["fp16", "bf16", "int8"])
+def test_the_types_of_the_graph_are_those_of_the_engine(kind, rtx):
+    engine = build_engine(rtx, typed(kind), PROFILE)
+    assert set(engine.precision.split("+")) == {kind, "fp32"}
 
 
 def test_tf32_is_off_unless_it_is_asked_for(network, rtx):
