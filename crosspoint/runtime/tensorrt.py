@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from crosspoint.artefacts import atomic_file
-from crosspoint.errors import InputError, MissingDependency, require
+from crosspoint.errors import InputError, require
 from crosspoint.runtime.cuda import call, compute_capability, cuda_runtime, device_count
 from crosspoint.runtime.dlpack import CUDA, CUDA_MANAGED, Borrowed, borrow, require_aligned
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
@@ -25,7 +25,7 @@ from crosspoint.runtime.manifest import REBUILD, Engine, Manifest
 from crosspoint.runtime.tensorrt_log import errors_of, logger
 
 PACKAGES = {"tensorrt": ("tensorrt", "trt"), "tensorrt-rtx": ("tensorrt_rtx", "trt-rtx")}  # module and extra
-LEAN = "tensorrt_lean"  # loads version-compatible engines of earlier TensorRT versions
+LEAN = ("tensorrt_lean", "trt-lean")  # loads version-compatible engines of its own and earlier versions
 TRUSTED = "trusted without a manifest"
 RTX_MAGIC = b"vtrt"  # how a TensorRT-RTX plan begins
 INSTEAD = "the bundle's ONNX file runs with --backend onnxruntime"
@@ -285,11 +285,8 @@ def _trusted(plan: bytes) -> Engine:
 
 
 def _module(path: Path, built: Engine) -> Any:
-    """The module that loads an engine."""
-    module, extra = PACKAGES[built.builder]
-    if built.version_compatible:
-        with suppress(MissingDependency):
-            return require(LEAN, extra, "a version-compatible engine")
+    """The module that loads an engine; of a version-compatible one the lean runtime, which it leaves out."""
+    module, extra = LEAN if built.version_compatible else PACKAGES[built.builder]
     return require(module, extra, f"the engine {path} ({INSTEAD})")
 
 

@@ -59,6 +59,14 @@ def test_a_flavour_that_is_not_installed(engine_bundle: Path, small: SimpleNames
         load_encoder(engine_bundle, "cuda")
 
 
+def test_a_version_compatible_engine_takes_the_lean_runtime(engine_bundle: Path, small: SimpleNamespace) -> None:
+    if importlib.util.find_spec("tensorrt_lean") is not None:
+        pytest.skip("tensorrt_lean is installed")
+    small.write_manifest(engine_bundle, {**small.engine, "builder": "tensorrt", "version_compatible": True})
+    with pytest.raises(MissingDependency, match=r"needs the package tensorrt_lean .*crosspoint3d\[trt-lean\]"):
+        load_encoder(engine_bundle, "cuda")
+
+
 @pytest.mark.parametrize("engine", [None, {"builder": "other"}])
 def test_an_engine_of_unknown_origin(engine_bundle: Path, small: SimpleNamespace, engine: dict | None) -> None:
     small.write_manifest(engine_bundle, None if engine is None else {**small.engine, **engine})
