@@ -7,6 +7,7 @@ import click
 
 from crosspoint import __version__
 from crosspoint.commands.bench import bench_command
+from crosspoint.commands.build import build_command
 from crosspoint.commands.common import Commands
 from crosspoint.commands.data import data
 from crosspoint.commands.embed import embed_command
@@ -31,6 +32,7 @@ for command in (
     train,
     import_command,
     export_command,
+    build_command,
     embed_command,
     bench_command,
     evaluate,

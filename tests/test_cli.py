@@ -51,6 +51,7 @@ def test_commands_of_the_contract_are_there():
         "train",
         "import",
         "export",
+        "build",
         "embed",
         "eval svm",
         "eval fewshot",

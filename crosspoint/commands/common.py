@@ -10,6 +10,10 @@ json_option = click.option("--json", "json_file", type=PathArgument, help="Write
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:<index>.")
 backend_option = click.option("--backend", help="What runs the model.  [default: what its file is for]")
 
+trust_option = click.option(
+    "--trust", is_flag=True, help="Open a .plan without a manifest: it is code, and runs as you."
+)
+
 
 class Commands(click.Group):
     """A group that lists its commands in the order of the workflow instead of by name."""

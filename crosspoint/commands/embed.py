@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, backend_option, device_option, json_option, write_result
+from crosspoint.commands.common import (
+    PathArgument,
+    backend_option,
+    device_option,
+    json_option,
+    trust_option,
+    write_result,
+)
 from crosspoint.errors import CheckFailed
 
 
@@ -17,6 +24,7 @@ from crosspoint.errors import CheckFailed
 @click.option("--batch", default=32, show_default=True, help="Most clouds in one pass.")
 @device_option
 @backend_option
+@trust_option
 @json_option
 def embed_command(
     model: Path,
@@ -27,6 +35,7 @@ def embed_command(
     batch: int,
     device: str,
     backend: str | None,
+    trust: bool,
     json_file: Path | None,
 ) -> None:
     """Embed mesh and point-cloud files, folders of them, and datasets.
@@ -37,7 +46,7 @@ def embed_command(
     from crosspoint.console import print_table
     from crosspoint.runtime.embed import embed
 
-    result = embed(model, inputs, out, points, seed, batch, device, backend)
+    result = embed(model, inputs, out, points, seed, batch, device, backend, trust)
     write_result(json_file, "embed", result)
     if result["skipped"]:
         print_table("Skipped", ("file", "reason"), [(bad["file"], bad["reason"]) for bad in result["skipped"]])

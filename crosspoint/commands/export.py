@@ -15,6 +15,12 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.option("--batch", default="1:8:32", show_default=True, metavar="MIN:OPT:MAX", help="Clouds at a time.")
 @click.option("--points", default="1024", show_default=True, help="Points of a cloud: a number, min:opt:max or any.")
 @click.option("--target", metavar="SM,...", help="GPUs of a TensorRT-RTX engine, e.g. sm86,sm89.  [default: all]")
+@click.option("--builder", default="auto", show_default=True, help="Of the engine: auto, tensorrt, rtx or device.")
+@click.option("--tf32", is_flag=True, help="Let the engine's matrix products round to TF32.")
+@click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Most GPU memory that a layer may take.")
+@click.option("--timing-cache", type=PathArgument, metavar="FILE", help="Kernel timings to use and to add to.")
+@click.option("--version-compatible", is_flag=True, help="An engine for later versions of TensorRT too.")
+@click.option("--triton", type=PathArgument, metavar="DIR", help="Write the model into this Triton repository too.")
 @json_option
 def export_command(
     model: Path,
@@ -24,6 +30,12 @@ def export_command(
     batch: str,
     points: str,
     target: str | None,
+    builder: str,
+    tf32: bool,
+    workspace: int | None,
+    timing_cache: Path | None,
+    version_compatible: bool,
+    triton: Path | None,
     json_file: Path | None,
 ) -> None:
     """Export a trained network to ONNX and TensorRT, and prove that it is what was trained.
@@ -37,8 +49,20 @@ def export_command(
     require("onnx", "train", "exporting")
     from crosspoint.export.bundle import export
     from crosspoint.export.show import print_export
+    from crosspoint.export.tensorrt import Options
 
     targets = tuple(filter(None, (target or "").split(",")))
-    manifest = export(model, out, trt=trt, precision=precision, batch=batch, points=points, target=targets)
+    manifest = export(
+        model,
+        out,
+        trt=trt,
+        precision=precision,
+        batch=batch,
+        points=points,
+        target=targets,
+        builder=builder,
+        options=Options(tf32, workspace, timing_cache, version_compatible),
+        triton=triton,
+    )
     print_export(out, manifest)
     write_result(json_file, "export", {"out": str(out), "manifest": manifest})

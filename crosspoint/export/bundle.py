@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,29 +14,23 @@ from crosspoint.artefacts import atomic_folder, sha256, write_json
 from crosspoint.errors import CheckFailed, InputError, require
 from crosspoint.export import gate
 from crosspoint.export.deploy import deploy
+from crosspoint.export.engine import ONNX, add_engine, file_entry
+from crosspoint.export.on_device import add_build_script
 from crosspoint.export.onnx_file import read_precision, shapes, write_onnx
 from crosspoint.export.probe import Probe
 from crosspoint.export.profile import Profile, Range, make_profile
 from crosspoint.export.reference import Reference
-from crosspoint.export.tensorrt import Builder, Engine, build_engine, find_builder
+from crosspoint.export.tensorrt import Options, find_builder
+from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import load_model
-from crosspoint.runtime.manifest import NAME, SCHEMA, load_manifest
+from crosspoint.runtime.manifest import NAME, SCHEMA
 from crosspoint.runtime.onnx import OnnxEncoder
-from crosspoint.runtime.tensorrt import TensorRTEncoder
 
-ONNX, PLAN = "encoder.onnx", "encoder.plan"
 PREPROCESSING = {
     "centre": "mean",
     "scale": "farthest point at distance 1",
     "sampling": "random without replacement",
 }
-
-
-class Built(NamedTuple):
-    """An engine and what built it."""
-
-    builder: Builder
-    engine: Engine
 
 
 def export(
@@ -48,6 +42,9 @@ def export(
     batch: str | int | Range = (1, 8, 32),
     points: str | int | Range | None = 1024,
     target: Sequence[str] = (),
+    builder: str = "auto",
+    options: Options = Options(),  # noqa: B008 (immutable)
+    triton: Path | None = None,
 ) -> dict[str, Any]:
     """Export a trained network to ONNX and, if asked, TensorRT, and prove that what was exported is what was trained.
 
@@ -62,6 +59,10 @@ def export(
         batch: Clouds at a time, `min:opt:max`, that the engine is built for; an ONNX file takes any number.
         points: Number of points of a cloud; a range `min:opt:max` or None (`"any"`) leaves it open.
         target: GPUs that a TensorRT-RTX engine is built for, e.g. `("sm86", "sm89")`.
+        builder: What builds the engine: `"tensorrt"`, `"rtx"`, `"auto"` (of these), or `"device"`: a script in the
+            bundle, where the engine will run.
+        options: How the engine is built.
+        triton: NVIDIA Triton model repository to write the model into as well.
 
     Returns:
         The manifest.
@@ -73,29 +74,44 @@ def export(
     """
     if precision != "fp32":
         raise InputError(f"--precision {precision} is not known; give fp32")
-    if target and not trt:
-        raise InputError("--target is about engines; give --trt with it")
     profile = make_profile(batch, points)
-    if trt and profile.points is None:
-        raise InputError("an engine needs bounds for the number of points; give --points min:opt:max")
-    builder = find_builder(target) if trt else None
+    _check_options(trt, profile, target, builder, options)
+    found = find_builder(target, builder) if trt and builder != "device" else None
     source = _source(Path(model))
     network = load_model(source)
     _check_network(source, network, profile)
     _check_place(Path(out))
+    if triton is not None:
+        check_repository(triton, Path(out), profile)
     with atomic_folder(Path(out)) as folder:
         write_onnx(folder / ONNX, deploy(network), profile.fixed_points, _provenance(network, source, profile))
         prepared, parity = _gate(network, folder / ONNX, profile)
-        built = None
-        if builder is not None:
-            built = Built(builder, build_engine(builder, (folder / ONNX).read_bytes(), profile))
-            (folder / PLAN).write_bytes(built.engine.plan)
-        manifest = _manifest(folder, network, source, profile, parity, built)
+        manifest = _manifest(folder, network, source, profile, parity)
         write_json(folder / NAME, manifest)
-        if builder is not None and builder.executes:
-            manifest = _execute(folder, manifest, prepared, profile)
-            write_json(folder / NAME, manifest)
+        if found is not None:
+            manifest = add_engine(folder, manifest, found, options, profile, prepared)
+        elif trt:
+            manifest = add_build_script(folder, manifest, options, prepared)
+    if triton is not None:
+        write_repository(triton, Path(out), manifest)
     return manifest
+
+
+def _check_options(trt: bool, profile: Profile, target: Sequence[str], builder: str, options: Options) -> None:
+    """Raise InputError where options are about an engine that is not built, or about another one."""
+    given = {"--target": target, "--builder": builder != "auto", "--tf32": options.tf32}
+    given |= {"--workspace": options.workspace, "--timing-cache": options.timing_cache}
+    given |= {"--version-compatible": options.version_compatible}
+    named = [option for option, value in given.items() if value]
+    if named and not trt:
+        raise InputError(f"{named[0]} is about engines; give --trt with it")
+    if trt and profile.points is None:
+        raise InputError("an engine needs bounds for the number of points; give --points min:opt:max")
+    if builder == "device" and (target or options.timing_cache):
+        option = "--target" if target else "--timing-cache"
+        raise InputError(
+            f"{option} has no place with --builder device, where the device's own GPU decides; leave it out"
+        )
 
 
 def _source(model: Path) -> Path:
@@ -155,57 +171,24 @@ def _gate(network: nn.Module, path: Path, profile: Profile) -> tuple[list[gate.C
 
 
 def _manifest(
-    folder: Path, network: nn.Module, source: Path, profile: Profile, parity: dict[str, Any], built: Built | None
+    folder: Path, network: nn.Module, source: Path, profile: Profile, parity: dict[str, Any]
 ) -> dict[str, Any]:
     model = onnx.load(folder / ONNX)
     precision = read_precision(model)
-    for name, found in (("ONNX model", precision), ("engine", built.engine.precision if built else precision)):
-        if found != "fp32":
-            raise CheckFailed(f"fp32 was asked for, and the {name} computes in {found}; nothing was written")
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    if precision != "fp32":
+        raise CheckFailed(f"fp32 was asked for, and the ONNX model computes in {precision}; nothing was written")
+    modules = [np, onnx, torch, require("onnxruntime", "cpu", "the parity gate")]
     return {
         "schema": SCHEMA,
-        "files": {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in files},
+        "files": {ONNX: file_entry(folder / ONNX)},
         "model": _config(network),
         "source": {"path": source.name, "sha256": sha256(source)},
-        "versions": _versions(built),
+        "versions": {"crosspoint": __version__, **{module.__name__: str(module.__version__) for module in modules}},
         "inputs": shapes(model.graph.input),
         "outputs": shapes(model.graph.output),
         "profile": {"batch": list(profile.batch), "points": profile.points and list(profile.points)},
         "precision": {"asked": "fp32", "read_back": precision},
         "preprocessing": PREPROCESSING,
         "parity": parity,
-        "engine": built and _engine_entry(built),
+        "engine": None,
     }
-
-
-def _engine_entry(built: Built) -> dict[str, Any]:
-    return {
-        "builder": built.builder.name,
-        "version": built.builder.module.__version__,
-        "targets": list(built.builder.targets),
-        "executed": False,
-        "status": "built, not executed",
-        "tf32": built.engine.tf32,
-        "types": built.engine.types,
-        "parity": None,
-    }
-
-
-def _versions(built: Built | None) -> dict[str, str]:
-    modules = [np, onnx, torch, require("onnxruntime", "cpu", "the parity gate")]
-    versions = {"crosspoint": __version__, **{module.__name__: str(module.__version__) for module in modules}}
-    return versions if built is None else {**versions, built.builder.name: built.builder.module.__version__}
-
-
-def _execute(folder: Path, manifest: dict[str, Any], prepared: list[gate.Clouds], profile: Profile) -> dict[str, Any]:
-    """Run the engine through the gate; the manifest with the outcome."""
-    low, usual, high = profile.batch
-    sizes = sorted({size for size in (low, 2, gate.ODD, usual, high) if low <= size <= high})
-    with TensorRTEncoder(folder / PLAN, load_manifest(folder), "cuda") as encoder:
-        cases = gate.compare(gate.through(encoder), prepared, sizes, None)
-        candidate = f"{encoder.specification.backend} on {encoder.specification.device}"
-    limits = gate.require_engine_parity(PLAN, cases)
-    parity = gate.report(candidate, cases, limits)
-    outcome = {"executed": True, "status": "executed, passed the parity gate", "parity": parity}
-    return {**manifest, "engine": {**manifest["engine"], **outcome}}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from crosspoint.console import track
 from crosspoint.errors import CheckFailed
 from crosspoint.export.clouds import hostile, ordinary
-from crosspoint.export.probe import Probe
 from crosspoint.export.profile import Profile
-from crosspoint.export.reference import Reference
 from crosspoint.runtime.encoder import Encoder
+
+if TYPE_CHECKING:  # a device compares without torch and onnx
+    from crosspoint.export.probe import Probe
+    from crosspoint.export.reference import Reference
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -63,7 +65,7 @@ class Case:
     overlap: dict[str, float]
 
 
-def prepare(reference: Reference, config: Mapping[str, Any], profile: Profile) -> list[Clouds]:
+def prepare(reference: "Reference", config: Mapping[str, Any], profile: Profile) -> list[Clouds]:
     """The clouds that a model is checked with; the ordinary ones, which are run at every batch size, come first.
 
     Args:
@@ -89,7 +91,7 @@ def _inputs(points: Floats, categories: int | None) -> dict[str, Floats]:
     return inputs
 
 
-def _own_graphs(reference: Reference, inputs: dict[str, Floats]) -> Doubles:
+def _own_graphs(reference: "Reference", inputs: dict[str, Floats]) -> Doubles:
     """Cloud by cloud, to bound memory."""
     clouds = ({name: array[i : i + 1] for name, array in inputs.items()} for i in range(len(inputs["points"])))
     return np.concatenate([reference.on_own_graphs(cloud) for cloud in clouds])
@@ -104,7 +106,7 @@ def through(encoder: Encoder) -> Run:
     return run
 
 
-def compare(run: Run, prepared: list[Clouds], batches: list[int], probe: Probe | None) -> list[Case]:
+def compare(run: Run, prepared: list[Clouds], batches: list[int], probe: "Probe | None") -> list[Case]:
     """Errors of a candidate on ordinary clouds at every batch size, and on all others as they are.
 
     Args:
@@ -120,7 +122,7 @@ def compare(run: Run, prepared: list[Clouds], batches: list[int], probe: Probe |
     return [_case(run, *pair, probe) for pair in track(pairs, "Comparing")]
 
 
-def _case(run: Run, clouds: Clouds, name: str, batch: int, probe: Probe | None) -> Case:
+def _case(run: Run, clouds: Clouds, name: str, batch: int, probe: "Probe | None") -> Case:
     rows = np.arange(batch) % len(clouds.inputs["points"])  # clouds repeat in a larger batch
     inputs = {key: array[rows] for key, array in clouds.inputs.items()}
     output = run(inputs).astype(np.float64)

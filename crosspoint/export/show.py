@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from crosspoint.console import print_table
+from crosspoint.runtime.manifest import SCRIPT
 
 
 def print_export(out: Path, manifest: dict[str, Any]) -> None:
@@ -17,6 +18,10 @@ def print_export(out: Path, manifest: dict[str, Any]) -> None:
     if engine:
         targets = ", ".join(engine["targets"])
         print(f"engine: {engine['builder']} {engine['version']} for {targets}: {engine['status']}")
+        if engine["note"]:
+            print(f"note: {engine['note']}")
+    elif SCRIPT in manifest["files"]:
+        print(f"engine: not built; copy {out} to the device and run there: sh {out.name}/{SCRIPT}")
 
 
 def _print_parity(parity: dict[str, Any]) -> None:

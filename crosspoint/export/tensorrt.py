@@ -1,21 +1,26 @@
 """Building TensorRT engines, with TensorRT 10.3 to 11 or TensorRT-RTX, through what the module at hand offers."""
 
 import importlib
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from crosspoint.errors import CheckFailed, InputError, MissingDependency
+from crosspoint.artefacts import atomic_file
+from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.export.profile import Profile
 from crosspoint.runtime.cuda import compute_capability, cuda_runtime, device_count
+from crosspoint.runtime.tensorrt_log import errors_of, logger
 
+BUILDERS = ("auto", "tensorrt", "rtx")
 NOT_TARGETS = ("NONE", "CURRENT", "SM75")  # of ComputeCapability: SM75 has no float32 matrix product
 PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
 
@@ -29,12 +34,32 @@ class Builder:
         module: The Python module.
         targets: GPUs that engines are built for, e.g. `"sm86"`.
         executes: Whether this machine's GPU can run them.
+        note: Why it is another builder than a user might expect, and what else there is; empty if it is not.
     """
 
     name: str
     module: ModuleType
     targets: tuple[str, ...]
     executes: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an engine is built.
+
+    Attributes:
+        tf32: Let matrix products round their factors to TF32.
+        workspace: Most GPU memory that a layer may take while it runs, in MiB; None leaves it to TensorRT.
+        timing_cache: File of kernel timings, read if it exists and written after the build: a second build is faster,
+            and chooses the same kernels.
+        version_compatible: Build for later versions of TensorRT too.
+    """
+
+    tf32: bool = False
+    workspace: int | None = None
+    timing_cache: Path | None = None
+    version_compatible: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,50 +83,80 @@ class Engine:
     outputs: dict[str, list[int]]
 
 
-def find_builder(targets: Sequence[str] = ()) -> Builder:
-    """TensorRT where it and a GPU are there, else TensorRT-RTX, which builds without one.
+def find_builder(targets: Sequence[str] = (), choice: str = "auto") -> Builder:
+    """What builds engines here.
 
     Args:
         targets: GPUs to build for, e.g. `("sm86", "sm89")`; none for all that the builder knows.
+        choice: `"tensorrt"`, which needs a GPU; `"rtx"`, which does not; or `"auto"`: TensorRT where it and a GPU are,
+            else TensorRT-RTX, with a note that says so.
 
     Raises:
-        MissingDependency: Neither is installed.
-        InputError: The builder cannot build for a target.
+        MissingDependency: The builder, or for `"auto"` any builder, is missing here; the message says what is, and what
+            can be done instead.
+        InputError: The builder cannot build for a target, or is unknown.
     """
-    gpu = _gpu()
-    tensorrt, rtx = _module("tensorrt"), _module("tensorrt_rtx")
-    if gpu is not None and tensorrt is not None and set(targets) <= {gpu}:
+    if choice not in BUILDERS:
+        raise InputError(f"--builder {choice} is not known; give {', '.join(BUILDERS)} or device")
+    gpu, tensorrt, rtx = find_gpu(), _module("tensorrt"), _module("tensorrt_rtx")
+    lacking = _lacking(tensorrt, gpu)
+    if choice != "rtx" and tensorrt is not None and gpu is not None and set(targets) <= {gpu}:
         cuda_runtime()  # what can be run here has to be, before it is handed out
         return Builder("tensorrt", tensorrt, (gpu,), executes=True)
-    if rtx is not None:
-        chosen = _rtx_targets(rtx, targets)
-        if gpu in chosen:
-            cuda_runtime()
-        return Builder("tensorrt-rtx", rtx, chosen, executes=gpu in chosen)
-    if tensorrt is not None and gpu is not None:
-        raise InputError(f"tensorrt builds for this machine's GPU only, {gpu}; leave --target out")
-    why = "needs a GPU, and there is none here" if tensorrt is not None else "is not installed"
-    raise MissingDependency(
-        f"--trt: tensorrt {why}, and tensorrt_rtx, which builds without a GPU, is not installed: "
-        "pip install 'crosspoint3d[trt-rtx]', or export without --trt"
+    if choice == "tensorrt" or (choice == "auto" and rtx is None):
+        raise _no_tensorrt(choice, lacking, gpu)
+    if rtx is None:
+        raise MissingDependency("--builder rtx: tensorrt_rtx is not installed: pip install 'crosspoint3d[trt-rtx]'")
+    chosen = _rtx_targets(rtx, targets)
+    if gpu in chosen:
+        cuda_runtime()
+    return Builder("tensorrt-rtx", rtx, chosen, gpu in chosen, _note(lacking) if choice == "auto" else "")
+
+
+def _lacking(tensorrt: ModuleType | None, gpu: str | None) -> str:
+    """Which of the two that TensorRT builds with is missing; empty where both are here."""
+    missing = [] if tensorrt is not None else ["tensorrt is not installed"]
+    return " and ".join(missing if gpu is not None else [*missing, "there is no GPU here"])
+
+
+def _note(lacking: str) -> str:
+    if not lacking:
+        return ""
+    return (
+        f"{lacking}: the engine was built with TensorRT-RTX, for desktop GPUs; for a Jetson or a data-centre GPU give "
+        "--builder device, or export there"
     )
 
 
-def _gpu() -> str | None:
+def _no_tensorrt(choice: str, lacking: str, gpu: str | None) -> CrosspointError:
+    if not lacking:
+        return InputError(f"tensorrt builds for this machine's GPU only, {gpu}; leave --target out")
+    option = "--trt" if choice == "auto" else f"--builder {choice}"
+    return MissingDependency(
+        f"{option}: {lacking}. For an engine for desktop GPUs, which needs neither: --builder rtx, after pip install "
+        "'crosspoint3d[trt-rtx]'. For one that is built and verified on the device it will run on: --builder device"
+    )
+
+
+def find_gpu() -> str | None:
     """Compute capability of the first GPU, e.g. `"sm86"`; None without one."""
     try:
         return compute_capability(0) if device_count() else None
-    except MissingDependency:  # cuda-python is not installed, torch may know
-        return "sm{}{}".format(*torch.cuda.get_device_capability(0)) if torch.cuda.is_available() else None
     except InputError:
         return None
+    except MissingDependency:  # cuda-python is not installed, torch may know
+        torch = _module("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return "sm{}{}".format(*torch.cuda.get_device_capability(0))
 
 
 def _module(name: str) -> ModuleType | None:
     try:
-        return importlib.import_module(name)
-    except ImportError:
+        module = importlib.import_module(name)
+    except (ImportError, OSError):  # not there, or its libraries are not
         return None
+    return module if hasattr(module, "__version__") else None  # a folder of that name is none
 
 
 def _rtx_targets(trt: ModuleType, targets: Sequence[str]) -> tuple[str, ...]:
@@ -113,41 +168,43 @@ def _rtx_targets(trt: ModuleType, targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(targets), key=lambda name: int(name[2:])) or ordered)
 
 
-def build_engine(builder: Builder, model: bytes, profile: Profile) -> Engine:
-    """Build an engine: strongly typed, TF32 off; any error that TensorRT logs is fatal, whatever it returns.
+def build_engine(builder: Builder, model: bytes, profile: Profile, options: Options | None = None) -> Engine:
+    """Build an engine, strongly typed; any error that TensorRT logs is fatal, whatever it returns.
 
     Args:
         builder: From `find_builder`.
         model: The ONNX file's bytes.
         profile: Shapes that the engine takes.
+        options: How to build it.
 
     Raises:
         CheckFailed: TensorRT reported an error.
-        InputError: The profile leaves the number of points open.
+        InputError: The profile leaves the number of points open, or an option cannot be met.
         KeyboardInterrupt: The build was cancelled.
     """
+    options = options or Options()
     trt = builder.module
-    logger = _logger(trt)
-    trt_builder = trt.Builder(logger)
-    network = trt_builder.create_network(_network_flags(trt))
-    parser = trt.OnnxParser(network, logger)  # it holds the weights, and has to outlive the build
-    if not parser.parse(model):
-        problems = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        raise _failure(builder, problems + logger.errors)
-    config = trt_builder.create_builder_config()
-    _configure(builder, config)
-    _add_profile(trt_builder, config, network, profile)
-    with _monitored(trt, config) as cancelled:
-        plan = trt_builder.build_serialized_network(network, config)
-    if cancelled:
-        raise KeyboardInterrupt
-    if plan is None or logger.errors:
-        raise _failure(builder, logger.errors)
+    with errors_of(trt) as errors:
+        trt_builder = trt.Builder(logger(trt))
+        network = trt_builder.create_network(_network_flags(trt))
+        parser = trt.OnnxParser(network, logger(trt))  # it holds the weights, and has to outlive the build
+        if not parser.parse(model):
+            problems = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+            raise _failure(builder, problems + errors)
+        config = trt_builder.create_builder_config()
+        _configure(builder, config, options)
+        _add_profile(trt_builder, config, network, profile)
+        with _timing_cache(builder, config, options.timing_cache), _monitored(trt, config) as cancelled:
+            plan = trt_builder.build_serialized_network(network, config)
+            if cancelled:
+                raise KeyboardInterrupt
+            if plan is None or errors:
+                raise _failure(builder, errors)
     types = _types(network)
     return Engine(
         bytes(plan),
         precision="+".join(sorted(PRECISIONS[name] for name in types if name in PRECISIONS)),
-        tf32=hasattr(trt.BuilderFlag, "TF32") and bool(config.get_flag(trt.BuilderFlag.TF32)),
+        tf32=bool(config.get_flag(trt.BuilderFlag.TF32)),
         types=types,
         inputs=_interface(network.get_input, network.num_inputs),
         outputs=_interface(network.get_output, network.num_outputs),
@@ -160,14 +217,43 @@ def _network_flags(trt: ModuleType) -> int:
     return 1 << int(flags.STRONGLY_TYPED) if hasattr(flags, "STRONGLY_TYPED") else 0
 
 
-def _configure(builder: Builder, config: Any) -> None:
+def _configure(builder: Builder, config: Any, options: Options) -> None:
     trt = builder.module
-    if hasattr(trt.BuilderFlag, "TF32"):
+    if options.tf32:
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
         config.clear_flag(trt.BuilderFlag.TF32)
-    if hasattr(config, "set_compute_capability") and builder.name == "tensorrt-rtx":
+    if options.workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace << 20)
+    if options.version_compatible:
+        if builder.name == "tensorrt-rtx":
+            raise InputError("--version-compatible is TensorRT's; with --builder rtx leave it out")
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # host code, which no engine here may carry
+    if hasattr(config, "set_compute_capability"):
         config.num_compute_capabilities = len(builder.targets)
         for i, target in enumerate(builder.targets):
             config.set_compute_capability(trt.ComputeCapability.__members__[target.upper()], i)
+
+
+@contextmanager
+def _timing_cache(builder: Builder, config: Any, file: Path | None) -> Iterator[None]:
+    """Build with the timings in a file, and write them back after a build that succeeded."""
+    if file is None:
+        yield
+        return
+    if builder.name == "tensorrt-rtx":
+        raise InputError("--timing-cache is TensorRT's: TensorRT-RTX times nothing; with --builder rtx leave it out")
+    try:
+        content = file.read_bytes() if file.exists() else b""
+    except OSError as error:
+        raise InputError(f"--timing-cache {file} cannot be read ({error.strerror}); give a file") from error
+    cache = config.create_timing_cache(content)
+    if not cache or not config.set_timing_cache(cache, ignore_mismatch=False):
+        raise InputError(f"--timing-cache {file} is not of this GPU and TensorRT; delete it, or give another file")
+    yield
+    with atomic_file(file) as temporary:
+        temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
 
 
 def _add_profile(trt_builder: Any, config: Any, network: Any, profile: Profile) -> None:
@@ -195,34 +281,30 @@ def _failure(builder: Builder, errors: Sequence[str]) -> CheckFailed:
     return CheckFailed(f"{builder.name} {builder.module.__version__} could not build the engine: {reason[:500]}")
 
 
-def _logger(trt: ModuleType) -> Any:
-    """A logger that keeps errors and prints nothing."""
-
-    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.errors.append(message)
-
-    return Logger()
-
-
 @contextmanager
 def _monitored(trt: ModuleType, config: Any) -> Iterator[list[bool]]:
     """Show the build's phases; the list that is given becomes non-empty when Ctrl-C cancels the build."""
-    cancelled: list[bool] = []
-    if not hasattr(trt, "IProgressMonitor"):
-        yield cancelled
-        return
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    with progress, _interruptible() as cancelled:
         config.progress_monitor = _monitor(trt, progress, cancelled)
         yield cancelled
         config.progress_monitor = None
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[bool]]:
+    """Turn Ctrl-C into an entry of a list while the block lasts: an exception must not travel through TensorRT."""
+    cancelled: list[bool] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield cancelled
+        return
+    earlier = signal.signal(signal.SIGINT, lambda *_: cancelled.append(True))
+    try:
+        yield cancelled
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 def _monitor(trt: ModuleType, progress: Progress, cancelled: list[bool]) -> Any:
@@ -235,10 +317,7 @@ def _monitor(trt: ModuleType, progress: Progress, cancelled: list[bool]) -> Any:
             self.tasks[name] = progress.add_task(name, total=steps)
 
         def step_complete(self, name: str, step: int) -> bool:
-            try:
-                progress.update(self.tasks[name], completed=step + 1)
-            except KeyboardInterrupt:  # Python delivers Ctrl-C here; it must not travel through TensorRT
-                cancelled.append(True)
+            progress.update(self.tasks[name], completed=step + 1)
             return not cancelled
 
         def phase_finish(self, name: str) -> None:

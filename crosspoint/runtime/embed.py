@@ -28,6 +28,7 @@ def embed(
     batch: int = 32,
     device: str = "cpu",
     backend: str | None = None,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Embed the clouds of files, folders and datasets, each normalised as in training, into one file.
 
@@ -44,6 +45,7 @@ def embed(
         batch: Most clouds in one pass.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
         backend: As for `load_encoder`.
+        trust: As for `load_encoder`.
 
     Returns:
         `model` (the specification), `out`, `points`, `seed`, `dim`, `embedded`, `names`, `skipped` (a list of `file`
@@ -63,7 +65,7 @@ def embed(
     if seed < 0:
         raise InputError(f"the seed {seed} is negative; give --seed 0 or more")
     start = time.perf_counter()
-    with load_encoder(model, device, backend) as encoder:
+    with load_encoder(model, device, backend, trust=trust) as encoder:
         specification = encoder.specification
         count = specification.points if points is None else points
         if count is not None:

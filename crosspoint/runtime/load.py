@@ -4,19 +4,24 @@ from pathlib import Path
 
 from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Encoder, parse_device
-from crosspoint.runtime.manifest import NAME, Manifest, load_manifest
+from crosspoint.runtime.manifest import NAME, SCRIPT, Manifest, load_manifest
 
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 KINDS = "a run folder, .safetensors, a bundle folder, .onnx, or .plan with its manifest.json beside it"
 
 
 def load_encoder(
-    model: Path | str, device: str = "cpu", backend: str | None = None, threads: int | None = None
+    model: Path | str,
+    device: str = "cpu",
+    backend: str | None = None,
+    *,
+    threads: int | None = None,
+    trust: bool = False,
 ) -> Encoder:
     """Open a model for embedding (or, a part segmenter, for segmenting).
 
     A file that a manifest beside it lists is compared with it before anything is opened; a `.plan` is executable code
-    and is never opened without one. What was chosen is stated in the encoder's `specification`.
+    and is not opened without one unless you trust it. What was chosen is stated in the encoder's `specification`.
 
     Args:
         model: A run folder with `encoder.safetensors`, a `.safetensors` file, a bundle folder, an `.onnx` file, or a
@@ -26,6 +31,8 @@ def load_encoder(
             the engine). By default what the file is for; of a bundle the TensorRT engine on a CUDA device if it holds
             one, else ONNX Runtime.
         threads: Of ONNX Runtime on the CPU; by default as many as this process may run on at once.
+        trust: Open a `.plan` without a manifest: it is code, and runs as you. One with a manifest has to match it all
+            the same.
 
     Returns:
         An encoder, to be used as a context manager or closed.
@@ -46,10 +53,12 @@ def load_encoder(
         raise InputError(f"{path} runs on the backend {' or '.join(suits)}, not on {backend}; {_way_to(backend)}")
     if manifest is not None and path.suffix == ".onnx":
         manifest.verify(path)
-    return _open(path, manifest, device, backend or suits[0], threads)
+    return _open(path, manifest, device, backend or suits[0], threads, trust)
 
 
-def _open(path: Path, manifest: Manifest | None, device: str, backend: str, threads: int | None) -> Encoder:
+def _open(
+    path: Path, manifest: Manifest | None, device: str, backend: str, threads: int | None, trust: bool
+) -> Encoder:
     """Each backend's module is imported only when it is used."""
     if backend == "pytorch":
         from crosspoint.runtime.pytorch import PyTorchEncoder
@@ -58,10 +67,10 @@ def _open(path: Path, manifest: Manifest | None, device: str, backend: str, thre
     if backend == "tensorrt":
         from crosspoint.runtime.tensorrt import TensorRTEncoder
 
-        if manifest is None:
+        if manifest is None and not trust:
             raise InputError(
                 f"{path} has no {NAME} beside it: a plan is executable code and is opened only when its SHA-256 can be "
-                "checked; give the whole bundle of crosspoint export"
+                "checked; give the whole bundle of crosspoint export, or --trust if the file is your own"
             )
         return TensorRTEncoder(path, manifest, device)
     from crosspoint.runtime.onnx import OnnxEncoder
@@ -88,6 +97,8 @@ def _find(model: Path, cuda: bool, backend: str | None) -> tuple[Path, Manifest 
 def _of_bundle(manifest: Manifest, cuda: bool, backend: str | None) -> Path:
     plan, onnx = manifest.find(".plan"), manifest.find(".onnx")
     wanted = plan if backend == "tensorrt" or (backend is None and cuda and plan is not None) else onnx
+    if wanted is None and backend == "tensorrt" and SCRIPT in manifest.files:
+        raise InputError(f"{manifest.folder} does not hold a TensorRT engine yet; {manifest.rebuild}")
     if wanted is None:
         kind = "a TensorRT engine" if backend == "tensorrt" else "an ONNX file"
         raise InputError(f"{manifest.folder} does not hold {kind}; export the model again, for an engine with --trt")

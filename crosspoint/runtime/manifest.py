@@ -12,6 +12,8 @@ from crosspoint.errors import InputError
 
 NAME = "manifest.json"
 SCHEMA = "crosspoint.manifest/1"
+SCRIPT = "build_on_device.sh"
+REBUILD = "rebuild it here: crosspoint export MODEL --out BUNDLE --trt"
 Range = tuple[int, int, int]  # smallest, usual, largest
 
 
@@ -33,6 +35,7 @@ class Engine:
         targets: Compute capabilities it was built for, e.g. `"sm86"`.
         executed: Whether it was run where it was built.
         status: What was done with it, in words.
+        version_compatible: Whether later versions of the builder load it too.
     """
 
     builder: str
@@ -40,6 +43,7 @@ class Engine:
     targets: tuple[str, ...]
     executed: bool
     status: str
+    version_compatible: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ class Manifest:
     batch: Range | None
     points: Range | None
     engine: Engine | None
+
+    @property
+    def rebuild(self) -> str:
+        """What to do about an engine that does not load here."""
+        return f"rebuild it here: sh {self.folder / SCRIPT}" if SCRIPT in self.files else REBUILD
 
     def find(self, suffix: str) -> Path | None:
         """The bundle's first file with this suffix, or None."""
@@ -163,6 +172,7 @@ def _engine(values: dict[str, Any]) -> Engine:
         targets=tuple(str(target) for target in values["targets"] or ()),
         executed=_typed(values["executed"], bool, "engine.executed"),
         status=str(values["status"]),
+        version_compatible=bool(values.get("version_compatible")),
     )
 
 

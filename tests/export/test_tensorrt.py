@@ -1,7 +1,11 @@
 import json
+import signal
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.export import tensorrt
@@ -9,7 +13,7 @@ from crosspoint.export.bundle import export
 from crosspoint.export.deploy import deploy
 from crosspoint.export.graph import build
 from crosspoint.export.profile import make_profile
-from crosspoint.export.tensorrt import Builder, build_engine, find_builder
+from crosspoint.export.tensorrt import Builder, Options, build_engine, find_builder
 from crosspoint.runtime.manifest import load_manifest, verify_files
 
 PROFILE = make_profile("1:2:4", "16:32:64")
@@ -71,17 +75,75 @@ def test_an_error_is_noticed_while_another_logger_is_in_use(network, rtx):
     del runtime
 
 
-def test_ctrl_c_cancels_the_build(network, rtx, monkeypatch):
+def test_ctrl_c_cancels_the_build_and_is_then_as_it_was(network, rtx, monkeypatch):
+    steps = []
+
     def interrupt(*_, **__):
-        raise KeyboardInterrupt
+        steps.append(True)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("rich.progress.Progress.update", interrupt)
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         build_engine(rtx, build(deploy(network("dgcnn")), 32).SerializeToString(), make_profile(1, 32))
+    assert steps
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def typed(kind):
+    """`embedding = max over points of relu(points W)` whose product is of a type, `"int8"` between Q and DQ."""
+    values = {"points": ["batch", "points", 3], "embedding": ["batch", 4]}
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in values.items())
+    weight, nodes = np.eye(3, 4, dtype=np.float32), []
+    constants = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.float32(0.1), "s")]
+    constants.append(numpy_helper.from_array(np.int8(0), "z"))
+    for name in ("points", "w"):
+        if kind == "int8":
+            nodes.append(helper.make_node("QuantizeLinear", [name, "s", "z"], [f"{name}/q"]))
+            nodes.append(helper.make_node("DequantizeLinear", [f"{name}/q", "s", "z"], [f"{name}/low"]))
+        else:
+            to = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}[kind]
+            nodes.append(helper.make_node("Cast", [name], [f"{name}/low"], to=to))
+    nodes.append(helper.make_node("MatMul", ["points/low", "w/low"], ["product"]))
+    nodes.append(helper.make_node("Cast", ["product"], ["back"], to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("ReduceMax", ["back"], ["embedding"], axes=[1], keepdims=0))
+    graph = helper.make_graph(nodes, "typed", [given], [made], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("kind", ["fp16", "bf16", "int8"])
+def test_the_types_of_the_graph_are_those_of_the_engine(kind, rtx):
+    engine = build_engine(rtx, typed(kind), PROFILE)
+    assert set(engine.precision.split("+")) == {kind, "fp32"}
+
+
+def test_tf32_is_off_unless_it_is_asked_for(network, rtx):
+    model = build(deploy(network("pointnet")), 32).SerializeToString()
+    profile = make_profile(1, 32)
+    assert not build_engine(rtx, model, profile).tf32
+    assert build_engine(rtx, model, profile, Options(tf32=True)).tf32
+
+
+def test_the_workspace_is_limited(network, rtx):
+    model = build(deploy(network("dgcnn")), 1024).SerializeToString()
+    assert build_engine(rtx, model, make_profile(8, 1024), Options(workspace=1024)).plan
+    with pytest.raises(CheckFailed, match="workspace limit"):
+        build_engine(rtx, model, make_profile(8, 1024), Options(workspace=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [(Options(version_compatible=True), "--version-compatible"), (Options(timing_cache=Path("x")), "--timing-cache")],
+)
+def test_what_rtx_does_not_have_is_refused(options, option, network, rtx, tmp_path):
+    model = build(deploy(network("pointnet")), 32).SerializeToString()
+    with pytest.raises(InputError, match=f"{option} is TensorRT's"):
+        build_engine(rtx, model, make_profile(1, 32), options)
+    assert not Path("x").exists()
 
 
 def test_targets_are_chosen_and_sorted(rtx, monkeypatch):
-    monkeypatch.setattr(tensorrt, "_gpu", lambda: None)
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: None)
     assert find_builder(("sm120", "sm86")).targets == ("sm86", "sm120")
     everything = find_builder().targets
     assert {"sm80", "sm86", "sm89", "sm120"} <= set(everything)
@@ -90,7 +152,7 @@ def test_targets_are_chosen_and_sorted(rtx, monkeypatch):
 
 @pytest.mark.parametrize("target", ["sm75", "sm87", "ampere", "NONE", "current"])
 def test_a_target_that_rtx_does_not_build_for_is_refused(target, rtx, monkeypatch):
-    monkeypatch.setattr(tensorrt, "_gpu", lambda: None)
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: None)
     with pytest.raises(InputError, match=f"--target {target} is not one of TensorRT-RTX's GPUs"):
         find_builder((target,))
 
@@ -98,27 +160,53 @@ def test_a_target_that_rtx_does_not_build_for_is_refused(target, rtx, monkeypatc
 @pytest.mark.parametrize(
     ("installed", "gpu", "reason"),
     [
-        ((), None, "is not installed"),
-        (("tensorrt",), None, "needs a GPU, and there is none here"),
-        ((), "sm86", "is not"),
+        ((), None, "tensorrt is not installed and there is no GPU here"),
+        (("tensorrt",), None, "there is no GPU here"),
+        ((), "sm86", "tensorrt is not installed"),
     ],
 )
-def test_without_a_builder_the_message_says_what_to_install(installed, gpu, reason, monkeypatch):
-    monkeypatch.setattr(tensorrt, "_gpu", lambda: gpu)
+@pytest.mark.parametrize(("choice", "option"), [("auto", "--trt"), ("tensorrt", "--builder tensorrt")])
+def test_without_a_builder_the_message_says_what_is_missing_and_what_else_there_is(
+    choice, option, installed, gpu, reason, monkeypatch
+):
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: gpu)
     monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name in installed else None)
-    with pytest.raises(MissingDependency, match=rf"tensorrt {reason}.*crosspoint3d\[trt-rtx\]"):
-        find_builder()
+    with pytest.raises(
+        MissingDependency, match=rf"^{option}: {reason}\. .*--builder rtx.*crosspoint3d\[trt-rtx\].*--builder device"
+    ) as caught:
+        find_builder((), choice)
+    assert "\n" not in str(caught.value)
+
+
+def test_rtx_that_was_asked_for_and_is_not_installed(monkeypatch):
+    monkeypatch.setattr(tensorrt, "_module", lambda name: None)
+    with pytest.raises(MissingDependency, match=r"--builder rtx: .*crosspoint3d\[trt-rtx\]"):
+        find_builder((), "rtx")
+
+
+@pytest.mark.parametrize(("choice", "said"), [("auto", "there is no GPU here"), ("rtx", "")])
+def test_rtx_in_the_place_of_tensorrt_is_said_unless_it_was_asked_for(choice, said, rtx, monkeypatch):
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: None)
+    builder = find_builder((), choice)
+    assert builder.name == "tensorrt-rtx"
+    assert said in builder.note
+    assert bool(builder.note) is bool(said)
+
+
+def test_a_builder_that_there_is_not():
+    with pytest.raises(InputError, match="--builder trt is not known; give auto, tensorrt, rtx or device"):
+        find_builder((), "trt")
 
 
 def test_tensorrt_for_another_gpu_than_this_one_is_refused(monkeypatch):
-    monkeypatch.setattr(tensorrt, "_gpu", lambda: "sm90")
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: "sm90")
     monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name == "tensorrt" else None)
     with pytest.raises(InputError, match="this machine's GPU only, sm90"):
         find_builder(("sm86",))
 
 
 def test_a_bundle_with_an_engine_says_that_it_was_only_built(saved, tmp_path, rtx, monkeypatch):
-    monkeypatch.setattr(tensorrt, "_gpu", lambda: None)
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: None)
     export(saved("dgcnn"), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64", target=("sm86",))
     manifest = load_manifest(tmp_path / "bundle")
     assert set(verify_files(manifest)) == {"encoder.onnx", "encoder.plan"}
@@ -135,7 +223,7 @@ def test_a_bundle_with_an_engine_says_that_it_was_only_built(saved, tmp_path, rt
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["dgcnn", "pointnet", "dgcnn_partseg"])
 def test_an_engine_that_this_gpu_can_run_goes_through_the_gate(name, saved, tmp_path):
-    if tensorrt._gpu() is None:
+    if tensorrt.find_gpu() is None:
         pytest.skip("no NVIDIA GPU")
     if not find_builder().executes:
         pytest.skip("TensorRT is not installed, and TensorRT-RTX does not run on this GPU")

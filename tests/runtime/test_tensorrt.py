@@ -1,15 +1,13 @@
 """What holds of the TensorRT backend without a GPU, with the real modules; execution is in the tests marked `gpu`.
 
-`HostRuntime` and `HostContext` stand in for the GPU in host memory, so that copies, shapes, padding and the freeing of
-buffers are checked everywhere. They prove nothing about TensorRT itself.
+The fixture `host` stands in for the GPU in host memory, so that copies, shapes, padding, captures and the freeing of
+buffers are checked everywhere. It proves nothing about TensorRT itself.
 """
 
-import ast
-import ctypes
+import hashlib
 import importlib
-import inspect
+import json
 from collections.abc import Callable
-from enum import IntEnum
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +17,8 @@ import pytest
 from crosspoint.errors import InputError, MissingDependency
 from crosspoint.runtime import cuda, load_encoder, load_manifest
 from crosspoint.runtime import tensorrt as backend
+from crosspoint.runtime.dlpack import CUDA
+from crosspoint.runtime.tensorrt_log import errors_of, logger
 
 Clouds = Callable[..., np.ndarray]
 
@@ -59,6 +59,14 @@ def test_a_flavour_that_is_not_installed(engine_bundle: Path, small: SimpleNames
         load_encoder(engine_bundle, "cuda")
 
 
+def test_a_version_compatible_engine_takes_the_lean_runtime(engine_bundle: Path, small: SimpleNamespace) -> None:
+    if importlib.util.find_spec("tensorrt_lean") is not None:
+        pytest.skip("tensorrt_lean is installed")
+    small.write_manifest(engine_bundle, {**small.engine, "builder": "tensorrt", "version_compatible": True})
+    with pytest.raises(MissingDependency, match=r"needs the package tensorrt_lean .*crosspoint3d\[trt-lean\]"):
+        load_encoder(engine_bundle, "cuda")
+
+
 @pytest.mark.parametrize("engine", [None, {"builder": "other"}])
 def test_an_engine_of_unknown_origin(engine_bundle: Path, small: SimpleNamespace, engine: dict | None) -> None:
     small.write_manifest(engine_bundle, None if engine is None else {**small.engine, **engine})
@@ -66,33 +74,13 @@ def test_an_engine_of_unknown_origin(engine_bundle: Path, small: SimpleNamespace
         load_encoder(engine_bundle / "encoder.plan", "cuda")
 
 
-def test_the_real_api_has_all_that_is_used() -> None:
-    trt = pytest.importorskip("tensorrt_rtx")
-    owners = {
-        "trt": trt,
-        "runtime": trt.Runtime,
-        "engine": trt.ICudaEngine,
-        "_engine": trt.ICudaEngine,
-        "_context": trt.IExecutionContext,
-        "cuda": cuda.cuda_runtime(),
-        "_cuda": cuda.cuda_runtime(),
-    }
-    used = set()
-    for node in ast.walk(ast.parse(inspect.getsource(backend))):
-        match node:  # runtime.name, self._context.name
-            case ast.Attribute(ast.Name(owner) | ast.Attribute(ast.Name("self"), owner), name):
-                used.add((owner, name))
-    checked = {(owner, name) for owner, name in used if owner in owners}
-    assert {("engine", "get_tensor_profile_shape"), ("_context", "execute_async_v3")} <= checked
-    assert [pair for pair in sorted(checked) if not hasattr(owners[pair[0]], pair[1])] == []
-
-
 def test_the_logger_keeps_the_errors_of_the_real_runtime(capfd: pytest.CaptureFixture[str]) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
-    logger = backend._logger(trt)
-    assert trt.Runtime(logger).deserialize_cuda_engine(b"rubbish") is None
-    assert logger.errors
-    assert all("\n" not in message for message in logger.errors)
+    with errors_of(trt) as errors, errors_of(trt) as others:
+        assert trt.Runtime(logger(trt)).deserialize_cuda_engine(b"rubbish") is None
+    assert errors
+    assert errors == others
+    assert all("\n" not in message for message in errors)
     assert capfd.readouterr() == ("", "")
 
 
@@ -104,119 +92,8 @@ def test_a_failing_call_names_itself(no_gpu: None) -> None:
 # In host memory
 
 
-class Status(IntEnum):
-    cudaSuccess = 0
-    cudaErrorMemoryAllocation = 2
-
-
-class HostRuntime:
-    """CUDA's runtime with host memory for a device; refuses what is out of bounds or freed."""
-
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
-
-    def __init__(self) -> None:
-        self.memory: dict[int, ctypes.Array] = {}
-        self.streams = 0
-        self.limit = 1 << 20
-
-    def cudaSetDevice(self, index: int) -> tuple[Status]:
-        return (Status.cudaSuccess,)
-
-    def cudaStreamCreate(self) -> tuple[Status, int]:
-        self.streams += 1
-        return Status.cudaSuccess, 7
-
-    def cudaStreamDestroy(self, stream: int) -> tuple[Status]:
-        self.streams -= 1
-        return (Status.cudaSuccess,)
-
-    def cudaStreamSynchronize(self, stream: int) -> tuple[Status]:
-        return (Status.cudaSuccess,)
-
-    def cudaMalloc(self, size: int) -> tuple[Status, int | None]:
-        if size > self.limit:
-            return Status.cudaErrorMemoryAllocation, None
-        buffer = ctypes.create_string_buffer(size)
-        self.memory[ctypes.addressof(buffer)] = buffer
-        return Status.cudaSuccess, ctypes.addressof(buffer)
-
-    def cudaFree(self, address: int) -> tuple[Status]:
-        del self.memory[address]
-        return (Status.cudaSuccess,)
-
-    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: int) -> tuple[Status]:
-        assert stream == 7
-        assert size <= len(self.memory[target if kind == 1 else source])
-        ctypes.memmove(target, source, size)
-        return (Status.cudaSuccess,)
-
-
-class HostContext:
-    """The small model, on addresses, within the profile 2 to 4 clouds of 8 to 32 points."""
-
-    def __init__(self, weight: np.ndarray) -> None:
-        self.weight = weight
-        self.address: dict[str, int] = {}
-        self.shape: tuple[int, ...] = ()
-
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        self.shape = tuple(shape)
-        return 2 <= shape[0] <= 4 and 8 <= shape[1] <= 32 and shape[2] == 3
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self.shape if name == "points" else (self.shape[0], 4)
-
-    def set_tensor_address(self, name: str, address: int) -> bool:
-        self.address[name] = address
-        return True
-
-    def execute_async_v3(self, stream: int) -> bool:
-        count = int(np.prod(self.shape))
-        points = np.ctypeslib.as_array((ctypes.c_float * count).from_address(self.address["points"]))
-        result = (points.reshape(self.shape) @ self.weight).max(axis=1).astype(np.float32)
-        ctypes.memmove(self.address["embedding"], result.ctypes.data, result.nbytes)
-        return True
-
-
-def host_trt(weight: np.ndarray) -> SimpleNamespace:
-    """The module, whose engine is the small model."""
-
-    class Logger:
-        Severity = SimpleNamespace(ERROR=1, INTERNAL_ERROR=0)
-
-    engine = SimpleNamespace(
-        num_io_tensors=2,
-        create_execution_context=lambda: HostContext(weight),
-        get_tensor_name=lambda i: ("points", "embedding")[i],
-        get_tensor_mode=lambda name: "in" if name == "points" else "out",
-        get_tensor_dtype=lambda name: "float32",
-        get_tensor_shape=lambda name: (-1, -1, 3),
-        get_tensor_profile_shape=lambda name, index: [(2, 8, 3), (3, 16, 3), (4, 32, 3)],
-    )
-    runtime = SimpleNamespace(deserialize_cuda_engine=lambda plan: engine if plan else None)
-    return SimpleNamespace(
-        ILogger=Logger,
-        Runtime=lambda logger: runtime,
-        TensorIOMode=SimpleNamespace(INPUT="in"),
-        float32="float32",
-        __version__="0",
-    )
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> HostRuntime:
-    """A host-memory device in the place of CUDA and TensorRT."""
-    weight = np.array([[1, 0, 0, 2], [0, 1, 0, -1], [0, 0, 1, 0.5]], np.float32)
-    runtime = HostRuntime()
-    monkeypatch.setattr(backend, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(backend, "device_count", lambda: 1)
-    monkeypatch.setattr(backend, "compute_capability", lambda index: "sm86")
-    monkeypatch.setattr(backend, "require", lambda *arguments: host_trt(weight))
-    return runtime
-
-
 def test_copies_shapes_and_padding(
-    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace, clouds: Clouds
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
 ) -> None:
     with load_encoder(engine_bundle, "cuda") as encoder:
         specification = encoder.specification
@@ -227,31 +104,177 @@ def test_copies_shapes_and_padding(
             np.testing.assert_allclose(
                 encoder.embed(clouds(batch, points)), small.reference(clouds(batch, points)), rtol=1e-5, atol=1e-6
             )
-        assert len(host.memory) == 2
+        assert len(host.memory) == 3  # working memory, points, embedding
         with pytest.raises(InputError, match="8 to 32"):
             encoder.embed(clouds(2, 33))
     assert (len(host.memory), host.streams) == (0, 0)
 
 
-def test_all_is_freed_when_opening_fails(engine_bundle: Path, host: HostRuntime) -> None:
+def test_all_is_freed_when_opening_fails(engine_bundle: Path, host: SimpleNamespace) -> None:
     host.limit = 1000  # enough for no input buffer
     with pytest.raises(InputError, match="cudaMalloc failed with cudaErrorMemoryAllocation"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [
+        ({}, "it is damaged, or is no engine"),
+        ({"version": "1.2.0"}, r"it was built with tensorrt-rtx 1\.2\.0, and 1\.7\.1 is installed here"),
+        ({"targets": ["sm89", "sm120"]}, "it is an engine for sm89, sm120, and this GPU is sm86"),
+    ],
+)
 def test_an_engine_that_does_not_load_is_explained(
-    engine_bundle: Path, host: HostRuntime, small: SimpleNamespace
+    engine: dict, reason: str, engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
 ) -> None:
-    (engine_bundle / "encoder.plan").write_bytes(b"")
+    (engine_bundle / "encoder.plan").write_bytes(b"x")
+    small.write_manifest(engine_bundle, {**small.engine, **engine})
+    with pytest.raises(InputError, match=rf"does not load: {reason} .*rebuild it here: crosspoint export") as caught:
+        load_encoder(engine_bundle, "cuda")
+    assert "\n" not in str(caught.value)
+    assert len(host.memory) == 0
+
+
+def test_a_bundle_with_a_build_script_says_to_run_it(
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
+) -> None:
+    (engine_bundle / "encoder.plan").write_bytes(b"x")
+    (engine_bundle / "build_on_device.sh").write_text("")
     small.write_manifest(engine_bundle, small.engine)
-    with pytest.raises(
-        InputError, match=r"built with tensorrt-rtx 1\.7\.1 for sm86 and does not load on sm86 .*crosspoint export"
-    ):
+    with pytest.raises(InputError, match=r"rebuild it here: sh .*bundle/build_on_device\.sh, or"):
         load_encoder(engine_bundle, "cuda")
 
 
-def test_a_device_that_is_not_there(engine_bundle: Path, host: HostRuntime) -> None:
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ({"batch": [1, 3, 4], "points": [8, 16, 32]}, "batch 2 to 4, and its manifest says 1 to 4"),
+        ({"batch": [2, 3, 4], "points": [8, 16, 64]}, "points 8 to 32, and its manifest says 8 to 64"),
+    ],
+)
+def test_a_profile_that_is_not_the_manifest_s(
+    profile: dict, said: str, engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
+) -> None:
+    small.write_manifest(engine_bundle, small.engine, profile=profile)
+    with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
+        load_encoder(engine_bundle, "cuda")
+    assert (len(host.memory), host.streams) == (0, 0)
+
+
+def test_a_trusted_engine_without_a_manifest(
+    tmp_path: Path, plan: bytes, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    (tmp_path / "own.plan").write_bytes(plan)
+    with load_encoder(tmp_path / "own.plan", "cuda", trust=True) as encoder:
+        specification = encoder.specification
+        assert (specification.backend, specification.precision) == ("tensorrt-rtx", "unknown")
+        assert specification.sha256 == hashlib.sha256(plan).hexdigest()
+        np.testing.assert_allclose(encoder.embed(clouds(3, 16)), small.reference(clouds(3, 16)), rtol=1e-5, atol=1e-6)
+
+
+def test_trust_does_not_overrule_a_manifest(engine_bundle: Path, host: SimpleNamespace) -> None:
+    with (engine_bundle / "encoder.plan").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match=r"encoder\.plan has \d+ bytes"):
+        load_encoder(engine_bundle, "cuda", trust=True)
+
+
+def test_a_shape_that_comes_again_is_captured_and_then_launched_as_a_graph(
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    with load_encoder(engine_bundle, "cuda") as encoder:
+        for i, launches in enumerate((0, 0, 1, 2)):
+            given = clouds(3, 16, seed=i)
+            np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-5, atol=1e-6)
+            assert (len(host.graphs), host.launches) == (min(i, 1), launches)
+        for points in range(8, 32):  # none of these comes twice
+            encoder.embed(clouds(2, points))
+        assert len(host.graphs) == 1
+        for points in range(8, 20):  # all of these do, and only the latest are kept
+            for _ in range(3):
+                given = clouds(4, points)
+                np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-5, atol=1e-6)
+        assert len(host.graphs) == 8
+    assert (len(host.graphs), len(host.memory), host.streams) == (0, 0, 0)
+
+
+def test_where_nothing_can_be_captured_results_are_the_same(
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    host.capture_status = host.CAPTURE_UNSUPPORTED
+    with load_encoder(engine_bundle, "cuda") as encoder:
+        for i in range(4):
+            given = clouds(3, 16, seed=i)
+            np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-5, atol=1e-6)
+    assert (host.launches, len(host.graphs)) == (0, 0)
+
+
+class OnDevice:
+    """An array in host memory that claims to be on a CUDA device, and notes the stream that it is asked to wait on."""
+
+    def __init__(self, array: np.ndarray, device: tuple[int, int] = (CUDA, 0), offset: int = 0) -> None:
+        memory = np.zeros(array.nbytes + 512, np.uint8)
+        start = -memory.ctypes.data % 256 + offset
+        self.array = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        self.array[...] = array
+        self.device, self.streams = device, []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device
+
+    def __dlpack__(self, stream: int | None = None) -> object:
+        self.streams.append(stream)
+        return self.array.__dlpack__()
+
+
+def test_arrays_of_others_are_used_where_they_lie(
+    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    points, out = OnDevice(clouds(3, 16)), OnDevice(np.zeros((3, 4), np.float32))
+    with load_encoder(engine_bundle, "cuda") as encoder:
+        for i in range(4):
+            points.array[...] = clouds(3, 16, seed=i)
+            encoder.embed_into(points, out)
+            np.testing.assert_allclose(out.array, small.reference(clouds(3, 16, seed=i)), rtol=1e-5, atol=1e-6)
+        assert host.launches == 2
+        assert points.streams == out.streams == [7] * 4
+        given = clouds(3, 16, seed=9)  # and copies work as before
+        np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("points", "out", "message"),
+    [
+        (lambda: OnDevice(np.zeros((3, 16, 3), np.float32), (1, 0)), None, "points is not on cuda:0"),
+        (lambda: OnDevice(np.zeros((3, 16, 3), np.float32), (2, 1)), None, "points is not on cuda:0"),
+        (lambda: OnDevice(np.zeros((3, 16, 3))), None, "points is not float32"),
+        (lambda: OnDevice(np.zeros((5, 16, 3), np.float32)), None, r"points of the shape \(5, 16, 3\) do not fit"),
+        (lambda: OnDevice(np.zeros((3, 33, 3), np.float32)), None, r"takes \(2, 8, 3\) to \(4, 32, 3\)"),
+        (lambda: OnDevice(np.zeros((16, 3), np.float32)), None, r"points of the shape \(16, 3\) do not fit"),
+        (
+            lambda: OnDevice(np.zeros((3, 16, 3), np.float32), offset=4),
+            None,
+            "points does not start at a multiple of 256",
+        ),
+        (lambda: [[0.0]], None, "points is a list, without DLPack"),
+        (None, lambda: OnDevice(np.zeros((4, 4), np.float32)), r"out has the shape \(4, 4\); .* is \(3, 4\)"),
+        (None, lambda: np.zeros((3, 4), np.float32), "out is not on cuda:0"),
+    ],
+)
+def test_arrays_that_do_not_fit(points, out, message: str, engine_bundle: Path, host: SimpleNamespace) -> None:
+    given = points() if points else OnDevice(np.zeros((3, 16, 3), np.float32))
+    result = out() if out else OnDevice(np.zeros((3, 4), np.float32))
+    with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match=message):
+        encoder.embed_into(given, result)
+
+
+def test_an_encoder_does_not_segment_in_place(engine_bundle: Path, host: SimpleNamespace) -> None:
+    with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match="use embed_into"):
+        encoder.segment_into(None, None, None)
+
+
+def test_a_device_that_is_not_there(engine_bundle: Path, host: SimpleNamespace) -> None:
     with pytest.raises(InputError, match="device cuda:1 was asked for, and there are 1"):
         load_encoder(engine_bundle, "cuda:1")
 
@@ -259,10 +282,18 @@ def test_a_device_that_is_not_there(engine_bundle: Path, host: HostRuntime) -> N
 # On a GPU
 
 
+def rewrite(bundle: Path, path: Path) -> None:
+    """Make the manifest agree with a changed file."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    content = path.read_bytes()
+    manifest["files"][path.name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.mark.gpu
-def test_splits_and_pads_to_the_profile(gpu: None, engine_bundle: Path, small: SimpleNamespace, clouds: Clouds) -> None:
-    with load_encoder(engine_bundle, "cuda") as encoder:
-        assert encoder.specification.backend == "tensorrt-rtx"
+def test_splits_and_pads_to_the_profile(gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+    with load_encoder(gpu_bundle, "cuda") as encoder:
+        assert encoder.specification.backend == load_manifest(gpu_bundle).engine.builder
         for batch, points in ((1, 8), (2, 16), (3, 9), (4, 32), (9, 16)):
             np.testing.assert_allclose(
                 encoder.embed(clouds(batch, points)), small.reference(clouds(batch, points)), rtol=1e-4, atol=1e-5
@@ -270,19 +301,66 @@ def test_splits_and_pads_to_the_profile(gpu: None, engine_bundle: Path, small: S
 
 
 @pytest.mark.gpu
-def test_a_damaged_engine_with_a_matching_hash_is_explained(
-    gpu: None, engine_bundle: Path, small: SimpleNamespace
-) -> None:
-    path = engine_bundle / "encoder.plan"
+def test_a_damaged_engine_with_a_matching_hash_is_explained(gpu_bundle: Path, small: SimpleNamespace) -> None:
+    path = gpu_bundle / "encoder.plan"
     path.write_bytes(path.read_bytes()[:1000])
-    small.write_manifest(engine_bundle, small.engine)
-    with pytest.raises(InputError, match=r"does not load on sm\d+ .*rebuild it here"):
-        load_encoder(engine_bundle, "cuda")
+    rewrite(gpu_bundle, path)
+    with pytest.raises(InputError, match=r"does not load: it .*rebuild it here"):
+        load_encoder(gpu_bundle, "cuda")
 
 
 @pytest.mark.gpu
-def test_manifest_and_specification_agree(gpu: None, engine_bundle: Path) -> None:
-    manifest = load_manifest(engine_bundle)
-    with load_encoder(engine_bundle, "cuda") as encoder:
+def test_manifest_and_specification_agree(gpu_bundle: Path) -> None:
+    manifest = load_manifest(gpu_bundle)
+    with load_encoder(gpu_bundle, "cuda") as encoder:
         assert encoder.specification.sha256 == manifest.files["encoder.plan"].sha256
         assert (encoder.specification.min_batch, encoder.specification.max_batch) == (2, 4)
+
+
+@pytest.mark.gpu
+def test_a_repeated_shape_gives_the_same_from_its_graph(
+    gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    with load_encoder(gpu_bundle, "cuda") as encoder:
+        for i in range(5):
+            for points in (8, 16, 32):
+                given = clouds(3, points, seed=i)
+                np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("library", ["torch", "cupy"])
+def test_arrays_on_the_gpu_are_used_where_they_lie(
+    library: str, gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    module = pytest.importorskip(library)
+    if library == "torch" and not module.cuda.is_available():
+        pytest.skip("torch has no CUDA")
+    place = {"device": "cuda"} if library == "torch" else {}
+    points = module.zeros((3, 16, 3), dtype=module.float32, **place)
+    out = module.zeros((3, 4), dtype=module.float32, **place)
+    with load_encoder(gpu_bundle, "cuda") as encoder:
+        for i in range(5):
+            points[...] = module.asarray(clouds(3, 16, seed=i), **place)
+            encoder.embed_into(points, out)
+            result = out.cpu().numpy() if library == "torch" else module.asnumpy(out)
+            np.testing.assert_allclose(result, small.reference(clouds(3, 16, seed=i)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_what_rtx_compiled_is_kept_for_the_next_start(
+    gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if load_manifest(gpu_bundle).engine.builder != "tensorrt-rtx":
+        pytest.skip("TensorRT compiles nothing at run time")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(gpu_bundle / "cache"))
+    results = []
+    for _ in range(2):
+        with load_encoder(gpu_bundle, "cuda") as encoder:
+            results.append(encoder.embed(clouds()))
+        (kept,) = (gpu_bundle / "cache" / "crosspoint").iterdir()
+        assert kept.stat().st_size > 0
+    np.testing.assert_array_equal(*results)
+    kept.write_bytes(b"rubbish")
+    with load_encoder(gpu_bundle, "cuda") as encoder:
+        np.testing.assert_array_equal(encoder.embed(clouds()), results[0])

@@ -1,0 +1,99 @@
+"""An engine in a bundle: built from its ONNX file, described in its manifest, and run through the gate.
+
+Nothing here needs torch or onnx, so that the same build and the same comparison run on the device.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from crosspoint.artefacts import sha256, write_json
+from crosspoint.errors import CheckFailed
+from crosspoint.export import gate
+from crosspoint.export.profile import Profile
+from crosspoint.export.tensorrt import Builder, Engine, Options, build_engine
+from crosspoint.runtime.manifest import NAME, load_manifest
+from crosspoint.runtime.tensorrt import TensorRTEncoder
+
+ONNX, PLAN = "encoder.onnx", "encoder.plan"
+
+
+def add_engine(
+    folder: Path,
+    manifest: dict[str, Any],
+    builder: Builder,
+    options: Options,
+    profile: Profile,
+    prepared: list[gate.Clouds],
+) -> dict[str, Any]:
+    """Build a bundle's engine, and run it where this machine's GPU can.
+
+    Args:
+        folder: The bundle, with its ONNX file; the engine and the manifest are written into it.
+        manifest: Without an engine.
+        builder: What builds it.
+        options: How.
+        profile: Shapes that it takes.
+        prepared: Clouds, and what the trained network gives for them.
+
+    Returns:
+        The manifest, with the engine and what came of running it.
+
+    Raises:
+        CheckFailed: The build failed, or the engine is not of the precision asked for, or computes something else.
+    """
+    engine = build_engine(builder, (folder / ONNX).read_bytes(), profile, options)
+    _require_precision(manifest["precision"]["asked"], engine)
+    (folder / PLAN).write_bytes(engine.plan)
+    manifest = {
+        **manifest,
+        "files": {**manifest["files"], PLAN: file_entry(folder / PLAN)},
+        "versions": {**manifest["versions"], builder.name: builder.module.__version__},
+        "engine": _entry(builder, options, engine),
+    }
+    write_json(folder / NAME, manifest)
+    if builder.executes:
+        manifest = _execute(folder, manifest, prepared, profile)
+        write_json(folder / NAME, manifest)
+    return manifest
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}
+
+
+def _require_precision(asked: str, engine: Engine) -> None:
+    """Raise CheckFailed unless TensorRT's own types are those that were asked for."""
+    found = set(engine.precision.split("+"))
+    if asked not in found or not found <= {asked, "fp32"}:
+        raise CheckFailed(f"{asked} was asked for, and the engine computes in {engine.precision}; nothing was written")
+
+
+def _entry(builder: Builder, options: Options, engine: Engine) -> dict[str, Any]:
+    asked = {**asdict(options), "timing_cache": options.timing_cache is not None}  # no path of this machine
+    return {
+        "builder": builder.name,
+        "version": builder.module.__version__,
+        "targets": list(builder.targets),
+        "executed": False,
+        "status": "built, not executed",
+        "note": builder.note,
+        **asked,
+        "tf32": engine.tf32,
+        "types": engine.types,
+        "parity": None,
+    }
+
+
+def _execute(folder: Path, manifest: dict[str, Any], prepared: list[gate.Clouds], profile: Profile) -> dict[str, Any]:
+    """Run the engine through the gate; the manifest with the outcome."""
+    low, usual, high = profile.batch
+    sizes = sorted({size for size in (low, 2, gate.ODD, usual, high) if low <= size <= high})
+    with TensorRTEncoder(folder / PLAN, load_manifest(folder), "cuda") as encoder:
+        cases = gate.compare(gate.through(encoder), prepared, sizes, None)
+        candidate = f"{encoder.specification.backend} on {encoder.specification.device}"
+    limits = gate.require_engine_parity(PLAN, cases)
+    parity = gate.report(candidate, cases, limits)
+    outcome = {"executed": True, "status": "executed, passed the parity gate", "parity": parity}
+    return {**manifest, "engine": {**manifest["engine"], **outcome}}

@@ -1,0 +1,129 @@
+"""An NVIDIA Triton model repository from a bundle (https://github.com/triton-inference-server: model_configuration).
+
+`DIR/<name of the bundle>/config.pbtxt` and `…/1/model.plan` or `…/1/model.onnx`, which is what `tritonserver
+--model-repository=DIR` serves.
+"""
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from crosspoint.artefacts import atomic_folder
+from crosspoint.errors import InputError
+from crosspoint.export.profile import Profile
+
+CONFIG = "config.pbtxt"
+DELAY = 500  # microseconds that a request waits for others to join its batch
+
+
+def check_repository(repository: Path, bundle: Path, profile: Profile) -> None:
+    """Raise InputError if a bundle of this name and profile has no place in the repository."""
+    folder = repository / _name(bundle)
+    if repository.exists() and not repository.is_dir():
+        raise InputError(f"--triton {repository} is a file; give the folder of a model repository")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
+        raise InputError(f"--triton: {folder} holds files that are no Triton model; give another folder")
+    if profile.batch[0] > 1:
+        low, usual, high = profile.batch
+        raise InputError(f"--triton: Triton sends single clouds too; give --batch 1:{usual}:{high}, not {low}:…")
+
+
+def write_repository(repository: Path, bundle: Path, manifest: dict[str, Any]) -> Path:
+    """Write a bundle's model into a Triton model repository, in the place of an earlier one of the same name.
+
+    The engine is served if TensorRT built it. One of TensorRT-RTX is not: Triton's TensorRT backend cannot load it, so
+    that the ONNX file is served, on the GPU with TF32 off.
+
+    Args:
+        repository: Folder of models; others in it are left alone.
+        bundle: The bundle, whose folder's name is the model's.
+        manifest: Of the bundle.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+    name = _name(bundle)
+    engine = manifest["engine"]
+    served = "encoder.plan" if engine and engine["builder"] == "tensorrt" else "encoder.onnx"
+    with atomic_folder(repository / name) as folder:
+        (folder / "1").mkdir()
+        shutil.copy2(bundle / served, folder / "1" / f"model{Path(served).suffix}")
+        (folder / CONFIG).write_text(configuration(name, manifest, served), encoding="utf-8")
+    return repository / name
+
+
+def _name(bundle: Path) -> str:
+    """A model's name: what Triton's URLs and file systems both take."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", bundle.resolve().name) or "crosspoint"
+
+
+def configuration(name: str, manifest: dict[str, Any], served: str) -> str:
+    """The text of `config.pbtxt`, a `ModelConfig` message of Triton's `model_config.proto`."""
+    plan = served.endswith(".plan")
+    _, usual, largest = manifest["profile"]["batch"]
+    lines = [
+        f'name: "{name}"',
+        f'platform: "{"tensorrt_plan" if plan else "onnxruntime_onnx"}"',
+        f'backend: "{"tensorrt" if plan else "onnxruntime"}"',
+        f"max_batch_size: {largest}",
+        *(_tensor("input", *pair) for pair in manifest["inputs"].items()),
+        *(_tensor("output", *pair) for pair in manifest["outputs"].items()),
+        f"dynamic_batching {{ preferred_batch_size: [ {_list({usual, largest})} ]"
+        f" max_queue_delay_microseconds: {DELAY} }}",
+        "instance_group [ { count: 1 kind: KIND_GPU } ]",
+        *(_warmup(size, manifest) for size in sorted({1, usual, largest})),
+        *(_parameter(*pair) for pair in _provenance(manifest, served).items()),
+    ]
+    if not plan:
+        lines.append(
+            "optimization { execution_accelerators { gpu_execution_accelerator [ "
+            '{ name: "cuda" parameters { key: "use_tf32" value: "0" } } ] } }'
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _tensor(kind: str, name: str, shape: list[int | str]) -> str:
+    """One input or output, without the batch dimension."""
+    return f'{kind} [ {{ name: "{name}" data_type: TYPE_FP32 dims: [ {_list(_open(shape[1:]))} ] }} ]'
+
+
+def _open(dims: Iterable[int | str]) -> list[int]:
+    return [dim if isinstance(dim, int) else -1 for dim in dims]
+
+
+def _list(values: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(values) if isinstance(values, set) else values))
+
+
+def _warmup(batch: int, manifest: dict[str, Any]) -> str:
+    """A batch that the server runs before it says that it is ready."""
+    points = manifest["profile"]["points"]
+    inputs = []
+    for name, shape in manifest["inputs"].items():
+        dims = [dim if dim > 0 else points[1] if points else 1024 for dim in _open(shape[1:])]
+        data = "random_data" if name == "points" else "zero_data"
+        value = f"value {{ data_type: TYPE_FP32 dims: [ {_list(dims)} ] {data}: true }}"
+        inputs.append(f'inputs {{ key: "{name}" {value} }}')
+    return f'model_warmup [ {{ name: "batch {batch}" batch_size: {batch} {" ".join(inputs)} }} ]'
+
+
+def _provenance(manifest: dict[str, Any], served: str) -> dict[str, str]:
+    engine = manifest["engine"]
+    facts = {
+        "crosspoint_model_sha256": manifest["files"][served]["sha256"],
+        "crosspoint_source_sha256": manifest["source"]["sha256"],
+        "crosspoint_precision": manifest["precision"]["read_back"],
+    }
+    if served.endswith(".plan"):
+        facts["crosspoint_tensorrt"] = engine["version"]
+        facts["crosspoint_targets"] = ",".join(engine["targets"])
+    return facts
+
+
+def _parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
