@@ -1,8 +1,8 @@
 """Part segmentation: mIoU of a segmenter on a test split, and its labels against those of another model.
 
 `official` is the rule of the published code: the first points of each cloud, and at each point the most likely of *all*
-parts. `clean` chooses among the parts of the object's own category, which the task gives, and repeats over several random
-choices of points where more are stored than used.
+parts. `clean` chooses among the parts of the object's own category, which the task gives, and repeats over several
+random choices of points where more are stored than used.
 """
 
 import math

@@ -22,7 +22,7 @@ COLOURS = (  # of a category's parts, in order: distinct in hue and in lightness
     *("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"),
     *("#ff9933", "#222255", "#99ddaa", "#884422", "#bb99dd", "#777777"),
 )
-RIGHT, WRONG = "#dddddd", "#cc2222"
+RIGHT, WRONG = "#cccccc", "#cc2222"
 
 
 def draw_results(segmented: Segmented, taxonomy: Taxonomy, out: Path) -> None:
@@ -65,12 +65,8 @@ def draw(
     figure = Figure(figsize=(5.4 * COLUMNS, 2.3 * lines + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{title}: truth, prediction, wrong points", fontsize=13)
-    panels = figure.subplots(lines, 3 * COLUMNS, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
-        axes.set_aspect("equal")
+    cells = figure.subfigures(lines, COLUMNS, squeeze=False, wspace=0.06)
     for place, row in enumerate(rows):
-        line, column = divmod(place, COLUMNS)
         label = int(segmented.clouds.labels[row])
         truth, predicted = segmented.clouds.parts[row], segmented.of_own[row]
         palette = {part: COLOURS[i % len(COLOURS)] for i, part in enumerate(taxonomy.category_parts[label])}
@@ -79,10 +75,10 @@ def draw(
             [palette[int(part)] for part in predicted],
             [RIGHT if right else WRONG for right in truth == predicted],
         )
-        own = panels[line, 3 * column : 3 * column + 3]
-        for axes, colours in zip(own, coloured, strict=True):
+        cell = cells.flat[place]
+        cell.suptitle(f"{taxonomy.categories[label]}  {scores[row]:.1%}", fontsize=11)
+        for axes, colours in zip(cell.subplots(1, 3), coloured, strict=True):
             _scatter(axes, segmented.clouds.points[row], colours)
-        own[1].set_title(f"{taxonomy.categories[label]}  {scores[row]:.1%}", fontsize=11, pad=2)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png")
 
@@ -93,6 +89,8 @@ def _scatter(axes: Axes, points: NDArray[np.float32], colours: Sequence[str]) ->
     order = np.argsort(depth)
     size = 1400 / len(points) + 1.5
     axes.scatter(x[order], y[order], s=size, c=[colours[i] for i in order], linewidths=0)
+    axes.set_axis_off()
+    axes.set_aspect("equal")
     axes.set_xlim(-1.02, 1.02)
     axes.set_ylim(-1.02, 1.02)
 
