@@ -13,6 +13,7 @@ from crosspoint.commands.data import data
 from crosspoint.commands.embed import embed_command
 from crosspoint.commands.evaluate import evaluate
 from crosspoint.commands.export import export_command
+from crosspoint.commands.finetune import finetune
 from crosspoint.commands.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
@@ -30,6 +31,7 @@ for command in (
     quickstart,
     data,
     train,
+    finetune,
     import_command,
     export_command,
     build_command,

@@ -12,6 +12,7 @@ from crosspoint.commands.common import (
     json_option,
     write_result,
 )
+from crosspoint.commands.partseg import eval_partseg
 
 
 @click.group("eval", cls=Commands)
@@ -81,3 +82,6 @@ def eval_fewshot(
     result = fewshot(model, data_dir, ways, shots, queries, runs, points, seed, device, backend)
     print_fewshot(result)
     write_result(json_file, "fewshot", result)
+
+
+evaluate.add_command(eval_partseg)

@@ -23,6 +23,7 @@ from crosspoint.export.reference import Reference
 from crosspoint.export.tensorrt import Options, find_builder
 from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import load_model
+from crosspoint.runtime.load import WEIGHTS
 from crosspoint.runtime.manifest import NAME, SCHEMA
 from crosspoint.runtime.onnx import OnnxEncoder
 
@@ -118,9 +119,9 @@ def _source(model: Path) -> Path:
     """The weights that a run folder or file stands for."""
     if not model.exists():
         raise InputError(f"{model} does not exist; give a run folder or a .safetensors file")
-    path = model / "encoder.safetensors" if model.is_dir() else model
+    path = next((model / name for name in WEIGHTS if (model / name).is_file()), model)
     if not path.is_file():
-        raise InputError(f"{model} holds no encoder.safetensors; give a run folder or a .safetensors file")
+        raise InputError(f"{model} holds no {' or '.join(WEIGHTS)}; give a run folder or a .safetensors file")
     if path.suffix != ".safetensors":
         raise InputError(f"{path} is not a .safetensors file; export starts from trained weights")
     return path

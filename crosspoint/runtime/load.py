@@ -7,6 +7,8 @@ from crosspoint.runtime.encoder import Encoder, parse_device
 from crosspoint.runtime.manifest import NAME, SCRIPT, Manifest, load_manifest
 
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
+WEIGHTS = ("encoder.safetensors", "segmenter.safetensors")
+"""What a run folder of pretraining or of part segmentation holds."""
 KINDS = "a run folder, .safetensors, a bundle folder, .onnx, or .plan with its manifest.json beside it"
 
 
@@ -24,8 +26,8 @@ def load_encoder(
     and is not opened without one unless you trust it. What was chosen is stated in the encoder's `specification`.
 
     Args:
-        model: A run folder with `encoder.safetensors`, a `.safetensors` file, a bundle folder, an `.onnx` file, or a
-            `.plan` file with its `manifest.json` beside it.
+        model: A run folder with `encoder.safetensors` or `segmenter.safetensors`, a `.safetensors` file, a bundle
+            folder, an `.onnx` file, or a `.plan` file with its `manifest.json` beside it.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`. Never changed silently.
         backend: `"pytorch"`, `"onnxruntime"`, `"onnxruntime-tensorrt"` or `"tensorrt"` (either flavour, by what built
             the engine). By default what the file is for; of a bundle the TensorRT engine on a CUDA device if it holds
@@ -89,9 +91,10 @@ def _find(model: Path, cuda: bool, backend: str | None) -> tuple[Path, Manifest 
     if (model / NAME).is_file():
         manifest = load_manifest(model)
         return _of_bundle(manifest, cuda, backend), manifest
-    if (model / "encoder.safetensors").is_file():
-        return model / "encoder.safetensors", None
-    raise InputError(f"{model} holds neither encoder.safetensors nor {NAME}; a model is {KINDS}")
+    weights = next((model / name for name in WEIGHTS if (model / name).is_file()), None)
+    if weights is not None:
+        return weights, None
+    raise InputError(f"{model} holds neither {' nor '.join((*WEIGHTS, NAME))}; a model is {KINDS}")
 
 
 def _of_bundle(manifest: Manifest, cuda: bool, backend: str | None) -> Path:

@@ -17,6 +17,22 @@ from crosspoint.train.recipes import Recipe
 Item = tuple[int, int]  # epoch, number of the object
 
 
+class Schedule(Protocol):
+    """What of a recipe decides which objects come when."""
+
+    @property
+    def batch(self) -> int:
+        """Objects in a step, over all processes."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the data."""
+
+    @property
+    def seed(self) -> int:
+        """Of the order."""
+
+
 class Source(Protocol):
     """A set of objects with points and renderings: `PairedRenders` or `PackedRenders`."""
 
@@ -125,7 +141,7 @@ class Steps(Sampler[list[Item]]):
         InputError: The set is smaller than a batch, or the processes cannot share a batch equally.
     """
 
-    def __init__(self, count: int, recipe: Recipe, start: int = 0, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, count: int, recipe: Schedule, start: int = 0, rank: int = 0, size: int = 1) -> None:
         if count < recipe.batch:
             raise InputError(f"there are {count} objects, fewer than a batch of {recipe.batch}; --set batch={count}")
         if recipe.batch % size:

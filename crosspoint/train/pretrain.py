@@ -3,19 +3,17 @@
 import hashlib
 import math
 import os
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 import torch
 from torch import Tensor, nn
 
-from crosspoint.errors import CheckFailed, CrosspointError, InputError
+from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import image_head, point_head
@@ -26,22 +24,17 @@ from crosspoint.models.weights import load_model, read_metadata, save_model
 from crosspoint.train.augment import Draw, augment_images, augment_points
 from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
 from crosspoint.train.distributed import Group, processes
+from crosspoint.train.interrupt import Stopped, stop_signals
 from crosspoint.train.losses import crosspoint_loss
 from crosspoint.train.metrics import Recorder, embedding_health
 from crosspoint.train.pairs import Batch, Source, Steps, make_loader, open_source
 from crosspoint.train.probe import LinearProbe
 from crosspoint.train.progress import Progress
-from crosspoint.train.recipes import Recipe
+from crosspoint.train.recipes import RECIPES, Recipe
 from crosspoint.train.run_folder import check_origin, fingerprint, remove_remains, settle_recipe, start_folder
 
 CHECKPOINT_SECONDS = 600.0
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Stopped(CrosspointError):
-    """The run was asked to stop, saved its state and can be resumed."""
-
-    exit_code = 130
 
 
 def train(
@@ -83,7 +76,7 @@ def train(
         CheckFailed: The loss is not finite.
         Stopped: SIGINT or SIGTERM arrived; the state is saved.
     """
-    chosen = settle_recipe(out, recipe, overrides, resume)
+    chosen = settle_recipe(out, recipe, overrides, resume, RECIPES)
     source = open_source(data)
     origin = check_origin(out, init)
     linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
@@ -229,7 +222,7 @@ class Run:
         with (
             Recorder(self.out, self.step) if self.group.leads else nullcontext() as recorder,
             Progress(title, self.step, total, self.group.leads) as progress,
-            _stop_signals() as signals,
+            stop_signals() as signals,
         ):
             if recorder is not None and probe is not None and self.step == 0:
                 recorder.write(0, {"probe_accuracy": probe.accuracy(self.network.points)})
@@ -314,21 +307,3 @@ class Run:
             f"the loss is {loss} in step {self.step + 1}, with {names}; "
             f"the last good checkpoint is {last or 'none'}; lower the learning rate or look at these objects"
         )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that gets an entry when SIGINT or SIGTERM arrives; a second one interrupts at once."""
-    received: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

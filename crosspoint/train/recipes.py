@@ -5,9 +5,9 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from crosspoint.errors import InputError
 
@@ -120,34 +120,57 @@ RECIPES: dict[str, Callable[[], Recipe]] = {"clean": clean, "official": official
 
 
 def make_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The pretraining recipe of a name; see `choose_recipe`."""
+    return choose_recipe(RECIPES, name, overrides)
+
+
+class AnyRecipe(Protocol):
+    """A recipe of any kind of run: a frozen dataclass with a name."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The recipe that the fields started from."""
+
+
+R = TypeVar("R", bound=AnyRecipe)
+
+
+def choose_recipe(recipes: Mapping[str, Callable[[], R]], name: str, overrides: Sequence[str] = ()) -> R:
     """The recipe of a name, with `key=value` overrides of its fields.
 
     Raises:
         InputError: An unknown name or key, answered with the nearest right ones, or a value that does not fit.
     """
-    if name not in RECIPES:
-        raise InputError(f"there is no recipe {name!r}; {_nearest(name, list(RECIPES))}")
-    recipe = RECIPES[name]()
-    kinds = typing.get_type_hints(Recipe)
+    if name not in recipes:
+        raise InputError(f"there is no recipe {name!r}; {_nearest(name, list(recipes))}")
+    recipe = recipes[name]()
+    kinds = {key: kind for key, kind in typing.get_type_hints(type(recipe)).items() if key != "name"}
     values = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise InputError(f"{override!r} is not of the form key=value")
-        if key not in kinds or key == "name":
-            raise InputError(f"a recipe has no field {key!r}; {_nearest(key, [k for k in kinds if k != 'name'])}")
+        if key not in kinds:
+            raise InputError(f"a recipe has no field {key!r}; {_nearest(key, list(kinds))}")
         values[key] = _parse(key, text, kinds[key])
     return dataclasses.replace(recipe, **values)
 
 
-def recipe_from(values: dict[str, Any], source: str) -> Recipe:
+def recipe_from(values: dict[str, Any], source: str, kind: Callable[..., R]) -> R:
     """The recipe that `as_dict` wrote.
+
+    Args:
+        values: Fields by name.
+        source: Where they are from, for the message.
+        kind: The class of the recipe.
 
     Raises:
         InputError: A field is missing, unknown or of the wrong type.
     """
     try:
-        return Recipe(**values)
+        return kind(**values)
     except TypeError as error:
         raise InputError(f"{source} does not hold a recipe of this version ({error}); start the run anew") from error
 

@@ -1,10 +1,10 @@
 """The folder of a run: what it was started with, and whether it may go on."""
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,13 +13,22 @@ from crosspoint.artefacts import sha256, write_json
 from crosspoint.errors import InputError
 from crosspoint.train.checkpoint import newest
 from crosspoint.train.pairs import Source
-from crosspoint.train.recipes import Recipe, make_recipe, recipe_from
+from crosspoint.train.recipes import R, Recipe, choose_recipe, recipe_from
 
 SCHEMA = "crosspoint.run/1"
 
 
-def settle_recipe(out: Path, recipe: str | Recipe | None, overrides: Sequence[str], resume: bool) -> Recipe:
+def settle_recipe(
+    out: Path, recipe: str | R | None, overrides: Sequence[str], resume: bool, recipes: Mapping[str, Callable[[], R]]
+) -> R:
     """The recipe of a new run, or of the one in `out`, which must not change.
+
+    Args:
+        out: The run's folder.
+        recipe: A recipe or the name of one; `clean` or that of the run if None.
+        overrides: `key=value` for fields of the recipe.
+        resume: Whether a run in `out` may go on.
+        recipes: Those that can be named, all of one class.
 
     Raises:
         InputError: `out` is something else, holds a run that is not to be resumed, or was started differently.
@@ -28,17 +37,17 @@ def settle_recipe(out: Path, recipe: str | Recipe | None, overrides: Sequence[st
     if not config.exists():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(f"{out} exists and is not a run; choose a new folder for --out")
-        return recipe if isinstance(recipe, Recipe) else make_recipe(recipe or "clean", overrides)
+        return choose_recipe(recipes, recipe or "clean", overrides) if isinstance(recipe, str | None) else recipe
     if not resume:
         raise InputError(f"{out} holds a run already; go on with --resume or choose another --out")
-    saved = read_recipe(out)
+    saved = read_recipe(out, type(recipes["clean"]()))
     if recipe is None and not overrides:
         return saved
-    asked = recipe if isinstance(recipe, Recipe) else make_recipe(recipe or saved.name, overrides)
+    asked = choose_recipe(recipes, recipe or saved.name, overrides) if isinstance(recipe, str | None) else recipe
     changed = [
-        f"{field.name} was {getattr(saved, field.name)}, now {getattr(asked, field.name)}"
-        for field in dataclasses.fields(Recipe)
-        if getattr(saved, field.name) != getattr(asked, field.name)
+        f"{field} was {getattr(saved, field)}, now {getattr(asked, field)}"
+        for field in saved.__dataclass_fields__
+        if getattr(saved, field) != getattr(asked, field)
     ]
     if changed:
         raise InputError(
@@ -48,17 +57,28 @@ def settle_recipe(out: Path, recipe: str | Recipe | None, overrides: Sequence[st
     return saved
 
 
-def read_recipe(run: Path) -> Recipe:
-    """The recipe that a run was started with.
+def read_recipe(run: Path, kind: Callable[..., R]) -> R:
+    """The recipe, of class `kind`, that a run was started with.
 
     Raises:
-        InputError: The run's `config.json` is missing or damaged.
+        InputError: The run's `config.json` is missing or damaged, or is of another kind of run.
+    """
+    return recipe_from(read_config(run)["recipe"], str(run / "config.json"), kind)
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """What a run was started with: the content of `config.json`.
+
+    Raises:
+        InputError: The file is missing or damaged.
     """
     config = run / "config.json"
     try:
-        return recipe_from(json.loads(config.read_text())["recipe"], str(config))
+        content: dict[str, Any] = json.loads(config.read_text())
+        content["recipe"]["name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{config} is missing or damaged; restore it or start the run anew elsewhere") from error
+    return content
 
 
 def check_origin(out: Path, init: Path | None) -> str | None:
@@ -73,7 +93,7 @@ def check_origin(out: Path, init: Path | None) -> str | None:
     config = out / "config.json"
     if not config.exists() or (given is None and newest(out / "checkpoints") is not None):
         return given
-    before = json.loads(config.read_text()).get("init_sha256")
+    before = read_config(out).get("init_sha256")
     if given != before:
         raise InputError(
             f"{out} was started from {'random weights' if before is None else f'weights with SHA-256 {before}'}; "

@@ -159,7 +159,7 @@ def test_models_that_cannot_be_exported_are_refused(tmp_path):
         ("image.safetensors", "ImageEncoder is not exported"),
         ("picture.safetensors", "not a readable safetensors file"),
         ("model.onnx", "not a .safetensors file"),
-        ("empty", "holds no encoder.safetensors"),
+        ("empty", "holds no encoder.safetensors or segmenter.safetensors"),
         ("nowhere", "does not exist"),
     ]:
         with pytest.raises(InputError, match=message):

@@ -61,7 +61,7 @@ def test_a_plan_that_the_manifest_does_not_list_is_refused(bundle: Path, plan: b
     ("make", "message"),
     [
         (lambda folder: folder / "nothing", "nothing does not exist; a model is a run folder"),
-        (lambda folder: folder, "holds neither encoder.safetensors nor manifest.json"),
+        (lambda folder: folder, "holds neither encoder.safetensors nor segmenter.safetensors nor manifest.json"),
         (lambda folder: _touch(folder / "model.pt"), "model.pt is not a model; a model is"),
         (lambda folder: _touch(folder / "model.safetensors"), "model.safetensors is not a readable safetensors file"),
         (lambda folder: _touch(folder / "model.onnx"), "cannot open"),
