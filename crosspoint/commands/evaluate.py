@@ -7,7 +7,9 @@ import click
 from crosspoint.commands.common import (
     Commands,
     PathArgument,
+    against_option,
     backend_option,
+    cache_option,
     device_option,
     json_option,
     write_result,
@@ -27,6 +29,8 @@ def evaluate() -> None:
 @click.option("--seeds", default=3, show_default=True, help="Choices of points, where more are stored than used.")
 @device_option
 @backend_option
+@cache_option
+@against_option
 @click.option("--out", type=PathArgument, help="Folder for the picture of the confusion matrix.")
 @json_option
 def eval_svm(
@@ -37,6 +41,8 @@ def eval_svm(
     seeds: int,
     device: str,
     backend: str | None,
+    cache: Path | None,
+    against: Path | None,
     out: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -44,7 +50,7 @@ def eval_svm(
     from crosspoint.eval.svm import svm
     from crosspoint.eval.tables import print_svm
 
-    result = svm(model, data_dir, points, seed, seeds, device, backend, out)
+    result = svm(model, data_dir, points, seed, seeds, device, backend, out, cache, against)
     print_svm(result)
     write_result(json_file, "svm", result)
 
@@ -58,8 +64,11 @@ def eval_svm(
 @click.option("--runs", default=10, show_default=True, help="Tasks for each pair of ways and shots.")
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the tasks.")
+@click.option("--k", type=click.IntRange(min=1), help="Neighbours in a PyTorch model's graphs.  [default: its own]")
 @device_option
 @backend_option
+@cache_option
+@against_option
 @json_option
 def eval_fewshot(
     model: Path,
@@ -70,14 +79,17 @@ def eval_fewshot(
     runs: int,
     points: int,
     seed: int,
+    k: int | None,
     device: str,
     backend: str | None,
+    cache: Path | None,
+    against: Path | None,
     json_file: Path | None,
 ) -> None:
     """Few-shot accuracy of frozen features (Table 2)."""
     from crosspoint.eval.fewshot import fewshot
     from crosspoint.eval.tables import print_fewshot
 
-    result = fewshot(model, data_dir, ways, shots, queries, runs, points, seed, device, backend)
+    result = fewshot(model, data_dir, ways, shots, queries, runs, points, seed, device, backend, k, cache, against)
     print_fewshot(result)
     write_result(json_file, "fewshot", result)

@@ -1,5 +1,6 @@
 """Results of evaluations as tables on standard output."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from crosspoint.console import print_table
@@ -22,6 +23,9 @@ def print_svm(result: dict[str, Any]) -> None:
             ("clean", *_accuracy(clean), ", ".join(f"{run['C']:.3g}" for run in clean["runs"]), clean["rule"]),
         ),
     )
+    if "against" in result:
+        other = result["against"]
+        print_paired(other["model"]["path"], [(rule, other[rule]) for rule in ("official", "clean")])
 
 
 def print_fewshot(result: dict[str, Any]) -> None:
@@ -39,6 +43,26 @@ def print_fewshot(result: dict[str, Any]) -> None:
     ]
     title = f"Few-shot accuracy, {result['runs']} tasks each, {result['queries']} queries per class"
     print_table(title, ("ways", "shots", "queries from", "mean", "std", "standard error"), rows)
+    if "against" in result:
+        named = [(f"{r['ways']}-way {r['shots']}-shot, {r['queries_from']}", r["against"]) for r in result["tasks"]]
+        print_paired(result["against"]["model"]["path"], named)
+
+
+def print_paired(reference: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """The paired comparison of two models, one row for each measurement."""
+    columns = ("measured", "reference", "model", "difference", "95 % interval", "equal predictions", "McNemar's p")
+    print_table(f"Against {reference}, on the same objects", columns, [(name, *_paired(row)) for name, row in rows])
+
+
+def _paired(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{row['reference_accuracy']:.2%}",
+        f"{row['candidate_accuracy']:.2%}",
+        f"{100 * row['difference']:+.2f} points",
+        "–" if row["interval"] is None else _interval(row["interval"]),
+        f"{row['equal_predictions']:.2%}",
+        f"{row['mcnemar_p']:.3g}",
+    )
 
 
 def print_parity(result: dict[str, Any]) -> None:
@@ -48,16 +72,7 @@ def print_parity(result: dict[str, Any]) -> None:
         print_table(
             f"Linear SVM, {task['objects']} objects to test ({result['data']['source']})",
             ("reference", "candidate", "difference", "95 % interval", "equal predictions", "McNemar's p"),
-            [
-                (
-                    f"{task['reference_accuracy']:.2%}",
-                    f"{task['candidate_accuracy']:.2%}",
-                    f"{100 * task['difference']:+.2f} points",
-                    _interval(task["interval"]),
-                    f"{task['equal_predictions']:.2%}",
-                    f"{task['mcnemar_p']:.3g}",
-                )
-            ],
+            [_paired(task)],
         )
     print_table(
         "Embeddings, candidate against reference",
