@@ -15,6 +15,8 @@ from crosspoint.eval.features import check_seed, check_stored, describe_model, e
 from crosspoint.eval.statistics import paired_runs, summary
 from crosspoint.runtime.encoder import Encoder
 
+SOURCES = ("training split", "test split")
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -51,6 +53,7 @@ def fewshot(
     k: int | None = None,
     cache: Path | None = None,
     against: Path | None = None,
+    queries_from: Sequence[str] = SOURCES,
 ) -> dict[str, Any]:
     """Accuracy on small tasks: some classes, a few objects of each to learn from, others to recognise.
 
@@ -73,6 +76,7 @@ def fewshot(
             an exported model the number is built in.
         cache: Folder in which features are kept and found again.
         against: Another model, which meets the same tasks.
+        queries_from: Of `SOURCES`, those that queries are drawn from, as far as the data has them.
 
     Returns:
         JSON-serialisable; `tasks` has a row for each pair and source of queries, with `against`, the paired
@@ -86,10 +90,12 @@ def fewshot(
         raise InputError("a few-shot task needs at least 2 ways, 1 shot, 1 query and 1 run; give larger numbers")
     with open_encoders(model, against, device, backend, points, k) as encoders:
         whole = load_classification(data, None)
-        sources = {"training split": whole.train} | ({} if whole.test is None else {"test split": whole.test})
+        parts = {"training split": whole.train, "test split": whole.test}
+        sources = {name: part for name, part in parts.items() if part is not None and name in queries_from}
         for clouds in sources.values():
             _check_data(data, whole.train, clouds, (ways, shots, queries), points)
-        embedded = [_embed(encoder, sources, points, cache) for encoder in encoders]
+        needed = {"training split": whole.train, **sources}
+        embedded = [_embed(encoder, needed, points, cache) for encoder in encoders]
         models = [describe_model(encoder) for encoder in encoders]
     rows = []
     settings = [(way, shot, source) for source in sources for way in ways for shot in shots]

@@ -1,6 +1,7 @@
 """Results of evaluations as tables on standard output."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from crosspoint.console import print_table
@@ -63,6 +64,82 @@ def _paired(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['equal_predictions']:.2%}",
         f"{row['mcnemar_p']:.3g}",
     )
+
+
+def print_comparison(result: dict[str, Any]) -> None:
+    """The paper's numbers beside ours, in per cent, and what has to be known of them."""
+    print_table(f"{result['title']}, per cent", COMPARISON, _comparison(result))
+
+
+def print_robustness(result: dict[str, Any]) -> None:
+    """One row for each model and severity of each corruption."""
+    rows = [
+        (
+            curve["corruption"],
+            f"{row['severity']:g}",
+            f"{Path(curve['model']['path']).name} ({curve['model']['backend']})",
+            f"{row['accuracy']:.2%}",
+            _interval(row["interval"]),
+            *(_paired(row["against"])[2:] if "against" in row else ("–",) * 4),
+        )
+        for curve in result["curves"]
+        for row in curve["rows"]
+    ]
+    other = ("difference", "its interval", "equal predictions", "McNemar's p")
+    columns = ("corruption", "severity", "model", "accuracy", "95 % interval", *other)
+    shown = len(columns) if "against" in result else 5
+    print_table("Robustness of linear-SVM accuracy", columns[:shown], [row[:shown] for row in rows])
+
+
+def print_image_fewshot(result: dict[str, Any]) -> None:
+    """One row for each method and number of shots."""
+    rows = []
+    for row in result["rows"]:
+        cells = [f"{row[rule]['mean']:.2%}  {_interval(row[rule]['interval'])}" for rule in ("official", "clean")]
+        rows.append((row["method"], row["shots"], *cells, f"{row['clean']['C']:g}"))
+    title = f"{result['ways']}-way tasks with pictures, {result['tasks']} of each kind, accuracy and 95 % interval"
+    print_table(title, ("method", "shots", "official (C = 1)", "clean", "C of clean"), rows)
+    named = [
+        (f"{row['method']}, {row['shots']}-shot, {rule}", row[rule]["against"])
+        for row in result["rows"]
+        for rule in ("official", "clean")
+        if "against" in row[rule]
+    ]
+    if named:
+        print_paired(result["against"]["model"]["path"], named)
+
+
+COMPARISON = ("method", "setting", "paper", "official", "clean", "± over")
+
+
+def _comparison(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for row in result["rows"]:
+        paper, ours = row["paper"], [row[rule] for rule in ("official", "clean")]
+        over = "; ".join(dict.fromkeys(cell["over"] for cell in ours if cell is not None and cell["std"] is not None))
+        first = "–" if paper is None else _value(paper["value"], paper["spread"])
+        cells = ["–" if cell is None else _value(cell["mean"], cell["std"]) for cell in ours]
+        rows.append((row["method"], row["setting"], first, *cells, over or "–"))
+    return rows
+
+
+def _value(value: float, spread: float | None) -> str:
+    return f"{value:.2f}" if spread is None else f"{value:.2f} ± {spread:.2f}"
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """A comparison as a Markdown page with its picture, its notes, its data and its models."""
+    lines = [f"# {result['title']}", "", f"Per cent; the paper: {result['source']}.", ""]
+    lines += ["| " + " | ".join(COMPARISON) + " |", "| " + " | ".join("---" for _ in COMPARISON) + " |"]
+    lines += ["| " + " | ".join(row) + " |" for row in _comparison(result)]
+    lines += ["", f"![]({result['target']}.png)", ""]
+    lines += [f"- **{rule}**: {meaning}" for rule, meaning in result["rules"].items()]
+    lines += ["", "## To know", "", *(f"- {note}" for note in result["notes"]), "", "## Models", ""]
+    for role, models in result["models"].items():
+        lines += [f"- {role}: `{model['path']}`, SHA-256 {model['sha256']}" for model in models]
+    lines += ["", "## Data", ""]
+    lines += [f"- {known['name']}: {known['content']}. Source: {known['source']}" for known in result["needs"]["sets"]]
+    return "\n".join([*lines, f"- Then: {result['needs']['then']}", ""])
 
 
 def print_parity(result: dict[str, Any]) -> None:
