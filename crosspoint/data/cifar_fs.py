@@ -103,4 +103,4 @@ def load_pictures(classes: dict[str, Path], size: int, description: str = "Readi
                 picture = picture.resize((size, size), Image.Resampling.BILINEAR)
             images.append(np.asarray(picture).transpose(2, 0, 1))
             labels.append(label)
-    return Pictures(np.stack(images), np.array(labels, np.int64), tuple(classes))
+    return Pictures(np.ascontiguousarray(np.stack(images)), np.array(labels, np.int64), tuple(classes))

@@ -12,7 +12,7 @@ from crosspoint.errors import InputError
 from crosspoint.eval import published
 from crosspoint.eval.features import describe_model
 from crosspoint.eval.protocols import Options, Row, Study, clusters, few, images, linear, parts
-from crosspoint.eval.roles import assign, weights_of
+from crosspoint.eval.roles import Facts, assign, weights_of
 
 SOURCE = "Afham et al., CrossPoint, CVPR 2022"
 OBJECTIVES = {"joint": "joint", "imid": "intra-modal alone", "cmid": "cross-modal alone"}
@@ -32,7 +32,7 @@ class Target:
         formats: Formats of the data, of which one is needed, or several are used.
         needs: Names of the data sets in the catalogue.
         advice: What to do with the data, and which models are needed.
-        field: Field of a model's config or recipe that says its role; empty where there is one role.
+        field: Field of a model's config or recipe that says its role; empty where something else does.
         roles: What each role is called.
         protocol: From a study to rows.
         rules: What `official` and `clean` mean here.
@@ -50,6 +50,13 @@ class Target:
     rules: dict[str, str]
     files: tuple[str, ...] = ENCODERS
     several: bool = False
+
+    def role_of(self, facts: Facts) -> str | None:
+        """A model's role by what is known of it; None where that is not recorded."""
+        if self.protocol is parts:
+            started = facts.recipe.get("initial", "not recorded")
+            return {None: "scratch", "not recorded": None}.get(started, "pretrained")
+        return facts.value(self.field) if self.field else next(iter(self.roles))
 
     @property
     def trained_by(self) -> str:
@@ -107,7 +114,7 @@ TARGETS: dict[str, Target] = {
         ("ShapeNetPart",),
         "unpack it and give its folder; models: runs of `crosspoint finetune partseg`, with --from a run with --set "
         "backbone=dgcnn_seg (pretrained=RUN) and without (scratch=RUN)",
-        "start",
+        "",
         {"pretrained": "from a pretrained backbone", "scratch": "from scratch"},
         parts,
         {"official": "best epoch by the test split", "clean": "best epoch by a validation split"},
@@ -192,12 +199,12 @@ def reproduce(
     sets = find_data(target, data)
     described = [describe_set(kind, folder) for kind, folder in sets]
     given = list(models)
-    found, _ = assign(given, target.field, list(target.roles), target.files)
+    found, _ = assign(given, target.role_of, list(target.roles), target.files)
     missing = [role for role in target.roles if role not in found]
     if missing and provide is not None:
         made = provide(name, target, missing)
         given += [f"{role}={path}" for role, paths in made.items() for path in paths]
-    found, facts = assign(given, target.field, list(target.roles), target.files)
+    found, facts = assign(given, target.role_of, list(target.roles), target.files)
     if not found:
         raise InputError(f"{name} needs models; {target.advice.partition('models: ')[2] or target.advice}")
     study = Study(found, facts, sets, options or Options(), Path(out))

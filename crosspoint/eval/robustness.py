@@ -53,7 +53,8 @@ def rotate(cloud: Cloud, degrees: float, rng: np.random.Generator) -> Cloud:
 
 def add_noise(cloud: Cloud, deviation: float, rng: np.random.Generator) -> Cloud:
     """Move every coordinate by N(0, deviation²), in units of the cloud's radius."""
-    return cloud + deviation * rng.standard_normal(cloud.shape)
+    noisy: Cloud = cloud + deviation * rng.standard_normal(cloud.shape)
+    return noisy
 
 
 def drop(cloud: Cloud, share: float, rng: np.random.Generator) -> Cloud:
@@ -69,7 +70,8 @@ def occlude(cloud: Cloud, share: float, rng: np.random.Generator) -> Cloud:
 
 def thin(cloud: Cloud, share: float, rng: np.random.Generator) -> Cloud:
     """Keep a share of the points, drawn at random, and give the model that few."""
-    return cloud[rng.permutation(len(cloud))[: max(1, round(share * len(cloud)))]]
+    kept: Cloud = cloud[rng.permutation(len(cloud))[: max(1, round(share * len(cloud)))]]
+    return kept
 
 
 def _left(count: int, lost: float) -> int:
@@ -79,7 +81,8 @@ def _left(count: int, lost: float) -> int:
 def _refill(cloud: Cloud, kept: NDArray[np.int64], rng: np.random.Generator) -> Cloud:
     """The points kept, each once, and random copies of them up to the old number."""
     copies = rng.choice(kept, len(cloud) - len(kept))
-    return cloud[np.concatenate([kept, copies])]
+    refilled: Cloud = cloud[np.concatenate([kept, copies])]
+    return refilled
 
 
 CORRUPTIONS = {
@@ -178,7 +181,7 @@ Predictions = dict[tuple[str, float], NDArray[np.int64]]
 def _predict(
     encoder: Encoder, split: Split, names: Sequence[str], points: int, seed: int, cache: Path | None
 ) -> Predictions:
-    """Predicted classes of the spoilt test clouds, by corruption and severity; severities of too few points left out."""
+    """Predicted classes of spoilt test clouds, by corruption and severity; too few points are left out."""
     train = embed_clouds(encoder, split.train.points[:, :points], "Embedding, intact", cache=cache)
     products = linear.gram(train)
     c, _ = linear.choose_c(train, split.train.labels, products, seed)

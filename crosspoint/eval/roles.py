@@ -1,7 +1,7 @@
 """Which part a model plays in a table of the paper: what it is, and what it was trained with."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class Facts:
     objects: int | None
 
     def value(self, field: str) -> str | None:
-        """The value, as text, of a field of the config or of the recipe."""
+        """The value, as text, of a field of the config or of the recipe; None where it is not recorded."""
         found = self.config.get(field, self.recipe.get(field))
         return None if found is None else str(found)
 
@@ -72,13 +72,13 @@ def _objects(folder: Path) -> int | None:
 
 
 def assign(
-    models: Sequence[str], field: str, roles: Sequence[str], names: Sequence[str]
+    models: Sequence[str], role_of: Callable[[Facts], str | None], roles: Sequence[str], names: Sequence[str]
 ) -> tuple[dict[str, list[Path]], dict[Path, Facts]]:
     """Sort models by role.
 
     Args:
         models: `PATH`, or `ROLE=PATH` where the file does not say which role it has.
-        field: Field of a model's config or recipe whose value is its role; empty where there is one role only.
+        role_of: From what is known of a model to its role; None where that is not recorded.
         roles: Known ones.
         names: Files of a run folder to look for.
 
@@ -95,10 +95,10 @@ def assign(
         path = Path(rest) if equals and role in roles else Path(text)
         known[path] = read_facts(path, names)
         if path == Path(text):
-            role = roles[0] if not field else known[path].value(field) or "unknown"
+            role = role_of(known[path]) or "not recorded"
         if role not in roles:
             raise InputError(
-                f"{path}: its {field} is {role}, and {', '.join(roles)} are asked for; give another model, or say its "
+                f"{path}: its part is {role}, and {', '.join(roles)} are asked for; give another model, or say its "
                 f"part with --model {roles[0]}={path}"
             )
         sorted_[role].append(path)

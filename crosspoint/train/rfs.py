@@ -120,7 +120,7 @@ def _train(base: Pictures, initial: Path | None, depth: int, recipe: RFSRecipe, 
         for group in optimiser.param_groups:
             group["lr"] = rate
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(recipe.seed + epoch))
-        for rows in order.split(recipe.batch):
+        for rows in torch.split(order, recipe.batch):
             if len(rows) < 2:
                 continue  # batch normalisation needs two pictures
             x = augment_images(_random_shift(images[rows].to(device), draw).unsqueeze(1), False, draw).squeeze(1)
