@@ -102,6 +102,8 @@ def _train(
     """Train what is missing, after saying how long it will take."""
     from crosspoint.errors import require
 
+    if not target.pretrained:
+        raise InputError(f"--pairs does not make the models of this table: {target.advice.partition('models: ')[2]}")
     require("torch", "train", "training")
     from crosspoint.train.missing import plan, seconds_of, train_all
     from crosspoint.train.pairs import open_source

@@ -223,19 +223,19 @@ def parts(study: Study) -> list[Row]:
     rows, options = [], study.options
     ((_, folder),) = study.sets
     for role, models in study.models.items():
-        results = [partseg(model, folder, device=options.device, backend=options.backend) for model in models]
+        results = [
+            partseg(model, folder, options.points, options.seed, options.seeds, options.device, options.backend)
+            for model in models
+        ]
+        for model in models:
+            if study.facts[model].recipe.get("selection") == "test":
+                study.note(f"{model}: its best epoch was chosen on the test split, as the official code does")
         for key, setting in (("instance_miou", "mean over objects"), ("class_miou", "mean over categories")):
-            found = {rule: _selected(study, results, models, key, rule) for rule in ("official", "clean")}
+            official = measure([[r["official"][key]] for r in results], "run")
+            clean = measure([[run[key] for run in r["clean"]["runs"]] for r in results], "choices of points")
             paper = published.PARTS[role] if key == "instance_miou" else None
-            rows.append(row(names[role], setting, paper, found["official"], found["clean"]))
+            rows.append(row(names[role], setting, paper, official, clean))
     return rows
-
-
-def _selected(study: Study, results: list[dict[str, Any]], models: list[Path], key: str, rule: str) -> Row | None:
-    """Of the models whose best epoch was selected on the test split (`official`), or not (`clean`)."""
-    on_test = [study.facts[model].recipe.get("selection") == "test" for model in models]
-    values = [[float(r[key])] for r, test in zip(results, on_test, strict=True) if test == (rule == "official")]
-    return measure(values, "run") if values else None
 
 
 def images(study: Study) -> list[Row]:

@@ -59,6 +59,11 @@ class Target:
         return facts.value(self.field) if self.field else next(iter(self.roles))
 
     @property
+    def pretrained(self) -> bool:
+        """Whether pretraining alone makes the models."""
+        return self.protocol is not parts
+
+    @property
     def trained_by(self) -> str:
         """The field of a pretraining recipe whose value is the role; empty where there is one role."""
         return {"architecture": "backbone"}.get(self.field, self.field)
@@ -117,7 +122,10 @@ TARGETS: dict[str, Target] = {
         "",
         {"pretrained": "from a pretrained backbone", "scratch": "from scratch"},
         parts,
-        {"official": "best epoch by the test split", "clean": "best epoch by a validation split"},
+        {
+            "official": "the first points, the most likely of all parts",
+            "clean": "random choices of points, the most likely of the category's own parts",
+        },
         SEGMENTERS,
     ),
     "table6": Target(
