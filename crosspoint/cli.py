@@ -17,6 +17,7 @@ from crosspoint.commands.finetune import finetune
 from crosspoint.commands.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
+from crosspoint.commands.reproduce import reproduce_command
 from crosspoint.commands.train import import_command, train
 from crosspoint.errors import CrosspointError
 
@@ -39,6 +40,7 @@ for command in (
     bench_command,
     evaluate,
     parity_command,
+    reproduce_command,
     report_command,
 ):
     crosspoint.add_command(command)

@@ -9,6 +9,10 @@ PathArgument = click.Path(path_type=Path)
 json_option = click.option("--json", "json_file", type=PathArgument, help="Write a machine-readable result here.")
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:<index>.")
 backend_option = click.option("--backend", help="What runs the model.  [default: what its file is for]")
+cache_option = click.option(
+    "--cache", type=PathArgument, envvar="CROSSPOINT_CACHE", help="Keep features here and find them again."
+)
+against_option = click.option("--against", type=PathArgument, help="Another model, to compare the predictions with.")
 
 trust_option = click.option(
     "--trust", is_flag=True, help="Open a .plan without a manifest: it is code, and runs as you."

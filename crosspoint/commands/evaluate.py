@@ -7,7 +7,9 @@ import click
 from crosspoint.commands.common import (
     Commands,
     PathArgument,
+    against_option,
     backend_option,
+    cache_option,
     device_option,
     json_option,
     write_result,
@@ -28,6 +30,8 @@ def evaluate() -> None:
 @click.option("--seeds", default=3, show_default=True, help="Choices of points, where more are stored than used.")
 @device_option
 @backend_option
+@cache_option
+@against_option
 @click.option("--out", type=PathArgument, help="Folder for the picture of the confusion matrix.")
 @json_option
 def eval_svm(
@@ -38,6 +42,8 @@ def eval_svm(
     seeds: int,
     device: str,
     backend: str | None,
+    cache: Path | None,
+    against: Path | None,
     out: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -45,7 +51,7 @@ def eval_svm(
     from crosspoint.eval.svm import svm
     from crosspoint.eval.tables import print_svm
 
-    result = svm(model, data_dir, points, seed, seeds, device, backend, out)
+    result = svm(model, data_dir, points, seed, seeds, device, backend, out, cache, against)
     print_svm(result)
     write_result(json_file, "svm", result)
 
@@ -59,8 +65,11 @@ def eval_svm(
 @click.option("--runs", default=10, show_default=True, help="Tasks for each pair of ways and shots.")
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the tasks.")
+@click.option("--k", type=click.IntRange(min=1), help="Neighbours in a PyTorch model's graphs.  [default: its own]")
 @device_option
 @backend_option
+@cache_option
+@against_option
 @json_option
 def eval_fewshot(
     model: Path,
@@ -71,17 +80,92 @@ def eval_fewshot(
     runs: int,
     points: int,
     seed: int,
+    k: int | None,
     device: str,
     backend: str | None,
+    cache: Path | None,
+    against: Path | None,
     json_file: Path | None,
 ) -> None:
     """Few-shot accuracy of frozen features (Table 2)."""
     from crosspoint.eval.fewshot import fewshot
     from crosspoint.eval.tables import print_fewshot
 
-    result = fewshot(model, data_dir, ways, shots, queries, runs, points, seed, device, backend)
+    result = fewshot(model, data_dir, ways, shots, queries, runs, points, seed, device, backend, k, cache, against)
     print_fewshot(result)
     write_result(json_file, "fewshot", result)
+
+
+@evaluate.command("robustness")
+@click.argument("models", nargs=-1, required=True, type=PathArgument, metavar="MODEL...")
+@click.option("--data", "data_dir", required=True, type=PathArgument, help="ModelNet40- or ScanObjectNN-format folder.")
+@click.option("--corruption", "corruptions", multiple=True, help="One of them; may be repeated.  [default: all]")
+@click.option("--points", default=1024, show_default=True, help="Points per cloud.")
+@click.option("--seed", default=0, show_default=True, help="Seed of held-out part, folds and corruptions.")
+@device_option
+@backend_option
+@cache_option
+@against_option
+@click.option("--out", type=PathArgument, help="Folder for the picture of the curves.")
+@json_option
+def eval_robustness(
+    models: tuple[Path, ...],
+    data_dir: Path,
+    corruptions: tuple[str, ...],
+    points: int,
+    seed: int,
+    device: str,
+    backend: str | None,
+    cache: Path | None,
+    against: Path | None,
+    out: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Accuracy over rotation, noise, dropped points, occlusion and fewer points, of one or more models."""
+    from crosspoint.eval.robustness import CORRUPTIONS, robustness
+    from crosspoint.eval.tables import print_robustness
+
+    chosen = corruptions or tuple(CORRUPTIONS)
+    result = robustness(models, data_dir, chosen, points, seed, device, backend, cache, against, out)
+    print_robustness(result)
+    for remark in result["remarks"]:
+        click.echo(f"note: {remark}")
+    write_result(json_file, "robustness", result)
+
+
+@evaluate.command("image-fewshot")
+@click.argument("model", type=PathArgument)
+@click.option("--data", "data_dir", required=True, type=PathArgument, help="Pictures in CIFAR-FS's layout.")
+@click.option("--shots", multiple=True, default=(1, 5), show_default=True, help="Support pictures; may be repeated.")
+@click.option("--tasks", default=600, show_default=True, help="Tasks of each kind.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the tasks.")
+@click.option("--method", "methods", multiple=True, help="frozen, rfs or 'pretrained + rfs'.  [default: all]")
+@click.option("--rfs", multiple=True, metavar="KEY=VALUE", help="Change a field of the training on base classes.")
+@device_option
+@cache_option
+@against_option
+@json_option
+def eval_image_fewshot(
+    model: Path,
+    data_dir: Path,
+    shots: tuple[int, ...],
+    tasks: int,
+    seed: int,
+    methods: tuple[str, ...],
+    rfs: tuple[str, ...],
+    device: str,
+    cache: Path | None,
+    against: Path | None,
+    json_file: Path | None,
+) -> None:
+    """5-way classification of pictures with the image encoder (Table 7): frozen, and after RFS."""
+    from crosspoint.eval.image_fewshot import METHODS, image_fewshot
+    from crosspoint.eval.tables import print_image_fewshot
+
+    chosen = methods or METHODS
+    result = image_fewshot(model, data_dir, shots, tasks, seed, rfs, chosen, device, cache, against)
+    print_image_fewshot(result)
+    write_result(json_file, "image-fewshot", result)
 
 
 evaluate.add_command(eval_partseg)

@@ -20,6 +20,7 @@ from crosspoint.errors import CheckFailed
 @device_option
 @backend_option
 @click.option("--reference-device", default="cpu", show_default=True, help="Where the reference runs.")
+@click.option("--by-interval", is_flag=True, help="Judge accuracy by the worse end of the difference's 95 % interval.")
 @json_option
 def parity_command(
     reference: Path,
@@ -31,6 +32,7 @@ def parity_command(
     device: str,
     backend: str | None,
     reference_device: str,
+    by_interval: bool,
     json_file: Path | None,
 ) -> None:
     """Compare two models: accuracy, and embeddings on real and hostile clouds. Exit code 1 if they differ too much.
@@ -40,7 +42,9 @@ def parity_command(
     from crosspoint.eval.parity import parity
     from crosspoint.eval.tables import print_parity, print_skipped, verdict
 
-    result = parity(reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device)
+    result = parity(
+        reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device, by_interval
+    )
     print_skipped(result)
     print_parity(result)
     write_result(json_file, "parity", result)

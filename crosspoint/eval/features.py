@@ -1,5 +1,7 @@
 """Embeddings of whole datasets: the one place where an evaluation meets a model."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from crosspoint.console import track
 from crosspoint.data.datasets import Clouds, load_classification
 from crosspoint.data.points import choose, normalise
 from crosspoint.errors import InputError
+from crosspoint.eval.cache import cached
 from crosspoint.runtime.encoder import Encoder
 
 HELD_OUT = 0.2
@@ -107,12 +110,58 @@ def sample(clouds: NDArray[np.float32], points: int, seed: int) -> NDArray[np.fl
 
 
 def embed_clouds(
-    encoder: Encoder, clouds: NDArray[np.float32], description: str = "Embedding", batch: int = 32
+    encoder: Encoder,
+    clouds: NDArray[np.float32],
+    description: str = "Embedding",
+    batch: int = 32,
+    cache: Path | None = None,
 ) -> NDArray[np.float32]:
-    """Normalise clouds `(n, N, 3)` as in training and embed them, with a progress bar: `(n, D)`, not normalised."""
-    starts = range(0, len(clouds), batch)
-    pieces = [encoder.embed(normalise(clouds[start : start + batch])) for start in track(starts, description)]
-    return np.concatenate(pieces)
+    """Normalise clouds `(n, N, 3)` as in training and embed them, with a progress bar: `(n, D)`, not normalised.
+
+    Args:
+        encoder: Open.
+        clouds: As stored.
+        description: What the progress bar says.
+        batch: Clouds in a call.
+        cache: Folder in which embeddings are kept and found again (`crosspoint.eval.cache`).
+    """
+
+    def compute() -> NDArray[np.float32]:
+        starts = range(0, len(clouds), batch)
+        pieces = [encoder.embed(normalise(clouds[start : start + batch])) for start in track(starts, description)]
+        return np.concatenate(pieces)
+
+    return cached(cache, encoder.specification, clouds, compute)
+
+
+@contextmanager
+def open_encoders(
+    model: Path, against: Path | None, device: str, backend: str | None, points: int, k: int | None = None
+) -> Iterator[list[Encoder]]:
+    """The model, and the one it is compared with if there is one, on one device and ready for clouds of `points`.
+
+    Args:
+        model: Anything that can embed.
+        against: Another model, run by what its file is for.
+        device: Where both run.
+        backend: What runs the model; None for the usual one.
+        points: Points per cloud.
+        k: Neighbours in the graphs, where the model is one of PyTorch; None for its own number.
+
+    Raises:
+        InputError: A model cannot be opened, or does not take that many points or that k.
+    """
+    from crosspoint.runtime.load import load_encoder
+
+    with ExitStack() as stack:
+        encoders = [stack.enter_context(load_encoder(model, device, backend))]
+        if against is not None:
+            encoders.append(stack.enter_context(load_encoder(against, device)))
+        for encoder in encoders:
+            if k is not None:
+                encoder.set_neighbours(k)
+            encoder.specification.check_points(points)
+        yield encoders
 
 
 def describe_model(encoder: Encoder) -> dict[str, Any]:

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.console import track
-from crosspoint.data.datasets import load_classification
+from crosspoint.data.datasets import Clouds, load_classification
 from crosspoint.errors import InputError
-from crosspoint.eval.features import check_seed, check_stored, describe_model, embed_clouds
-from crosspoint.eval.statistics import summary
+from crosspoint.eval.features import check_seed, check_stored, describe_model, embed_clouds, open_encoders
+from crosspoint.eval.statistics import paired_runs, summary
+from crosspoint.runtime.encoder import Encoder
+
+SOURCES = ("training split", "test split")
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,19 @@ class Labelled:
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Labels of a task's query objects and what was predicted of them, each `(ways · queries,)`."""
+
+    truth: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the objects that are recognised."""
+        return float(np.mean(self.truth == self.predicted))
 
 
 def fewshot(
@@ -34,6 +50,10 @@ def fewshot(
     seed: int = 0,
     device: str = "cpu",
     backend: str | None = None,
+    k: int | None = None,
+    cache: Path | None = None,
+    against: Path | None = None,
+    queries_from: Sequence[str] = SOURCES,
 ) -> dict[str, Any]:
     """Accuracy on small tasks: some classes, a few objects of each to learn from, others to recognise.
 
@@ -52,47 +72,79 @@ def fewshot(
         seed: Tasks depend on it, the pair and the number of the run, and on nothing else.
         device: Where the model runs.
         backend: What runs it; None for the usual one.
+        k: Neighbours in the graphs of a PyTorch model, 5 in the official code; None for those it was trained with. In
+            an exported model the number is built in.
+        cache: Folder in which features are kept and found again.
+        against: Another model, which meets the same tasks.
+        queries_from: Of `SOURCES`, those that queries are drawn from, as far as the data has them.
 
     Returns:
-        JSON-serialisable; `tasks` has a row for each pair and source of queries.
+        JSON-serialisable; `tasks` has a row for each pair and source of queries, with `against`, the paired
+        comparison, if there is another model; its reference is the other model.
 
     Raises:
         InputError: The model or the data cannot be used, or too few classes have that many objects.
     """
-    from crosspoint.runtime.load import load_encoder
-
     check_seed(seed)
     if not (ways and shots) or min(*ways, *shots, queries, runs) < 1 or min(ways) < 2:
         raise InputError("a few-shot task needs at least 2 ways, 1 shot, 1 query and 1 run; give larger numbers")
-    with load_encoder(model, device, backend) as encoder:
-        encoder.specification.check_points(points)
+    with open_encoders(model, against, device, backend, points, k) as encoders:
         whole = load_classification(data, None)
-        sources = {"training split": whole.train} | ({} if whole.test is None else {"test split": whole.test})
-        settings = [(way, shot, source) for source in sources for way in ways for shot in shots]
+        parts = {"training split": whole.train, "test split": whole.test}
+        sources = {name: part for name, part in parts.items() if part is not None and name in queries_from}
         for clouds in sources.values():
-            check_stored(data, clouds.points, points)
-            same = clouds is whole.train
-            found = len(eligible(whole.train.labels, clouds.labels, max(shots), queries, same))
-            if found < max(ways):
-                raise InputError(
-                    f"only {found} classes of {data} have {max(shots)} support and {queries} query objects, "
-                    f"{max(ways)} are needed; lower --ways, --shots or --queries"
-                )
-        embedded = {
-            source: Labelled(embed_clouds(encoder, clouds.points[:, :points], f"Embedding, {source}"), clouds.labels)
-            for source, clouds in sources.items()
-        }
-        description = describe_model(encoder)
+            _check_data(data, whole.train, clouds, (ways, shots, queries), points)
+        needed = {"training split": whole.train, **sources}
+        embedded = [_embed(encoder, needed, points, cache) for encoder in encoders]
+        models = [describe_model(encoder) for encoder in encoders]
     rows = []
+    settings = [(way, shot, source) for source in sources for way in ways for shot in shots]
     for way, shot, source in track(settings, "Few-shot tasks"):
-        accuracies = [
-            run_task(embedded["training split"], embedded[source], way, shot, queries, (seed, way, shot, run))
-            for run in range(runs)
+        answers = [
+            [
+                run_task(e["training split"], e[source], way, shot, queries, (seed, way, shot, run))
+                for run in range(runs)
+            ]
+            for e in embedded
         ]
-        row = {"ways": way, "shots": shot, "queries_from": source, **summary(accuracies), "accuracies": accuracies}
-        rows.append(row)
-    about = {"path": str(data), "format": whole.name, "points": points, "seed": seed}
-    return {"model": description, "data": about, "queries": queries, "runs": runs, "tasks": rows}
+        rows.append({"ways": way, "shots": shot, "queries_from": source, **_row(answers)})
+    about = {"path": str(data), "format": whole.name, "points": points, "seed": seed, "k": k}
+    result = {"model": models[0], "data": about, "queries": queries, "runs": runs, "tasks": rows}
+    return result if against is None else {**result, "against": {"model": models[1]}}
+
+
+def _check_data(
+    data: Path, train: Clouds, clouds: Clouds, task: tuple[Sequence[int], Sequence[int], int], points: int
+) -> None:
+    """Raise InputError unless the widest task, `(ways, shots, queries)`, can be drawn."""
+    ways, shots, queries = task
+    check_stored(data, clouds.points, points)
+    found = len(eligible(train.labels, clouds.labels, max(shots), queries, clouds is train))
+    if found < max(ways):
+        raise InputError(
+            f"only {found} classes of {data} have {max(shots)} support and {queries} query objects, "
+            f"{max(ways)} are needed; lower --ways, --shots or --queries"
+        )
+
+
+def _embed(encoder: Encoder, sources: dict[str, Clouds], points: int, cache: Path | None) -> dict[str, Labelled]:
+    return {
+        source: Labelled(
+            embed_clouds(encoder, clouds.points[:, :points], f"Embedding, {source}", cache=cache), clouds.labels
+        )
+        for source, clouds in sources.items()
+    }
+
+
+def _row(answers: list[list[Answers]]) -> dict[str, Any]:
+    """Of one kind of task: the model's accuracies, and the comparison with the other model if there is one."""
+    accuracies = [task.accuracy for task in answers[0]]
+    row: dict[str, Any] = {**summary(accuracies), "accuracies": accuracies}
+    if len(answers) == 2:
+        own, other = answers
+        truth = [task.truth for task in own]
+        row["against"] = paired_runs(truth, [task.predicted for task in other], [task.predicted for task in own])
+    return row
 
 
 def eligible(
@@ -107,8 +159,8 @@ def eligible(
     return chosen
 
 
-def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries: int, seed: Sequence[int]) -> float:
-    """Draw one task and return its accuracy.
+def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries: int, seed: Sequence[int]) -> Answers:
+    """Draw one task and answer it.
 
     Args:
         support: Objects to learn from.
@@ -133,5 +185,5 @@ def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries:
     train, test = np.concatenate(learn), np.concatenate(recognise)
     scaler = StandardScaler().fit(support.features[train])
     machine = SVC(kernel="linear", C=1.0).fit(scaler.transform(support.features[train]), support.labels[train])
-    predicted = machine.predict(scaler.transform(query.features[test]))
-    return float(np.mean(predicted == query.labels[test]))
+    predicted = machine.predict(scaler.transform(query.features[test])).astype(np.int64)
+    return Answers(query.labels[test], predicted)

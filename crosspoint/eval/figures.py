@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,6 +10,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from crosspoint.artefacts import atomic_file
+
+if TYPE_CHECKING:
+    from crosspoint.eval.tsne import Panel
+
+COLUMNS = (
+    ("paper", "value", "spread", "0.65"),
+    ("official", "mean", "std", "tab:blue"),
+    ("clean", "mean", "std", "tab:orange"),
+)
+"""Columns of a comparison: which entries hold the number and its spread, and the colour."""
 
 
 def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title: str, path: Path) -> None:
@@ -43,5 +54,101 @@ def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title:
         value = percent[row, column]
         colour = "white" if value > 55 else "black"
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    _save(figure, path)
+
+
+def draw_comparison(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+    """Draw a table's rows as bars, the paper's number beside ours, with standard deviations.
+
+    Args:
+        rows: As `crosspoint.eval.protocols.row` makes them.
+        title: What is measured.
+        path: The PNG to write.
+    """
+    figure = Figure(figsize=(8.5, 1.6 + 0.62 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    names = [f"{row['method']}\n{row['setting']}" for row in rows]
+    places = np.arange(len(rows), dtype=np.float64)
+    for number, (column, value, spread, colour) in enumerate(COLUMNS):
+        shown = [(place, row[column]) for place, row in zip(places, rows, strict=True) if row[column] is not None]
+        if not shown:
+            continue
+        at = [place + 0.27 * (number - 1) for place, _ in shown]
+        values = [cell[value] for _, cell in shown]
+        errors = [cell[spread] or 0.0 for _, cell in shown]
+        axes.barh(at, values, 0.25, xerr=errors, color=colour, label=column, error_kw={"elinewidth": 1})
+        for y, x, error in zip(at, values, errors, strict=True):
+            axes.text(x + error + 0.8, y, f"{x:.1f}", va="center", fontsize=8)
+    axes.set_yticks(places, names, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 108)
+    axes.set_xlabel("per cent")
+    axes.set_title(title, fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    _save(figure, path)
+
+
+def draw_panels(panels: Sequence["Panel"], class_names: Sequence[str], path: Path) -> None:
+    """Draw objects in the plane, coloured by class, one panel for each model."""
+    figure = Figure(figsize=(4.6 * len(panels), 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        for label, name in enumerate(class_names):
+            own = panel.places[panel.labels == label]
+            shown = name.replace("_", " ")
+            axes.scatter(own[:, 0], own[:, 1], s=9, color=f"C{label}", label=shown, linewidths=0)
+        axes.set_title(f"{panel.title}: {panel.accuracy:.1%} of nearest neighbours' votes right", fontsize=10)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_box_aspect(1)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(10, 3 * len(panels)), frameon=False)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png", bbox_inches="tight")
+
+
+def draw_curves(curves: Sequence[dict[str, Any]], titles: dict[str, str], path: Path) -> None:
+    """Draw accuracy over severity, one panel for each corruption and one line for each model, with 95 % intervals.
+
+    Severities are evenly spaced, harmless ones to the left.
+
+    Args:
+        curves: As `crosspoint.eval.robustness.robustness` returns them.
+        titles: What each corruption is called.
+        path: The PNG to write.
+    """
+    columns = min(3, len(titles))
+    lines = -(-len(titles) // columns)
+    figure = Figure(figsize=(4.4 * columns, 3.4 * lines + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = np.atleast_1d(figure.subplots(lines, columns, squeeze=False)).ravel()
+    models = list(dict.fromkeys(_model_name(curve) for curve in curves))
+    for axes, (name, title) in zip(grid, titles.items(), strict=False):
+        for curve in (curve for curve in curves if curve["corruption"] == name):
+            rows, model = curve["rows"], _model_name(curve)
+            colour = f"C{models.index(model)}"
+            accuracy = np.array([row["accuracy"] for row in rows])
+            low, high = np.array([row["interval"] for row in rows]).T
+            axes.plot(range(len(rows)), 100 * accuracy, "o-", color=colour, markersize=4, label=model)
+            axes.fill_between(range(len(rows)), 100 * low, 100 * high, color=colour, alpha=0.15, linewidth=0)
+            axes.set_xticks(range(len(rows)), [f"{row['severity']:g}" for row in rows])
+        axes.set_ylim(0, 100)
+        axes.set_xlabel(title)
+        axes.set_ylabel("accuracy, %")
+        axes.grid(alpha=0.3)
+    for axes in grid[len(titles) :]:
+        axes.set_axis_off()
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(models)), frameon=False)
+    _save(figure, path)
+
+
+def _model_name(curve: dict[str, Any]) -> str:
+    model = curve["model"]
+    return f"{Path(model['path']).parent.name}/{Path(model['path']).name} ({model['backend']}, {model['precision']})"

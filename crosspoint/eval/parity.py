@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float32]
 
 ACCURACY_LIMITS = {"fp16": 0.002, "bf16": 0.002, "int8": 0.005}
 """Largest difference of the SVM accuracies, by precision."""
+FP32_ACCURACY_LIMIT, SIGNIFICANT = 0.002, 0.05
+"""An fp32 model fails, for all its near ties, if accuracies differ by more and McNemar's test finds that no chance."""
 
 
 def parity(
@@ -32,12 +34,14 @@ def parity(
     device: str = "cpu",
     backend: str | None = None,
     reference_device: str = "cpu",
+    by_interval: bool = False,
 ) -> dict[str, Any]:
     """Compare a candidate model with a reference on real and on hostile clouds.
 
     The candidate's precision decides the gate: fp32 by the largest relative L2 error of any embedding, near ties among
-    neighbours aside (`crosspoint.eval.numeric`); the lower ones by the difference of linear-SVM accuracies, which needs
-    labelled data: without labels they do not pass.
+    neighbours aside (`crosspoint.eval.numeric`), and where there are labels by its predictions too; the lower ones by
+    the difference of linear-SVM accuracies on the same objects, which needs labelled data: without labels they do not
+    pass.
 
     Args:
         reference: The model to be equal to.
@@ -49,6 +53,7 @@ def parity(
         device: Where the candidate runs.
         backend: What runs the candidate; None for the usual one.
         reference_device: Where the reference runs.
+        by_interval: Judge accuracies by the worse end of the 95 % interval of their paired difference.
 
     Returns:
         JSON-serialisable; `passed` is the gate's verdict.
@@ -71,7 +76,7 @@ def parity(
         numeric = [comparison.row(a, seed, explain) for comparison in comparisons]
         models = {"reference": describe_model(a), "candidate": describe_model(b)}
     task = None if probe.labels is None else task_parity(probe, probe.labels, first, second, seed)
-    gate = judge(models["candidate"]["precision"], numeric, task)
+    gate = judge(models["candidate"]["precision"], numeric, task, by_interval)
     return {
         **models,
         "data": {"path": str(data), "source": probe.source, "clouds": len(first), "points": points, "seed": seed}
@@ -151,18 +156,45 @@ def task_parity(
     return {"C": c, **paired(labels[test], reference.predict(first[test]), candidate.predict(second[test]))}
 
 
-def judge(precision: str, numeric: list[dict[str, Any]], task: dict[str, Any] | None) -> dict[str, Any]:
+def judge(
+    precision: str, numeric: list[dict[str, Any]], task: dict[str, Any] | None, by_interval: bool = False
+) -> dict[str, Any]:
     """The gate of a precision: what was measured, the limit, and the tolerance that would have passed."""
     if precision == "fp32":
-        worst = max(numeric, key=lambda row: float(row["relative_l2_unexplained"]))
-        measured = worst["relative_l2_unexplained"]
-        rule = "largest relative L2 error that near ties do not explain"
-        return _verdict(precision, rule, LIMIT, measured, measured <= LIMIT) | {"worst": worst["clouds"]}
-    limit, rule = ACCURACY_LIMITS[precision], "difference of linear-SVM accuracies"
+        gate = _judge_numbers(numeric)
+        return _judge_predictions(task, by_interval) or gate if task is not None and gate["passed"] else gate
+    limit, rule = ACCURACY_LIMITS[precision], _rule(by_interval)
     if task is None:
         return _verdict(precision, rule, limit, None, False)
-    measured = abs(task["difference"])
+    measured = _difference(task, by_interval)
     return _verdict(precision, rule, limit, measured, measured <= limit + 1e-12)
+
+
+def _judge_numbers(numeric: list[dict[str, Any]]) -> dict[str, Any]:
+    worst = max(numeric, key=lambda row: float(row["relative_l2_unexplained"]))
+    measured = worst["relative_l2_unexplained"]
+    rule = "largest relative L2 error that near ties do not explain"
+    return _verdict("fp32", rule, LIMIT, measured, measured <= LIMIT) | {"worst": worst["clouds"]}
+
+
+def _judge_predictions(task: dict[str, Any], by_interval: bool) -> dict[str, Any] | None:
+    """A failed verdict if predictions differ where embeddings do not: near ties may be excused, their harm may not."""
+    measured = _difference(task, by_interval)
+    too_far = measured > FP32_ACCURACY_LIMIT + 1e-12
+    if too_far and (by_interval or task["mcnemar_p"] < SIGNIFICANT):
+        return _verdict("fp32", _rule(by_interval), FP32_ACCURACY_LIMIT, measured, False)
+    return None
+
+
+def _difference(task: dict[str, Any], by_interval: bool) -> float:
+    """Of the accuracies, as a distance: the difference itself, or the worse end of its interval."""
+    values = task["interval"] if by_interval else [task["difference"]]
+    return max(abs(float(value)) for value in values)
+
+
+def _rule(by_interval: bool) -> str:
+    of = "worse end of the 95 % interval of the " if by_interval else ""
+    return f"{of}difference of linear-SVM accuracies"
 
 
 def _verdict(precision: str, rule: str, limit: float, measured: float | None, passed: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ cross-validation on the training split, and repeats over several random choices 
 """
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,31 @@ from numpy.typing import NDArray
 from crosspoint.console import track
 from crosspoint.errors import InputError
 from crosspoint.eval import linear
-from crosspoint.eval.features import Split, check_seed, describe_model, embed_clouds, load_split, sample
-from crosspoint.eval.statistics import confusion, per_class, summary, wilson
+from crosspoint.eval.features import Split, check_seed, describe_model, embed_clouds, load_split, open_encoders, sample
+from crosspoint.eval.statistics import confusion, paired, per_class, summary, wilson
 from crosspoint.runtime.encoder import Encoder
 
 OFFICIAL_C = {"modelnet40": 0.1, "scanobjectnn": 0.01}
 
 Features = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Embeddings of the training and of the test part, `(n, D)` and `(m, D)`."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one model was found to be worth.
+
+    Attributes:
+        result: Both rules, JSON-serialisable.
+        official: Predicted classes of the test part, `(m,)`.
+        clean: Likewise; of the first choice of points.
+        counts: Confusion of `clean`, over all choices of points.
+    """
+
+    result: dict[str, Any]
+    official: NDArray[np.int64]
+    clean: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
 def svm(
@@ -33,6 +51,8 @@ def svm(
     device: str = "cpu",
     backend: str | None = None,
     out: Path | None = None,
+    cache: Path | None = None,
+    against: Path | None = None,
 ) -> dict[str, Any]:
     """Fit linear SVMs on a model's frozen, un-normalised embeddings and measure their accuracy.
 
@@ -45,41 +65,62 @@ def svm(
         device: Where the model runs.
         backend: What runs it; None for the usual one.
         out: Folder for the picture `confusion.png`.
+        cache: Folder in which features are kept and found again.
+        against: Another model, whose predictions of the same objects are compared with the model's.
 
     Returns:
-        JSON-serialisable; `official.accuracy` and `clean.accuracy` are fractions of one.
+        JSON-serialisable; `official.accuracy` and `clean.accuracy` are fractions of one. With `against` there is
+        `against`, with the paired comparison by either rule; its reference is the other model.
 
     Raises:
         InputError: The model or the data cannot be used, they do not fit each other, or `out` cannot be written to.
     """
-    from crosspoint.runtime.load import load_encoder
-
     check_seed(seed)
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; give at least 1")
     if out is not None:
         _make_folder(Path(out))  # before the work, so that a bad place is known at once
-    with load_encoder(model, device, backend) as encoder:
-        encoder.specification.check_points(points)
+    with open_encoders(model, against, device, backend, points) as encoders:
         split = load_split(data, points, seed)
-        start = time.perf_counter()
-        features, samples = _embed(encoder, split, points, seed, seeds)
-        seconds = time.perf_counter() - start
-        description = describe_model(encoder)
-    official, official_counts = _official(features, split)
-    clean, clean_counts = _clean(samples, split, seed)
+        measured = [_measure(encoder, split, points, seed, seeds, cache) for encoder in encoders]
+    own = measured[0]
+    about = {"path": str(data), **split.describe(), "points": points, "seed": seed}
+    result = {"model": own.result["model"], "data": about, **own.result}
+    if against is not None:
+        result["against"] = _against(split, measured[1], own)
+    if out is not None:
+        _draw(out, result, split, own.counts)
+    return result
+
+
+def _measure(encoder: Encoder, split: Split, points: int, seed: int, seeds: int, cache: Path | None) -> Measured:
+    start = time.perf_counter()
+    features, samples = _embed(encoder, split, points, seed, seeds, cache)
+    seconds = time.perf_counter() - start
+    official, official_predicted = _official(features, split)
+    clean, predicted = _clean(samples, split, seed)
+    official_counts = confusion(split.test.labels, official_predicted, len(split.class_names))
+    counts = sum(confusion(split.test.labels, run, len(split.class_names)) for run in predicted)
+    assert not isinstance(counts, int)  # there is at least one run
     result = {
-        "model": description,
-        "data": {"path": str(data), **split.describe(), "points": points, "seed": seed},
+        "model": describe_model(encoder),
         "official": official,
         "clean": clean,
-        "per_class": _rows(split, official_counts, clean_counts),
-        "confusion": clean_counts.tolist(),
+        "per_class": _rows(split, official_counts, counts),
+        "confusion": counts.tolist(),
         "embedding_seconds": seconds,
     }
-    if out is not None:
-        _draw(out, result, split, clean_counts)
-    return result
+    return Measured(result, official_predicted, predicted[0], counts)
+
+
+def _against(split: Split, reference: Measured, candidate: Measured) -> dict[str, Any]:
+    """The paired comparison by either rule; C is each model's own."""
+    rules = {
+        "official": paired(split.test.labels, reference.official, candidate.official),
+        "clean": paired(split.test.labels, reference.clean, candidate.clean),
+    }
+    accuracies = {rule: reference.result[rule]["accuracy"] for rule in rules}
+    return {"model": reference.result["model"], "accuracy": accuracies, **rules}
 
 
 def _make_folder(folder: Path) -> None:
@@ -89,16 +130,18 @@ def _make_folder(folder: Path) -> None:
         raise InputError(f"cannot make the folder {folder} ({error.strerror}); choose another --out") from error
 
 
-def _embed(encoder: Encoder, split: Split, points: int, seed: int, seeds: int) -> tuple[Features, list[Features]]:
+def _embed(
+    encoder: Encoder, split: Split, points: int, seed: int, seeds: int, cache: Path | None
+) -> tuple[Features, list[Features]]:
     """Features of the first points, and those of each choice of points that `clean` averages over."""
     parts = (split.train.points, split.test.points)
-    train, test = (embed_clouds(encoder, part[:, :points], "Embedding, first points") for part in parts)
+    train, test = (embed_clouds(encoder, part[:, :points], "Embedding, first points", cache=cache) for part in parts)
     if all(part.shape[1] == points for part in parts):
         return (train, test), [(train, test)]
     samples = []
     for run in range(seeds):
         name = f"Embedding, sample {run + 1} of {seeds}"
-        a, b = (embed_clouds(encoder, sample(part, points, seed + run), name) for part in parts)
+        a, b = (embed_clouds(encoder, sample(part, points, seed + run), name, cache=cache) for part in parts)
         samples.append((a, b))
     return (train, test), samples
 
@@ -116,18 +159,19 @@ def _official(features: Features, split: Split) -> tuple[dict[str, Any], NDArray
         seconds = time.perf_counter() - start
     counts = confusion(split.test.labels, predicted, len(split.class_names))
     rule = f"SVC(kernel='linear', C={c}) on the first points"
-    return {**_accuracy(counts, 1), "rule": rule, "C": c, "seconds": seconds}, counts
+    return {**_accuracy(counts, 1), "rule": rule, "C": c, "seconds": seconds}, predicted
 
 
-def _clean(samples: list[Features], split: Split, seed: int) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    """C by cross-validation for each choice of points; accuracies are averaged, confusions added up."""
+def _clean(samples: list[Features], split: Split, seed: int) -> tuple[dict[str, Any], list[NDArray[np.int64]]]:
+    """C by cross-validation for each choice of points; accuracies are averaged. Returns the predictions of each too."""
     start = time.perf_counter()
     counts = np.zeros((len(split.class_names),) * 2, np.int64)
-    runs = []
+    runs, predictions = [], []
     for run, (train, test) in enumerate(samples):
         products = linear.gram(train)
         c, tried = linear.choose_c(train, split.train.labels, products, seed + run)
         predicted = linear.fit(train, split.train.labels, c, products).predict(test)
+        predictions.append(predicted)
         counts += confusion(split.test.labels, predicted, len(split.class_names))
         accuracy = float(np.mean(predicted == split.test.labels))
         runs.append({"seed": seed + run, "C": c, "accuracy": accuracy, "cross_validation": tried})
@@ -139,7 +183,7 @@ def _clean(samples: list[Features], split: Split, seed: int) -> tuple[dict[str, 
         "runs": runs,
         "seconds": time.perf_counter() - start,
     }
-    return result, counts
+    return result, predictions
 
 
 def _accuracy(counts: NDArray[np.int64], runs: int) -> dict[str, Any]:

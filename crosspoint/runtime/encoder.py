@@ -77,6 +77,17 @@ class Encoder(ABC):
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """One call of the backend: inputs by name, C-contiguous and checked, to outputs by name."""
 
+    def set_neighbours(self, k: int) -> None:
+        """Build the graphs of all following calls with k neighbours; only weights in PyTorch can.
+
+        Raises:
+            InputError: The number is part of the model's file, or the model has no graphs.
+        """
+        raise InputError(
+            f"{self.specification.path} has its number of neighbours built in; leave --k out, or give the "
+            ".safetensors that it was exported from"
+        )
+
     def close(self) -> None:
         """Free what the backend holds; the encoder cannot be used afterwards. Harmless the second time."""
         return

@@ -1,5 +1,6 @@
 """PyTorch backend: `.safetensors` weights, as trained. The one backend that needs torch; it is imported on opening."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,17 @@ class PyTorchEncoder(Encoder):
             tensors = {name: torch.from_numpy(array).to(self._device) for name, array in inputs.items()}
             result = self._model(**tensors).float().cpu().numpy()
         return {"embedding" if self.specification.categories is None else "logits": result}
+
+    def set_neighbours(self, k: int) -> None:
+        """Build the graphs of all following calls with k neighbours instead of those it was trained with."""
+        layers = [module for module in self._model.modules() if hasattr(module, "k")]
+        if not layers:
+            raise InputError(f"{self.specification.path} has no neighbour graphs ({self.specification.architecture})")
+        if k < 1:
+            raise InputError(f"k is {k}; give at least 1 neighbour")
+        for layer in layers:
+            layer.k = k
+        self.specification = dataclasses.replace(self.specification, min_points=k)
 
     def close(self) -> None:
         """Let go of the weights."""

@@ -45,6 +45,16 @@ def test_eval_fewshot_prints_a_row_for_each_pair(tmp_path, modelnet, pointnet):
     assert len(written["tasks"]) == 4
 
 
+def test_against_is_shown_by_both_evaluations(tmp_path, modelnet, pointnet):
+    common = ("--data", modelnet, "--points", 16, "--against", pointnet, "--cache", tmp_path / "cache")
+    svm = invoke("eval", "svm", pointnet, *common)
+    few = invoke("eval", "fewshot", pointnet, *common, "--ways", 2, "--shots", 2, "--queries", 3, "--runs", 2)
+    for result in (svm, few):
+        assert "McNemar's p" in result.output
+        assert "100.00%" in result.output
+    assert list((tmp_path / "cache").iterdir())
+
+
 def test_parity_of_a_model_with_itself_ends_well(tmp_path, modelnet, pointnet):
     result = invoke("parity", pointnet, pointnet, "--data", modelnet, "--points", 16, "--json", tmp_path / "a.json")
     assert result.exit_code == 0

@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
+import torch
 
+from crosspoint.data.points import normalise
 from crosspoint.errors import InputError
 from crosspoint.eval.fewshot import Labelled, eligible, fewshot, run_task
+from crosspoint.models import DGCNN, PointNet
+from crosspoint.models.weights import save_model
+from crosspoint.runtime.load import load_encoder
 
 
 def separable(per_class, classes=6, seed=0):
@@ -14,13 +19,13 @@ def separable(per_class, classes=6, seed=0):
 
 def test_separable_classes_are_all_recognised():
     data = separable(10)
-    assert run_task(data, data, 5, 3, 4, (0,)) == 1.0
+    assert run_task(data, data, 5, 3, 4, (0,)).accuracy == 1.0
 
 
 def test_labels_without_relation_to_the_features_give_chance():
     rng = np.random.default_rng(0)
     noise = Labelled(rng.standard_normal((600, 8)).astype(np.float32), np.repeat(np.arange(6), 100))
-    accuracies = [run_task(noise, noise, 5, 10, 20, (run,)) for run in range(40)]
+    accuracies = [run_task(noise, noise, 5, 10, 20, (run,)).accuracy for run in range(40)]
     assert np.mean(accuracies) == pytest.approx(0.2, abs=0.03)
 
 
@@ -28,9 +33,11 @@ def test_queries_are_never_support_objects():
     """Every object has a direction of its own, so only an object that was seen in training would be recognised."""
     labels = np.tile(np.arange(2), 15)
     data = Labelled(np.eye(30, dtype=np.float32), labels)
-    leaking = run_task(data, Labelled(data.features, data.labels), 2, 15, 15, (0,))
+    leaking = run_task(data, Labelled(data.features, data.labels), 2, 15, 15, (0,)).accuracy
     assert leaking == 1.0
-    assert np.mean([run_task(data, data, 2, 10, 5, (run,)) for run in range(10)]) == pytest.approx(0.5, abs=0.15)
+    assert np.mean([run_task(data, data, 2, 10, 5, (run,)).accuracy for run in range(10)]) == pytest.approx(
+        0.5, abs=0.15
+    )
 
 
 def test_classes_need_support_and_queries_together_when_both_come_from_one_split():
@@ -72,3 +79,39 @@ def test_too_few_classes_say_what_to_lower(modelnet, pointnet, ways, shots, quer
 def test_one_way_is_no_task(modelnet, pointnet):
     with pytest.raises(InputError, match="at least 2 ways"):
         fewshot(pointnet, modelnet, (1,))
+
+
+def test_another_model_meets_the_same_tasks(tmp_path, modelnet, pointnet):
+    torch.manual_seed(5)
+    other = tmp_path / "other.safetensors"
+    save_model(PointNet().eval(), other)
+    arguments = {"ways": (2,), "shots": (5,), "queries": 5, "runs": 4, "points": 32}
+    pairs = [row["against"] for row in fewshot(pointnet, modelnet, **arguments, against=other)["tasks"]]
+    alone = fewshot(other, modelnet, **arguments)["tasks"]
+    assert [pair["reference_accuracy"] for pair in pairs] == pytest.approx([row["mean"] for row in alone])
+    assert all(pair["equal_predictions"] == 1 for pair in _against_itself(modelnet, pointnet, arguments))
+
+
+def _against_itself(data, model, arguments):
+    return [row["against"] for row in fewshot(model, data, **arguments, against=model)["tasks"]]
+
+
+def test_k_is_set_for_pytorch_and_changes_the_features(tmp_path, modelnet):
+    torch.manual_seed(0)
+    model = DGCNN(k=6).eval()
+    save_model(model, tmp_path / "a.safetensors")
+    five = DGCNN(k=3).eval()
+    five.load_state_dict(model.state_dict())
+    save_model(five, tmp_path / "b.safetensors")
+    clouds = normalise(np.random.default_rng(0).random((2, 16, 3)))
+    with load_encoder(tmp_path / "a.safetensors") as a, load_encoder(tmp_path / "b.safetensors") as b:
+        before = a.embed(clouds)
+        a.set_neighbours(3)
+        np.testing.assert_array_equal(a.embed(clouds), b.embed(clouds))
+        assert np.abs(before - b.embed(clouds)).max() > 1e-3
+        assert a.specification.min_points == 3
+
+
+def test_a_model_without_graphs_has_no_k(modelnet, pointnet):
+    with pytest.raises(InputError, match="no neighbour graphs"):
+        fewshot(pointnet, modelnet, (2,), (1,), 5, 2, 32, k=5)

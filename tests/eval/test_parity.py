@@ -125,6 +125,24 @@ def test_fp32_is_judged_by_its_worst_cloud():
     assert judge("fp32", NUMERIC[1:], None)["passed"]
 
 
+def test_fp32_fails_when_predictions_differ_by_more_than_chance():
+    task = {"difference": -0.05, "interval": (-0.07, -0.03), "mcnemar_p": 0.001}
+    gate = judge("fp32", NUMERIC[1:], task)
+    assert (gate["passed"], gate["measured"], gate["rule"]) == (False, 0.05, "difference of linear-SVM accuracies")
+    assert judge("fp32", NUMERIC[1:], {**task, "mcnemar_p": 0.5})["passed"]
+    assert judge("fp32", NUMERIC[1:], {**task, "difference": -0.002})["passed"]
+
+
+def test_by_interval_the_worse_end_is_judged():
+    task = {"difference": 0.001, "interval": (-0.004, 0.006), "mcnemar_p": 1.0}
+    assert judge("fp16", NUMERIC, task)["passed"]
+    gate = judge("fp16", NUMERIC, task, by_interval=True)
+    assert (gate["passed"], gate["measured"], gate["would_pass_at"]) == (False, 0.006, 0.006)
+    assert not judge("fp32", NUMERIC[1:], task, by_interval=True)["passed"]
+    tight = {**task, "interval": (-0.0005, 0.0018)}
+    assert judge("fp16", NUMERIC, tight, by_interval=True)["passed"]
+
+
 @pytest.mark.parametrize(
     ("value", "rounded"), [(0.0, 0.0), (1.234e-4, 1.3e-4), (0.1, 0.1), (9.99e-3, 0.01), (2.0, 2.0), (0.00201, 0.0021)]
 )

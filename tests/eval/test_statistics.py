@@ -3,8 +3,18 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from crosspoint.eval.statistics import confusion, mcnemar, paired, paired_interval, per_class, summary, wilson
+from crosspoint.eval.statistics import (
+    confusion,
+    mcnemar,
+    paired,
+    paired_interval,
+    paired_runs,
+    per_class,
+    summary,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +88,21 @@ def test_paired_by_hand():
     assert (result["only_reference_right"], result["only_candidate_right"]) == (1, 2)
     assert result["difference"] == pytest.approx(1 / 6)
     assert result["mcnemar_p"] == 1.0
+
+
+def test_paired_runs_is_the_t_interval_of_the_differences_of_tasks():
+    rng = np.random.default_rng(0)
+    truth = [rng.integers(0, 3, 20) for _ in range(6)]
+    first = [np.where(rng.random(20) < 0.7, y, (y + 1) % 3) for y in truth]
+    second = [np.where(rng.random(20) < 0.8, y, (y + 2) % 3) for y in truth]
+    result = paired_runs(truth, first, second)
+    by_hand = [np.mean(b == y) - np.mean(a == y) for y, a, b in zip(truth, first, second, strict=True)]
+    expected = stats.ttest_1samp(by_hand, 0).confidence_interval(0.95)
+    assert result["interval"] == pytest.approx((expected.low, expected.high))
+    assert result["difference"] == pytest.approx(np.mean(by_hand))
+    assert result["objects"] == 120
+
+
+def test_paired_runs_of_one_task_has_no_interval():
+    labels = [np.array([0, 1])]
+    assert paired_runs(labels, labels, labels)["interval"] is None

@@ -9,7 +9,8 @@ from crosspoint.data.datasets import load_classification
 from crosspoint.data.points import normalise
 from crosspoint.errors import InputError
 from crosspoint.eval.svm import svm
-from crosspoint.models.weights import load_model
+from crosspoint.models import PointNet
+from crosspoint.models.weights import load_model, save_model
 
 
 @pytest.mark.parametrize(("form", "c"), [("modelnet40", 0.1), ("scanobjectnn", 0.01)])
@@ -93,3 +94,28 @@ def test_one_class_is_refused(tmp_path, writers, pointnet):
 def test_zero_seeds_are_refused(modelnet, pointnet):
     with pytest.raises(InputError, match="--seeds is 0"):
         svm(pointnet, modelnet, seeds=0)
+
+
+@pytest.fixture
+def other(tmp_path):
+    torch.manual_seed(5)
+    save_model(PointNet().eval(), tmp_path / "other.safetensors")
+    return tmp_path / "other.safetensors"
+
+
+def test_a_model_against_itself_differs_in_nothing(modelnet, pointnet, tmp_path):
+    result = svm(pointnet, modelnet, points=16, seeds=2, against=pointnet, cache=tmp_path / "cache")["against"]
+    for rule in ("official", "clean"):
+        assert result[rule]["equal_predictions"] == 1
+        assert result[rule]["mcnemar_p"] == 1
+        assert result[rule]["difference"] == 0
+
+
+def test_against_gives_what_both_models_give_alone(modelnet, pointnet, other):
+    result = svm(pointnet, modelnet, points=16, seeds=1, against=other)
+    alone = svm(other, modelnet, points=16, seeds=1)
+    for rule in ("official", "clean"):
+        pair = result["against"][rule]
+        assert pair["candidate_accuracy"] == pytest.approx(result[rule]["accuracy"])
+        assert pair["reference_accuracy"] == pytest.approx(alone[rule]["accuracy"])
+        assert pair["interval"][0] < pair["difference"] < pair["interval"][1]

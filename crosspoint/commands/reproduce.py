@@ -1,0 +1,130 @@
+"""`crosspoint reproduce`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crosspoint.commands.common import PathArgument, backend_option, cache_option, json_option, write_result
+from crosspoint.errors import InputError
+
+if TYPE_CHECKING:
+    from crosspoint.eval.reproduce import Target
+
+TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4")
+
+
+@click.command("reproduce")
+@click.argument("target", type=click.Choice(TARGETS))
+@click.option("--data", "data_dir", type=PathArgument, help="The folder of the data set, or one above it.")
+@click.option("--needs", is_flag=True, help="Say which data and models are needed and where to get them, no more.")
+@click.option("--model", "models", multiple=True, metavar="[ROLE=]PATH", help="A model; may be repeated.")
+@click.option("--pairs", type=PathArgument, help="Train models that are missing on these pairs of clouds and images.")
+@click.option("--recipe", help="Recipe of models that are trained.  [default: clean]")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field of that recipe.")
+@click.option("--train-seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of each.")
+@click.option("--yes", is_flag=True, help="Train without asking.")
+@click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the paper's]")
+@click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Choices of points in clean.")
+@click.option("--runs", type=click.IntRange(min=1), default=10, show_default=True, help="Few-shot tasks.")
+@click.option("--tasks", type=click.IntRange(min=2), default=600, show_default=True, help="Few-shot tasks of table7.")
+@click.option("--rfs", multiple=True, metavar="KEY=VALUE", help="Change a field of table7's training on base classes.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:<index>.")
+@backend_option
+@cache_option
+@click.option("--out", type=PathArgument, default="reproduction", show_default=True, help="Folder for results.")
+@json_option
+def reproduce_command(
+    target: str,
+    data_dir: Path | None,
+    needs: bool,
+    models: tuple[str, ...],
+    pairs: Path | None,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    train_seeds: int,
+    yes: bool,
+    out: Path,
+    json_file: Path | None,
+    **options: Any,
+) -> None:
+    """Run the protocol of a table or figure of the paper and set its numbers beside ours.
+
+    Models take their part by what their files say; of an exported one say it: --model joint=BUNDLE. Several of one part
+    are taken for its seeds.
+    """
+    from crosspoint.eval.protocols import Options
+    from crosspoint.eval.reproduce import TARGETS as known
+    from crosspoint.eval.reproduce import reproduce
+    from crosspoint.eval.tables import print_comparison
+
+    if needs or data_dir is None:
+        _print_needs(known[target])
+        if not needs:
+            raise InputError(f"{target} needs data: give --data ROOT")
+        return
+
+    def provide(name: str, about: "Target", missing: list[str]) -> dict[str, list[str]]:
+        return _train(about, missing, pairs, recipe, overrides, train_seeds, yes, out / "runs", options["device"])
+
+    chosen = Options(**{**options, "rfs": options["rfs"], "cache": options["cache"] or out / "features"})
+    result = reproduce(target, data_dir, models, out, chosen, None if pairs is None else provide)
+    print_comparison(result)
+    for note in result["notes"]:
+        click.echo(f"note: {note}")
+    click.echo(f"written: {', '.join(result['files'])}")
+    write_result(json_file, "reproduce", result)
+
+
+def _print_needs(target: "Target") -> None:
+    from crosspoint.eval.reproduce import needs
+
+    wanted = needs(target)
+    click.secho(target.title, bold=True)
+    for known in wanted["sets"]:
+        for title, text in known.items():
+            click.echo(click.wrap_text(f"{title}: {text}", 110, "  ", "      "))
+    click.echo(click.wrap_text(f"then: {wanted['then']}", 110, "  ", "      "))
+
+
+def _train(
+    target: "Target",
+    missing: list[str],
+    pairs: Path | None,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    seeds: int,
+    yes: bool,
+    out: Path,
+    device: str,
+) -> dict[str, list[str]]:
+    """Train what is missing, after saying how long it will take."""
+    from crosspoint.errors import require
+
+    if not target.pretrained:
+        raise InputError(f"--pairs does not make the models of this table: {target.advice.partition('models: ')[2]}")
+    require("torch", "train", "training")
+    from crosspoint.train.missing import plan, seconds_of, train_all
+    from crosspoint.train.pairs import open_source
+
+    assert pairs is not None
+    planned = plan(missing, target.trained_by, recipe, overrides, seeds, out)
+    source = open_source(pairs)
+    whole = 0.0
+    for run in planned:
+        seconds = seconds_of(run.recipe, source, device)
+        whole += seconds
+        click.echo(f"to train: {run.out.name}, {run.recipe.epochs} epochs, about {duration(seconds)}", err=True)
+    question = f"{len(planned)} models on {len(source)} pairs, about {duration(whole)} on {device}: train them?"
+    if not yes and not click.confirm(question, err=True):
+        raise InputError("nothing was trained; shorten it with --set epochs=…, or give models with --model")
+    return train_all(planned, pairs, device, None)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `40 s`, `12 min`, `3.5 h`, `2.1 days`."""
+    for size, unit in ((86400.0, "days"), (3600.0, "h")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

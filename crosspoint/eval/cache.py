@@ -1,0 +1,85 @@
+"""Embeddings that were computed before, found again by what decides them: the model's bytes and the clouds' bytes."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.artefacts import atomic_file
+from crosspoint.runtime.encoder import Specification
+
+FORMAT = "crosspoint.features/1"
+FloatArray = NDArray[np.float32]
+
+
+def cached(
+    folder: Path | None, specification: Specification, clouds: FloatArray, compute: Callable[[], FloatArray]
+) -> FloatArray:
+    """Embeddings of `clouds` from `folder`, or computed and kept there.
+
+    The key is the SHA-256 of the model's specification without its path (file hash, precision, backend, device,
+    neighbours) and of the clouds' values, so nothing is found for another model, engine, device or choice of points. A
+    file that is damaged is said to be so, computed again and replaced.
+
+    Args:
+        folder: Where embeddings are kept; made if need be. None for no cache.
+        specification: Of the model that computes.
+        clouds: `(n, N, 3)` float32, as given to the model.
+        compute: Gives the embeddings `(n, D)`.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+    if folder is None:
+        return compute()
+    about = description(specification, clouds)
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    path = Path(folder) / f"{key[:32]}.safetensors"
+    if path.exists():
+        found = read(path, key, (len(clouds), specification.dim))
+        if found is not None:
+            return found
+        click.echo(f"{path} is damaged or of another origin; its features are computed again", err=True)
+    features = compute()
+    write(path, key, about, features)
+    return features
+
+
+def description(specification: Specification, clouds: FloatArray) -> dict[str, object]:
+    """Everything that decides the embeddings, JSON-serialisable."""
+    values = np.ascontiguousarray(clouds, np.float32)
+    model = {name: value for name, value in dataclasses.asdict(specification).items() if name != "path"}
+    data = {"shape": list(values.shape), "sha256": hashlib.sha256(values.view(np.uint8).data).hexdigest()}
+    return {"format": FORMAT, "model": model, "clouds": data}
+
+
+def read(path: Path, key: str, shape: tuple[int, int]) -> FloatArray | None:
+    """The features `shape` in a file of `write`; None unless key, shape, type and checksum are what they should be."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+            features: FloatArray = file.get_tensor("features")
+    except (SafetensorError, OSError, ValueError):
+        return None
+    right = metadata.get("key") == key and features.shape == shape and features.dtype == np.float32
+    return features if right and metadata.get("sha256") == _checksum(features) else None
+
+
+def write(path: Path, key: str, about: dict[str, object], features: FloatArray) -> None:
+    """Keep features `(n, D)` in a safetensors file, atomically: two processes may do so at once."""
+    from safetensors.numpy import save_file
+
+    metadata = {"key": key, "about": json.dumps(about, sort_keys=True), "sha256": _checksum(features)}
+    with atomic_file(path) as temporary:
+        save_file({"features": np.ascontiguousarray(features)}, temporary, metadata)
+
+
+def _checksum(features: FloatArray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(features).view(np.uint8).data).hexdigest()

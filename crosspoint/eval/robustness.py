@@ -1,0 +1,225 @@
+"""How accuracy falls as clouds get worse: rotated, noisy, thinned, occluded, or with fewer points.
+
+The paper has no such measurement. A linear SVM is fitted on features of intact training clouds, with C by
+cross-validation; test clouds are spoilt, brought to mean 0 and radius 1 again as every cloud is, and embedded.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.data.points import normalise
+from crosspoint.errors import InputError
+from crosspoint.eval import linear
+from crosspoint.eval.features import Split, check_seed, describe_model, embed_clouds, load_split, open_encoders
+from crosspoint.eval.statistics import paired, wilson
+from crosspoint.runtime.encoder import Encoder
+
+Cloud = NDArray[np.float64]  # (N, 3), mean 0 and radius 1
+Spoil = Callable[[Cloud, float, np.random.Generator], Cloud]
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A way to spoil clouds.
+
+    Attributes:
+        title: What it does, with the unit of its severity.
+        severities: From harmless to severe; the first one leaves a cloud as it is.
+        spoil: From a cloud `(N, 3)`, a severity and a source of randomness to the spoilt cloud.
+    """
+
+    title: str
+    severities: tuple[float, ...]
+    spoil: Spoil
+
+
+def rotate(cloud: Cloud, degrees: float, rng: np.random.Generator) -> Cloud:
+    """Turn about a random axis by a given angle (Rodrigues' formula).
+
+    `x cos φ + (a × x) sin φ + a (a · x)(1 − cos φ)`
+    """
+    axis = rng.standard_normal(3)
+    axis /= np.linalg.norm(axis)
+    angle = np.deg2rad(degrees)
+    along = np.outer(cloud @ axis, axis)  # (N, 3)
+    turned: Cloud = cloud * np.cos(angle) + np.cross(axis, cloud) * np.sin(angle) + along * (1 - np.cos(angle))
+    return turned
+
+
+def add_noise(cloud: Cloud, deviation: float, rng: np.random.Generator) -> Cloud:
+    """Move every coordinate by N(0, deviation²), in units of the cloud's radius."""
+    noisy: Cloud = cloud + deviation * rng.standard_normal(cloud.shape)
+    return noisy
+
+
+def drop(cloud: Cloud, share: float, rng: np.random.Generator) -> Cloud:
+    """Lose a share of the points at random; copies of those that are left take their places."""
+    return _refill(cloud, rng.permutation(len(cloud))[: _left(len(cloud), share)], rng)
+
+
+def occlude(cloud: Cloud, share: float, rng: np.random.Generator) -> Cloud:
+    """Lose the share of the points that lies farthest in a random direction; copies of the others take their places."""
+    direction = rng.standard_normal(3)
+    return _refill(cloud, np.argsort(cloud @ direction)[: _left(len(cloud), share)], rng)
+
+
+def thin(cloud: Cloud, share: float, rng: np.random.Generator) -> Cloud:
+    """Keep a share of the points, drawn at random, and give the model that few."""
+    kept: Cloud = cloud[rng.permutation(len(cloud))[: max(1, round(share * len(cloud)))]]
+    return kept
+
+
+def _left(count: int, lost: float) -> int:
+    return max(1, round((1 - lost) * count))
+
+
+def _refill(cloud: Cloud, kept: NDArray[np.int64], rng: np.random.Generator) -> Cloud:
+    """The points kept, each once, and random copies of them up to the old number."""
+    copies = rng.choice(kept, len(cloud) - len(kept))
+    refilled: Cloud = cloud[np.concatenate([kept, copies])]
+    return refilled
+
+
+CORRUPTIONS = {
+    "rotation": Corruption("rotation about a random axis, degrees", (0, 15, 30, 60, 90, 180), rotate),
+    "noise": Corruption("noise, standard deviation in radii", (0, 0.01, 0.02, 0.03, 0.05, 0.1), add_noise),
+    "dropped": Corruption("points dropped, share", (0, 0.25, 0.5, 0.75, 0.875, 0.95), drop),
+    "occlusion": Corruption("occlusion, share hidden", (0, 0.1, 0.2, 0.3, 0.5, 0.7), occlude),
+    "fewer": Corruption("fewer points, share left", (1, 0.75, 0.5, 0.25, 0.125, 0.0625), thin),
+}
+
+
+def robustness(
+    models: Sequence[Path],
+    data: Path,
+    corruptions: Sequence[str] = tuple(CORRUPTIONS),
+    points: int = 1024,
+    seed: int = 0,
+    device: str = "cpu",
+    backend: str | None = None,
+    cache: Path | None = None,
+    against: Path | None = None,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Accuracy of several models over the severity of each corruption.
+
+    Every model meets the same spoilt clouds. Where a model's number of points is fixed, `fewer` is left out for it.
+
+    Args:
+        models: Anything that can embed: PyTorch weights, bundles, engines.
+        data: A folder in ModelNet40's or ScanObjectNN's format.
+        corruptions: Names in `CORRUPTIONS`.
+        points: Points per cloud, the first ones.
+        seed: Of the held-out part where there is no test split, of the folds and of the corruptions.
+        device: Where models run.
+        backend: What runs them; None for each one's usual one.
+        cache: Folder in which features are kept and found again.
+        against: A model that every other is compared with, on the same spoilt clouds.
+        out: Folder for the picture `robustness.png`.
+
+    Returns:
+        JSON-serialisable; `curves` has one entry for each model and corruption, with a row for each severity.
+
+    Raises:
+        InputError: A model or the data cannot be used, or a corruption is not known.
+    """
+    check_seed(seed)
+    unknown = [name for name in corruptions if name not in CORRUPTIONS]
+    if unknown or not corruptions or not models:
+        what = f"{unknown[0]!r} is not one" if unknown else "none was given"
+        raise InputError(f"known corruptions are {', '.join(CORRUPTIONS)}; {what}")
+    split = load_split(data, points, seed)
+    every = [*models, *([] if against is None else [against])]
+    described, curves, predictions, remarks = [], [], [], []
+    for model in every:
+        own = backend if model is not against else None
+        with open_encoders(model, None, device, own, points) as encoders:
+            encoder = encoders[0]
+            described.append(describe_model(encoder))
+            usable = [name for name in corruptions if name != "fewer" or encoder.specification.points is None]
+            if len(usable) < len(corruptions):
+                remarks.append(f"{model} takes exactly {points} points, so `fewer` is left out; `dropped` has copies")
+            found = _predict(encoder, split, usable, points, seed, cache)
+        predictions.append(found)
+        curves += [_curve(described[-1], name, split, found) for name in usable]
+    if against is not None:
+        _compare(curves, len(models), predictions, split, described)
+    result = {
+        "models": described[: len(models)],
+        "data": {"path": str(data), **split.describe(), "points": points, "seed": seed},
+        "curves": curves,
+        "remarks": remarks,
+    }
+    if out is not None:
+        from crosspoint.eval.figures import draw_curves
+
+        draw_curves(curves, {name: CORRUPTIONS[name].title for name in corruptions}, Path(out) / "robustness.png")
+    return result if against is None else {**result, "against": {"model": described[-1]}}
+
+
+def spoil_all(clouds: NDArray[np.float32], name: str, severity: float, seed: int) -> NDArray[np.float32]:
+    """Spoil clouds `(n, N, 3)`, each in its own way; what is random depends on the corruption and the seed alone."""
+    corruption = CORRUPTIONS[name]
+    if severity == corruption.severities[0]:
+        return normalise(clouds)
+    number = list(CORRUPTIONS).index(name)
+    spoilt = [
+        corruption.spoil(cloud.astype(np.float64), severity, np.random.default_rng((seed, number, i)))
+        for i, cloud in enumerate(normalise(clouds))
+    ]
+    return normalise(np.stack(spoilt))
+
+
+Predictions = dict[tuple[str, float], NDArray[np.int64]]
+
+
+def _predict(
+    encoder: Encoder, split: Split, names: Sequence[str], points: int, seed: int, cache: Path | None
+) -> Predictions:
+    """Predicted classes of spoilt test clouds, by corruption and severity; too few points are left out."""
+    train = embed_clouds(encoder, split.train.points[:, :points], "Embedding, intact", cache=cache)
+    products = linear.gram(train)
+    c, _ = linear.choose_c(train, split.train.labels, products, seed)
+    machine = linear.fit(train, split.train.labels, c, products)
+    found: Predictions = {}
+    for name in names:
+        for severity in CORRUPTIONS[name].severities:
+            clouds = spoil_all(split.test.points[:, :points], name, severity, seed)
+            if clouds.shape[1] >= encoder.specification.min_points:
+                features = embed_clouds(encoder, clouds, f"Embedding, {name} {severity:g}", cache=cache)
+                found[name, severity] = machine.predict(features)
+    return found
+
+
+def _curve(model: dict[str, Any], name: str, split: Split, found: Predictions) -> dict[str, Any]:
+    rows = []
+    for (corruption, severity), predicted in found.items():
+        if corruption == name:
+            right = predicted == split.test.labels
+            row = {"severity": severity, "accuracy": float(right.mean())}
+            rows.append({**row, "interval": wilson(int(right.sum()), len(right))})
+    label = {"path": model["path"], "backend": model["backend"], "precision": model["precision"]}
+    return {"model": label, "corruption": name, "rows": rows}
+
+
+def _compare(
+    curves: list[dict[str, Any]],
+    count: int,
+    predictions: list[Predictions],
+    split: Split,
+    described: list[dict[str, Any]],
+) -> None:
+    """Put the paired comparison with the last model into every row of the others that it has too."""
+    reference = predictions[-1]
+    own = {described[i]["path"]: predictions[i] for i in range(count)}
+    for curve in curves:
+        mine = own.get(curve["model"]["path"])
+        for row in curve["rows"] if mine is not None else []:
+            key = (curve["corruption"], row["severity"])
+            if mine is not None and key in reference:
+                row["against"] = paired(split.test.labels, reference[key], mine[key])

@@ -1,0 +1,90 @@
+"""Figure 4: features of ten classes in the plane, by t-SNE, for several models side by side."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.console import track
+from crosspoint.data.datasets import Clouds
+from crosspoint.errors import InputError
+from crosspoint.eval.features import Split, describe_model, embed_clouds, load_split, open_encoders, take
+from crosspoint.eval.published import MODELNET10
+
+NEIGHBOURS = 5
+
+
+class Panel(NamedTuple):
+    """One model's objects in the plane.
+
+    Attributes:
+        title: Whose they are.
+        places: `(n, 2)`.
+        labels: `(n,)`.
+        accuracy: Share of objects whose `NEIGHBOURS` nearest others, in feature space, vote for their class.
+        model: What is known of the model.
+    """
+
+    title: str
+    places: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    accuracy: float
+    model: dict[str, Any]
+
+
+def ten_classes(split: Split) -> tuple[tuple[str, ...], Clouds]:
+    """Test objects of ModelNet10's classes, or of the first ten classes where the set has others; labels 0 to 9."""
+    wanted = [name for name in MODELNET10 if name in split.class_names] or list(split.class_names[:10])
+    numbers = [split.class_names.index(name) for name in wanted]
+    objects = take(split.test, np.flatnonzero(np.isin(split.test.labels, numbers)))
+    labels = np.array([numbers.index(label) for label in objects.labels], np.int64)
+    return tuple(wanted), Clouds(objects.points, labels)
+
+
+def tsne(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """Places `(n, 2)` of features `(n, D)` by t-SNE (van der Maaten and Hinton, 2008), started from two components.
+
+    Raises:
+        InputError: There are fewer than four objects.
+    """
+    from sklearn.manifold import TSNE
+
+    if len(features) < 4:
+        raise InputError(f"t-SNE of {len(features)} objects shows nothing; give a larger test split")
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    places: NDArray[np.float32] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
+    return places
+
+
+def neighbour_accuracy(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Leave-one-out accuracy of a vote of the nearest others, in feature space."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    count = min(NEIGHBOURS, len(labels) - 1)
+    machine = KNeighborsClassifier(count).fit(features, labels)
+    others = machine.kneighbors(return_distance=False)  # (n, count), without the objects themselves
+    votes = np.stack([np.bincount(row, minlength=labels.max() + 1) for row in labels[others]])
+    return float(np.mean(votes.argmax(axis=1) == labels))
+
+
+def panels(
+    models: dict[str, Path], data: Path, points: int, seed: int, device: str, backend: str | None, cache: Path | None
+) -> tuple[tuple[str, ...], list[Panel]]:
+    """One panel for each model, by its title.
+
+    Returns:
+        The names of the classes, and the panels.
+
+    Raises:
+        InputError: A model or the data cannot be used.
+    """
+    class_names, objects = ten_classes(load_split(data, points, seed))
+    result = []
+    for title, model in track(list(models.items()), "t-SNE"):
+        with open_encoders(model, None, device, backend, points) as encoders:
+            features = embed_clouds(encoders[0], objects.points[:, :points], f"Embedding, {title}", cache=cache)
+            about = describe_model(encoders[0])
+        accuracy = neighbour_accuracy(features, objects.labels)
+        result.append(Panel(title, tsne(features, seed), objects.labels, accuracy, about))
+    return class_names, result

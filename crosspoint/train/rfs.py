@@ -1,0 +1,146 @@
+"""Training an image encoder on base classes: the first half of RFS (Tian et al., Rethinking Few-Shot, ECCV 2020)."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crosspoint.artefacts import sha256
+from crosspoint.console import track
+from crosspoint.data.cifar_fs import Pictures
+from crosspoint.errors import CheckFailed, InputError
+from crosspoint.models.image import ImageEncoder
+from crosspoint.models.weights import load_model, save_model
+from crosspoint.train.augment import Draw, augment_images
+
+PADDING = 4  # pixels that a random crop may move by
+DECAYS = (1 / 2, 2 / 3, 5 / 6)  # of the epochs; there the learning rate falls to a tenth: 45, 60 and 75 of 90
+
+
+@dataclass(frozen=True)
+class RFSRecipe:
+    """What decides the outcome; the defaults are the published ones for CIFAR-FS.
+
+    Attributes:
+        size: Height and width of the pictures.
+        epochs: Passes over the base classes.
+        batch: Pictures in a step.
+        learning_rate: Of SGD, before it decays.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        seed: Of the weights, the order and the augmentations.
+    """
+
+    size: int = 32
+    epochs: int = 90
+    batch: int = 64
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    seed: int = 0
+
+
+def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
+    """The published recipe with `key=value` overrides.
+
+    Raises:
+        InputError: A key is unknown or a value does not fit.
+    """
+    recipe = RFSRecipe()
+    for override in overrides:
+        key, _, text = override.partition("=")
+        known = [field.name for field in dataclasses.fields(RFSRecipe)]
+        if key not in known:
+            raise InputError(f"RFS has no field {key!r}; known are {', '.join(known)}")
+        try:
+            value = type(getattr(recipe, key))(text)
+            if value < 0 or (value == 0 and key in ("size", "batch", "learning_rate")):
+                raise ValueError
+        except ValueError:
+            raise InputError(
+                f"{key}={text} does not fit; {key} is a positive number like {getattr(recipe, key)}"
+            ) from None
+        recipe = dataclasses.replace(recipe, **{key: value})
+    return recipe
+
+
+def train_rfs(
+    base: Pictures, initial: Path | None, depth: int, recipe: RFSRecipe, device: str, cache: Path | None
+) -> nn.Module:
+    """Train an image encoder with a linear classifier of the base classes, which is thrown away.
+
+    Args:
+        base: The base classes.
+        initial: Weights to start from; None for random ones.
+        depth: Of the ResNet.
+        recipe: How to train.
+        device: `cpu`, `cuda` or `cuda:<index>`.
+        cache: Folder in which the trained encoder is kept and, for the same recipe, start and pictures, found again.
+
+    Raises:
+        CheckFailed: The loss is not finite.
+    """
+    about = {
+        "recipe": dataclasses.asdict(recipe),
+        "depth": depth,
+        "initial": None if initial is None else sha256(initial),
+        "pictures": hashlib.sha256(base.images.data).hexdigest(),
+    }
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    kept = None if cache is None else Path(cache) / f"rfs-{key[:32]}.safetensors"
+    if kept is not None and kept.exists():
+        return load_model(kept)
+    encoder = _train(base, initial, depth, recipe, torch.device(device)).cpu().eval()
+    if kept is not None:
+        save_model(encoder, kept, about)
+    return encoder
+
+
+def _train(base: Pictures, initial: Path | None, depth: int, recipe: RFSRecipe, device: torch.device) -> nn.Module:
+    torch.manual_seed(recipe.seed)
+    encoder: nn.Module = ImageEncoder(depth)
+    if initial is not None:
+        encoder.load_state_dict(load_model(initial).state_dict())
+    classifier = nn.Linear(int(encoder.dim), len(base.class_names))  # type: ignore[arg-type]
+    network = nn.Sequential(encoder, classifier).to(device).train()
+    optimiser = torch.optim.SGD(
+        network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    draw = Draw(device).seed(recipe.seed)
+    images, labels = torch.from_numpy(base.images), torch.from_numpy(base.labels)
+    what = "RFS from scratch" if initial is None else "RFS from the image encoder"
+    for epoch in track(range(recipe.epochs), what):
+        rate = recipe.learning_rate * 0.1 ** sum(epoch >= share * recipe.epochs for share in DECAYS)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(recipe.seed + epoch))
+        for rows in torch.split(order, recipe.batch):
+            if len(rows) < 2:
+                continue  # batch normalisation needs two pictures
+            x = augment_images(_random_shift(images[rows].to(device), draw).unsqueeze(1), False, draw).squeeze(1)
+            loss = functional.cross_entropy(network(x), labels[rows].to(device))
+            if not torch.isfinite(loss):
+                raise CheckFailed(f"the loss is {loss.item()} in epoch {epoch + 1}; lower it: --rfs learning_rate=0.01")
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    return encoder
+
+
+def _random_shift(images: Tensor, draw: Draw) -> Tensor:
+    """Random crops `(B, 3, S, S)` of the same size out of pictures with `PADDING` black pixels around."""
+    batch, _, size, _ = images.shape
+    padded = functional.pad(images, [PADDING] * 4)
+    start = (draw.uniform(batch, 2) * (2 * PADDING + 1)).long().clamp_max(2 * PADDING)  # (B, 2)
+    inside = torch.arange(size, device=images.device)
+    rows = (start[:, :1] + inside).view(batch, 1, size, 1)
+    columns = (start[:, 1:] + inside).view(batch, 1, 1, size)
+    sample = torch.arange(batch, device=images.device).view(batch, 1, 1, 1)
+    channel = torch.arange(3, device=images.device).view(1, 3, 1, 1)
+    return padded[sample, channel, rows, columns]

@@ -1,0 +1,102 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from crosspoint.errors import InputError
+from crosspoint.eval.robustness import CORRUPTIONS, drop, occlude, robustness, rotate, spoil_all, thin
+from crosspoint.eval.svm import svm
+from crosspoint.export.bundle import export
+from crosspoint.models import DGCNN, PointNet
+from crosspoint.models.weights import save_model
+
+CLOUD = np.random.default_rng(0).standard_normal((40, 3))
+
+
+def rng():
+    return np.random.default_rng(1)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 90, 180])
+def test_a_rotation_is_one_by_the_angle_asked_for(degrees):
+    matrix = rotate(np.eye(3), degrees, rng()).T
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(matrix) == pytest.approx(1)
+    assert np.trace(matrix) == pytest.approx(1 + 2 * np.cos(np.deg2rad(degrees)))
+
+
+def test_axes_of_rotation_are_random():
+    clouds = np.repeat(CLOUD[None].astype(np.float32), 5, axis=0)
+    turned = spoil_all(clouds, "rotation", 90, 0)
+    assert len({cloud[0].tobytes() for cloud in turned}) == 5
+
+
+@pytest.mark.parametrize("spoil", [drop, occlude])
+@pytest.mark.parametrize(("lost", "left"), [(0.25, 30), (0.9, 4), (1.0, 1)])
+def test_lost_points_are_replaced_by_copies(spoil, lost, left):
+    spoilt = spoil(CLOUD, lost, rng())
+    assert spoilt.shape == CLOUD.shape
+    kept = np.unique(spoilt, axis=0)
+    assert len(kept) == left
+    assert {tuple(point) for point in kept} <= {tuple(point) for point in CLOUD}
+
+
+def test_occlusion_cuts_along_a_plane():
+    kept = np.unique(occlude(CLOUD, 0.5, rng()), axis=0)
+    direction = rng().standard_normal(3)
+    hidden = [point for point in CLOUD if not (kept == point).all(axis=1).any()]
+    assert (kept @ direction).max() < min(np.array(hidden) @ direction)
+
+
+def test_fewer_points_are_a_part_of_the_cloud():
+    assert thin(CLOUD, 0.25, rng()).shape == (10, 3)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_the_first_severity_leaves_a_cloud_as_it_is_and_others_do_not(name):
+    clouds = np.random.default_rng(0).standard_normal((2, 40, 3)).astype(np.float32)
+    first, *others = CORRUPTIONS[name].severities
+    whole = spoil_all(clouds, name, first, 0)
+    for severity in others:
+        spoilt = spoil_all(clouds, name, severity, 0)
+        assert spoilt.shape != whole.shape or np.abs(spoilt - whole).max() > 1e-3
+        np.testing.assert_array_equal(spoilt, spoil_all(clouds, name, severity, 0))
+
+
+def test_intact_clouds_have_the_accuracy_of_the_svm(modelnet, pointnet, tmp_path):
+    result = robustness([pointnet], modelnet, ("noise", "fewer"), points=64, cache=tmp_path / "cache")
+    expected = svm(pointnet, modelnet, points=64, cache=tmp_path / "cache")["clean"]["accuracy"]
+    for curve in result["curves"]:
+        assert curve["rows"][0]["accuracy"] == pytest.approx(expected)
+        assert [row["severity"] for row in curve["rows"]] == list(CORRUPTIONS[curve["corruption"]].severities)
+    json.dumps(result, allow_nan=False)
+
+
+def test_two_models_meet_the_same_clouds(modelnet, pointnet, tmp_path):
+    torch.manual_seed(3)
+    save_model(PointNet().eval(), tmp_path / "other.safetensors")
+    models = [pointnet, tmp_path / "other.safetensors"]
+    result = robustness(models, modelnet, ("noise",), points=16, against=pointnet, out=tmp_path)
+    own, other = result["curves"][:2]
+    assert all(row["against"]["equal_predictions"] == 1 for row in own["rows"])
+    assert [row["against"]["candidate_accuracy"] for row in other["rows"]] == [row["accuracy"] for row in other["rows"]]
+    assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_exported_model_with_a_fixed_number_of_points_leaves_fewer_points_out(modelnet, tmp_path):
+    torch.manual_seed(0)
+    save_model(DGCNN(k=4).eval(), tmp_path / "encoder.safetensors")
+    export(tmp_path / "encoder.safetensors", tmp_path / "bundle", points=16, batch=(1, 2, 4))
+    models = [tmp_path / "encoder.safetensors", tmp_path / "bundle"]
+    result = robustness(models, modelnet, ("dropped", "fewer"), points=16)
+    assert [curve["corruption"] for curve in result["curves"]] == ["dropped", "fewer", "dropped"]
+    assert "takes exactly 16 points" in result["remarks"][0]
+    dropped = [[row["accuracy"] for row in curve["rows"]] for curve in result["curves"][::2]]
+    np.testing.assert_allclose(*dropped, atol=0.15)
+    assert min(row["severity"] for row in result["curves"][1]["rows"]) * 16 >= 4  # the graph needs k points
+
+
+def test_an_unknown_corruption_is_answered_with_the_known_ones(modelnet, pointnet):
+    with pytest.raises(InputError, match=r"rotation, noise, dropped, occlusion, fewer; 'fog' is not one"):
+        robustness([pointnet], modelnet, ("fog",))
