@@ -8,6 +8,7 @@ import click
 from crosspoint import __version__
 from crosspoint.commands.common import Commands
 from crosspoint.commands.data import data
+from crosspoint.commands.diagnose import diagnose_command
 from crosspoint.commands.embed import embed_command
 from crosspoint.commands.evaluate import evaluate
 from crosspoint.commands.export import export_command
@@ -33,6 +34,7 @@ for command in (
     embed_command,
     evaluate,
     parity_command,
+    diagnose_command,
     report_command,
 ):
     crosspoint.add_command(command)

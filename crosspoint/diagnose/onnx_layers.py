@@ -1,0 +1,119 @@
+"""The layers of an ONNX model: pieces are cut out of its graph and run by themselves."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from crosspoint.diagnose.layers import INPUTS, LAYERS, Array, Layers
+from crosspoint.errors import InputError, require
+from crosspoint.runtime.encoder import Specification, parse_device
+from crosspoint.runtime.onnx import available_cpus
+
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT32)
+
+
+class OnnxLayers(Layers):
+    """An ONNX model on the provider that its encoder runs on.
+
+    Args:
+        path: The `.onnx` file, which stays as it is.
+        specification: Of the encoder that it is.
+    """
+
+    def __init__(self, path: Path, specification: Specification) -> None:
+        self.specification = specification
+        self._model = onnx.load(path)
+        graph = onnx.shape_inference.infer_shapes(self._model).graph
+        self._types = {
+            value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)
+        }
+        self._makers = {name: node for node in self._model.graph.node for name in node.output}
+        self._sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
+        self.names = self._visible()
+
+    def _visible(self) -> frozenset[str]:
+        layers = LAYERS.get(self.specification.architecture, ())
+        features = {layer.name for layer in layers if self._types.get(layer.name) in FLOATS}
+        graphs = {layer.graph for layer in layers if layer.graph and self._types.get(layer.graph) in INTEGERS}
+        return frozenset((features | graphs | {output.name for output in self._model.graph.output}) & {*self._makers})
+
+    def compute(self, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
+        """A piece of the graph is cut out once and kept."""
+        key = (tuple(names), tuple(sorted(given)))
+        if key not in self._sessions:
+            self._sessions[key] = self._open(*key)
+        session = self._sessions[key]
+        inputs = {value.name: given[value.name.removesuffix(":given")] for value in session.get_inputs()}
+        return dict(zip(key[0], session.run([f"{name}:seen" for name in key[0]], inputs), strict=True))
+
+    def close(self) -> None:
+        """End the sessions."""
+        self._sessions.clear()
+
+    def types(self, name: str, source: str) -> set[str]:
+        """Element types of what is computed between `source` and `name`."""
+        nodes, _ = self._between([name], {source})
+        kinds = {self._types.get(output, 0) for node in nodes for output in node.output}
+        return {TensorProto.DataType.Name(kind) for kind in kinds if kind in FLOATS}
+
+    def _between(self, names: Iterable[str], given: set[str]) -> tuple[list[onnx.NodeProto], set[str]]:
+        """The nodes that make `names` from `given`, in the graph's order, and those of `given` that they read."""
+        needed, waiting, read = set(), list(names), set()
+        while waiting:
+            name = waiting.pop()
+            if name in given:
+                read.add(name)
+            elif name in self._makers and self._makers[name].output[0] not in needed:
+                needed.add(self._makers[name].output[0])
+                waiting += self._makers[name].input
+        return [node for node in self._model.graph.node if node.output[0] in needed], read
+
+    def _open(self, names: tuple[str, ...], given: tuple[str, ...]) -> Any:
+        """A session from `<given>:given` to `<name>:seen`, both float32 or int64 whatever lies between."""
+        nodes, read = self._between(names, {*given})
+        before = [helper.make_node("Cast", [f"{name}:given"], [name], to=self._types[name]) for name in sorted(read)]
+        after = [helper.make_node("Cast", [name], [f"{name}:seen"], to=self._plain(name)) for name in names]
+        used = {name for node in nodes for name in node.input}
+        graph = helper.make_graph(
+            [*before, *nodes, *after],
+            "piece",
+            [helper.make_tensor_value_info(f"{name}:given", self._plain(name), None) for name in sorted(read)],
+            [helper.make_tensor_value_info(f"{name}:seen", self._plain(name), None) for name in names],
+            [constant for constant in self._model.graph.initializer if constant.name in used],
+        )
+        piece = helper.make_model(graph, opset_imports=self._model.opset_import, ir_version=self._model.ir_version)
+        return _session(piece.SerializeToString(), self.specification)
+
+    def _plain(self, name: str) -> int:
+        return TensorProto.INT64 if self._types[name] in INTEGERS else TensorProto.FLOAT
+
+
+def _session(model: bytes, specification: Specification) -> Any:
+    """On the provider that the whole model runs on, and on no other."""
+    index = parse_device(specification.device)
+    runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = available_cpus()
+    options.log_severity_level = 4
+    cuda = ("CUDAExecutionProvider", {"device_id": str(index), "use_tf32": "0"})
+    provider = ("CPUExecutionProvider", {}) if index is None else cuda
+    try:
+        session = runtime.InferenceSession(model, options, providers=[provider])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"a layer of {specification.path} cannot be run by itself ({reason})") from error
+    if provider[0] not in session.get_providers():
+        raise InputError(f"{provider[0]} did not load; see crosspoint doctor, or give --device cpu")
+    return session
+
+
+def inputs_of(points: Array, categories: int | None) -> dict[str, Array]:
+    """What a model takes with clouds `(B, N, 3)`: of a segmenter, categories in turn as well."""
+    if categories is None:
+        return {INPUTS[0]: points}
+    return {INPUTS[0]: points, INPUTS[1]: np.eye(categories, dtype=np.float32)[np.arange(len(points)) % categories]}
