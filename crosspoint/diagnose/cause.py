@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from crosspoint.diagnose.compare import OVERLAP, Difference, overlap_when_centred
 from crosspoint.diagnose.layers import Array, Layer, Layers, as_rows
 
-ROWS_PER_UNKNOWN = 4
+ROWS_PER_UNKNOWN, WITH_RELU = 4, 32  # ReLU cuts many of them off
 PARALLEL, SAME = 2.0, 5.0  # times the limit: how far a row turns that is only scaled, and what equal weights differ
+COARSE = 0.1  # a limit above which single weights cannot be told from rounding
 SHOWN = 6  # channels that are named
 
 Doubles = NDArray[np.float64]
@@ -59,13 +60,16 @@ def find_cause(
     if difference.widths is not None and difference.widths[0] != difference.widths[1]:
         first, second = difference.widths
         text = f"looks at {second} neighbours of each point where the reference looks at {first}"
-        return Cause(layer.name, "neighbours", text, f"export or train it again with k = {first}", {"k": [first, second]})
+        return Cause(
+            layer.name, "neighbours", text, f"export or train it again with k = {first}", {"k": [first, second]}
+        )
     if difference.own_overlap is not None and not difference.own_overlap.min() >= OVERLAP:
         return _distances(candidate, difference, features[layer.inputs[0]])
     bad = np.flatnonzero(~(difference.channels <= limit).all(axis=0))
-    if layer.slope is not None and np.isfinite(difference.channels).all():
-        first, second = measure(reference, candidate, difference, features, bad)
-        return _weights(difference, first, second, features, bad, limit)
+    if layer.slope is not None and limit < COARSE and np.isfinite(difference.channels).all():
+        maps = measure(reference, candidate, difference, features, bad)
+        if np.isfinite(maps).all():
+            return _weights(difference, *maps, features, bad, limit)
     text = f"computes something else in {_channels(bad, difference.channels.shape[1])}"
     return Cause(layer.name, "values", text, "compare its weights and batch normalisation", _facts(bad))
 
@@ -74,7 +78,7 @@ def _distances(candidate: Layers, difference: Difference, features: Array) -> Ca
     layer = difference.layer
     assert layer.graph is not None
     assert difference.own_overlap is not None
-    share = float(difference.own_overlap.min())
+    share = float(difference.own_overlap.mean())
     centred = overlap_when_centred(candidate, layer, features)
     types = candidate.types(layer.graph, layer.inputs[0])
     low = sorted(kind.lower() for kind in types & {"FLOAT16", "BFLOAT16"})
@@ -82,7 +86,9 @@ def _distances(candidate: Layers, difference: Difference, features: Array) -> Ca
     found = f"finds {share:.0%} of the right neighbours on equal features"
     facts = {"overlap": share, "overlap_centred": centred, "types": sorted(types)}
     if 1 - centred < (1 - share) / 4:
-        text = f"{found}, and {centred:.0%} when each cloud's mean is subtracted: its uncentred distances cancel{within}"
+        text = (
+            f"{found}, and {centred:.0%} when each cloud's mean is subtracted: its uncentred distances cancel{within}"
+        )
         advice = "subtract each cloud's mean before the distance, and keep distance and TopK in float32"
         return Cause(layer.name, "uncentred distances", text, advice, facts)
     text = f"{found}: its distances{within} are too coarse or wrong"
@@ -112,9 +118,7 @@ def _weights(
     return Cause(layer.name, "weights", text, advice, _facts(bad) | {"weights": int(changed.sum())})
 
 
-def _one_weight(
-    layer: Layer, features: dict[str, Array], row: int, channel: int, before: float, after: float
-) -> Cause:
+def _one_weight(layer: Layer, features: dict[str, Array], row: int, channel: int, before: float, after: float) -> Cause:
     where = f"from {_input(layer, features, row)} to channel {channel}"
     flipped = abs(after + before) < 0.1 * abs(before)
     what = "one weight with the wrong sign" if flipped else "one other weight"
@@ -132,8 +136,8 @@ def _normalisation(layer: Layer, scales: dict[int, float], shifts: Doubles, widt
     swapped = len(values) == 2 and abs(np.log(abs(values[0] * values[1]))) < 0.01
     listed = ", ".join(f"{value:.3g}" for value in values[:SHOWN]) + (", …" if len(values) > SHOWN else "")
     text = (
-        f"scales and shifts {_channels(np.array([*scales]), width)} otherwise (by {listed}): its batch normalisation is "
-        f"another one" + (", with the statistics of these two channels swapped" if swapped else "")
+        f"scales and shifts {_channels(np.array([*scales]), width)} otherwise (by {listed}): its batch normalisation "
+        "is another one" + (", with the statistics of these two channels swapped" if swapped else "")
     )
     facts = _facts(np.array([*scales])) | {"scales": values, "shifts": shifts.tolist()}
     advice = "copy running mean, running variance, γ and β again, or export again"
@@ -172,7 +176,7 @@ def _probes(layer: Layer, features: dict[str, Array], k: int) -> tuple[dict[str,
     points = features[layer.inputs[0]].shape[1]
     widths = [features[name].shape[2] for name in layer.inputs]
     unknown = sum(widths) * (2 if layer.graph else 1) + 1
-    clouds = -(-ROWS_PER_UNKNOWN * unknown // points)
+    clouds = -(-(WITH_RELU if layer.slope == 0 else ROWS_PER_UNKNOWN) * unknown // points)
     given: dict[str, Array] = {}
     for name, width in zip(layer.inputs, widths, strict=True):
         real = as_rows(features[name])
@@ -190,12 +194,15 @@ def _probes(layer: Layer, features: dict[str, Array], k: int) -> tuple[dict[str,
 def _least_squares(rows: Doubles, values: Doubles, slope: float) -> Doubles:
     """Weights `(F + 1, D)` of `values (rows, D)`, which an activation of that slope below 0 has been through."""
     if slope:
-        solution: Doubles = np.linalg.lstsq(rows, np.where(values > 0, values, values / slope), rcond=None)[0]
-        return solution
+        return np.asarray(
+            np.linalg.lstsq(rows, np.where(values > 0, values, values / slope), rcond=None)[0], np.float64
+        )
     columns = []
     for value in values.T:
         live = value > 0  # what ReLU cuts off tells nothing
-        columns.append(np.linalg.lstsq(rows[live], value[live], rcond=None)[0])
+        enough = live.sum() > 2 * rows.shape[1]
+        found = np.linalg.lstsq(rows[live], value[live], rcond=None)[0] if enough else np.full(rows.shape[1], np.nan)
+        columns.append(np.asarray(found, np.float64))
     return np.stack(columns, axis=1)
 
 

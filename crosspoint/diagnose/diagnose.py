@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from crosspoint.diagnose.cause import Cause, find_cause, swapped_layers
-from crosspoint.diagnose.compare import LIMITS, OVERLAP, Clouds, Difference, compare
+from crosspoint.diagnose.compare import LIMITS, OVERLAP, Clouds, Difference, compare, relative_l2
 from crosspoint.diagnose.layers import LAYERS, Layer, Layers, common_layers
 from crosspoint.diagnose.onnx_layers import OnnxLayers, inputs_of
 from crosspoint.diagnose.whole import WholeModel
@@ -19,7 +19,8 @@ from crosspoint.export.clouds import hostile, ordinary
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
 
-MADE = 8  # clouds, without data
+MADE, SEEN = 8, 4  # clouds: how many are made without data, and on how many a fault is looked into
+UNNORMALISED = ("size 0.0001", "100 away")  # of the hostile clouds
 OUTPUT_LIMITS = (1e-4, 1e-2)  # of an engine: median and largest relative L2 error of outputs, as at its export
 
 
@@ -65,13 +66,33 @@ def diagnose(
         stack.callback(second.close)
         layers = _layers(first, second, chosen)
         differences = compare(first, second, layers, chosen)
-        limit = max(LIMITS.get(encoder.specification.precision, LIMITS["fp32"]) for encoder in (a, b))
-        result = _result(first, second, differences, chosen, limit)
+        result = _result(first, second, differences, chosen, _limit(a, b))
+        if result["passed"]:
+            result |= _as_run(first, second, (a, b), chosen, layers[-1].name)
     if out is not None:
         from crosspoint.diagnose.picture import draw_diagnosis
 
         draw_diagnosis(result, out)
     return result
+
+
+def _as_run(
+    first: Layers, second: Layers, encoders: tuple[Encoder, Encoder], clouds: Clouds, output: str
+) -> dict[str, Any]:
+    """A verdict on the runtimes: whether the models as users run them give what their layers give one by one."""
+    usual = clouds.points[~np.array(clouds.hostile)]
+    inputs = inputs_of(usual, encoders[1].specification.categories)
+    for layers, encoder in zip((first, second), encoders, strict=True):
+        whole = WholeModel(encoder).compute([output], inputs)[output]
+        error = float(np.median(relative_l2(layers.compute([output], inputs)[output], whole)))
+        limit = max(OUTPUT_LIMITS[0], LIMITS.get(encoder.specification.precision, 0.0))
+        if not error <= limit:
+            text = (
+                f"{encoder.specification.path} as a whole is {error:.1e} from what its own layers give one by one, "
+                f"which are right: {encoder.specification.backend} runs it wrongly; report this with crosspoint doctor --json"
+            )
+            return {"passed": False, "advice": f"{text}."}
+    return {}
 
 
 def _clouds(a: Encoder, b: Encoder, data: Path | None, points: int | None, clouds: int, seed: int) -> Clouds:
@@ -80,9 +101,16 @@ def _clouds(a: Encoder, b: Encoder, data: Path | None, points: int | None, cloud
         encoder.specification.check_points(points)
     usual = ordinary(MADE, points, seed) if data is None else real_clouds(data, points, clouds, seed).points
     hurting = hostile(points, seed + 1)
+    if _limit(a, b) > LIMITS["fp32"]:  # fewer digits do not hold what was not normalised, and need not
+        hurting = {name: cloud for name, cloud in hurting.items() if name not in UNNORMALISED}
     names = [f"{'cloud' if data is None else data.name} {i}" for i in range(len(usual))] + [*hurting]
     flags = [False] * len(usual) + [True] * len(hurting)
     return Clouds(np.concatenate([usual, *(cloud[None] for cloud in hurting.values())]), names, flags)
+
+
+def _limit(a: Encoder, b: Encoder) -> float:
+    """That of the coarser precision."""
+    return max(LIMITS.get(encoder.specification.precision, LIMITS["fp32"]) for encoder in (a, b))
 
 
 def _check_pair(a: Encoder, b: Encoder) -> None:
@@ -144,7 +172,8 @@ def _causes(a: Layers, b: Layers, differences: list[Difference], clouds: Clouds,
     for difference in differences:
         bad = np.flatnonzero(difference.bad(limit))
         if len(bad):
-            chosen = bad[np.argsort([clouds.hostile[i] for i in bad], kind="stable")][:4]  # ordinary ones first
+            usual = [i for i in bad if not clouds.hostile[i]]
+            chosen = (usual or bad)[:SEEN]
             inputs = inputs_of(clouds.points[chosen], b.specification.categories)
             names = difference.layer.inputs
             features = inputs | a.compute([name for name in names if name not in inputs], inputs)
@@ -197,6 +226,11 @@ def _bad_clouds(name: str, differences: Sequence[Difference], clouds: Clouds, li
     return [int(i) for i in np.flatnonzero(difference.bad(limit))]
 
 
+def _usual(name: str, differences: list[Difference], clouds: Clouds, limit: float) -> bool:
+    """Whether a layer parts on a cloud that is not one of the hostile ones."""
+    return not all(clouds.hostile[i] for i in _bad_clouds(name, differences, clouds, limit))
+
+
 def _cause_entry(cause: Cause, differences: list[Difference], clouds: Clouds, limit: float) -> dict[str, Any]:
     where = [clouds.names[i] for i in _bad_clouds(cause.layer, differences, clouds, limit)]
     return {
@@ -211,31 +245,34 @@ def _cause_entry(cause: Cause, differences: list[Difference], clouds: Clouds, li
 
 def _advice(causes: list[Cause], differences: list[Difference], clouds: Clouds, limit: float) -> str:
     """One sentence."""
-    last = differences[-1]
     if not causes:
-        total = float(last.total.max())
-        if total <= limit:
-            return f"No difference: no layer adds more than {_worst(differences):.1e}, and the outputs agree to {total:.1e}."
-        return (
-            f"No fault: no layer adds more than {_worst(differences):.1e}; outputs are up to {total:.1e} apart because "
-            "points that are all but equally far were chosen differently as neighbours, and rounding adds up."
-        )
+        return _advice_on_equals(differences, clouds, limit)
     swapped = swapped_layers(causes)
     if swapped:
         one, other = swapped
         return (
-            f"The batch normalisations of {one.layer} and {other.layer} have each other's statistics: copy running mean "
-            "and running variance again, or export again."
+            f"The batch normalisations of {one.layer} and {other.layer} have each other's statistics: copy running "
+            "mean and running variance again, or export again."
         )
-    first, *others = causes
+    first = next((cause for cause in causes if _usual(cause.layer, differences, clouds, limit)), causes[0])
+    others = [cause for cause in causes if cause is not first]
     bad = _bad_clouds(first.layer, differences, clouds, limit)
-    only = f", on {clouds.names[bad[0]]} and the like" if all(clouds.hostile[i] for i in bad) else ""
+    usual = _usual(first.layer, differences, clouds, limit)
+    only = "" if usual else f", on hostile clouds alone ({clouds.names[bad[0]]})"
     later = f" (so do {', '.join(cause.layer for cause in others)}, by themselves)" if others else ""
     return f"They part at {first.layer}{later}{only}: {first.layer} {first.text}; {first.advice}."
 
 
-def _worst(differences: list[Difference]) -> float:
-    return max(float(difference.channels.max()) for difference in differences)
+def _advice_on_equals(differences: list[Difference], clouds: Clouds, limit: float) -> str:
+    most = max(differences, key=lambda difference: float(difference.channels.max()))
+    added = f"{most.channels.max():.1e} ({most.layer.name})"
+    total = differences[-1].total
+    usual = float(total[~np.array(clouds.hostile)].max())
+    text = f"No difference: no layer adds more than {added}, and the outputs agree to {usual:.1e}"
+    if total.max() > limit:
+        where = clouds.names[int(total.argmax())]
+        text += f" ({total.max():.1e} on {where}: of points that are all but equally far, either may be a neighbour)"
+    return f"{text}."
 
 
 def _outputs_agree(difference: Difference, clouds: Clouds) -> bool:
@@ -247,8 +284,10 @@ def _outputs_agree(difference: Difference, clouds: Clouds) -> bool:
 def _advice_on_outputs(row: dict[str, Any], passed: bool) -> str:
     median, largest = row["usual"]["total_median"], row["usual"]["total_max"]
     if passed:
-        return f"No difference in the outputs, the only layer that both show: {median:.1e} usually, {largest:.1e} at most."
+        return (
+            f"No difference in the outputs, the only layer that both show: {median:.1e} usually, {largest:.1e} at most."
+        )
     return (
-        f"The outputs are {median:.1e} apart usually and {largest:.1e} at most, and one of the models shows no layers: of "
-        "an engine, diagnose the bundle's encoder.onnx; if that is equal, building the engine made the difference."
+        f"The outputs are {median:.1e} apart usually and {largest:.1e} at most, and one of the models shows no layers: "
+        "of an engine, diagnose the bundle's encoder.onnx; if that is equal, building the engine made the difference."
     )

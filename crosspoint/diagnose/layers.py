@@ -96,7 +96,7 @@ class Layers(ABC):
         """Free what is held."""
         return
 
-    def types(self, name: str, source: str) -> set[str]:  # noqa: ARG002
+    def types(self, name: str, source: str) -> set[str]:
         """Element types between the tensor `source` and the tensor `name`, as far as the model's file tells them."""
         return set()
 

@@ -1,5 +1,6 @@
 """The diagnosis as a picture: errors and right neighbours, layer by layer."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def draw_diagnosis(result: dict[str, Any], path: Path) -> None:
         if layer["parts"]:
             label.set_color(BAD)
             label.set_fontweight("bold")
-    figure.suptitle(result["advice"], fontsize=10, wrap=True)
+    figure.suptitle(textwrap.fill(result["advice"], width=int(12 * figure.get_figwidth())), fontsize=10)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 
@@ -76,7 +77,9 @@ def _draw_overlaps(axes: Axes, layers: list[dict[str, Any]], limit: float) -> No
     for clouds, name, label, colour, style in series:
         shares = [100 * layers[i][clouds][name] for i in edges]
         lowest = min(lowest, *shares)
-        axes.plot(edges, shares, style, color=colour, label=label, markersize=5, fillstyle="none" if ":" in style else "full")
+        axes.plot(
+            edges, shares, style, color=colour, label=label, markersize=5, fillstyle="none" if ":" in style else "full"
+        )
     axes.axhline(100 * limit, color="black", linewidth=0.8, linestyle="--")
     axes.set_ylim(max(0.0, lowest - 0.15 * (100 - lowest)), 100 + 0.05 * (100 - lowest) + 0.02)
     axes.grid(axis="y", color="0.9")

@@ -98,12 +98,14 @@ def _pointnet(model: PointNet) -> Table:
 
 
 def _pointwise(linear: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
-    return nn.functional.relu(norm(linear(x.flatten(0, 1)))).view(*x.shape[:2], -1)
+    y: Tensor = norm(linear(x.flatten(0, 1)))  # (B·N, outputs)
+    return torch.relu(y).view(*x.shape[:2], -1)
 
 
 def _backbone(model: SegmentationBackbone, output: str) -> Table:
     def transform(get: Get) -> Tensor:
-        return get("points") @ model.transform(get("points"), get("transform/edge/neighbours"))
+        matrices: Tensor = model.transform(get("points"), get("transform/edge/neighbours"))
+        return get("points") @ matrices
 
     return {
         "transform/edge/neighbours": lambda get: nearest(get("points"), model.k),
@@ -118,7 +120,8 @@ def _segmenter(model: DGCNNSegmenter) -> Table:
         context = torch.cat([get("cloud"), model.category(get("category").unsqueeze(1)).squeeze(1)], dim=1)
         local = _side_by_side(get, 3)
         wide = torch.cat([context.unsqueeze(1).expand(-1, local.shape[1], -1), local], dim=2)
-        return model.hidden[0].forward(wide)  # type: ignore[no-any-return, operator]
+        hidden: Tensor = model.hidden[0](wide)
+        return hidden
 
     return {
         **_backbone(model.backbone, "cloud"),

@@ -13,7 +13,7 @@ def print_diagnosis(result: dict[str, Any]) -> None:
         f"{counts['hostile']} hostile ones, {counts['points']} points"
     )
     columns = ("layer", "gathered", "added", "worst channel", "right neighbours", "on equal features")
-    print_table(title, (*columns, "hostile: added", "worst channel", "on equal features", ""), _rows(result))
+    print_table(title, (*columns, "hostile: worst channel", "on equal features", ""), _rows(result))
     if len(result["causes"]) > 1:
         entries = [(cause["layer"], cause["kind"], cause["text"]) for cause in result["causes"]]
         print_table("Layers that part by themselves", ("layer", "kind", "what"), entries)
@@ -32,7 +32,6 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{layer['usual']['channel_max']:.1e}",
             _share(layer["usual"]["overlap_min"]),
             _share(layer["usual"]["own_overlap_min"]),
-            f"{layer['hostile']['introduced_max']:.1e}",
             f"{layer['hostile']['channel_max']:.1e}",
             _share(layer["hostile"]["own_overlap_min"]),
             "parts here" if layer["parts"] else "",
