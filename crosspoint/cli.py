@@ -9,6 +9,7 @@ from crosspoint import __version__
 from crosspoint.commands.common import Commands
 from crosspoint.commands.data import data
 from crosspoint.commands.diagnose import diagnose_command
+from crosspoint.commands.doctor import doctor_command
 from crosspoint.commands.embed import embed_command
 from crosspoint.commands.evaluate import evaluate
 from crosspoint.commands.export import export_command
@@ -36,6 +37,7 @@ for command in (
     parity_command,
     diagnose_command,
     report_command,
+    doctor_command,
 ):
     crosspoint.add_command(command)
 

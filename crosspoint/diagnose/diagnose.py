@@ -89,7 +89,7 @@ def _as_run(
         if not error <= limit:
             text = (
                 f"{encoder.specification.path} as a whole is {error:.1e} from what its own layers give one by one, "
-                f"which are right: {encoder.specification.backend} runs it wrongly; report this with crosspoint doctor --json"
+                f"which are right: {encoder.specification.backend} runs it wrongly; report it with crosspoint doctor"
             )
             return {"passed": False, "advice": f"{text}."}
     return {}
