@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.commands.common import json_option, write_result
 from crosspoint.errors import CheckFailed
 
 
@@ -14,8 +14,8 @@ from crosspoint.errors import CheckFailed
 def doctor_command(self_test: bool, json_file: Path | None) -> None:
     """What this machine can train, export and run, and what to install for the rest.
 
-    With --self-test all of it is run once, on whatever is here, and a JSON for a bug report is written (--json FILE, else
-    crosspoint-self-test.json); exit code 1 if a step failed.
+    With --self-test all of it is run once, on whatever is here, and a JSON for a bug report is written (to --json FILE,
+    else crosspoint-self-test.json); exit code 1 if a step failed.
     """
     from crosspoint.doctor.doctor import doctor
     from crosspoint.doctor.show import print_doctor, print_self_test

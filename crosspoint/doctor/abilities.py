@@ -72,7 +72,9 @@ def _inference_extra(facts: Facts) -> str:
 
 
 def _why(facts: Facts, name: str) -> str:
-    return f"{name} is not installed" if not facts[name]["installed"] else f"{name} does not work: {facts[name]['reason']}"
+    return (
+        f"{name} is not installed" if not facts[name]["installed"] else f"{name} does not work: {facts[name]['reason']}"
+    )
 
 
 def _rendering(facts: Facts) -> Ability:
@@ -131,9 +133,13 @@ def _building(facts: Facts) -> Ability:
     names = {"tensorrt": gpu, "tensorrt_rtx": True}
     ready = [f"{name} {facts[name]['version']}" for name, can in names.items() if can and facts[name]["works"]]
     if ready and gpu:
-        return Ability("export --trt", YES, f"{', '.join(ready)}; the engine is executed if this GPU is among its targets")
+        return Ability(
+            "export --trt", YES, f"{', '.join(ready)}; the engine is executed if this GPU is among its targets"
+        )
     if ready:
-        return Ability("export --trt", PARTLY, f"{', '.join(ready)}: builds engines for RTX GPUs; none here to run them")
+        return Ability(
+            "export --trt", PARTLY, f"{', '.join(ready)}: builds engines for RTX GPUs; none here to run them"
+        )
     if facts["machine"]["jetpack"] is not None:
         install = "sudo apt install nvidia-jetpack, and a venv with --system-site-packages"
         return Ability("export --trt", NO, "JetPack's TensorRT is not visible to this Python", install)

@@ -42,13 +42,13 @@ def problems(facts: dict[str, Any]) -> list[str]:
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall -y onnxruntime "
             "onnxruntime-gpu, and install one of them again"
         )
-    broken = [name for name in ("torch", "onnxruntime", "tensorrt", "tensorrt_rtx") if facts[name]["installed"]]
-    for name in broken:
-        if not facts[name]["works"]:
-            found.append(f"{name} is installed and does not work: {facts[name]['reason']}; install it again")
+    found += [
+        f"{name} is installed and does not work: {facts[name]['reason']}; install it again"
+        for name in ("torch", "onnxruntime", "tensorrt", "tensorrt_rtx")
+        if facts[name]["installed"] and not facts[name]["works"]
+    ]
     if has_gpu(facts) and torch["works"] and not torch["devices"]:
         found.append(f"torch {torch['version']} (CUDA {torch['cuda_build']}) does not see the GPU: check the driver")
-    for name, trouble in (runtime.get("providers") or {}).items():
-        if trouble is not None and has_gpu(facts):
-            found.append(f"{name} is listed by onnxruntime and does not load: {trouble}")
+    listed = (runtime.get("providers") or {}).items() if has_gpu(facts) else ()
+    found += [f"{name} is listed by onnxruntime and does not load: {trouble}" for name, trouble in listed if trouble]
     return found

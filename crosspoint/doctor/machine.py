@@ -1,4 +1,4 @@
-"""The machine: system, processor, memory, NVIDIA's driver and GPUs, JetPack. Nothing in it names the user or the host."""
+"""The machine: system, processor, memory, NVIDIA's driver and GPUs, JetPack. Nothing names the user or the host."""
 
 import os
 import platform

@@ -50,7 +50,7 @@ def torch_facts() -> Facts:
 
 
 def _supported(built_for: list[str], major: int, minor: int) -> bool:
-    """Whether a build of torch has code for a GPU: for its own major version, up to its minor one, or to be compiled."""
+    """Whether a build of torch has code for a GPU: for its own major version or to be compiled."""
     numbers = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", arch) for arch in built_for]
     compiled = [(int(match[2]), int(match[3])) for match in numbers if match and match[1] == "sm"]
     sources = [(int(match[2]), int(match[3])) for match in numbers if match and match[1] == "compute"]
@@ -77,7 +77,9 @@ def _provider_trouble(runtime: Any, name: str) -> str | None:
         session = runtime.InferenceSession(IDENTITY, options, providers=[name])
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         return " ".join(str(error).split())[:300]
-    return None if name in session.get_providers() else f"not loaded; the session has {', '.join(session.get_providers())}"
+    return (
+        None if name in session.get_providers() else f"not loaded; the session has {', '.join(session.get_providers())}"
+    )
 
 
 def tensorrt_facts(module: str = "tensorrt") -> Facts:
@@ -158,7 +160,11 @@ def answer(name: str) -> None:
     except MissingDependency as error:
         facts = {"installed": False, "works": False, "reason": str(error)}
     except Exception as error:  # whatever a broken installation raises
-        facts = {"installed": True, "works": False, "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+        facts = {
+            "installed": True,
+            "works": False,
+            "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300],
+        }
     print(MARK + json.dumps(facts), flush=True)
 
 
@@ -168,4 +174,3 @@ def version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-

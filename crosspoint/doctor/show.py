@@ -22,8 +22,10 @@ def _found(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("Python", machine["python"] + ("" if machine["virtual_environment"] else ", no virtual environment")),
     ]
     gpus = machine["gpus"]
-    for gpu in gpus["found"]:
-        rows.append(("GPU", f"{gpu['name']}, {gpu['compute_capability']}, {gpu['memory']}, driver {gpu['driver']}"))
+    rows += [
+        ("GPU", f"{gpu['name']}, {gpu['compute_capability']}, {gpu['memory']}, driver {gpu['driver']}")
+        for gpu in gpus["found"]
+    ]
     if not gpus["found"]:
         rows.append(("GPU", f"none: {gpus['reason']}"))
     if machine["jetpack"]:
