@@ -10,6 +10,8 @@ from crosspoint.commands.bench import bench_command
 from crosspoint.commands.build import build_command
 from crosspoint.commands.common import Commands
 from crosspoint.commands.data import data
+from crosspoint.commands.diagnose import diagnose_command
+from crosspoint.commands.doctor import doctor_command
 from crosspoint.commands.embed import embed_command
 from crosspoint.commands.evaluate import evaluate
 from crosspoint.commands.export import export_command
@@ -41,7 +43,9 @@ for command in (
     evaluate,
     parity_command,
     reproduce_command,
+    diagnose_command,
     report_command,
+    doctor_command,
 ):
     crosspoint.add_command(command)
 

@@ -1,0 +1,52 @@
+"""`crosspoint diagnose`."""
+
+from pathlib import Path
+
+import click
+
+from crosspoint.commands.common import PathArgument, backend_option, device_option, json_option, write_result
+from crosspoint.errors import CheckFailed, require
+
+
+@click.command("diagnose")
+@click.argument("reference", type=PathArgument)
+@click.argument("candidate", type=PathArgument)
+@click.option("--data", "data_dir", type=PathArgument, help="A dataset, or a folder of clouds.  [default: made clouds]")
+@click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the models' own, else 1024]")
+@click.option("--clouds", type=click.IntRange(min=1), default=16, show_default=True, help="At most so many of --data.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random choice.")
+@click.option("--out", type=PathArgument, help="A picture to draw (PNG).")
+@device_option
+@backend_option
+@click.option("--reference-device", default="cpu", show_default=True, help="Where the reference runs.")
+@json_option
+def diagnose_command(
+    reference: Path,
+    candidate: Path,
+    data_dir: Path | None,
+    points: int | None,
+    clouds: int,
+    seed: int,
+    out: Path | None,
+    device: str,
+    backend: str | None,
+    reference_device: str,
+    json_file: Path | None,
+) -> None:
+    """Run two models layer by layer and find where they part, and why. Exit code 1 if they do.
+
+    --device and --backend are the candidate's.
+    """
+    require("torch", "train", "diagnosing")
+    require("onnx", "train", "diagnosing")
+    from crosspoint.diagnose.diagnose import diagnose
+    from crosspoint.diagnose.show import print_diagnosis
+
+    result = diagnose(reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device, out)
+    print_diagnosis(result)
+    write_result(json_file, "diagnose", result)
+    if out is not None:
+        click.echo(f"{out}: drawn")
+    if not result["passed"]:
+        raise CheckFailed(result["advice"])
+    click.echo(result["advice"])

@@ -1,0 +1,126 @@
+"""The layers that every form of a network has, under the names that its exported graph gives to what they make."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.runtime.encoder import Specification
+
+Array = NDArray[Any]
+SLOPE, RELU, NONE = 0.2, 0.0, 1.0  # of what follows a linear map, on its negative side
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        name: Of the layer, and of the tensor that it makes.
+        inputs: The tensors that it is made from; neighbours are found in the first.
+        graph: The tensor `(B, N, k)` of its neighbours; None where it looks at none.
+        slope: Where it is one linear map of every point or edge, the slope of its activation below 0; else None.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    graph: str | None = None
+    slope: float | None = None
+
+
+def _edge(number: int, source: str, slope: float | None = SLOPE) -> Layer:
+    return Layer(f"edge{number}", (source,), f"edge{number}/neighbours", slope)
+
+
+_BACKBONE = (
+    Layer("transform", ("points",), "transform/edge/neighbours"),
+    _edge(1, "transform", None),
+    _edge(2, "edge1", None),
+    _edge(3, "edge2"),
+)
+_LOCAL = ("edge1", "edge2", "edge3")
+
+LAYERS: dict[str, tuple[Layer, ...]] = {
+    "dgcnn": (
+        _edge(1, "points"),
+        _edge(2, "edge1"),
+        _edge(3, "edge2"),
+        _edge(4, "edge3"),
+        Layer("embed", ("edge1", "edge2", "edge3", "edge4"), slope=SLOPE),
+        Layer("embedding", ("embed",)),
+    ),
+    "pointnet": (
+        Layer("layer1", ("points",), slope=RELU),
+        Layer("layer2", ("layer1",), slope=RELU),
+        Layer("layer3", ("layer2",), slope=RELU),
+        Layer("layer4", ("layer3",), slope=RELU),
+        Layer("embedding", ("layer4",)),
+    ),
+    "dgcnn_seg": (*_BACKBONE, Layer("embedding", _LOCAL)),
+    "dgcnn_partseg": (
+        *_BACKBONE,
+        Layer("cloud", _LOCAL),
+        Layer("hidden1", ("cloud", "category", *_LOCAL)),
+        Layer("hidden2", ("hidden1",), slope=SLOPE),
+        Layer("hidden3", ("hidden2",), slope=SLOPE),
+        Layer("logits", ("hidden3",), slope=NONE),
+    ),
+}
+INPUTS = ("points", "category")
+
+
+class Layers(ABC):
+    """A model whose layers can be looked at, and run one by one.
+
+    Attributes:
+        specification: Of the model.
+        names: The tensors that it shows, its inputs apart.
+    """
+
+    specification: Specification
+    names: frozenset[str]
+
+    @abstractmethod
+    def compute(self, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
+        """Tensors by name, from others that are given; what lies behind the given ones is not run.
+
+        Args:
+            names: Of tensors in `self.names`.
+            given: Features float32, neighbours int64; with the model's inputs everything can be computed.
+        """
+
+    def close(self) -> None:
+        """Free what is held."""
+        return
+
+    def types(self, name: str, source: str) -> set[str]:
+        """Element types between the tensor `source` and the tensor `name`, as far as the model's file tells them."""
+        return set()
+
+
+def common_layers(architecture: str, names: frozenset[str]) -> tuple[Layer, ...]:
+    """The layers of an architecture as seen by who sees `names` alone: an unseen one is part of the one after it."""
+    known = {layer.name: layer for layer in LAYERS.get(architecture, ())}
+
+    def seen(tensor: str) -> tuple[str, ...]:
+        if tensor in names or tensor in INPUTS:
+            return (tensor,)
+        return tuple(dict.fromkeys(source for before in known[tensor].inputs for source in seen(before)))
+
+    layers = []
+    for layer in known.values():
+        if layer.name not in names:
+            continue
+        inputs = tuple(dict.fromkeys(source for tensor in layer.inputs for source in seen(tensor)))
+        whole = inputs == layer.inputs
+        graph = layer.graph if whole and layer.graph in names else None
+        layers.append(replace(layer, inputs=inputs, graph=graph, slope=layer.slope if whole else None))
+    return tuple(layers) or (Layer(next(iter(names)), ("points",)),)
+
+
+def as_rows(array: Array) -> NDArray[np.float64]:
+    """`(…, D)` as `(rows, D)` in float64."""
+    return array.reshape(-1, array.shape[-1]).astype(np.float64)

@@ -1,0 +1,86 @@
+"""The diagnosis as a picture: errors and right neighbours, layer by layer."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from crosspoint.artefacts import atomic_file
+
+FLOOR = 1e-9  # what is drawn of zero
+TOTAL, INTRODUCED, BAD = "#7f8c9b", "#1f5fa8", "#c0392b"
+
+
+def draw_diagnosis(result: dict[str, Any], path: Path) -> None:
+    """Draw the result of `diagnose` to a PNG.
+
+    Args:
+        result: Of `diagnose`.
+        path: The PNG to write.
+    """
+    layers = result["layers"]
+    figure = Figure(figsize=(max(7.0, 1.15 * len(layers) + 2.5), 6.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    errors, shares = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    _draw_errors(errors, layers, result["limits"]["introduced"])
+    _draw_overlaps(shares, layers, result["limits"]["overlap"])
+    labels = [layer["name"] for layer in layers]
+    shares.set_xticks(range(len(labels)), labels)
+    shares.set_xlim(-0.6, len(labels) - 0.4)
+    for label, layer in zip(shares.get_xticklabels(), layers, strict=True):
+        if layer["parts"]:
+            label.set_color(BAD)
+            label.set_fontweight("bold")
+    figure.suptitle(textwrap.fill(result["advice"], width=int(12 * figure.get_figwidth())), fontsize=10)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+
+
+def _draw_errors(axes: Axes, layers: list[dict[str, Any]], limit: float) -> None:
+    """What each layer adds as bars, what has gathered as a line; usual clouds filled, hostile ones hollow."""
+    x = np.arange(len(layers))
+
+    def values(clouds: str, name: str) -> list[float]:
+        return [min(max(layer[clouds][name], FLOOR), 1e9) for layer in layers]
+
+    colours = [BAD if layer["parts"] else INTRODUCED for layer in layers]
+    axes.bar(x - 0.2, values("usual", "channel_max"), 0.36, color=colours, label="added by the layer, worst channel")
+    axes.bar(x + 0.2, values("hostile", "channel_max"), 0.36, fill=False, edgecolor=colours, label="on hostile clouds")
+    axes.plot(x, values("usual", "total_max"), "o-", color=TOTAL, label="gathered so far, relative L2")
+    axes.axhline(limit, color="black", linewidth=0.8, linestyle="--", label=f"limit of what a layer may add, {limit:g}")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=FLOOR)
+    axes.set_ylabel("error, worst cloud")
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=8, loc="best", framealpha=0.9)
+
+
+def _draw_overlaps(axes: Axes, layers: list[dict[str, Any]], limit: float) -> None:
+    """Shares of right neighbours, of those layers that look at neighbours."""
+    edges = [i for i, layer in enumerate(layers) if layer["usual"]["overlap_min"] is not None]
+    axes.set_ylabel("right neighbours, %")
+    if not edges:
+        axes.text(0.5, 0.5, "no layer with neighbours to be seen", ha="center", va="center", transform=axes.transAxes)
+        axes.set_yticks([])
+        return
+    series = (
+        ("usual", "own_overlap_min", "on equal features", INTRODUCED, "s-"),
+        ("hostile", "own_overlap_min", "on equal features, hostile clouds", INTRODUCED, "s:"),
+        ("usual", "overlap_min", "on the features that it has", TOTAL, "o-"),
+    )
+    lowest = 100 * limit
+    for clouds, name, label, colour, style in series:
+        shares = [100 * layers[i][clouds][name] for i in edges]
+        lowest = min(lowest, *shares)
+        axes.plot(
+            edges, shares, style, color=colour, label=label, markersize=5, fillstyle="none" if ":" in style else "full"
+        )
+    axes.axhline(100 * limit, color="black", linewidth=0.8, linestyle="--")
+    axes.set_ylim(max(0.0, lowest - 0.15 * (100 - lowest)), 100 + 0.05 * (100 - lowest) + 0.02)
+    axes.grid(axis="y", color="0.9")
+    axes.legend(fontsize=8, loc="best", framealpha=0.9)

@@ -1,0 +1,183 @@
+"""What each command can do with what was found, and the command that installs what is missing."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Facts = dict[str, Any]
+YES, PARTLY, NO = "yes", "partly", "no"
+ANY = "embed, eval, parity, bench"
+
+
+@dataclass(frozen=True)
+class Ability:
+    """One thing that a command does.
+
+    Attributes:
+        command: Which, and with what.
+        can: `"yes"`, `"partly"` or `"no"`.
+        how: With what it runs here, or why it does not.
+        install: What to type to have it; empty where nothing is missing or nothing can be installed.
+    """
+
+    command: str
+    can: str
+    how: str
+    install: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+def pip(*extras: str) -> str:
+    """The command that installs extras of this distribution."""
+    return f"pip install 'crosspoint3d[{','.join(extras)}]'"
+
+
+def abilities(facts: Facts) -> list[Ability]:
+    """By command, in the order of the workflow.
+
+    Args:
+        facts: Of `doctor`: the answers of the packages, `packages`, and `gpus`.
+    """
+    training, exporting = _training(facts), _exporting(facts)
+    return [
+        Ability("quickstart", exporting.can, exporting.how, exporting.install),
+        Ability("data", YES, "shapes, verification, packing; numpy"),
+        _rendering(facts),
+        training,
+        _distributed(facts),
+        Ability("import", training.can if training.can == NO else YES, training.how, training.install),
+        exporting,
+        _building(facts),
+        _pytorch(facts),
+        _provider(facts, f"{ANY} an .onnx or a bundle on the CPU", "CPUExecutionProvider"),
+        _provider(facts, f"{ANY} an .onnx or a bundle on CUDA", "CUDAExecutionProvider"),
+        _provider(facts, f"{ANY} an .onnx through ONNX Runtime's TensorRT", "TensorrtExecutionProvider"),
+        _engine(facts, "tensorrt", "trt"),
+        _engine(facts, "tensorrt_rtx", "trt-rtx"),
+        Ability("diagnose", exporting.can, exporting.how, exporting.install),
+        Ability("report", YES, "matplotlib"),
+    ]
+
+
+def has_gpu(facts: Facts) -> bool:
+    """Whether there is an NVIDIA GPU with a driver, whatever can use it."""
+    found = facts["machine"]["gpus"]["found"] or facts["torch"].get("devices") or facts["cuda_python"].get("devices")
+    return bool(found) or facts["machine"]["jetpack"] is not None
+
+
+def _inference_extra(facts: Facts) -> str:
+    return "gpu" if has_gpu(facts) else "cpu"
+
+
+def _why(facts: Facts, name: str) -> str:
+    return (
+        f"{name} is not installed" if not facts[name]["installed"] else f"{name} does not work: {facts[name]['reason']}"
+    )
+
+
+def _rendering(facts: Facts) -> Ability:
+    if facts["packages"]["embreex"]:
+        return Ability("data render", YES, f"embreex {facts['packages']['embreex']}")
+    return Ability("data render", NO, "embreex is not installed", pip("render"))
+
+
+def _training(facts: Facts) -> Ability:
+    torch = facts["torch"]
+    if not torch["works"]:
+        return Ability("train, finetune", NO, _why(facts, "torch"), pip("train"))
+    if not facts["packages"]["torchvision"]:
+        return Ability("train, finetune", NO, "torchvision is not installed", pip("train"))
+    unsupported = [device["name"] for device in torch["devices"] if not device["supported"]]
+    if unsupported:
+        how = f"torch {torch['version']} has no code for {unsupported[0]}; on the CPU it trains"
+        return Ability("train, finetune", PARTLY, how, "a build of torch for this GPU: https://pytorch.org/get-started")
+    if torch["devices"]:
+        names = ", ".join(f"{device['name']} ({device['compute_capability']})" for device in torch["devices"])
+        how = f"on {names}; fp32, fp16{', bf16' if torch['bf16'] else ''}"
+        return Ability("train, finetune", YES, how)
+    if has_gpu(facts):
+        how = f"on the CPU only: torch {torch['version']}, built for CUDA {torch['cuda_build']}, sees no GPU"
+        install = "a build of torch for this driver's CUDA: https://pytorch.org/get-started"
+        return Ability("train, finetune", PARTLY, how, install)
+    return Ability("train, finetune", YES, f"on the CPU, torch {torch['version']}; there is no GPU")
+
+
+def _distributed(facts: Facts) -> Ability:
+    torch = facts["torch"]
+    if not torch["works"]:
+        return Ability("train under torchrun", NO, _why(facts, "torch"), pip("train"))
+    if torch["devices"]:
+        return Ability("train under torchrun", YES, f"{len(torch['devices'])} GPU(s), NCCL {torch['nccl']}")
+    return Ability("train under torchrun", YES, "processes on the CPU, gloo")
+
+
+def _exporting(facts: Facts) -> Ability:
+    missing = [name for name in ("torch", "onnxruntime") if not facts[name]["works"]]
+    missing += [] if facts["packages"]["onnx"] else ["onnx"]
+    if not missing:
+        how = f"torch {facts['torch']['version']}, onnx {facts['packages']['onnx']}, ONNX Runtime for the gate"
+        return Ability("export", YES, how)
+    extras = [] if missing == ["onnxruntime"] else ["train"]
+    extras += [_inference_extra(facts)] if "onnxruntime" in missing else []
+    return Ability("export", NO, "; ".join(_missing(facts, name) for name in missing), pip(*extras))
+
+
+def _missing(facts: Facts, name: str) -> str:
+    return _why(facts, name) if name in facts else f"{name} is not installed"
+
+
+def _building(facts: Facts) -> Ability:
+    gpu = has_gpu(facts)
+    names = {"tensorrt": gpu, "tensorrt_rtx": True}
+    ready = [f"{name} {facts[name]['version']}" for name, can in names.items() if can and facts[name]["works"]]
+    if ready and gpu:
+        return Ability(
+            "export --trt", YES, f"{', '.join(ready)}; the engine is executed if this GPU is among its targets"
+        )
+    if ready:
+        return Ability(
+            "export --trt", PARTLY, f"{', '.join(ready)}: builds engines for RTX GPUs; none here to run them"
+        )
+    if facts["machine"]["jetpack"] is not None:
+        install = "sudo apt install nvidia-jetpack, and a venv with --system-site-packages"
+        return Ability("export --trt", NO, "JetPack's TensorRT is not visible to this Python", install)
+    return Ability("export --trt", NO, _why(facts, "tensorrt_rtx"), pip("trt" if gpu else "trt-rtx"))
+
+
+def _pytorch(facts: Facts) -> Ability:
+    name = f"{ANY} a run or .safetensors"
+    if not facts["torch"]["works"]:
+        return Ability(name, NO, _why(facts, "torch"), pip("train"))
+    return Ability(name, YES, "on the CPU" + (" and on CUDA" if facts["torch"]["devices"] else ""))
+
+
+def _provider(facts: Facts, command: str, provider: str) -> Ability:
+    runtime, gpu = facts["onnxruntime"], provider != "CPUExecutionProvider"
+    if gpu and not has_gpu(facts):
+        return Ability(command, NO, "there is no NVIDIA GPU")
+    if not runtime["works"]:
+        return Ability(command, NO, _why(facts, "onnxruntime"), pip(_inference_extra(facts)))
+    if provider not in runtime["providers"]:
+        install = f"pip uninstall -y onnxruntime && {pip('gpu')}"
+        return Ability(command, NO, f"this onnxruntime {runtime['version']} has no {provider}", install if gpu else "")
+    trouble = runtime["providers"][provider]
+    if trouble is None:
+        return Ability(command, YES, f"onnxruntime {runtime['version']}, {provider} loads")
+    needs = "CUDA, cuDNN" + (", TensorRT" if provider.startswith("Tensorrt") else "")
+    install = f"the {needs} that onnxruntime-gpu {runtime['version']} was built for"
+    return Ability(command, NO, f"{provider} is listed and does not load: {trouble}", install)
+
+
+def _engine(facts: Facts, module: str, extra: str) -> Ability:
+    command = f"{ANY} a .plan of {module.replace('_', '-')}"
+    if not has_gpu(facts):
+        return Ability(command, NO, "there is no NVIDIA GPU")
+    missing = [name for name in (module, "cuda_python") if not facts[name]["works"]]
+    if missing:
+        extras = [extra] * (module in missing) + ["gpu"] * ("cuda_python" in missing)
+        return Ability(command, NO, "; ".join(_why(facts, name) for name in missing), pip(*extras))
+    if not facts["cuda_python"]["devices"]:
+        return Ability(command, NO, str(facts["cuda_python"]["reason"]), "NVIDIA's driver for this GPU")
+    return Ability(command, YES, f"{module} {facts[module]['version']} on {', '.join(facts['cuda_python']['devices'])}")

@@ -1,0 +1,89 @@
+"""The machine: system, processor, memory, NVIDIA's driver and GPUs, JetPack. Nothing names the user or the host."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+TEGRA, MODEL = Path("/etc/nv_tegra_release"), Path("/proc/device-tree/model")
+GPU_FIELDS = ("name", "driver_version", "memory.total", "compute_cap")
+
+
+def machine_facts() -> dict[str, Any]:
+    """All of it, JSON-serialisable."""
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "distribution": _distribution(),
+        "libc": " ".join(platform.libc_ver()),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "virtual_environment": sys.prefix != sys.base_prefix,
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "gpus": gpus(),
+        "jetpack": jetpack(),
+    }
+
+
+def gpus() -> dict[str, Any]:
+    """What nvidia-smi lists: `found`, and a `reason` where that is nothing."""
+    if shutil.which("nvidia-smi") is None:
+        return {"found": [], "reason": "nvidia-smi is not there: NVIDIA's driver is not installed"}
+    output, error = _run("nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader")
+    rows = [[field.strip() for field in line.split(",")] for line in output.splitlines() if line.count(",") == 3]
+    found = [
+        {"name": name, "driver": driver, "memory": memory, "compute_capability": "sm" + capability.replace(".", "")}
+        for name, driver, memory, capability in rows
+    ]
+    return {"found": found, "reason": None if found else error or "nvidia-smi lists no GPU"}
+
+
+def jetpack() -> dict[str, str] | None:
+    """Of a Jetson: its model, L4T release and JetPack version, as far as they are there."""
+    if not TEGRA.is_file():
+        return None
+    release = re.search(r"R(\d+).*?REVISION: ([\d.]+)", TEGRA.read_text(errors="replace"))
+    model = MODEL.read_text(errors="replace").strip("\0\n") if MODEL.is_file() else ""
+    version = _run("dpkg-query", "--showformat=${Version}", "--show", "nvidia-jetpack")[0]
+    return {
+        "model": model or "unknown",
+        "l4t": f"{release[1]}.{release[2]}" if release else "unknown",
+        "jetpack": version.strip() or "nvidia-jetpack is not installed",
+    }
+
+
+def _run(*command: str) -> tuple[str, str]:
+    """Output, or what went wrong."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", str(error)
+    if done.returncode:
+        return "", " ".join((done.stderr or done.stdout).split())[:300]
+    return done.stdout, ""
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
+    except OSError:
+        return "unknown"
+
+
+def _processor() -> str:
+    try:
+        names = re.findall(r"^(?:model name|Model)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,176 @@
+"""What the packages for training and inference say of themselves and of the GPU; each is asked in a process of its own.
+
+A package that is missing, hangs or crashes is an answer like any other, and nothing heavy is imported here.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+Facts = dict[str, Any]
+SECONDS = 60.0  # that a package may take to answer
+MARK = "crosspoint-facts:"
+IDENTITY = bytes.fromhex(  # an ONNX model, y = x, opset 13
+    "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a02"
+    "080142040a00100d"
+)
+DEVICE_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+
+
+def torch_facts() -> Facts:
+    """PyTorch, its CUDA, and the devices that it sees."""
+    torch: Any = importlib.import_module("torch")
+    devices = []
+    for i in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(i)
+        capability = f"sm{properties.major}{properties.minor}"
+        devices.append(
+            {
+                "name": properties.name,
+                "compute_capability": capability,
+                "memory_gib": round(properties.total_memory / 2**30, 1),
+                "supported": _supported(torch.cuda.get_arch_list(), properties.major, properties.minor),
+            }
+        )
+    return {
+        "version": torch.__version__,
+        "cuda_build": torch.version.cuda,
+        "cuda_available": torch.cuda.is_available(),
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+        "nccl": ".".join(map(str, torch.cuda.nccl.version())) if torch.cuda.is_available() else None,
+        "bf16": torch.cuda.is_bf16_supported() if torch.cuda.is_available() else None,
+        "devices": devices,
+    }
+
+
+def _supported(built_for: list[str], major: int, minor: int) -> bool:
+    """Whether a build of torch has code for a GPU: for its own major version or to be compiled."""
+    numbers = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", arch) for arch in built_for]
+    compiled = [(int(match[2]), int(match[3])) for match in numbers if match and match[1] == "sm"]
+    sources = [(int(match[2]), int(match[3])) for match in numbers if match and match[1] == "compute"]
+    return any(a == major and b <= minor for a, b in compiled) or any(pair <= (major, minor) for pair in sources)
+
+
+def onnxruntime_facts() -> Facts:
+    """ONNX Runtime, and which of its providers really load a model."""
+    runtime: Any = importlib.import_module("onnxruntime")
+    listed = runtime.get_available_providers()
+    wanted = [name for name in listed if name in DEVICE_PROVIDERS or name == "CPUExecutionProvider"]
+    return {
+        "version": runtime.__version__,
+        "listed": listed,
+        "providers": {name: _provider_trouble(runtime, name) for name in wanted},
+    }
+
+
+def _provider_trouble(runtime: Any, name: str) -> str | None:
+    """Why a provider does not load; None if it does."""
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = runtime.InferenceSession(IDENTITY, options, providers=[name])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        return " ".join(str(error).split())[:300]
+    return (
+        None if name in session.get_providers() else f"not loaded; the session has {', '.join(session.get_providers())}"
+    )
+
+
+def tensorrt_facts(module: str = "tensorrt") -> Facts:
+    """A TensorRT flavour, and what it can build for."""
+    trt: Any = importlib.import_module(module)
+    targets = getattr(trt, "ComputeCapability", None)
+    return {
+        "version": trt.__version__,
+        "onnx_parser": hasattr(trt, "OnnxParser"),
+        "targets": sorted(targets.__members__) if targets is not None else None,
+    }
+
+
+def tensorrt_rtx_facts() -> Facts:
+    """TensorRT-RTX."""
+    return tensorrt_facts("tensorrt_rtx")
+
+
+def cuda_facts() -> Facts:
+    """The CUDA runtime, through cuda-python."""
+    from crosspoint.errors import CrosspointError
+    from crosspoint.runtime.cuda import call, compute_capability, cuda_runtime, device_count
+
+    cuda = cuda_runtime()
+    facts: Facts = {"version": importlib.metadata.version("cuda-bindings"), "devices": [], "reason": None}
+    try:
+        facts["driver_supports"] = _cuda_version(call(cuda.cudaDriverGetVersion))
+        facts["devices"] = [compute_capability(i) for i in range(device_count())]
+        facts["runtime"] = _cuda_version(call(cuda.cudaRuntimeGetVersion))
+    except CrosspointError as error:
+        facts["reason"] = str(error)
+    return facts
+
+
+def _cuda_version(number: int) -> str | None:
+    """12040 is 12.4; 0 is no driver."""
+    return f"{number // 1000}.{number % 1000 // 10}" if number else None
+
+
+PROBES: dict[str, Callable[[], Facts]] = {
+    "torch": torch_facts,
+    "onnxruntime": onnxruntime_facts,
+    "tensorrt": tensorrt_facts,
+    "tensorrt_rtx": tensorrt_rtx_facts,
+    "cuda_python": cuda_facts,
+}
+
+
+def ask_all() -> dict[str, Facts]:
+    """What every package answers, all asked at once; `installed` is False with a `reason` where there is none."""
+    with ThreadPoolExecutor(len(PROBES)) as pool:
+        return dict(zip(PROBES, pool.map(_ask, PROBES), strict=True))
+
+
+def _ask(name: str) -> Facts:
+    command = [sys.executable, "-c", f"from crosspoint.doctor.probes import answer; answer({name!r})"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return {"installed": True, "works": False, "reason": f"did not answer within {SECONDS:g} s"}
+    answers = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
+    if answers:
+        facts: Facts = json.loads(answers[-1].removeprefix(MARK))
+        return facts
+    said = " ".join(done.stderr.split())[-300:]
+    return {"installed": True, "works": False, "reason": f"ended with {done.returncode} while being imported: {said}"}
+
+
+def answer(name: str) -> None:
+    """Print the facts of one package as a line of JSON."""
+    from crosspoint.errors import MissingDependency
+
+    try:
+        facts = {"installed": True, "works": True, **PROBES[name]()}
+    except ModuleNotFoundError as error:
+        own = (error.name or "").partition(".")[0] == name
+        facts = {"installed": not own, "works": False, "reason": str(error)}
+    except MissingDependency as error:
+        facts = {"installed": False, "works": False, "reason": str(error)}
+    except Exception as error:  # whatever a broken installation raises
+        facts = {
+            "installed": True,
+            "works": False,
+            "reason": " ".join(f"{type(error).__name__}: {error}".split())[:300],
+        }
+    print(MARK + json.dumps(facts), flush=True)
+
+
+def version(distribution: str) -> str | None:
+    """Of an installed distribution."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
