@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
@@ -57,7 +58,7 @@ def lint(model: onnx.ModelProto, smallest: int) -> list[Finding]:
 
 
 def require_clean(model: onnx.ModelProto, smallest: int) -> list[str]:
-    """Raise CheckFailed, naming node and rule, if there is a finding; gives the names of the rules that were checked."""
+    """Raise CheckFailed, naming rule and node, if there is a finding; gives the names of the rules."""
     findings = lint(model, smallest)
     if findings:
         first = findings[0]
@@ -88,11 +89,11 @@ def _opset(subject: Subject) -> Report:
 
 def _refused_operator(subject: Subject) -> Report:
     for node in subject.wiring.nodes:
-        reduction = _attribute(node, "reduction", b"none")
+        reduction = str(_attribute(node, "reduction", "none"))
         if node.op_type in REFUSED:
             yield node.name, f"is a {node.op_type}, whose output has no known size"
-        elif node.op_type in SCATTERS and reduction != b"none":
-            yield node.name, f"is a {node.op_type} with the reduction {reduction.decode()}"
+        elif node.op_type in SCATTERS and reduction != "none":
+            yield node.name, f"is a {node.op_type} with the reduction {reduction}"
 
 
 def _topk_k(subject: Subject) -> Report:
@@ -173,12 +174,11 @@ def _axis(node: NodeProto, rank: int) -> int:
     return axis + rank if axis < 0 else min(axis, rank - 1)
 
 
-def _attribute(node: NodeProto, name: str, default: bytes | int) -> bytes | int | float:
+def _attribute(node: NodeProto, name: str, default: str | int) -> Any:
     for attribute in node.attribute:
         if attribute.name == name:
             value = onnx.helper.get_attribute_value(attribute)
-            assert isinstance(value, bytes | int | float)
-            return value
+            return value.decode() if isinstance(value, bytes) else value
     return default
 
 

@@ -1,8 +1,8 @@
 """Precision as a pass over a finished float32 graph, with explicit casts: what a strongly typed engine builder wants.
 
 Distances and the choice of neighbours stay an island of float32, which `Wiring.island` finds from each TopK backwards,
-whatever the operators in between are called. Everything else that computes with float32, products, sums, activations and
-pooling, follows the asked precision; inputs and outputs stay float32.
+whatever the operators in between are called. Everything else that computes with float32, products, sums, activations
+and pooling, follows the asked precision; inputs and outputs stay float32.
 """
 
 from collections.abc import Collection, Iterator
@@ -148,7 +148,9 @@ def _emulated(wiring: Wiring) -> Iterator[NodeProto]:
             yield copy
             continue
         if node.op_type == "Cast":  # to the low precision and back
-            yield helper.make_node("Cast", [*node.input], [f"{low[0]}/rounded"], f"{node.name}/round", to=wiring.types[low[0]])
+            yield helper.make_node(
+                "Cast", [*node.input], [f"{low[0]}/rounded"], f"{node.name}/round", to=wiring.types[low[0]]
+            )
             yield helper.make_node("Cast", [f"{low[0]}/rounded"], [low[0]], node.name, to=FLOAT)
             continue
         copy.output[:] = [f"{name}/exact" if name in low else name for name in node.output]

@@ -1,8 +1,8 @@
 """INT8 as Q/DQ pairs around the products with weights, the MLPs, and nothing else.
 
-A product `x W` becomes `(s_x q_x) (q_W diag(s_W))` with signed integers, symmetric as TensorRT wants them: one scale for
-all of x, from calibration, and one for every column of W. Distances go on reading x itself, not what is left of it after
-rounding.
+A product `x W` becomes `(s_x q_x) (q_W diag(s_W))` with signed integers, symmetric as TensorRT wants them: one scale
+for all of x, from calibration, and one for every column of W. Distances go on reading x itself, not what is left of it
+after rounding.
 """
 
 from collections.abc import Collection, Mapping
@@ -82,5 +82,7 @@ def _weight(constants: dict[str, TensorProto], name: str) -> NodeProto:
     return helper.make_node("DequantizeLinear", inputs, [f"{name}/dequantized"], f"{name}/dequantize", axis=1)
 
 
-def _add(constants: dict[str, TensorProto], name: str, value: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
+def _add(
+    constants: dict[str, TensorProto], name: str, value: np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+) -> None:
     constants.setdefault(name, numpy_helper.from_array(value, name))

@@ -8,7 +8,10 @@ from crosspoint.console import print_table
 
 def print_export(out: Path, manifest: dict[str, Any]) -> None:
     """Print the gate's comparisons, the files, and what became of the engine."""
-    _print_parity(manifest["parity"])
+    for parity in (manifest["parity"], manifest["parity"]["emulation"]):
+        if parity:
+            _print_parity(parity)
+    _print_precision(manifest["precision"], manifest["parity"])
     engine = manifest["engine"]
     if engine and engine["parity"]:
         _print_parity(engine["parity"])
@@ -17,6 +20,25 @@ def print_export(out: Path, manifest: dict[str, Any]) -> None:
     if engine:
         targets = ", ".join(engine["targets"])
         print(f"engine: {engine['builder']} {engine['version']} for {targets}: {engine['status']}")
+
+
+def _print_precision(precision: dict[str, Any], parity: dict[str, Any]) -> None:
+    if precision["asked"] == "fp32":
+        kept = ""
+    else:
+        kept = f"; layers in fp32: {', '.join(precision['kept']) or 'none'}"
+    print(f"precision: {precision['read_back']}{kept}; {parity['status']}")
+    if calibration := precision.get("calibration"):
+        print(
+            f"calibrated on {calibration['clouds']} clouds of {calibration['points']} points: {calibration['source']}"
+        )
+    if task := parity["task"]:
+        print(
+            f"SVM accuracy: {task['reference_accuracy']:.2%} trained, {task['candidate_accuracy']:.2%} exported "
+            f"({task['candidate']}; limit {task['max_drop']:g} points lost; {task['objects']} clouds)"
+        )
+    elif precision["asked"] == "int8":
+        print("SVM accuracy was not measured; give --verify-data to have it hold")
 
 
 def _print_parity(parity: dict[str, Any]) -> None:

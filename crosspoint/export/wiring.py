@@ -7,7 +7,7 @@ from onnx import NodeProto, TensorProto
 
 FLOAT = TensorProto.FLOAT
 LOW = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-NAMES = {FLOAT: "fp32", TensorProto.INT8: "int8", **{kind: name for name, kind in LOW.items()}}
+NAMES: dict[int, str] = {FLOAT: "fp32", TensorProto.INT8: "int8", **{kind: name for name, kind in LOW.items()}}
 FLOATING = (FLOAT, *LOW.values())
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")
@@ -40,7 +40,7 @@ class Wiring:
         graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
         self.nodes: list[NodeProto] = list(model.graph.node)
         self.constants = {constant.name: constant for constant in model.graph.initializer}
-        self.types = {
+        self.types: dict[str, int] = {
             value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)
         } | {name: constant.data_type for name, constant in self.constants.items()}
         self.shapes = {
@@ -122,5 +122,3 @@ class Wiring:
             found.add(maker)
             value = self.nodes[maker].input[0]
         return found if reduced else None
-
-
