@@ -11,7 +11,7 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.argument("model", type=PathArgument)
 @click.option("--out", required=True, type=PathArgument, help="Folder of the bundle; an earlier bundle is replaced.")
 @click.option("--trt", is_flag=True, help="Build a TensorRT engine too; without a GPU a TensorRT-RTX one.")
-@click.option("--precision", default="fp32", show_default=True, help="Of the exported model: fp32.")
+@click.option("--precision", default="fp32", show_default=True, help="Of the layers: fp32, fp16, bf16 or int8.")
 @click.option("--batch", default="1:8:32", show_default=True, metavar="MIN:OPT:MAX", help="Clouds at a time.")
 @click.option("--points", default="1024", show_default=True, help="Points of a cloud: a number, min:opt:max or any.")
 @click.option("--target", metavar="SM,...", help="GPUs of a TensorRT-RTX engine, e.g. sm86,sm89.  [default: all]")
@@ -21,6 +21,11 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.option("--timing-cache", type=PathArgument, metavar="FILE", help="Kernel timings to use and to add to.")
 @click.option("--version-compatible", is_flag=True, help="An engine for later versions of TensorRT too.")
 @click.option("--triton", type=PathArgument, metavar="DIR", help="Write the model into this Triton repository too.")
+@click.option("--projection", is_flag=True, help="With the projection head that the encoder was trained with.")
+@click.option("--calibrate", type=PathArgument, metavar="DIR", help="Clouds that int8 is calibrated with.")
+@click.option("--verify-data", type=PathArgument, metavar="DIR", help="Labelled clouds: SVM accuracy has to hold.")
+@click.option("--verify-clouds", type=click.IntRange(min=1), help="At most this many of them.  [default: all]")
+@click.option("--max-drop", type=float, help="Points of SVM accuracy to give up.  [default: 0.2, of int8 0.5]")
 @json_option
 def export_command(
     model: Path,
@@ -36,6 +41,11 @@ def export_command(
     timing_cache: Path | None,
     version_compatible: bool,
     triton: Path | None,
+    projection: bool,
+    calibrate: Path | None,
+    verify_data: Path | None,
+    verify_clouds: int | None,
+    max_drop: float | None,
     json_file: Path | None,
 ) -> None:
     """Export a trained network to ONNX and TensorRT, and prove that it is what was trained.
@@ -47,7 +57,7 @@ def export_command(
 
     require("torch", "train", "exporting")
     require("onnx", "train", "exporting")
-    from crosspoint.export.bundle import export
+    from crosspoint.export.bundle import Verification, export
     from crosspoint.export.show import print_export
     from crosspoint.export.tensorrt import Options
 
@@ -63,6 +73,8 @@ def export_command(
         builder=builder,
         options=Options(tf32, workspace, timing_cache, version_compatible),
         triton=triton,
+        projection=projection,
+        verification=Verification(verify_data, verify_clouds, max_drop, calibrate),
     )
     print_export(out, manifest)
     write_result(json_file, "export", {"out": str(out), "manifest": manifest})

@@ -1,6 +1,7 @@
 """`crosspoint export`: a bundle of ONNX file, engine and manifest that exists only if it passed the parity gate."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,62 @@ from torch import nn
 
 from crosspoint import __version__
 from crosspoint.artefacts import atomic_folder, sha256, write_json
-from crosspoint.errors import CheckFailed, InputError, require
+from crosspoint.errors import InputError, require
 from crosspoint.export import gate
-from crosspoint.export.deploy import deploy
+from crosspoint.export.accuracy import MAX_DROP, Accuracy, verification_clouds
+from crosspoint.export.calibrate import CalibrationSet, calibration_set
+from crosspoint.export.choose import Chosen, choose_half, choose_int8
+from crosspoint.export.deploy import deploy, deploy_head
 from crosspoint.export.engine import ONNX, add_engine, file_entry
+from crosspoint.export.exam import Exam
+from crosspoint.export.graph import build
+from crosspoint.export.lint import require_clean
 from crosspoint.export.on_device import add_build_script
 from crosspoint.export.onnx_file import read_precision, shapes, write_onnx
-from crosspoint.export.probe import Probe
+from crosspoint.export.precision import product_precisions, require_precision
 from crosspoint.export.profile import Profile, Range, make_profile
+from crosspoint.export.projection import NAME as HEAD
+from crosspoint.export.projection import Projected, append_head, load_head
 from crosspoint.export.reference import Reference
 from crosspoint.export.tensorrt import Options, find_builder
 from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import load_model
 from crosspoint.runtime.load import WEIGHTS
 from crosspoint.runtime.manifest import NAME, SCHEMA
-from crosspoint.runtime.onnx import OnnxEncoder
 
 PREPROCESSING = {
     "centre": "mean",
     "scale": "farthest point at distance 1",
     "sampling": "random without replacement",
 }
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a candidate is verified and calibrated with, besides made clouds.
+
+    Attributes:
+        data: Labelled clouds for SVM accuracy, in ModelNet40's format or another known one.
+        clouds: At most this many of them; None for all.
+        max_drop: Percentage points of SVM accuracy that may be lost; None for the precision's own limit.
+        calibrate: Clouds that int8 is calibrated with.
+    """
+
+    data: Path | None = None
+    clouds: int | None = None
+    max_drop: float | None = None
+    calibrate: Path | None = None
+
+    def check(self, precision: str, network: nn.Module) -> None:
+        """Raise InputError if an option has nothing to do."""
+        if self.calibrate is not None and precision != "int8":
+            raise InputError("--calibrate is about int8; give --precision int8 with it")
+        if self.data is None and (self.max_drop is not None or self.clouds is not None):
+            raise InputError("--max-drop and --verify-clouds are about labelled data; give --verify-data with them")
+        if self.max_drop is not None and not self.max_drop >= 0:
+            raise InputError(f"--max-drop {self.max_drop} is not understood; give percentage points, 0 or more")
+        if self.data is not None and "categories" in _config(network):
+            raise InputError("--verify-data measures embeddings, which a part segmenter does not give; leave it out")
 
 
 def export(
@@ -46,17 +82,20 @@ def export(
     builder: str = "auto",
     options: Options = Options(),  # noqa: B008 (immutable)
     triton: Path | None = None,
+    projection: bool = False,
+    verification: Verification = Verification(),
 ) -> dict[str, Any]:
     """Export a trained network to ONNX and, if asked, TensorRT, and prove that what was exported is what was trained.
 
     The bundle appears under its name only after the gate has passed: ONNX Runtime against PyTorch in float64 at several
-    batch sizes and numbers of points, on ordinary and hostile clouds, and the engine too where a GPU can run it.
+    batch sizes and numbers of points, on ordinary and hostile clouds, and the engine too where a GPU can run it. The
+    graph passes in float32 first, so that a lower precision has roundings alone to answer for.
 
     Args:
         model: A run folder with `encoder.safetensors`, or a `.safetensors` file.
         out: Folder of the bundle; an earlier bundle there is replaced.
         trt: Whether to build a TensorRT engine.
-        precision: `"fp32"`.
+        precision: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`, of the layers; distances stay float32.
         batch: Clouds at a time, `min:opt:max`, that the engine is built for; an ONNX file takes any number.
         points: Number of points of a cloud; a range `min:opt:max` or None (`"any"`) leaves it open.
         target: GPUs that a TensorRT-RTX engine is built for, e.g. `("sm86", "sm89")`.
@@ -64,35 +103,40 @@ def export(
             bundle, where the engine will run.
         options: How the engine is built.
         triton: NVIDIA Triton model repository to write the model into as well.
+        projection: Whether the embedding passes through the projection head, whose weights lie beside the encoder's.
+        verification: Labelled data and calibration clouds.
 
     Returns:
         The manifest.
 
     Raises:
         InputError: The model, an option or the place for the bundle cannot be used.
-        CheckFailed: The gate or the build failed; nothing was written.
+        CheckFailed: The linter, the gate or the build failed; nothing was written.
         MissingDependency: A package is not installed.
     """
-    if precision != "fp32":
-        raise InputError(f"--precision {precision} is not known; give fp32")
+    if precision not in gate.TIERS:
+        raise InputError(f"--precision {precision} is not known; give {', '.join(gate.TIERS)}")
     profile = make_profile(batch, points)
     _check_options(trt, profile, target, builder, options)
     found = find_builder(target, builder) if trt and builder != "device" else None
     source = _source(Path(model))
-    network = load_model(source)
+    network = _network(source, projection)
     _check_network(source, network, profile)
+    verification.check(precision, network)
     _check_place(Path(out))
     if triton is not None:
         check_repository(triton, Path(out), profile)
+    exact = _exact_graph(network, profile.fixed_points)
     with atomic_folder(Path(out)) as folder:
-        write_onnx(folder / ONNX, deploy(network), profile.fixed_points, _provenance(network, source, profile))
-        prepared, parity = _gate(network, folder / ONNX, profile)
-        manifest = _manifest(folder, network, source, profile, parity)
+        exam, calibration = _prepare(network, profile, precision, verification)
+        chosen, report = _graph(exact, precision, exam, calibration)
+        write_onnx(folder / ONNX, chosen.model, _provenance(network, source, profile, precision))
+        manifest = _manifest(folder, network, source, profile, precision, chosen, report)
         write_json(folder / NAME, manifest)
         if found is not None:
-            manifest = add_engine(folder, manifest, found, options, profile, prepared)
+            manifest = add_engine(folder, manifest, found, options, profile, exam.prepared)
         elif trt:
-            manifest = add_build_script(folder, manifest, options, prepared)
+            manifest = add_build_script(folder, manifest, options, exam.prepared)
     if triton is not None:
         write_repository(triton, Path(out), manifest)
     return manifest
@@ -113,6 +157,58 @@ def _check_options(trt: bool, profile: Profile, target: Sequence[str], builder: 
         raise InputError(
             f"{option} has no place with --builder device, where the device's own GPU decides; leave it out"
         )
+
+
+def _network(source: Path, projection: bool) -> nn.Module:
+    network = load_model(source)
+    return Projected(network, load_head(source, network)[1]).eval() if projection else network
+
+
+def _prepare(
+    network: nn.Module, profile: Profile, precision: str, verification: Verification
+) -> tuple[Exam, CalibrationSet | None]:
+    """What candidates are compared with, and the clouds that int8 is calibrated with."""
+    reference, config = Reference(network), _config(network)
+    usual = profile.tested_points(int(config.get("k", 1)))[1]
+    probe = verification.data and verification_clouds(verification.data, usual, verification.clouds)
+    calibration = calibration_set(verification.calibrate or verification.data, usual) if precision == "int8" else None
+    real = probe.points[probe.train :][: gate.CLOUDS] if probe else None
+    if real is None and calibration is not None and verification.calibrate is not None:
+        real = calibration.points[: gate.CLOUDS]
+    prepared = gate.prepare(reference, config, profile, real)
+    accuracy = Accuracy(network, probe) if probe else None
+    drop = MAX_DROP[precision] if verification.max_drop is None else verification.max_drop
+    return Exam(reference, prepared, profile, accuracy, drop), calibration
+
+
+def _graph(
+    exact: onnx.ModelProto, precision: str, exam: Exam, calibration: CalibrationSet | None
+) -> tuple[Chosen, dict[str, Any]]:
+    """The graph that is shipped, after it passed linter and gate, and what is reported of that."""
+    smallest = min(clouds.inputs["points"].shape[1] for clouds in exam.prepared)
+    rules = require_clean(exact, smallest)
+    plain = exam if precision == "fp32" else replace(exam, accuracy=None)
+    parity = plain.examine(ONNX, exact, "fp32")
+    if precision == "fp32":
+        return Chosen(exact, [], {}), {"lint": rules, "parity": parity}
+    if calibration is not None:
+        chosen = choose_int8(exact, exam, calibration, exam.categories)
+    else:
+        chosen = choose_half(exact, precision, exam)
+    require_clean(chosen.model, smallest)
+    require_precision(chosen.model, precision, chosen.kept)
+    before = {name: parity[name] for name in ("tier", "limits", "relative_l2_max", "cosine_min", "overlap_min")}
+    lowered = exam.examine(ONNX, chosen.model, precision)
+    return chosen, {"lint": rules, "parity": {**lowered, "before_lowering": before}}
+
+
+def _exact_graph(network: nn.Module, points: int | None) -> onnx.ModelProto:
+    """The float32 graph, with the projection head where the network has one."""
+    if not isinstance(network, Projected):
+        return build(deploy(network), points)
+    model = build(deploy(network.encoder), points)
+    append_head(model, deploy_head(network.head))
+    return model
 
 
 def _source(model: Path) -> Path:
@@ -147,49 +243,58 @@ def _config(network: nn.Module) -> dict[str, int | str]:
     return config
 
 
-def _provenance(network: nn.Module, source: Path, profile: Profile) -> dict[str, Any]:
+def _provenance(network: nn.Module, source: Path, profile: Profile, precision: str) -> dict[str, Any]:
     config = _config(network)
     return {
         "model": config,
         "dim": getattr(network, "dim", config.get("parts")),  # a segmenter has parts instead
         "points": profile.fixed_points,
         "k": config.get("k"),
-        "precision": "fp32",
+        "precision": precision,
         "preprocessing": PREPROCESSING,
         "source_sha256": sha256(source),
         "version": __version__,
     }
 
 
-def _gate(network: nn.Module, path: Path, profile: Profile) -> tuple[list[gate.Clouds], dict[str, Any]]:
-    """ONNX Runtime on the CPU against the network."""
-    reference = Reference(network)
-    prepared = gate.prepare(reference, _config(network), profile)
-    with Probe(reference, path) as probe, OnnxEncoder(path) as encoder:
-        cases = gate.compare(gate.through(encoder), prepared, gate.batch_sizes(profile), probe)
-    limits = gate.require_parity(ONNX, cases)
-    return prepared, gate.report("onnxruntime on the CPU", cases, limits)
-
-
 def _manifest(
-    folder: Path, network: nn.Module, source: Path, profile: Profile, parity: dict[str, Any]
+    folder: Path,
+    network: nn.Module,
+    source: Path,
+    profile: Profile,
+    precision: str,
+    chosen: Chosen,
+    report: dict[str, Any],
 ) -> dict[str, Any]:
     model = onnx.load(folder / ONNX)
-    precision = read_precision(model)
-    if precision != "fp32":
-        raise CheckFailed(f"fp32 was asked for, and the ONNX model computes in {precision}; nothing was written")
+    require_precision(model, precision, chosen.kept)
     modules = [np, onnx, torch, require("onnxruntime", "cpu", "the parity gate")]
     return {
         "schema": SCHEMA,
         "files": {ONNX: file_entry(folder / ONNX)},
         "model": _config(network),
-        "source": {"path": source.name, "sha256": sha256(source)},
+        "source": _source_entry(network, source),
         "versions": {"crosspoint": __version__, **{module.__name__: str(module.__version__) for module in modules}},
         "inputs": shapes(model.graph.input),
         "outputs": shapes(model.graph.output),
         "profile": {"batch": list(profile.batch), "points": profile.points and list(profile.points)},
-        "precision": {"asked": "fp32", "read_back": precision},
+        "precision": {
+            "asked": precision,
+            "read_back": precision,  # `require_precision` has read it
+            "types": read_precision(model),
+            "layers": product_precisions(model),
+            "kept": chosen.kept,
+            **chosen.details,
+        },
         "preprocessing": PREPROCESSING,
-        "parity": parity,
+        **report,
         "engine": None,
     }
+
+
+def _source_entry(network: nn.Module, source: Path) -> dict[str, Any]:
+    entry: dict[str, Any] = {"path": source.name, "sha256": sha256(source)}
+    if isinstance(network, Projected):
+        head = source.parent / HEAD
+        entry["projection"] = {"path": head.name, "sha256": sha256(head)}
+    return entry

@@ -49,8 +49,12 @@ def ordinary(clouds: int, points: int, seed: int = 0) -> Array:
     return normalise(np.stack(drawn))
 
 
+UNNORMALISED = ("size 0.0001", "100 away")
+"""Of the hostile clouds, those that a caller gives who forgot to normalise."""
+
+
 def hostile(points: int, seed: int = 1) -> dict[str, Array]:
-    """Clouds `(points, 3)` by name; the last two are what a caller gives who forgot to normalise."""
+    """Clouds `(points, 3)` by name."""
     rng = np.random.default_rng(seed)
     usual = ordinary(1, points, seed)[0]
     side = int(np.ceil(points ** (1 / 3)))

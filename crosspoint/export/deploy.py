@@ -17,6 +17,7 @@ from crosspoint.errors import InputError
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SegmentationBackbone
 from crosspoint.models.dgcnn import PointLinear
 from crosspoint.models.edgeconv import EdgeConv, EdgeConv2, EdgeLinear
+from crosspoint.models.heads import PointHead
 from crosspoint.models.segmentation import TransformNet
 
 Array = NDArray[np.float32]
@@ -105,6 +106,12 @@ def deploy(model: nn.Module) -> Weights:
     if isinstance(model, DGCNNSegmenter):
         return _segmenter(model)
     raise InputError(f"{type(model).__name__} is not exported; give a point encoder or a part segmenter")
+
+
+def deploy_head(head: PointHead) -> tuple[Linear, Linear]:
+    """The deployed weights of a projection head: the layer before its ReLU, and the one after."""
+    first, norm, _, last = head
+    return _linear(first, norm), _linear(last)
 
 
 def _backbone(model: SegmentationBackbone) -> BackboneWeights:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crosspoint.console import track
 from crosspoint.errors import CheckFailed
-from crosspoint.export.clouds import hostile, ordinary
+from crosspoint.export.clouds import UNNORMALISED, hostile, ordinary
 from crosspoint.export.profile import Profile
 from crosspoint.runtime.encoder import Encoder
 
@@ -21,8 +21,32 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Run = Callable[[dict[str, Floats]], Floats]
 
-RELATIVE_L2, OVERLAP = 1e-4, 0.99
-OTHER_GRAPHS = 1e-2  # where two all but equal neighbours may have been taken for each other
+
+@dataclass(frozen=True)
+class Tier:
+    """Limits of a precision.
+
+    Attributes:
+        relative_l2: Of every cloud's output, the network evaluated on the same neighbour graphs.
+        overlap: Least share of right neighbours of every EdgeConv and cloud.
+        other_graphs: As `relative_l2` for an engine, whose graphs cannot be seen: it may have taken two all but equal
+            neighbours for each other.
+        unnormalised: Whether clouds that were not normalised are held to the same limits.
+    """
+
+    relative_l2: float
+    overlap: float
+    other_graphs: float
+    unnormalised: bool
+
+
+TIERS = {
+    "fp32": Tier(1e-4, 0.99, 1e-2, unnormalised=True),
+    "fp16": Tier(1e-2, 0.99, 5e-2, unnormalised=False),
+    "bf16": Tier(5e-2, 0.99, 1e-1, unnormalised=False),
+    "int8": Tier(0.25, 0.5, 0.3, unnormalised=False),
+}
+"""float32 rounds an embedding by 1e-6, fp16 by 1e-3, bf16 by 1e-2; int8 is judged by accuracy, here for blunders."""
 TINY = np.finfo(np.float64).tiny
 CLOUDS = 5  # ordinary ones; odd, so that they fall on other places of a larger batch each time they repeat
 ODD, LARGEST_BATCH, LARGEST_SCORES = 5, 32, 1 << 26  # limits on what the CPU is asked for: clouds, and B·N²
@@ -65,26 +89,31 @@ class Case:
     overlap: dict[str, float]
 
 
-def prepare(reference: "Reference", config: Mapping[str, Any], profile: Profile) -> list[Clouds]:
+def prepare(
+    reference: "Reference", config: Mapping[str, Any], profile: Profile, real: Floats | None = None
+) -> list[Clouds]:
     """The clouds that a model is checked with; the ordinary ones, which are run at every batch size, come first.
 
     Args:
         reference: The trained network.
         config: Of the network.
         profile: Numbers of points.
+        real: Some of the user's clouds `(n, N, 3)`.
     """
     smallest, usual, largest = profile.tested_points(int(config.get("k", 1)))
     sets = [("ordinary clouds", ordinary(CLOUDS, usual), False)]
+    sets += [] if real is None else [("real clouds", real, False)]
     sets += [(f"{n} points", ordinary(2, n, seed=n), False) for n in sorted({smallest, largest} - {usual})]
     sets += [(name, cloud[None], True) for name, cloud in hostile(usual).items()]
     prepared = []
     for name, points, ties in track(sets, "Computing what the network gives"):
-        inputs = _inputs(points, config.get("categories"))
+        inputs = inputs_of(points, config.get("categories"))
         prepared.append(Clouds(name, inputs, None if ties else _own_graphs(reference, inputs)))
     return prepared
 
 
-def _inputs(points: Floats, categories: int | None) -> dict[str, Floats]:
+def inputs_of(points: Floats, categories: int | None) -> dict[str, Floats]:
+    """Inputs of a network for clouds `(n, N, 3)`; a part segmenter's categories take turns."""
     inputs = {"points": points}
     if categories is not None:
         inputs["category"] = np.eye(categories, dtype=np.float32)[np.arange(len(points)) % categories]
@@ -175,45 +204,59 @@ def batch_sizes(profile: Profile) -> list[int]:
     return sorted({min(size, limit) for size in (1, 2, ODD, *profile.batch)})
 
 
-def report(candidate: str, cases: list[Case], limits: dict[str, float]) -> dict[str, Any]:
+def report(precision: str, candidate: str, cases: list[Case], limits: dict[str, float]) -> dict[str, Any]:
     """The gate's result as it goes into the manifest."""
-    overlaps = [share for case in cases for share in case.overlap.values()]
+    overlaps = [share for case in cases if _counts(precision, case) for share in case.overlap.values()]
     own = [case.relative_l2_own_graphs for case in cases if case.relative_l2_own_graphs is not None]
     return {
-        "tier": "fp32",
+        "tier": precision,
         "candidate": candidate,
         "reference": "PyTorch in float64",
         "limits": limits,
-        "relative_l2_max": max(case.relative_l2_max for case in cases),
+        "relative_l2_max": max(case.relative_l2_max for case in cases if _counts(precision, case)),
         "relative_l2_own_graphs_max": max(own),
-        "cosine_min": min(case.cosine_min for case in cases),
+        "cosine_min": min(case.cosine_min for case in cases if _counts(precision, case)),
         "overlap_min": min(overlaps, default=None),
         "cases": [asdict(case) for case in cases],
     }
 
 
-def require_parity(candidate: str, cases: list[Case]) -> dict[str, float]:
-    """Raise CheckFailed unless graphs and outputs are within the limits in every case; gives the limits."""
+def _counts(precision: str, case: Case) -> bool:
+    return TIERS[precision].unnormalised or case.name not in UNNORMALISED
+
+
+def require_parity(precision: str, candidate: str, cases: list[Case]) -> dict[str, float]:
+    """Raise CheckFailed unless graphs and outputs are within a precision's limits in every case; gives the limits.
+
+    Where clouds that were not normalised do not count, their outputs still have to be finite.
+    """
+    tier = TIERS[precision]
     for case in cases:
-        for edge, share in case.overlap.items():
-            if not share >= OVERLAP:
+        if not np.isfinite(case.relative_l2_max):
+            _require(candidate, case, "relative_l2_max", tier.relative_l2)
+        for edge, share in case.overlap.items() if _counts(precision, case) else ():
+            if not share >= tier.overlap:
                 raise CheckFailed(
                     f"{candidate} does not find the neighbours that the trained network finds: of {edge}'s "
-                    f"{share:.4f} are right on {case.name} (limit {OVERLAP}); nothing was written"
+                    f"{share:.4f} are right on {case.name} (limit {tier.overlap}); nothing was written"
                 )
-    _require(candidate, max(cases, key=lambda case: case.relative_l2_max), "relative_l2_max", RELATIVE_L2)
-    return {"relative_l2": RELATIVE_L2, "overlap": OVERLAP}
+    counted = [case for case in cases if _counts(precision, case)]
+    _require(candidate, max(counted, key=lambda case: case.relative_l2_max), "relative_l2_max", tier.relative_l2)
+    return {"relative_l2": tier.relative_l2, "overlap": tier.overlap}
 
 
-def require_engine_parity(candidate: str, cases: list[Case]) -> dict[str, float]:
+def require_engine_parity(precision: str, candidate: str, cases: list[Case]) -> dict[str, float]:
     """The same for an engine, whose graphs cannot be seen: most clouds are equal, and none is far off.
 
     A float32 computation that takes the other of two all but equal neighbours moves a trained embedding by up to 1e-3.
+    In lower precisions every cloud has such neighbours.
     """
+    tier = TIERS[precision]
+    median = tier.relative_l2 if precision == "fp32" else tier.other_graphs
     ordered = sorted(cases, key=lambda case: case.relative_l2_median)
-    _require(candidate, ordered[len(ordered) // 2], "relative_l2_median", RELATIVE_L2)
-    _require(candidate, max(cases, key=lambda case: case.relative_l2_max), "relative_l2_max", OTHER_GRAPHS)
-    return {"relative_l2_median": RELATIVE_L2, "relative_l2": OTHER_GRAPHS}
+    _require(candidate, ordered[len(ordered) // 2], "relative_l2_median", median)
+    _require(candidate, max(cases, key=lambda case: case.relative_l2_max), "relative_l2_max", tier.other_graphs)
+    return {"relative_l2_median": median, "relative_l2": tier.other_graphs}
 
 
 def _require(candidate: str, case: Case, measure: str, limit: float) -> None:

@@ -6,27 +6,17 @@ from typing import Any
 
 import onnx
 
-from crosspoint.export.deploy import Weights
-from crosspoint.export.graph import build
-
-PRECISIONS = {
-    onnx.TensorProto.FLOAT: "fp32",
-    onnx.TensorProto.FLOAT16: "fp16",
-    onnx.TensorProto.BFLOAT16: "bf16",
-    onnx.TensorProto.INT8: "int8",
-}
+from crosspoint.export.wiring import NAMES, Wiring
 
 
-def write_onnx(path: Path, weights: Weights, points: int | None, provenance: dict[str, Any]) -> None:
-    """Write a deployed network as one checked ONNX file; the same network and provenance give the same bytes.
+def write_onnx(path: Path, model: onnx.ModelProto, provenance: dict[str, Any]) -> None:
+    """Write a graph as one checked ONNX file; the same graph and provenance give the same bytes.
 
     Args:
         path: Where to.
-        weights: Of the network.
-        points: N; None leaves it open.
+        model: The graph.
         provenance: What the file says of itself, in `metadata_props` under the key `crosspoint`.
     """
-    model = build(weights, points)
     onnx.helper.set_model_props(model, {"crosspoint": json.dumps(provenance, sort_keys=True)})
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
@@ -34,10 +24,8 @@ def write_onnx(path: Path, weights: Weights, points: int | None, provenance: dic
 
 def read_precision(model: onnx.ModelProto) -> str:
     """Precisions of all tensors that the nodes make and of the weights, e.g. `"fp32"` or `"fp16+fp32"`."""
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
-    types = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
-    types |= {constant.data_type for constant in graph.initializer}
-    return "+".join(sorted(PRECISIONS[kind] for kind in types if kind in PRECISIONS))
+    types = set(Wiring(model).types.values())
+    return "+".join(sorted(NAMES[kind] for kind in types if kind in NAMES))
 
 
 def shapes(values: Any) -> dict[str, list[int | str]]:

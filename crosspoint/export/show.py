@@ -9,7 +9,10 @@ from crosspoint.runtime.manifest import SCRIPT
 
 def print_export(out: Path, manifest: dict[str, Any]) -> None:
     """Print the gate's comparisons, the files, and what became of the engine."""
-    _print_parity(manifest["parity"])
+    for parity in (manifest["parity"], manifest["parity"]["emulation"]):
+        if parity:
+            _print_parity(parity)
+    _print_precision(manifest["precision"], manifest["parity"])
     engine = manifest["engine"]
     if engine and engine["parity"]:
         _print_parity(engine["parity"])
@@ -22,6 +25,25 @@ def print_export(out: Path, manifest: dict[str, Any]) -> None:
             print(f"note: {engine['note']}")
     elif SCRIPT in manifest["files"]:
         print(f"engine: not built; copy {out} to the device and run there: sh {out.name}/{SCRIPT}")
+
+
+def _print_precision(precision: dict[str, Any], parity: dict[str, Any]) -> None:
+    if precision["asked"] == "fp32":
+        kept = ""
+    else:
+        kept = f"; layers in fp32: {', '.join(precision['kept']) or 'none'}"
+    print(f"precision: {precision['read_back']}{kept}; {parity['status']}")
+    if calibration := precision.get("calibration"):
+        print(
+            f"calibrated on {calibration['clouds']} clouds of {calibration['points']} points: {calibration['source']}"
+        )
+    if task := parity["task"]:
+        print(
+            f"SVM accuracy: {task['reference_accuracy']:.2%} trained, {task['candidate_accuracy']:.2%} exported "
+            f"({task['candidate']}; limit {task['max_drop']:g} points lost; {task['objects']} clouds)"
+        )
+    elif precision["asked"] == "int8":
+        print("SVM accuracy was not measured; give --verify-data to have it hold")
 
 
 def _print_parity(parity: dict[str, Any]) -> None:

@@ -194,7 +194,7 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
         config = trt_builder.create_builder_config()
         _configure(builder, config, options)
         _add_profile(trt_builder, config, network, profile)
-        with _timing_cache(builder, config, options.timing_cache), _monitored(trt, config) as cancelled:
+        with _timing_cache(builder, config, options.timing_cache, errors), _monitored(trt, config) as cancelled:
             plan = trt_builder.build_serialized_network(network, config)
             if cancelled:
                 raise KeyboardInterrupt
@@ -237,7 +237,7 @@ def _configure(builder: Builder, config: Any, options: Options) -> None:
 
 
 @contextmanager
-def _timing_cache(builder: Builder, config: Any, file: Path | None) -> Iterator[None]:
+def _timing_cache(builder: Builder, config: Any, file: Path | None, errors: list[str]) -> Iterator[None]:
     """Build with the timings in a file, and write them back after a build that succeeded."""
     if file is None:
         yield
@@ -249,7 +249,7 @@ def _timing_cache(builder: Builder, config: Any, file: Path | None) -> Iterator[
     except OSError as error:
         raise InputError(f"--timing-cache {file} cannot be read ({error.strerror}); give a file") from error
     cache = config.create_timing_cache(content)
-    if not cache or not config.set_timing_cache(cache, ignore_mismatch=False):
+    if not cache or not config.set_timing_cache(cache, ignore_mismatch=False) or errors:
         raise InputError(f"--timing-cache {file} is not of this GPU and TensorRT; delete it, or give another file")
     yield
     with atomic_file(file) as temporary:

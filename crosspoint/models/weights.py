@@ -12,6 +12,7 @@ from torch import nn
 from crosspoint.artefacts import atomic_file
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
+from crosspoint.models.heads import PointHead
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
@@ -24,6 +25,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "dgcnn_seg": SegmentationBackbone,
     "dgcnn_partseg": DGCNNSegmenter,
     "resnet": ImageEncoder,
+    "point_head": PointHead,
 }
 
 

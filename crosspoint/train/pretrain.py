@@ -52,8 +52,9 @@ def train(
 ) -> dict[str, Any]:
     """Pretrain CrossPoint and leave a run folder.
 
-    The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/`, `encoder.safetensors` and,
-    with an image branch, `image_encoder.safetensors`. Under `torchrun` the batch is shared by all processes.
+    The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/`, `encoder.safetensors`, its
+    projection head in `projection.safetensors` and, with an image branch, `image_encoder.safetensors`. Under `torchrun`
+    the batch is shared by all processes.
 
     Args:
         data: Pairs of clouds and renderings, in ShapeNetRender's layout or packed.
@@ -209,6 +210,7 @@ class Run:
         save_checkpoint(self.out / "checkpoints", self.step, state)
         origin = {**self.recipe.as_dict(), "steps": self.step}
         save_model(self.network.points, self.out / "encoder.safetensors", origin)
+        save_model(self.network.point_head, self.out / "projection.safetensors", origin)
         if self.network.image is not None:
             save_model(self.network.image, self.out / "image_encoder.safetensors", origin)
 

@@ -128,7 +128,7 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "fp8"}, "--precision fp8 is not known; give fp32"),
+        ({"precision": "fp8"}, "--precision fp8 is not known; give fp32, fp16, bf16, int8"),
         ({"points": 5}, "--points 5 is fewer than the 6 neighbours"),
         ({"points": "5:10:20"}, "--points 5 is fewer than the 6 neighbours"),
         ({"batch": "8:4:2"}, "--batch 8:4:2 is not understood"),

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from crosspoint.cli import main
+from crosspoint.export import gate
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_bad_model_is_one_line_and_exit_code_2(run, tmp_path):
 
 def test_a_failing_gate_is_one_line_and_exit_code_1(run, saved, tmp_path, monkeypatch):
     source = saved("pointnet")
-    monkeypatch.setattr("crosspoint.export.gate.RELATIVE_L2", 1e-12)
+    monkeypatch.setitem(gate.TIERS, "fp32", gate.Tier(1e-12, 0.99, 1e-2, unnormalised=True))
     code, _, err = run("export", source, "--out", tmp_path / "bundle", "--points", "64", "--batch", "2")
     assert code == 1
     assert err.splitlines()[-1].startswith("crosspoint: encoder.onnx differs from the trained network")

@@ -24,7 +24,7 @@ def measure(network, path, profile=PROFILE):
 
 
 def write(path, weights):
-    write_onnx(path, weights, None, {})
+    write_onnx(path, graph.build(weights, None), {})
     return path
 
 
@@ -32,7 +32,7 @@ def write(path, weights):
 def test_a_faithful_model_passes_on_ordinary_and_hostile_clouds(name, network, tmp_path):
     model = network(name)
     cases = measure(model, write(tmp_path / "a.onnx", deploy(model)))
-    gate.require_parity("a.onnx", cases)
+    gate.require_parity("fp32", "a.onnx", cases)
     assert {case.batch for case in cases[:4]} == {1, 2, 4, 5}
     assert {case.points for case in cases} == {32, 64, 96}
     assert {"lattice", "all points equal", "100 away"} <= {case.name for case in cases}
@@ -57,7 +57,7 @@ def test_one_flipped_sign_in_the_last_product_fails(network, tmp_path):
     with pytest.raises(
         CheckFailed, match=r"a\.onnx differs from the trained network: relative L2 .* would have passed"
     ):
-        gate.require_parity("a.onnx", cases)
+        gate.require_parity("fp32", "a.onnx", cases)
 
 
 def test_one_flipped_sign_in_an_edge_product_fails(network, tmp_path):
@@ -67,7 +67,7 @@ def test_one_flipped_sign_in_an_edge_product_fails(network, tmp_path):
     cases = measure(model, write(tmp_path / "a.onnx", replace(weights, edges=edges)))
     assert max(case.relative_l2_max for case in cases) > 1e-4
     with pytest.raises(CheckFailed):
-        gate.require_parity("a.onnx", cases)
+        gate.require_parity("fp32", "a.onnx", cases)
 
 
 def test_another_number_of_neighbours_fails(network, tmp_path):
@@ -76,7 +76,7 @@ def test_another_number_of_neighbours_fails(network, tmp_path):
     edges = (replace(weights.edges[0], k=7), *weights.edges[1:])
     cases = measure(model, write(tmp_path / "a.onnx", replace(weights, edges=edges)))
     with pytest.raises(CheckFailed, match=r"of edge1's 0\.0000 are right"):
-        gate.require_parity("a.onnx", cases)
+        gate.require_parity("fp32", "a.onnx", cases)
 
 
 def test_a_graph_of_uncentred_half_precision_distances_fails(network, tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_a_graph_of_uncentred_half_precision_distances_fails(network, tmp_path, 
     model = network("dgcnn")
     cases = measure(model, write(tmp_path / "a.onnx", deploy(model)))
     with pytest.raises(CheckFailed, match=r"does not find the neighbours .* of edge\d's 0\.\d+ are right on"):
-        gate.require_parity("a.onnx", cases)
+        gate.require_parity("fp32", "a.onnx", cases)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_outputs_that_are_not_numbers_fail(prepared, value, check):
     assert broken[0].relative_l2_max == np.inf
     assert broken[0].cosine_min == -1
     with pytest.raises(CheckFailed, match="relative L2 inf"):
-        check("a.onnx", broken)
+        check("fp32", "a.onnx", broken)
 
 
 def test_errors_are_what_they_are_called(prepared):
@@ -128,7 +128,7 @@ def test_an_engine_is_compared_only_where_neighbours_are_no_choice(network, prep
         cases = gate.compare(gate.through(encoder), prepared, [2], None)
     assert [case.name for case in cases] == ["ordinary clouds, batch 2", "32 points", "96 points"]
     assert all(case.relative_l2_max == case.relative_l2_own_graphs for case in cases)
-    gate.require_engine_parity("a.plan", cases)
+    gate.require_engine_parity("fp32", "a.plan", cases)
 
 
 def test_an_engine_may_take_the_other_of_two_neighbours_for_a_few_clouds(prepared):
@@ -140,11 +140,11 @@ def test_an_engine_may_take_the_other_of_two_neighbours_for_a_few_clouds(prepare
 
         return gate.compare(run, [clouds for clouds in prepared if clouds.own_graphs is not None], [gate.CLOUDS], None)
 
-    gate.require_engine_parity("a.plan", wrong(0.2, 1e-3))
+    gate.require_engine_parity("fp32", "a.plan", wrong(0.2, 1e-3))
     with pytest.raises(CheckFailed, match=r"limit 1e-02"):
-        gate.require_engine_parity("a.plan", wrong(0.2, 0.02))
+        gate.require_engine_parity("fp32", "a.plan", wrong(0.2, 0.02))
     with pytest.raises(CheckFailed, match=r"limit 1e-04"):
-        gate.require_engine_parity("a.plan", wrong(1.0, 1e-3))
+        gate.require_engine_parity("fp32", "a.plan", wrong(1.0, 1e-3))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_batches_stay_within_memory(batch, points, expected):
 def test_the_report_holds_the_worst_of_all_cases(network, tmp_path):
     model = network("dgcnn")
     cases = measure(model, write(tmp_path / "a.onnx", deploy(model)))
-    report = gate.report("a", cases, {})
+    report = gate.report("fp32", "a", cases, {})
     assert report["relative_l2_max"] == max(case["relative_l2_max"] for case in report["cases"])
     assert report["overlap_min"] == min(min(case["overlap"].values()) for case in report["cases"])
     assert len(report["cases"]) == len(cases)

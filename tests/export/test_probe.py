@@ -3,6 +3,7 @@ import onnx
 import pytest
 
 from crosspoint.export.deploy import deploy
+from crosspoint.export.graph import build
 from crosspoint.export.onnx_file import write_onnx
 from crosspoint.export.probe import Probe
 from crosspoint.export.reference import Reference
@@ -21,7 +22,7 @@ def reference(network):
 
 @pytest.fixture
 def path(network, tmp_path):
-    write_onnx(tmp_path / "a.onnx", deploy(network("dgcnn")), None, {})
+    write_onnx(tmp_path / "a.onnx", build(deploy(network("dgcnn")), None), {})
     return tmp_path / "a.onnx"
 
 

@@ -142,6 +142,27 @@ def test_what_rtx_does_not_have_is_refused(options, option, network, rtx, tmp_pa
     assert not Path("x").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*Timing cache operations:DeprecationWarning")
+def test_a_timing_cache_is_written(network, rtx, tmp_path):
+    as_tensorrt = Builder("tensorrt", rtx.module, rtx.targets, executes=False)  # its calls are there, without an effect
+    model = build(deploy(network("pointnet")), 32).SerializeToString()
+    options = Options(timing_cache=tmp_path / "timing.cache")
+    assert build_engine(as_tensorrt, model, make_profile(1, 32), options).plan
+    assert (tmp_path / "timing.cache").stat().st_size > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*Timing cache operations:DeprecationWarning")
+def test_a_timing_cache_that_is_none_is_refused_and_kept(network, rtx, tmp_path):
+    if tensorrt.find_gpu() is not None:
+        pytest.skip("an NVIDIA GPU is here")
+    as_tensorrt = Builder("tensorrt", rtx.module, rtx.targets, executes=False)
+    (tmp_path / "timing.cache").write_bytes(b"rubbish" * 10)
+    model = build(deploy(network("pointnet")), 32).SerializeToString()
+    with pytest.raises(InputError, match=r"--timing-cache .*timing\.cache is not of this GPU and TensorRT; delete it"):
+        build_engine(as_tensorrt, model, make_profile(1, 32), Options(timing_cache=tmp_path / "timing.cache"))
+    assert (tmp_path / "timing.cache").read_bytes() == b"rubbish" * 10
+
+
 def test_targets_are_chosen_and_sorted(rtx, monkeypatch):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: None)
     assert find_builder(("sm120", "sm86")).targets == ("sm86", "sm120")
