@@ -76,7 +76,7 @@ def draw_bench(result: dict[str, Any], path: Path) -> None:
         axes.plot([row["p90_ms"]], [i], "|", color="0.25", markersize=11)
         axes.plot([row["p99_ms"]], [i], "|", color="0.25", markersize=7)
         axes.annotate(
-            f"{row['p50_ms']:.1f} ms, {row['clouds_per_second']:.0f} clouds/s",
+            f"{row['p50_ms']:.1f} ms, {row['clouds_per_second']:.3g} clouds/s",
             (row["p99_ms"], i),
             xytext=(6, 0),
             textcoords="offset points",
