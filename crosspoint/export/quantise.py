@@ -4,8 +4,9 @@ A product `x W` becomes `(s_x q_x) (q_W diag(s_W))` with signed integers, symmet
 for all of x, from calibration, and one for every column of W. Distances go on reading x itself, not what is left of it
 after rounding.
 
-Weights take 7 of their 8 bits. CPUs without VNNI instructions add pairs of 8-bit products in 16 bits, where full weights
-overflow without a word: one layer was off by 19 % on such a CPU. With |q_W| ≤ 63 every machine computes the same.
+Weights take 7 of their 8 bits. CPUs without VNNI instructions add pairs of 8-bit products in 16 bits, where full
+weights overflow without a word: one layer was off by 19 % on such a CPU. With |q_W| ≤ 63 every machine computes the
+same.
 """
 
 from collections.abc import Collection, Mapping
