@@ -49,12 +49,13 @@ def lint(model: onnx.ModelProto, smallest: int) -> list[Finding]:
         model: In any precision.
         smallest: Fewest points of a cloud.
     """
+    subject = Subject(model, Wiring(model, strict=False), smallest)
+    found = [Finding(rule, node, message) for rule, check in RULES.items() for node, message in check(subject)]
     try:
-        wiring = Wiring(model)
-    except Exception as error:  # onnx raises exceptions of several unrelated kinds
-        return [Finding("types", model.graph.name or "graph", " ".join(str(error).split())[:200])]
-    subject = Subject(model, wiring, smallest)
-    return [Finding(rule, node, message) for rule, check in RULES.items() for node, message in check(subject)]
+        Wiring(model)
+    except onnx.shape_inference.InferenceError as error:
+        found.append(Finding("types", model.graph.name, f"contradicts itself: {' '.join(str(error).split())[:200]}"))
+    return found
 
 
 def require_clean(model: onnx.ModelProto, smallest: int) -> list[str]:
@@ -77,6 +78,7 @@ def _types(subject: Subject) -> Report:
         for name in node.output:
             if name and name not in subject.wiring.types:
                 yield node.name, f"({node.op_type}) gives {name}, whose type cannot be inferred"
+                return  # nor can those of what follows
 
 
 def _opset(subject: Subject) -> Report:

@@ -33,11 +33,12 @@ class Wiring:
     """Who makes which value of a graph, and of what type it is.
 
     Args:
-        model: With types that can be inferred.
+        model: The graph.
+        strict: Whether a contradiction of types or shapes is an error (`onnx.shape_inference.InferenceError`).
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    def __init__(self, model: onnx.ModelProto, strict: bool = True) -> None:
+        graph = onnx.shape_inference.infer_shapes(model, strict_mode=strict).graph
         self.nodes: list[NodeProto] = list(model.graph.node)
         self.constants = {constant.name: constant for constant in model.graph.initializer}
         self.types: dict[str, int] = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -146,3 +147,19 @@ def saved(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return save
+
+
+@pytest.fixture
+def modelnet(tmp_path: Path) -> Path:
+    """Balls, sticks and plates in ModelNet40's format: 45 to train on, 15 to test on."""
+    folder = tmp_path / "modelnet40_ply_hdf5_2048"
+    folder.mkdir()
+    shapes = np.array([[1.0, 1.0, 1.0], [0.3, 1.0, 0.3], [1.0, 0.3, 1.0]])
+    for split, count in (("train", 45), ("test", 15)):
+        rng = np.random.default_rng(count)
+        labels = np.arange(count) % 3
+        points = rng.standard_normal((count, 64, 3)) * shapes[labels][:, None]
+        with h5py.File(folder / f"ply_data_{split}0.h5", "w") as file:
+            file["data"], file["label"] = points.astype(np.float32), labels.astype(np.uint8)[:, None]
+    (folder / "shape_names.txt").write_text("ball\nstick\nplate\n")
+    return folder

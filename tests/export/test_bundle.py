@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,8 +9,8 @@ import pytest
 from crosspoint.artefacts import sha256
 from crosspoint.data.points import normalise
 from crosspoint.errors import CheckFailed, InputError
-from crosspoint.export import bundle
-from crosspoint.export.bundle import export
+from crosspoint.export import bundle, choose
+from crosspoint.export.bundle import Verification, export
 from crosspoint.models import ImageEncoder
 from crosspoint.models.weights import save_model
 from crosspoint.runtime.load import load_encoder
@@ -88,6 +89,79 @@ def test_any_number_of_points_leaves_it_open(saved, tmp_path):
         assert encoder.embed(np.zeros((1, 7, 3), np.float32)).shape == (1, 1024)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+@pytest.mark.parametrize("name", ["dgcnn", "dgcnn_partseg"])
+def test_a_bundle_is_in_the_asked_precision_and_says_how_it_was_checked(name, precision, saved, tmp_path):
+    manifest = export(saved(name), tmp_path / "bundle", precision=precision, batch=2, points=48)
+    settled, parity = manifest["precision"], manifest["parity"]
+    assert (settled["asked"], settled["read_back"]) == (precision, precision)
+    kept = {layer for layer, kind in settled["layers"].items() if kind == "fp32"}
+    assert kept == set(settled["kept"]) < set(settled["layers"])
+    assert set(settled["layers"].values()) <= {precision, "fp32"}
+    assert set(settled["types"].split("+")) == {precision, "fp32"}
+    assert parity["tier"] == precision
+    assert parity["before_lowering"]["relative_l2_max"] <= 1e-4
+    assert parity["overlap_min"] >= parity["limits"]["overlap"]
+    assert (parity["emulation"] is not None) == (precision == "fp16")
+    assert parity["status"].startswith("built, not executed" if precision == "bf16" else "executed")
+    assert load_manifest(tmp_path / "bundle").precision == precision
+    assert len(settled.get("calibration", {}).get("sha256", "")) == (64 if precision == "int8" else 0)
+    if precision != "bf16":
+        with load_encoder(tmp_path / "bundle") as encoder:
+            assert encoder.specification.precision == precision
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_two_exports_in_a_lower_precision_are_the_same_files(precision, saved, modelnet, tmp_path):
+    verification = Verification(calibrate=modelnet if precision == "int8" else None)
+    for name in ("one", "two"):
+        export(saved("pointnet"), tmp_path / name, precision=precision, verification=verification, **SMALL)
+    for file in ("encoder.onnx", "manifest.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_labelled_data_is_part_of_the_gate(saved, modelnet, tmp_path):
+    options = {"precision": "int8", "verification": Verification(modelnet, max_drop=100.0)}
+    manifest = export(saved("pointnet"), tmp_path / "bundle", **options, **SMALL)
+    task = manifest["parity"]["task"]
+    assert (task["objects"], task["max_drop"]) == (15, 100.0)
+    assert -1 <= task["difference"] <= 1
+    assert "real clouds" in {case["name"] for case in manifest["parity"]["cases"]}
+    assert manifest["precision"]["calibration"]["source"].startswith(modelnet.name)
+    assert manifest["precision"]["calibration"]["clouds"] == 45
+    assert str(tmp_path) not in json.dumps(manifest)
+
+
+def test_lost_accuracy_leaves_nothing_behind(saved, modelnet, tmp_path, monkeypatch):
+    monkeypatch.setattr("crosspoint.export.accuracy.Accuracy.compare", lambda *_: LOST.copy())
+    source = saved("pointnet")
+    with pytest.raises(CheckFailed, match=r"loses 3\.00 points of SVM accuracy.*\(limit 0\.2\)"):
+        export(source, tmp_path / "bundle", precision="fp16", verification=Verification(modelnet), **SMALL)
+    assert not (tmp_path / "bundle").exists()
+
+
+LOST = {"difference": -0.03, "reference_accuracy": 0.9, "candidate_accuracy": 0.87}
+
+
+@pytest.mark.parametrize("sabotage", ["weight", "casts"])
+def test_a_faulty_lowering_leaves_nothing_behind(sabotage, saved, tmp_path, monkeypatch):
+    faithful = choose.lower
+
+    def faulty(model, precision, exact=0):
+        if sabotage == "casts":
+            return model  # and nobody notices that it is float32
+        lowered = faithful(model, precision, exact)
+        weight = next(c for c in lowered.graph.initializer if c.name.startswith("layer3/linear/product/weight"))
+        weight.raw_data = weight.raw_data[::-1]
+        return lowered
+
+    monkeypatch.setattr(choose, "lower", faulty)
+    source = saved("pointnet")
+    with pytest.raises(CheckFailed, match="nothing was written"):
+        export(source, tmp_path / "bundle", precision="fp16", **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
 def perturbed(model):
     weights = deploy_faithfully(model)
     weights.layers[2].weight[:] *= -1
@@ -134,6 +208,11 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
         ({"batch": "8:4:2"}, "--batch 8:4:2 is not understood"),
         ({"trt": True, "points": "any"}, "give --points min:opt:max"),
         ({"target": ("sm86",)}, "give --trt with it"),
+        ({"verification": Verification(calibrate=Path("x"))}, "--calibrate is about int8"),
+        ({"verification": Verification(max_drop=1.0)}, "give --verify-data with them"),
+        ({"verification": Verification(data=Path("nowhere"))}, "nowhere does not exist; give --verify-data"),
+        ({"verification": Verification(data=Path("x"), max_drop=-1.0)}, "--max-drop -1.0 is not understood"),
+        ({"projection": True}, "holds no projection.safetensors"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(options, message, saved, tmp_path):

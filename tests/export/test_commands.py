@@ -1,10 +1,12 @@
+import copy
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from crosspoint.cli import main
-from crosspoint.export import gate
+from crosspoint.export import bundle, choose, gate
 
 
 @pytest.fixture
@@ -78,3 +80,41 @@ def test_a_failing_gate_is_one_line_and_exit_code_1(run, saved, tmp_path, monkey
     assert code == 1
     assert err.splitlines()[-1].startswith("crosspoint: encoder.onnx differs from the trained network")
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+@pytest.mark.parametrize("sabotage", ["uncentred half-precision distances", "swapped BN", "flipped sign"])
+def test_a_sabotaged_graph_leaves_no_bundle_and_exit_code_1(sabotage, run, network, saved, tmp_path, monkeypatch):
+    source = saved("dgcnn")
+    faithful_deploy, faithful_lower = bundle.deploy, choose.lower
+
+    def swapped(model):
+        model.edges[1].linear.norm, model.edges[0].linear.norm = model.edges[0].linear.norm, model.edges[1].linear.norm
+        return faithful_deploy(model)
+
+    def flipped(model):
+        weights = faithful_deploy(model)
+        weights.edges[2].near[np.unravel_index(np.abs(weights.edges[2].near).argmax(), (64, 128))] *= -1
+        return weights
+
+    def uncentred(model, precision, exact=0):
+        lowered = faithful_lower(model, precision, exact)
+        for node in lowered.graph.node:  # the layer's own half-precision output, widened, instead of centred features
+            node.input[:] = [f"edge1/{precision_name(lowered)}" if x == "edge2/centred" else x for x in node.input]
+        return lowered
+
+    def precision_name(lowered):
+        return next(node.output[0] for node in lowered.graph.node if node.output[0] == "edge1/fp32").split("/")[1]
+
+    if sabotage == "uncentred half-precision distances":
+        monkeypatch.setattr(choose, "lower", uncentred)
+    else:
+        # the reference is made from the network after the graph, so that it must not be touched
+        alter = swapped if sabotage == "swapped BN" else flipped
+        monkeypatch.setattr(bundle, "deploy", lambda model: alter(copy.deepcopy(model)))
+    options = ("--points", "48", "--batch", "2", "--precision", "fp16")
+    code, _, err = run("export", source, "--out", tmp_path / "bundle", *options)
+    assert code == 1
+    assert err.splitlines()[-1].startswith("crosspoint: ")
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+    expected = "distances-centred: edge1" if sabotage.startswith("uncentred") else "encoder.onnx d"
+    assert expected in err
