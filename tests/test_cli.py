@@ -55,6 +55,9 @@ def test_commands_of_the_contract_are_there():
         "embed",
         "eval svm",
         "eval fewshot",
+        "eval robustness",
+        "eval image-fewshot",
+        "reproduce",
         "parity",
         "report",
     } <= paths

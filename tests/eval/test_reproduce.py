@@ -20,7 +20,7 @@ from crosspoint.errors import InputError
 from crosspoint.eval import published
 from crosspoint.eval.protocols import Options, measure
 from crosspoint.eval.reproduce import TARGETS, describe_set, reproduce
-from crosspoint.models import DGCNN, PointNet
+from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import save_model
 
@@ -135,6 +135,32 @@ def test_number_of_images(tmp_path, sets, models, small):
     result = reproduce("table6", sets, [models[3], models[1]], tmp_path, small)
     check(tmp_path, "table6", result, [91.2, 90.9])
     assert [row["method"] for row in result["rows"]] == ["n = 1", "n = 3"]
+
+
+@pytest.fixture
+def part_set(tmp_path):
+    """ShapeNetPart's format with a taxonomy of its own: two categories of two parts, 12 + 6 objects of 16 points."""
+    folder = tmp_path / "shapenet_part_seg_hdf5_data"
+    folder.mkdir()
+    for split, count, seed in (("train", 6, 0), ("test", 3, 1)):
+        points, labels = clouds(count, seed, 2)
+        with h5py.File(folder / f"ply_data_{split}0.h5", "w") as file:
+            file["data"], file["label"] = points, labels.astype(np.uint8)[:, None]
+            file["pid"] = (2 * labels[:, None] + (points[..., 1] > 0)).astype(np.uint8)
+    taxonomy = {"categories": ["a", "b"], "parts": ["a/0", "a/1", "b/0", "b/1"]}
+    (folder / "taxonomy.json").write_text(json.dumps({**taxonomy, "category_parts": {"a": [0, 1], "b": [2, 3]}}))
+    return folder
+
+
+def test_part_segmentation(tmp_path, part_set, small):
+    pytest.importorskip("crosspoint.eval.partseg")
+    scratch = saved(DGCNNSegmenter(4, 2, 4), tmp_path / "a.safetensors", initial=None, selection="val")
+    pretrained = saved(DGCNNSegmenter(4, 2, 4), tmp_path / "b.safetensors", initial="0" * 64, selection="test")
+    result = reproduce("table5", part_set, [scratch, pretrained], tmp_path, small)
+    check(tmp_path, "table5", result, [85.5, None, 85.1, None])
+    assert any("b.safetensors: its best epoch was chosen on the test split" in note for note in result["notes"])
+    with pytest.raises(InputError, match="--pairs does not make the models of this table: runs of `crosspoint fin"):
+        invoke("reproduce", "table5", "--data", part_set, "--pairs", tmp_path, "--out", tmp_path)
 
 
 def test_images(tmp_path, pictures, models, small):
