@@ -33,7 +33,7 @@ def finetune_partseg(
     device: str | None,
     json_file: Path | None,
 ) -> None:
-    """Train a part segmenter (Table 7), end to end, with the published schedule."""
+    """Train a part segmenter (Table 5), end to end, with the published schedule."""
     from crosspoint.errors import require
 
     require("torch", "train", "training")

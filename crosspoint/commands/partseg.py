@@ -30,7 +30,7 @@ def eval_partseg(
     out: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Instance and class mIoU of a part segmenter (Table 7), and its labels against another model's."""
+    """Instance and class mIoU of a part segmenter (Table 5), and its labels against another model's."""
     from crosspoint.eval.partseg import partseg
     from crosspoint.eval.partseg_show import print_partseg
 

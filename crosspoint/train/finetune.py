@@ -1,4 +1,4 @@
-"""Training for part segmentation, end to end, from a pretrained backbone or from scratch (Section 4.2 of the paper)."""
+"""Training for part segmentation, end to end, from a pretrained backbone or from scratch (Table 5 of the paper)."""
 
 import hashlib
 import math
