@@ -55,6 +55,8 @@ def test_commands_of_the_contract_are_there():
         "eval svm",
         "eval fewshot",
         "parity",
+        "diagnose",
+        "doctor",
         "report",
     } <= paths
 
