@@ -64,6 +64,8 @@ def test_commands_of_the_contract_are_there():
         "eval image-fewshot",
         "reproduce",
         "parity",
+        "diagnose",
+        "doctor",
         "report",
     } <= paths
 

@@ -47,9 +47,14 @@ def _draw_errors(axes: Axes, layers: list[dict[str, Any]], limit: float) -> None
     def values(clouds: str, name: str) -> list[float]:
         return [min(max(layer[clouds][name], FLOOR), 1e9) for layer in layers]
 
-    colours = [BAD if layer["parts"] else INTRODUCED for layer in layers]
-    axes.bar(x - 0.2, values("usual", "channel_max"), 0.36, color=colours, label="added by the layer, worst channel")
-    axes.bar(x + 0.2, values("hostile", "channel_max"), 0.36, fill=False, edgecolor=colours, label="on hostile clouds")
+    def colours(heights: list[float]) -> list[str]:
+        return [INTRODUCED if height <= limit else BAD for height in heights]
+
+    usual, hostile = values("usual", "channel_max"), values("hostile", "channel_max")
+    axes.bar(x - 0.2, usual, 0.36, color=colours(usual))
+    axes.bar(x + 0.2, hostile, 0.36, fill=False, edgecolor=colours(hostile))
+    axes.bar(0, 0, color=INTRODUCED, label="added by the layer, worst channel")
+    axes.bar(0, 0, fill=False, edgecolor=INTRODUCED, label="the same on hostile clouds")
     axes.plot(x, values("usual", "total_max"), "o-", color=TOTAL, label="gathered so far, relative L2")
     axes.axhline(limit, color="black", linewidth=0.8, linestyle="--", label=f"limit of what a layer may add, {limit:g}")
     axes.set_yscale("log")
@@ -80,6 +85,8 @@ def _draw_overlaps(axes: Axes, layers: list[dict[str, Any]], limit: float) -> No
         axes.plot(
             edges, shares, style, color=colour, label=label, markersize=5, fillstyle="none" if ":" in style else "full"
         )
+        low = [(i, share) for i, share in zip(edges, shares, strict=True) if share < 100 * limit and "own" in name]
+        axes.plot([i for i, _ in low], [share for _, share in low], "s", color=BAD, markersize=7, zorder=3)
     axes.axhline(100 * limit, color="black", linewidth=0.8, linestyle="--")
     axes.set_ylim(max(0.0, lowest - 0.15 * (100 - lowest)), 100 + 0.05 * (100 - lowest) + 0.02)
     axes.grid(axis="y", color="0.9")

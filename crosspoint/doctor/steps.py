@@ -18,7 +18,7 @@ Facts = dict[str, Any]
 Run = Callable[["Context"], str]
 Needs = Callable[[Facts], str | None]
 
-POINTS, K = 128, 8
+POINTS, K, BATCH = 128, 8, (1, 2, 4)
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 TRAINING = (f"points={POINTS}", f"k={K}", "batch=16", "image_size=32", "epochs=1", "seed=0")
 DATASET = "modelnet40_ply_hdf5_2048"
@@ -190,7 +190,8 @@ def _export(context: Context, run: str, out: str, precision: str = "fp32", **opt
     from crosspoint.export.bundle import export
 
     try:
-        return export(context.folder / run, context.folder / out, precision=precision, points=POINTS, **options)
+        files = (context.folder / run, context.folder / out)
+        return export(*files, precision=precision, points=POINTS, batch=BATCH, **options)
     except InputError as error:
         if "--precision" in str(error):
             raise NotAvailable(f"this version exports no {precision}") from error
@@ -217,7 +218,7 @@ def _build(context: Context, module: str, precision: str) -> str:
     """Build an engine with one flavour; where this GPU can run it, the exporter has to have done so."""
     targets = _targets(context, module)
     out = f"engine-{module}-{precision}"
-    engine = _export(context, "run", out, precision, trt=True, target=targets, batch=(1, 4, 8))["engine"]
+    engine = _export(context, "run", out, precision, trt=True, target=targets)["engine"]
     if engine["builder"] != module.replace("_", "-"):
         raise NotAvailable(f"the exporter chose {engine['builder']} for {', '.join(engine['targets'])}")
     runs = _own_gpu(context) in engine["targets"]
