@@ -14,6 +14,7 @@ from crosspoint.commands.export import export_command
 from crosspoint.commands.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
+from crosspoint.commands.search import search_command
 from crosspoint.commands.train import import_command, train
 from crosspoint.errors import CrosspointError
 
@@ -31,6 +32,7 @@ for command in (
     import_command,
     export_command,
     embed_command,
+    search_command,
     evaluate,
     parity_command,
     report_command,

@@ -21,6 +21,7 @@ from crosspoint.export.reference import Reference
 from crosspoint.export.tensorrt import Builder, Engine, build_engine, find_builder
 from crosspoint.models.weights import load_model
 from crosspoint.runtime.manifest import NAME, SCHEMA, load_manifest
+from crosspoint.runtime.named import resolve
 from crosspoint.runtime.onnx import OnnxEncoder
 from crosspoint.runtime.tensorrt import TensorRTEncoder
 
@@ -79,7 +80,7 @@ def export(
     if trt and profile.points is None:
         raise InputError("an engine needs bounds for the number of points; give --points min:opt:max")
     builder = find_builder(target) if trt else None
-    source = _source(Path(model))
+    source = _source(resolve(model, ".safetensors"))
     network = load_model(source)
     _check_network(source, network, profile)
     _check_place(Path(out))

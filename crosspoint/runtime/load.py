@@ -5,9 +5,10 @@ from pathlib import Path
 from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Encoder, parse_device
 from crosspoint.runtime.manifest import NAME, Manifest, load_manifest
+from crosspoint.runtime.named import names, resolve
 
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
-KINDS = "a run folder, .safetensors, a bundle folder, .onnx, or .plan with its manifest.json beside it"
+KINDS = "a run folder, .safetensors, a bundle folder, .onnx, .plan with its manifest.json beside it, or a name"
 
 
 def load_encoder(model: Path | str, device: str = "cpu", backend: str | None = None) -> Encoder:
@@ -17,8 +18,8 @@ def load_encoder(model: Path | str, device: str = "cpu", backend: str | None = N
     and is never opened without one. What was chosen is stated in the encoder's `specification`.
 
     Args:
-        model: A run folder with `encoder.safetensors`, a `.safetensors` file, a bundle folder, an `.onnx` file, or a
-            `.plan` file with its `manifest.json` beside it.
+        model: A run folder with `encoder.safetensors`, a `.safetensors` file, a bundle folder, an `.onnx` file, a
+            `.plan` file with its `manifest.json` beside it, or the name of a model that comes with the package.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`. Never changed silently.
         backend: `"pytorch"`, `"onnxruntime"`, `"onnxruntime-tensorrt"` or `"tensorrt"` (either flavour, by what built
             the engine). By default what the file is for; of a bundle the TensorRT engine on a CUDA device if it holds
@@ -34,7 +35,7 @@ def load_encoder(model: Path | str, device: str = "cpu", backend: str | None = N
     index = parse_device(device)
     if backend is not None and backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
-    path, manifest = _find(Path(model), index is not None, backend)
+    path, manifest = _find(resolve(model, ".safetensors" if backend == "pytorch" else ".onnx"), index is not None, backend)
     natural = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "onnxruntime-tensorrt"), ".plan": ("tensorrt",)}
     suits = natural.get(path.suffix)
     if suits is None:
@@ -44,6 +45,13 @@ def load_encoder(model: Path | str, device: str = "cpu", backend: str | None = N
     if manifest is not None and path.suffix == ".onnx":
         manifest.verify(path)
     return _open(path, manifest, device, backend or suits[0])
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is plainly a model and not something to embed: by its suffix, or by what the folder holds."""
+    if path.is_dir():
+        return (path / NAME).is_file() or (path / "encoder.safetensors").is_file()
+    return path.suffix in (".safetensors", ".onnx", ".plan")
 
 
 def _open(path: Path, manifest: Manifest | None, device: str, backend: str) -> Encoder:
@@ -69,7 +77,7 @@ def _open(path: Path, manifest: Manifest | None, device: str, backend: str) -> E
 def _find(model: Path, cuda: bool, backend: str | None) -> tuple[Path, Manifest | None]:
     """The file to open, and the manifest that lists it."""
     if not model.exists():
-        raise InputError(f"{model} does not exist; a model is {KINDS}")
+        raise InputError(f"{model} does not exist; a model is {KINDS} ({names()})")
     if model.is_file():
         beside = load_manifest(model.parent) if (model.parent / NAME).is_file() else None
         listed = beside is not None and (model.suffix == ".plan" or model.name in beside.files)
