@@ -119,4 +119,3 @@ def read_about(path: Path) -> dict[str, Any]:
 
     about: dict[str, Any] = json.loads(parquet.read_schema(path).metadata[KEY])
     return about
-

@@ -35,7 +35,9 @@ def load_encoder(model: Path | str, device: str = "cpu", backend: str | None = N
     index = parse_device(device)
     if backend is not None and backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
-    path, manifest = _find(resolve(model, ".safetensors" if backend == "pytorch" else ".onnx"), index is not None, backend)
+    path, manifest = _find(
+        resolve(model, ".safetensors" if backend == "pytorch" else ".onnx"), index is not None, backend
+    )
     natural = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "onnxruntime-tensorrt"), ".plan": ("tensorrt",)}
     suits = natural.get(path.suffix)
     if suits is None:

@@ -156,7 +156,13 @@ def missing(plan: Plan, folder: Path, indices: Iterable[int]) -> list[int]:
 
 
 def write_parts(
-    encoder: Encoder, plan: Plan, folder: Path, sources: Sequence[Source], indices: Sequence[int], batch: int, readers: int
+    encoder: Encoder,
+    plan: Plan,
+    folder: Path,
+    sources: Sequence[Source],
+    indices: Sequence[int],
+    batch: int,
+    readers: int,
 ) -> None:
     """Embed and write parts, each atomically."""
     groups = [sources[plan.range(index)] for index in indices]

@@ -134,9 +134,7 @@ def _find(index: Index, name: str) -> FloatArray | None:
     return None
 
 
-def _embed_query(
-    query: Path, index: Index, model: Path | str | None, device: str, backend: str | None
-) -> FloatArray:
+def _embed_query(query: Path, index: Index, model: Path | str | None, device: str, backend: str | None) -> FloatArray:
     """Embed a file as the index was."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
@@ -194,7 +192,8 @@ def _nearest(
         if piece.vectors.shape[1] != len(vector):
             raise InputError(f"embeddings of {piece.vectors.shape[1]} numbers and of {len(vector)} cannot be compared")
         neighbours = NearestNeighbors(n_neighbors=min(k + 1, len(piece.names)), algorithm="brute", metric=metric)
-        distances, rows = neighbours.fit(piece.vectors).kneighbors(vector[None])
+        exact = piece.vectors.astype(np.float64)  # in float32 near distances cancel
+        distances, rows = neighbours.fit(exact).kneighbors(vector[None].astype(np.float64))
         found = zip(np.maximum(distances[0], 0).tolist(), rows[0].tolist(), strict=True)
         best += [(far, piece.names[row]) for far, row in found if piece.names[row] != name]
         best = sorted(best)[:k]

@@ -83,8 +83,11 @@ def _stored(name: str, base: Path | None) -> Points | None:
     stem, _, number = name.rpartition("#")
     if number.isdecimal() and (base / stem).is_file():
         return read_points(base / stem, None, 0)[int(number)]
-    found = (source for source in find_sources([base], None, 0) if source.name == name)
-    return next((source.read()[0] for source in found), None)
+    for source in find_sources([base], None, 0):
+        if source.name == name:
+            points: Points = source.read()[0]
+            return points
+    return None
 
 
 def _dots(points: Points) -> "Image.Image":

@@ -93,7 +93,9 @@ def read_ahead(
         while waiting:
             yield from _finished(*waiting.popleft())
     except BrokenProcessPool as error:
-        raise CheckFailed("a reader was killed, most likely for want of memory; try again with fewer readers") from error
+        raise CheckFailed(
+            "a reader was killed, most likely for want of memory; try again with fewer readers"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -158,9 +160,7 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def _of_dataset(
-    kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool
-) -> list[Source]:
+def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool) -> list[Source]:
     prefix = f"{name}/" if name else ""
     if kind == "shapenetrender":
         pairs = PairedRenders(root)
