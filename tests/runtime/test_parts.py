@@ -52,7 +52,7 @@ def test_parts_hold_what_one_file_holds(model: Path, folder: Path, tmp_path: Pat
     assert [len(piece.names) for piece in pieces] == [4, 4, 3]
     assert {piece.model_sha256 for piece in pieces} == {sha256(model)}
     one = load(tmp_path / "one.npz")
-    assert sum((piece.names for piece in pieces), []) == one.names
+    assert [name for piece in pieces for name in piece.names] == one.names
     np.testing.assert_array_equal(np.concatenate([piece.vectors for piece in pieces]), one.vectors)
 
 
@@ -127,7 +127,7 @@ def test_another_job_in_the_same_folder_is_refused(
     if change == "form":
         pytest.importorskip("pyarrow")
         options["form"] = "parquet"
-    with pytest.raises(InputError, match="holds another job: .* was .* and is"):
+    with pytest.raises(InputError, match=r"holds another job: .* was .* and is"):
         embed(other, [folder], tmp_path / "out", **options)
     assert content(tmp_path / "out") == before
 

@@ -97,7 +97,7 @@ def test_another_model_is_refused(index: Path, folder: Path, tmp_path: Path, sma
 def test_a_model_that_has_gone_has_to_be_given(index: Path, model: Path, tmp_path: Path, clouds: Clouds) -> None:
     np.save(tmp_path / "new.npy", clouds(1, 40, 77)[0])
     moved = model.rename(tmp_path / "moved.onnx")
-    with pytest.raises(InputError, match="made by a model that is not here .* give it with --model"):
+    with pytest.raises(InputError, match=r"made by a model that is not here .* give it with --model"):
         search(tmp_path / "new.npy", index)
     assert len(search(tmp_path / "new.npy", index, model=moved)["results"]) == 5
 
