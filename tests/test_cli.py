@@ -52,6 +52,7 @@ def test_commands_of_the_contract_are_there():
         "import",
         "export",
         "embed",
+        "search",
         "eval svm",
         "eval fewshot",
         "parity",
