@@ -20,6 +20,7 @@ from crosspoint.commands.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
 from crosspoint.commands.reproduce import reproduce_command
+from crosspoint.commands.search import search_command
 from crosspoint.commands.train import import_command, train
 from crosspoint.errors import CrosspointError
 
@@ -40,6 +41,7 @@ for command in (
     build_command,
     embed_command,
     bench_command,
+    search_command,
     evaluate,
     parity_command,
     reproduce_command,

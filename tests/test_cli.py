@@ -57,6 +57,7 @@ def test_commands_of_the_contract_are_there():
         "export",
         "build",
         "embed",
+        "search",
         "eval svm",
         "eval fewshot",
         "eval partseg",

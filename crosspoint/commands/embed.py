@@ -1,6 +1,7 @@
 """`crosspoint embed`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,48 +13,84 @@ from crosspoint.commands.common import (
     trust_option,
     write_result,
 )
-from crosspoint.errors import CheckFailed
+from crosspoint.errors import CheckFailed, InputError
 
 
 @click.command("embed")
-@click.argument("model", type=PathArgument)
-@click.argument("inputs", nargs=-1, required=True, type=PathArgument, metavar="INPUT...")
-@click.option("--out", required=True, type=PathArgument, help="File to write: .npz, or .npy for embeddings alone.")
-@click.option("--points", type=int, help="Points per cloud.  [default: the model's own number, else all of a cloud]")
+@click.argument("given", nargs=-1, required=True, type=PathArgument, metavar="[MODEL] INPUT...")
+@click.option("--model", help="The model; then all arguments are inputs.  [default: dgcnn]")
+@click.option("--out", default="embeddings.npz", show_default=True, help=".npz, .parquet, .npy, or a folder of parts.")
+@click.option("--points", type=int, help="Points per cloud.  [default: what the model asks for, else all of a cloud]")
 @click.option("--seed", default=0, show_default=True, help="Seed of the points that are drawn.")
 @click.option("--batch", default=32, show_default=True, help="Most clouds in one pass.")
+@click.option("--shard", metavar="I/N", help="Make only the parts of shard I of N, from 1/N to N/N.")
+@click.option("--part", type=int, help="Inputs of a part.  [default: 1024, or fewer for many shards]")
+@click.option("--format", "form", help="Of the parts: parquet or npz.  [default: parquet]")
+@click.option("--readers", default=0, show_default=True, help="Processes that read; 0 for threads.")
+@click.option("--ray", is_flag=True, help="Make the parts on a Ray cluster.")
 @device_option
 @backend_option
 @trust_option
 @json_option
 def embed_command(
-    model: Path,
-    inputs: tuple[Path, ...],
-    out: Path,
-    points: int | None,
-    seed: int,
-    batch: int,
-    device: str,
-    backend: str | None,
-    trust: bool,
+    given: tuple[Path, ...],
+    model: str | None,
+    out: str,
+    shard: str | None,
     json_file: Path | None,
+    **options: Any,
 ) -> None:
     """Embed mesh and point-cloud files, folders of them, and datasets.
 
-    MODEL is a run folder, a .safetensors file, a bundle, an .onnx file, or a .plan with its manifest beside it.
-    Exit code 1 if inputs were skipped; they are listed.
+    MODEL is the name of a model that comes with the package (dgcnn, pointnet), a run folder, a .safetensors file, a
+    bundle, an .onnx file, or a .plan with its manifest beside it. A first argument that is none of these is an input,
+    and dgcnn embeds it. Exit code 1 if inputs were skipped; they are listed.
     """
     from crosspoint.console import print_table
     from crosspoint.runtime.embed import embed
 
-    result = embed(model, inputs, out, points, seed, batch, device, backend, trust)
+    chosen, inputs = (model, given) if model else split_model(given)
+    result = embed(chosen, inputs, out, shard=parse_shard(shard), **options)
     write_result(json_file, "embed", result)
     if result["skipped"]:
         print_table("Skipped", ("file", "reason"), [(bad["file"], bad["reason"]) for bad in result["skipped"]])
-    ran = result["model"]
-    click.echo(
-        f"{out}: {result['embedded']} embeddings of {result['dim']} numbers in {result['seconds']:.1f} s "
-        f"({ran['architecture']}, {ran['precision']}, {ran['backend']} on {ran['device']})"
-    )
+    click.echo(summary(result))
     if result["skipped"]:
         raise CheckFailed(f"{len(result['skipped'])} inputs were skipped; repair or remove them")
+
+
+def split_model(given: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
+    """The model and the inputs: the first argument is a model if it is one, or looks like one that is missing."""
+    from crosspoint.runtime.load import is_model
+    from crosspoint.runtime.named import DEFAULT, find_release, names
+
+    first = given[0]
+    if is_model(first) or find_release(first) is not None:
+        return str(first), given[1:]
+    if not first.exists() and not first.suffix:
+        raise InputError(f"{first} is neither a file or folder nor the name of a model ({names()})")
+    return DEFAULT, given
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """`"3/100"` as numbers."""
+    if text is None:
+        return None
+    number, slash, shards = text.partition("/")
+    if not (slash and number.isdecimal() and shards.isdecimal()):
+        raise InputError(f"--shard {text} cannot be read; give it as 3/100, the third of a hundred")
+    return int(number), int(shards)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What was done, in one line or two."""
+    ran = result["model"]
+    text = (
+        f"{result['out']}: {result['embedded']} embeddings of {result['dim']} numbers in {result['seconds']:.1f} s "
+        f"({ran['architecture']}, {ran['precision']}, {ran['backend']} on {ran['device']})"
+    )
+    if "parts" not in result:
+        return text
+    parts = result["parts"]
+    rest = "all are there" if not parts["missing"] else f"{parts['missing']} are still missing: run the other shards"
+    return f"{text}\n{parts['made']} parts made, {parts['kept']} were there; of {parts['total']} parts {rest}"

@@ -17,7 +17,7 @@ SUFFIXES = clouds.SUFFIXES | meshes.SUFFIXES
 MESH_POINTS = 2048  # drawn from a mesh when no number is asked for: what the published data sets hold
 
 
-def read_points(path: Path, count: int | None, seed: int) -> Points:
+def read_points(path: Path, count: int | None, seed: int, at_most: bool = False) -> Points:
     """Read the points of a file: drawn by area from a mesh, chosen without replacement from a cloud.
 
     A `.ply` with faces is a mesh, without them a cloud. What is drawn depends on the seed and the file's name alone.
@@ -26,6 +26,7 @@ def read_points(path: Path, count: int | None, seed: int) -> Points:
         path: A file with one of `SUFFIXES`.
         count: Points per cloud; if None, `MESH_POINTS` from a mesh and all of a cloud.
         seed: Seed of the draw.
+        at_most: Take a cloud of fewer points than `count` whole instead of refusing it.
 
     Returns:
         (n, N, 3), not normalised; n is 1 unless the file holds an (n, N, 3) array.
@@ -41,7 +42,7 @@ def read_points(path: Path, count: int | None, seed: int) -> Points:
         mesh = meshes.read_mesh(path)
         return meshes.sample_surface(mesh.vertices, mesh.faces, count or MESH_POINTS, rng)[0][None]
     found = clouds.read_clouds(path)  # (n, N, 3)
-    if count is None:
+    if count is None or (at_most and found.shape[1] <= count):
         return found
     with reading(path, "a cloud"):
         return np.stack([choose(cloud, count, rng) for cloud in found])

@@ -35,7 +35,7 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | No
     if jobs < 2:
         yield from map(work, tasks)
         return
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=start_worker)
     try:
         yield from pool.map(work, tasks, chunksize=max(1, min(16, len(tasks) // (4 * jobs))))
     except BrokenProcessPool as error:
@@ -44,7 +44,7 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | No
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """In a worker: leave Ctrl-C to the parent, and leave when the parent is gone, also when it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

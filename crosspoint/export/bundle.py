@@ -34,6 +34,7 @@ from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import load_model
 from crosspoint.runtime.load import WEIGHTS
 from crosspoint.runtime.manifest import NAME, SCHEMA
+from crosspoint.runtime.named import resolve
 
 PREPROCESSING = {
     "centre": "mean",
@@ -119,7 +120,7 @@ def export(
     profile = make_profile(batch, points)
     _check_options(trt, profile, target, builder, options)
     found = find_builder(target, builder) if trt and builder != "device" else None
-    source = _source(Path(model))
+    source = _source(resolve(model, ".safetensors"))
     network = _network(source, projection)
     _check_network(source, network, profile)
     verification.check(precision, network)

@@ -10,27 +10,34 @@ import numpy as np
 
 from crosspoint.artefacts import atomic_file
 from crosspoint.console import track
-from crosspoint.data.points import Points
-from crosspoint.errors import InputError
+from crosspoint.errors import InputError, require
+from crosspoint.runtime import parts
+from crosspoint.runtime.batches import embed_groups
+from crosspoint.runtime.embeddings import PARQUET, Embeddings, write
 from crosspoint.runtime.encoder import Encoder, FloatArray
-from crosspoint.runtime.load import load_encoder
-from crosspoint.runtime.sources import Source, find_sources, read_ahead
+from crosspoint.runtime.request import Opened, Request, make_request, open_request
 
-SUFFIXES = (".npz", ".npy")
+SUFFIXES = (".npz", ".npy", ".parquet")
 
 
 def embed(
-    model: Path,
+    model: Path | str,
     inputs: Sequence[Path],
-    out: Path,
+    out: Path | str,
     points: int | None = None,
     seed: int = 0,
     batch: int = 32,
     device: str = "cpu",
     backend: str | None = None,
+    *,
+    shard: tuple[int, int] | None = None,
+    part: int | None = None,
+    form: str | None = None,
+    readers: int = 0,
+    ray: bool = False,
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Embed the clouds of files, folders and datasets, each normalised as in training, into one file.
+    """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
 
     Inputs are read as they are needed, ahead of the model; clouds of equal size go through it together. What cannot be
     read, or has fewer points than needed, is left out and listed in the result.
@@ -39,52 +46,41 @@ def embed(
         model: Whatever `load_encoder` opens.
         inputs: Mesh and point-cloud files, folders of them, dataset folders. An array `(N, 3)` is one cloud,
             `(n, N, 3)` is n clouds.
-        out: `.npz` for `embeddings (n, D)` float32, `names (n,)` and `model_sha256`; `.npy` for the embeddings alone.
-        points: Points per cloud; by default the model's own number if it has one, else all of a cloud.
+        out: `.npz` or `.parquet` for embeddings, names and the model's SHA-256; `.npy` for the embeddings alone. A
+            name without a suffix, or with a slash at its end, is a folder of parts, each of them whole or absent; parts
+            that are there already are not made again.
+        points: Points per cloud; by default the model's own number if it has one, at most that of its training if it
+            comes with the package, else all of a cloud.
         seed: Of the points drawn; what is drawn of a file depends on the seed and the file's name alone.
         batch: Most clouds in one pass.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
         backend: As for `load_encoder`.
+        shard: i and n: make only every n-th part, from the i-th on.
+        part: Sources of a part; by default 1024, and fewer where there would not be a part for each shard.
+        form: Of the parts, `"parquet"` (the default) or `"npz"`.
+        readers: Processes that read; 0 for threads of this one.
+        ray: Make the parts on a Ray cluster.
         trust: As for `load_encoder`.
 
     Returns:
-        `model` (the specification), `out`, `points`, `seed`, `dim`, `embedded`, `names`, `skipped` (a list of `file`
-        and `reason`), `seconds`.
+        `model` (the specification), `out`, `points`, `seed`, `dim`, `embedded`, `skipped` (a list of `file` and
+        `reason`), `seconds`; of a file also `names`, of a folder `parts`: `total`, `made`, `kept`, `missing`.
 
     Raises:
-        InputError: The model or an option cannot be used, an input is missing, or not one cloud could be read; then
-            nothing is written.
+        InputError: The model or an option cannot be used, an input is missing, the folder holds another job, or not
+            one cloud could be read; then nothing is written.
     """
-    out = Path(out)
-    if out.suffix not in SUFFIXES or out.is_dir():
-        raise InputError(f"{out} cannot be written; give the name of a file that ends in {' or '.join(SUFFIXES)}")
-    if not inputs:
-        raise InputError("no inputs were given; give files, folders or datasets")
-    if batch < 1:
-        raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
-    if seed < 0:
-        raise InputError(f"the seed {seed} is negative; give --seed 0 or more")
     start = time.perf_counter()
-    with load_encoder(model, device, backend, trust=trust) as encoder:
-        specification = encoder.specification
-        count = specification.points if points is None else points
-        if count is not None:
-            specification.check_points(count)
-        sources = find_sources([Path(given) for given in inputs], count, seed)
-        with atomic_file(out) as temporary:  # opened before the work, so that a bad place is known at once
-            names, embeddings, skipped = _embed_sources(encoder, sources, batch)
-            _save(temporary, embeddings, names, specification.sha256)
-    return {
-        "model": asdict(specification),
-        "out": str(out),
-        "points": count,
-        "seed": seed,
-        "dim": specification.dim,
-        "embedded": len(names),
-        "names": names,
-        "skipped": skipped,
-        "seconds": time.perf_counter() - start,
-    }
+    request = make_request(model, inputs, points, seed, batch, device, backend, trust)
+    if readers < 0:
+        raise InputError(f"{readers} readers cannot be; give --readers 0 or more")
+    if _is_folder(out):
+        result = _embed_folder(request, Path(out), shard, part, form or parts.FORMATS[0], readers, ray)
+    elif shard or part or form or ray:
+        raise InputError(f"--shard, --part, --format and --ray make parts in a folder, not {out}; give --out FOLDER/")
+    else:
+        result = _embed_file(request, Path(out), readers)
+    return {**result, "out": str(out), "seed": seed, "seconds": time.perf_counter() - start}
 
 
 def embed_points(encoder: Encoder, points: FloatArray, batch: int = 32) -> FloatArray:
@@ -95,63 +91,93 @@ def embed_points(encoder: Encoder, points: FloatArray, batch: int = 32) -> Float
     return np.concatenate([encoder.embed(points[start : start + batch]) for start in track(starts, "Embedding")])
 
 
-class _Batches:
-    """Collects clouds of equal size into batches, embeds those, and puts the results in the order of the clouds."""
-
-    def __init__(self, encoder: Encoder, size: int) -> None:
-        self._encoder, self._size = encoder, size
-        self._waiting: dict[int, list[tuple[int, Points]]] = {}  # by number of points: position and cloud
-        self._done: list[tuple[list[int], FloatArray]] = []
-        self._count = 0
-
-    def add(self, cloud: Points) -> None:
-        """Take a cloud `(N, 3)`."""
-        group = self._waiting.setdefault(len(cloud), [])
-        group.append((self._count, cloud))
-        self._count += 1
-        if len(group) == self._size:
-            self._embed(len(cloud))
-        elif sum(map(len, self._waiting.values())) >= 4 * self._size:  # clouds of many sizes must not pile up
-            self._embed(max(self._waiting, key=lambda points: len(self._waiting[points])))
-
-    def finish(self) -> FloatArray:
-        """Embeddings `(n, D)` of all clouds taken."""
-        for points in list(self._waiting):
-            self._embed(points)
-        result = np.empty((self._count, self._encoder.specification.dim), np.float32)
-        for positions, embeddings in self._done:
-            result[positions] = embeddings
-        return result
-
-    def _embed(self, points: int) -> None:
-        positions, clouds = zip(*self._waiting.pop(points), strict=True)
-        self._done.append((list(positions), self._encoder.embed(np.stack(clouds))))
+def _is_folder(out: Path | str) -> bool:
+    suffix = Path(out).suffix
+    return str(out).endswith("/") or not suffix or (Path(out).is_dir() and suffix not in SUFFIXES)
 
 
-def _embed_sources(
-    encoder: Encoder, sources: Sequence[Source], batch: int
-) -> tuple[list[str], FloatArray, list[dict[str, str]]]:
-    """Names, embeddings, and what was skipped."""
-    batches, names, skipped = _Batches(encoder, batch), [], []
-    for source, clouds in track(read_ahead(sources, 2 * batch), "Embedding", len(sources)):
-        try:
-            if isinstance(clouds, InputError):
-                raise clouds
-            encoder.specification.check_points(clouds.shape[1])
-        except InputError as error:
-            skipped.append({"file": source.name, "reason": str(error).removeprefix(f"{source.origin}: ")})
-            continue
-        names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
-        for cloud in clouds:
-            batches.add(cloud)
-    if not names:
-        first = f"; the first: {skipped[0]['file']}: {skipped[0]['reason']}" if skipped else ""
-        raise InputError(f"not one of {len(sources)} inputs could be embedded{first}")
-    return names, batches.finish(), skipped
+def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
+    if out.suffix not in SUFFIXES or out.is_dir():
+        raise InputError(f"{out} cannot be written; give a name that ends in {', '.join(SUFFIXES)}, or a folder's")
+    if out.suffix == ".parquet":
+        require("pyarrow.parquet", "parquet", PARQUET)
+    opened = open_request(request)
+    # The file is opened before the work, so that a bad place is known at once.
+    with opened.encoder as encoder, atomic_file(out) as temporary:
+        (result,) = embed_groups(encoder, [opened.sources], request.batch, readers)
+        if not result.names:
+            first = f"; the first: {bad['file']}: {bad['reason']}" if (bad := next(iter(result.skipped), None)) else ""
+            raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
+        sha256 = encoder.specification.sha256
+        write(temporary, Embeddings(result.vectors, result.names, sha256, _about(request, opened)))
+    return {
+        **describe(opened),
+        "embedded": len(result.names),
+        "names": result.names,
+        "skipped": result.skipped,
+    }
 
 
-def _save(path: Path, embeddings: FloatArray, names: list[str], sha256: str) -> None:
-    if path.suffix == ".npy":
-        np.save(path, embeddings)
+def _about(request: Request, opened: Opened) -> dict[str, Any]:
+    return {
+        "model": request.model,
+        "points": opened.points,
+        "at_most": opened.at_most,
+        "seed": request.seed,
+        "base": request.base,
+    }
+
+
+def describe(opened: Opened) -> dict[str, Any]:
+    """`model`, `points` and `dim` of a result."""
+    specification = opened.encoder.specification
+    return {"model": asdict(specification), "points": opened.points, "dim": specification.dim}
+
+
+def _embed_folder(
+    request: Request, out: Path, shard: tuple[int, int] | None, part: int | None, form: str, readers: int, ray: bool
+) -> dict[str, Any]:
+    number, shards = shard or (1, 1)
+    if not 1 <= number <= shards:
+        raise InputError(f"there is no shard {number}/{shards}; shards of {shards} are 1/{shards} to {shards}/{shards}")
+    if part is not None and part < 1:
+        raise InputError(f"a part of {part} holds nothing; give --part 1 or more")
+    if form not in parts.FORMATS:
+        raise InputError(f"parts cannot be {form}; give --format {' or '.join(parts.FORMATS)}")
+    if form == "parquet":
+        require("pyarrow.parquet", "parquet", PARQUET)
+    if ray:
+        from crosspoint.runtime.ray_job import embed_on_ray
+
+        plan, described, made = embed_on_ray(request, out, (number, shards), part, form)
     else:
-        np.savez(path, embeddings=embeddings, names=np.array(names), model_sha256=np.array(sha256))
+        opened = open_request(request)
+        with opened.encoder as encoder:
+            plan, described = join_job(request, opened, out, shards, part, form), describe(opened)
+            made = parts.missing(plan, out, parts.shard_of(plan, number, shards))
+            parts.write_parts(encoder, plan, out, opened.sources, made, request.batch, readers)
+    parts.tidy(plan, out)
+    mine = parts.shard_of(plan, number, shards)
+    embedded, skipped = parts.outcome(plan, out, mine)
+    counts = {
+        "total": plan.count,
+        "made": len(made),
+        "kept": len(mine) - len(made),
+        "missing": len(parts.missing(plan, out, range(plan.count))),
+    }
+    return {**described, "shard": [number, shards], "parts": counts, "embedded": embedded, "skipped": skipped}
+
+
+def join_job(request: Request, opened: Opened, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:
+    """The folder's plan, which becomes that of this request if there is none.
+
+    Raises:
+        InputError: The folder holds another job.
+    """
+    size = parts.part_size(part, len(opened.sources), shards, out)
+    about, sources = _about(request, opened), opened.sources
+    sha256 = opened.encoder.specification.sha256
+    plan = parts.Plan(
+        **about, model_sha256=sha256, sources=len(sources), sources_sha256=parts.digest(sources), size=size, format=form
+    )
+    return parts.join(plan, out)

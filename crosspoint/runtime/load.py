@@ -5,11 +5,12 @@ from pathlib import Path
 from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Encoder, parse_device
 from crosspoint.runtime.manifest import NAME, SCRIPT, Manifest, load_manifest
+from crosspoint.runtime.named import names, resolve
 
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 WEIGHTS = ("encoder.safetensors", "segmenter.safetensors")
 """What a run folder of pretraining or of part segmentation holds."""
-KINDS = "a run folder, .safetensors, a bundle folder, .onnx, or .plan with its manifest.json beside it"
+KINDS = "a run folder, .safetensors, a bundle folder, .onnx, .plan with its manifest.json beside it, or a name"
 
 
 def load_encoder(
@@ -27,7 +28,8 @@ def load_encoder(
 
     Args:
         model: A run folder with `encoder.safetensors` or `segmenter.safetensors`, a `.safetensors` file, a bundle
-            folder, an `.onnx` file, or a `.plan` file with its `manifest.json` beside it.
+            folder, an `.onnx` file, a `.plan` file with its `manifest.json` beside it, or the name of a model that
+            comes with the package.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`. Never changed silently.
         backend: `"pytorch"`, `"onnxruntime"`, `"onnxruntime-tensorrt"` or `"tensorrt"` (either flavour, by what built
             the engine). By default what the file is for; of a bundle the TensorRT engine on a CUDA device if it holds
@@ -46,7 +48,9 @@ def load_encoder(
     index = parse_device(device)
     if backend is not None and backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
-    path, manifest = _find(Path(model), index is not None, backend)
+    path, manifest = _find(
+        resolve(model, ".safetensors" if backend == "pytorch" else ".onnx"), index is not None, backend
+    )
     natural = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "onnxruntime-tensorrt"), ".plan": ("tensorrt",)}
     suits = natural.get(path.suffix)
     if suits is None:
@@ -56,6 +60,13 @@ def load_encoder(
     if manifest is not None and path.suffix == ".onnx":
         manifest.verify(path)
     return _open(path, manifest, device, backend or suits[0], threads, trust)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is plainly a model and not something to embed: by its suffix, or by what the folder holds."""
+    if path.is_dir():
+        return (path / NAME).is_file() or any((path / name).is_file() for name in WEIGHTS)
+    return path.suffix in (".safetensors", ".onnx", ".plan")
 
 
 def _open(
@@ -83,7 +94,7 @@ def _open(
 def _find(model: Path, cuda: bool, backend: str | None) -> tuple[Path, Manifest | None]:
     """The file to open, and the manifest that lists it."""
     if not model.exists():
-        raise InputError(f"{model} does not exist; a model is {KINDS}")
+        raise InputError(f"{model} does not exist; a model is {KINDS} ({names()})")
     if model.is_file():
         beside = load_manifest(model.parent) if (model.parent / NAME).is_file() else None
         listed = beside is not None and (model.suffix == ".plan" or model.name in beside.files)

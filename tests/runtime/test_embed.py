@@ -217,7 +217,7 @@ def test_rendered_pairs_are_named_by_object(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"out": "out.parquet"}, r"out\.parquet cannot be written; .*\.npz or \.npy"),
+        ({"out": "out.csv"}, r"out\.csv cannot be written; .*\.npz, \.npy, \.parquet"),
         ({"out": "folder.npz"}, r"folder\.npz cannot be written"),
         ({"batch": 0}, "batch of 0"),
         ({"seed": -1}, "seed -1 is negative"),

@@ -1,0 +1,67 @@
+"""Rate of the embedding job against that of the bare engine on the same clouds in memory, interleaved in one process.
+
+    python benchmarks/embed.py MODEL FOLDER [--rounds 7] [--clouds 256] [--batch 32] [--readers 0]
+
+FOLDER holds at least rounds · clouds files of equal size. Each round times the engine on clouds that are read and
+normalised already, and the job (reading, normalising, batching, the engine, one part of Parquet on the disk) on their
+files. Finding the files is timed once, apart. Ratios are of medians; the job's peak memory is at the end.
+"""
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from crosspoint.runtime import parts
+from crosspoint.runtime.embed import join_job
+from crosspoint.runtime.request import make_request, open_request
+from crosspoint.runtime.sources import read_ahead
+
+
+def seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Time of one call: on the wall, and of the cores."""
+    start, busy = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - busy
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--clouds", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--readers", type=int, default=0)
+    given = parser.parse_args()
+    request = make_request(given.model, [given.folder], None, 0, given.batch, "cpu", None)
+    start = time.perf_counter()
+    opened = open_request(request)
+    found = time.perf_counter() - start
+    bare, job = [], []
+    with opened.encoder as encoder, tempfile.TemporaryDirectory() as place:
+        plan = join_job(request, opened, Path(place) / "out", 1, given.clouds, "parquet")
+        for index in range(given.rounds + 1):  # the first is warm-up
+            sources = opened.sources[plan.range(index)]
+            clouds = np.concatenate([cloud for _, cloud in read_ahead(sources, 64)])
+            starts = range(0, len(clouds), given.batch)
+            bare.append(seconds(lambda c=clouds, s=starts: [encoder.embed(c[i : i + given.batch]) for i in s]))
+            arguments = (encoder, plan, Path(place) / "out", opened.sources, [index], given.batch, given.readers)
+            job.append(seconds(lambda a=arguments: parts.write_parts(*a)))
+    (one, busy), (other, busier) = (
+        [statistics.median(row[i] for row in rows[1:]) for i in (0, 1)] for rows in (bare, job)
+    )
+    print(f"model opened and {len(opened.sources)} files found in {found:.2f} s")
+    print(f"engine {given.clouds / one:.1f} clouds/s, job {given.clouds / other:.1f} clouds/s: {one / other:.1%}")
+    print("each round:", " ".join(f"{a / b:.2f}" for (a, _), (b, _) in zip(bare[1:], job[1:], strict=True)))
+    print(f"core time per cloud: engine {1000 * busy / given.clouds:.2f} ms, job {1000 * busier / given.clouds:.2f} ms")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

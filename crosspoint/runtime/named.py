@@ -1,0 +1,100 @@
+"""Models that come with the package, by name: `dgcnn`, or `dgcnn@1` for one version and no other.
+
+`crosspoint/weights/registry.json` lists them with their files' SHA-256. Nothing is ever fetched: what is not installed
+is not there.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from crosspoint.artefacts import sha256
+from crosspoint.errors import InputError
+
+FOLDER = Path(__file__).parents[1] / "weights"
+REGISTRY, SCHEMA = "registry.json", "crosspoint.weights/1"
+DEFAULT = "dgcnn"  # what `crosspoint embed` and `search` use when no model is given
+AGAIN = "install crosspoint3d again"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released model.
+
+    Attributes:
+        name: E.g. `"dgcnn"`.
+        version: Counts up when the weights change.
+        points: Points of a cloud that it was trained and measured at; it takes other numbers too.
+        files: SHA-256 by file name: one `.safetensors`, one `.onnx` of the same weights.
+    """
+
+    name: str
+    version: str
+    points: int
+    files: dict[str, str]
+
+    def file(self, suffix: str) -> Path:
+        """Its file with this suffix, after it has been compared with the registry.
+
+        Raises:
+            InputError: It is missing or not the one that was released.
+        """
+        name = next(name for name in sorted(self.files) if name.endswith(suffix))
+        path = FOLDER / name
+        if not path.is_file() or sha256(path) != self.files[name]:
+            raise InputError(f"{path} is missing or not the file that was released as {self}; {AGAIN}")
+        return path
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+def releases() -> dict[str, Release]:
+    """All released models by name.
+
+    Raises:
+        InputError: The registry is missing or damaged.
+    """
+    path = FOLDER / REGISTRY
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {values['schema']!r}")
+        return {
+            name: Release(name, str(entry["version"]), int(entry["points"]), dict(entry["files"]))
+            for name, entry in values["models"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read ({error!r}); {AGAIN}") from error
+
+
+def find_release(model: Path | str) -> Release | None:
+    """The release that `model` names; None of a path. A file or folder of that name comes before the release.
+
+    Raises:
+        InputError: The name is that of a release, and another version of it is installed.
+    """
+    if Path(model).exists():
+        return None
+    name, at, version = str(model).partition("@")
+    release = releases().get(name)
+    if release is not None and at and version != release.version:
+        raise InputError(f"{model} is not in this installation, which has {release}; install the one that has it")
+    return release
+
+
+def resolve(model: Path | str, suffix: str) -> Path:
+    """The file to open for a model's name; a path stays as it is."""
+    release = find_release(model)
+    return Path(model) if release is None else release.file(suffix)
+
+
+def find_hash(digest: str) -> tuple[Release, str] | None:
+    """The release, and the suffix of its file, that has this SHA-256."""
+    found = ((release, name) for release in releases().values() for name in release.files)
+    return next(((release, Path(name).suffix) for release, name in found if release.files[name] == digest), None)
+
+
+def names() -> str:
+    """The names for a sentence: `"dgcnn, pointnet"`."""
+    return ", ".join(releases()) or "none in this installation"

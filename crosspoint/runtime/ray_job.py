@@ -1,0 +1,86 @@
+"""The parts of an embedding job made on a Ray cluster.
+
+A task is one part, so a worker that dies costs the parts it was at, and Ray gives those to another. Inputs, model and
+output have to be at the same place on every machine, as on any shared file system. A worker opens the model and lists
+the inputs once and keeps both.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from crosspoint.console import track
+from crosspoint.errors import CheckFailed, CrosspointError, require
+from crosspoint.runtime import parts
+from crosspoint.runtime.encoder import parse_device
+from crosspoint.runtime.request import Opened, Request, open_request
+
+RETRIES = 5  # of a part whose worker died
+
+
+def embed_on_ray(
+    request: Request, out: Path, shard: tuple[int, int], part: int | None, form: str
+) -> tuple[parts.Plan, dict[str, Any], list[int]]:
+    """Make the missing parts of a shard.
+
+    The cluster is the one that this process is connected to, else that of `RAY_ADDRESS`, else one on this machine.
+
+    Returns:
+        The plan, `model`, `points` and `dim` of the result, and the parts that were made.
+
+    Raises:
+        CheckFailed: A part's worker died more than RETRIES times, e.g. for want of memory.
+        InputError: As for `embed`.
+        MissingDependency: ray is not installed.
+    """
+    ray: Any = require("ray", "ray", "--ray")
+    own = not ray.is_initialized()
+    if own:
+        ray.init(log_to_driver=False, logging_level="error")
+    try:
+        out = out.absolute()
+        options = {"num_cpus": 1, "num_gpus": int(parse_device(request.device) is not None), "max_retries": RETRIES}
+        prepare, make = (ray.remote(work).options(**options) for work in (_prepare, _make))
+        plan, described = _result(ray.get(prepare.remote(request, out, shard[1], part, form)))
+        made = parts.missing(plan, out, parts.shard_of(plan, *shard))
+        waiting = [make.remote(request, plan, out, index) for index in made]
+        for _ in track(range(len(made)), "Embedding parts"):
+            (done, *_), waiting = ray.wait(waiting)
+            _result(ray.get(done))
+    except ray.exceptions.RayError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckFailed(f"the job failed on the cluster ({reason}); run it again, and it will go on") from error
+    finally:
+        if own:
+            ray.shutdown()
+    return plan, described, made
+
+
+@lru_cache(maxsize=1)
+def _opened(request: Request) -> Opened:
+    return open_request(request)
+
+
+def _prepare(request: Request, out: Path, shards: int, part: int | None, form: str) -> Any:
+    from crosspoint.runtime.embed import describe, join_job
+
+    try:
+        opened = _opened(request)
+        return join_job(request, opened, out, shards, part, form), describe(opened)
+    except CrosspointError as error:
+        return error  # a result, because Ray would wrap it
+
+
+def _make(request: Request, plan: parts.Plan, out: Path, index: int) -> CrosspointError | None:
+    try:
+        opened = _opened(request)
+        parts.write_parts(opened.encoder, plan, out, opened.sources, [index], request.batch, readers=0)
+    except CrosspointError as error:
+        return error
+    return None
+
+
+def _result(value: Any) -> Any:
+    if isinstance(value, CrosspointError):
+        raise value
+    return value

@@ -1,0 +1,124 @@
+"""A picture of a query and its nearest neighbours, side by side."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.artefacts import atomic_file
+from crosspoint.data.files import is_mesh, read_points
+from crosspoint.data.meshes import read_mesh
+from crosspoint.data.points import Points, normalise
+from crosspoint.data.raycast import camera, picture, solid
+from crosspoint.errors import CrosspointError
+from crosspoint.runtime.sources import find_sources
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+
+TILE, GAP, LINE = 220, 12, 18  # pixels
+COLUMNS = 6  # the query and five neighbours in a row
+SHOWN = 4096  # points drawn of a mesh or cloud
+AXES = camera(np.deg2rad(35.0), np.deg2rad(22.0))
+NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of points
+PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
+
+
+def draw(file: Path, query: str, results: Sequence[dict[str, Any]], base: Path | None, metric: str) -> None:
+    """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
+
+    Args:
+        file: Where to.
+        query: A file, or a name.
+        results: Of `search`.
+        base: Folder that names are relative to, if known.
+        metric: Named under each distance.
+
+    Raises:
+        InputError: `file` cannot be written.
+    """
+    from PIL import Image, ImageDraw
+
+    tiles = [(query, "query"), *((hit["name"], f"{metric} {hit['distance']:.4f}") for hit in results)]
+    columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
+    step = TILE + GAP, TILE + 2 * LINE + GAP
+    sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)
+    canvas = ImageDraw.Draw(sheet)
+    for i, (name, note) in enumerate(tiles):
+        x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
+        if (tile := _tile(name, base)) is not None:
+            sheet.paste(tile, (x, y), tile)
+        else:
+            _text(canvas, "not found", x, y + TILE // 2, QUIET)
+        _text(canvas, name, x, y + TILE, INK)
+        _text(canvas, note, x, y + TILE + LINE, QUIET if i else MARK)
+    canvas.rectangle((GAP // 2, GAP // 2, GAP // 2 + step[0], GAP // 2 + step[1] - 1), outline=MARK, width=2)
+    with atomic_file(file) as temporary:
+        sheet.save(temporary)
+
+
+def _tile(name: str, base: Path | None) -> "Image.Image | None":
+    from PIL import Image
+
+    try:
+        path = Path(name)
+        if not path.is_file() and base is not None:
+            path = base / name
+        if path.is_file() and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
+            mesh = read_mesh(path)
+            return Image.fromarray(np.asarray(picture(solid(mesh.vertices, mesh.faces), AXES, TILE)))
+        points = read_points(path, SHOWN, 0, at_most=True)[0] if path.is_file() else _stored(name, base)
+    except CrosspointError:
+        return None
+    return None if points is None else _dots(points)
+
+
+def _stored(name: str, base: Path | None) -> Points | None:
+    """A cloud of a file of several, `file#3`, or of a data set."""
+    if base is None:
+        return None
+    stem, _, number = name.rpartition("#")
+    if number.isdecimal() and (base / stem).is_file():
+        return read_points(base / stem, None, 0)[int(number)]
+    for source in find_sources([base], None, 0):
+        if source.name == name:
+            points: Points = source.read()[0]
+            return points
+    return None
+
+
+def _dots(points: Points) -> "Image.Image":
+    """A cloud `(N, 3)` as discs, the near ones darker and over the far ones, in parallel projection."""
+    from PIL import Image, ImageDraw
+
+    size = 2 * TILE  # drawn at twice the size for smooth edges
+    seen = normalise(points) @ AXES.T  # (N, 3): right, up, towards the viewer
+    low, high = seen.min(0), seen.max(0)
+    place = (seen - (low + high) / 2) / max(float((high - low)[:2].max()), 1e-9) * 0.88 * size * [1, -1, 1] + size / 2
+    depth = (seen[:, 2] - low[2]) / max(float(high[2] - low[2]), 1e-9)
+    colours: NDArray[np.int64] = np.rint(FAR + depth[:, None] * (NEAR - FAR)).astype(int)
+    image = Image.new("RGBA", (size, size))
+    canvas = ImageDraw.Draw(image)
+    radius = max(2.0, 0.35 * size / np.sqrt(len(points)) ** 1.1)
+    for i in np.argsort(depth):
+        x, y = place[i, :2]
+        canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(*colours[i].tolist(), 255))
+    return image.resize((TILE, TILE), Image.Resampling.LANCZOS)
+
+
+def _text(canvas: "ImageDraw.ImageDraw", text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
+    """Centred under a tile, its beginning cut off where it is too long: the end of a name tells most."""
+    font = _font()
+    while canvas.textlength(text, font) > TILE:
+        text = "…" + text.removeprefix("…")[1:]
+    canvas.text((x + TILE / 2, y), text, colour, font, anchor="ma")
+
+
+def _font() -> "ImageFont.FreeTypeFont":
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 13)

@@ -1,0 +1,234 @@
+"""Large embedding jobs: cut into parts, sharded, killed, resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from crosspoint.artefacts import sha256
+from crosspoint.errors import InputError
+from crosspoint.runtime import parts
+from crosspoint.runtime.embed import embed
+from crosspoint.runtime.embeddings import load
+
+Clouds = Callable[..., np.ndarray]
+FILES = 11
+
+
+@pytest.fixture
+def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+    return small.write_onnx(tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, clouds: Clouds) -> Path:
+    root = tmp_path / "clouds"
+    root.mkdir()
+    for i in range(FILES):
+        np.save(root / f"{i:02d}.npy", clouds(1, 16 + i % 2, i)[0])
+    return root
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("part-*"))}
+
+
+@pytest.mark.parametrize("form", ["parquet", "npz"])
+def test_parts_hold_what_one_file_holds(model: Path, folder: Path, tmp_path: Path, form: str) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    embed(model, [folder], tmp_path / "one.npz")
+    result = embed(model, [folder], tmp_path / "out", part=4, form=form)
+    assert result["parts"] == {"total": 3, "made": 3, "kept": 0, "missing": 0}
+    assert result["embedded"] == FILES
+    pieces = list(parts.load_parts(tmp_path / "out"))
+    assert [len(piece.names) for piece in pieces] == [4, 4, 3]
+    assert {piece.model_sha256 for piece in pieces} == {sha256(model)}
+    one = load(tmp_path / "one.npz")
+    assert [name for piece in pieces for name in piece.names] == one.names
+    np.testing.assert_array_equal(np.concatenate([piece.vectors for piece in pieces]), one.vectors)
+
+
+def test_parquet_is_read_by_other_tools(model: Path, folder: Path, tmp_path: Path) -> None:
+    arrow, dataset = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.dataset")
+    embed(model, [folder], tmp_path / "out", part=4)
+    found = dataset.dataset([str(path) for path in sorted((tmp_path / "out").glob("*.parquet"))])
+    assert found.schema.field("embedding").type == arrow.list_(arrow.float32(), 4)
+    assert found.count_rows() == FILES
+
+
+def test_one_file_of_parquet(model: Path, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    embed(model, [folder], tmp_path / "one.npz")
+    embed(model, [folder], tmp_path / "one.parquet")
+    a, b = load(tmp_path / "one.npz"), load(tmp_path / "one.parquet")
+    np.testing.assert_array_equal(a.vectors, b.vectors)
+    assert (a.names, a.model_sha256, a.about) == (b.names, b.model_sha256, b.about)
+
+
+def test_a_second_run_makes_nothing_and_changes_nothing(model: Path, folder: Path, tmp_path: Path) -> None:
+    (folder / "bad.npy").write_bytes(b"rubbish")
+    first = embed(model, [folder], tmp_path / "out", part=4, form="npz")
+    before = content(tmp_path / "out")
+    again = embed(model, [folder], tmp_path / "out", part=4, form="npz")
+    assert again["parts"] == {"total": 3, "made": 0, "kept": 3, "missing": 0}
+    assert content(tmp_path / "out") == before
+    assert (first["embedded"], first["skipped"]) == (again["embedded"], again["skipped"])
+    assert [bad["file"] for bad in again["skipped"]] == ["bad.npy"]
+
+
+def test_shards_together_make_the_same_bytes_in_any_order(model: Path, folder: Path, tmp_path: Path) -> None:
+    embed(model, [folder], tmp_path / "whole", part=2, form="npz")
+    counts = []
+    for number in (3, 1, 4, 2):
+        done = embed(model, [folder], tmp_path / "out", shard=(number, 4), part=2, form="npz")
+        counts.append(done["parts"]["missing"])
+    assert counts == [5, 3, 2, 0]
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_every_shard_gets_a_part_and_the_rest_can_be_done_by_one(model: Path, folder: Path, tmp_path: Path) -> None:
+    done = embed(model, [folder], tmp_path / "out", shard=(5, 5), form="npz")
+    assert done["parts"]["total"] == 4  # of three
+    assert done["parts"]["made"] == 0
+    embed(model, [folder], tmp_path / "out", shard=(2, 4), form="npz")
+    rest = embed(model, [folder], tmp_path / "out", form="npz")
+    assert rest["parts"] == {"total": 4, "made": 3, "kept": 1, "missing": 0}
+
+
+def test_a_lost_part_is_made_again(model: Path, folder: Path, tmp_path: Path) -> None:
+    embed(model, [folder], tmp_path / "out", part=4, form="npz")
+    before = content(tmp_path / "out")
+    (tmp_path / "out" / "part-00002-of-00003.npz").unlink()
+    with pytest.raises(InputError, match=r"not finished: 1 of 3 parts are not there, first part-00002-of-00003"):
+        list(parts.load_parts(tmp_path / "out"))
+    assert embed(model, [folder], tmp_path / "out", part=4, form="npz")["parts"]["made"] == 1
+    assert content(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("change", ["model", "points", "seed", "inputs", "part", "form"])
+def test_another_job_in_the_same_folder_is_refused(
+    model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str, small: SimpleNamespace
+) -> None:
+    options = {"points": 16, "seed": 0, "part": 4, "form": "npz"}
+    embed(model, [folder], tmp_path / "out", **options)
+    before = content(tmp_path / "out")
+    other = small.write_onnx(tmp_path / "other.onnx", metadata='{"k": 2}') if change == "model" else model
+    if change == "inputs":
+        np.save(folder / "more.npy", clouds(1)[0])
+    options |= {"points": {"points": 8}, "seed": {"seed": 1}, "part": {"part": 5}}.get(change, {})
+    if change == "form":
+        pytest.importorskip("pyarrow")
+        options["form"] = "parquet"
+    with pytest.raises(InputError, match=r"holds another job: .* was .* and is"):
+        embed(other, [folder], tmp_path / "out", **options)
+    assert content(tmp_path / "out") == before
+
+
+def test_a_damaged_part_and_one_of_another_job_are_named(model: Path, folder: Path, tmp_path: Path) -> None:
+    embed(model, [folder], tmp_path / "out", part=4, form="npz")
+    embed(model, [folder], tmp_path / "other", part=4, seed=1, form="npz")
+    name = "part-00001-of-00003.npz"
+    (tmp_path / "out" / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    with pytest.raises(InputError, match=rf"{name} is not a part of the job"):
+        embed(model, [folder], tmp_path / "out", part=4, form="npz")
+    (tmp_path / "out" / name).write_bytes(b"rubbish")
+    with pytest.raises(InputError, match=rf"{name} is damaged"):
+        embed(model, [folder], tmp_path / "out", part=4, form="npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shard": (0, 3)}, "no shard 0/3"),
+        ({"shard": (4, 3)}, "no shard 4/3"),
+        ({"part": 0}, "part of 0"),
+        ({"form": "csv"}, "parts cannot be csv"),
+        ({"readers": -1}, "-1 readers"),
+        ({"out": "out.npz", "shard": (1, 2)}, "give --out FOLDER/"),
+        ({"out": "out.npz", "form": "npz"}, "give --out FOLDER/"),
+        ({"out": "clouds"}, "holds files that are no embedding job"),
+    ],
+)
+def test_options_that_cannot_be(model: Path, folder: Path, tmp_path: Path, change: dict, message: str) -> None:
+    arguments = {"out": "out", "form": "npz", **change}
+    if "readers" in change or arguments["out"] == "out.npz":
+        arguments = {name: value for name, value in arguments.items() if name != "form" or "form" in change}
+    arguments["out"] = tmp_path / arguments["out"]
+    with pytest.raises(InputError, match=message):
+        embed(model, [folder], **arguments)
+
+
+def test_a_folder_is_a_name_with_a_slash_or_without_a_suffix(model: Path, folder: Path, tmp_path: Path) -> None:
+    embed(model, [folder], f"{tmp_path}/with.dot/", form="npz")
+    embed(model, [folder], tmp_path / "plain", form="npz")
+    assert (tmp_path / "with.dot" / "job.json").is_file()
+    assert (tmp_path / "plain" / "job.json").is_file()
+
+
+def test_readers_as_processes_read_the_same(model: Path, folder: Path, tmp_path: Path) -> None:
+    (folder / "bad.npy").write_bytes(b"rubbish")
+    threads = embed(model, [folder], tmp_path / "threads", part=4, form="npz")
+    processes = embed(model, [folder], tmp_path / "processes", part=4, form="npz", readers=2)
+    assert content(tmp_path / "threads") == content(tmp_path / "processes")
+    assert threads["skipped"] == processes["skipped"]
+
+
+SLOW = """
+import os, sys, signal
+from pathlib import Path
+from crosspoint.runtime import parts
+from crosspoint.runtime.embed import embed
+save, made = parts.save, []
+def count(path, value):
+    if len(made) == 2:
+        from crosspoint import artefacts
+        with artefacts.atomic_file(path) as temporary:
+            temporary.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    save(path, value)
+    made.append(path)
+parts.save = count
+embed(Path(sys.argv[1]), [Path(sys.argv[2])], Path(sys.argv[3]), part=2, form="npz")
+"""
+
+
+def test_a_killed_run_goes_on(model: Path, folder: Path, tmp_path: Path) -> None:
+    embed(model, [folder], tmp_path / "whole", part=2, form="npz")
+    command = [sys.executable, "-c", SLOW, str(model), str(folder), str(tmp_path / "out")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert sorted(content(tmp_path / "out")) == ["part-00001-of-00006.npz", "part-00002-of-00006.npz"]
+    assert list((tmp_path / "out").glob(".part-*"))  # what the killed process was at
+    result = embed(model, [folder], tmp_path / "out", part=2, form="npz")
+    assert result["parts"] == {"total": 6, "made": 4, "kept": 2, "missing": 0}
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert not list((tmp_path / "out").glob(".part-*"))
+
+
+def test_who_comes_first_decides_the_job(model: Path, folder: Path, tmp_path: Path) -> None:
+    embed(model, [folder], tmp_path / "out", part=2, form="npz")
+    plan = parts.read_plan(tmp_path / "out")
+    stamp = os.stat(tmp_path / "out" / "job.json").st_mtime_ns
+    assert parts.join(plan, tmp_path / "out") == plan
+    assert os.stat(tmp_path / "out" / "job.json").st_mtime_ns == stamp
+    values = json.loads((tmp_path / "out" / "job.json").read_text())
+    (tmp_path / "out" / "job.json").write_text(json.dumps({**values, "schema": "other/9"}))
+    with pytest.raises(InputError, match=r"job\.json cannot be read"):
+        parts.read_plan(tmp_path / "out")
+
+
+def test_the_command_says_what_is_missing(model: Path, folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "crosspoint", "embed", model, folder, "--out", f"{tmp_path}/out/", "--part", "3"]
+    command += ["--format", "npz", "--shard", "2/2"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 parts made, 0 were there; of 4 parts 2 are still missing: run the other shards" in done.stdout
+    done = subprocess.run([*map(str, command[:-1]), "two"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
