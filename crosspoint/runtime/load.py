@@ -63,10 +63,11 @@ def load_encoder(
 
 
 def is_model(path: Path) -> bool:
-    """Whether a path is plainly a model and not something to embed: by its suffix, or by what the folder holds."""
+    """Whether a path is plainly a model, whole or not, and not something to embed: by its suffix, or what it holds."""
+    suffixes = (".safetensors", ".onnx", ".plan")
     if path.is_dir():
-        return (path / NAME).is_file() or any((path / name).is_file() for name in WEIGHTS)
-    return path.suffix in (".safetensors", ".onnx", ".plan")
+        return (path / NAME).is_file() or any(file.suffix in suffixes for file in path.iterdir())
+    return path.suffix in suffixes
 
 
 def _open(

@@ -184,7 +184,7 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "manifest missing": (
         lambda b, s: (b / "manifest.json").unlink(),
         (),
-        r"bundle holds neither encoder\.safetensors nor manifest\.json",
+        r"bundle holds neither encoder\.safetensors nor segmenter\.safetensors nor manifest\.json",
     ),
     "manifest of another schema": (
         lambda b, s: edited(b, "schema", value="crosspoint.manifest/9"),
