@@ -147,10 +147,11 @@ class _Call:
             for name, size in zip(value.shape, inputs[value.name].shape, strict=True)
         }
         self._arrays: dict[str, FloatArray] = {}
-        self._others: dict[str, dict[int, FloatArray]] = {}  # outputs whose shape is not known before the call
+        self._others: dict[str, dict[int, FloatArray]] = {}  # of unknown shape before the call, or not float32
         for output in session.get_outputs():
             shape = [sizes.get(size, size) for size in output.shape or []]
-            if shape and shape[0] == len(inputs["points"]) and all(isinstance(size, int) for size in shape):
+            known = shape and shape[0] == len(inputs["points"]) and all(isinstance(size, int) for size in shape)
+            if known and output.type == "tensor(float)":
                 self._arrays[output.name] = np.empty(shape, np.float32)
             else:
                 self._others[output.name] = {}

@@ -34,6 +34,14 @@ def test_it_shows_the_neighbours(reference, path, points):
     np.testing.assert_array_equal(np.sort(graphs["edge1"]), np.sort(nearest))
 
 
+def test_it_shows_the_neighbours_of_a_fixed_number_of_points(network, reference, path, points, tmp_path):
+    write_onnx(tmp_path / "b.onnx", build(deploy(network("dgcnn")), 20), {})
+    with Probe(reference, path) as free, Probe(reference, tmp_path / "b.onnx") as fixed:
+        expected, found = (probe.neighbours({"points": points}) for probe in (free, fixed))
+    for name, graph in expected.items():
+        np.testing.assert_array_equal(np.sort(found[name]), np.sort(graph))
+
+
 def test_it_leaves_the_model_as_it_is_and_nothing_behind(reference, path, points):
     before = path.read_bytes()
     with Probe(reference, path) as probe, OnnxEncoder(path) as encoder:
