@@ -29,7 +29,7 @@ def draw(objects: int, classes: int, dim: int, seed: int = 0) -> Arrays:
     """Features to fit `(n, D)`, their labels, and half as many to predict."""
     rng = np.random.default_rng(seed)
     labels = np.arange(objects + objects // 2) % classes
-    means = 0.015 * rng.standard_normal((classes, dim))
+    means = 0.05 * rng.standard_normal((classes, dim))
     features = (means[labels] + 0.2 * rng.standard_normal((len(labels), dim))).astype(np.float32)
     return features[:objects], labels[:objects], features[objects:]
 
