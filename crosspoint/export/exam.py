@@ -62,10 +62,8 @@ class Exam:
         reports = []
         for candidate, graph in self._runs(model, precision):
             label = name if candidate == CPU else f"{name} ({candidate})"
-            with opened(graph) as (path, encoder), Probe(self.reference, path) as probe:
-                batches = gate.batch_sizes(self.profile)
-                cases = gate.compare(gate.through(encoder), self.prepared, batches, probe)
-                limits = gate.require_parity(precision, label, cases)
+            cases = self._compare(label, graph, gate.batch_sizes(self.profile))
+            limits = gate.require_parity(precision, label, cases)
             reports.append(gate.report(precision, candidate, cases, limits))
         first, *others = reports
         emulation = others[0] if others else None
@@ -78,14 +76,19 @@ class Exam:
 
     def finds_neighbours(self, model: onnx.ModelProto, precision: str) -> bool:
         """Whether a candidate's neighbour graphs are within the limits, every cloud in one batch size only."""
-        _, graph = self._runs(model, precision)[-1]
-        with opened(graph) as (path, encoder), Probe(self.reference, path) as probe:
-            cases = gate.compare(gate.through(encoder), self.prepared, [gate.CLOUDS], probe)
+        candidate, graph = self._runs(model, precision)[-1]
         try:
-            gate.require_parity(precision, "", cases)
+            gate.require_parity(precision, candidate, self._compare(candidate, graph, [gate.CLOUDS]))
         except CheckFailed:
             return False
         return True
+
+    def _compare(self, label: str, graph: onnx.ModelProto, batches: list[int]) -> list[gate.Case]:
+        with opened(graph) as (path, encoder), Probe(self.reference, path) as probe:
+            try:
+                return gate.compare(gate.through(encoder), self.prepared, batches, probe)
+            except CheckFailed as error:  # the encoder's own checks, which name the temporary file
+                raise CheckFailed(f"{str(error).replace(str(path), label)}; nothing was written") from error
 
     def measure(self, model: onnx.ModelProto, precision: str) -> dict[str, Any] | None:
         """SVM accuracy of the trained network and of a candidate; None without labelled data."""
