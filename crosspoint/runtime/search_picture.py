@@ -82,8 +82,9 @@ def _stored(name: str, base: Path | None) -> Points | None:
         return None
     stem, _, number = name.rpartition("#")
     if number.isdecimal() and (base / stem).is_file():
-        stored: Points = read_points(base / stem, None, 0)[int(number)]
-        return stored
+        several = read_points(base / stem, None, 0)  # (n, N, 3)
+        cloud: Points = several[int(number)]
+        return cloud
     for source in find_sources([base], None, 0):
         if source.name == name:
             points: Points = source.read()[0]

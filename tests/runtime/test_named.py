@@ -150,8 +150,13 @@ def test_no_torch_is_imported(weights: Path, tmp_path: Path, clouds) -> None:
     np.save("cloud.npy", clouds(1)[0])
     code = f"""
 import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
-sys.modules["torch"] = sys.modules["onnx"] = None  # as if they were not installed
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "onnx"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
 from crosspoint.runtime import named
 named.FOLDER = Path({str(weights)!r})
 from crosspoint.cli import crosspoint

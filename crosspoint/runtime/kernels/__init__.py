@@ -10,7 +10,7 @@ its gather writes every edge, the session gets the same graph with these replace
 The library is compiled when the package's wheel is built; a package without it runs the standard graph.
 """
 
-import importlib.util
+import importlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,11 @@ LIBRARY = FOLDER / f"edges{SUFFIX}"
 
 def available() -> bool:
     """Whether this installation has the compiled operators, and `onnx` to put them into a graph."""
-    return LIBRARY.is_file() and importlib.util.find_spec("onnx") is not None
+    try:
+        importlib.import_module("onnx")
+    except ImportError:
+        return False
+    return LIBRARY.is_file()
 
 
 def with_kernels(path: Path) -> bytes | None:
