@@ -40,6 +40,8 @@ def finetune_partseg(
     from crosspoint.train.finetune import partseg
 
     result = partseg(data_dir, out, start, recipe, overrides, resume, device)
+    if result["rank"] != 0:
+        return  # the leading process speaks for all
     click.echo(f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}")
     if (best := result["best"]) is not None:
         click.echo(

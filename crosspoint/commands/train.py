@@ -47,6 +47,8 @@ def train(
     result = run(
         data_dir, out, recipe, overrides, resume, device, workers, probe=probe, probe_every=probe_every, init=init
     )
+    if result["rank"] != 0:
+        return  # the leading process speaks for all
     click.echo(
         f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}, loss {result['loss']:.3f}"
     )

@@ -2,9 +2,7 @@
 
 import hashlib
 import math
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +24,12 @@ from crosspoint.models.weights import save_model
 from crosspoint.train.augment import Draw
 from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
 from crosspoint.train.distributed import Group, processes
-from crosspoint.train.interrupt import Stopped, stop_signals
-from crosspoint.train.metrics import Recorder
-from crosspoint.train.pairs import Steps
+from crosspoint.train.loop import run_steps
+from crosspoint.train.pairs import Item, Steps
 from crosspoint.train.partseg_data import PartData, augment_parts, load_part_data
 from crosspoint.train.partseg_recipes import RECIPES, PartSegRecipe
 from crosspoint.train.partseg_weights import Initial, find_initial, load_initial
 from crosspoint.train.pretrain import CHECKPOINT_SECONDS, choose_device
-from crosspoint.train.progress import Progress
 from crosspoint.train.run_folder import read_config, remove_remains, settle_recipe
 
 SCHEMA = "crosspoint.partseg-run/1"
@@ -223,44 +219,18 @@ class Run:
     def loop(self, checkpoint_seconds: float) -> dict[str, Any]:
         """Train until the recipe's last epoch; see `partseg`."""
         steps = Steps(len(self.data.train.labels), self.recipe, self.step, self.group.rank, self.group.size)
-        total = steps.per_epoch * self.recipe.epochs
-        started = saved = time.monotonic()
-        title = f"Training on {self.group.size} × {self.device.type}" if self.group.size > 1 else f"On {self.device}"
-        with (
-            Recorder(self.out, self.step) if self.group.leads else nullcontext() as recorder,
-            Progress(title, self.step, total, self.group.leads) as progress,
-            stop_signals() as signals,
-        ):
-            for items in steps:
-                epoch = self.step // steps.per_epoch
-                rows = torch.tensor([item for _, item in items])
-                values = {"epoch": epoch, **self.train_step(rows, learning_rate(self.recipe, epoch))}
-                self.step += 1
-                values["objects_per_second"] = progress.advance(values, self.recipe.batch)
-                if recorder is not None:
-                    if self.step % steps.per_epoch == 0:
-                        values |= self.end_epoch(epoch)
-                        progress.pause_ended()
-                    recorder.write(self.step, values)
-                stop = self.group.any(bool(signals), self.device)
-                if stop or self.group.any(time.monotonic() - saved > checkpoint_seconds, self.device):
-                    if recorder is not None:
-                        recorder.flush()
-                    self.save()
-                    saved = time.monotonic()
-                if stop:
-                    raise Stopped(f"stopped after step {self.step} of {total}, saved; go on with --resume")
-            if recorder is not None:
-                recorder.flush()
-        self.save()
-        self.group.wait()
+
+        def train(items: list[Item], epoch: int) -> dict[str, float]:
+            rows = torch.tensor([item for _, item in items])
+            return self.train_step(rows, learning_rate(self.recipe, epoch))
+
+        def measure() -> dict[str, float]:
+            epochs, rest = divmod(self.step, steps.per_epoch)
+            return self.end_epoch(epochs - 1) if epochs and not rest else {}
+
+        result = run_steps(self, steps, steps.per_epoch, checkpoint_seconds, train, measure)
         return {
-            "out": str(self.out),
-            "steps": self.step,
-            "epochs": self.recipe.epochs,
-            "seconds": round(time.monotonic() - started, 1),
-            "device": str(self.device),
-            "processes": self.group.size,
+            **result,
             "initial": self.initial and self.initial.as_dict(),
             "selected_on": self.data.selected_on,
             "best": self.best,

@@ -43,6 +43,7 @@ class Recorder:
         kept = [line for line in _lines(self.path) if json.loads(line)["step"] <= step] if step else []
         with atomic_file(self.path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept))
+        self.last: dict[str, Any] = json.loads(kept[-1]) if kept else {}
         self.file = self.path.open("a")
         self.events = SummaryWriter(run / "tensorboard", purge_step=step + 1 if step else None)
 

@@ -3,9 +3,7 @@
 import hashlib
 import math
 import os
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,11 @@ from crosspoint.models.weights import load_model, read_metadata, save_model
 from crosspoint.train.augment import Draw, augment_images, augment_points
 from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
 from crosspoint.train.distributed import Group, processes
-from crosspoint.train.interrupt import Stopped, stop_signals
+from crosspoint.train.loop import run_steps
 from crosspoint.train.losses import crosspoint_loss
-from crosspoint.train.metrics import Recorder, embedding_health
+from crosspoint.train.metrics import embedding_health
 from crosspoint.train.pairs import Batch, Source, Steps, make_loader, open_source
 from crosspoint.train.probe import LinearProbe
-from crosspoint.train.progress import Progress
 from crosspoint.train.recipes import RECIPES, Recipe
 from crosspoint.train.run_folder import check_origin, fingerprint, remove_remains, settle_recipe, start_folder
 
@@ -217,49 +214,17 @@ class Run:
     def loop(self, workers: int, checkpoint_seconds: float, probe: LinearProbe | None = None) -> dict[str, Any]:
         """Train until the recipe's last epoch; see `train`."""
         steps = Steps(len(self.source), self.recipe, self.step, self.group.rank, self.group.size)
-        total = steps.per_epoch * self.recipe.epochs
-        started = saved = time.monotonic()
-        values: dict[str, Any] = {}
-        title = f"Training on {self.group.size} × {self.device.type}" if self.group.size > 1 else f"On {self.device}"
-        with (
-            Recorder(self.out, self.step) if self.group.leads else nullcontext() as recorder,
-            Progress(title, self.step, total, self.group.leads) as progress,
-            stop_signals() as signals,
-        ):
-            if recorder is not None and probe is not None and self.step == 0:
-                recorder.write(0, {"probe_accuracy": probe.accuracy(self.network.points)})
-                progress.pause_ended()
-            for batch in make_loader(self.source, self.recipe, steps, workers):
-                epoch = self.step // steps.per_epoch
-                values = {"epoch": epoch, **self.train_step(batch, learning_rate(self.recipe, epoch))}
-                self.step += 1
-                values["objects_per_second"] = progress.advance(values, self.recipe.batch)
-                if recorder is not None:
-                    if probe is not None and probe.due(self.step / steps.per_epoch):
-                        values["probe_accuracy"] = probe.accuracy(self.network.points)
-                        progress.pause_ended()
-                    recorder.write(self.step, values)
-                stop = self.group.any(bool(signals), self.device)
-                if stop or self.group.any(time.monotonic() - saved > checkpoint_seconds, self.device):
-                    if recorder is not None:
-                        recorder.flush()
-                    self.save()
-                    saved = time.monotonic()
-                if stop:
-                    raise Stopped(f"stopped after step {self.step} of {total}, saved; go on with --resume")
-            if recorder is not None:
-                recorder.flush()
-        self.save()
-        self.group.wait()
-        return {
-            "out": str(self.out),
-            "steps": self.step,
-            "epochs": self.recipe.epochs,
-            "seconds": round(time.monotonic() - started, 1),
-            "device": str(self.device),
-            "processes": self.group.size,
-            **{name: value for name, value in values.items() if name != "epoch"},
-        }
+
+        def train(batch: Batch, epoch: int) -> dict[str, float]:
+            return self.train_step(batch, learning_rate(self.recipe, epoch))
+
+        def measure() -> dict[str, float]:
+            if probe is None or not probe.due(self.step / steps.per_epoch):
+                return {}
+            return {"probe_accuracy": probe.accuracy(self.network.points)}
+
+        batches = make_loader(self.source, self.recipe, steps, workers)
+        return run_steps(self, batches, steps.per_epoch, checkpoint_seconds, train, measure)
 
     def forward(self, batch: Batch) -> tuple[Any, Any]:
         """Augment a batch and pass it through the network: projections and losses."""

@@ -14,7 +14,8 @@ import torch
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.weights import load_model, read_metadata
 from crosspoint.train import pretrain
-from crosspoint.train.pretrain import Stopped, learning_rate, train
+from crosspoint.train.interrupt import Stopped
+from crosspoint.train.pretrain import learning_rate, train
 from crosspoint.train.recipes import make_recipe
 
 
@@ -70,6 +71,13 @@ def test_training_moves_the_loss_down(pairs, tmp_path, small):
     train(pairs, tmp_path / "run", "quick", (*small, "epochs=15", "backbone=pointnet"), device="cpu", workers=0)
     losses = [line["loss"] for line in metrics(tmp_path / "run")]
     assert sum(losses[-5:]) < sum(losses[:5])
+
+
+def test_resuming_a_finished_run_says_what_it_ended_with(finished, pairs):
+    run, result = finished
+    again = train(pairs, run, resume=True, device="cpu", workers=0)
+    assert again["steps"] == 6
+    assert again["loss"] == result["loss"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
