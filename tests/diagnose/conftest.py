@@ -14,6 +14,7 @@ from torch import nn
 
 from crosspoint.export.clouds import ordinary
 from crosspoint.export.deploy import deploy
+from crosspoint.export.graph import build
 from crosspoint.export.onnx_file import write_onnx
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SegmentationBackbone
 from crosspoint.models.weights import save_model
@@ -54,7 +55,7 @@ def _trained(name: str) -> nn.Module:
 def to_onnx(network: nn.Module, path: Path) -> Path:
     """As the exporter writes it."""
     config = network.config
-    write_onnx(path, deploy(network), None, {"model": config, "k": config.get("k", 1), "precision": "fp32"})
+    write_onnx(path, build(deploy(network), None), {"model": config, "k": config.get("k", 1), "precision": "fp32"})
     return path
 
 
