@@ -59,6 +59,11 @@ def load_encoder(
         raise InputError(f"{path} runs on the backend {' or '.join(suits)}, not on {backend}; {_way_to(backend)}")
     if manifest is not None and path.suffix == ".onnx":
         manifest.verify(path)
+        if index is None and "bf16" in manifest.precision:
+            raise InputError(
+                f"{path} computes in bf16, for which ONNX Runtime has no kernels on the CPU; give --device cuda, or a "
+                "bundle in another precision"
+            )
     return _open(path, manifest, device, backend or suits[0], threads, trust)
 
 

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,6 +44,14 @@ def test_an_onnx_file_that_a_manifest_beside_it_does_not_list_is_a_bare_one(
 ) -> None:
     with load_encoder(small.write_onnx(bundle / "other.onnx")) as encoder:
         assert encoder.specification.path.endswith("other.onnx")
+
+
+def test_a_bundle_in_bf16_says_that_the_cpu_cannot_run_it(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["precision"] = {"asked": "bf16", "read_back": "bf16+fp32"}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"computes in bf16, .* give --device cuda"):
+        load_encoder(bundle)
 
 
 def test_a_plan_without_a_manifest_is_refused(tmp_path: Path, plan: bytes) -> None:
