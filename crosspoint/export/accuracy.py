@@ -83,8 +83,8 @@ def require_accuracy(candidate: str, task: dict[str, Any], max_drop: float) -> N
         before, after = (f"{task[f'{side}_accuracy']:.2%}" for side in ("reference", "candidate"))
         raise CheckFailed(
             f"{candidate} loses {-100 * task['difference']:.2f} points of SVM accuracy, {before} to {after} of "
-            f"{task['objects']} objects, one of which is {100 / task['objects']:.2f} points (limit {max_drop:g}); nothing "
-            "was written"
+            f"{task['objects']} objects, one of which is {100 / task['objects']:.2f} points "
+            f"(limit {max_drop:g}); nothing was written"
         )
 
 
