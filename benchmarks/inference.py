@@ -19,6 +19,7 @@ from train_step import EdgeDGCNN
 
 from crosspoint.data.points import normalise
 from crosspoint.export.deploy import deploy
+from crosspoint.export.graph import build
 from crosspoint.export.onnx_file import write_onnx
 from crosspoint.models import DGCNN
 from crosspoint.runtime.onnx import OnnxEncoder
@@ -60,7 +61,7 @@ def eager(network: torch.nn.Module) -> Embed:
 def contenders(folder: Path, batch: int, points: int, threads: int) -> dict[str, Embed]:
     ours, edge = networks()
     export_edge_form(edge, folder / "edge.onnx", batch, points)
-    write_onnx(folder / "ours.onnx", deploy(ours), points, {"k": K})
+    write_onnx(folder / "ours.onnx", build(deploy(ours), points), {"k": K})
 
     def onnx(file: str, operators: bool) -> Embed:
         return OnnxEncoder(folder / file, threads=threads, operators=operators).embed
