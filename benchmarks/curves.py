@@ -38,7 +38,8 @@ def smooth(values: np.ndarray) -> np.ndarray:
     sums = np.cumsum(np.concatenate([[0.0], values]))
     last = np.arange(1, len(values) + 1)
     first = np.maximum(last - WINDOW, 0)
-    return (sums[last] - sums[first]) / (last - first)
+    means: np.ndarray = (sums[last] - sums[first]) / (last - first)
+    return means
 
 
 def draw(runs: dict[str, list[dict[str, float]]], out: Path) -> None:

@@ -16,17 +16,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crosspoint.runtime import parts
 from crosspoint.runtime.embed import join_job
+from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.request import make_request, open_request
 from crosspoint.runtime.sources import read_ahead
 
 
-def seconds(work: Callable[[], object]) -> tuple[float, float]:
+def embed_all(encoder: Encoder, clouds: NDArray[np.float32], batch: int) -> None:
+    for start in range(0, len(clouds), batch):
+        encoder.embed(clouds[start : start + batch])
+
+
+def seconds(work: Callable[..., object], *arguments: object) -> tuple[float, float]:
     """Time of one call: on the wall, and of the cores."""
     start, busy = time.perf_counter(), time.process_time()
-    work()
+    work(*arguments)
     return time.perf_counter() - start, time.process_time() - busy
 
 
@@ -49,10 +56,11 @@ def main() -> None:
         for index in range(given.rounds + 1):  # the first is warm-up
             sources = opened.sources[plan.range(index)]
             clouds = np.concatenate([cloud for _, cloud in read_ahead(sources, 64)])
-            starts = range(0, len(clouds), given.batch)
-            bare.append(seconds(lambda c=clouds, s=starts: [encoder.embed(c[i : i + given.batch]) for i in s]))
-            arguments = (encoder, plan, Path(place) / "out", opened.sources, [index], given.batch, given.readers)
-            job.append(seconds(lambda a=arguments: parts.write_parts(*a)))
+            out = Path(place) / "out"
+            bare.append(seconds(embed_all, encoder, clouds, given.batch))
+            job.append(
+                seconds(parts.write_parts, encoder, plan, out, opened.sources, [index], given.batch, given.readers)
+            )
     (one, busy), (other, busier) = (
         [statistics.median(row[i] for row in rows[1:]) for i in (0, 1)] for rows in (bare, job)
     )

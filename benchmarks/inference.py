@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from train_step import EdgeDGCNN
 
 from crosspoint.data.points import normalise
@@ -33,10 +34,10 @@ def networks() -> tuple[DGCNN, EdgeDGCNN]:
     """One network in both forms, with random weights."""
     torch.manual_seed(0)
     ours, edge = DGCNN(k=K).eval(), EdgeDGCNN(K).eval()
-    with torch.no_grad():
-        for a, b in zip(ours.edges, edge.edges, strict=True):
-            b.layer[0].weight.copy_(a.linear.weight[:, :, None, None])
-        edge.embed[0].weight.copy_(ours.embed.linear.weight[:, :, None])
+    ours_state, edge_state = ours.state_dict(), edge.state_dict()  # of the same storage as the parameters
+    for i in range(len(ours.edges)):
+        edge_state[f"edges.{i}.layer.0.weight"].copy_(ours_state[f"edges.{i}.linear.weight"][:, :, None, None])
+    edge_state["embed.0.weight"].copy_(ours_state["embed.linear.weight"][:, :, None])
     return ours, edge
 
 
@@ -53,7 +54,8 @@ def export_edge_form(edge: EdgeDGCNN, path: Path, batch: int, points: int) -> No
 def eager(network: torch.nn.Module) -> Embed:
     def embed(clouds: Array) -> Array:
         with torch.inference_mode():
-            return network(torch.from_numpy(clouds)).numpy()
+            embedding: Tensor = network(torch.from_numpy(clouds))
+        return embedding.numpy()
 
     return embed
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from crosspoint.artefacts import write_json
 from crosspoint.errors import CheckFailed
-from crosspoint.export.bundle import ONNX, Verification, export
+from crosspoint.export.bundle import Verification, export
 from crosspoint.export.clouds import ordinary
+from crosspoint.export.engine import ONNX
 from crosspoint.runtime.onnx import OnnxEncoder
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")

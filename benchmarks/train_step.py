@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crosspoint.models import DGCNN
@@ -38,7 +39,8 @@ class EdgeConvolution(nn.Module):
         near = points[rows].view(batch, count, self.k, channels)
         own = points.view(batch, count, 1, channels).expand_as(near)
         edges = torch.cat([near - own, own], dim=3).permute(0, 3, 1, 2).contiguous()
-        return self.layer(edges).max(dim=-1)[0]
+        of_edges: Tensor = self.layer(edges)
+        return of_edges.max(dim=-1)[0]
 
 
 class EdgeDGCNN(nn.Module):
@@ -127,14 +129,16 @@ class Objects:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def points(self, i: int) -> np.ndarray:
-        return self.clouds[i]
+    def points(self, i: int) -> NDArray[np.float32]:
+        cloud: NDArray[np.float32] = self.clouds[i]
+        return cloud
 
     def views(self, i: int) -> int:
         return 1
 
-    def image(self, i: int, view: int) -> np.ndarray:
-        return self.pictures[i]
+    def image(self, i: int, view: int) -> NDArray[np.uint8]:
+        picture: NDArray[np.uint8] = self.pictures[i]
+        return picture
 
 
 def whole_step(overrides: list[str]) -> None:

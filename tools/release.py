@@ -103,7 +103,7 @@ def compare_embeddings(source: Path, half: Path, points: int) -> float:
 
 
 def _embed(model: nn.Module, clouds: torch.Tensor) -> torch.Tensor:
-    return torch.cat([model(piece) for piece in clouds.split(8)])
+    return torch.cat([model(piece) for piece in torch.split(clouds, 8)])
 
 
 def compare_accuracy(source: Path, half: Path, data: Path, points: int) -> dict[str, dict[str, float]]:
@@ -122,7 +122,7 @@ def compare_accuracy(source: Path, half: Path, data: Path, points: int) -> dict[
 def check_size(name: str, contents: dict[str, Path], folder: Path) -> int:
     """Bytes of all released files once this release is in; CheckFailed if they are more than MEGABYTES."""
     others = [folder / file for other, entry in _entries(folder).items() if other != name for file in entry["files"]]
-    total = sum(path.stat().st_size for path in (*others, *contents.values()))
+    total: int = sum(path.stat().st_size for path in (*others, *contents.values()))
     if total > MEGABYTES * 1e6:
         raise CheckFailed(f"the released files would have {total / 1e6:.2f} MB, more than {MEGABYTES}")
     return total
