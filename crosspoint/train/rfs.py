@@ -18,6 +18,7 @@ from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, save_model
 from crosspoint.train.augment import Draw, augment_images
+from crosspoint.train.recipes import choose_recipe
 
 PADDING = 4  # pixels that a random crop may move by
 DECAYS = (1 / 2, 2 / 3, 5 / 6)  # of the epochs; there the learning rate falls to a tenth: 45, 60 and 75 of 90
@@ -35,6 +36,7 @@ class RFSRecipe:
         momentum: Of SGD.
         weight_decay: Of SGD.
         seed: Of the weights, the order and the augmentations.
+        name: Of the recipe.
     """
 
     size: int = 32
@@ -44,6 +46,20 @@ class RFSRecipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     seed: int = 0
+    name: str = "rfs"
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have.
+
+        Raises:
+            InputError: Names the field, what it was and what it may be.
+        """
+        for field in ("size", "batch", "learning_rate"):
+            if not getattr(self, field) > 0:
+                raise InputError(f"{field}={getattr(self, field)} must be positive")
+        for field in ("epochs", "momentum", "weight_decay", "seed"):
+            if not getattr(self, field) >= 0:
+                raise InputError(f"{field}={getattr(self, field)} must not be negative")
 
 
 def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
@@ -52,22 +68,7 @@ def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
     Raises:
         InputError: A key is unknown or a value does not fit.
     """
-    recipe = RFSRecipe()
-    for override in overrides:
-        key, _, text = override.partition("=")
-        known = [field.name for field in dataclasses.fields(RFSRecipe)]
-        if key not in known:
-            raise InputError(f"RFS has no field {key!r}; known are {', '.join(known)}")
-        try:
-            value = type(getattr(recipe, key))(text)
-            if value < 0 or (value == 0 and key in ("size", "batch", "learning_rate")):
-                raise ValueError
-        except ValueError:
-            raise InputError(
-                f"{key}={text} does not fit; {key} is a positive number like {getattr(recipe, key)}"
-            ) from None
-        recipe = dataclasses.replace(recipe, **{key: value})
-    return recipe
+    return choose_recipe({"rfs": RFSRecipe}, "rfs", overrides)
 
 
 def train_rfs(

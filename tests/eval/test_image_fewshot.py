@@ -168,7 +168,7 @@ def test_too_few_classes_for_a_task(tmp_path, image_encoder):
 
 @pytest.mark.parametrize("override", ["epoch=3", "epochs=many", "batch=0", "learning_rate=-1"])
 def test_a_wrong_field_of_rfs_is_one_line(override):
-    with pytest.raises(InputError, match=r"known are|does not fit"):
+    with pytest.raises(InputError, match=r"known are|did you mean|does not fit|must|form key=value"):
         make_rfs_recipe([override])
 
 
