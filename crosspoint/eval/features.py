@@ -1,6 +1,6 @@
 """Embeddings of whole datasets: the one place where an evaluation meets a model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ class Split:
         train: All stored points.
         test: All stored points.
         test_from: Where the test part comes from, for the reader of a result.
+        divided: Where one stored part was divided in two: it, and its rows that are `train` and `test`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Split:
     train: Clouds
     test: Clouds
     test_from: str
+    divided: tuple[Clouds, NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def describe(self) -> dict[str, Any]:
         """What a result says of its data."""
@@ -66,7 +68,8 @@ def load_split(data: Path, points: int, seed: int) -> Split:
         return Split(whole.name, whole.class_names, whole.train, whole.test, "the test split")
     train, test = stratified(whole.train.labels, HELD_OUT, seed)
     source = f"{HELD_OUT:.0%} of the training split, stratified, seed {seed}: there is no test split"
-    return Split(whole.name, whole.class_names, take(whole.train, train), take(whole.train, test), source)
+    parts = take(whole.train, train), take(whole.train, test)
+    return Split(whole.name, whole.class_names, *parts, source, (whole.train, train, test))
 
 
 def check_seed(seed: int) -> None:
@@ -132,6 +135,34 @@ def embed_clouds(
         return np.concatenate(pieces)
 
     return cached(cache, encoder.specification, clouds, compute)
+
+
+def embed_split(
+    encoder: Encoder,
+    split: Split,
+    select: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    description: str,
+    cache: Path | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embeddings of the training and of the test part, `(n, D)` and `(m, D)`.
+
+    A part that was divided is embedded as a whole, so that the features in a cache serve every way to divide it.
+
+    Args:
+        encoder: Open.
+        split: What to embed.
+        select: The points to use `(n, N, 3)` of those stored.
+        description: What the progress bar says.
+        cache: As for `embed_clouds`.
+    """
+    if split.divided is None:
+        train, test = (
+            embed_clouds(encoder, select(part.points), description, cache=cache) for part in (split.train, split.test)
+        )
+        return train, test
+    whole, rows, others = split.divided
+    features = embed_clouds(encoder, select(whole.points), description, cache=cache)
+    return features[rows], features[others]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ cross-validation on the training split, and repeats over several random choices 
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from crosspoint.console import track
 from crosspoint.errors import InputError
 from crosspoint.eval import linear
-from crosspoint.eval.features import Split, check_seed, describe_model, embed_clouds, load_split, open_encoders, sample
+from crosspoint.eval.features import Split, check_seed, describe_model, embed_split, load_split, open_encoders, sample
 from crosspoint.eval.statistics import confusion, paired, per_class, summary, wilson
 from crosspoint.runtime.encoder import Encoder
 
@@ -134,16 +135,14 @@ def _embed(
     encoder: Encoder, split: Split, points: int, seed: int, seeds: int, cache: Path | None
 ) -> tuple[Features, list[Features]]:
     """Features of the first points, and those of each choice of points that `clean` averages over."""
-    parts = (split.train.points, split.test.points)
-    train, test = (embed_clouds(encoder, part[:, :points], "Embedding, first points", cache=cache) for part in parts)
-    if all(part.shape[1] == points for part in parts):
-        return (train, test), [(train, test)]
+    first = embed_split(encoder, split, lambda stored: stored[:, :points], "Embedding, first points", cache)
+    if all(part.points.shape[1] == points for part in (split.train, split.test)):
+        return first, [first]
     samples = []
     for run in range(seeds):
-        name = f"Embedding, sample {run + 1} of {seeds}"
-        a, b = (embed_clouds(encoder, sample(part, points, seed + run), name, cache=cache) for part in parts)
-        samples.append((a, b))
-    return (train, test), samples
+        draw = partial(sample, points=points, seed=seed + run)
+        samples.append(embed_split(encoder, split, draw, f"Embedding, sample {run + 1} of {seeds}", cache))
+    return first, samples
 
 
 def _official(features: Features, split: Split) -> tuple[dict[str, Any], NDArray[np.int64]]:

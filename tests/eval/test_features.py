@@ -4,7 +4,7 @@ import pytest
 from crosspoint.data.datasets import load_classification
 from crosspoint.data.points import normalise
 from crosspoint.errors import InputError
-from crosspoint.eval.features import check_seed, embed_clouds, load_split, sample, stratified
+from crosspoint.eval.features import check_seed, embed_clouds, embed_split, load_split, sample, stratified
 from crosspoint.runtime.load import load_encoder
 
 
@@ -49,6 +49,18 @@ def test_samples_are_points_of_their_own_cloud_without_repetition(modelnet):
         assert len(chosen) == 40
         assert chosen <= whole
     np.testing.assert_array_equal(drawn, sample(clouds, 40, 3))
+
+
+@pytest.mark.parametrize("test", [0, 5])
+def test_parts_are_embedded_as_they_are_and_kept_for_every_division(tmp_path, writers, pointnet, test):
+    root, cache = writers["modelnet40"](tmp_path, test=test), tmp_path / "cache"
+    with load_encoder(pointnet) as encoder:
+        for seed in (0, 1):
+            split = load_split(root, 64, seed)
+            found = embed_split(encoder, split, lambda stored: stored[:, :32], "Embedding", cache)
+            for features, part in zip(found, (split.train, split.test), strict=True):
+                np.testing.assert_allclose(features, embed_clouds(encoder, part.points[:, :32]), rtol=1e-5, atol=1e-6)
+    assert len(list(cache.iterdir())) == (2 if test else 1)
 
 
 def test_embeddings_are_those_of_the_normalised_clouds_in_order(modelnet, pointnet):
