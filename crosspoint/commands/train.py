@@ -21,7 +21,12 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that read data; half of the cores.")
 @click.option("--probe", type=PathArgument, help="Labelled clouds (ModelNet40's format) for a linear probe.")
 @click.option("--probe-every", default=1, show_default=True, metavar="N", help="Probe every N epochs.")
-@click.option("--init", type=PathArgument, metavar="WEIGHTS", help="Start the point encoder from a .safetensors file.")
+@click.option(
+    "--init",
+    type=PathArgument,
+    metavar="WEIGHTS",
+    help="Start the point encoder from a .safetensors file, or all branches from a run folder.",
+)
 @json_option
 def train(
     data_dir: Path,

@@ -40,21 +40,32 @@ def newest(folder: Path) -> Path | None:
     return next(reversed(_paths(folder)), None)
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `save_checkpoint` wrote.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} cannot be read ({reason})") from error
+    return state
+
+
 def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """The newest readable checkpoint and one line for each newer one that is not.
 
     Raises:
         InputError: There is no checkpoint, or none can be read.
     """
-    unreadable = []
+    unreadable: list[str] = []
     for path in reversed(_paths(folder)):
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            unreadable.append(f"{path} cannot be read ({reason}); going back to the one before")
-        else:
-            return state, unreadable
+            return read_checkpoint(path), unreadable
+        except InputError as error:
+            unreadable.append(f"{error}; going back to the one before")
     if unreadable:
         raise InputError(f"no checkpoint in {folder} can be read; start the run anew in another folder")
     raise InputError(f"there is no checkpoint in {folder} to resume from; start without --resume in a new folder")

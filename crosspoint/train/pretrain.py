@@ -18,7 +18,7 @@ from crosspoint.models.heads import image_head, point_head
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import SegmentationBackbone
-from crosspoint.models.weights import load_model, read_metadata, save_model
+from crosspoint.models.weights import save_model
 from crosspoint.train.augment import Draw, augment_images, augment_points
 from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
 from crosspoint.train.distributed import Group, processes
@@ -29,6 +29,7 @@ from crosspoint.train.pairs import Batch, Source, Steps, make_loader, open_sourc
 from crosspoint.train.probe import LinearProbe
 from crosspoint.train.recipes import RECIPES, Recipe
 from crosspoint.train.run_folder import check_origin, fingerprint, remove_remains, settle_recipe, start_folder
+from crosspoint.train.start import find_start, load_start
 
 CHECKPOINT_SECONDS = 600.0
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -64,7 +65,8 @@ def train(
         checkpoint_seconds: Time between checkpoints.
         probe: Labelled clouds for a linear probe (see `LinearProbe`); it does not change what is trained.
         probe_every: Epochs between two probes.
-        init: Weights that the point encoder starts from, of the same architecture; random ones if None.
+        init: Weights that the point encoder starts from, of the same architecture, or a run folder, from whose newest
+            checkpoint all branches start; random weights if None.
 
     Returns:
         `out`, `steps`, `epochs`, `seconds`, `device`, `processes` and the last recorded losses.
@@ -76,7 +78,8 @@ def train(
     """
     chosen = settle_recipe(out, recipe, overrides, resume, RECIPES)
     source = open_source(data)
-    origin = check_origin(out, init)
+    start = None if init is None else find_start(init)
+    origin = check_origin(out, start)
     linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
     with processes(choose_device(device)) as (group, where):
         if group.leads and resume:
@@ -85,8 +88,8 @@ def train(
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
-            if init is not None:
-                run.start_from(init)
+            if start is not None:
+                load_start(start, run.network, chosen)
             if group.leads:
                 start_folder(out, chosen, source, where, origin)
         run.share()
@@ -159,20 +162,6 @@ class Run:
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.draw = Draw(device, group.rank, group.size)
         self.step = 0
-
-    def start_from(self, weights: Path) -> None:
-        """Give the point encoder weights that were trained before.
-
-        Raises:
-            InputError: They are of another architecture.
-        """
-        held = read_metadata(weights)["model"]["architecture"]
-        if held != self.recipe.backbone:
-            raise InputError(
-                f"{weights} holds a {held}, the recipe trains a {self.recipe.backbone}; "
-                f"--set backbone={held} or give other weights"
-            )
-        self.network.points.load_state_dict(load_model(weights).state_dict())
 
     def share(self) -> None:
         """Spread the network over the processes of the group."""

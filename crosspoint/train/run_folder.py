@@ -81,15 +81,13 @@ def read_config(run: Path) -> dict[str, Any]:
     return content
 
 
-def check_origin(out: Path, init: Path | None) -> str | None:
-    """SHA-256 of the weights that a run starts from, or None; a run that was begun must not change them.
+def check_origin(out: Path, start: Path | None) -> str | None:
+    """SHA-256 of the file that a run starts from, or None; a run that was begun must not change it.
 
     Raises:
-        InputError: The file is missing, or the run in `out` was started from something else.
+        InputError: The run in `out` was started from something else.
     """
-    if init is not None and not init.is_file():
-        raise InputError(f"{init} does not exist; give a .safetensors file to start from")
-    given = None if init is None else sha256(init)
+    given = None if start is None else sha256(start)
     config = out / "config.json"
     if not config.exists() or (given is None and newest(out / "checkpoints") is not None):
         return given

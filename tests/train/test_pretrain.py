@@ -14,6 +14,7 @@ import torch
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.weights import load_model, read_metadata
 from crosspoint.train import pretrain
+from crosspoint.train.checkpoint import load_checkpoint, newest
 from crosspoint.train.interrupt import Stopped
 from crosspoint.train.pretrain import learning_rate, train
 from crosspoint.train.recipes import make_recipe
@@ -210,6 +211,22 @@ def test_command_line_reports_mistakes_without_a_trace(pairs, tmp_path):
         assert message in done.stderr
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "run").exists()
+
+
+def test_a_run_starts_from_all_branches_of_another(finished, pairs, tmp_path, small):
+    out, overrides = tmp_path / "run", (*small, "learning_rate=1e-12", "epochs=1", "points=24")
+    train(pairs, out, "quick", overrides, device="cpu", workers=0, init=finished[0])
+    (one, _), (two, _) = (load_checkpoint(run / "checkpoints") for run in (finished[0], out))
+    assert "image_head.0.weight" in one["network"]
+    for name, values in one["network"].items():
+        if "running" not in name and "num_batches" not in name:
+            assert torch.allclose(values, two["network"][name], atol=1e-9), name
+    origin = json.loads((out / "config.json").read_text())["init_sha256"]
+    assert origin == hashlib.sha256(newest(finished[0] / "checkpoints").read_bytes()).hexdigest()
+    with pytest.raises(InputError, match="holds no points like the recipe's"):
+        train(pairs, tmp_path / "other", "quick", (*small, "backbone=pointnet"), device="cpu", init=finished[0])
+    with pytest.raises(InputError, match="has no checkpoint"):
+        train(pairs, tmp_path / "other", "quick", small, device="cpu", init=tmp_path)
 
 
 def test_a_run_starts_from_given_weights_and_cannot_change_them(finished, pairs, tmp_path, small):
