@@ -1,4 +1,4 @@
-"""Task parity: linear-SVM accuracy of the trained network and of a candidate on the same labelled clouds."""
+"""Task parity of encoders: linear-SVM accuracy of the trained network and of a candidate on the same clouds."""
 
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ class Accuracy:
         seed: Of the folds.
     """
 
+    measure = "SVM accuracy"
+
     def __init__(self, network: nn.Module, probe: Probe, seed: int = 0) -> None:
         assert probe.labels is not None
         self._probe = probe
@@ -67,7 +69,8 @@ class Accuracy:
         features = np.concatenate([encoder.embed(clouds[start : start + BATCH]) for start in starts])
         machine = linear.fit(features[self._train], self._labels[self._train], self._c)
         compared = paired(self._labels[self._test], self._predicted, machine.predict(features[self._test]))
-        return {"source": self._probe.source, "training_clouds": self._probe.train, "C": self._c, **compared}
+        about = {"measure": self.measure, "source": self._probe.source}
+        return {**about, "training_clouds": self._probe.train, "C": self._c, **compared}
 
 
 def _embed_network(network: nn.Module, clouds: Floats) -> Floats:
@@ -78,14 +81,26 @@ def _embed_network(network: nn.Module, clouds: Floats) -> Floats:
 
 
 def require_accuracy(candidate: str, task: dict[str, Any], max_drop: float) -> None:
-    """Raise CheckFailed if a candidate's accuracy is more than `max_drop` percentage points below the network's."""
-    if not holds(task, max_drop):
-        before, after = (f"{task[f'{side}_accuracy']:.2%}" for side in ("reference", "candidate"))
-        raise CheckFailed(
-            f"{candidate} loses {-100 * task['difference']:.2f} points of SVM accuracy, {before} to {after} of "
-            f"{task['objects']} objects, one of which is {100 / task['objects']:.2f} points "
-            f"(limit {max_drop:g}); nothing was written"
-        )
+    """Raise CheckFailed if a candidate's accuracy or mIoU is more than `max_drop` points below the network's."""
+    if holds(task, max_drop):
+        return
+    before, after = scores(task)
+    if task["measure"] == Accuracy.measure:
+        detail = f", one of which is {100 / task['objects']:.2f} points"
+    else:
+        ends = task["interval"]
+        detail = f" ({task['equal_labels']:.2%} of the labels are equal"
+        detail += f"; 95 % interval {100 * ends[0]:.2f} to {100 * ends[1]:.2f})" if ends else ")"
+    raise CheckFailed(
+        f"{candidate} loses {-100 * task['difference']:.2f} points of {task['measure']}, {before:.2%} to {after:.2%} "
+        f"of {task['objects']} objects{detail} (limit {max_drop:g}); nothing was written"
+    )
+
+
+def scores(task: dict[str, Any]) -> tuple[float, float]:
+    """The trained network's and the candidate's accuracy or mIoU."""
+    name = "accuracy" if task["measure"] == Accuracy.measure else "miou"
+    return task[f"reference_{name}"], task[f"candidate_{name}"]
 
 
 def holds(task: dict[str, Any], max_drop: float) -> bool:

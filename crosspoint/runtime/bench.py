@@ -40,9 +40,7 @@ class Contender:
         if choice.backend == "pytorch":
             _limit_torch(threads)
         started = time.perf_counter()
-        self.encoder: Encoder = load_encoder(
-            choice.model, choice.device, choice.backend, threads=threads, trust=trust
-        )
+        self.encoder: Encoder = load_encoder(choice.model, choice.device, choice.backend, threads=threads, trust=trust)
         self.open_seconds = time.perf_counter() - started
         specification = self.encoder.specification
         count = points or specification.points or max(USUAL_POINTS, specification.min_points)
