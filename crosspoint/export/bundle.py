@@ -15,10 +15,11 @@ from crosspoint import __version__
 from crosspoint.artefacts import atomic_folder, sha256, write_json
 from crosspoint.errors import InputError, require
 from crosspoint.export import gate
-from crosspoint.export.accuracy import MAX_DROP, Accuracy, verification_clouds
+from crosspoint.export.accuracy import Accuracy, verification_clouds
 from crosspoint.export.calibrate import CalibrationSet, calibration_set
 from crosspoint.export.choose import Chosen, choose_half, choose_int8
 from crosspoint.export.deploy import deploy, deploy_head
+from crosspoint.export.drop import MAX_DROP
 from crosspoint.export.engine import ONNX, add_engine, file_entry
 from crosspoint.export.exam import Exam
 from crosspoint.export.graph import build

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from crosspoint.console import track
 from crosspoint.errors import CheckFailed, InputError
-from crosspoint.export.accuracy import holds
 from crosspoint.export.calibrate import CalibrationSet, calibrate
+from crosspoint.export.drop import holds
 from crosspoint.export.exam import Exam, opened
 from crosspoint.export.gate import inputs_of, through
 from crosspoint.export.precision import lower, product_precisions

@@ -11,7 +11,8 @@ import onnx
 
 from crosspoint.errors import CheckFailed
 from crosspoint.export import gate
-from crosspoint.export.accuracy import Accuracy, require_accuracy
+from crosspoint.export.accuracy import Accuracy
+from crosspoint.export.drop import require_accuracy
 from crosspoint.export.part_accuracy import PartAccuracy
 from crosspoint.export.precision import emulate
 from crosspoint.export.probe import Probe

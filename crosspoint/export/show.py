@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from crosspoint.console import print_table
-from crosspoint.export.accuracy import scores
+from crosspoint.export.drop import scores
 from crosspoint.runtime.manifest import SCRIPT
 
 

@@ -12,8 +12,8 @@ from crosspoint.cli import main
 from crosspoint.data.datasets import load_parts
 from crosspoint.data.points import normalise
 from crosspoint.errors import CheckFailed, InputError
-from crosspoint.export.accuracy import require_accuracy
 from crosspoint.export.bundle import Verification, export
+from crosspoint.export.drop import require_accuracy
 from crosspoint.export.part_accuracy import PartAccuracy, verification_parts
 from crosspoint.models import DGCNNSegmenter
 from crosspoint.models.weights import save_model
