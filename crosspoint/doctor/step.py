@@ -93,3 +93,16 @@ def needs_building(facts: Facts, module: str) -> str | None:
     if module == "tensorrt" and not has_gpu(facts):
         return NO_GPU
     return needs_packages("torch", "onnx", "onnxruntime", module)(facts)
+
+
+def needs_build_script(facts: Facts) -> str | None:
+    """What a bundle's own script takes: a GPU, and a flavour that builds for it."""
+    if not has_gpu(facts):
+        return NO_GPU
+    lacking = needs_packages("torch", "onnx", "onnxruntime", "cuda_python")(facts)
+    if lacking is not None or facts["tensorrt"]["works"]:
+        return lacking
+    known = [name.lower() for name in facts["tensorrt_rtx"].get("targets") or ()]
+    if any(gpu in known for gpu in facts["cuda_python"].get("devices") or ()):
+        return None
+    return "tensorrt is not installed, and there is no tensorrt-rtx for this GPU"

@@ -6,6 +6,7 @@ from crosspoint.doctor import engines, networks, training
 from crosspoint.doctor.step import (
     PRECISIONS,
     Step,
+    needs_build_script,
     needs_building,
     needs_engine,
     needs_gpu,
@@ -147,7 +148,7 @@ _TENSORRT_ENGINES = (
     Step(
         "build an engine by the bundle's script, as on a Jetson",
         partial(engines.build_by_script, run="run"),
-        needs_engine,
+        needs_build_script,
         (_TRAINED,),
     ),
     *(
@@ -173,7 +174,7 @@ _TENSORRT_ENGINES = (
         Step(
             f"DLPack with {library}, {network} with {module}",
             partial(engines.lend, network=network, module=module, library=library),
-            needs_gpu("cuda_python") if library == "torch" else needs_engine,
+            needs_gpu("torch", "cuda_python") if library == "torch" else needs_engine,
             (_build_name(network, module),),
         )
         for module in _FLAVOURS
