@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, backend_option, json_option, write_result
+from crosspoint.commands.common import PathArgument, backend_option, json_option, trust_option, write_result
 from crosspoint.errors import InputError
 
 
@@ -17,6 +17,7 @@ from crosspoint.errors import InputError
     "--device", "devices", multiple=True, help="cpu, cuda or cuda:<index>; may be repeated.  [default: all there are]"
 )
 @backend_option
+@trust_option
 @click.option(
     "--seconds", default=5.0, show_default=True, type=click.FloatRange(min=0), help="For each, after warm-up."
 )
@@ -29,6 +30,7 @@ def bench_command(
     threads: int | None,
     devices: tuple[str, ...],
     backend: str | None,
+    trust: bool,
     seconds: float,
     out: Path | None,
     json_file: Path | None,
@@ -42,7 +44,7 @@ def bench_command(
 
     if out is not None and out.suffix != ".png":
         raise InputError(f"--out {out} is no .png; the picture is written as PNG")
-    result = bench(models, batch, points, threads, devices, backend, seconds)
+    result = bench(models, batch, points, threads, devices, backend, seconds, trust)
     print_bench(result)
     if out is not None:
         draw_bench(result, out)

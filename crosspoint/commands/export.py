@@ -23,9 +23,9 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.option("--triton", type=PathArgument, metavar="DIR", help="Write the model into this Triton repository too.")
 @click.option("--projection", is_flag=True, help="With the projection head that the encoder was trained with.")
 @click.option("--calibrate", type=PathArgument, metavar="DIR", help="Clouds that int8 is calibrated with.")
-@click.option("--verify-data", type=PathArgument, metavar="DIR", help="Labelled clouds: SVM accuracy has to hold.")
+@click.option("--verify-data", type=PathArgument, metavar="DIR", help="On these SVM accuracy or mIoU has to hold.")
 @click.option("--verify-clouds", type=click.IntRange(min=1), help="At most this many of them.  [default: all]")
-@click.option("--max-drop", type=float, help="Points of SVM accuracy to give up.  [default: 0.2, of int8 0.5]")
+@click.option("--max-drop", type=float, help="Points of it to give up.  [default: 0.2, of int8 0.5]")
 @json_option
 def export_command(
     model: Path,

@@ -17,7 +17,7 @@ from typing import IO, Any
 import click
 
 from crosspoint.doctor.private import scrub
-from crosspoint.doctor.steps import Context, NotAvailable, Step
+from crosspoint.doctor.step import Context, NotAvailable, Step
 from crosspoint.errors import MissingDependency
 
 MARK = "crosspoint-step:"

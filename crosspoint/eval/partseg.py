@@ -5,7 +5,6 @@ parts. `clean` chooses among the parts of the object's own category, which the t
 random choices of points where more are stored than used.
 """
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from crosspoint.data.points import choose, normalise
 from crosspoint.errors import InputError
 from crosspoint.eval.features import check_seed, check_stored, describe_model
 from crosspoint.eval.miou import Ious, allowed_parts, most_likely, object_ious
-from crosspoint.eval.statistics import Z95, paired, summary
+from crosspoint.eval.statistics import mean_interval, paired, summary
 from crosspoint.runtime.encoder import Encoder
 
 BATCH = 16
@@ -204,14 +203,6 @@ def _result(
 def _scores(ious: Ious, truth: Labels, predicted: Labels) -> dict[str, float]:
     accuracy = float(np.mean(truth == predicted))
     return {"instance_miou": ious.instance, "class_miou": ious.by_class, "point_accuracy": accuracy}
-
-
-def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    """95 % interval of the mean over objects `(n,)`: `m ± z s / √n`; None of a single one."""
-    if len(values) < 2:
-        return None
-    half = Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def _per_category(official: Ious, runs: list[Ious], taxonomy: Taxonomy) -> list[dict[str, Any]]:

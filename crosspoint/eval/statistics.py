@@ -54,6 +54,14 @@ def paired_interval(only_first: int, only_second: int, total: int) -> tuple[floa
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 
+def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """95 % interval of the mean over objects `(n,)`: `m ± z s / √n`; None of a single one."""
+    if len(values) < 2:
+        return None
+    half = Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
 def summary(values: Sequence[float]) -> dict[str, float | None]:
     """Mean, sample standard deviation and standard error of repeated runs; no deviation of fewer than two runs."""
     if len(values) < 2:

@@ -1,4 +1,4 @@
-"""Task parity: linear-SVM accuracy of the trained network and of a candidate on the same labelled clouds."""
+"""Task parity of encoders: linear-SVM accuracy of the trained network and of a candidate on the same clouds."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosspoint.console import track
-from crosspoint.errors import CheckFailed, InputError
+from crosspoint.errors import InputError
 from crosspoint.eval import linear
 from crosspoint.eval.probes import Probe, real_clouds
 from crosspoint.eval.statistics import paired
 from crosspoint.runtime.encoder import Encoder
 
-MAX_DROP = {"fp32": 0.2, "fp16": 0.2, "bf16": 0.2, "int8": 0.5}  # percentage points, where the user gives none
 BATCH = 32
 Floats = NDArray[np.float32]
 
@@ -49,6 +48,8 @@ class Accuracy:
         seed: Of the folds.
     """
 
+    measure = "SVM accuracy"
+
     def __init__(self, network: nn.Module, probe: Probe, seed: int = 0) -> None:
         assert probe.labels is not None
         self._probe = probe
@@ -67,7 +68,8 @@ class Accuracy:
         features = np.concatenate([encoder.embed(clouds[start : start + BATCH]) for start in starts])
         machine = linear.fit(features[self._train], self._labels[self._train], self._c)
         compared = paired(self._labels[self._test], self._predicted, machine.predict(features[self._test]))
-        return {"source": self._probe.source, "training_clouds": self._probe.train, "C": self._c, **compared}
+        about = {"measure": self.measure, "source": self._probe.source}
+        return {**about, "training_clouds": self._probe.train, "C": self._c, **compared}
 
 
 def _embed_network(network: nn.Module, clouds: Floats) -> Floats:
@@ -75,19 +77,3 @@ def _embed_network(network: nn.Module, clouds: Floats) -> Floats:
     with torch.inference_mode():
         pieces = [network(torch.from_numpy(clouds[start : start + BATCH])).numpy() for start in starts]
     return np.concatenate(pieces)
-
-
-def require_accuracy(candidate: str, task: dict[str, Any], max_drop: float) -> None:
-    """Raise CheckFailed if a candidate's accuracy is more than `max_drop` percentage points below the network's."""
-    if not holds(task, max_drop):
-        before, after = (f"{task[f'{side}_accuracy']:.2%}" for side in ("reference", "candidate"))
-        raise CheckFailed(
-            f"{candidate} loses {-100 * task['difference']:.2f} points of SVM accuracy, {before} to {after} of "
-            f"{task['objects']} objects, one of which is {100 / task['objects']:.2f} points "
-            f"(limit {max_drop:g}); nothing was written"
-        )
-
-
-def holds(task: dict[str, Any], max_drop: float) -> bool:
-    """Whether a comparison's loss is within `max_drop` percentage points."""
-    return bool(-100 * task["difference"] <= max_drop + 1e-9)

@@ -8,22 +8,25 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from crosspoint import __version__
 from crosspoint.artefacts import atomic_folder, sha256, write_json
 from crosspoint.errors import InputError, require
 from crosspoint.export import gate
-from crosspoint.export.accuracy import MAX_DROP, Accuracy, verification_clouds
+from crosspoint.export.accuracy import Accuracy, verification_clouds
 from crosspoint.export.calibrate import CalibrationSet, calibration_set
 from crosspoint.export.choose import Chosen, choose_half, choose_int8
 from crosspoint.export.deploy import deploy, deploy_head
+from crosspoint.export.drop import MAX_DROP
 from crosspoint.export.engine import ONNX, add_engine, file_entry
 from crosspoint.export.exam import Exam
 from crosspoint.export.graph import build
 from crosspoint.export.lint import require_clean
 from crosspoint.export.on_device import add_build_script
 from crosspoint.export.onnx_file import read_precision, shapes, write_onnx
+from crosspoint.export.part_accuracy import PartAccuracy, verification_parts
 from crosspoint.export.precision import product_precisions, require_precision
 from crosspoint.export.profile import Profile, Range, make_profile
 from crosspoint.export.projection import NAME as HEAD
@@ -48,9 +51,10 @@ class Verification:
     """What a candidate is verified and calibrated with, besides made clouds.
 
     Attributes:
-        data: Labelled clouds for SVM accuracy, in ModelNet40's format or another known one.
+        data: Labelled clouds: for SVM accuracy in ModelNet40's format or another known one, for the mIoU of a part
+            segmenter in ShapeNetPart's.
         clouds: At most this many of them; None for all.
-        max_drop: Percentage points of SVM accuracy that may be lost; None for the precision's own limit.
+        max_drop: Percentage points of SVM accuracy or mIoU that may be lost; None for the precision's own limit.
         calibrate: Clouds that int8 is calibrated with.
     """
 
@@ -59,7 +63,7 @@ class Verification:
     max_drop: float | None = None
     calibrate: Path | None = None
 
-    def check(self, precision: str, network: nn.Module) -> None:
+    def check(self, precision: str) -> None:
         """Raise InputError if an option has nothing to do."""
         if self.calibrate is not None and precision != "int8":
             raise InputError("--calibrate is about int8; give --precision int8 with it")
@@ -67,8 +71,8 @@ class Verification:
             raise InputError("--max-drop and --verify-clouds are about labelled data; give --verify-data with them")
         if self.max_drop is not None and not self.max_drop >= 0:
             raise InputError(f"--max-drop {self.max_drop} is not understood; give percentage points, 0 or more")
-        if self.data is not None and "categories" in _config(network):
-            raise InputError("--verify-data measures embeddings, which a part segmenter does not give; leave it out")
+        if self.clouds is not None and self.clouds < 1:
+            raise InputError(f"--verify-clouds {self.clouds} leaves nothing to verify with; give 1 or more")
 
 
 def export(
@@ -123,7 +127,7 @@ def export(
     source = _source(resolve(model, ".safetensors"))
     network = _network(source, projection)
     _check_network(source, network, profile)
-    verification.check(precision, network)
+    verification.check(precision)
     _check_place(Path(out))
     if triton is not None:
         check_repository(triton, Path(out), profile)
@@ -171,15 +175,27 @@ def _prepare(
     """What candidates are compared with, and the clouds that int8 is calibrated with."""
     reference, config = Reference(network), _config(network)
     usual = profile.tested_points(int(config.get("k", 1)))[1]
-    probe = verification.data and verification_clouds(verification.data, usual, verification.clouds)
+    accuracy, real = _task(network, usual, verification)
     calibration = calibration_set(verification.calibrate or verification.data, usual) if precision == "int8" else None
-    real = probe.points[probe.train :][: gate.CLOUDS] if probe else None
     if real is None and calibration is not None and verification.calibrate is not None:
         real = calibration.points[: gate.CLOUDS]
     prepared = gate.prepare(reference, config, profile, real)
-    accuracy = Accuracy(network, probe) if probe else None
     drop = MAX_DROP[precision] if verification.max_drop is None else verification.max_drop
     return Exam(reference, prepared, profile, accuracy, drop), calibration
+
+
+def _task(
+    network: nn.Module, points: int, verification: Verification
+) -> tuple[Accuracy | PartAccuracy | None, NDArray[np.float32] | None]:
+    """What is measured on labelled clouds, and some of those that nothing is fitted to."""
+    if verification.data is None:
+        return None, None
+    config = _config(network)
+    if "categories" in config:
+        sample = verification_parts(verification.data, points, verification.clouds, config)
+        return PartAccuracy(network, sample), sample.points[: gate.CLOUDS]
+    probe = verification_clouds(verification.data, points, verification.clouds)
+    return Accuracy(network, probe), probe.points[probe.train :][: gate.CLOUDS]
 
 
 def _graph(

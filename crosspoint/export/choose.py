@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from crosspoint.console import track
 from crosspoint.errors import CheckFailed, InputError
-from crosspoint.export.accuracy import holds
 from crosspoint.export.calibrate import CalibrationSet, calibrate
+from crosspoint.export.drop import holds
 from crosspoint.export.exam import Exam, opened
 from crosspoint.export.gate import inputs_of, through
 from crosspoint.export.precision import lower, product_precisions
@@ -96,6 +96,7 @@ def _sensitivity(
 
 def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], exam: Exam) -> int:
     """How many of the most sensitive layers have to be left out for accuracy to hold, by bisection."""
+    assert exam.accuracy is not None
 
     def keeps(count: int) -> bool:
         task = exam.measure(quantise(model, ranges, order[count:]), "int8")
@@ -107,8 +108,8 @@ def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], 
     low, high = 0, len(order) - 1  # low does not hold; high is taken to
     if not keeps(high):
         raise CheckFailed(
-            f"int8 loses more than {exam.max_drop:g} points of SVM accuracy even in {order[-1]} alone; give a larger "
-            "--max-drop or export --precision fp16; nothing was written"
+            f"int8 loses more than {exam.max_drop:g} points of {exam.accuracy.measure} even in {order[-1]} alone; "
+            "give a larger --max-drop or export --precision fp16; nothing was written"
         )
     while high - low > 1:
         middle = (low + high) // 2

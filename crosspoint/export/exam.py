@@ -11,7 +11,9 @@ import onnx
 
 from crosspoint.errors import CheckFailed
 from crosspoint.export import gate
-from crosspoint.export.accuracy import Accuracy, require_accuracy
+from crosspoint.export.accuracy import Accuracy
+from crosspoint.export.drop import require_accuracy
+from crosspoint.export.part_accuracy import PartAccuracy
 from crosspoint.export.precision import emulate
 from crosspoint.export.probe import Probe
 from crosspoint.export.profile import Profile
@@ -34,14 +36,14 @@ class Exam:
         reference: The trained network in float64.
         prepared: Clouds, from `gate.prepare`.
         profile: Shapes.
-        accuracy: The trained network's SVM; None without labelled data.
-        max_drop: Percentage points of accuracy that may be lost.
+        accuracy: The trained network's SVM or, of a part segmenter, its labels; None without labelled data.
+        max_drop: Percentage points of accuracy or mIoU that may be lost.
     """
 
     reference: Reference
     prepared: list[gate.Clouds]
     profile: Profile
-    accuracy: Accuracy | None
+    accuracy: Accuracy | PartAccuracy | None
     max_drop: float
 
     @property
@@ -91,7 +93,7 @@ class Exam:
                 raise CheckFailed(f"{str(error).replace(str(path), label)}; nothing was written") from error
 
     def measure(self, model: onnx.ModelProto, precision: str) -> dict[str, Any] | None:
-        """SVM accuracy of the trained network and of a candidate; None without labelled data."""
+        """SVM accuracy or mIoU of the trained network and of a candidate; None without labelled data."""
         if self.accuracy is None:
             return None
         candidate, graph = self._runs(model, precision)[-1]

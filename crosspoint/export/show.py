@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from crosspoint.console import print_table
+from crosspoint.export.drop import scores
 from crosspoint.runtime.manifest import SCRIPT
 
 
@@ -38,12 +39,14 @@ def _print_precision(precision: dict[str, Any], parity: dict[str, Any]) -> None:
             f"calibrated on {calibration['clouds']} clouds of {calibration['points']} points: {calibration['source']}"
         )
     if task := parity["task"]:
+        before, after = scores(task)
+        equal = f"; {task['equal_labels']:.2%} of the labels are equal" if "equal_labels" in task else ""
         print(
-            f"SVM accuracy: {task['reference_accuracy']:.2%} trained, {task['candidate_accuracy']:.2%} exported "
-            f"({task['candidate']}; limit {task['max_drop']:g} points lost; {task['objects']} clouds)"
+            f"{task['measure']}: {before:.2%} trained, {after:.2%} exported "
+            f"({task['candidate']}; limit {task['max_drop']:g} points lost; {task['objects']} clouds{equal})"
         )
     elif precision["asked"] == "int8":
-        print("SVM accuracy was not measured; give --verify-data to have it hold")
+        print("accuracy was not measured; give --verify-data to have it hold")
 
 
 def _print_parity(parity: dict[str, Any]) -> None:

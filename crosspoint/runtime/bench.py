@@ -34,13 +34,13 @@ class Choice:
 class Contender:
     """An open encoder with its clouds, its memory, and the times of its calls in seconds."""
 
-    def __init__(self, choice: Choice, points: int | None, batch: int, threads: int) -> None:
+    def __init__(self, choice: Choice, points: int | None, batch: int, threads: int, trust: bool = False) -> None:
         self.choice = choice
         memory = _Memory(choice.device)
         if choice.backend == "pytorch":
             _limit_torch(threads)
         started = time.perf_counter()
-        self.encoder: Encoder = load_encoder(choice.model, choice.device, choice.backend, threads=threads)
+        self.encoder: Encoder = load_encoder(choice.model, choice.device, choice.backend, threads=threads, trust=trust)
         self.open_seconds = time.perf_counter() - started
         specification = self.encoder.specification
         count = points or specification.points or max(USUAL_POINTS, specification.min_points)
@@ -72,6 +72,7 @@ def bench(
     devices: Sequence[str] = (),
     backend: str | None = None,
     seconds: float = 5.0,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Measure models on all backends that are there, in turns, so that what else the machine does meets all of them.
 
@@ -83,6 +84,7 @@ def bench(
         devices: `"cpu"`, `"cuda"` or `"cuda:<index>"`; by default the CPU, and the first GPU where there is one.
         backend: This one alone.
         seconds: To spend on each, after its warm-up; a call is never cut short, and at least 5 are made.
+        trust: As for `load_encoder`.
 
     Returns:
         What `crosspoint bench --json` writes.
@@ -95,7 +97,7 @@ def bench(
     contenders, failures = [], []
     for choice in track(choices, "Opening"):
         try:
-            contenders.append(Contender(choice, points, batch, threads))
+            contenders.append(Contender(choice, points, batch, threads, trust))
         except CrosspointError as error:
             failures.append({**_named(choice), "reason": str(error)})
     if not contenders:

@@ -89,7 +89,8 @@ def _open(
         if manifest is None and not trust:
             raise InputError(
                 f"{path} has no {NAME} beside it: a plan is executable code and is opened only when its SHA-256 can be "
-                "checked; give the whole bundle of crosspoint export, or --trust if the file is your own"
+                "checked; give the whole bundle of crosspoint export, or, if the file is your own, open it with "
+                "crosspoint embed or bench and --trust (trust=True in Python)"
             )
         return TensorRTEncoder(path, manifest, device)
     from crosspoint.runtime.onnx import OnnxEncoder

@@ -16,6 +16,7 @@ from crosspoint.runtime.encoder import parse_device
 from crosspoint.runtime.request import Opened, Request, open_request
 
 RETRIES = 5  # of a part whose worker died
+CPUS = 1  # that a worker reserves, and threads of its encoder: there is a worker for each core of a machine
 
 
 def embed_on_ray(
@@ -39,7 +40,7 @@ def embed_on_ray(
         ray.init(log_to_driver=False, logging_level="error")
     try:
         out = out.absolute()
-        options = {"num_cpus": 1, "num_gpus": int(parse_device(request.device) is not None), "max_retries": RETRIES}
+        options = {"num_cpus": CPUS, "num_gpus": int(parse_device(request.device) is not None), "max_retries": RETRIES}
         prepare, make = (ray.remote(work).options(**options) for work in (_prepare, _make))
         plan, described = _result(ray.get(prepare.remote(request, out, shard[1], part, form)))
         made = parts.missing(plan, out, parts.shard_of(plan, *shard))
@@ -58,7 +59,7 @@ def embed_on_ray(
 
 @lru_cache(maxsize=1)
 def _opened(request: Request) -> Opened:
-    return open_request(request)
+    return open_request(request, threads=CPUS)
 
 
 def _prepare(request: Request, out: Path, shards: int, part: int | None, form: str) -> Any:

@@ -79,14 +79,18 @@ def make_request(
     )
 
 
-def open_request(request: Request) -> Opened:
+def open_request(request: Request, threads: int | None = None) -> Opened:
     """Load the model and find the sources.
+
+    Args:
+        request: From `make_request`.
+        threads: As for `load_encoder`.
 
     Raises:
         InputError: The model or an option cannot be used, or an input is missing.
     """
     release = find_release(request.model)
-    encoder = load_encoder(request.model, request.device, request.backend, trust=request.trust)
+    encoder = load_encoder(request.model, request.device, request.backend, threads=threads, trust=request.trust)
     try:
         count = encoder.specification.points if request.points is None else request.points
         at_most = count is None and release is not None

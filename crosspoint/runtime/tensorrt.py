@@ -255,6 +255,11 @@ class TensorRTEncoder(Encoder):
     def _forget(self) -> None:
         self._context = self._engine = self._runtime = None
 
+    @property
+    def graphs(self) -> int | None:
+        """How many shapes are launched as a CUDA graph; None where TensorRT captures by itself."""
+        return None if self._graphs is None else len(self._graphs)
+
     def close(self) -> None:
         """Free the buffers, the stream and the engine."""
         self._resources.close()

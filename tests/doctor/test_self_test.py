@@ -5,12 +5,14 @@ import sys
 
 import pytest
 
+from crosspoint.doctor.engines import BUILDERS
 from crosspoint.doctor.self_test import self_test
+from crosspoint.doctor.step import PRECISIONS
 from crosspoint.doctor.steps import STEPS
 
 TOY = """
 import os, signal
-from crosspoint.doctor.steps import NotAvailable, Step
+from crosspoint.doctor.step import NotAvailable, Step
 from crosspoint.errors import CheckFailed
 
 def passes(context):
@@ -87,8 +89,22 @@ def test_every_step_follows_the_ones_it_builds_on():
 def test_it_covers_what_cannot_be_run_without_a_gpu():
     names = " ".join(step.name for step in STEPS)
     for words in (
-        "tensorrt,",
-        "tensorrt_rtx,",
+        *(f"DGCNN with {module}, {precision}" for module in BUILDERS for precision in PRECISIONS),
+        *(f"PointNet with {module}, {precision}" for module in BUILDERS for precision in ("fp32", "fp16", "int8")),
+        *(
+            f"part segmenter with {module}, {precision}"
+            for module in BUILDERS
+            for precision in ("fp32", "fp16", "int8")
+        ),
+        "range of points with tensorrt",
+        "version-compatible",
+        "as on a Jetson",
+        "CUDA graphs of DGCNN with tensorrt",
+        "DLPack with torch",
+        "DLPack with cupy",
+        "embed with tensorrt where torch cannot be imported",
+        "fine-tune a part segmenter on CUDA, bf16",
+        "bench on the GPU",
         "CUDA, bf16",
         "CUDA, fp16",
         "NCCL",

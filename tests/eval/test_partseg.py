@@ -14,7 +14,7 @@ from crosspoint.cli import crosspoint
 from crosspoint.data.datasets import load_parts
 from crosspoint.data.points import normalise
 from crosspoint.errors import InputError
-from crosspoint.eval.partseg import draw_points, mean_interval, partseg
+from crosspoint.eval.partseg import draw_points, partseg
 from crosspoint.eval.partseg_pictures import project
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNNSegmenter
@@ -107,12 +107,6 @@ def test_another_model_is_told_apart(segmenter, part_set, tmp_path):
     assert against["points"]["objects"] == 6 * 64
     low, high = against["instance_miou"]["interval"]
     assert low <= second - first <= high
-
-
-def test_the_interval_of_a_mean_by_hand():
-    low, high = mean_interval(np.array([0.0, 1.0]))
-    assert (low, high) == pytest.approx((0.5 - 1.959964 / 2, 0.5 + 1.959964 / 2), abs=1e-6)
-    assert mean_interval(np.array([1.0])) is None
 
 
 def test_the_command_writes_numbers_and_pictures(segmenter, part_set, tmp_path):

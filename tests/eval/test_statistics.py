@@ -8,6 +8,7 @@ from scipy import stats
 from crosspoint.eval.statistics import (
     confusion,
     mcnemar,
+    mean_interval,
     paired,
     paired_interval,
     paired_runs,
@@ -106,3 +107,9 @@ def test_paired_runs_is_the_t_interval_of_the_differences_of_tasks():
 def test_paired_runs_of_one_task_has_no_interval():
     labels = [np.array([0, 1])]
     assert paired_runs(labels, labels, labels)["interval"] is None
+
+
+def test_the_interval_of_a_mean_by_hand():
+    low, high = mean_interval(np.array([0.0, 1.0]))
+    assert (low, high) == pytest.approx((0.5 - 1.959964 / 2, 0.5 + 1.959964 / 2), abs=1e-6)
+    assert mean_interval(np.array([1.0])) is None

@@ -140,7 +140,13 @@ def test_lost_accuracy_leaves_nothing_behind(saved, modelnet, tmp_path, monkeypa
     assert not (tmp_path / "bundle").exists()
 
 
-LOST = {"objects": 200, "difference": -0.03, "reference_accuracy": 0.9, "candidate_accuracy": 0.87}
+LOST = {
+    "measure": "SVM accuracy",
+    "objects": 200,
+    "difference": -0.03,
+    "reference_accuracy": 0.9,
+    "candidate_accuracy": 0.87,
+}
 
 
 @pytest.mark.parametrize("sabotage", ["weight", "casts"])

@@ -27,7 +27,12 @@ class AccuracyOf:
     """Stands for an exam with labelled data: accuracy is lost by a layer in int8, as much as a table says."""
 
     def __init__(self, lost, max_drop):
-        self.lost, self.max_drop, self.accuracy, self.measured = lost, max_drop, object(), 0
+        self.lost, self.max_drop, self.accuracy, self.measured = (
+            lost,
+            max_drop,
+            SimpleNamespace(measure="SVM accuracy"),
+            0,
+        )
 
     def measure(self, model, precision):
         assert precision == "int8"

@@ -109,6 +109,7 @@ def test_a_build_adds_the_engine_and_what_came_of_running_it(bundle, device):
     assert written["engine"]["parity"]["relative_l2_max"] <= 1e-2
     assert [case["batch"] for case in written["engine"]["parity"]["cases"]] == [1, 2, 4, 2, 2]
     assert os.access(bundle / "build_on_device.sh", os.X_OK)
+    assert written["engine"]["parity"]["tier"] == "fp16"  # what TF32 rounds to
     build_on_device(bundle)  # again, over the first
 
 

@@ -75,6 +75,19 @@ def test_a_model_that_is_not_there(tmp_path):
         bench([tmp_path / "none"], devices=["cpu"], **QUICK)
 
 
+def test_an_engine_without_a_manifest_has_to_be_trusted(tmp_path, plan, host):
+    (tmp_path / "own.plan").write_bytes(plan)
+    document = tmp_path / "speed.json"
+    arguments = ["bench", str(tmp_path / "own.plan"), "--device", "cuda", "--points", "16", "--seconds", "0"]
+    refused = CliRunner().invoke(crosspoint, arguments)
+    assert isinstance(refused.exception, InputError)
+    assert "embed or bench and --trust" in str(refused.exception)
+    result = CliRunner().invoke(crosspoint, [*arguments, "--trust", "--json", str(document)])
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(document.read_text())["rows"]
+    assert (row["backend"], row["precision"], row["floor"]) == ("tensorrt", "unknown", None)
+
+
 def test_the_command_writes_table_picture_and_json(tmp_path, small):
     file = small.write_onnx(tmp_path / "m.onnx")
     picture, document = tmp_path / "speed.png", tmp_path / "speed.json"

@@ -266,7 +266,7 @@ def test_a_plan_away_from_its_bundle(embed: Callable, engine_bundle: Path) -> No
     code, line = embed(*CUDA, model=alone / "encoder.plan")
     assert code == 2
     assert "no manifest.json beside it: a plan is executable code" in line
-    assert "--trust if the file is your own" in line
+    assert "if the file is your own, open it with crosspoint embed or bench and --trust" in line
 
 
 def test_no_gpu(embed: Callable, no_gpu: None) -> None:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from crosspoint.errors import InputError
+from crosspoint.runtime import ray_job
 from crosspoint.runtime.embed import embed
+from crosspoint.runtime.request import make_request
 
 FILES = 150
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -65,6 +66,7 @@ def workers() -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing(cluster: None, job: tuple[Path, Path], tmp_path: Path) -> None:
     model, folder = job
     embed(model, [folder], tmp_path / "here", part=1, form="npz")
@@ -90,9 +92,26 @@ def test_a_killed_worker_costs_nothing(cluster: None, job: tuple[Path, Path], tm
     assert content(there) == content(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_mistake_comes_back_as_it_is(cluster: None, job: tuple[Path, Path], tmp_path: Path) -> None:
     model, folder = job
     with pytest.raises(InputError, match="nothing does not exist"):
         embed(tmp_path / "nothing", [folder], tmp_path / "out", ray=True, form="npz")
     with pytest.raises(InputError, match="0 points do not fit"):
         embed(model, [folder], tmp_path / "out", points=0, ray=True, form="npz")
+
+
+def test_a_worker_computes_on_the_core_that_it_reserves(
+    job: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker does, in this process: Ray is not needed for it."""
+    monkeypatch.setattr("crosspoint.runtime.onnx.available_cpus", lambda: 8)
+    model, folder = job
+    request = make_request(model, [folder], None, 0, 8, "cpu", None)
+    try:
+        ray_job._prepare(request, tmp_path / "out", 1, 200, "npz")
+        encoder = ray_job._opened(request).encoder
+        assert encoder._session.get_session_options().intra_op_num_threads == ray_job.CPUS
+        assert encoder._by_cloud is None
+    finally:
+        ray_job._opened.cache_clear()

@@ -1,0 +1,108 @@
+"""What a step of the self-test is, and what it can need of a machine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crosspoint.doctor.abilities import has_gpu
+
+Facts = dict[str, Any]
+Run = Callable[["Context"], str]
+Needs = Callable[[Facts], str | None]
+
+POINTS, K, BATCH = 128, 8, (1, 2, 4)
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+NO_GPU = "there is no NVIDIA GPU"
+
+
+class NotAvailable(Exception):
+    """A step found that it cannot be run here; that is no failure."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where the steps work, and what is here."""
+
+    folder: Path
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Attributes:
+        name: For the reader; later steps name it in `after`.
+        run: Does it, and says what was found; raises if it failed.
+        needs: Why it cannot be run here, or None.
+        after: Steps whose results it uses.
+    """
+
+    name: str
+    run: Run
+    needs: Needs
+    after: tuple[str, ...] = ()
+
+
+def needs_packages(*names: str) -> Needs:
+    """The packages that have to be there."""
+
+    def missing(facts: Facts) -> str | None:
+        for name in names:
+            if not (facts[name]["works"] if name in facts else facts["packages"][name]):
+                return f"{name} is not installed or does not work"
+        return None
+
+    return missing
+
+
+def needs_gpu(*names: str) -> Needs:
+    """The packages, and a GPU that torch can use."""
+
+    def missing(facts: Facts) -> str | None:
+        if not has_gpu(facts):
+            return NO_GPU
+        return needs_packages(*names)(facts) or (None if facts["torch"]["devices"] else "torch does not see the GPU")
+
+    return missing
+
+
+def needs_provider(name: str) -> Needs:
+    """A provider of ONNX Runtime."""
+
+    def missing(facts: Facts) -> str | None:
+        if not has_gpu(facts):
+            return NO_GPU
+        return needs_packages("onnxruntime")(facts) or (
+            None if name in facts["onnxruntime"]["providers"] else f"this onnxruntime has no {name}"
+        )
+
+    return missing
+
+
+def needs_engine(facts: Facts) -> str | None:
+    """A GPU, and cuda-python to run an engine there."""
+    if not has_gpu(facts):
+        return NO_GPU
+    return needs_packages("cuda_python")(facts)
+
+
+def needs_building(facts: Facts, module: str) -> str | None:
+    """All packages and a TensorRT flavour; TensorRT proper builds on a GPU only."""
+    if module == "tensorrt" and not has_gpu(facts):
+        return NO_GPU
+    return needs_packages("torch", "onnx", "onnxruntime", module)(facts)
+
+
+def needs_build_script(facts: Facts) -> str | None:
+    """What a bundle's own script takes: a GPU, and a flavour that builds for it."""
+    if not has_gpu(facts):
+        return NO_GPU
+    lacking = needs_packages("torch", "onnx", "onnxruntime", "cuda_python")(facts)
+    if lacking is not None or facts["tensorrt"]["works"]:
+        return lacking
+    known = [name.lower() for name in facts["tensorrt_rtx"].get("targets") or ()]
+    if any(gpu in known for gpu in facts["cuda_python"].get("devices") or ()):
+        return None
+    return "tensorrt is not installed, and there is no tensorrt-rtx for this GPU"
