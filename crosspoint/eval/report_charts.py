@@ -41,10 +41,6 @@ class Plane:
         labels = [_text(float(self.across(x)), HEIGHT - 20, label, "axis", "middle") for x, label in x_ticks]
         return [*grid, *labels, _text(WIDTH - RIGHT, HEIGHT - 5, foot, "axis", "end")]
 
-    def line(self, x: Floats, y: Floats, kind: str) -> Html:
-        """A line through places `(n,)`."""
-        return tag("polyline", points=_path(self.across(x), self.up(y)), class_=kind)
-
 
 def line_chart(title: str, note: str, step: Floats, series: dict[str, Floats]) -> Html:
     """Lines over steps (n,), one for each named series (n,); many steps are averaged into fewer points."""
@@ -55,7 +51,10 @@ def line_chart(title: str, note: str, step: Floats, series: dict[str, Floats]) -
     y_ticks, x_ticks = _ticks(low, high), _ticks(*ends, whole=True)
     plane = Plane(ends, (min(low, y_ticks[0]), max(high, y_ticks[-1])))
     frame = plane.frame([(x, f"{x:g}") for x in x_ticks], [(y, _short(y)) for y in y_ticks], "step")
-    curves = [plane.line(x, y, f"s{number}") for number, (x, y) in enumerate(lines.values())]
+    curves = [
+        tag("polyline", points=_path(plane.across(x), plane.up(y)), class_=f"s{number}")
+        for number, (x, y) in enumerate(lines.values())
+    ]
     names = _legend(list(lines)) if len(lines) > 1 else []
     return _chart(title, note, [*frame, *curves, *names])
 
@@ -79,15 +78,18 @@ class Curve:
     kind: str
 
 
-def share_chart(title: str, note: str, places: Sequence[str], curves: Sequence[Curve]) -> Html:
-    """Curves with their intervals from 0 to 100 %, over evenly spaced places with these labels."""
+def share_chart(title: str, places: Sequence[str], curves: Sequence[Curve]) -> Html:
+    """Curves with their intervals from 0 to 100 %, over evenly spaced places with these labels.
+
+    Of curves that lie on each other each is seen: the first is the thickest.
+    """
     plane = Plane((-0.25, len(places) - 0.75), (0.0, 1.0))
     ticks = [(share, f"{share:.0%}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     frame = plane.frame(list(enumerate(places)), ticks, "severity")
     bands = [tag("polygon", points=_band(plane, curve), class_=curve.kind) for curve in curves]
-    lines = [plane.line(curve.places, curve.values, curve.kind) for curve in curves]
-    dots = [_dot(plane, x, y, curve.kind) for curve in curves for x, y in zip(curve.places, curve.values, strict=True)]
-    return _chart(title, note, [*frame, *bands, *lines, *dots])
+    above = [min(len(curves) - 1 - number, 3) for number in range(len(curves))]
+    lines = [part for curve, count in zip(curves, above, strict=True) for part in _curve(plane, curve, count)]
+    return _chart(title, "", [*frame, *bands, *lines])
 
 
 def line_kind(number: int) -> str:
@@ -100,8 +102,20 @@ def _band(plane: Plane, curve: Curve) -> str:
     return _path(plane.across(around), plane.up(np.concatenate([curve.low, curve.high[::-1]])))
 
 
-def _dot(plane: Plane, x: float, y: float, kind: str) -> Html:
-    return tag("circle", cx=f"{plane.across(x):.1f}", cy=f"{plane.up(y):.1f}", r=3, class_=kind)
+def _curve(plane: Plane, curve: Curve, above: int) -> list[Html]:
+    """A line with its dots, thicker by the number of lines that may cover it."""
+    line = tag(
+        "polyline",
+        points=_path(plane.across(curve.places), plane.up(curve.values)),
+        class_=curve.kind,
+        style=f"stroke-width:{1.8 + 1.6 * above:.1f}",
+    )
+    places = zip(curve.places, curve.values, strict=True)
+    return [line, *(_dot(plane, x, y, 3 + above, curve.kind) for x, y in places)]
+
+
+def _dot(plane: Plane, x: float, y: float, radius: int, kind: str) -> Html:
+    return tag("circle", cx=f"{plane.across(x):.1f}", cy=f"{plane.up(y):.1f}", r=radius, class_=kind)
 
 
 def _chart(title: str, note: str, content: Sequence[Html]) -> Html:
@@ -226,7 +240,7 @@ def draw_cloud(points: NDArray[np.float32], size: int = 220) -> bytes:
 
 
 def shrunk(path: Path, description: str, side: int = 1500) -> Html | None:
-    """A drawn picture made small enough for a page, at most `side` pixels wide and high; None where it is none."""
+    """A drawn picture, at most `side` pixels wide and high, that scrolls within itself; None where it is none."""
     from PIL import Image
 
     if not path.is_file():
@@ -237,7 +251,8 @@ def shrunk(path: Path, description: str, side: int = 1500) -> Html | None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     small.thumbnail((side, side))
-    return picture(to_png(small.quantize(48)), description, class_="drawn", loading="lazy")
+    drawn = picture(to_png(small.quantize(48)), description, class_="drawn", loading="lazy")
+    return tag("div", drawn, class_="wide")
 
 
 def to_png(image: object) -> bytes:

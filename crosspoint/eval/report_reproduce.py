@@ -33,13 +33,12 @@ def _picture(result: Result) -> Path:
 def _target(values: dict[str, Any], result: Result) -> Html:
     rows = [_row(row) for row in values["rows"]]
     drawn = shrunk(_picture(result), values["title"]) if values["target"] == "figure4" else None
-    about = [_badge(values["data"]), f" The paper: {values['source']}."]
     return join(
         [
             tag("h3", values["title"]),
-            tag("p", *about),
-            table(("method", "setting", "paper", *RULES), rows),
-            *([] if drawn is None else [tag("figure", drawn)]),
+            tag("p", _badge(values["data"])),
+            table(("method", "paper", *RULES), rows),
+            *filter(None, [drawn]),
             tag("ul", *(tag("li", note) for note in values["notes"]), class_="quiet"),
             _details(values),
         ]
@@ -53,7 +52,8 @@ def _badge(data: Sequence[dict[str, Any]]) -> Html:
 
 
 def _row(row: dict[str, Any]) -> list[object]:
-    return [row["method"], row["setting"], _paper(row["paper"]), *(_cell(row[rule]) for rule in RULES)]
+    name = join([row["method"], tag("span", row["setting"], class_="sub whole")])
+    return [name, _paper(row["paper"]), *(_cell(row[rule]) for rule in RULES)]
 
 
 def _paper(number: dict[str, Any] | None) -> object:
@@ -80,6 +80,7 @@ def _value(value: float, spread: float | None) -> str:
 def _details(values: dict[str, Any]) -> Html:
     """What the rules mean, and which models were measured."""
     rules = [tag("li", tag("b", rule), f": {meaning}") for rule, meaning in values["rules"].items()]
+    rules.insert(0, tag("li", tag("b", "paper"), f": {values['source']}"))
     models = [
         (role, join([file_name(model["path"]), tag("span", tag("code", model["sha256"]), class_="sub")]))
         for role, own in values["models"].items()

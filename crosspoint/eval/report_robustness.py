@@ -1,5 +1,6 @@
 """The report's section about robustness: accuracy over the severity of each corruption."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from crosspoint.eval.report_charts import Curve, line_kind, share_chart
 from crosspoint.eval.report_html import Html, join, table, tag
 from crosspoint.eval.report_read import Pieces
-from crosspoint.eval.report_words import described, file_name, paired_table, percent, span
+from crosspoint.eval.report_words import BACKENDS, file_name, paired_table, percent, span
 from crosspoint.eval.robustness import CORRUPTIONS
 
 
@@ -24,22 +25,23 @@ def _robustness(values: dict[str, Any]) -> Html:
         f"({data['test_from']}), {data['points']} points each, get worse from left to right. Bands are 95 % intervals "
         "for the number of clouds. The paper has no such measurement."
     )
-    charts = [_chart(name, curves, models) for name in dict.fromkeys(curve["corruption"] for curve in curves)]
+    names = list(dict.fromkeys(curve["corruption"] for curve in curves))
+    charts = [_chart(name, curves, models) for name in names]
     return join(
         [
             tag("p", note, class_="quiet"),
             _legend(models),
             tag("div", *charts, class_="charts"),
             *(tag("p", remark, class_="quiet") for remark in values["remarks"]),
-            _numbers(curves),
-            *_paired(values),
+            _numbers(names, curves, models),
+            *_paired(values, models),
         ]
     )
 
 
 def _name(curve: dict[str, Any]) -> str:
     model = curve["model"]
-    return f"{file_name(model['path'])} ({model['backend']}, {model['precision']})"
+    return f"{file_name(model['path'])} ({BACKENDS.get(model['backend'], model['backend'])}, {model['precision']})"
 
 
 def _legend(models: list[str]) -> Html:
@@ -62,8 +64,13 @@ def _chart(name: str, curves: list[dict[str, Any]], models: list[str]) -> Html:
             places = np.array([severities.index(float(row["severity"])) for row in rows], np.float64)
             accuracy = np.array([row["accuracy"] for row in rows], np.float64)
             drawn.append(Curve(places, accuracy, low, high, line_kind(models.index(_name(curve)))))
+    return share_chart(_title(name), [f"{severity:g}" for severity in severities], drawn)
+
+
+def _title(name: str) -> str:
+    """What a corruption does, with the unit of its severity."""
     title = CORRUPTIONS[name].title if name in CORRUPTIONS else name
-    return share_chart(title[:1].upper() + title[1:], "", [f"{severity:g}" for severity in severities], drawn)
+    return title[:1].upper() + title[1:]
 
 
 def _severities(name: str, curves: list[dict[str, Any]]) -> list[float]:
@@ -73,25 +80,37 @@ def _severities(name: str, curves: list[dict[str, Any]]) -> list[float]:
     return sorted(found, key=lambda severity: known.index(severity) if severity in known else len(known))
 
 
-def _numbers(curves: list[dict[str, Any]]) -> Html:
-    rows = [
-        (curve["corruption"], f"{row['severity']:g}", _name(curve), percent(row["accuracy"]), span(row["interval"]))
-        for curve in curves
-        for row in curve["rows"]
-    ]
-    columns = ("corruption", "severity", "model", "accuracy", "95 % interval")
-    return tag("details", tag("summary", "The numbers of the curves"), table(columns, rows))
+def _numbers(names: Sequence[str], curves: list[dict[str, Any]], models: list[str]) -> Html:
+    """Of each corruption a table with a row for each severity and a column for each model."""
+    parts = []
+    for name in names:
+        own = [curve for curve in curves if curve["corruption"] == name]
+        found = {(_name(curve), float(row["severity"])): row for curve in own for row in curve["rows"]}
+        shown = [model for model in models if any(key[0] == model for key in found)]
+        rows = [
+            [f"{severity:g}", *(_cell(found.get((model, severity))) for model in shown)]
+            for severity in _severities(name, own)
+        ]
+        parts += [tag("p", _title(name)), table(("severity", *shown), rows)]
+    return tag("details", tag("summary", "The numbers of the curves"), *parts)
 
 
-def _paired(values: dict[str, Any]) -> list[Html]:
-    if "against" not in values:
-        return []
-    named = [
-        (f"{curve['corruption']} {row['severity']:g}, {_name(curve)}", row["against"])
-        for curve in values["curves"]
-        for row in curve["rows"]
-        if "against" in row
-    ]
-    reference = values["against"]["model"]
-    summary = tag("summary", f"Paired comparisons with {described(reference)}")
-    return [tag("details", summary, paired_table(reference, named))]
+def _cell(row: dict[str, Any] | None) -> object:
+    if row is None:
+        return "–"
+    return join([percent(row["accuracy"]), tag("span", span(row["interval"]), class_="sub")])
+
+
+def _paired(values: dict[str, Any], models: list[str]) -> list[Html]:
+    """The comparisons of each model with the reference."""
+    parts: list[Html] = []
+    for model in models:
+        named = [
+            (f"{curve['corruption']} {row['severity']:g}", row["against"])
+            for curve in values["curves"]
+            for row in curve["rows"]
+            if _name(curve) == model and "against" in row
+        ]
+        if named:
+            parts += [tag("p", tag("b", model)), paired_table(values["against"]["model"], named)]
+    return [tag("details", tag("summary", "Paired comparisons"), *parts)] if parts else []

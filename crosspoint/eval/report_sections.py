@@ -177,7 +177,7 @@ def fewshot_section(pieces: Pieces) -> Html | Missing:
         note = f"{where(result.values['model'])}, {result.values['runs']} tasks each."
         rows = [
             (
-                f"{row['ways']}-way {row['shots']}-shot",
+                tag("span", f"{row['ways']}-way {row['shots']}-shot", class_="whole"),
                 bar(row["mean"], percent(row["mean"])),
                 percent(row["std"]),
                 percent(row["standard_error"]),

@@ -6,19 +6,7 @@ from crosspoint.eval.report_html import Html, bar, join, table, tag
 from crosspoint.eval.report_read import Pieces
 from crosspoint.eval.report_words import BACKENDS, file_name
 
-COLUMNS = (
-    "model",
-    "backend",
-    "device",
-    "precision",
-    "p50, ms",
-    "p90",
-    "p99",
-    "clouds/s",
-    "memory, MB",
-    "floor, ms",
-    "first call, ms",
-)
+COLUMNS = ("model", "p50, ms", "p90", "p99", "clouds/s", "memory, MB", "floor, ms", "first call, ms")
 
 
 def speed_section(pieces: Pieces) -> Html:
@@ -43,12 +31,8 @@ def _row(row: dict[str, Any], slowest: float, fastest: float) -> list[object]:
     """The bars are of the slowest call and of the greatest throughput."""
     floor, memory, rate = row["floor"], row["memory_bytes"], row["clouds_per_second"]
     least = None if floor is None else floor["call_ms"]
-    threads = f"{row['threads']} threads" if row["threads"] else ""
     return [
-        join([file_name(row["model"]), tag("span", f"{row['architecture']}, {row['calls']} calls", class_="sub")]),
-        row["engine"],
-        join([row["device"], tag("span", threads, class_="sub")]),
-        row["precision"],
+        _model(row),
         bar(row["p50_ms"] / slowest, f"{row['p50_ms']:.2f}"),
         *(f"{row[f'p{q}_ms']:.2f}" for q in (90, 99)),
         bar(rate / fastest, f"{rate:,.1f}"),
@@ -56,6 +40,17 @@ def _row(row: dict[str, Any], slowest: float, fastest: float) -> list[object]:
         "–" if least is None else f"{least:.2f}",
         f"{row['first_call_ms']:.1f}",
     ]
+
+
+def _model(row: dict[str, Any]) -> Html:
+    """A model's file, what ran it and where, and how often it was called."""
+    on = row["device"] + (f", {_threads(row['threads'])}" if row["threads"] else "")
+    lines = (row["engine"], f"{on}, {row['precision']}", f"{row['architecture']}, {row['calls']} calls")
+    return tag("div", file_name(row["model"]), *(tag("span", line, class_="sub") for line in lines), class_="file")
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _floors(values: dict[str, Any]) -> list[Html]:
@@ -77,7 +72,7 @@ def _floors(values: dict[str, Any]) -> list[Html]:
     note = "The floor is the least that an exact evaluation takes: its matrix products, and every number moved once."
     if machine is not None:
         note += (
-            f" In time it is what this CPU takes for them on {values['threads']} threads, at the measured "
+            f" In time it is what this CPU takes for them on {_threads(values['threads'])}, at the measured "
             f"{machine['gflops']:,.0f} GFLOP/s and {machine['gigabytes']:,.0f} GB/s."
         )
     columns = ("architecture", "points", "precision", "GFLOP a cloud", "MB a cloud")

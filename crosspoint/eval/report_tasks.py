@@ -132,7 +132,7 @@ def _image_fewshot(values: dict[str, Any]) -> Html:
 
 
 def _image_row(ways: int, row: dict[str, Any], known: bool) -> list[object]:
-    name = join([row["method"], tag("span", f"{ways}-way {row['shots']}-shot", class_="sub")])
+    name = join([row["method"], tag("span", f"{ways}-way {row['shots']}-shot", class_="sub whole")])
     cells = [
         scored(row[rule]["mean"], row[rule]["interval"], f"± {100 * row[rule]['std']:.1f} over tasks") for rule in RULES
     ]
