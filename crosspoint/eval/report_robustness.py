@@ -91,7 +91,10 @@ def _numbers(names: Sequence[str], curves: list[dict[str, Any]], models: list[st
             [f"{severity:g}", *(_cell(found.get((model, severity))) for model in shown)]
             for severity in _severities(name, own)
         ]
-        parts += [tag("p", _title(name)), table(("severity", *shown), rows)]
+        parts += [
+            tag("p", _title(name)),
+            table(("severity", *(tag("span", model, class_="file") for model in shown)), rows),
+        ]
     return tag("details", tag("summary", "The numbers of the curves"), *parts)
 
 

@@ -1,16 +1,22 @@
 """The report's section about speed: percentiles of a call, throughput and memory, beside what they take at least."""
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 from crosspoint.eval.report_html import Html, bar, join, table, tag
 from crosspoint.eval.report_read import Pieces
+from crosspoint.eval.report_sections import Missing, command
 from crosspoint.eval.report_words import BACKENDS, file_name
 
 COLUMNS = ("model", "p50, ms", "p90", "p99", "clouds/s", "memory, MB", "floor, ms", "first call, ms")
 
 
-def speed_section(pieces: Pieces) -> Html:
+def speed_section(pieces: Pieces) -> Html | Missing:
     """A table of each measurement, and what could not be run and why."""
+    if not pieces.of("bench") and pieces.bundle is not None:
+        words = ("bench", shlex.quote(str(pieces.bundle)), "--json", Path("results/bench.json"))
+        return Missing("speed of the exported model", command(pieces, *words))
     return pieces.each(pieces.of("bench"), lambda result: _speed(result.values))
 
 

@@ -7,6 +7,7 @@ from crosspoint.eval import published
 from crosspoint.eval.report_charts import shrunk
 from crosspoint.eval.report_html import Html, bar, join, table, tag
 from crosspoint.eval.report_read import Pieces, Result
+from crosspoint.eval.report_sections import Missing, command, model_of
 from crosspoint.eval.report_words import RULES, described, paired_table, percent, points, scored, span
 
 PUBLISHED_PARTS = (2874, 16, 50)  # test objects, categories and parts of ShapeNetPart
@@ -16,8 +17,12 @@ PICTURES = {
 }
 
 
-def partseg_section(pieces: Pieces) -> Html:
+def partseg_section(pieces: Pieces) -> Html | Missing:
     """Mean IoU by both rules, per category, the labels against another model's, and pictures."""
+    segmenter = pieces.run is not None and (pieces.run / "segmenter.safetensors").is_file()
+    if segmenter and not pieces.of("partseg"):
+        out = Path("results/partseg.json")
+        return Missing("mIoU", command(pieces, "eval partseg", model_of(pieces), "--data DATA", "--json", out))
     alone = len(pieces.of("partseg")) == 1
     return pieces.each(pieces.of("partseg"), lambda result: _partseg(result, alone))
 
@@ -94,7 +99,7 @@ def _categories(categories: list[dict[str, Any]]) -> Html:
 def _pictures(result: Result, alone: bool) -> list[Html]:
     """The pictures that were drawn into the folder of the result's name, or beside it if no other result is there."""
     places = [result.path.with_suffix(""), *([result.path.parent] if alone else [])]
-    figures = []
+    figures: list[Html] = []
     for name, caption in PICTURES.items():
         found: Path | None = next((place / name for place in places if (place / name).is_file()), None)
         drawn = None if found is None else shrunk(found, caption)

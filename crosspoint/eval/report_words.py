@@ -53,7 +53,7 @@ def file_name(path: str) -> str:
 
 def paired_table(reference: dict[str, Any], rows: Sequence[tuple[str, dict[str, Any]]]) -> Html:
     """Comparisons, made by `crosspoint.eval.statistics.paired`, with a model that met the same objects."""
-    columns = ("measured", "reference", "model", "difference, points", "95 % interval", "equal", "McNemar's p")
+    columns = ("measured", "reference", "model", "difference", "95 % interval", "equal", "McNemar's p")
     cells = [
         (
             name,
@@ -66,7 +66,10 @@ def paired_table(reference: dict[str, Any], rows: Sequence[tuple[str, dict[str, 
         )
         for name, row in rows
     ]
-    lead = f"Against {described(reference)}, on the same objects; equal is the share of predictions that agree:"
+    lead = (
+        f"Against {described(reference)}, on the same objects. The difference is in percentage points, model minus "
+        "reference; equal is the share of predictions that agree."
+    )
     return join([tag("p", lead), table(columns, cells)])
 
 
