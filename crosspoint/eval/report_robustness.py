@@ -1,6 +1,5 @@
 """The report's section about robustness: accuracy over the severity of each corruption."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,10 @@ from crosspoint.eval.report_read import Pieces
 from crosspoint.eval.report_words import BACKENDS, file_name, paired_table, percent, span
 from crosspoint.eval.robustness import CORRUPTIONS
 
+Row = dict[str, Any]
+Curves = dict[str, dict[str, list[Row]]]
+"""Rows of severities, by corruption and by what the model is called."""
+
 
 def robustness_section(pieces: Pieces) -> Html:
     """A chart of each corruption with a line for each model, the numbers, and the paired comparisons."""
@@ -18,30 +21,48 @@ def robustness_section(pieces: Pieces) -> Html:
 
 
 def _robustness(values: dict[str, Any]) -> Html:
-    data, curves = values["data"], values["curves"]
-    models = list(dict.fromkeys(_name(curve) for curve in curves))
+    data, curves = values["data"], _curves(values["curves"])
+    models = list(dict.fromkeys(model for own in curves.values() for model in own))
     note = (
         f"A linear SVM on features of {data['train']} intact clouds; {data['test']} clouds to test "
         f"({data['test_from']}), {data['points']} points each, get worse from left to right. Bands are 95 % intervals "
         "for the number of clouds. The paper has no such measurement."
     )
-    names = list(dict.fromkeys(curve["corruption"] for curve in curves))
-    charts = [_chart(name, curves, models) for name in names]
+    charts = [_chart(name, own, models) for name, own in curves.items()]
     return join(
         [
             tag("p", note, class_="quiet"),
             _legend(models),
             tag("div", *charts, class_="charts"),
             *(tag("p", remark, class_="quiet") for remark in values["remarks"]),
-            _numbers(names, curves, models),
-            *_paired(values, models),
+            _numbers(curves),
+            *_paired(values, curves, models),
         ]
     )
 
 
-def _name(curve: dict[str, Any]) -> str:
-    model = curve["model"]
-    return f"{file_name(model['path'])} ({BACKENDS.get(model['backend'], model['backend'])}, {model['precision']})"
+def _curves(found: list[dict[str, Any]]) -> Curves:
+    """A model that is the reference as well has two equal curves, of which one is kept."""
+    names = _names([curve["model"] for curve in found])
+    curves: Curves = {}
+    for curve in found:
+        curves.setdefault(curve["corruption"], {}).setdefault(names[_key(curve["model"])], curve["rows"])
+    return curves
+
+
+def _key(model: dict[str, str]) -> tuple[str, str, str]:
+    return model["path"], model["backend"], model["precision"]
+
+
+def _names(models: list[dict[str, str]]) -> dict[tuple[str, str, str], str]:
+    """What models are called: the end of their paths, or the whole where that is another's end too."""
+    paths = {model["path"] for model in models}
+    ends = [file_name(path) for path in paths]
+    names = {}
+    for path, backend, precision in map(_key, models):
+        shown = file_name(path) if ends.count(file_name(path)) == 1 else path
+        names[path, backend, precision] = f"{shown} ({BACKENDS.get(backend, backend)}, {precision})"
+    return names
 
 
 def _legend(models: list[str]) -> Html:
@@ -53,17 +74,14 @@ def _legend(models: list[str]) -> Html:
     return tag("p", *keys, class_="keys")
 
 
-def _chart(name: str, curves: list[dict[str, Any]], models: list[str]) -> Html:
-    own = [curve for curve in curves if curve["corruption"] == name]
-    severities = _severities(name, own)
-    drawn = []
-    for curve in own:
-        rows = curve["rows"]
+def _chart(name: str, own: dict[str, list[Row]], models: list[str]) -> Html:
+    severities, drawn = _severities(name, own), []
+    for model, rows in own.items():
         if rows:
             low, high = np.array([row["interval"] for row in rows], np.float64).T
             places = np.array([severities.index(float(row["severity"])) for row in rows], np.float64)
             accuracy = np.array([row["accuracy"] for row in rows], np.float64)
-            drawn.append(Curve(places, accuracy, low, high, line_kind(models.index(_name(curve)))))
+            drawn.append(Curve(places, accuracy, low, high, line_kind(models.index(model))))
     return share_chart(_title(name), [f"{severity:g}" for severity in severities], drawn)
 
 
@@ -73,46 +91,42 @@ def _title(name: str) -> str:
     return title[:1].upper() + title[1:]
 
 
-def _severities(name: str, curves: list[dict[str, Any]]) -> list[float]:
+def _severities(name: str, own: dict[str, list[Row]]) -> list[float]:
     """Those that were measured, from harmless to severe."""
-    found = list(dict.fromkeys(float(row["severity"]) for curve in curves for row in curve["rows"]))
+    found = dict.fromkeys(float(row["severity"]) for rows in own.values() for row in rows)
     known = CORRUPTIONS[name].severities if name in CORRUPTIONS else ()
     return sorted(found, key=lambda severity: known.index(severity) if severity in known else len(known))
 
 
-def _numbers(names: Sequence[str], curves: list[dict[str, Any]], models: list[str]) -> Html:
+def _numbers(curves: Curves) -> Html:
     """Of each corruption a table with a row for each severity and a column for each model."""
     parts = []
-    for name in names:
-        own = [curve for curve in curves if curve["corruption"] == name]
-        found = {(_name(curve), float(row["severity"])): row for curve in own for row in curve["rows"]}
-        shown = [model for model in models if any(key[0] == model for key in found)]
+    for name, own in curves.items():
+        found = {(model, float(row["severity"])): row for model, rows in own.items() for row in rows}
         rows = [
-            [f"{severity:g}", *(_cell(found.get((model, severity))) for model in shown)]
+            [f"{severity:g}", *(_cell(found.get((model, severity))) for model in own)]
             for severity in _severities(name, own)
         ]
-        parts += [
-            tag("p", _title(name)),
-            table(("severity", *(tag("span", model, class_="file") for model in shown)), rows),
-        ]
+        columns = ("severity", *(tag("span", model, class_="file") for model in own))
+        parts += [tag("p", _title(name)), table(columns, rows)]
     return tag("details", tag("summary", "The numbers of the curves"), *parts)
 
 
-def _cell(row: dict[str, Any] | None) -> object:
+def _cell(row: Row | None) -> object:
     if row is None:
         return "–"
     return join([percent(row["accuracy"]), tag("span", span(row["interval"]), class_="sub")])
 
 
-def _paired(values: dict[str, Any], models: list[str]) -> list[Html]:
+def _paired(values: dict[str, Any], curves: Curves, models: list[str]) -> list[Html]:
     """The comparisons of each model with the reference."""
     parts: list[Html] = []
     for model in models:
         named = [
-            (f"{curve['corruption']} {row['severity']:g}", row["against"])
-            for curve in values["curves"]
-            for row in curve["rows"]
-            if _name(curve) == model and "against" in row
+            (f"{name} {row['severity']:g}", row["against"])
+            for name, own in curves.items()
+            for row in own.get(model, ())
+            if "against" in row
         ]
         if named:
             parts += [tag("p", tag("b", model)), paired_table(values["against"]["model"], named)]

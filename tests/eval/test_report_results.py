@@ -314,5 +314,20 @@ def test_curves_lie_at_evenly_spaced_severities_and_within_their_bands():
     assert [at for _, at in labels][::3] == [x[0], x[2]]
 
 
+def test_models_whose_paths_end_alike_are_told_apart_and_equal_curves_are_one(tmp_path, results):
+    def rename(values):
+        curves = [curve for curve in values["curves"] if curve["corruption"] == "rotation"][:2]
+        for curve, folder in zip(curves, "ab", strict=True):
+            curve["model"] |= {"path": f"/{folder}/run/encoder.safetensors", "backend": "pytorch"}
+        values["curves"] = [*curves, curves[0]]
+
+    alone(tmp_path, results, "robustness", rename)
+    _, page = shown(tmp_path)
+    lines = [attributes["class"] for name, attributes in page.tags if name == "polyline"]
+    assert lines == ["s0", "s1"]
+    for folder in "ab":
+        assert f"/{folder}/run/encoder.safetensors (PyTorch, fp32)" in page.pieces
+
+
 def test_colours_of_lines_repeat_dashed():
     assert len({line_kind(number) for number in range(12)}) == 12
