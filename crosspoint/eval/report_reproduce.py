@@ -82,7 +82,12 @@ def _details(values: dict[str, Any]) -> Html:
     rules = [tag("li", tag("b", rule), f": {meaning}") for rule, meaning in values["rules"].items()]
     rules.insert(0, tag("li", tag("b", "paper"), f": {values['source']}"))
     models = [
-        (role, join([file_name(model["path"]), tag("span", tag("code", model["sha256"]), class_="sub")]))
+        (
+            role,
+            tag(
+                "div", file_name(model["path"]), tag("span", tag("code", model["sha256"]), class_="sub"), class_="file"
+            ),
+        )
         for role, own in values["models"].items()
         for model in own
     ]

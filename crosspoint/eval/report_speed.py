@@ -90,7 +90,12 @@ def _not_run(failures: list[dict[str, Any]]) -> list[Html]:
     if not failures:
         return []
     rows = [
-        (file_name(each["model"]), BACKENDS.get(each["backend"], each["backend"]), each["device"], each["reason"])
+        (
+            tag("div", file_name(each["model"]), class_="file"),
+            BACKENDS.get(each["backend"], each["backend"]),
+            each["device"],
+            each["reason"],
+        )
         for each in failures
     ]
     return [tag("h3", "What could not be run"), table(("model", "backend", "device", "why"), rows)]

@@ -154,6 +154,18 @@ def test_the_turntable_turns_and_changes_its_shape_and_its_legend(opened):
     assert pixels(opened) != before
 
 
+def test_nothing_is_wider_than_the_paper(browser, measured):
+    a4 = {"width": 718, "height": 1047, "deviceScaleFactor": 1, "mobile": False}  # less margins of 1 cm
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.get(f"file://{measured}")
+    browser.execute_script("for (const folded of document.querySelectorAll('details')) folded.open = true")
+    width = browser.execute_script("return document.documentElement.scrollWidth")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert width <= 718
+
+
 def test_curves_have_their_models_colours(browser, measured):
     browser.get(f"file://{measured}")
     colour = "return [...document.querySelectorAll(arguments[0])].map((line) => getComputedStyle(line).stroke)"
