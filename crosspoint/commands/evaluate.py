@@ -47,7 +47,7 @@ def eval_svm(
     out: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Linear-SVM accuracy of frozen features (Table 1), with C as published and by cross-validation."""
+    """Linear-SVM accuracy of frozen features (Tables 1 and 2), with C as published and by cross-validation."""
     from crosspoint.eval.svm import svm
     from crosspoint.eval.tables import print_svm
 
@@ -87,7 +87,7 @@ def eval_fewshot(
     against: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Few-shot accuracy of frozen features (Table 2)."""
+    """Few-shot accuracy of frozen features (Tables 3 and 4)."""
     from crosspoint.eval.fewshot import fewshot
     from crosspoint.eval.tables import print_fewshot
 

@@ -1,4 +1,4 @@
-"""Few-shot classification of frozen features (CrossPoint, table 2; the protocol of Sharma and Kaul, 2020)."""
+"""Few-shot classification of frozen features (CrossPoint, Tables 3 and 4; the protocol of Sharma and Kaul, 2020)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

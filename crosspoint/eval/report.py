@@ -10,21 +10,30 @@ from crosspoint.console import track
 from crosspoint.errors import InputError
 from crosspoint.eval import report_pictures as pictures
 from crosspoint.eval import report_sections as sections
+from crosspoint.eval import report_tasks as tasks
 from crosspoint.eval import report_turntable as turntable
 from crosspoint.eval.report_html import Html, join, page, tag
-from crosspoint.eval.report_read import Pieces, read_pieces
+from crosspoint.eval.report_read import DAMAGE, Pieces, read_pieces
+from crosspoint.eval.report_reproduce import reproduce_section
+from crosspoint.eval.report_robustness import robustness_section
 from crosspoint.eval.report_sections import Missing
+from crosspoint.eval.report_speed import speed_section
 
 SECTIONS: dict[str, Callable[[Pieces], Html | Missing]] = {
     "": sections.headline,
+    "The paper's tables and figures": reproduce_section,
     "Accuracy": sections.svm_section,
     "Few-shot accuracy": sections.fewshot_section,
+    "Robustness": robustness_section,
+    "Part segmentation": tasks.partseg_section,
+    "Few-shot accuracy with pictures": tasks.pictures_section,
     "Training": pictures.training_section,
     "Map of the embeddings": pictures.map_section,
     "Sample shapes": pictures.shapes_section,
     "Shapes and their parts": turntable.parts_section,
     "Parity": sections.parity_section,
     "What ran, and what was only built": sections.engine_section,
+    "Speed": speed_section,
     "Time": sections.steps_section,
     "Versions and hashes": sections.provenance_section,
 }
@@ -84,7 +93,7 @@ def _build(pieces: Pieces, title: str) -> Html | Missing | None:
     """A section; None, with a remark, if what it is made of does not have the form that our commands write."""
     try:
         return SECTIONS[title](pieces)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError) as error:
+    except DAMAGE as error:
         name = f"“{title}”" if title else "The headline"
         pieces.remarks.append(f"{name} is left out: its files are not as crosspoint writes them ({error!r})")
         return None

@@ -3,17 +3,43 @@
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.eval.report_html import Html, join, tag
+from crosspoint.eval.report_html import Html, join, picture, tag
 
 Floats = NDArray[np.float64]
+Ticks = Sequence[tuple[float, str]]  # places on an axis and what stands there
 WIDTH, HEIGHT = 440, 250  # of a line chart
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 22, 36  # its margins
+COLOURS = 6  # of lines
 MAP = (1000, 760)
 MOST_POINTS = 300  # of a line
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where values lie on a line chart: the ends of either axis."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def across(self, x: Floats | float) -> Floats | float:
+        """Places `(n,)` from left to right."""
+        return LEFT + (x - self.x[0]) / max(self.x[1] - self.x[0], 1e-12) * (WIDTH - LEFT - RIGHT)
+
+    def up(self, y: Floats | float) -> Floats | float:
+        """Places `(n,)` from the top."""
+        return HEIGHT - BOTTOM - (y - self.y[0]) / max(self.y[1] - self.y[0], 1e-12) * (HEIGHT - TOP - BOTTOM)
+
+    def frame(self, x_ticks: Ticks, y_ticks: Ticks, foot: str) -> list[Html]:
+        """Lines across and labels at the ticks, and what the horizontal axis is."""
+        grid = [_tick(LEFT, float(self.up(y)), WIDTH - RIGHT, label) for y, label in y_ticks]
+        labels = [_text(float(self.across(x)), HEIGHT - 20, label, "axis", "middle") for x, label in x_ticks]
+        return [*grid, *labels, _text(WIDTH - RIGHT, HEIGHT - 5, foot, "axis", "end")]
 
 
 def line_chart(title: str, note: str, step: Floats, series: dict[str, Floats]) -> Html:
@@ -21,25 +47,79 @@ def line_chart(title: str, note: str, step: Floats, series: dict[str, Floats]) -
     lines = {name: _thin(step, values) for name, values in series.items()}
     low = min(float(y.min()) for _, y in lines.values())
     high = max(float(y.max()) for _, y in lines.values())
-    y_ticks, x_ticks = _ticks(low, high), _ticks(float(step.min()), float(step.max()), whole=True)
-    low, high = min(low, y_ticks[0]), max(high, y_ticks[-1])
-
-    def across(x: Floats | float) -> Floats | float:
-        span = max(float(step.max() - step.min()), 1e-12)
-        return LEFT + (x - float(step.min())) / span * (WIDTH - LEFT - RIGHT)
-
-    def up(y: Floats | float) -> Floats | float:
-        return HEIGHT - BOTTOM - (y - low) / max(high - low, 1e-12) * (HEIGHT - TOP - BOTTOM)
-
-    grid = [_tick(LEFT, float(up(y)), WIDTH - RIGHT, float(up(y)), _short(y)) for y in y_ticks]
-    foot = [_text(float(across(x)), HEIGHT - 20, f"{x:g}", "axis", "middle") for x in x_ticks]
+    ends = float(step.min()), float(step.max())
+    y_ticks, x_ticks = _ticks(low, high), _ticks(*ends, whole=True)
+    plane = Plane(ends, (min(low, y_ticks[0]), max(high, y_ticks[-1])))
+    frame = plane.frame([(x, f"{x:g}") for x in x_ticks], [(y, _short(y)) for y in y_ticks], "step")
     curves = [
-        tag("polyline", points=_path(across(x), up(y)), class_=f"s{number}")
+        tag("polyline", points=_path(plane.across(x), plane.up(y)), class_=f"s{number}")
         for number, (x, y) in enumerate(lines.values())
     ]
     names = _legend(list(lines)) if len(lines) > 1 else []
-    content = join([*grid, *foot, *curves, *names, _text(WIDTH - RIGHT, HEIGHT - 5, "step", "axis", "end")])
-    drawing = tag("svg", content, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=title)
+    return _chart(title, note, [*frame, *curves, *names])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Shares of one over some of the places of a chart.
+
+    Attributes:
+        places: `(n,)`, numbers of the places.
+        values: `(n,)`.
+        low: `(n,)`, the lower ends of their intervals.
+        high: `(n,)`, the upper ends.
+        kind: The class of its colour, see `line_kind`.
+    """
+
+    places: Floats
+    values: Floats
+    low: Floats
+    high: Floats
+    kind: str
+
+
+def share_chart(title: str, places: Sequence[str], curves: Sequence[Curve]) -> Html:
+    """Curves with their intervals from 0 to 100 %, over evenly spaced places with these labels.
+
+    Of curves that lie on each other each is seen: the first is the thickest.
+    """
+    plane = Plane((-0.25, len(places) - 0.75), (0.0, 1.0))
+    ticks = [(share, f"{share:.0%}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    frame = plane.frame(list(enumerate(places)), ticks, "severity")
+    bands = [tag("polygon", points=_band(plane, curve), class_=curve.kind) for curve in curves]
+    above = [min(len(curves) - 1 - number, 3) for number in range(len(curves))]
+    lines = [part for curve, count in zip(curves, above, strict=True) for part in _curve(plane, curve, count)]
+    return _chart(title, "", [*frame, *bands, *lines])
+
+
+def line_kind(number: int) -> str:
+    """The class that colours the line of this number; of a second round of colours lines are dashed."""
+    return f"s{number % COLOURS}" + (" dashed" if number >= COLOURS else "")
+
+
+def _band(plane: Plane, curve: Curve) -> str:
+    around = np.concatenate([curve.places, curve.places[::-1]])
+    return _path(plane.across(around), plane.up(np.concatenate([curve.low, curve.high[::-1]])))
+
+
+def _curve(plane: Plane, curve: Curve, above: int) -> list[Html]:
+    """A line with its dots, thicker by the number of lines that may cover it."""
+    line = tag(
+        "polyline",
+        points=_path(plane.across(curve.places), plane.up(curve.values)),
+        class_=curve.kind,
+        style=f"stroke-width:{1.8 + 1.6 * above:.1f}",
+    )
+    places = zip(curve.places, curve.values, strict=True)
+    return [line, *(_dot(plane, x, y, 3 + above, curve.kind) for x, y in places)]
+
+
+def _dot(plane: Plane, x: float, y: float, radius: int, kind: str) -> Html:
+    return tag("circle", cx=f"{plane.across(x):.1f}", cy=f"{plane.up(y):.1f}", r=radius, class_=kind)
+
+
+def _chart(title: str, note: str, content: Sequence[Html]) -> Html:
+    drawing = tag("svg", *content, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=title)
     return tag("figure", tag("figcaption", tag("b", title), tag("span", note, class_="quiet")), drawing)
 
 
@@ -65,9 +145,9 @@ def _short(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def _tick(x1: float, y1: float, x2: float, y2: float, label: str) -> Html:
-    line = tag("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}", class_="grid")
-    return join([line, _text(x1 - 6, y1 + 4, label, "axis", "end")])
+def _tick(left: float, y: float, right: float, label: str) -> Html:
+    line = tag("line", x1=f"{left:.1f}", y1=f"{y:.1f}", x2=f"{right:.1f}", y2=f"{y:.1f}", class_="grid")
+    return join([line, _text(left - 6, y + 4, label, "axis", "end")])
 
 
 def _text(x: float, y: float, content: str, kind: str, anchor: str) -> Html:
@@ -157,6 +237,22 @@ def draw_cloud(points: NDArray[np.float32], size: int = 220) -> bytes:
         fill = (int(25 + 150 * shade), int(75 + 115 * shade), int(140 + 85 * shade), 255)
         pen.ellipse((a - radius, b - radius, a + radius, b + radius), fill=fill)
     return to_png(canvas.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def shrunk(path: Path, description: str, side: int = 1500) -> Html | None:
+    """A drawn picture, at most `side` pixels wide and high, that scrolls within itself; None where it is none."""
+    from PIL import Image
+
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    small.thumbnail((side, side))
+    drawn = picture(to_png(small.quantize(48)), description, class_="drawn", loading="lazy")
+    return tag("div", drawn, class_="wide")
 
 
 def to_png(image: object) -> bytes:

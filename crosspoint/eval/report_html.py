@@ -48,10 +48,10 @@ def badge(value: object, kind: str) -> Html:
     return tag("span", value, class_=f"badge {kind}")
 
 
-def bar(share: float, text: str) -> Html:
-    """A bar of this share of the full width, 0 to 1, followed by what it stands for."""
+def bar(share: float, text: str, kind: str = "") -> Html:
+    """A bar of this share of the full width, 0 to 1, followed by what it stands for; `kind` colours it."""
     width = 100 * min(max(share, 0.0), 1.0)
-    return tag("span", tag("i", style=f"width:{width:.1f}%"), tag("b", text), class_="bar")
+    return tag("span", tag("i", style=f"width:{width:.1f}%"), tag("b", text), class_=f"bar {kind}".rstrip())
 
 
 def picture(png: bytes, description: str, **attributes: object) -> Html:

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from crosspoint.data.datasets import ClassificationSet, PairedRenders, PartSet, load_classification, load_parts
 from crosspoint.data.layout import find_sets
 from crosspoint.errors import InputError
+from crosspoint.eval.report_html import Html, join, tag
 
-KINDS = ("svm", "fewshot", "parity", "quickstart")
+KINDS = ("svm", "fewshot", "parity", "quickstart", "robustness", "partseg", "image-fewshot", "bench", "reproduce")
 LARGEST_JSON = 64 << 20  # bytes; no result of ours comes near
+DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError)
+"""What is raised by files that do not have the form that our commands write."""
 STORED_NAME = re.compile(r"(?:.*/)?(train|test)/(\d{6,})")
 
 
@@ -62,6 +65,22 @@ class Pieces:
     def of(self, kind: str) -> list[Result]:
         """The results of one kind, e.g. `"svm"`."""
         return [result for result in self.results if result.kind == kind]
+
+    def each(self, results: list[Result], build: Callable[[Result], Html], named: bool = True) -> Html:
+        """What `build` makes of each result; with `named`, under their files' names if there are several.
+
+        A damaged result is left out with a remark, and takes no other with it.
+        """
+        made = []
+        for result in results:
+            try:
+                own = build(result)
+            except DAMAGE as error:
+                place = _short(self, result.path)
+                self.remarks.append(f"{place} is left out: it is not as crosspoint writes it ({error!r})")
+            else:
+                made += [tag("h3", result.path.stem), own] if named and len(results) > 1 else [own]
+        return join(made)
 
 
 def read_pieces(folder: Path) -> Pieces:

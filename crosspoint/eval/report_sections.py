@@ -7,23 +7,13 @@ from typing import Any, NamedTuple
 
 from crosspoint.artefacts import sha256
 from crosspoint.errors import InputError
-from crosspoint.eval.report_html import Html, badge, bar, join, picture, table, tag
+from crosspoint.eval import published
+from crosspoint.eval.report_charts import shrunk
+from crosspoint.eval.report_html import Html, badge, bar, join, table, tag
 from crosspoint.eval.report_read import Pieces, Result
+from crosspoint.eval.report_words import RULES, paired_table, percent, points, scored, span, where
 from crosspoint.eval.tables import verdict
 from crosspoint.runtime.manifest import load_manifest, verify_files
-
-RULES = ("official", "clean")
-PAPER = {
-    ("modelnet40", 9840, 2468): {"dgcnn": 0.912, "pointnet": 0.891},
-    ("scanobjectnn", 2309, 581): {"dgcnn": 0.817, "pointnet": 0.756},
-}
-"""Table 1 of CrossPoint: accuracies on the published splits, by format, objects to train and to test."""
-BACKENDS = {
-    "pytorch": "PyTorch",
-    "onnxruntime": "ONNX Runtime",
-    "tensorrt": "TensorRT",
-    "tensorrt-rtx": "TensorRT-RTX",
-}
 
 
 class Missing(NamedTuple):
@@ -62,7 +52,7 @@ def headline(pieces: Pieces) -> Html | Missing:
         plain = accuracy["untrained"]
         what = f"the same encoder untrained (official: {percent(plain['official'])})"
         cards.append(_card(percent(plain["clean"]), what))
-        clean, official = (_points(trained[rule] - plain[rule]) for rule in ("clean", "official"))
+        clean, official = (points(trained[rule] - plain[rule]) for rule in ("clean", "official"))
         cards.append(_card(clean, f"percentage points, trained minus untrained, clean (official: {official})"))
     for result in pieces.of("parity")[:1]:
         kind, word = ("good", "passed") if result.values["passed"] else ("bad", "not passed")
@@ -75,15 +65,6 @@ def headline(pieces: Pieces) -> Html | Missing:
 
 def _card(value: object, what: str, kind: str = "card") -> Html:
     return tag("div", tag("b", value), tag("span", what), class_=kind)
-
-
-def percent(value: float | None) -> str:
-    """A fraction as a percentage with one decimal."""
-    return "–" if value is None else f"{float(value):.1%}"
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}".replace("-", "−")
 
 
 def accuracies(pieces: Pieces) -> dict[str, dict[str, float]]:
@@ -100,11 +81,6 @@ def _title(result: Result) -> str:
     """A model's name; one that is called an engine is called so only if an engine ran."""
     name, backend = _name(result), str(result.values["model"]["backend"])
     return "exported" if name == "engine" and not backend.startswith("tensorrt") else name
-
-
-def _where(model: dict[str, Any]) -> str:
-    backend = str(model["backend"])
-    return f"{BACKENDS.get(backend, backend)} on {model['device']}"
 
 
 def engine_status(pieces: Pieces) -> Html | None:
@@ -135,39 +111,40 @@ def svm_section(pieces: Pieces) -> Html | Missing:
     )
     columns = ["model", "official", "clean", "class mean, clean", "ran on", "precision"]
     rows = [_svm_row(result) for result in results]
-    published = [_published(result) for result in results]
-    if any(published):
+    papers = [_published(result) for result in results]
+    if any(papers):
         columns.insert(2, "paper, official")
-        for row, value in zip(rows, published, strict=True):
+        for row, value in zip(rows, papers, strict=True):
             row.insert(2, percent(value))
     else:
         note += " The data are not those of the paper, so its numbers do not apply."
-    parts = [tag("p", note, class_="quiet"), table(columns, rows), _per_class(results)]
+    parts = [tag("p", note, class_="quiet"), table(columns, rows), *_svm_paired(results), _per_class(results)]
     confusion = _confusion(results[0])
     return join(parts if confusion is None else [*parts, confusion])
 
 
 def _svm_row(result: Result) -> list[object]:
     model, clean = result.values["model"], result.values["clean"]
-    cells = [_accuracy(result.values[rule]) for rule in RULES]
+    cells = [scored(result.values[rule]["accuracy"], result.values[rule]["interval"]) for rule in RULES]
     kind = tag("span", f"{model['architecture']}, {model['dim']} numbers", class_="sub")
-    return [join([_title(result), kind]), *cells, percent(clean["class_accuracy"]), _where(model), model["precision"]]
+    return [join([_title(result), kind]), *cells, percent(clean["class_accuracy"]), where(model), model["precision"]]
+
+
+def _svm_paired(results: list[Result]) -> list[Html]:
+    compared = [(_title(result), result.values["against"]) for result in results if "against" in result.values]
+    return [
+        paired_table(other["model"], [(f"{name}, {rule}", other[rule]) for rule in RULES]) for name, other in compared
+    ]
 
 
 def _published(result: Result) -> float | None:
     """The paper's accuracy for the same architecture, if the data have the sizes of the published splits."""
     data = result.values["data"]
-    known = PAPER.get((data["format"], data["train"], data["test"])) if data["points"] == 1024 else None
-    return None if known is None else known.get(result.values["model"]["architecture"])
-
-
-def _accuracy(values: dict[str, Any]) -> Html:
-    low, high = values["interval"]
-    return join([bar(values["accuracy"], percent(values["accuracy"])), tag("span", _span(low, high), class_="sub")])
-
-
-def _span(low: float, high: float) -> str:
-    return f"{100 * low:.1f} … {100 * high:.1f}".replace("-", "−")
+    sizes = data["train"], data["test"]
+    if sizes not in published.COUNTS.get(data["format"], ()) or data["points"] != 1024:
+        return None
+    known = published.LINEAR[data["format"]].get(result.values["model"]["architecture"])
+    return None if known is None else known.value / 100
 
 
 def _per_class(results: list[Result]) -> Html:
@@ -182,22 +159,9 @@ def _per_class(results: list[Result]) -> Html:
 
 def _confusion(result: Result) -> Html | None:
     """The confusion matrix that was drawn beside a result, made small."""
-    from PIL import Image
-
-    from crosspoint.eval.report_charts import to_png
-
-    path = result.path.parent / _name(result) / "confusion.png"
-    if not path.is_file():
-        return None
-    try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    small.thumbnail((1500, 1500))
-    png = to_png(small.quantize(48))
-    drawn = picture(png, f"Confusion matrix of {_name(result)}", class_="confusion", loading="lazy")
-    return tag("details", tag("summary", f"Which class is taken for which, {_name(result)}"), drawn)
+    name = _name(result)
+    drawn = shrunk(result.path.parent / name / "confusion.png", f"Confusion matrix of {name}")
+    return None if drawn is None else tag("details", tag("summary", f"Which class is taken for which, {name}"), drawn)
 
 
 def fewshot_section(pieces: Pieces) -> Html | Missing:
@@ -210,10 +174,10 @@ def fewshot_section(pieces: Pieces) -> Html | Missing:
     columns = ("tasks", "accuracy", "std", "standard error", "queries from")
     parts: list[Html] = []
     for result in results:
-        note = f"{_where(result.values['model'])}, {result.values['runs']} tasks each."
+        note = f"{where(result.values['model'])}, {result.values['runs']} tasks each."
         rows = [
             (
-                f"{row['ways']}-way {row['shots']}-shot",
+                tag("span", f"{row['ways']}-way {row['shots']}-shot", class_="whole"),
                 bar(row["mean"], percent(row["mean"])),
                 percent(row["std"]),
                 percent(row["standard_error"]),
@@ -222,6 +186,12 @@ def fewshot_section(pieces: Pieces) -> Html | Missing:
             for row in result.values["tasks"]
         ]
         parts += [tag("p", note, class_="quiet"), table(columns, rows)]
+        if "against" in result.values:
+            named = [
+                (f"{row['ways']}-way {row['shots']}-shot, {row['queries_from']}", row["against"])
+                for row in result.values["tasks"]
+            ]
+            parts.append(paired_table(result.values["against"]["model"], named))
     return join(parts)
 
 
@@ -242,7 +212,7 @@ def parity_section(pieces: Pieces) -> Html | Missing:
 def _parity(values: dict[str, Any]) -> list[Html]:
     gate, models = values["gate"], [values[side] for side in ("reference", "candidate")]
     kind, word = ("good", "passed") if values["passed"] else ("bad", "not passed")
-    names = " against ".join(_where(model) for model in reversed(models))
+    names = " against ".join(where(model) for model in reversed(models))
     lead = tag("p", badge(word, kind), f" {names}. {verdict(gate)}{_margin(gate)}.")
     task = values["task"]
     columns = ("clouds", "relative L2 error, largest", "99 %", "median", "cosine, least")
@@ -262,12 +232,11 @@ def _margin(gate: dict[str, Any]) -> str:
 
 
 def _task(task: dict[str, Any]) -> Html:
-    low, high = task["interval"]
     return tag(
         "p",
         f"Linear SVM on {task['objects']} objects: {percent(task['reference_accuracy'])} with the reference, "
         f"{percent(task['candidate_accuracy'])} with the candidate; {task['equal_predictions']:.2%} of predictions "
-        f"are equal (difference {100 * task['difference']:+.2f} points, 95 % interval {_span(low, high)}; "
+        f"are equal (difference {100 * task['difference']:+.2f} points, 95 % interval {span(task['interval'])}; "
         f"McNemar's p = {task['mcnemar_p']:.2g}).",
     )
 

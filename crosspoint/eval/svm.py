@@ -1,4 +1,4 @@
-"""Linear-SVM accuracy of frozen features (CrossPoint, table 1), by two rules for C.
+"""Linear-SVM accuracy of frozen features (CrossPoint, Tables 1 and 2), by two rules for C.
 
 `official` is the paper's code: the first points of each cloud, `SVC(kernel="linear")`, a fixed C. `clean` chooses C by
 cross-validation on the training split, and repeats over several random choices of points where more are stored.

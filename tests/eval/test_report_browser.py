@@ -5,13 +5,18 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from crosspoint.artefacts import write_json
+from crosspoint.cli import crosspoint
 from crosspoint.eval.report import report
+from crosspoint.models import DGCNNSegmenter
+from crosspoint.models.weights import save_model
 from crosspoint.runtime.embed import embed
 
 DRIVER, BROWSER = shutil.which("chromedriver"), shutil.which("chromium")
@@ -53,6 +58,34 @@ def page(tmp_path_factory, pointnet, writers):
 
 
 @pytest.fixture(scope="module")
+def measured(tmp_path_factory, pointnet, part_set, writers):
+    """A page about results of many kinds, of models with long names."""
+    root = tmp_path_factory.mktemp("measured")
+    long = root / ("a_folder_with_a_long_name_" * 3) / ("and_an_encoder_with_one_" * 4 + ".safetensors")
+    long.parent.mkdir()
+    shutil.copyfile(pointnet, long)
+    torch.manual_seed(0)
+    save_model(DGCNNSegmenter(5, 2, 4).eval(), root / "segmenter.safetensors")
+    data = ("--data", writers["modelnet40"](root / "sets"), "--points", 32)
+    parts = ("--data", part_set, "--points", 32, "--against", root / "segmenter.safetensors", "--out", root / "partseg")
+    lines = {
+        "svm": ("eval", "svm", long, *data, "--seeds", 1, "--against", pointnet),
+        "robustness": ("eval", "robustness", long, pointnet, *data, "--against", pointnet, "--corruption", "noise"),
+        "partseg": ("eval", "partseg", root / "segmenter.safetensors", *parts),
+        "bench": ("bench", long, "--points", 32, "--batch", 2, "--threads", 1, "--seconds", 0, "--device", "cpu"),
+        "table1": ("reproduce", "table1", *data, "--model", long, "--out", root / "made"),
+    }
+    for name, line in lines.items():
+        words = [str(word) for word in (*line, "--json", root / f"{name}.json")]
+        done = CliRunner().invoke(crosspoint, words)
+        assert done.exit_code == 0, done.output
+    result = report(root)
+    assert result["remarks"] == []
+    assert {"The paper's tables and figures", "Robustness", "Part segmentation", "Speed"} <= set(result["sections"])
+    return result["out"]
+
+
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
@@ -76,11 +109,13 @@ def pixels(browser):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_nothing_is_wider_than_the_screen_and_nothing_is_complained_of(browser, page, size):
+@pytest.mark.parametrize("name", ["page", "measured"])
+def test_nothing_is_wider_than_the_screen_and_nothing_is_complained_of(browser, name, size, request):
     width, height = SIZES[size]
     phone = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    browser.get(f"file://{page}")
+    browser.get(f"file://{request.getfixturevalue(name)}")
+    browser.execute_script("for (const folded of document.querySelectorAll('details')) folded.open = true")
     assert browser.execute_script("return innerWidth") == width
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
@@ -117,6 +152,26 @@ def test_the_turntable_turns_and_changes_its_shape_and_its_legend(opened):
     opened.find_elements(By.CSS_SELECTOR, ".turntable button")[1].click()
     assert opened.execute_script(legend) == ["abc"]
     assert pixels(opened) != before
+
+
+def test_nothing_is_wider_than_the_paper(browser, measured):
+    a4 = {"width": 718, "height": 1047, "deviceScaleFactor": 1, "mobile": False}  # less margins of 1 cm
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.get(f"file://{measured}")
+    browser.execute_script("for (const folded of document.querySelectorAll('details')) folded.open = true")
+    width = browser.execute_script("return document.documentElement.scrollWidth")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert width <= 718
+
+
+def test_curves_have_their_models_colours(browser, measured):
+    browser.get(f"file://{measured}")
+    colour = "return [...document.querySelectorAll(arguments[0])].map((line) => getComputedStyle(line).stroke)"
+    keys = browser.execute_script(colour, ".keys line")
+    assert browser.execute_script(colour, ".charts polyline") == keys
+    assert len(set(keys)) == len(keys) == 2
 
 
 def test_paper_has_what_is_folded_on_the_screen(opened):
