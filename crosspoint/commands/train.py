@@ -20,7 +20,13 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.option("--device", help="cpu, cuda or cuda:0; a GPU if there is one.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that read data; half of the cores.")
 @click.option("--probe", type=PathArgument, help="Labelled clouds (ModelNet40's format) for a linear probe.")
-@click.option("--probe-every", default=1, show_default=True, metavar="N", help="Probe every N epochs.")
+@click.option(
+    "--probe-every",
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Probe every N epochs, before the first and after the last.",
+)
 @click.option(
     "--init",
     type=PathArgument,

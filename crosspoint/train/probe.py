@@ -40,7 +40,7 @@ class LinearProbe:
     def __init__(self, data: Path, every: int, recipe: Recipe) -> None:
         if every < 1:
             raise InputError(f"--probe-every is {every}; give at least 1 epoch")
-        self.every = every
+        self.every, self.epochs = every, recipe.epochs
         whole = load_classification(data, recipe.points)
         self.c: float | None = None
         if recipe.name == "official":
@@ -54,8 +54,8 @@ class LinearProbe:
         self.tested = _some(take(whole.train, held_out), TESTED, recipe.seed)
 
     def due(self, epochs: float) -> bool:
-        """Whether a probe belongs after that many epochs; before the first one too."""
-        return epochs % self.every == 0
+        """Whether a probe belongs after that many epochs; before the first and after the last one too."""
+        return epochs % self.every == 0 or epochs == self.epochs
 
     def accuracy(self, encoder: nn.Module) -> float:
         """Share of the held-out objects that are classified correctly. The encoder is left as it was."""

@@ -89,14 +89,15 @@ def test_a_collapsed_encoder_scores_as_the_most_frequent_class(labelled, recipe)
     assert LinearProbe(labelled, 1, recipe).accuracy(encoder) == pytest.approx(1 / 3)
 
 
-def test_training_is_the_same_with_a_probe(labelled, pairs, small, tmp_path):
+@pytest.mark.parametrize(("every", "steps"), [(1, [0, 3, 6]), (3, [0, 6])])
+def test_training_is_the_same_with_a_probe(labelled, pairs, small, tmp_path, every, steps):
     overrides = (*small, "backbone=pointnet", "objective=imid")
     train(pairs, tmp_path / "plain", "quick", overrides, device="cpu", workers=0)
-    train(pairs, tmp_path / "probed", "quick", overrides, device="cpu", workers=0, probe=labelled, probe_every=2)
+    train(pairs, tmp_path / "probed", "quick", overrides, device="cpu", workers=0, probe=labelled, probe_every=every)
     states = [load_model(tmp_path / run / "encoder.safetensors").state_dict() for run in ("plain", "probed")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     lines = [json.loads(line) for line in (tmp_path / "probed" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if "probe_accuracy" in line] == [0, 6]
+    assert [line["step"] for line in lines if "probe_accuracy" in line] == steps
 
 
 def test_mistakes_are_one_line(labelled, recipe):
