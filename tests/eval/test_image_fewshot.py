@@ -166,9 +166,19 @@ def test_too_few_classes_for_a_task(tmp_path, image_encoder):
         image_fewshot(image_encoder, root)
 
 
-@pytest.mark.parametrize("override", ["epoch=3", "epochs=many", "batch=0", "learning_rate=-1"])
-def test_a_wrong_field_of_rfs_is_one_line(override):
-    with pytest.raises(InputError, match=r"known are|did you mean|does not fit|must|form key=value"):
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epoch=3", "no field 'epoch'; did you mean epochs"),
+        ("epochs=many", "epochs=many does not fit"),
+        ("batch=0", "batch=0 must be positive"),
+        ("learning_rate=-1", r"learning_rate=-1.0 must be positive"),
+        ("momentum=-1", r"momentum=-1.0 must not be negative"),
+        ("epochs", "'epochs' is not of the form key=value"),
+    ],
+)
+def test_a_wrong_field_of_rfs_is_one_line(override, message):
+    with pytest.raises(InputError, match=message):
         make_rfs_recipe([override])
 
 
