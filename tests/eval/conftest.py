@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from crosspoint.models import PointNet
 from crosspoint.models.weights import save_model
@@ -50,6 +51,24 @@ def write_scanobjectnn(root, per_class=15, stored=64, test=5):
     return folder
 
 
+def write_pictures(root, counts=(3, 5, 5), per_class=20, size=32, noise=30, nested=False):
+    """CIFAR-FS in either layout; each class has a colour."""
+    rng = np.random.default_rng(0)
+    for part, count in zip(("train", "val", "test"), counts, strict=True):
+        names = [f"{part}_{i}" for i in range(count)]
+        if not nested:
+            (root / "splits" / "bertinetto").mkdir(parents=True, exist_ok=True)
+            (root / "splits" / "bertinetto" / f"{part}.txt").write_text("\n".join(names))
+        for name in names:
+            folder = root / (part if nested else "data") / name
+            folder.mkdir(parents=True)
+            colour = rng.uniform(40, 215, 3)
+            for i in range(per_class):
+                pixels = np.clip(colour + rng.normal(0, noise, (size, size, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
 @pytest.fixture(scope="session")
 def pointnet(tmp_path_factory):
     torch.manual_seed(0)
@@ -65,4 +84,4 @@ def modelnet(tmp_path):
 
 @pytest.fixture(scope="session")
 def writers():
-    return {"modelnet40": write_modelnet, "scanobjectnn": write_scanobjectnn}
+    return {"modelnet40": write_modelnet, "scanobjectnn": write_scanobjectnn, "cifar-fs": write_pictures}

@@ -25,27 +25,9 @@ from crosspoint.models.weights import load_model, save_model
 from crosspoint.train.rfs import make_rfs_recipe
 
 
-def write_pictures(root, counts=(3, 5, 5), per_class=20, nested=False):
-    """CIFAR-FS in either layout; each class has a colour."""
-    rng = np.random.default_rng(0)
-    for part, count in zip(("train", "val", "test"), counts, strict=True):
-        names = [f"{part}_{i}" for i in range(count)]
-        if not nested:
-            (root / "splits" / "bertinetto").mkdir(parents=True, exist_ok=True)
-            (root / "splits" / "bertinetto" / f"{part}.txt").write_text("\n".join(names))
-        for name in names:
-            folder = root / (part if nested else "data") / name
-            folder.mkdir(parents=True)
-            colour = rng.uniform(40, 215, 3)
-            for i in range(per_class):
-                pixels = np.clip(colour + rng.normal(0, 30, (32, 32, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.png")
-    return root
-
-
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "cifar-fs")
+def pictures(tmp_path_factory, writers):
+    return writers["cifar-fs"](tmp_path_factory.mktemp("pictures") / "cifar-fs")
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +38,8 @@ def image_encoder(tmp_path_factory):
     return path
 
 
-def test_both_layouts_and_a_folder_above_are_read(tmp_path, pictures):
-    nested = write_pictures(tmp_path / "nested", nested=True)
+def test_both_layouts_and_a_folder_above_are_read(tmp_path, pictures, writers):
+    nested = writers["cifar-fs"](tmp_path / "nested", nested=True)
     for root in (pictures, pictures.parent, nested):
         classes = find_classes(root)
         assert {part: len(names) for part, names in classes.items()} == {"train": 3, "val": 5, "test": 5}
@@ -160,8 +142,8 @@ def test_the_point_encoder_is_refused(tmp_path, pictures):
         image_fewshot(tmp_path / "encoder.safetensors", pictures)
 
 
-def test_too_few_classes_for_a_task(tmp_path, image_encoder):
-    root = write_pictures(tmp_path / "small", counts=(2, 5, 4))
+def test_too_few_classes_for_a_task(tmp_path, image_encoder, writers):
+    root = writers["cifar-fs"](tmp_path / "small", counts=(2, 5, 4))
     with pytest.raises(InputError, match="4 classes of test have 5 support and 15 query pictures, 5 are needed"):
         image_fewshot(image_encoder, root)
 

@@ -63,21 +63,6 @@ def alone(tmp_path, results, kind, change=None):
     return values
 
 
-def write_pictures(root):
-    rng = np.random.default_rng(0)
-    (root / "splits" / "bertinetto").mkdir(parents=True)
-    for part in ("train", "val", "test"):
-        names = [f"{part}_{i}" for i in range(5)]
-        (root / "splits" / "bertinetto" / f"{part}.txt").write_text("\n".join(names))
-        for name in names:
-            (root / "data" / name).mkdir(parents=True)
-            colour = rng.uniform(40, 215, 3)
-            for i in range(16):
-                pixels = np.clip(colour + rng.normal(0, 90, (16, 16, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(root / "data" / name / f"{i}.png")
-    return root
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, pointnet, part_set, writers):
     """Results of each kind, with a comparison wherever there can be one."""
@@ -89,7 +74,7 @@ def results(tmp_path_factory, pointnet, part_set, writers):
     for name, model in made.items():
         save_model(model.eval(), files[name])
     data, small = writers["modelnet40"](root / "sets"), ("--points", "32")
-    pictures = write_pictures(root / "sets" / "cifar-fs")
+    pictures = writers["cifar-fs"](root / "sets" / "cifar-fs", (5, 5, 5), per_class=16, size=16, noise=90)
     other = ("--against", files["other"])
     lines = {
         "svm": ("eval", "svm", pointnet, "--data", data, *small, "--seeds", 1, *other),

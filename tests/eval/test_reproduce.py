@@ -81,21 +81,8 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """CIFAR-FS's layout: 3 + 5 + 5 classes of 20 pictures of 32×32, each class with a colour."""
-    root = tmp_path_factory.mktemp("cifar") / "cifar-fs"
-    rng = np.random.default_rng(0)
-    (root / "splits" / "bertinetto").mkdir(parents=True)
-    for part, count in (("train", 3), ("val", 5), ("test", 5)):
-        names = [f"{part}_{i}" for i in range(count)]
-        (root / "splits" / "bertinetto" / f"{part}.txt").write_text("\n".join(names))
-        for name in names:
-            (root / "data" / name).mkdir(parents=True)
-            colour = rng.uniform(40, 215, 3)
-            for i in range(20):
-                pixels = np.clip(colour + rng.normal(0, 25, (32, 32, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(root / "data" / name / f"{i:03d}.png")
-    return root
+def pictures(tmp_path_factory, writers):
+    return writers["cifar-fs"](tmp_path_factory.mktemp("cifar") / "cifar-fs", noise=25)
 
 
 def check(out, name, result, paper):
