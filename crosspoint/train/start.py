@@ -26,27 +26,32 @@ def find_start(init: Path) -> Path:
 
 
 def load_start(file: Path, network: CrossPoint, recipe: Recipe) -> None:
-    """Give a network the weights that `find_start` found; what the file does not hold stays as it is.
+    """Give a network the weights that `find_start` found: its point encoder's, or of a checkpoint all.
 
     Raises:
         InputError: They are of another architecture, or cannot be read.
     """
     if file.suffix == ".safetensors":
-        held = read_metadata(file)["model"]["architecture"]
-        if held != recipe.backbone:
-            raise InputError(
-                f"{file} holds a {held}, the recipe trains a {recipe.backbone}; "
-                f"--set backbone={held} or give other weights"
-            )
-        network.points.load_state_dict(load_model(file).state_dict())
-        return
+        _load_encoder(file, network, recipe)
+    else:
+        _load_branches(file, network)
+
+
+def _load_encoder(file: Path, network: CrossPoint, recipe: Recipe) -> None:
+    held = read_metadata(file)["model"]["architecture"]
+    if held != recipe.backbone:
+        raise InputError(
+            f"{file} holds a {held}, the recipe trains a {recipe.backbone}; --set backbone={held} or give other weights"
+        )
+    network.points.load_state_dict(load_model(file).state_dict())
+
+
+def _load_branches(file: Path, network: CrossPoint) -> None:
     state, own = read_checkpoint(file)["network"], network.state_dict()
-    shared = {name: values for name, values in state.items() if name in own and values.shape == own[name].shape}
-    for part, module in network.named_children():
-        names = {f"{part}.{name}" for name in module.state_dict()}
-        if not names <= shared.keys():
+    for name, values in own.items():
+        if name not in state or state[name].shape != values.shape:
             raise InputError(
-                f"{file} holds no {part} like the recipe's; start with the same backbone and image_depth and an "
-                "objective that the run had, or give its encoder.safetensors"
+                f"{file} holds no {name.partition('.')[0]} like the recipe's; start with the same backbone and "
+                "image_depth and an objective that the run had, or give its encoder.safetensors"
             )
-    network.load_state_dict({name: shared[name] for name in own})
+    network.load_state_dict({name: state[name] for name in own})
