@@ -3,10 +3,12 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +20,7 @@ from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, save_model
 from crosspoint.train.augment import Draw, augment_images
+from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
 from crosspoint.train.recipes import choose_recipe
 
 PADDING = 4  # pixels that a random crop may move by
@@ -83,6 +86,7 @@ def train_rfs(
         recipe: How to train.
         device: `cpu`, `cuda` or `cuda:<index>`.
         cache: Folder in which the trained encoder is kept and, for the same recipe, start and pictures, found again.
+            A training that was interrupted goes on there after its last whole epoch, to the same weights.
 
     Raises:
         CheckFailed: The loss is not finite.
@@ -97,13 +101,17 @@ def train_rfs(
     kept = None if cache is None else Path(cache) / f"rfs-{key[:32]}.safetensors"
     if kept is not None and kept.exists():
         return load_model(kept)
-    encoder = _train(base, initial, depth, recipe, torch.device(device)).cpu().eval()
-    if kept is not None:
+    unfinished = None if kept is None else kept.with_suffix("")
+    encoder = _train(base, initial, depth, recipe, torch.device(device), unfinished).cpu().eval()
+    if kept is not None and unfinished is not None:
         save_model(encoder, kept, about)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return encoder
 
 
-def _train(base: Pictures, initial: Path | None, depth: int, recipe: RFSRecipe, device: torch.device) -> nn.Module:
+def _train(
+    base: Pictures, initial: Path | None, depth: int, recipe: RFSRecipe, device: torch.device, checkpoints: Path | None
+) -> nn.Module:
     torch.manual_seed(recipe.seed)
     encoder: nn.Module = ImageEncoder(depth)
     if initial is not None:
@@ -113,10 +121,19 @@ def _train(base: Pictures, initial: Path | None, depth: int, recipe: RFSRecipe, 
     optimiser = torch.optim.SGD(
         network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
     )
-    draw = Draw(device).seed(recipe.seed)
+    draw = Draw(device)
+    first = 0
+    if checkpoints is not None and newest(checkpoints) is not None:
+        state, unreadable = load_checkpoint(checkpoints)
+        for line in unreadable:
+            click.echo(line, err=True)
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = state["step"]
     images, labels = torch.from_numpy(base.images), torch.from_numpy(base.labels)
     what = "RFS from scratch" if initial is None else "RFS from the image encoder"
-    for epoch in track(range(recipe.epochs), what):
+    for epoch in track(range(first, recipe.epochs), what):
+        draw.seed(recipe.seed + epoch)
         rate = recipe.learning_rate * 0.1 ** sum(epoch >= share * recipe.epochs for share in DECAYS)
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -131,6 +148,10 @@ def _train(base: Pictures, initial: Path | None, depth: int, recipe: RFSRecipe, 
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+        if checkpoints is not None:
+            save_checkpoint(
+                checkpoints, epoch + 1, {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
+            )
     return encoder
 
 

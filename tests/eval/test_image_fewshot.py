@@ -22,7 +22,6 @@ from crosspoint.eval.image_fewshot import (
 from crosspoint.models import PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, save_model
-from crosspoint.train.rfs import make_rfs_recipe
 
 
 @pytest.fixture(scope="session")
@@ -146,24 +145,3 @@ def test_too_few_classes_for_a_task(tmp_path, image_encoder, writers):
     root = writers["cifar-fs"](tmp_path / "small", counts=(2, 5, 4))
     with pytest.raises(InputError, match="4 classes of test have 5 support and 15 query pictures, 5 are needed"):
         image_fewshot(image_encoder, root)
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("epoch=3", "no field 'epoch'; did you mean epochs"),
-        ("epochs=many", "epochs=many does not fit"),
-        ("batch=0", "batch=0 must be positive"),
-        ("learning_rate=-1", r"learning_rate=-1.0 must be positive"),
-        ("momentum=-1", r"momentum=-1.0 must not be negative"),
-        ("epochs", "'epochs' is not of the form key=value"),
-    ],
-)
-def test_a_wrong_field_of_rfs_is_one_line(override, message):
-    with pytest.raises(InputError, match=message):
-        make_rfs_recipe([override])
-
-
-def test_fields_of_rfs_keep_their_types():
-    recipe = make_rfs_recipe(["epochs=3", "learning_rate=0.1"])
-    assert (recipe.epochs, recipe.learning_rate, recipe.batch) == (3, 0.1, 64)
