@@ -108,7 +108,8 @@ def fewshot(
             for e in embedded
         ]
         rows.append({"ways": way, "shots": shot, "queries_from": source, **_row(answers)})
-    about = {"path": str(data), "format": whole.name, "points": points, "seed": seed, "k": k}
+    counts = {"train": len(whole.train.labels), "test": None if whole.test is None else len(whole.test.labels)}
+    about = {"path": str(data), "format": whole.name, **counts, "points": points, "seed": seed, "k": k}
     result = {"model": models[0], "data": about, "queries": queries, "runs": runs, "tasks": rows}
     return result if against is None else {**result, "against": {"model": models[1]}}
 

@@ -275,13 +275,18 @@ def _image_row(result: dict[str, Any], method: str, shots: int) -> dict[str, Any
     return found
 
 
-def clusters(study: Study) -> list[Row]:
-    """t-SNE (Figure 4), drawn side by side, and how well nearest neighbours in feature space share a class."""
+def clusters(study: Study, names: dict[str, str]) -> list[Row]:
+    """t-SNE (Figure 4), drawn side by side, and how well nearest neighbours in feature space share a class.
+
+    Args:
+        study: What to run on.
+        names: What each role is called.
+    """
     from crosspoint.eval.figures import draw_panels
     from crosspoint.eval.tsne import NEIGHBOURS, panels
 
     options, ((_, folder),) = study.options, study.sets
-    first = {role: models[0] for role, models in study.models.items()}
+    first = {names[role]: models[0] for role, models in study.models.items()}
     points = points_of(study, next(iter(first.values())), stored_points(folder), SVM_POINTS)
     class_names, drawn = panels(first, folder, points, options.seed, options.device, options.backend, options.cache)
     if class_names != published.MODELNET10:

@@ -62,6 +62,11 @@ class Pieces:
     summary: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def segments(self) -> bool:
+        """Whether the run is one of a part segmenter, which embeds nothing."""
+        return self.run is not None and (self.run / "segmenter.safetensors").is_file()
+
     def of(self, kind: str) -> list[Result]:
         """The results of one kind, e.g. `"svm"`."""
         return [result for result in self.results if result.kind == kind]

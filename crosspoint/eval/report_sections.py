@@ -1,7 +1,8 @@
 """The sections of the report about results: headline, accuracy, parity, engine, time, provenance."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from crosspoint.errors import InputError
 from crosspoint.eval import published
 from crosspoint.eval.report_charts import shrunk
 from crosspoint.eval.report_html import Html, badge, bar, join, table, tag
-from crosspoint.eval.report_read import Pieces, Result
+from crosspoint.eval.report_read import DAMAGE, Pieces, Result
 from crosspoint.eval.report_words import RULES, paired_table, percent, points, scored, span, where
 from crosspoint.eval.tables import verdict
 from crosspoint.runtime.manifest import load_manifest, verify_files
@@ -57,10 +58,30 @@ def headline(pieces: Pieces) -> Html | Missing:
     for result in pieces.of("parity")[:1]:
         kind, word = ("good", "passed") if result.values["passed"] else ("bad", "not passed")
         cards.append(_card(tag("span", word, class_=kind), "parity of the exported model with the trained one"))
+    cards += _first_card(pieces.of("partseg"), _miou_card) + _first_card(pieces.of("bench"), _speed_card)
     engine = engine_status(pieces)
     if engine is not None:
         cards.append(_card(engine, "the TensorRT engine", "card words"))
     return tag("div", *cards, class_="cards") if cards else Html()
+
+
+def _first_card(results: Sequence[Result], build: Callable[[dict[str, Any]], Html]) -> list[Html]:
+    """Of the first result that is whole; those that are not get their remark in their own section."""
+    for result in results:
+        with suppress(*DAMAGE):
+            return [build(result.values)]
+    return []
+
+
+def _miou_card(values: dict[str, Any]) -> Html:
+    clean, official = (percent(values[rule]["instance_miou"]) for rule in ("clean", "official"))
+    return _card(clean, f"mean IoU of parts, clean (official: {official})")
+
+
+def _speed_card(values: dict[str, Any]) -> Html:
+    row = max(values["rows"], key=lambda row: float(row["clouds_per_second"]))
+    what = f"clouds a second: {row['engine']} on {row['device']}, {row['precision']}, {row['points']} points"
+    return _card(f"{row['clouds_per_second']:,.0f}", what)
 
 
 def _card(value: object, what: str, kind: str = "card") -> Html:
@@ -97,6 +118,8 @@ def svm_section(pieces: Pieces) -> Html | Missing:
     """Accuracy of each model by both rules, per class, and where the first one errs."""
     order = {"trained": 0, "untrained": 1}
     results = sorted(pieces.of("svm"), key=lambda result: order.get(_name(result), 2))
+    if not results and pieces.segments:
+        return Html()
     if not results:
         out = Path("results/svm-trained.json")
         return Missing(
@@ -167,38 +190,58 @@ def _confusion(result: Result) -> Html | None:
 def fewshot_section(pieces: Pieces) -> Html | Missing:
     """Accuracy with a few labelled objects per class."""
     results = pieces.of("fewshot")
+    if not results and pieces.segments:
+        return Html()
     if not results:
         out = Path("results/fewshot.json")
         words = ("eval fewshot", model_of(pieces), "--data", data_of(pieces), "--json", out)
         return Missing("few-shot accuracy", command(pieces, *words))
-    columns = ("tasks", "accuracy", "std", "standard error", "queries from")
-    parts: list[Html] = []
-    for result in results:
-        note = f"{where(result.values['model'])}, {result.values['runs']} tasks each."
-        rows = [
-            (
-                tag("span", f"{row['ways']}-way {row['shots']}-shot", class_="whole"),
-                bar(row["mean"], percent(row["mean"])),
-                percent(row["std"]),
-                percent(row["standard_error"]),
-                row["queries_from"],
-            )
-            for row in result.values["tasks"]
-        ]
-        parts += [tag("p", note, class_="quiet"), table(columns, rows)]
-        if "against" in result.values:
-            named = [
-                (f"{row['ways']}-way {row['shots']}-shot, {row['queries_from']}", row["against"])
-                for row in result.values["tasks"]
-            ]
-            parts.append(paired_table(result.values["against"]["model"], named))
+    return pieces.each(results, lambda result: _fewshot(result.values))
+
+
+def _fewshot(values: dict[str, Any]) -> Html:
+    tasks, data = values["tasks"], values["data"]
+    papers = [_published_tasks(values, row) for row in tasks]
+    known = any(papers)
+    note = f"{where(values['model'])}, {values['runs']} tasks each, {data['points']} points."
+    if known:
+        note += " The paper's tasks have 2,048 points and, with DGCNN, graphs of k = 5."
+    columns = ("tasks", *(["paper"] if known else []), "accuracy", "std", "standard error", "queries from")
+    rows = [
+        (
+            tag("span", f"{row['ways']}-way {row['shots']}-shot", class_="whole"),
+            *(["–" if paper is None else f"{paper.value} ± {paper.spread}"] if known else []),
+            bar(row["mean"], percent(row["mean"])),
+            percent(row["std"]),
+            percent(row["standard_error"]),
+            row["queries_from"],
+        )
+        for row, paper in zip(tasks, papers, strict=True)
+    ]
+    parts = [tag("p", note, class_="quiet"), table(columns, rows)]
+    if "against" in values:
+        named = [(f"{row['ways']}-way {row['shots']}-shot, {row['queries_from']}", row["against"]) for row in tasks]
+        parts.append(paired_table(values["against"]["model"], named))
     return join(parts)
+
+
+def _published_tasks(values: dict[str, Any], row: dict[str, Any]) -> published.Number | None:
+    """The paper's accuracy on such tasks with the same architecture, if the data have the published sizes."""
+    data, setting = values["data"], (row["ways"], row["shots"])
+    if (data["train"], data["test"]) not in published.COUNTS.get(data["format"], ()):
+        return None
+    known = published.FEWSHOT[data["format"]].get(values["model"]["architecture"])
+    if known is None or setting not in published.SETTINGS or row["queries_from"] != "training split":
+        return None
+    return known[published.SETTINGS.index(setting)]
 
 
 def parity_section(pieces: Pieces) -> Html | Missing:
     """Whether the exported model is the trained one, by how much, and on which clouds."""
     results = pieces.of("parity")
     gate = _export_gate(pieces)
+    if not results and gate is None and pieces.segments:
+        return Html()
     if not results and gate is None:
         out = Path("results/parity.json")
         bundle = "BUNDLE" if pieces.bundle is None else shlex.quote(str(pieces.bundle))

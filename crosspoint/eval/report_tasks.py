@@ -19,8 +19,7 @@ PICTURES = {
 
 def partseg_section(pieces: Pieces) -> Html | Missing:
     """Mean IoU by both rules, per category, the labels against another model's, and pictures."""
-    segmenter = pieces.run is not None and (pieces.run / "segmenter.safetensors").is_file()
-    if segmenter and not pieces.of("partseg"):
+    if pieces.segments and not pieces.of("partseg"):
         out = Path("results/partseg.json")
         return Missing("mIoU", command(pieces, "eval partseg", model_of(pieces), "--data DATA", "--json", out))
     alone = len(pieces.of("partseg")) == 1

@@ -119,7 +119,7 @@ def robustness(
         device: Where models run.
         backend: What runs them; None for each one's usual one.
         cache: Folder in which features are kept and found again.
-        against: A model that every other is compared with, on the same spoilt clouds.
+        against: A model that every other is compared with, on the same spoilt clouds; one of `models`, or another.
         out: Folder for the picture `robustness.png`.
 
     Returns:
@@ -134,10 +134,11 @@ def robustness(
         what = f"{unknown[0]!r} is not one" if unknown else "none was given"
         raise InputError(f"known corruptions are {', '.join(CORRUPTIONS)}; {what}")
     split = load_split(data, points, seed)
-    every = [*models, *([] if against is None else [against])]
+    runs = [(model, backend) for model in models]
+    if against is not None and (against, None) not in runs:
+        runs.append((against, None))
     described, curves, predictions, remarks = [], [], [], []
-    for model in every:
-        own = backend if model is not against else None
+    for model, own in runs:
         with open_encoders(model, None, device, own, points) as encoders:
             encoder = encoders[0]
             described.append(describe_model(encoder))
@@ -147,8 +148,9 @@ def robustness(
             found = _predict(encoder, split, usable, points, seed, cache)
         predictions.append(found)
         curves += [_curve(described[-1], name, split, found) for name in usable]
-    if against is not None:
-        _compare(curves, len(models), predictions, split, described)
+    reference = None if against is None else runs.index((against, None))
+    if reference is not None:
+        _compare(curves, len(models), predictions, reference, split, described)
     result = {
         "models": described[: len(models)],
         "data": {"path": str(data), **split.describe(), "points": points, "seed": seed},
@@ -159,7 +161,7 @@ def robustness(
         from crosspoint.eval.figures import draw_curves
 
         draw_curves(curves, {name: CORRUPTIONS[name].title for name in corruptions}, Path(out) / "robustness.png")
-    return result if against is None else {**result, "against": {"model": described[-1]}}
+    return result if reference is None else {**result, "against": {"model": described[reference]}}
 
 
 def spoil_all(clouds: NDArray[np.float32], name: str, severity: float, seed: int) -> NDArray[np.float32]:
@@ -211,11 +213,12 @@ def _compare(
     curves: list[dict[str, Any]],
     count: int,
     predictions: list[Predictions],
+    number: int,
     split: Split,
     described: list[dict[str, Any]],
 ) -> None:
-    """Put the paired comparison with the last model into every row of the others that it has too."""
-    reference = predictions[-1]
+    """Put the paired comparison with the model of that number into every row of the first `count` that it has too."""
+    reference = predictions[number]
     own = {described[i]["path"]: predictions[i] for i in range(count)}
     for curve in curves:
         mine = own.get(curve["model"]["path"])

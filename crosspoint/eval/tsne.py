@@ -19,7 +19,7 @@ class Panel(NamedTuple):
     """One model's objects in the plane.
 
     Attributes:
-        title: Whose they are.
+        title: What the model is called.
         places: `(n, 2)`.
         labels: `(n,)`.
         accuracy: Share of objects whose `NEIGHBOURS` nearest others, in feature space, vote for their class.

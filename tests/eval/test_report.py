@@ -258,12 +258,35 @@ def test_engine_is_shown_as_the_manifest_says(tmp_path, executed):
 
 def test_fewshot_rows_are_shown(tmp_path):
     row = {"ways": 5, "shots": 10, "queries_from": "test split", "mean": 0.8125, "std": 0.03, "standard_error": None}
-    model = {"backend": "onnxruntime", "device": "cpu"}
-    write(tmp_path / "f.json", {"schema": "crosspoint.fewshot/1", "model": model, "runs": 10, "tasks": [row]})
+    model = {"backend": "onnxruntime", "device": "cpu", "architecture": "dgcnn"}
+    data = {"format": "modelnet40", "train": 40, "test": 20, "points": 512, "k": None}
+    values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
+    write(tmp_path / "f.json", values)
     assert report(tmp_path)["sections"] == ["Few-shot accuracy"]
     text = " ".join(read(tmp_path / "report.html").text)
-    for expected in ("5-way 10-shot", "81.2%", "3.0%", "–", "ONNX Runtime on cpu, 10 tasks each"):
+    for expected in ("5-way 10-shot", "81.2%", "3.0%", "–", "ONNX Runtime on cpu, 10 tasks each, 512 points"):
         assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("train", "source", "shots", "shown"),
+    [
+        (9840, "training split", 20, "94.9 ± 2.1"),
+        (9840, "training split", 7, None),
+        (9840, "test split", 20, None),
+        (4000, "training split", 20, None),
+    ],
+)
+def test_few_shot_tasks_of_the_paper_have_its_column(tmp_path, train, source, shots, shown):
+    row = {"ways": 5, "shots": shots, "queries_from": source, "mean": 0.9, "std": 0.03, "standard_error": 0.01}
+    model = {"backend": "pytorch", "device": "cpu", "architecture": "dgcnn"}
+    data = {"format": "modelnet40", "train": train, "test": 2468, "points": 1024, "k": 5}
+    values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
+    write(tmp_path / "f.json", values)
+    report(tmp_path)
+    text = " ".join(read(tmp_path / "report.html").text)
+    assert ("The paper's tasks" in text) is (shown is not None)
+    assert shown is None or shown in text
 
 
 def test_folder_with_nothing_to_show_is_refused(tmp_path):

@@ -189,12 +189,12 @@ def test_strings_of_a_result_are_escaped(tmp_path, results, kind):
     assert HOSTILE in page.text
 
 
-@pytest.mark.parametrize("kind", ["reproduce", "robustness", "partseg", "image-fewshot", "bench"])
+@pytest.mark.parametrize("kind", ["reproduce", "robustness", "partseg", "image-fewshot", "bench", "fewshot"])
 def test_a_damaged_result_is_left_out_and_takes_no_other_with_it(tmp_path, results, kind):
     values = alone(tmp_path, results, kind)
     (tmp_path / "broken.json").write_text(json.dumps({"schema": f"crosspoint.{kind}/1", "rows": 3, "data": []}))
     result = report(tmp_path)
-    assert result["sections"] == [TITLES[kind]]
+    assert result["sections"][-1] == TITLES[kind]
     (remark,) = result["remarks"]
     assert "broken.json is left out" in remark
     text = Reader(tmp_path / "report.html").text
@@ -216,8 +216,19 @@ def test_a_segmenter_and_a_bundle_name_what_is_still_to_be_measured(tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "manifest.json").write_text("{}")
     named = [entry["command"] for entry in report(tmp_path)["missing"]]
+    assert not re.search("svm|fewshot|embed|parity", " ".join(named))  # those are not for segmenters
     assert f"crosspoint eval partseg {run} --data DATA --json {tmp_path}/results/partseg.json" in named
     assert f"crosspoint bench {tmp_path}/bundle --json {tmp_path}/results/bench.json" in named
+
+
+def test_parts_and_speed_are_in_the_headline(tmp_path, results):
+    miou = alone(tmp_path, results, "partseg")["clean"]["instance_miou"]
+    rate = alone(tmp_path, results, "bench")["rows"][0]["clouds_per_second"]
+    sections, page = shown(tmp_path)
+    assert sections[0] == "Headline"
+    cards = page.text[: page.text.index("Part segmentation")]
+    assert f"{miou:.1%} mean IoU of parts, clean" in cards
+    assert f"{rate:,.0f} clouds a second: " in cards
 
 
 def test_a_reproduction_written_twice_is_shown_once_and_says_what_it_is_not(tmp_path, results):
