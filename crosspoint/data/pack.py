@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.artefacts import atomic_folder, sha256, write_json
+from crosspoint.artefacts import atomic_file, atomic_folder, sha256, write_json
 from crosspoint.console import track
 from crosspoint.errors import InputError
 
@@ -243,7 +243,8 @@ def _write(folder: Path, number: int, group: list[Entry]) -> dict[str, Any]:
         "image_starts": np.cumsum([0, *(len(entry.images) for entry in group)]),
     }
     header = {"schema": SCHEMA, "keys": [entry.key for entry in group]}
-    save_file(tensors, file, metadata={METADATA: json.dumps(header)})
+    with atomic_file(file) as temporary:  # safetensors makes files that their writer alone can read
+        save_file(tensors, temporary, metadata={METADATA: json.dumps(header)})
     return {
         "file": file.name,
         "objects": len(group),

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 
@@ -52,6 +53,13 @@ def test_the_same_comes_back_from_many_shards(loose, tmp_path, monkeypatch):
     result = pack(loose, tmp_path / "pack", shard_mb=2)
     assert result["shards"] > 2
     assert_same(PackedRenders(tmp_path / "pack"), PairedRenders(loose))
+
+
+def test_files_are_as_readable_as_the_umask_lets_them_be(loose, tmp_path):
+    pack(loose, tmp_path / "pack")
+    before = os.umask(0)
+    os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "pack").iterdir()} == {0o666 & ~before}
 
 
 def test_same_input_same_bytes(loose, tmp_path):
