@@ -4,7 +4,9 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
+from torch import nn
 
 from crosspoint.artefacts import atomic_file
 from crosspoint.errors import InputError
@@ -54,18 +56,40 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """The newest readable checkpoint and one line for each newer one that is not.
+def load_checkpoint(folder: Path) -> dict[str, Any]:
+    """The newest readable checkpoint; a line on standard error says so of each newer one that is not.
 
     Raises:
         InputError: There is no checkpoint, or none can be read.
     """
-    unreadable: list[str] = []
     for path in reversed(_paths(folder)):
         try:
-            return read_checkpoint(path), unreadable
+            return read_checkpoint(path)
         except InputError as error:
-            unreadable.append(f"{error}; going back to the one before")
-    if unreadable:
+            click.echo(f"{error}; going back to the one before", err=True)
+    if newest(folder) is not None:
         raise InputError(f"no checkpoint in {folder} can be read; start the run anew in another folder")
     raise InputError(f"there is no checkpoint in {folder} to resume from; start without --resume in a new folder")
+
+
+def restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, data: str) -> dict[str, Any]:
+    """Bring network and optimiser back to the newest readable checkpoint.
+
+    Args:
+        folder: Of the checkpoints.
+        network: As it was made.
+        optimiser: Of its parameters.
+        data: What tells the data that the run is trained on from others; the checkpoint has it too.
+
+    Returns:
+        The whole checkpoint, for what else is in it.
+
+    Raises:
+        InputError: There is no readable checkpoint, or the data has changed since.
+    """
+    state = load_checkpoint(folder)
+    if state["data"] != data:
+        raise InputError("the data is not what the run was started with; give the same folder or start a new run")
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    return state

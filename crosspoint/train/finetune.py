@@ -22,7 +22,7 @@ from crosspoint.eval.miou import Ious, allowed_parts, most_likely, object_ious
 from crosspoint.models.segmentation import DGCNNSegmenter
 from crosspoint.models.weights import save_model
 from crosspoint.train.augment import Draw
-from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
+from crosspoint.train.checkpoint import newest, restore, save_checkpoint
 from crosspoint.train.distributed import Group, processes
 from crosspoint.train.loop import run_steps
 from crosspoint.train.pairs import Item, Steps
@@ -193,13 +193,7 @@ class Run:
         Raises:
             InputError: There is none, or the data has changed since.
         """
-        state, unreadable = load_checkpoint(self.out / "checkpoints")
-        for line in unreadable:
-            click.echo(line, err=True)
-        if state["data"] != self.fingerprint:
-            raise InputError("the data is not what the run was started with; give the same folder or start a new run")
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        state = restore(self.out / "checkpoints", self.network, self.optimiser, self.fingerprint)
         self.best, self.step = state["best"], state["step"]
 
     def save(self) -> None:

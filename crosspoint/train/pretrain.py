@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
 from crosspoint.train.augment import Draw, augment_images, augment_points
-from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
+from crosspoint.train.checkpoint import newest, restore, save_checkpoint
 from crosspoint.train.distributed import Group, processes
 from crosspoint.train.loop import run_steps
 from crosspoint.train.losses import crosspoint_loss
@@ -173,13 +172,7 @@ class Run:
         Raises:
             InputError: There is none, or the data has changed since.
         """
-        state, unreadable = load_checkpoint(self.out / "checkpoints")
-        for line in unreadable:
-            click.echo(line, err=True)
-        if state["data"] != fingerprint(self.source):
-            raise InputError("the data is not what the run was started with; give the same folder or start a new run")
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        state = restore(self.out / "checkpoints", self.network, self.optimiser, fingerprint(self.source))
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,7 +19,7 @@ from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, save_model
 from crosspoint.train.augment import Draw, augment_images
-from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
+from crosspoint.train.checkpoint import newest, restore, save_checkpoint
 from crosspoint.train.recipes import choose_recipe
 
 PADDING = 4  # pixels that a random crop may move by
@@ -124,12 +123,7 @@ def _train(
     draw = Draw(device)
     first = 0
     if checkpoints is not None and newest(checkpoints) is not None:
-        state, unreadable = load_checkpoint(checkpoints)
-        for line in unreadable:
-            click.echo(line, err=True)
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
+        first = restore(checkpoints, network, optimiser, checkpoints.name)["step"]
     images, labels = torch.from_numpy(base.images), torch.from_numpy(base.labels)
     what = "RFS from scratch" if initial is None else "RFS from the image encoder"
     for epoch in track(range(first, recipe.epochs), what):
@@ -149,9 +143,8 @@ def _train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         if checkpoints is not None:
-            save_checkpoint(
-                checkpoints, epoch + 1, {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
-            )
+            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "data": checkpoints.name}
+            save_checkpoint(checkpoints, epoch + 1, state)
     return encoder
 
 

@@ -216,7 +216,7 @@ def test_command_line_reports_mistakes_without_a_trace(pairs, tmp_path):
 def test_a_run_starts_from_all_branches_of_another(finished, pairs, tmp_path, small):
     out, overrides = tmp_path / "run", (*small, "learning_rate=1e-12", "epochs=1", "points=24")
     train(pairs, out, "quick", overrides, device="cpu", workers=0, init=finished[0])
-    (one, _), (two, _) = (load_checkpoint(run / "checkpoints") for run in (finished[0], out))
+    one, two = (load_checkpoint(run / "checkpoints") for run in (finished[0], out))
     assert "image_head.0.weight" in one["network"]
     for name, values in one["network"].items():
         if "running" not in name and "num_batches" not in name:
