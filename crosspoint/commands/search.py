@@ -27,6 +27,6 @@ def search_command(query: str, json_file: Path | None, **options: Any) -> None:
     result = search(query, **options)
     write_result(json_file, "search", result)
     rows = [(hit["rank"], hit["name"], f"{hit['distance']:.4f}") for hit in result["results"]]
-    print_table(f"Nearest to {query} of {result['size']}", ("rank", "name", result["metric"]), rows)
+    print_table(f"Nearest to {query} of {result['size']}", ("rank", "name", f"{result['metric']} distance"), rows)
     if result["out"]:
         click.echo(f"picture: {result['out']}")

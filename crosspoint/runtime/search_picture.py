@@ -42,7 +42,7 @@ def draw(file: Path, query: str, results: Sequence[dict[str, Any]], base: Path |
     """
     from PIL import Image, ImageDraw
 
-    tiles = [(query, "query"), *((hit["name"], f"{metric} {hit['distance']:.4f}") for hit in results)]
+    tiles = [(query, "query"), *((hit["name"], f"{metric} distance {hit['distance']:.4f}") for hit in results)]
     columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
     step = TILE + GAP, TILE + 2 * LINE + GAP
     sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)
