@@ -104,7 +104,8 @@ def _head(pieces: Pieces) -> Html:
     objects = pieces.config.get("data", {})
     count = objects.get("objects") if isinstance(objects, dict) else None
     words = [f"crosspoint {__version__}"]
-    words += [] if count is None else [f"trained on {count} objects without labels"]
+    how = "with labelled parts" if pieces.segments else "without labels"
+    words += [] if count is None else [f"trained on {count} objects {how}"]
     words += [] if seed is None else [f"seed {seed}"]
     return tag("header", tag("h1", pieces.folder.resolve().name), tag("p", " · ".join(words), class_="quiet"))
 

@@ -213,9 +213,11 @@ def test_a_segmenter_and_a_bundle_name_what_is_still_to_be_measured(tmp_path):
     run.mkdir()
     (run / "metrics.jsonl").write_text('{"step": 1, "loss": 2}\n{"step": 2, "loss": 1}\n')
     (run / "segmenter.safetensors").write_bytes(b"")
+    (run / "config.json").write_text('{"data": {"objects": 205}}')
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "manifest.json").write_text("{}")
     named = [entry["command"] for entry in report(tmp_path)["missing"]]
+    assert "trained on 205 objects with labelled parts" in Reader(tmp_path / "report.html").text
     assert not re.search("svm|fewshot|embed|parity", " ".join(named))  # those are not for segmenters
     assert f"crosspoint eval partseg {run} --data DATA --json {tmp_path}/results/partseg.json" in named
     assert f"crosspoint bench {tmp_path}/bundle --json {tmp_path}/results/bench.json" in named
