@@ -58,7 +58,9 @@ def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title:
 
 
 def draw_comparison(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
-    """Draw a table's rows as bars, the paper's number beside ours, with standard deviations.
+    """Draw a table's rows as bars, the paper's number beside ours.
+
+    The line at a bar's end is ± its standard deviation; of a number that was not repeated its 95 % interval.
 
     Args:
         rows: As `crosspoint.eval.protocols.row` makes them.
@@ -76,18 +78,26 @@ def draw_comparison(rows: Sequence[dict[str, Any]], title: str, path: Path) -> N
             continue
         at = [place + 0.27 * (number - 1) for place, _ in shown]
         values = [cell[value] for _, cell in shown]
-        errors = [cell[spread] or 0.0 for _, cell in shown]
+        errors = np.array([_ends(cell, value, spread) for _, cell in shown]).T  # (2, bars)
         axes.barh(at, values, 0.25, xerr=errors, color=colour, label=column, error_kw={"elinewidth": 1})
-        for y, x, error in zip(at, values, errors, strict=True):
+        for y, x, error in zip(at, values, errors[1], strict=True):
             axes.text(x + error + 0.8, y, f"{x:.1f}", va="center", fontsize=8)
     axes.set_yticks(places, names, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(0, 108)
-    axes.set_xlabel("per cent")
+    axes.set_xlabel("per cent, ± standard deviation; of a single run the 95 % interval")
     axes.set_title(title, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     _save(figure, path)
+
+
+def _ends(cell: dict[str, Any], value: str, spread: str) -> tuple[float, float]:
+    """How far the line at a bar's end reaches to the left and to the right."""
+    if cell[spread] is not None or cell.get("interval") is None:
+        return cell[spread] or 0.0, cell[spread] or 0.0
+    low, high = cell["interval"]
+    return cell[value] - low, high - cell[value]
 
 
 def draw_panels(panels: Sequence["Panel"], class_names: Sequence[str], path: Path) -> None:
@@ -104,7 +114,7 @@ def draw_panels(panels: Sequence["Panel"], class_names: Sequence[str], path: Pat
         axes.set_yticks([])
         axes.set_box_aspect(1)
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(10, 3 * len(panels)), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4 if len(panels) == 1 else 5, frameon=False)
     _save(figure, path)
 
 

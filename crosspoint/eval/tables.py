@@ -118,9 +118,16 @@ def _comparison(result: dict[str, Any]) -> list[tuple[str, ...]]:
         paper, ours = row["paper"], [row[rule] for rule in ("official", "clean")]
         over = "; ".join(dict.fromkeys(cell["over"] for cell in ours if cell is not None and cell["std"] is not None))
         first = "–" if paper is None else _value(paper["value"], paper["spread"])
-        cells = ["–" if cell is None else _value(cell["mean"], cell["std"]) for cell in ours]
+        cells = ["–" if cell is None else _measured(cell) for cell in ours]
         rows.append((row["method"], row["setting"], first, *cells, over or "–"))
     return rows
+
+
+def _measured(cell: dict[str, Any]) -> str:
+    """A mean ± its deviation; where nothing was repeated, with its 95 % interval."""
+    if cell["std"] is not None or cell["interval"] is None:
+        return _value(cell["mean"], cell["std"])
+    return f"{cell['mean']:.2f} (95 %: {cell['interval'][0]:.2f} … {cell['interval'][1]:.2f})"
 
 
 def _value(value: float, spread: float | None) -> str:

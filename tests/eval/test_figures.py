@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from PIL import Image
 
-from crosspoint.eval.figures import draw_confusion
+from crosspoint.eval import figures
+from crosspoint.eval.figures import draw_comparison, draw_confusion
 
 
 def test_a_matrix_of_forty_classes_has_room_for_its_labels(tmp_path):
@@ -13,3 +15,17 @@ def test_a_matrix_of_forty_classes_has_room_for_its_labels(tmp_path):
 def test_a_class_without_objects_is_drawn_empty(tmp_path):
     draw_confusion(np.array([[3, 1], [0, 0]]), ["a", "b"], "title", tmp_path / "a.png")
     assert Image.open(tmp_path / "a.png").getcolors(1 << 20) is not None
+
+
+@pytest.mark.parametrize(
+    ("std", "interval", "ends"), [(2.0, [70, 99], [78, 82]), (None, [70, 85], [70, 85]), (None, None, [80, 80])]
+)
+def test_the_line_at_a_bars_end_is_its_deviation_or_else_its_interval(tmp_path, monkeypatch, std, interval, ends):
+    kept = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
+    cell = {"mean": 80.0, "std": std, "interval": interval}
+    paper = {"value": 90.0, "spread": None}
+    row = {"method": "m", "setting": "s", "paper": paper, "official": cell, "clean": None}
+    draw_comparison([row], "title", tmp_path / "a.png")
+    _, ours = kept[0].axes[0].collections  # the paper's bar first
+    np.testing.assert_allclose(ours.get_segments()[0][:, 0], ends)

@@ -103,6 +103,8 @@ def test_linear_tables(tmp_path, sets, models, name, paper, small):
     for row in result["rows"]:
         assert row["official"]["interval"][0] < row["official"]["mean"] < row["official"]["interval"][1]
         assert row["official"]["mean"] > 15  # ten classes
+    low, high = result["rows"][0]["official"]["interval"]  # on the first points, so it is not repeated
+    assert f"(95 %: {low:.2f} … {high:.2f})" in (tmp_path / f"{name}.md").read_text()
 
 
 @pytest.mark.parametrize(
