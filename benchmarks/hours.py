@@ -2,7 +2,8 @@
 
     python benchmarks/hours.py untrained joint=RUN joint512=RUN --bundles DIR --results DIR --data DIR --out hours.png
 
-The stages of one training in order, each started from the one before (`--init`); a stage without a run took no time.
+The stages of one training in order, each started from the one before (`--init`); a stage without a run took no time,
+one of several runs, `NAME=RUN,RUN`, took that of all.
 Of a stage NAME are read BUNDLES/NAME, RESULTS/svm-NAME-*.json (one file a division) and RESULTS/fewshot-NAME.json.
 Prints a Markdown table. Nearest neighbours: how often the nearest other object by cosine is of the same class.
 """
@@ -72,7 +73,7 @@ def draw(curves: dict[str, list[tuple[float, float, float]]], names: list[str], 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stages", nargs="+", metavar="NAME[=RUN]")
+    parser.add_argument("stages", nargs="+", metavar="NAME[=RUN,...]")
     parser.add_argument("--bundles", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
@@ -86,7 +87,7 @@ def main() -> None:
     for stage in arguments.stages:
         name, _, run = stage.partition("=")
         names.append(name)
-        spent += hours(Path(run)) if run else 0.0
+        spent += sum(hours(Path(each)) for each in run.split(",") if each)
         near = neighbours(arguments.bundles / name, clouds, arguments.points, arguments.cache)
         for title, (mean, std) in {"nearest neighbour": (near, 0.0), **measure(name, arguments.results)}.items():
             curves.setdefault(title, []).append((spent, mean, std))
