@@ -27,9 +27,10 @@ import matplotlib.pyplot as plt
 
 def hours(run: Path) -> float:
     """Of the steps of a run, without probes and checkpoints."""
-    batch = json.loads((run / "config.json").read_text())["recipe"]["batch"]
+    batch: int = json.loads((run / "config.json").read_text())["recipe"]["batch"]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return sum(batch / line["objects_per_second"] for line in lines if "objects_per_second" in line) / 3600
+    seconds = [batch / float(line["objects_per_second"]) for line in lines if "objects_per_second" in line]
+    return sum(seconds) / 3600
 
 
 def neighbours(bundle: Path, clouds: Clouds, points: int, cache: Path | None) -> float:
