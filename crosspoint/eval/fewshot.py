@@ -97,17 +97,8 @@ def fewshot(
         needed = {"training split": whole.train, **sources}
         embedded = [_embed(encoder, needed, points, cache) for encoder in encoders]
         models = [describe_model(encoder) for encoder in encoders]
-    rows = []
     settings = [(way, shot, source) for source in sources for way in ways for shot in shots]
-    for way, shot, source in track(settings, "Few-shot tasks"):
-        answers = [
-            [
-                run_task(e["training split"], e[source], way, shot, queries, (seed, way, shot, run))
-                for run in range(runs)
-            ]
-            for e in embedded
-        ]
-        rows.append({"ways": way, "shots": shot, "queries_from": source, **_row(answers)})
+    rows = [_measure(embedded, *setting, queries, runs, seed) for setting in track(settings, "Few-shot tasks")]
     counts = {"train": len(whole.train.labels), "test": None if whole.test is None else len(whole.test.labels)}
     about = {"path": str(data), "format": whole.name, **counts, "points": points, "seed": seed, "k": k}
     result = {"model": models[0], "data": about, "queries": queries, "runs": runs, "tasks": rows}
@@ -135,6 +126,17 @@ def _embed(encoder: Encoder, sources: dict[str, Clouds], points: int, cache: Pat
         )
         for source, clouds in sources.items()
     }
+
+
+def _measure(
+    embedded: list[dict[str, Labelled]], way: int, shot: int, source: str, queries: int, runs: int, seed: int
+) -> dict[str, Any]:
+    """The row of one kind of task, which every model meets."""
+    answers = [
+        [run_task(e["training split"], e[source], way, shot, queries, (seed, way, shot, run)) for run in range(runs)]
+        for e in embedded
+    ]
+    return {"ways": way, "shots": shot, "queries_from": source, **_row(answers)}
 
 
 def _row(answers: list[list[Answers]]) -> dict[str, Any]:

@@ -51,8 +51,6 @@ def training_section(pieces: Pieces) -> Html | Missing:
 def map_section(pieces: Pieces) -> Html | Missing:
     """t-SNE of the embeddings, coloured by class."""
     embeddings = pieces.embeddings
-    if embeddings is None and pieces.segments:
-        return Html()
     if embeddings is None:
         out = Path("embeddings.npz")
         return Missing(
@@ -100,8 +98,6 @@ def _peek(cloud: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
 
 def shapes_section(pieces: Pieces) -> Html | Missing:
     """A few training objects: renderings beside the cloud."""
-    if pieces.pairs is None and pieces.segments:
-        return Html()
     if pieces.pairs is None:
         return Missing("sample shapes", command(pieces, "data make-shapes --out", Path("shapes")))
     figures = []

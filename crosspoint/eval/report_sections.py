@@ -118,8 +118,6 @@ def svm_section(pieces: Pieces) -> Html | Missing:
     """Accuracy of each model by both rules, per class, and where the first one errs."""
     order = {"trained": 0, "untrained": 1}
     results = sorted(pieces.of("svm"), key=lambda result: order.get(_name(result), 2))
-    if not results and pieces.segments:
-        return Html()
     if not results:
         out = Path("results/svm-trained.json")
         return Missing(
@@ -190,8 +188,6 @@ def _confusion(result: Result) -> Html | None:
 def fewshot_section(pieces: Pieces) -> Html | Missing:
     """Accuracy with a few labelled objects per class."""
     results = pieces.of("fewshot")
-    if not results and pieces.segments:
-        return Html()
     if not results:
         out = Path("results/fewshot.json")
         words = ("eval fewshot", model_of(pieces), "--data", data_of(pieces), "--json", out)
@@ -240,8 +236,6 @@ def parity_section(pieces: Pieces) -> Html | Missing:
     """Whether the exported model is the trained one, by how much, and on which clouds."""
     results = pieces.of("parity")
     gate = _export_gate(pieces)
-    if not results and gate is None and pieces.segments:
-        return Html()
     if not results and gate is None:
         out = Path("results/parity.json")
         bundle = "BUNDLE" if pieces.bundle is None else shlex.quote(str(pieces.bundle))
