@@ -33,6 +33,12 @@ def column(lines: list[dict[str, float]], name: str) -> tuple[np.ndarray, np.nda
     return np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
 
 
+def hours(run: Path) -> float:
+    """Of the steps of a run, without probes and checkpoints."""
+    batch = json.loads((run / "config.json").read_text())["recipe"]["batch"]
+    return float(np.sum(batch / column(read(run), "objects_per_second")[1])) / 3600
+
+
 def smooth(values: np.ndarray) -> np.ndarray:
     """Running mean over the last steps, of fewer at the start."""
     sums = np.cumsum(np.concatenate([[0.0], values]))
@@ -64,15 +70,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     runs = {run.name: read(run) for run in arguments.runs}
+    spent = {run.name: hours(run) for run in arguments.runs}
     draw(runs, arguments.out)
     print("| run | steps | objects/s | hours | linear probe, before → after |")
     print("| --- | --- | --- | --- | --- |")
     for name, lines in runs.items():
         speed = column(lines, "objects_per_second")[1]
-        batch = json.loads((next(r for r in arguments.runs if r.name == name) / "config.json").read_text())
-        hours = float(np.sum(batch["recipe"]["batch"] / speed)) / 3600
         probes = " → ".join(f"{value:.1%}" for value in column(lines, "probe_accuracy")[1])
-        print(f"| {name} | {int(lines[-1]['step'])} | {np.median(speed):.1f} | {hours:.2f} | {probes} |")
+        print(f"| {name} | {int(lines[-1]['step'])} | {np.median(speed):.1f} | {spent[name]:.2f} | {probes} |")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from curves import hours
 
 from crosspoint.data.datasets import Clouds, load_classification
 from crosspoint.eval.features import embed_clouds
@@ -23,14 +24,6 @@ from crosspoint.runtime import load_encoder
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-
-
-def hours(run: Path) -> float:
-    """Of the steps of a run, without probes and checkpoints."""
-    batch: int = json.loads((run / "config.json").read_text())["recipe"]["batch"]
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    seconds = [batch / float(line["objects_per_second"]) for line in lines if "objects_per_second" in line]
-    return sum(seconds) / 3600
 
 
 def neighbours(bundle: Path, clouds: Clouds, points: int, cache: Path | None) -> float:
