@@ -4,16 +4,28 @@ A neighbour graph is an integer tensor `neighbours (B, N, k)`: entry `(b, i, j)`
 itself included, within cloud b. Nothing here ever holds a tensor of shape `(B, N, k, C)`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-DISTANCES = 1 << 21  # entries of the distance matrix held at a time on a CPU: they stay in its cache
-DISTANCES_CUDA = 1 << 27
+CACHED = 1 << 21  # entries of a temporary tensor on a CPU: they stay in its cache
+LAUNCHED = 1 << 26  # on a GPU: few launches, and 256 MB as float32
 CHANNELS = 128  # channels reduced at a time on a CPU
 ROW_BITS = (1 << 29) - 1  # a float64 has 29 mantissa bits more than a float32
+
+
+def entries_at_once(device: torch.device) -> int:
+    """Size up to which a temporary tensor is made in one piece."""
+    return CACHED if device.type == "cpu" else LAUNCHED
+
+
+def clouds_at_once(x: Tensor) -> Iterator[slice]:
+    """Which clouds of `x (B, N, C)` to work on together: one after the other on a CPU, many on a GPU."""
+    clouds = 1 if x.device.type == "cpu" else max(1, LAUNCHED // x[0].numel())
+    return (slice(b, b + clouds) for b in range(0, len(x), clouds))
 
 
 @torch.no_grad()
@@ -40,7 +52,7 @@ def nearest(features: Tensor, k: int) -> Tensor:
         x = features if features.dtype == torch.float64 else features.float()
         x = x - x.mean(dim=1, keepdim=True)
         half_norms = x.square().sum(dim=2).mul_(0.5)  # (B, N)
-        budget = DISTANCES if x.device.type == "cpu" else DISTANCES_CUDA
+        budget = entries_at_once(x.device)
         clouds = max(1, budget // (count * count))
         rows = max(1, min(count, budget // count))
         result = x.new_empty((batch, count, k), dtype=torch.int64)
@@ -78,12 +90,12 @@ class _MaxOverNeighbours(Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, neighbours: Tensor) -> Tensor:
         winners = torch.empty(values.shape, dtype=torch.int64, device=values.device)
-        maxima = torch.empty_like(values)
-        for b in range(len(values)):
-            if values.device.type == "cpu" and values.dtype in (torch.float32, torch.bfloat16):
+        maxima = torch.empty(values.shape, dtype=values.dtype, device=values.device)
+        if values.device.type == "cpu" and values.dtype in (torch.float32, torch.bfloat16):
+            for b in range(len(values)):
                 _max_packed(values[b], neighbours[b], maxima[b], winners[b])
-            else:
-                _max_gathered(values[b], neighbours[b], maxima[b], winners[b])
+        else:
+            _max_gathered(values, neighbours, maxima, winners)
         small = torch.int16 if values.shape[1] <= torch.iinfo(torch.int16).max else torch.int32
         ctx.save_for_backward(winners.to(small))
         return maxima
@@ -93,20 +105,22 @@ class _MaxOverNeighbours(Function):
         (winners,) = ctx.saved_tensors
         (gradient,) = gradients
         result = torch.zeros_like(gradient)
-        for b in range(len(gradient)):
-            result[b].scatter_add_(0, winners[b].long(), gradient[b])
+        for part in clouds_at_once(gradient):
+            result[part].scatter_add_(1, winners[part].long(), gradient[part])
         return result, None
 
 
 def _max_gathered(values: Tensor, neighbours: Tensor, maxima: Tensor, winners: Tensor) -> None:
-    """`values (N, C)`, `neighbours (N, k)`: write the maxima and the winning rows, the first of equals, `(N, C)`."""
-    k = neighbours.shape[1]
-    rows = max(1, DISTANCES_CUDA // (k * values.shape[1]))
-    for r in range(0, len(values), rows):
-        near = neighbours[r : r + rows]
-        best = values[near].max(dim=1)  # (r, k, C) → (r, C)
-        maxima[r : r + rows] = best.values
-        winners[r : r + rows] = near.gather(1, best.indices)
+    """`values (B, N, C)`, `neighbours (B, N, k)`: write the maxima and the winning points, the first of equals."""
+    k, channels = neighbours.shape[2], values.shape[2]
+    points, near, rows = values.flatten(0, 1), neighbours.flatten(0, 1), flat_rows(neighbours)  # (P, C), (P, k), (P, k)
+    to, by = maxima.view(-1, channels), winners.view(-1, channels)
+    step = max(1, entries_at_once(values.device) // (k * channels))
+    for r in range(0, len(rows), step):
+        part = slice(r, r + step)
+        best = points[rows[part]].max(dim=1)  # (r, k, C) → (r, C)
+        to[part] = best.values
+        by[part] = near[part].gather(1, best.indices)
 
 
 def _max_packed(values: Tensor, neighbours: Tensor, maxima: Tensor, winners: Tensor) -> None:

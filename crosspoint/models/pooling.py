@@ -1,8 +1,9 @@
 """The last layer of an encoder, `LeakyReLU(BN(W x))` of every point, together with the pooling over points after it.
 
-Only the products `h = W x` are kept, once; everything else is made cloud by cloud, while it is in the cache. With
-`u = γ ĥ + β`, `ĥ = (h − μ) / √(σ² + ε)` and `s = LeakyReLU'(u)`, a cloud's mean is `Σ_p s u / N`, and all sums over
-points that the backward pass of BN needs are those of s and s ĥ, so that it too takes a single pass over h.
+Only the products `h = W x` are kept, once; everything else is made of one cloud at a time on a CPU, while it is in the
+cache, and of many on a GPU. With `u = γ ĥ + β`, `ĥ = (h − μ) / √(σ² + ε)` and `s = LeakyReLU'(u)`, a cloud's mean is
+`Σ_p s u / N`, and all sums over points that the backward pass of BN needs are those of s and s ĥ, so that it too takes
+a single pass over h.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.distributed import all_reduce
 
-from crosspoint.models.neighbours import ROW_BITS
+from crosspoint.models.neighbours import ROW_BITS, clouds_at_once
 from crosspoint.models.normalisation import SyncNorm
 from crosspoint.models.running import track
 
@@ -33,18 +34,17 @@ class _PooledLinear(Function):
         h = torch.matmul(x, weight.t())  # (B, N, D)
         n, mean, variance = _statistics(h, gamma.dtype, norm)
         root = torch.rsqrt(variance + norm.eps)
-        maximum, average = gamma.new_empty(batch, len(gamma)), gamma.new_empty(batch, len(gamma))
-        slopes, moments = torch.empty_like(maximum), torch.empty_like(maximum)
+        maximum, slopes, moments = (gamma.new_empty(batch, len(gamma)) for _ in range(3))
         winners = torch.empty(maximum.shape, dtype=torch.int64, device=x.device)
-        for b in range(batch):
-            normed = (h[b].to(gamma.dtype) - mean).mul_(root)  # ĥ (N, D)
+        for part in clouds_at_once(h):
+            normed = (h[part].to(gamma.dtype) - mean).mul_(root)  # ĥ (b, N, D)
             u = torch.addcmul(beta, normed, gamma)
             s = torch.ops.aten.leaky_relu_backward(gamma.new_ones(1).expand_as(u), u, slope, False)
-            slopes[b] = s.sum(0)
-            moments[b] = s.mul_(normed).sum(0)
-            average[b] = (gamma * moments[b] + beta * slopes[b]) / count
-            best, winners[b] = _maximum(u)
-            maximum[b] = nn.functional.leaky_relu(best, slope)
+            slopes[part] = s.sum(1)
+            moments[part] = s.mul_(normed).sum(1)
+            best, winners[part] = _maximum(u)
+            maximum[part] = nn.functional.leaky_relu(best, slope)
+        average = (gamma * moments + beta * slopes) / count
         ctx.save_for_backward(x, weight, h, gamma, beta, mean, root, n, maximum, winners, slopes, moments)
         ctx.slope, ctx.norm = slope, norm
         ctx.mark_non_differentiable(mean, variance, n)
@@ -64,30 +64,32 @@ class _PooledLinear(Function):
         # dL/dh = γ/√(σ² + ε) (g − Σ g / n − ĥ Σ g ĥ / n)
         scale = gamma * root
         constant, linear = -scale * total[0] / n, -scale * total[1] / n
-        on_x, on_weight = torch.empty_like(x), torch.zeros_like(weight, dtype=gamma.dtype)
-        for b in range(len(x)):
-            normed = (h[b].to(gamma.dtype) - mean).mul_(root)
+        on_x = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        on_weight = torch.zeros_like(weight, dtype=gamma.dtype)
+        for part in clouds_at_once(h):
+            normed = (h[part].to(gamma.dtype) - mean).mul_(root)  # ĥ (b, N, D)
             u = torch.addcmul(beta, normed, gamma)
-            on_h = torch.ops.aten.leaky_relu_backward((scale * on_mean[b]).expand_as(u), u, ctx.slope, False)
+            below = (scale * on_mean[part]).unsqueeze(1).expand_as(u)
+            on_h = torch.ops.aten.leaky_relu_backward(below, u, ctx.slope, False)
             on_h.addcmul_(normed, linear).add_(constant)
-            on_h.scatter_add_(0, winners[b].unsqueeze(0), (scale * at_maximum[b]).unsqueeze(0))
-            low = on_h.to(x.dtype)
-            torch.mm(low, weight, out=on_x[b])
-            on_weight += low.t() @ x[b]
+            on_h.scatter_add_(1, winners[part].unsqueeze(1), (scale * at_maximum[part]).unsqueeze(1))
+            low = on_h.to(x.dtype).flatten(0, 1)  # (b·N, D)
+            torch.mm(low, weight, out=on_x[part].view(len(low), -1))
+            on_weight += low.t() @ x[part].flatten(0, 1)
         return on_x, on_weight.to(weight.dtype), on_gamma, on_beta, None, None
 
 
 def _statistics(h: Tensor, dtype: torch.dtype, norm: nn.BatchNorm1d | SyncNorm) -> tuple[Tensor, Tensor, Tensor]:
     """Number of values, mean and biased variance of `h (B, N, D)` over all points of all processes.
 
-    Cloud by cloud, then merged: `Σ (h − μ)² = Σ_b Σ_p (h − μ_b)² + N Σ_b (μ_b − μ)²`.
+    Of each cloud, then merged: `Σ (h − μ)² = Σ_b Σ_p (h − μ_b)² + N Σ_b (μ_b − μ)²`.
     """
     batch, count, width = h.shape
     means, squares = h.new_empty(batch, width, dtype=dtype), h.new_zeros(width, dtype=dtype)
-    for b in range(batch):
-        values = h[b].to(dtype)
-        means[b] = values.mean(0)
-        squares += torch.linalg.vector_norm(values - means[b], dim=0).square()
+    for part in clouds_at_once(h):
+        values = h[part].to(dtype)
+        means[part] = values.mean(1)
+        squares += torch.linalg.vector_norm(values - means[part].unsqueeze(1), dim=(0, 1)).square()
     n = torch.tensor(float(batch * count), dtype=dtype, device=h.device)
     mean = means.mean(0)
     if isinstance(norm, SyncNorm):
@@ -101,13 +103,13 @@ def _statistics(h: Tensor, dtype: torch.dtype, norm: nn.BatchNorm1d | SyncNorm) 
 
 
 def _maximum(u: Tensor) -> tuple[Tensor, Tensor]:
-    """Maxima over points and the points where they are: `(N, D)` to `(D,)` twice."""
+    """Maxima over points and the points where they are: `(b, N, D)` to `(b, D)` twice."""
     if u.device.type != "cpu" or u.dtype != torch.float32:
-        best = u.max(dim=0)
+        best = u.max(dim=1)
         return best.values, best.indices
     packed = u.double()  # the low bits of a widened float32 carry its row, as in `max_over_neighbours`
-    packed.view(torch.int64).bitwise_or_(torch.arange(len(u)).unsqueeze(1))
-    maxima = packed.amax(dim=0)
+    packed.view(torch.int64).bitwise_or_(torch.arange(u.shape[1]).unsqueeze(1))
+    maxima = packed.amax(dim=1)
     return maxima.float(), maxima.view(torch.int64).bitwise_and_(ROW_BITS)
 
 

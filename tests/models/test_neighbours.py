@@ -42,7 +42,7 @@ def test_far_from_the_origin_the_graph_is_the_same():
 def test_rows_and_clouds_are_chunked_without_a_difference(monkeypatch):
     x = torch.randn(3, 50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     whole = nearest(x, 7)
-    monkeypatch.setattr(module, "DISTANCES", 300)
+    monkeypatch.setattr(module, "CACHED", 300)
     assert torch.equal(nearest(x, 7), whole)
 
 
@@ -73,6 +73,19 @@ def test_maximum_and_its_gradient(dtype, channels):
                 if len(set(winners)) == 1:
                     expected[b, winners[0], c] += 1
     assert (x.grad.double() >= expected).all()
+
+
+def test_many_clouds_at_a_time_make_no_difference(monkeypatch):
+    values, graph = torch.randn(5, 30, 4, dtype=torch.float64), torch.randint(0, 30, (5, 30, 6))
+    results = []
+    for entries in (1 << 21, 300):
+        monkeypatch.setattr(module, "CACHED", entries)
+        x = values.clone().requires_grad_()
+        out = max_over_neighbours(x, graph)
+        out.square().sum().backward()
+        results.append((out.detach(), x.grad))
+        monkeypatch.setattr(module, "clouds_at_once", lambda x: [slice(0, 3), slice(3, 5)])
+    torch.testing.assert_close(results[0], results[1])
 
 
 def test_sum_gather_and_their_gradients_equal_a_dense_graph():

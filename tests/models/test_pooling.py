@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from crosspoint.models import pooling
 from crosspoint.models.pooling import pooled_linear
 
 
@@ -27,7 +28,10 @@ def norms(width, dtype, generator):
 @pytest.mark.parametrize("slope", [0.0, 0.2])
 @pytest.mark.parametrize("size", [(2, 50, 6, 9), (5, 3, 4, 130), (1, 2, 1, 1)])
 @pytest.mark.parametrize("offset", [0.0, 100.0])
-def test_values_statistics_and_gradients(dtype, tolerance, slope, size, offset):
+@pytest.mark.parametrize("together", [1, 2])
+def test_values_statistics_and_gradients(monkeypatch, dtype, tolerance, slope, size, offset, together):
+    parts = [slice(b, b + together) for b in range(0, size[0], together)]
+    monkeypatch.setattr(pooling, "clouds_at_once", lambda h: parts)
     batch, count, inputs, outputs = size
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(batch, count, inputs, generator=generator).to(dtype) + offset

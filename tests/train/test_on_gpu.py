@@ -1,0 +1,58 @@
+"""A run on a GPU: the same files, finite losses that fall, and a stop that loses nothing."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from crosspoint.train import pretrain
+from crosspoint.train.interrupt import Stopped
+from crosspoint.train.pretrain import train
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no NVIDIA GPU"),
+]
+
+
+def losses(run):
+    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("backbone", ["dgcnn", "pointnet", "dgcnn_seg"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_loss_falls(pairs, tmp_path, small, backbone, precision):
+    overrides = (*small, "epochs=15", f"backbone={backbone}", f"precision={precision}")
+    result = train(pairs, tmp_path / "run", "quick", overrides, workers=2)
+    assert result["device"] == "cuda"
+    values = losses(tmp_path / "run")
+    assert len(values) == 45
+    assert sum(values[-10:]) < sum(values[:10])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_interrupted_run_goes_on(pairs, tmp_path, small, monkeypatch, precision):
+    original = pretrain.Run.train_step
+
+    def step_and_interrupt(run, batch, rate):
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(run, batch, rate)
+
+    overrides = (*small, "backbone=pointnet", f"precision={precision}")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(pairs, whole, "quick", overrides, workers=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain.Run, "train_step", step_and_interrupt)
+        with pytest.raises(Stopped, match="after step 3 of 6"):
+            train(pairs, broken, "quick", overrides, workers=0)
+    train(pairs, broken, resume=True, workers=0)
+    assert losses(broken) == pytest.approx(losses(whole), rel=1e-3)  # a GPU adds gradients in no fixed order
+
+
+def test_a_checkpoint_of_a_gpu_goes_on_without_one(pairs, tmp_path, small):
+    train(pairs, tmp_path / "first", "quick", small, device="cuda", workers=0)
+    result = train(pairs, tmp_path / "second", "quick", small, device="cpu", workers=0, init=tmp_path / "first")
+    assert result["device"] == "cpu"
