@@ -1,5 +1,7 @@
 """ONNX Runtime backend: on the CPU, on CUDA, and on CUDA through ONNX Runtime's own TensorRT provider."""
 
+import contextlib
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -60,6 +62,8 @@ class OnnxEncoder(Encoder):
         provider = _provider(runtime, path, index, backend)
         self._threads = threads or available_cpus() if index is None else 1
         fast = operators and index is None and kernels.available()
+        if index is not None:
+            _load_cuda(runtime)
         opened = _Opener(runtime, path, provider, index, fast)
         self._session: Any = opened.session(self._threads)
         engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opened.has_operators else ''}"
@@ -195,6 +199,12 @@ def _provider(runtime: Any, path: Path, index: int | None, backend: str) -> str:
             f"{', '.join(available)}; give --device cpu, or replace onnxruntime by pip install 'crosspoint3d[gpu]'"
         )
     return provider
+
+
+def _load_cuda(runtime: Any) -> None:
+    """Load CUDA and cuDNN as pip installs them with `crosspoint3d[gpu]`, where the system's loader does not look."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; the provider's refusal says it
+        runtime.preload_dlls()
 
 
 def _provider_options(provider: str, index: int | None) -> list[tuple[str, dict[str, str]]]:
