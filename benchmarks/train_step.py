@@ -2,6 +2,7 @@
 
 python benchmarks/train_step.py                  the point branch, forward and backward, at 1024 and 2048 points
 python benchmarks/train_step.py --whole          a whole step of the `clean` recipe, as a profile
+python benchmarks/train_step.py --whole --device cuda --set batch=128
 """
 
 import argparse
@@ -141,7 +142,7 @@ class Objects:
         return picture
 
 
-def whole_step(overrides: list[str]) -> None:
+def whole_step(overrides: list[str], device: str, rounds: int) -> None:
     from torch.profiler import ProfilerActivity, profile
 
     from crosspoint.train.distributed import Group
@@ -150,17 +151,25 @@ def whole_step(overrides: list[str]) -> None:
     from crosspoint.train.recipes import make_recipe
 
     recipe = make_recipe("clean", ["batch=10", *overrides])
-    source = Objects(40, recipe.points, recipe.image_size)
-    run = Run(recipe, source, Path("profile"), torch.device("cpu"), Group())
+    source = Objects(recipe.batch, recipe.points, recipe.image_size)
+    run = Run(recipe, source, Path("profile"), torch.device(device), Group())
     batches = iter(make_loader(source, recipe, Steps(len(source), recipe), 1))
-    times = [seconds(run.train_step, next(batches), 1e-3) for _ in range(2)]
-    with profile(activities=[ProfilerActivity.CPU]) as recorded:
-        times.append(seconds(run.train_step, next(batches), 1e-3))
-    events = recorded.key_averages()
-    total = sum(event.self_cpu_time_total for event in events)
-    print(f"whole step, {recipe.batch} pairs, {recipe.points} points, ResNet-{recipe.image_depth}: {times[1]:.2f} s")
-    for event in sorted(events, key=lambda e: -e.self_cpu_time_total)[:16]:
-        print(f"  {event.self_cpu_time_total / total:6.1%}  {event.key}")
+    first, *times = (seconds(run.train_step, next(batches), 1e-3) for _ in range(rounds + 1))
+    on_gpu = device != "cpu"
+    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]) as recorded:
+        run.train_step(next(batches), 1e-3)
+    spent = {
+        event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        for event in recorded.key_averages()
+        if event.key.startswith("aten::") or not on_gpu  # on a GPU a kernel is listed beside the operator it belongs to
+    }
+    median = statistics.median(times)
+    print(
+        f"whole step, {recipe.backbone}, {recipe.batch} pairs, {recipe.points} points, ResNet-{recipe.image_depth}, "
+        f"{recipe.precision}, on {device}: {median:.4g} s, {recipe.batch / median:.4g} pairs/s (the first {first:.2f} s)"
+    )
+    for name, time_spent in sorted(spent.items(), key=lambda item: -item[1])[:16]:
+        print(f"  {time_spent / sum(spent.values()):6.1%}  {name}")
 
 
 def main() -> None:
@@ -169,11 +178,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.whole:
-        whole_step(arguments.set)
+        whole_step(arguments.set, arguments.device, arguments.rounds)
         return
     rows = point_branch(arguments.rounds)
     if arguments.json:

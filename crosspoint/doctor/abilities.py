@@ -67,6 +67,12 @@ def has_gpu(facts: Facts) -> bool:
     return bool(found) or facts["machine"]["jetpack"] is not None
 
 
+def rtx_runs(facts: Facts) -> bool:
+    """Whether TensorRT-RTX is here and has code for a GPU of this machine; for data-centre GPUs it has none."""
+    known = [name.lower() for name in facts["tensorrt_rtx"].get("targets") or ()]
+    return any(gpu in known for gpu in facts["cuda_python"].get("devices") or ())
+
+
 def _inference_extra(facts: Facts) -> str:
     return "gpu" if has_gpu(facts) else "cpu"
 
@@ -132,14 +138,11 @@ def _building(facts: Facts) -> Ability:
     gpu = has_gpu(facts)
     names = {"tensorrt": gpu, "tensorrt_rtx": True}
     ready = [f"{name} {facts[name]['version']}" for name, can in names.items() if can and facts[name]["works"]]
-    if ready and gpu:
-        return Ability(
-            "export --trt", YES, f"{', '.join(ready)}; the engine is executed if this GPU is among its targets"
-        )
+    if gpu and (facts["tensorrt"]["works"] or rtx_runs(facts)):
+        return Ability("export --trt", YES, f"{', '.join(ready)}; the engine is executed and compared")
     if ready:
-        return Ability(
-            "export --trt", PARTLY, f"{', '.join(ready)}: builds engines for RTX GPUs; none here to run them"
-        )
+        how = f"{', '.join(ready)}: builds engines for RTX GPUs; none here to run them"
+        return Ability("export --trt", PARTLY, how, pip("trt") if gpu else "")
     if facts["machine"]["jetpack"] is not None:
         install = "sudo apt install nvidia-jetpack, and a venv with --system-site-packages"
         return Ability("export --trt", NO, "JetPack's TensorRT is not visible to this Python", install)
@@ -180,4 +183,7 @@ def _engine(facts: Facts, module: str, extra: str) -> Ability:
         return Ability(command, NO, "; ".join(_why(facts, name) for name in missing), pip(*extras))
     if not facts["cuda_python"]["devices"]:
         return Ability(command, NO, str(facts["cuda_python"]["reason"]), "NVIDIA's driver for this GPU")
-    return Ability(command, YES, f"{module} {facts[module]['version']} on {', '.join(facts['cuda_python']['devices'])}")
+    which = f"{module} {facts[module]['version']}", ", ".join(facts["cuda_python"]["devices"])
+    if module == "tensorrt_rtx" and not rtx_runs(facts):
+        return Ability(command, NO, f"{which[0]} has no code for {which[1]}", pip("trt"))
+    return Ability(command, YES, " on ".join(which))

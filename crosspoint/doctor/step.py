@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crosspoint.doctor.abilities import has_gpu
+from crosspoint.doctor.abilities import has_gpu, rtx_runs
 
 Facts = dict[str, Any]
 Run = Callable[["Context"], str]
@@ -102,7 +102,4 @@ def needs_build_script(facts: Facts) -> str | None:
     lacking = needs_packages("torch", "onnx", "onnxruntime", "cuda_python")(facts)
     if lacking is not None or facts["tensorrt"]["works"]:
         return lacking
-    known = [name.lower() for name in facts["tensorrt_rtx"].get("targets") or ()]
-    if any(gpu in known for gpu in facts["cuda_python"].get("devices") or ()):
-        return None
-    return "tensorrt is not installed, and there is no tensorrt-rtx for this GPU"
+    return None if rtx_runs(facts) else "tensorrt is not installed, and there is no tensorrt-rtx for this GPU"

@@ -205,6 +205,7 @@ def _load_cuda(runtime: Any) -> None:
     """Load CUDA and cuDNN as pip installs them with `crosspoint3d[gpu]`, where the system's loader does not look."""
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; the provider's refusal says it
         runtime.preload_dlls()
+    runtime.set_default_logger_severity(3)  # errors: it warns that CUDA is no plug-in, which it need not be
 
 
 def _provider_options(provider: str, index: int | None) -> list[tuple[str, dict[str, str]]]:

@@ -31,7 +31,8 @@ def with_gpu(bare):
     facts["torch"] = {**works, "devices": [dict(GPU)], "cuda_build": "12.4", "bf16": True, "nccl": "2.21"}
     providers = {"CUDAExecutionProvider": None, "TensorrtExecutionProvider": None, "CPUExecutionProvider": None}
     facts["onnxruntime"] = {**works, "providers": providers}
-    facts |= {"tensorrt": dict(works), "tensorrt_rtx": dict(works), "cuda_python": {**works, "devices": ["sm89"]}}
+    facts |= {"tensorrt": dict(works), "tensorrt_rtx": {**works, "targets": ["CURRENT", "SM89"]}}
+    facts["cuda_python"] = {**works, "devices": ["sm89"]}
     return facts
 
 
@@ -106,6 +107,15 @@ def test_a_jetson_has_its_tensorrt_from_jetpack(bare):
     bare["machine"]["jetpack"] = {"model": "Orin", "l4t": "36.4", "jetpack": "6.1"}
     assert has_gpu(bare)
     assert "nvidia-jetpack" in find(bare, "export --trt").install
+
+
+def test_tensorrt_rtx_on_a_gpu_that_it_has_no_code_for(with_gpu):
+    with_gpu["cuda_python"]["devices"] = ["sm90"]
+    assert find(with_gpu, "export --trt").can == "yes"
+    assert find(with_gpu, ".plan of tensorrt-rtx").how == "tensorrt_rtx 1 has no code for sm90"
+    with_gpu["tensorrt"] = dict(MISSING)
+    assert find(with_gpu, "export --trt").can == "partly"
+    assert find(with_gpu, "export --trt").install == "pip install 'crosspoint3d[trt]'"
 
 
 def test_without_cuda_python_no_engine_runs(with_gpu):
