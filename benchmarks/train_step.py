@@ -166,7 +166,7 @@ def whole_step(overrides: list[str], device: str, rounds: int) -> None:
     median = statistics.median(times)
     print(
         f"whole step, {recipe.backbone}, {recipe.batch} pairs, {recipe.points} points, ResNet-{recipe.image_depth}, "
-        f"{recipe.precision}, on {device}: {median:.4g} s, {recipe.batch / median:.4g} pairs/s (the first {first:.2f} s)"
+        f"{recipe.precision}, on {device}: {median:.4g} s, {recipe.batch / median:.4g} pairs/s; the first {first:.2f} s"
     )
     for name, time_spent in sorted(spent.items(), key=lambda item: -item[1])[:16]:
         print(f"  {time_spent / sum(spent.values()):6.1%}  {name}")
