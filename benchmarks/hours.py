@@ -51,14 +51,16 @@ def measure(name: str, results: Path) -> dict[str, tuple[float, float]]:
 
 def draw(curves: dict[str, list[tuple[float, float, float]]], names: list[str], out: Path) -> None:
     figure, axis = plt.subplots(figsize=(8, 5), constrained_layout=True)
+    last = max(stage[0] for stages in curves.values() for stage in stages)
+    unit, scale = ("hours", 1) if last >= 1 else ("minutes", 60)
     for title, stages in curves.items():
         at, mean, _ = np.array(stages).T
         wide = title.startswith(("linear", "nearest"))
-        axis.plot(at, 100 * mean, "o-" if wide else "o:", lw=2 if wide else 1, ms=5 if wide else 3, label=title)
+        axis.plot(scale * at, 100 * mean, "o-" if wide else "o:", lw=2 if wide else 1, ms=5 if wide else 3, label=title)
     for at, name in zip([stage[0] for stage in stages], names, strict=True):
-        axis.axvline(at, color="0.85", lw=0.8, zorder=0)
-        axis.annotate(name, (at, 1), xycoords=("data", "axes fraction"), fontsize=8, rotation=30, va="bottom")
-    axis.set_xlabel("hours of training")
+        axis.axvline(scale * at, color="0.85", lw=0.8, zorder=0)
+        axis.annotate(name, (scale * at, 1), xycoords=("data", "axes fraction"), fontsize=8, rotation=30, va="bottom")
+    axis.set_xlabel(f"{unit} of training")
     axis.set_ylabel("per cent")
     axis.grid(axis="y", alpha=0.3)
     axis.legend(fontsize=8, loc="lower right")

@@ -1,7 +1,8 @@
 """Nearest neighbours, and the reductions over them that an edge convolution is made of.
 
 A neighbour graph is an integer tensor `neighbours (B, N, k)`: entry `(b, i, j)` is the j-th nearest point of point i,
-itself included, within cloud b. Nothing here ever holds a tensor of shape `(B, N, k, C)`.
+itself included, within cloud b. No tensor of shape `(B, N, k, C)` is ever whole: on a GPU there are pieces of it, on a
+CPU none.
 """
 
 from collections.abc import Iterator
