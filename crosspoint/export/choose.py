@@ -57,7 +57,7 @@ def choose_half(model: onnx.ModelProto, precision: str, exam: Exam) -> Chosen:
 
 
 def choose_int8(model: onnx.ModelProto, exam: Exam, calibration: CalibrationSet, categories: int | None) -> Chosen:
-    """Int8 in all layers or, with labelled data, in as many as keep the accuracy, the most sensitive left out first.
+    """Int8 in as many layers as the gate and, with labelled data, accuracy allow; the most sensitive return first.
 
     Raises:
         CheckFailed: Accuracy does not hold even with a single layer in int8.
@@ -74,7 +74,7 @@ def choose_int8(model: onnx.ModelProto, exam: Exam, calibration: CalibrationSet,
     errors = _sensitivity(model, ranges, layers, few)
     details["sensitivity"] = errors
     order = sorted(layers, key=lambda name: -errors[name])
-    fewest = 0 if exam.accuracy is None else _fewest(model, ranges, order, exam)
+    fewest = _fewest(model, ranges, order, exam)
     chosen = quantise(model, ranges, order[fewest:])
     return Chosen(chosen, [name for name in product_precisions(model) if name not in order[fewest:]], details)
 
@@ -95,18 +95,24 @@ def _sensitivity(
 
 
 def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], exam: Exam) -> int:
-    """How many of the most sensitive layers have to be left out for accuracy to hold, by bisection."""
-    assert exam.accuracy is not None
+    """How many of the most sensitive layers have to be left out for gate and accuracy to hold, by bisection."""
+    task: dict[str, Any] | None = None
 
     def keeps(count: int) -> bool:
-        task = exam.measure(quantise(model, ranges, order[count:]), "int8")
-        assert task is not None
-        return holds(task, exam.max_drop)
+        nonlocal task
+        candidate = quantise(model, ranges, order[count:])
+        if not exam.finds_neighbours(candidate, "int8"):
+            task = None
+            return False
+        task = exam.measure(candidate, "int8")
+        return task is None or holds(task, exam.max_drop)
 
     if keeps(0):
         return 0
     low, high = 0, len(order) - 1  # low does not hold; high is taken to
     if not keeps(high):
+        if exam.accuracy is None or task is None:
+            return 0  # the gate says what is wrong with it
         raise CheckFailed(
             f"int8 loses more than {exam.max_drop:g} points of {exam.accuracy.measure} even in {order[-1]} alone; "
             "give a larger --max-drop or export --precision fp16; nothing was written"

@@ -34,6 +34,9 @@ class AccuracyOf:
             0,
         )
 
+    def finds_neighbours(self, model, precision):
+        return True
+
     def measure(self, model, precision):
         assert precision == "int8"
         self.measured += 1
@@ -41,9 +44,13 @@ class AccuracyOf:
         return {"difference": -sum(self.lost.get(name, 0) for name in low) / 100}
 
 
+def unlabelled(finds=lambda model, precision: True):
+    """Stands for an exam without labelled data."""
+    return SimpleNamespace(accuracy=None, finds_neighbours=finds, measure=lambda model, precision: None)
+
+
 def test_without_labels_every_layer_that_can_be_is_int8(graph):
-    exam = SimpleNamespace(accuracy=None)
-    chosen = choose_int8(graph("dgcnn"), exam, CALIBRATION, None)
+    chosen = choose_int8(graph("dgcnn"), unlabelled(), CALIBRATION, None)
     assert chosen.kept == ["edge1/near", "edge1/own/product"]
     assert chosen.details["calibration"]["sha256"] == CALIBRATION.describe()["sha256"]
     assert set(chosen.details["sensitivity"]) == set(product_precisions(graph("dgcnn"))) - set(chosen.kept)
@@ -53,13 +60,32 @@ def test_without_labels_every_layer_that_can_be_is_int8(graph):
 @pytest.mark.parametrize("bad", [0, 1, 2, 3])
 def test_the_most_sensitive_layers_return_until_accuracy_holds(bad, graph):
     model = graph("pointnet")
-    sensitivity = choose_int8(model, SimpleNamespace(accuracy=None), CALIBRATION, None).details["sensitivity"]
+    sensitivity = choose_int8(model, unlabelled(), CALIBRATION, None).details["sensitivity"]
     order = sorted(sensitivity, key=lambda name: -sensitivity[name])
     exam = AccuracyOf(dict.fromkeys(order[:bad], 1.0), max_drop=0.5)  # each of these loses too much
     chosen = choose_int8(model, exam, CALIBRATION, None)
     assert set(chosen.kept) == {"layer1/linear/product", *order[:bad]}
     assert [name for name in product_precisions(model) if name in chosen.kept] == chosen.kept
     assert exam.measured <= 4
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2, 4])
+def test_the_most_sensitive_layers_return_until_the_neighbours_are_found(bad, graph):
+    model = graph("dgcnn")
+    sensitivity = choose_int8(model, unlabelled(), CALIBRATION, None).details["sensitivity"]
+    order = sorted(sensitivity, key=lambda name: -sensitivity[name])
+
+    def finds(lowered, precision):
+        assert precision == "int8"
+        return not any(product_precisions(lowered)[name] == "int8" for name in order[:bad])
+
+    chosen = choose_int8(model, unlabelled(finds), CALIBRATION, None)
+    assert set(chosen.kept) == {"edge1/near", "edge1/own/product", *order[:bad]}
+
+
+def test_int8_that_never_finds_its_neighbours_is_left_to_the_gate(graph):
+    chosen = choose_int8(graph("dgcnn"), unlabelled(lambda *_: False), CALIBRATION, None)
+    assert chosen.kept == ["edge1/near", "edge1/own/product"]
 
 
 def test_if_a_single_layer_loses_too_much_the_export_fails(graph):
@@ -77,7 +103,7 @@ def test_a_network_without_wide_layers_is_refused(graph):
             del node.input[1:]
     del model.graph.node[1:]
     with pytest.raises(InputError, match="no layer that int8 would serve"):
-        choose_int8(model, SimpleNamespace(accuracy=None), CALIBRATION, None)
+        choose_int8(model, unlabelled(), CALIBRATION, None)
 
 
 @pytest.mark.parametrize(("found_at", "kept"), [(0, 0), (2, 2), (4, 6)])
