@@ -62,6 +62,10 @@ def onnxruntime_facts() -> Facts:
     runtime: Any = importlib.import_module("onnxruntime")
     listed = runtime.get_available_providers()
     wanted = [name for name in listed if name in DEVICE_PROVIDERS or name == "CPUExecutionProvider"]
+    if set(wanted) & set(DEVICE_PROVIDERS):
+        from crosspoint.runtime.onnx import load_cuda
+
+        load_cuda(runtime)
     return {
         "version": runtime.__version__,
         "listed": listed,

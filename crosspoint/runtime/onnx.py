@@ -63,7 +63,7 @@ class OnnxEncoder(Encoder):
         self._threads = threads or available_cpus() if index is None else 1
         fast = operators and index is None and kernels.available()
         if index is not None:
-            _load_cuda(runtime)
+            load_cuda(runtime)
         opened = _Opener(runtime, path, provider, index, fast)
         self._session: Any = opened.session(self._threads)
         engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opened.has_operators else ''}"
@@ -201,8 +201,8 @@ def _provider(runtime: Any, path: Path, index: int | None, backend: str) -> str:
     return provider
 
 
-def _load_cuda(runtime: Any) -> None:
-    """Load CUDA and cuDNN as pip installs them with `crosspoint3d[gpu]`, where the system's loader does not look."""
+def load_cuda(runtime: Any) -> None:
+    """Let ONNX Runtime find the CUDA and cuDNN that pip installs with `crosspoint3d[gpu]`, before a session is opened."""
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; the provider's refusal says it
         runtime.preload_dlls()
     runtime.set_default_logger_severity(3)  # errors: it warns that CUDA is no plug-in, which it need not be
