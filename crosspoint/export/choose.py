@@ -96,22 +96,21 @@ def _sensitivity(
 
 def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], exam: Exam) -> int:
     """How many of the most sensitive layers have to be left out for gate and accuracy to hold, by bisection."""
-    task: dict[str, Any] | None = None
+
+    def passes_gate(count: int) -> bool:
+        return exam.finds_neighbours(quantise(model, ranges, order[count:]), "int8")
 
     def keeps(count: int) -> bool:
-        nonlocal task
-        candidate = quantise(model, ranges, order[count:])
-        if not exam.finds_neighbours(candidate, "int8"):
-            task = None
+        if not passes_gate(count):
             return False
-        task = exam.measure(candidate, "int8")
+        task = exam.measure(quantise(model, ranges, order[count:]), "int8")
         return task is None or holds(task, exam.max_drop)
 
     if keeps(0):
         return 0
     low, high = 0, len(order) - 1  # low does not hold; high is taken to
     if not keeps(high):
-        if exam.accuracy is None or task is None:
+        if exam.accuracy is None or not passes_gate(high):
             return 0  # the gate says what is wrong with it
         raise CheckFailed(
             f"int8 loses more than {exam.max_drop:g} points of {exam.accuracy.measure} even in {order[-1]} alone; "
