@@ -142,7 +142,6 @@ def part_set(tmp_path):
 
 
 def test_part_segmentation(tmp_path, part_set, small):
-    pytest.importorskip("crosspoint.eval.partseg")
     scratch = saved(DGCNNSegmenter(4, 2, 4), tmp_path / "a.safetensors", initial=None, selection="val")
     pretrained = saved(DGCNNSegmenter(4, 2, 4), tmp_path / "b.safetensors", initial="0" * 64, selection="test")
     result = reproduce("table5", part_set, [scratch, pretrained], tmp_path, small)
