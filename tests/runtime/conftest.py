@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.errors import CrosspointError
 from crosspoint.export.profile import Profile
-from crosspoint.export.tensorrt import build_engine, find_builder, find_gpu
+from crosspoint.export.tensorrt import Builder, build_engine, find_builder, find_gpu
 from crosspoint.runtime import tensorrt as backend
 from crosspoint.runtime.cuda import device_count
 
@@ -133,6 +133,7 @@ def small() -> SimpleNamespace:
         write_manifest=write_manifest,
         build_plan=build_plan,
         engine=ENGINE,
+        builder_or_skip=builder_or_skip,
     )
 
 
@@ -192,13 +193,18 @@ def no_gpu() -> None:
         pytest.skip("an NVIDIA GPU is here")
 
 
+def builder_or_skip(choice: str) -> Builder:
+    """What builds engines for this GPU; skips with the reason where it is missing or has no code for it."""
+    try:
+        return find_builder((find_gpu() or "",), choice)
+    except CrosspointError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(params=["tensorrt", "rtx"])
 def gpu_bundle(request: pytest.FixtureRequest, gpu: None, bundle: Path) -> Path:
     """ONNX file, an engine that was built here for this GPU, and manifest; skips where nothing builds one."""
-    try:
-        builder = find_builder((find_gpu() or "",), request.param)
-    except CrosspointError as error:
-        pytest.skip(str(error))
+    builder = builder_or_skip(request.param)
     profile = Profile((2, 3, 4), (8, 16, 32))
     engine = build_engine(builder, (bundle / "encoder.onnx").read_bytes(), profile)
     (bundle / "encoder.plan").write_bytes(engine.plan)

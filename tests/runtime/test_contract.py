@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from crosspoint.artefacts import sha256
-from crosspoint.errors import CrosspointError, InputError
-from crosspoint.export.tensorrt import find_builder, find_gpu
+from crosspoint.errors import InputError
 from crosspoint.runtime import Encoder, load_encoder
 
 Clouds = Callable[..., np.ndarray]
@@ -34,14 +33,6 @@ def pointnet_reference(path: Path) -> Callable[[np.ndarray], np.ndarray]:
         return np.array(result, np.float32)
 
     return embed
-
-
-def skip_without_rtx() -> None:
-    """Skip where TensorRT-RTX is missing or has no code for this GPU."""
-    try:
-        find_builder((find_gpu() or "",), "rtx")
-    except CrosspointError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(
@@ -73,7 +64,7 @@ def case(
                 pytest.skip("onnxruntime has no CUDA provider")
         model, reference = small.write_onnx(tmp_path / "small.onnx"), small.reference
     else:
-        skip_without_rtx()
+        small.builder_or_skip("rtx")
         model, reference, device = request.getfixturevalue("engine_bundle"), small.reference, "cuda"
     with load_encoder(model, device or "cpu") as encoder:
         yield encoder, reference, backend
