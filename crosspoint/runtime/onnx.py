@@ -202,7 +202,7 @@ def _provider(runtime: Any, path: Path, index: int | None, backend: str) -> str:
 
 
 def load_cuda(runtime: Any) -> None:
-    """Let ONNX Runtime find the CUDA and cuDNN that pip installs with `crosspoint3d[gpu]`, before a session is opened."""
+    """Let ONNX Runtime find the CUDA and cuDNN that pip installs with `crosspoint3d[gpu]`; before a session opens."""
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; the provider's refusal says it
         runtime.preload_dlls()
     runtime.set_default_logger_severity(3)  # errors: it warns that CUDA is no plug-in, which it need not be
