@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crosspoint.core.reading import ADVICE, read_bytes, reading
 from crosspoint.data.points import Points
-from crosspoint.data.reading import ADVICE, read_bytes, reading
 from crosspoint.data.text import read_text
 from crosspoint.errors import InputError
 

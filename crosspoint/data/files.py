@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from crosspoint.core.reading import reading
 from crosspoint.data import clouds, meshes
 from crosspoint.data.mesh_files import ply_faces
 from crosspoint.data.points import Points, check_count, choose
-from crosspoint.data.reading import reading
 from crosspoint.errors import InputError
 
 SUFFIXES = clouds.SUFFIXES | meshes.SUFFIXES

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.data.reading import ADVICE
+from crosspoint.core.reading import ADVICE
 from crosspoint.errors import InputError
 
 

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from crosspoint.data.reading import ADVICE
+from crosspoint.core.reading import ADVICE
 from crosspoint.errors import InputError
 
 DRACO = "KHR_draco_mesh_compression"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from crosspoint.core.reading import ADVICE, read_bytes, reading
 from crosspoint.data.mesh_files import as_utf8, check_complete
 from crosspoint.data.points import Points, check_count
-from crosspoint.data.reading import ADVICE, read_bytes, reading
 from crosspoint.errors import InputError
 
 if TYPE_CHECKING:

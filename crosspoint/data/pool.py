@@ -9,15 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from crosspoint.core.processes import available_cpus
 from crosspoint.errors import CheckFailed
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | None = None) -> Iterator[Result]:
@@ -31,7 +27,7 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | No
     Raises:
         CheckFailed: A process was killed.
     """
-    jobs = min(cores() if jobs is None else jobs, len(tasks))
+    jobs = min(available_cpus() if jobs is None else jobs, len(tasks))
     if jobs < 2:
         yield from map(work, tasks)
         return

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from crosspoint.artefacts import atomic_folder, write_json
 from crosspoint.console import track
+from crosspoint.core.processes import available_cpus
 from crosspoint.data.ply import write_points
-from crosspoint.data.pool import cores, spread
+from crosspoint.data.pool import spread
 from crosspoint.data.raycast import camera, picture, solid
 from crosspoint.errors import InputError, require
 
@@ -103,7 +104,7 @@ def render(
     """
     require("embreex", "render", "rendering")
     settings = Settings(views, size, points, seed)
-    jobs = cores() if jobs is None else jobs
+    jobs = available_cpus() if jobs is None else jobs
     _check(settings, jobs)
     tasks = _tasks(meshes)
     out = Path(out)

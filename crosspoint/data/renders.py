@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crosspoint.core.reading import ADVICE
 from crosspoint.data.clouds import read_clouds
 from crosspoint.data.layout import PICTURES, locate
 from crosspoint.data.points import Points
-from crosspoint.data.reading import ADVICE
 from crosspoint.errors import InputError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.data.reading import ADVICE
+from crosspoint.core.reading import ADVICE
 from crosspoint.errors import InputError
 
 COMMENTS = ("#", "//")

@@ -1,6 +1,5 @@
 """Whether data sets are what they claim to be."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from crosspoint.console import track
+from crosspoint.core.processes import available_cpus
 from crosspoint.data.hdf5 import open_h5, range_problem, shape_problems
 from crosspoint.data.layout import EXPECTED, TAXONOMY_FILE, find_sets, split_files
 from crosspoint.data.pack import PackedRenders, is_pack
@@ -202,7 +202,7 @@ def _verify_renders(folder: Path, report: Report) -> None:
         except InputError as error:
             report.problems.append(str(error))
     pictures = [path for i in range(len(pairs)) for path in pairs.images(i)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cpus()) as pool:
         for result in track(pool.map(_picture_size, pictures), f"{folder.name} pictures", len(pictures)):
             if isinstance(result, InputError):
                 report.problems.append(str(result))

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from crosspoint.core.processes import available_cpus
 from crosspoint.diagnose.layers import INPUTS, LAYERS, Array, Layers
 from crosspoint.errors import InputError, require
 from crosspoint.runtime.encoder import Specification, parse_device
-from crosspoint.runtime.onnx import available_cpus
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT32)

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from crosspoint.core.processes import available_cpus
+
 TEGRA, MODEL = Path("/etc/nv_tegra_release"), Path("/proc/device-tree/model")
 GPU_FIELDS = ("name", "driver_version", "memory.total", "compute_cap")
 
@@ -22,7 +24,7 @@ def machine_facts() -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "virtual_environment": sys.prefix != sys.base_prefix,
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cpus(),
         "memory_gib": _memory_gib(),
         "gpus": gpus(),
         "jetpack": jetpack(),

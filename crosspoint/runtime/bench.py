@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from crosspoint.console import track
+from crosspoint.core.processes import available_cpus
 from crosspoint.data.points import normalise
 from crosspoint.errors import CrosspointError, InputError
 from crosspoint.runtime import cuda
@@ -16,7 +17,6 @@ from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device
 from crosspoint.runtime.floor import Floor, Machine, floor_of, measure_machine, processor
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import NAME, load_manifest
-from crosspoint.runtime.onnx import available_cpus
 
 USUAL_POINTS = 1024
 FEWEST = 5  # calls that are made even where they take longer than asked for

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from crosspoint.artefacts import sha256
+from crosspoint.core.processes import available_cpus
 from crosspoint.errors import InputError, require
 from crosspoint.runtime import kernels
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
@@ -181,11 +181,6 @@ class _Call:
         """All outputs by name."""
         others = {name: np.concatenate([pieces[i] for i in sorted(pieces)]) for name, pieces in self._others.items()}
         return self._arrays | others
-
-
-def available_cpus() -> int:
-    """Logical CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _provider(runtime: Any, path: Path, index: int | None, backend: str) -> str:

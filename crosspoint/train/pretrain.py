@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crosspoint.core.processes import available_cpus
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.dgcnn import DGCNN
@@ -92,7 +92,7 @@ def train(
             if group.leads:
                 start_folder(out, chosen, source, where, origin)
         run.share()
-        workers = len(os.sched_getaffinity(0)) // 2 if workers is None else workers
+        workers = available_cpus() // 2 if workers is None else workers
         return run.loop(workers, checkpoint_seconds, linear_probe)
 
 
