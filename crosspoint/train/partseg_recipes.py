@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crosspoint.errors import InputError
+from crosspoint.train.recipes import check_values
 
 CHOICES: dict[str, tuple[str, ...]] = {"selection": ("val", "test", "last"), "precision": ("fp32", "bf16")}
 
@@ -80,6 +81,7 @@ class PartSegRecipe:
             raise InputError(f"held_out={self.held_out} must lie between 0 and 1")
         if self.points < self.k:
             raise InputError(f"points={self.points} is fewer than k={self.k} neighbours; raise points or lower k")
+        check_values(self)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, JSON-serialisable."""

@@ -20,7 +20,7 @@ from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, save_model
 from crosspoint.train.augment import Draw, augment_images
 from crosspoint.train.checkpoint import newest, restore, save_checkpoint
-from crosspoint.train.recipes import choose_recipe
+from crosspoint.train.recipes import check_values, choose_recipe
 
 PADDING = 4  # pixels that a random crop may move by
 DECAYS = (1 / 2, 2 / 3, 5 / 6)  # of the epochs; there the learning rate falls to a tenth: 45, 60 and 75 of 90
@@ -62,6 +62,7 @@ class RFSRecipe:
         for field in ("epochs", "momentum", "weight_decay", "seed"):
             if not getattr(self, field) >= 0:
                 raise InputError(f"{field}={getattr(self, field)} must not be negative")
+        check_values(self)
 
 
 def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:

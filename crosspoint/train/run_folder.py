@@ -1,7 +1,6 @@
 """The folder of a run: what it was started with, and whether it may go on."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,14 @@ import torch
 
 import crosspoint
 from crosspoint.artefacts import sha256, write_json
+from crosspoint.core.reading import read_json
 from crosspoint.errors import InputError
 from crosspoint.train.checkpoint import newest
 from crosspoint.train.pairs import Source
 from crosspoint.train.recipes import R, Recipe, choose_recipe, recipe_from
 
 SCHEMA = "crosspoint.run/1"
+AGAIN = "restore it or start the run anew elsewhere"
 
 
 def settle_recipe(
@@ -73,11 +74,10 @@ def read_config(run: Path) -> dict[str, Any]:
         InputError: The file is missing or damaged.
     """
     config = run / "config.json"
-    try:
-        content: dict[str, Any] = json.loads(config.read_text())
-        content["recipe"]["name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{config} is missing or damaged; restore it or start the run anew elsewhere") from error
+    content = read_json(config, "the start of a run", AGAIN)
+    recipe = content.get("recipe") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(recipe, dict) or not isinstance(recipe.get("name"), str):
+        raise InputError(f"{config}: does not say how a run was started; {AGAIN}")
     return content
 
 
