@@ -4,7 +4,6 @@ The export leaves in the bundle what this takes: the ONNX file, how to build fro
 network gives for them. Neither torch nor onnx is needed: numpy, TensorRT and cuda-python are.
 """
 
-import json
 import shutil
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ import numpy as np
 
 from crosspoint import __version__
 from crosspoint.artefacts import atomic_folder, write_json
+from crosspoint.core.reading import read_json, reading, regular
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.export.engine import PLAN, add_engine, file_entry
 from crosspoint.export.gate import Clouds
@@ -24,6 +24,7 @@ from crosspoint.runtime.cuda import compute_capability, device_count
 from crosspoint.runtime.manifest import NAME, SCRIPT, load_manifest, verify_files
 
 REFERENCE = "reference.npz"
+AGAIN = "copy the bundle again, or export the model again"
 TEXT = """\
 #!/bin/sh
 # Builds this bundle's TensorRT engine on the machine that it lies on, runs it there, and compares it with the trained
@@ -75,13 +76,20 @@ def write_reference(path: Path, prepared: list[Clouds]) -> None:
 
 
 def read_reference(path: Path) -> list[Clouds]:
-    """What `write_reference` wrote."""
+    """What `write_reference` wrote.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     found: dict[str, dict[str, Any]] = {}
-    with np.load(path, allow_pickle=False) as file:
+    regular(path)
+    with reading(path, "the reference of a bundle", AGAIN), np.load(path, allow_pickle=False) as file:
         for key in file:
             name, _, part = key.rpartition("/")
             found.setdefault(name, {})[part] = file[key]
-    return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
+            if file[key].dtype.kind != "f":
+                raise InputError(f"{key} holds {file[key].dtype}, not numbers; {AGAIN}")
+        return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
 
 
 def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: int | None = None) -> dict[str, Any]:
@@ -102,13 +110,14 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
     """
     listed = load_manifest(bundle)
     verify_files(listed, sorted(set(listed.files) - {PLAN}))
-    manifest = json.loads((bundle / NAME).read_text(encoding="utf-8"))
-    if REFERENCE not in listed.files or "on_device" not in manifest:
+    manifest = read_json(bundle / NAME, "a manifest", AGAIN)
+    if REFERENCE not in listed.files or not isinstance(manifest.get("on_device"), dict):
         raise InputError(f"{bundle} was not exported for this; export it with --trt --builder device")
     if listed.batch is None or listed.points is None:
         raise InputError(f"{bundle} has no bounds for its shapes; export it with --points min:opt:max")
     builder = _builder()
-    options = Options(**manifest["on_device"], timing_cache=timing_cache)
+    with reading(bundle / NAME, "a manifest", AGAIN):
+        options = Options(**manifest["on_device"], timing_cache=timing_cache)
     options = replace(options, workspace=workspace or options.workspace)
     profile, prepared = Profile(listed.batch, listed.points), read_reference(bundle / REFERENCE)
     with atomic_folder(bundle) as folder:

@@ -1,24 +1,25 @@
 """Weights on disk: safetensors whose metadata say which network they are of and how they were made."""
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from crosspoint.artefacts import atomic_file
-from crosspoint.core.reading import ADVICE, reading, reason_of, regular
+from crosspoint.core.reading import reason_of
+from crosspoint.core.weights_file import AGAIN, metadata_of, open_weights, read_metadata
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import PointHead
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
+
+__all__ = ["build", "load_model", "read_metadata", "save_model"]
 
 Config = dict[str, int | str]
 
@@ -31,9 +32,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "point_head": PointHead,
 }
 
-AGAIN = "give a run folder or a .safetensors file of this package, or copy it again"
 LARGEST_NUMBER = 2**31 - 1  # of neighbours, parts, categories, channels
-LARGEST_FILE = 4 << 30  # bytes of weights; those of the largest network here are 94 MB
 
 
 def build(config: Config) -> nn.Module:
@@ -69,61 +68,14 @@ def save_model(model: nn.Module, path: Path, recipe: dict[str, Any] | None = Non
         save_file(tensors, temporary, {"crosspoint": metadata})
 
 
-@contextlib.contextmanager
-def open_weights(path: Path, framework: str = "pt") -> Iterator[Any]:
-    """An open `.safetensors` file; what is wrong with it, and what is found wrong while it is open, is one line.
-
-    Args:
-        path: The file.
-        framework: Of the tensors that are read: `"pt"` or `"np"`.
-
-    Raises:
-        InputError: The file is missing, no regular file, too large, or damaged.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
-    size = regular(path).st_size
-    with reading(path, "a .safetensors file of weights", AGAIN):
-        if size > LARGEST_FILE:
-            raise InputError(f"has {size:,} bytes, more than any weights of this package; {ADVICE}")
-        with safe_open(path, framework) as file:
-            yield file
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_model` wrote beside the weights: `{"model": config, "recipe": …}`.
-
-    Raises:
-        InputError: The file is missing, damaged or of another origin.
-    """
-    with open_weights(path) as file:
-        return _metadata(file)
-
-
-def _metadata(file: Any) -> dict[str, Any]:
-    text = (file.metadata() or {}).get("crosspoint")
-    if text is None:
-        raise InputError("was not written by crosspoint: it does not say which network it holds; give other weights")
-    values = json.loads(text)
-    if not (
-        isinstance(values, dict)
-        and isinstance(values.get("model"), dict)
-        and "recipe" in values
-        and isinstance(values["recipe"], dict | None)
-    ):
-        raise InputError(f"does not say which network it holds and how it was made; {AGAIN}")
-    return values
-
-
 def load_model(path: Path) -> nn.Module:
     """The network in a `.safetensors` file, in evaluation mode on the CPU.
 
     Raises:
         InputError: The file is missing, damaged, or does not fit the network that it names.
     """
-    with open_weights(path) as file:
-        config = _metadata(file)["model"]
+    with open_weights(path, "pt") as file:
+        config = metadata_of(file)["model"]
         _check_shapes(file, config)
         model = build(config)
         model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a mapping)
