@@ -58,11 +58,7 @@ def read_many(paths: Iterable[Path], count: int | None, seed: int) -> Iterator[t
 
 
 def is_mesh(path: Path) -> bool:
-    """Whether a file is read as a mesh: by its suffix, and for `.ply` by its header.
-
-    Raises:
-        InputError: A `.ply` cannot be opened.
-    """
+    """Whether a file is read as a mesh: by its suffix, and for `.ply` by its header."""
     path = Path(path)
     if path.suffix.lower() != ".ply":
         return path.suffix.lower() in meshes.SUFFIXES
