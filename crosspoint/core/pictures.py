@@ -23,4 +23,5 @@ def read_picture(path: Path, mode: str) -> "Image.Image":
     size = regular(path).st_size
     with reading(path, "a PNG or JPEG picture"), Image.open(path, formats=FORMATS) as picture:
         check_announced(picture.width * picture.height * PIXEL, size)
-        return picture.convert(mode)
+        decoded: Image.Image = picture.convert(mode)
+    return decoded

@@ -72,8 +72,11 @@ def _read_ply(path: Path, start: bytes) -> npt.NDArray[Any]:
 
     header = read_header(start)
     check_counts(header, path.stat().st_size)
-    if not header.count("vertex"):
+    vertex = next((element for element in header.elements if element.name == "vertex"), None)
+    if vertex is None:
         raise InputError(f"has no element named vertex; {ADVICE}")
+    if vertex.lists.keys() & set(AXES):
+        raise InputError(f"has lists as coordinates; {ADVICE}")
     elements = PlyData.read(str(path))  # from the file itself, which it maps: some 25 times as fast as from bytes
     return _columns(elements["vertex"].data)
 

@@ -10,7 +10,10 @@ from crosspoint.errors import InputError
 
 DRACO = "KHR_draco_mesh_compression"
 INSTANCES = 10_000  # meshes that nodes place, each counted as often as it is placed; 8 s of the library's time
-STEPS = 500_000  # nodes between all instances and the root, which the library walks one by one
+STEPS = 100_000  # nodes between all instances and the root, which the library walks one by one in 3 s
+DEPTH = 1000  # of a node
+WIDER = 2  # times the bytes of a file: 64-bit coordinates and indices
+JOIN = "save it as one mesh"
 VALUES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # by the number of a component type
 
@@ -59,12 +62,11 @@ def _check_instances(scene: dict[str, Any], sizes: list[int], size: int) -> None
             count = len(primitives[node["mesh"]])
             instances, steps, total = instances + count, steps + count * depth, total + placed[node["mesh"]]
     instances, total = max(instances, sum(map(len, primitives))), max(total, sum(placed))
-    if instances > INSTANCES or steps > STEPS:
-        raise InputError(
-            f"places {instances:,} meshes, more than the {INSTANCES:,} that can be joined, or nests them too deeply; "
-            "save it as one mesh"
-        )
-    check_announced(total, size)
+    if instances > INSTANCES:
+        raise InputError(f"places {instances:,} meshes, more than the {INSTANCES:,} that can be joined; {JOIN}")
+    if steps > STEPS or max(depths, default=0) > DEPTH:
+        raise InputError(f"nests its nodes up to {max(depths):,} deep, which takes too long to follow; {JOIN}")
+    check_announced(WIDER * total, size)
 
 
 def _accessors(primitive: dict[str, Any]) -> list[int]:
@@ -95,6 +97,6 @@ def _depths(nodes: list[dict[str, Any]]) -> list[int]:
         if len(path) > len(nodes):
             raise InputError(f"has a node that is above itself; {ADVICE}")
         depth = depths.get(path[-1], 0)
-        for above, node in enumerate(reversed(path)):
-            depths[node] = depth + above
+        for above, i in enumerate(reversed(path)):
+            depths[i] = depth + above
     return [depths[i] for i in range(len(nodes))]
