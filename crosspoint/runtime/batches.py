@@ -7,6 +7,7 @@ from itertools import chain, islice
 import numpy as np
 
 from crosspoint.console import track
+from crosspoint.core.reading import reason_without
 from crosspoint.data.points import Points
 from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Encoder, FloatArray
@@ -85,7 +86,7 @@ def _embed_group(encoder: Encoder, read: Iterable[tuple[Source, Points | InputEr
                 raise clouds
             encoder.specification.check_points(clouds.shape[1])
         except InputError as error:
-            skipped.append({"file": source.name, "reason": str(error).removeprefix(f"{source.origin}: ")})
+            skipped.append({"file": source.name, "reason": reason_without(source.origin, error)})
             continue
         names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
         for cloud in clouds:

@@ -56,18 +56,18 @@ def find_sources(inputs: Sequence[Path], count: int | None, seed: int, at_most: 
     """
     base = base_of(inputs)
     sources: list[Source] = []
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for given in inputs:
         if (dataset := _dataset(given)) is not None:
-            if dataset[1].resolve() not in seen:
+            if os.path.realpath(dataset[1]) not in seen:
                 sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most)
-                seen.add(dataset[1].resolve())
+                seen.add(os.path.realpath(dataset[1]))
             continue
         for path in find_files([given]):
-            if path.resolve() not in seen:
+            if os.path.realpath(path) not in seen:
                 read = partial(read_points, path, count, seed, at_most)
                 sources.append(Source(_relative(path, base), str(path), read))
-                seen.add(path.resolve())
+                seen.add(os.path.realpath(path))
     return sources
 
 
@@ -125,15 +125,19 @@ def _normalised(source: Source) -> Points | InputError:
 
 def base_of(inputs: Sequence[Path]) -> str:
     """The folder that names are relative to: the one input folder, or the deepest one that contains all inputs."""
-    if len(inputs) == 1 and inputs[0].is_dir():
+    if len(inputs) == 1 and os.path.isdir(inputs[0]):
         return os.path.abspath(inputs[0])
     return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
 
 
 def _relative(path: Path, base: str) -> str:
     name = Path(os.path.relpath(os.path.abspath(path), base)).as_posix()
-    readable = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "" if readable == "." else readable
+    return "" if name == "." else _utf8(name)
+
+
+def _utf8(name: str) -> str:
+    r"""A name that every format can hold: bytes that are not UTF-8 become `\xff`, by which names stay different."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _dataset(folder: Path) -> tuple[str, Path] | None:
@@ -142,7 +146,7 @@ def _dataset(folder: Path) -> tuple[str, Path] | None:
     Raises:
         InputError: It holds several sets, or other files beside a set: which are meant is not clear.
     """
-    sets = find_sets(folder) if folder.is_dir() else []
+    sets = find_sets(folder) if os.path.isdir(folder) else []
     if own := [found for found in sets if found[1] == folder]:
         return own[0]
     if not sets:
@@ -165,7 +169,7 @@ def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, 
     if kind == "shapenetrender":
         pairs = PairedRenders(root)
         return [
-            Source(prefix + key, str(root), partial(_rendered, pairs, i, key, count, seed, at_most))
+            Source(prefix + _utf8(key), str(root), partial(_rendered, pairs, i, key, count, seed, at_most))
             for i, key in enumerate(pairs.keys)
         ]
     stored = None if at_most else count  # a set that stores fewer points is refused
@@ -182,4 +186,4 @@ def _rendered(pairs: PairedRenders, index: int, key: str, count: int | None, see
     points = pairs.points(index)
     if count is None or (at_most and len(points) <= count):
         return points[None]
-    return choose(points, count, np.random.default_rng([seed, *key.encode()]))[None]
+    return choose(points, count, np.random.default_rng([seed, *os.fsencode(key)]))[None]
