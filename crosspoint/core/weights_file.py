@@ -8,11 +8,10 @@ from typing import Any
 
 from safetensors import safe_open
 
-from crosspoint.core.reading import ADVICE, reading, regular
+from crosspoint.core.reading import readable, reading
 from crosspoint.errors import InputError
 
 AGAIN = "give a run folder or a .safetensors file of this package, or copy it again"
-LARGEST_FILE = 4 << 30  # bytes of weights; those of the largest network here are 94 MB
 
 
 @contextlib.contextmanager
@@ -29,12 +28,9 @@ def open_weights(path: Path, framework: str) -> Iterator[Any]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
-    size = regular(path).st_size
-    with reading(path, "a .safetensors file of weights", AGAIN):
-        if size > LARGEST_FILE:
-            raise InputError(f"has {size:,} bytes, more than any weights of this package; {ADVICE}")
-        with safe_open(path, framework) as file:
-            yield file
+    readable(path)
+    with reading(path, "a .safetensors file of weights", AGAIN), safe_open(path, framework) as file:
+        yield file
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

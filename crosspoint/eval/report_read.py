@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.core.reading import read_json, reading, regular
+from crosspoint.core.arrays import Npz
+from crosspoint.core.reading import read_bytes, read_json, readable, reading
 from crosspoint.data.datasets import ClassificationSet, PairedRenders, PartSet, load_classification, load_parts
 from crosspoint.data.layout import find_sets
 from crosspoint.errors import InputError
@@ -151,7 +152,7 @@ def _read_run(pieces: Pieces, folders: list[Path]) -> None:
 
 def _steps(path: Path) -> list[dict[str, float]]:
     """The finite numbers of each whole line; a line that a killed run left half written is passed over."""
-    regular(path)
+    readable(path)
     steps = []
     with reading(path, "the metrics of a run"), path.open(encoding="utf-8") as file:
         for line in file:
@@ -199,9 +200,9 @@ def _read_embeddings(pieces: Pieces, folders: list[Path]) -> None:
 
 
 def _load_embeddings(path: Path) -> Embeddings | None:
-    regular(path)
-    with reading(path, "an archive of arrays"), np.load(path, allow_pickle=False) as archive:
-        if "embeddings" not in archive.files:
+    content = read_bytes(path)
+    with reading(path, "an archive of arrays"):
+        if "embeddings" not in Npz(content).names:
             return None
     found = load(path)
     if not np.isfinite(found.vectors).all():

@@ -14,7 +14,8 @@ import numpy as np
 
 from crosspoint import __version__
 from crosspoint.artefacts import atomic_folder, write_json
-from crosspoint.core.reading import read_json, reading, regular
+from crosspoint.core.arrays import Npz
+from crosspoint.core.reading import read_bytes, read_json, reading
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.export.engine import PLAN, add_engine, file_entry
 from crosspoint.export.gate import Clouds
@@ -82,13 +83,17 @@ def read_reference(path: Path) -> list[Clouds]:
         InputError: The file is damaged.
     """
     found: dict[str, dict[str, Any]] = {}
-    regular(path)
-    with reading(path, "the reference of a bundle", AGAIN), np.load(path, allow_pickle=False) as file:
-        for key in file:
+    content = read_bytes(path)
+    with reading(path, "the reference of a bundle", AGAIN):
+        archive = Npz(content)
+        for key in archive.names:
             name, _, part = key.rpartition("/")
-            found.setdefault(name, {})[part] = file[key]
-            if file[key].dtype.kind != "f":
-                raise InputError(f"{key} holds {file[key].dtype}, not numbers; {AGAIN}")
+            found.setdefault(name, {})[part] = array = archive[key]
+            if array.dtype.kind != "f" or array.ndim < 2 or (part == "points" and array.shape[2:] != (3,)):
+                raise InputError(f"{key} holds {array.dtype} {array.shape}, no clouds or their outputs; {AGAIN}")
+        for parts in found.values():
+            if not {"points", "output"} <= set(parts) or len({len(array) for array in parts.values()}) > 1:
+                raise InputError(f"its clouds and their outputs are not as many; {AGAIN}")
         return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
 
 
@@ -116,8 +121,7 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
     if listed.batch is None or listed.points is None:
         raise InputError(f"{bundle} has no bounds for its shapes; export it with --points min:opt:max")
     builder = _builder()
-    with reading(bundle / NAME, "a manifest", AGAIN):
-        options = Options(**manifest["on_device"], timing_cache=timing_cache)
+    options = _options(manifest["on_device"], timing_cache)
     options = replace(options, workspace=workspace or options.workspace)
     profile, prepared = Profile(listed.batch, listed.points), read_reference(bundle / REFERENCE)
     with atomic_folder(bundle) as folder:
@@ -127,6 +131,15 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
         manifest = add_engine(folder, {**manifest, "engine": None}, builder, options, profile, prepared)
         _require_executed(manifest)
     return manifest
+
+
+def _options(asked: dict[str, Any], timing_cache: Path | None) -> Options:
+    """How the manifest says that the engine is to be built."""
+    options = Options(asked.get("tf32"), asked.get("workspace"), timing_cache, asked.get("version_compatible"))
+    flags = isinstance(options.tf32, bool) and isinstance(options.version_compatible, bool)
+    if not flags or type(options.workspace) not in (int, type(None)):
+        raise InputError(f"the {NAME} does not say how to build the engine; {AGAIN}")
+    return options
 
 
 def _builder() -> Builder:

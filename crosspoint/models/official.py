@@ -116,7 +116,9 @@ def _match(state: State, k: int, source: str) -> tuple[nn.Module, dict[str, str]
         }
         model, layers = SegmentationBackbone(k), BACKBONE_LAYERS
         if "conv11.weight" in state:
-            parts, categories = (_size(state, *place, source) for place in (("conv11.weight", 0), ("conv7.0.weight", 1)))
+            parts, categories = (
+                _size(state, *place, source) for place in (("conv11.weight", 0), ("conv7.0.weight", 1))
+            )
             model = DGCNNSegmenter(parts, categories, k)
             layers = {f"backbone.{ours}": theirs for ours, theirs in layers.items()} | HEAD_LAYERS
             single = {f"backbone.{ours}": theirs for ours, theirs in single.items()} | {

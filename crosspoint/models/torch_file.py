@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crosspoint.core.reading import reading, regular
+from crosspoint.core.reading import readable, reading
 from crosspoint.errors import InputError
-
-LARGEST_FILE = 16 << 30  # bytes
 
 
 def load_torch_file(path: Path, kind: str, advice: str) -> Any:
@@ -30,10 +28,8 @@ def load_torch_file(path: Path, kind: str, advice: str) -> Any:
             before 1.6.
     """
     path = Path(path)
-    size = regular(path).st_size
+    readable(path)
     with reading(path, kind, advice):
-        if size > LARGEST_FILE:
-            raise InputError(f"has {size:,} bytes, more than {kind} can have; {advice}")
         if not zipfile.is_zipfile(path):
             raise InputError(f"is not {kind} of PyTorch 1.6 or later; {advice}")
         with zipfile.ZipFile(path) as archive:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from crosspoint.artefacts import atomic_file
-from crosspoint.core.reading import reading, regular
+from crosspoint.core.reading import readable, reading
 from crosspoint.errors import InputError
 
 AGAIN = "restore the file, or remove it and lose its lines"
@@ -84,7 +84,7 @@ def _steps(path: Path) -> Iterator[dict[str, Any]]:
     """
     if not path.exists():
         return
-    regular(path)
+    readable(path)
     with reading(path, "the metrics of a run", AGAIN), path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):

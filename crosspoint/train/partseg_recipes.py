@@ -65,7 +65,8 @@ class PartSegRecipe:
         """
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
-                raise InputError(f"{field}={getattr(self, field)!r} is not one of {', '.join(allowed)}")
+                given = str(getattr(self, field))[:40]
+                raise InputError(f"{field}={given!r} is not one of {', '.join(allowed)}")
         for field, least in [("k", 1), ("points", 2), ("batch", 2), ("epochs", 1), ("stretch", 1), ("seed", 0)]:
             if not getattr(self, field) >= least:
                 raise InputError(f"{field}={getattr(self, field)} is too small; it must be at least {least}")

@@ -33,6 +33,16 @@ class Initial:
     k: int
     tensors: int
 
+    def __post_init__(self) -> None:
+        """Refuse values of other types, which a damaged file brings.
+
+        Raises:
+            InputError: Names the first such field.
+        """
+        for name in ("path", "sha256", "architecture", "k", "tensors"):
+            if type(getattr(self, name)) is not (int if name in ("k", "tensors") else str):
+                raise InputError(f"its initial weights have {name} = {str(getattr(self, name))[:40]}")
+
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, JSON-serialisable."""
         return asdict(self)

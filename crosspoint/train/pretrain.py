@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from crosspoint.core.processes import available_cpus
+from crosspoint.core.reading import reading
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.dgcnn import DGCNN
@@ -19,7 +20,7 @@ from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
 from crosspoint.train.augment import Draw, augment_images, augment_points
-from crosspoint.train.checkpoint import newest, restore, save_checkpoint
+from crosspoint.train.checkpoint import ADVICE, newest, restore, save_checkpoint
 from crosspoint.train.distributed import Group, processes
 from crosspoint.train.loop import run_steps
 from crosspoint.train.losses import crosspoint_loss
@@ -172,8 +173,10 @@ class Run:
         Raises:
             InputError: There is none, or the data has changed since.
         """
-        state = restore(self.out / "checkpoints", self.network, self.optimiser, fingerprint(self.source))
-        self.scaler.load_state_dict(state["scaler"])
+        checkpoints = self.out / "checkpoints"
+        state = restore(checkpoints, self.network, self.optimiser, fingerprint(self.source))
+        with reading(checkpoints, "the checkpoints of this run", ADVICE):
+            self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 
     def save(self) -> None:

@@ -90,7 +90,8 @@ class Recipe:
         """
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
-                raise InputError(f"{field}={getattr(self, field)!r} is not one of {', '.join(map(str, allowed))}")
+                given = str(getattr(self, field))[:40]
+                raise InputError(f"{field}={given!r} is not one of {', '.join(map(str, allowed))}")
         for field, least in [("k", 1), ("views", 1), ("points", 2), ("image_size", 32), ("batch", 2), ("epochs", 1)]:
             if getattr(self, field) < least:
                 raise InputError(f"{field}={getattr(self, field)} is too small; it must be at least {least}")

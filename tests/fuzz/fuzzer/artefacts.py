@@ -14,6 +14,7 @@ from fuzzer import made
 from fuzzer.cases import Files, Target
 from fuzzer.made import CLOUDS, POINTS, folder, place, to_bytes
 from fuzzer.mutate import LONG
+from fuzzer.run import is_line
 
 DEEP = b"[" * 200_000
 NO_JSON: dict[str, bytes | str] = {
@@ -203,7 +204,13 @@ def _checkpoint() -> Files:
     network, optimiser = _network()
     network(torch.randn(5, 3)).sum().backward()
     optimiser.step()
-    state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "data": "abc", "scaler": {}, "best": None}
+    state = {
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "data": "abc",
+        "scaler": {},
+        "best": None,
+    }
     return folder(lambda root: save_checkpoint(root, 3, state))
 
 
@@ -251,7 +258,7 @@ def _run(kind: str) -> Files:
         "recipe": recipe.as_dict(),
         "data": {"objects": 12, "sha256": "0" * 64},
         "initial": {"path": "/nowhere/encoder.safetensors", "sha256": "0" * 64, "architecture": "dgcnn_seg", "k": 4, "tensors": 3},
-        "init_sha256": "0" * 64,
+        "init_sha256": None,
         "device": "cpu",
         "versions": {"crosspoint": "1", "torch": "2"},
     }  # fmt: skip
@@ -290,7 +297,23 @@ def _recipe(root: Path) -> None:
 
 
 def _recipe_attacks() -> dict[str, Files]:
-    values = ("nan", "inf", "-inf", "1e999", "1e308", LONG, "1_0", "٣", "0x10", "None", "[]", "true", "", " ", "\x1b[31m")
+    values = (
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "1e308",
+        LONG,
+        "1_0",
+        "٣",
+        "0x10",
+        "None",
+        "[]",
+        "true",
+        "",
+        " ",
+        "\x1b[31m",
+    )
     fields = ("k", "points", "temperature", "learning_rate", "dropout", "crop", "seed", "backbone", "epochs")
     return {
         f"{name} {field}={value[:10]}": {"overrides.txt": f"{name}\n{field}={value}".encode()}
@@ -383,7 +406,7 @@ def _read_bundle(root: Path) -> None:
     try:
         build_on_device(root)  # there is no GPU, and this is no such bundle: it refuses
     except CrosspointError as error:
-        assert str(error).isprintable(), error
+        assert is_line(str(error)), error
     with load_encoder(root, threads=1) as encoder:
         assert encoder.embed(CLOUDS[:2]).shape == (2, encoder.specification.dim)
 
@@ -406,7 +429,9 @@ def _reference() -> Files:
 def _read_reference(root: Path) -> None:
     from crosspoint.export.on_device import read_reference
 
-    assert all(clouds.inputs["points"].ndim == 3 for clouds in read_reference(root / "reference.npz"))
+    for clouds in read_reference(root / "reference.npz"):
+        assert clouds.inputs["points"].ndim == 3
+        assert len(clouds.inputs["points"]) == len(clouds.own_graphs)
 
 
 # Results
@@ -448,7 +473,7 @@ def _read_report(root: Path) -> None:
     from crosspoint.eval.report import report
 
     result = report(root)
-    assert all(isinstance(remark, str) and remark.isprintable() for remark in result["remarks"]), result["remarks"]
+    assert all(map(is_line, result["remarks"])), result["remarks"]
     (root / "report.html").read_text(encoding="utf-8")
 
 

@@ -64,7 +64,9 @@ def archive(content: bytes, rng: Random) -> bytes:
     if how == 0:
         del members[name]
     elif how == 1:
-        members[rng.choice(("../x.npy", "/x", "x\ny.npy", "\udc80.npy".encode("utf-8", "replace").decode(), "points.npy"))] = members.pop(name)
+        members[
+            rng.choice(("../x.npy", "/x", "x\ny.npy", "\udc80.npy".encode("utf-8", "replace").decode(), "points.npy"))
+        ] = members.pop(name)
     elif how == 2 and rng.randrange(8) == 0:
         header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (30000000, 3), }\n"
         members[name] = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(360_000_000)
@@ -73,7 +75,8 @@ def archive(content: bytes, rng: Random) -> bytes:
     else:
         members[name] = rng.choice(TEXT)(members[name] or b"\0", rng)
     packed = io.BytesIO()
-    method = zipfile.ZIP_DEFLATED if len(members.get(name, b"")) > 10**8 or rng.randrange(4) == 0 else zipfile.ZIP_STORED
+    large = sum(map(len, members.values())) > 10**8
+    method = zipfile.ZIP_DEFLATED if large or rng.randrange(4) == 0 else zipfile.ZIP_STORED
     with zipfile.ZipFile(packed, "w", method, compresslevel=1) as opened:
         for member, value in members.items():
             opened.writestr(zipfile.ZipInfo(member), value, method)
@@ -99,7 +102,11 @@ def safetensors(content: bytes, rng: Random) -> bytes:
     elif how < 5 and "__metadata__" in header:
         values = header["__metadata__"]
         key = rng.choice(list(values))
-        inner = json_text(str(values[key]).encode(), rng).decode("utf-8", "replace") if rng.randrange(5) else rng.choice(NUMBERS)
+        inner = (
+            json_text(str(values[key]).encode(), rng).decode("utf-8", "replace")
+            if rng.randrange(5)
+            else rng.choice(NUMBERS)
+        )
         values[key] = inner
     else:
         header = json_value(header, rng)
@@ -227,7 +234,12 @@ def glb(content: bytes, rng: Random) -> bytes:
         scene["nodes"] = scene.get("nodes", [{}]) * rng.choice((2, 20_000))
         scene["scenes"] = [{"nodes": list(range(len(scene["nodes"])))}]
     elif rng.randrange(6) == 0 and isinstance(scene, dict):
-        scene["buffers"] = [{"byteLength": rng.choice(INTEGERS), "uri": rng.choice(("/etc/passwd", "data:,x", "file:///dev/zero", "http://localhost:1/x"))}]
+        scene["buffers"] = [
+            {
+                "byteLength": rng.choice(INTEGERS),
+                "uri": rng.choice(("/etc/passwd", "data:,x", "file:///dev/zero", "http://localhost:1/x")),
+            }
+        ]
     else:
         scene = json_value(scene, rng)
     text_ = json.dumps(scene).encode()

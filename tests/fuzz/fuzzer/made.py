@@ -36,7 +36,11 @@ def ply() -> bytes:
     """A cloud, as the package writes it."""
     from crosspoint.data.ply import write_points
 
-    return next(content for content in folder(lambda root: write_points(root / "x.ply", POINTS)).values() if isinstance(content, bytes))
+    return next(
+        content
+        for content in folder(lambda root: write_points(root / "x.ply", POINTS)).values()
+        if isinstance(content, bytes)
+    )
 
 
 def pcd(encoding: str) -> bytes:
@@ -93,7 +97,11 @@ def parts() -> Files:
     """Two categories of two parts each, in ShapeNetPart's format."""
     labels = np.array([0, 1, 0, 1, 0, 1], np.uint8)[:, None]
     pid = 2 * labels.astype(np.int64) + (CLOUDS[..., 1] > 0)
-    taxonomy = {"categories": ["a", "b"], "parts": ["a/0", "a/1", "b/0", "b/1"], "category_parts": {"a": [0, 1], "b": [2, 3]}}
+    taxonomy = {
+        "categories": ["a", "b"],
+        "parts": ["a/0", "a/1", "b/0", "b/1"],
+        "category_parts": {"a": [0, 1], "b": [2, 3]},
+    }
     files = {f"ply_data_{split}0.h5": hdf5(data=CLOUDS, label=labels, pid=pid) for split in ("train", "test")}
     return {**files, "taxonomy.json": json.dumps(taxonomy).encode()}
 

@@ -85,7 +85,11 @@ def _attacks() -> dict[str, Files]:
 
     def topk(k: int) -> Any:
         changed = model()
-        constant = next(c for c in changed.graph.initializer if c.name == next(n for n in changed.graph.node if n.op_type == "TopK").input[1])
+        constant = next(
+            c
+            for c in changed.graph.initializer
+            if c.name == next(n for n in changed.graph.node if n.op_type == "TopK").input[1]
+        )
         constant.CopyFrom(numpy_helper.from_array(np.array([k], np.int64), constant.name))
         return changed
 

@@ -18,8 +18,17 @@ INTEGERS = (0, 1, -1, 2, 24, 127, 255, 10**4, 10**6, 2**31 - 1, 2**31, 2**32 - 1
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n%%EndComments\n(/tmp/crosspoint-fuzz) (w) file closefile\n"
 STRANGERS = (  # what has nothing to do with any format
     *(b"", b"\0", b"\0" * 4096, b"\xff" * 4096, b"null", b"[]", b"{}", b"0", b'"x"', b"\n" * 1000, EPS),
-    *(b"\x89PNG\r\n\x1a\n" + b"\0" * 32, b"PK\x03\x04" + b"\0" * 64, b"\x1f\x8b\x08" + b"\0" * 32, b"GIF89a" + b"\0" * 32),
-    *(b"<!DOCTYPE html><html></html>", b"version https://git-lfs.github.com/spec/v1\n", b"\x89HDF\r\n\x1a\n" + b"\0" * 64),
+    *(
+        b"\x89PNG\r\n\x1a\n" + b"\0" * 32,
+        b"PK\x03\x04" + b"\0" * 64,
+        b"\x1f\x8b\x08" + b"\0" * 32,
+        b"GIF89a" + b"\0" * 32,
+    ),
+    *(
+        b"<!DOCTYPE html><html></html>",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        b"\x89HDF\r\n\x1a\n" + b"\0" * 64,
+    ),
     *(b"[" * 200_000, b'{"a":' * 100_000, b"\x80\x04cos\nsystem\n(S'true'\ntR.", b"\xef\xbb\xbf", "é".encode("utf-16")),
 )
 
@@ -97,7 +106,9 @@ def word(content: bytes, rng: Random) -> bytes:
     if not found:
         return flip(content, rng)
     match, other = rng.choice(found[:60]), rng.choice(found[:60])
-    new = rng.choice((other[0], match[0] * 2, b"", b"x" * 100_000, b"\xff\xfe", b"\0", match[0].upper(), b"list uchar int"))
+    new = rng.choice(
+        (other[0], match[0] * 2, b"", b"x" * 100_000, b"\xff\xfe", b"\0", match[0].upper(), b"list uchar int")
+    )
     return content[: match.start()] + new + content[match.end() :]
 
 
@@ -123,7 +134,12 @@ def line_ends(content: bytes, rng: Random) -> bytes:
     """All line ends are others, or the text is in another encoding."""
     text = content.decode("latin-1")
     return rng.choice(
-        (content.replace(b"\n", b"\r\n"), content.replace(b"\n", b"\r"), text.encode("utf-16"), b"\xef\xbb\xbf" + content)
+        (
+            content.replace(b"\n", b"\r\n"),
+            content.replace(b"\n", b"\r"),
+            text.encode("utf-16"),
+            b"\xef\xbb\xbf" + content,
+        )
     )
 
 
@@ -134,7 +150,24 @@ TEXT: tuple[Mutator, ...] = (number, number, number, word, line, line_ends, *BYT
 # JSON
 
 VALUES = (
-    *(None, True, False, 0, -1, 1, 3, 2**31, 2**63, 10**6, 10**30, -(2**63) - 1, 1.5, 1e308, float("nan"), float("inf")),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        3,
+        2**31,
+        2**63,
+        10**6,
+        10**30,
+        -(2**63) - 1,
+        1.5,
+        1e308,
+        float("nan"),
+        float("inf"),
+    ),
     *("", "x", "\ud800", "\0", "a\nb\x1b[31mc", "../../etc/passwd", "/dev/zero", "x" * 100_000, "1e999", "5", [], {}),
     *([[]], [None], {"a": 1}, [0] * 10_000, {"": {}}, "deep", "long"),
 )
@@ -156,7 +189,11 @@ def dump(value: object, rng: Random) -> str:
     text = json.dumps(value, indent=rng.choice((None, 2)))
     text = text.replace('"deep"', "[" * 100_000 + "]" * 100_000).replace('"long"', LONG)
     if rng.randrange(10) == 0 and (found := re.search(r'"\w+": [^,{}\[\]]+,', text)):
-        text = text[: found.end()] + found[0].replace(":", ': "twice",' + found[0].split(":")[0] + ":", 1) + text[found.end() :]
+        text = (
+            text[: found.end()]
+            + found[0].replace(":", ': "twice",' + found[0].split(":")[0] + ":", 1)
+            + text[found.end() :]
+        )
     return text
 
 
@@ -181,7 +218,10 @@ def _in_object(value: dict, rng: Random) -> dict:
     if how == 0:
         return {name: kept for name, kept in value.items() if name != key}
     if how == 1:
-        return {rng.choice(("", "x", "../x", "\0", "\ud800", "a\nb", "x" * 5000)) if name == key else name: kept for name, kept in value.items()}
+        return {
+            rng.choice(("", "x", "../x", "\0", "\ud800", "a\nb", "x" * 5000)) if name == key else name: kept
+            for name, kept in value.items()
+        }
     if how == 2:
         return {**value, rng.choice(("x", "name", "points", "__class__")): rng.choice(VALUES)}
     return {**value, key: json_value(value[key], rng)}

@@ -12,11 +12,14 @@ from fuzzer import made
 from fuzzer.cases import Files, Target
 from fuzzer.made import CLOUDS, POINTS, to_bytes
 from fuzzer.mutate import EPS, LONG
+from fuzzer.run import is_line
 
 TEXT = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in POINTS)
 
 
-def _file(suffix: str, *seeds: Callable[[], bytes], name: str = "", attacks: Callable[[], dict[str, bytes]] = dict) -> Target:
+def _file(
+    suffix: str, *seeds: Callable[[], bytes], name: str = "", attacks: Callable[[], dict[str, bytes]] = dict
+) -> Target:
     """A reader of single files of points or meshes."""
     place = f"cloud.{suffix}"
 
@@ -51,7 +54,9 @@ def _pcd(**changes: str) -> bytes:
     return "\n".join([*lines, "0 0 0", ""]).encode()
 
 
-def _ply(count: str, rest: str = "0 0 0\n", vertex: str = "property float x\nproperty float y\nproperty float z\n") -> bytes:
+def _ply(
+    count: str, rest: str = "0 0 0\n", vertex: str = "property float x\nproperty float y\nproperty float z\n"
+) -> bytes:
     return f"ply\nformat ascii 1.0\nelement vertex {count}\n{vertex}end_header\n{rest}".encode()
 
 
@@ -96,7 +101,9 @@ FILES = (
             "a count of 5,000 digits": _ply(LONG),
             "a count that is no ASCII digit": _ply("٣"),
             "a huge count": _ply("4000000000"),
-            "a huge list": _ply("1", "3000000000 1\n", "property list uint float x\nproperty float y\nproperty float z\n"),
+            "a huge list": _ply(
+                "1", "3000000000 1\n", "property list uint float x\nproperty float y\nproperty float z\n"
+            ),
         },
     ),
     _file(
@@ -109,11 +116,23 @@ FILES = (
             "compressed to nothing": _pcd(DATA="binary_compressed")[:-7] + struct.pack("<II", 4, 2**31 - 1) + b"\0" * 4,
         },
     ),
-    *(_file(suffix, lambda: TEXT.encode(), lambda: f"{len(POINTS)}\n{TEXT}\n".encode()) for suffix in ("txt", "xyz", "pts")),
+    *(
+        _file(suffix, lambda: TEXT.encode(), lambda: f"{len(POINTS)}\n{TEXT}\n".encode())
+        for suffix in ("txt", "xyz", "pts")
+    ),
     _file("csv", lambda: ("x,y,z\n" + TEXT.replace(" ", ",")).encode(), lambda: TEXT.replace(" ", ";").encode()),
     _file("bin", lambda: np.c_[POINTS, np.ones(len(POINTS))].astype("<f4").tobytes()),
-    _file("off", lambda: made.mesh("off"), attacks=lambda: {"many": f"OFF\n{LONG} 1 0\n".encode(), "faces": b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n1000000000 0 1 2\n"}),  # fmt: skip
-    _file("obj", lambda: made.mesh("obj"), attacks=lambda: {"index": b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 999999999999\n"}),
+    _file(
+        "off",
+        lambda: made.mesh("off"),
+        attacks=lambda: {
+            "many": f"OFF\n{LONG} 1 0\n".encode(),
+            "faces": b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n1000000000 0 1 2\n",
+        },
+    ),  # fmt: skip
+    _file(
+        "obj", lambda: made.mesh("obj"), attacks=lambda: {"index": b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 999999999999\n"}
+    ),
     _file("stl", lambda: made.mesh("stl"), _ascii_stl, attacks=lambda: {"count": b"\0" * 80 + b"\xff" * 4}),
     _file(
         "ply",
@@ -143,7 +162,7 @@ def _read_parts(folder: Path) -> None:
 
 
 def _one_line(texts: list[str]) -> None:
-    assert all(text.isprintable() for text in texts), texts
+    assert all(map(is_line, texts)), texts
 
 
 def _hdf5_attacks() -> dict[str, Files]:
@@ -206,7 +225,8 @@ def _render_attacks() -> dict[str, Files]:
         "a device": "link /dev/zero",
         "an image of 2 GB": to_bytes(lambda f: Image.new("1", (13_000, 13_000)).save(f, "PNG")),
         **{
-            kind: to_bytes(lambda f, k=kind: Image.new("RGB", (8, 8)).save(f, k)) for kind in ("GIF", "BMP", "TIFF", "EPS")
+            kind: to_bytes(lambda f, k=kind: Image.new("RGB", (8, 8)).save(f, k))
+            for kind in ("GIF", "BMP", "TIFF", "EPS")
         },
     }
     return {name: picture(content) for name, content in pictures.items()}
@@ -235,7 +255,10 @@ def _read_pack(folder: Path) -> None:
 
 
 def _pack_attacks() -> dict[str, Files]:
-    return {"index is a pipe": {**_pack(), "index.json": "pipe"}, "index is deep": {**_pack(), "index.json": b"[" * 200_000}}
+    return {
+        "index is a pipe": {**_pack(), "index.json": "pipe"},
+        "index is deep": {**_pack(), "index.json": b"[" * 200_000},
+    }
 
 
 def _cifar() -> Files:

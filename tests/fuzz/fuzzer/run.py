@@ -28,9 +28,12 @@ FAULTS = (EXCEPTION, MESSAGE, MEMORY, CRASH, HANG, SEED)
 
 CPU_SECONDS, STILL_SECONDS = 20, 8  # a case hangs once it has computed, or all of its threads have slept, for so long
 ADDRESS_SPACE = 1 << 30  # bytes that a case may add
-RESIDENT, MULTIPLE = 128 << 20, 20  # bytes that a case may touch, besides a multiple of what it reads
+RESIDENT, MULTIPLE = 256 << 20, 64  # bytes that a case may touch, besides a multiple of what it reads
+SPACES = "\u00a0\u2007\u202f\u3000"  # not printable to Python, and harmless on a line
 LONGEST = 2000  # characters of a message
-NO_MEMORY = re.compile(r"can't allocate|unable to allocate|bad_alloc|bad allocation|out of memory|cannot allocate", re.I)
+NO_MEMORY = re.compile(
+    r"can't allocate|unable to allocate|bad_alloc|bad allocation|out of memory|cannot allocate", re.I
+)
 
 
 @dataclass
@@ -126,7 +129,9 @@ def _follow(pid: int, reader: int, start: int, output: Path, report: Report) -> 
         report.add(current, CRASH, where, f"{signal.Signals(os.WTERMSIG(status)).name} {detail}")
         return current + 1
     if os.WEXITSTATUS(status):
-        raise RuntimeError(f"the fuzzer itself failed on case {current} of {report.target}:\n{output.read_text()[-3000:]}")
+        raise RuntimeError(
+            f"the fuzzer itself failed on case {current} of {report.target}:\n{output.read_text()[-3000:]}"
+        )
     return current
 
 
@@ -215,7 +220,7 @@ def _read(target: Target, folder: Path) -> tuple[str, str, str]:
         target.read(folder)
     except CrosspointError as error:
         text, where = str(error), _where(error)
-        if not text.isprintable() or not text or len(text) > LONGEST:
+        if not is_line(text):
             return MESSAGE, where, repr(text[:300])
         if not target.program and _wants_memory(error):
             return MEMORY, where, text[:300]
@@ -223,6 +228,11 @@ def _read(target: Target, folder: Path) -> tuple[str, str, str]:
     except BaseException as error:  # SystemExit and KeyboardInterrupt are faults, too
         return EXCEPTION, _where(error), f"{type(error).__name__}: {str(error)[:300]!r}"
     return READ, "", ""
+
+
+def is_line(text: str) -> bool:
+    """Whether a message is one printable line of a length that can be read."""
+    return 0 < len(text) < LONGEST and all(character.isprintable() or character in SPACES for character in text)
 
 
 def _where(error: BaseException) -> str:
