@@ -4,6 +4,7 @@ The official modules register every batch normalisation twice, as `bn1` and insi
 here, since in the official T-Net `bn3` (512) is another layer than `conv3.1` (1024).
 """
 
+import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.content import Content, read_once
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
@@ -71,17 +72,18 @@ def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
     Raises:
         InputError: The file cannot be read safely or is not of these networks.
     """
-    state = _read_state(checkpoint)
-    imported = convert(state, k, str(checkpoint))
-    save_model(imported.model, out, {"imported": checkpoint.name, "sha256": sha256(checkpoint), "k": k})
+    if not Path(checkpoint).exists():
+        raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint")
+    content = read_once(checkpoint)
+    imported = convert(_read_state(content), k, str(checkpoint))
+    save_model(imported.model, out, {"imported": checkpoint.name, "sha256": content.sha256, "k": k})
     return imported
 
 
-def _read_state(checkpoint: Path) -> State:
+def _read_state(content: Content) -> State:
+    checkpoint = content.path
     try:
-        loaded: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint") from None
+        loaded: Any = torch.load(io.BytesIO(content.data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{checkpoint} cannot be read safely as PyTorch weights: {reason}") from error

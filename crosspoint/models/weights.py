@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
 
 from crosspoint.artefacts import atomic_file
+from crosspoint.core.content import Content, read_once
+from crosspoint.core.reading import reading
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import PointHead
@@ -18,6 +20,7 @@ from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
 
 Config = dict[str, int | str]
+KIND, AGAIN = "a readable safetensors file", "export or copy it again"
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "dgcnn": DGCNN,
@@ -56,23 +59,68 @@ def save_model(model: nn.Module, path: Path, recipe: dict[str, Any] | None = Non
         save_file(tensors, temporary, {"crosspoint": metadata})
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_model` wrote beside the weights: `{"model": config, "recipe": …}`.
+@dataclass(frozen=True)
+class Weights:
+    """A `.safetensors` file, read once.
+
+    Attributes:
+        path: Where it lies.
+        sha256: Of its bytes.
+        config: The network that it holds.
+        recipe: How the weights came about, as `save_model` was told.
+        tensors: By name.
+    """
+
+    path: Path
+    sha256: str
+    config: Config
+    recipe: Any
+    tensors: dict[str, Tensor]
+
+    def network(self) -> nn.Module:
+        """The network, in evaluation mode on the CPU.
+
+        Raises:
+            InputError: The weights are not those of the network that the file names.
+        """
+        with reading(self.path, KIND, AGAIN):
+            model = build(self.config)
+        own = model.state_dict()
+        wrong = [name for name in own if name not in self.tensors or self.tensors[name].shape != own[name].shape]
+        if wrong or len(self.tensors) != len(own):
+            first = (wrong or [*self.tensors])[0]
+            raise InputError(f"{self.path} does not hold the weights of its network (first difference: {first})")
+        model.load_state_dict(self.tensors)
+        return model.eval()
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a file of `save_model`.
 
     Raises:
         InputError: The file is missing, damaged or of another origin.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = (file.metadata() or {}).get("crosspoint")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give a run folder or a .safetensors file") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a readable safetensors file ({error}); export or copy it again") from error
-    if metadata is None:
-        raise InputError(f"{path} was not written by crosspoint: it does not say which network it holds")
-    result: dict[str, Any] = json.loads(metadata)
-    return result
+    if not Path(path).exists():
+        raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
+    return parse_weights(read_once(path))
+
+
+def parse_weights(content: Content) -> Weights:
+    """As `read_weights`, of a file that has been read."""
+    with reading(content.path, KIND, AGAIN):
+        tensors = load(content.data)
+        header = json.loads(content.data[8 : 8 + int.from_bytes(content.data[:8], "little")])  # the format's own
+        metadata = header.get("__metadata__", {}).get("crosspoint")
+        if metadata is None:
+            raise InputError("was not written by crosspoint: it does not say which network it holds")
+        about = json.loads(metadata)
+        return Weights(content.path, content.sha256, {**about["model"]}, about["recipe"], tensors)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What `save_model` wrote beside the weights: `{"model": config, "recipe": …}`; raises as `read_weights` does."""
+    weights = read_weights(path)
+    return {"model": weights.config, "recipe": weights.recipe}
 
 
 def load_model(path: Path) -> nn.Module:
@@ -81,14 +129,4 @@ def load_model(path: Path) -> nn.Module:
     Raises:
         InputError: The file is missing, damaged, or does not fit the network that it names.
     """
-    model = build(read_metadata(path)["model"])
-    with safe_open(path, "pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    own = model.state_dict()
-    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
-    if wrong or len(state) != len(own):
-        raise InputError(
-            f"{path} does not hold the weights of its network (first difference: {(wrong or [*state])[0]})"
-        )
-    model.load_state_dict(state)
-    return model.eval()
+    return read_weights(path).network()

@@ -1,5 +1,6 @@
 """Checkpoints of a run: written whole or not at all, the newest readable one found again."""
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from crosspoint.artefacts import atomic_file
+from crosspoint.core.content import Content, read_once
 from crosspoint.errors import InputError
 
 KEPT = 2
@@ -48,11 +50,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read.
     """
+    return parse_checkpoint(read_once(path))
+
+
+def parse_checkpoint(content: Content) -> dict[str, Any]:
+    """As `read_checkpoint`, of a file that has been read."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(content.data), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be read ({reason})") from error
+        raise InputError(f"{content.path} cannot be read ({reason})") from error
     return state
 
 
