@@ -16,7 +16,7 @@ from crosspoint.console import track
 from crosspoint.data.cifar_fs import Pictures
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.image import ImageEncoder
-from crosspoint.models.weights import Weights, load_model, read_weights, save_model
+from crosspoint.models.weights import Weights, read_weights, save_model
 from crosspoint.train.augment import Draw, augment_images
 from crosspoint.train.checkpoint import newest, restore, save_checkpoint
 from crosspoint.train.recipes import choose_recipe
@@ -100,7 +100,10 @@ def train_rfs(
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     kept = None if cache is None else Path(cache) / f"rfs-{key[:32]}.safetensors"
     if kept is not None and kept.exists():
-        return load_model(kept)
+        found = read_weights(kept)
+        if found.recipe != json.loads(json.dumps(about)):
+            raise InputError(f"{kept} was trained otherwise than its name says; remove it")
+        return found.network()
     unfinished = None if kept is None else kept.with_suffix("")
     encoder = _train(base, start, depth, recipe, torch.device(device), unfinished).cpu().eval()
     if kept is not None and unfinished is not None:

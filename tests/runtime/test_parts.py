@@ -267,29 +267,29 @@ def test_names_are_told_apart_in_the_plan() -> None:
     assert len(digests) == 4
 
 
-def test_the_plan_is_on_the_disk_before_it_has_its_name(
+def test_plan_and_parts_are_on_the_disk_before_they_have_their_names(
     model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a power cut leaves under the name `job.json` and of each part is whole."""
-    synced: list[str] = []
+    """What a power cut leaves under a name is whole."""
+    fsync, synced, named = os.fsync, set[int](), list[str]()
 
-    def fsync(descriptor: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    def note(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
 
-    def link(source: Path, target: Path) -> None:
-        assert str(source) in synced
-        os.rename(source, target)
+    def checked(function: Callable[..., None]) -> Callable[..., None]:
+        def call(source: object, target: object, **options: object) -> None:
+            assert os.stat(source).st_ino in synced, f"{target} is named before its content is on the disk"
+            named.append(Path(target).name)
+            function(source, target, **options)
 
-    def replace(source: Path, target: Path) -> None:
-        assert str(source) in synced
-        os.rename(source, target)
+        return call
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(parts.os, "link", link)
-    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(os, "fsync", note)
+    for name in ("link", "rename", "replace"):
+        monkeypatch.setattr(os, name, checked(getattr(os, name)))
     embed(model, [folder], tmp_path / "out", part=4, form="npz")
-    assert len([name for name in synced if Path(name).name.startswith(".part-")]) == 3
-    assert (tmp_path / "out" / "job.json").is_file()
+    assert sorted(named) == ["job.json", *(f"part-0000{i}-of-00003.npz" for i in (1, 2, 3))]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from crosspoint.artefacts import sha256
 from crosspoint.data.pack import pack
 from crosspoint.errors import InputError
+from crosspoint.models import DGCNN
+from crosspoint.models.weights import save_model
+from crosspoint.train import pretrain
 from crosspoint.train.pairs import open_source
 from crosspoint.train.pretrain import train
 from crosspoint.train.run_folder import fingerprint
@@ -79,3 +84,29 @@ def test_a_file_that_cannot_be_read_is_one_line(own):
     os.mkfifo(own / CLOUD)
     with pytest.raises(InputError, match=r"object00\.ply: is a pipe"):
         fingerprint(source)
+
+
+def test_a_run_starts_from_the_file_whose_hash_it_notes(pairs, small, tmp_path, monkeypatch):
+    """Another file takes the place once it was hashed."""
+    torch.manual_seed(5)
+    first, other, path = DGCNN(4), DGCNN(4), tmp_path / "encoder.safetensors"
+    save_model(first, path)
+    expected = sha256(path)
+    load_start = pretrain.load_start
+
+    def replace_and_load(start, network, recipe):
+        save_model(other, path)
+        load_start(start, network, recipe)
+        assert torch.equal(network.points.embed.linear.weight, first.embed.linear.weight)
+
+    class Begun(Exception):
+        pass
+
+    def note(*arguments):
+        raise Begun(arguments[-1])
+
+    monkeypatch.setattr(pretrain, "load_start", replace_and_load)
+    monkeypatch.setattr(pretrain, "start_folder", note)
+    with pytest.raises(Begun, match=expected):
+        train(pairs, tmp_path / "run", "quick", small, device="cpu", workers=0, init=path)
+    assert sha256(path) != expected
