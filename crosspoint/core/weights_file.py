@@ -1,8 +1,6 @@
-"""Weights on disk, as far as they can be read without torch: a guarded safetensors file and what it says of itself."""
+"""What a file of weights says of itself, read without torch."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +9,31 @@ from safetensors import safe_open
 from crosspoint.core.reading import readable, reading
 from crosspoint.errors import InputError
 
+KIND = "a .safetensors file of weights"
 AGAIN = "give a run folder or a .safetensors file of this package, or copy it again"
 
 
-@contextlib.contextmanager
-def open_weights(path: Path, framework: str) -> Iterator[Any]:
-    """An open `.safetensors` file; what is wrong with it, and what is found wrong while it is open, is one line.
-
-    Args:
-        path: The file.
-        framework: Of the tensors that are read: `"pt"` or `"np"`.
-
-    Raises:
-        InputError: The file is missing, no regular file, too large, or damaged.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
-    readable(path)
-    with reading(path, "a .safetensors file of weights", AGAIN), safe_open(path, framework) as file:
-        yield file
-
-
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_model` wrote beside the weights: `{"model": config, "recipe": …}`.
+    """What `crosspoint.models.weights.save_model` wrote beside the weights: `{"model": config, "recipe": …}`.
 
     Raises:
         InputError: The file is missing, damaged or of another origin.
     """
-    with open_weights(path, "np") as file:
-        return metadata_of(file)
+    if not Path(path).exists():
+        raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
+    readable(path)
+    with reading(path, KIND, AGAIN), safe_open(path, "np") as file:
+        return parse_metadata(file.metadata())
 
 
-def metadata_of(file: Any) -> dict[str, Any]:
-    """The same of an open file."""
-    text = (file.metadata() or {}).get("crosspoint")
+def parse_metadata(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """The same from the metadata of a safetensors file.
+
+    Raises:
+        InputError: They were written by something else.
+        ValueError: They are no JSON.
+    """
+    text = (metadata or {}).get("crosspoint")
     if text is None:
         raise InputError("was not written by crosspoint: it does not say which network it holds; give other weights")
     values = json.loads(text)

@@ -148,6 +148,10 @@ class PackedRenders:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_shards": {}}
 
+    def files(self) -> Iterator[Path]:
+        """All files that are read, in order."""
+        return (row.file for row in self._rows)
+
     def points(self, i: int) -> Points:
         """The point cloud of object `i`, as it was sampled: (N, 3)."""
         shard, row = self._find(i)

@@ -1,6 +1,7 @@
 """ShapeNetRender: point clouds paired with renderings, as loose files."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,12 @@ class PairedRenders:
     def views(self, i: int) -> int:
         """How many pictures object i has."""
         return len(self.images(i))
+
+    def files(self) -> Iterator[Path]:
+        """All files that are read, in order."""
+        for i in range(len(self)):
+            yield self.cloud(i)
+            yield from self.images(i)
 
     def image(self, i: int, view: int) -> npt.NDArray[np.uint8]:
         """One picture of object i: (H, W, 4) RGBA; opaque where the file has no alpha.

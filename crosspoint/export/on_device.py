@@ -135,11 +135,10 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
 
 def _options(asked: dict[str, Any], timing_cache: Path | None) -> Options:
     """How the manifest says that the engine is to be built."""
-    options = Options(asked.get("tf32"), asked.get("workspace"), timing_cache, asked.get("version_compatible"))
-    flags = isinstance(options.tf32, bool) and isinstance(options.version_compatible, bool)
-    if not flags or type(options.workspace) not in (int, type(None)):
+    tf32, workspace, compatible = (asked.get(name) for name in ("tf32", "workspace", "version_compatible"))
+    if not (isinstance(tf32, bool) and isinstance(compatible, bool) and type(workspace) in (int, type(None))):
         raise InputError(f"the {NAME} does not say how to build the engine; {AGAIN}")
-    return options
+    return Options(tf32, workspace, timing_cache, compatible)
 
 
 def _builder() -> Builder:

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.content import Content, read_once
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
-from crosspoint.models.torch_file import is_plain, load_torch_file
+from crosspoint.models.torch_file import is_plain, parse_torch_file
 from crosspoint.models.weights import save_model
 
 State = dict[str, Tensor]
@@ -71,16 +71,18 @@ def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
     Raises:
         InputError: The file cannot be read safely or is not of these networks.
     """
-    state = _read_state(checkpoint)
-    imported = convert(state, k, str(checkpoint))
-    save_model(imported.model, out, {"imported": checkpoint.name, "sha256": sha256(checkpoint), "k": k})
+    if not Path(checkpoint).exists():
+        raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint")
+    content = read_once(checkpoint)
+    imported = convert(_read_state(content), k, str(checkpoint))
+    save_model(imported.model, out, {"imported": checkpoint.name, "sha256": content.sha256, "k": k})
     return imported
 
 
-def _read_state(checkpoint: Path) -> State:
-    loaded = load_torch_file(checkpoint, "a checkpoint", ADVICE)
+def _read_state(content: Content) -> State:
+    loaded = parse_torch_file(content, "a checkpoint", ADVICE)
     if not isinstance(loaded, dict) or not all(isinstance(name, str) and is_plain(loaded[name]) for name in loaded):
-        raise InputError(f"{checkpoint}: does not hold a state dict; {ADVICE}")
+        raise InputError(f"{content.path}: does not hold a state dict; {ADVICE}")
     return {name.removeprefix("module."): value for name, value in loaded.items()}
 
 

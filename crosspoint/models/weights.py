@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import nn
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
 
 from crosspoint.artefacts import atomic_file
-from crosspoint.core.reading import reason_of
-from crosspoint.core.weights_file import AGAIN, metadata_of, open_weights, read_metadata
+from crosspoint.core.content import Content, read_once
+from crosspoint.core.reading import reading, reason_of
+from crosspoint.core.weights_file import AGAIN, KIND, parse_metadata, read_metadata
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import PointHead
@@ -19,7 +21,7 @@ from crosspoint.models.image import ImageEncoder
 from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
 
-__all__ = ["build", "load_model", "read_metadata", "save_model"]
+__all__ = ["Weights", "build", "load_model", "parse_weights", "read_metadata", "read_weights", "save_model"]
 
 Config = dict[str, int | str]
 
@@ -68,25 +70,70 @@ def save_model(model: nn.Module, path: Path, recipe: dict[str, Any] | None = Non
         save_file(tensors, temporary, {"crosspoint": metadata})
 
 
+@dataclass(frozen=True)
+class Weights:
+    """A `.safetensors` file, read once.
+
+    Attributes:
+        path: Where it lies.
+        sha256: Of its bytes.
+        config: The network that it holds.
+        recipe: How the weights came about, as `save_model` was told.
+        tensors: By name.
+    """
+
+    path: Path
+    sha256: str
+    config: Config
+    recipe: Any
+    tensors: dict[str, Tensor]
+
+    def network(self) -> nn.Module:
+        """The network, in evaluation mode on the CPU.
+
+        Raises:
+            InputError: The weights are not those of the network that the file names.
+        """
+        with reading(self.path, KIND, AGAIN):
+            self._check_shapes()
+            model = build(self.config)
+            model.load_state_dict(self.tensors)
+            return model.eval()
+
+    def _check_shapes(self) -> None:
+        """Compare the tensors with the network that the file names, before memory is taken for that."""
+        with torch.device("meta"):
+            own = {name: tensor.shape for name, tensor in build(self.config).state_dict().items()}
+        held = {name: tensor.shape for name, tensor in self.tensors.items()}
+        wrong = [name for name in (*own, *held) if own.get(name) != held.get(name)]
+        if wrong:
+            raise InputError(f"does not hold the weights of its network (first difference: {wrong[0][:80]}); {AGAIN}")
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a file of `save_model`.
+
+    Raises:
+        InputError: The file is missing, damaged or of another origin.
+    """
+    if not Path(path).exists():
+        raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
+    return parse_weights(read_once(path))
+
+
+def parse_weights(content: Content) -> Weights:
+    """As `read_weights`, of a file that has been read."""
+    with reading(content.path, KIND, AGAIN):
+        tensors = load(content.data)
+        header = json.loads(content.data[8 : 8 + int.from_bytes(content.data[:8], "little")])  # the format's own
+        about = parse_metadata(header.get("__metadata__"))
+        return Weights(content.path, content.sha256, about["model"], about["recipe"], tensors)
+
+
 def load_model(path: Path) -> nn.Module:
     """The network in a `.safetensors` file, in evaluation mode on the CPU.
 
     Raises:
         InputError: The file is missing, damaged, or does not fit the network that it names.
     """
-    with open_weights(path, "pt") as file:
-        config = metadata_of(file)["model"]
-        _check_shapes(file, config)
-        model = build(config)
-        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a mapping)
-        return model.eval()
-
-
-def _check_shapes(file: Any, config: Config) -> None:
-    """Compare what a file holds with the network that it names, before memory is taken for either."""
-    with torch.device("meta"):
-        own = {name: list(tensor.shape) for name, tensor in build(config).state_dict().items()}
-    held = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    wrong = [name for name in (*own, *held) if own.get(name) != held.get(name)]
-    if wrong:
-        raise InputError(f"does not hold the weights of its network (first difference: {wrong[0][:80]}); {AGAIN}")
+    return read_weights(path).network()

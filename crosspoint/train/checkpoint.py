@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from crosspoint.artefacts import atomic_file
+from crosspoint.core.content import Content
 from crosspoint.core.reading import reading
 from crosspoint.errors import InputError
-from crosspoint.models.torch_file import load_torch_file
+from crosspoint.models.torch_file import load_torch_file, parse_torch_file
 
 KEPT = 2
 MOST_STEPS = 2**53
@@ -51,7 +52,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read.
     """
-    state = load_torch_file(path, "a checkpoint", ADVICE)
+    return _checked(path, load_torch_file(path, "a checkpoint", ADVICE))
+
+
+def parse_checkpoint(content: Content) -> dict[str, Any]:
+    """As `read_checkpoint`, of a file that has been read."""
+    return _checked(content.path, parse_torch_file(content, "a checkpoint", ADVICE))
+
+
+def _checked(path: Path, state: Any) -> dict[str, Any]:
     whole = isinstance(state, dict) and isinstance(state.get("network"), dict) and type(state.get("step")) is int
     if not whole or not 0 <= state["step"] < MOST_STEPS:
         raise InputError(f"{path}: does not hold a run's network and steps; {ADVICE}")

@@ -3,12 +3,14 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from crosspoint.core.content import read_once
 from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reading
 from crosspoint.errors import CheckFailed, InputError
@@ -78,7 +80,7 @@ def train(
     """
     chosen = settle_recipe(out, recipe, overrides, resume, RECIPES)
     source = open_source(data)
-    start = None if init is None else find_start(init)
+    start = None if init is None else read_once(find_start(init))
     origin = check_origin(out, start)
     linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
     with processes(choose_device(device)) as (group, where):
@@ -91,7 +93,7 @@ def train(
             if start is not None:
                 load_start(start, run.network, chosen)
             if group.leads:
-                start_folder(out, chosen, source, where, origin)
+                start_folder(out, chosen, len(source), run.data, where, origin)
         run.share()
         workers = available_cpus() // 2 if workers is None else workers
         return run.loop(workers, checkpoint_seconds, linear_probe)
@@ -163,6 +165,11 @@ class Run:
         self.draw = Draw(device, group.rank, group.size)
         self.step = 0
 
+    @cached_property
+    def data(self) -> str:
+        """What tells the data from others."""
+        return fingerprint(self.source)
+
     def share(self) -> None:
         """Spread the network over the processes of the group."""
         self.shared = self.group.share(self.network, self.device)
@@ -174,7 +181,7 @@ class Run:
             InputError: There is none, or the data has changed since.
         """
         checkpoints = self.out / "checkpoints"
-        state = restore(checkpoints, self.network, self.optimiser, fingerprint(self.source))
+        state = restore(checkpoints, self.network, self.optimiser, self.data)
         with reading(checkpoints, "the checkpoints of this run", ADVICE):
             self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
@@ -187,7 +194,7 @@ class Run:
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "data": fingerprint(self.source),
+            "data": self.data,
         }
         save_checkpoint(self.out / "checkpoints", self.step, state)
         origin = {**self.recipe.as_dict(), "steps": self.step}

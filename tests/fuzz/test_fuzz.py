@@ -1,13 +1,11 @@
 """Some hundreds of damaged inputs a reader: each is read, or refused in one printable line within time and memory."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from fuzzer.cases import Target
 from fuzzer.targets import TARGETS
 
 COUNT = 300

@@ -12,14 +12,14 @@ import numpy as np
 
 from fuzzer import made
 from fuzzer.cases import Files, Target
-from fuzzer.made import CLOUDS, POINTS, folder, place, to_bytes
+from fuzzer.made import CLOUDS, folder, place, to_bytes
 from fuzzer.mutate import LONG
 from fuzzer.run import is_line
 
 DEEP = b"[" * 200_000
 NO_JSON: dict[str, bytes | str] = {
-    **{"deep": DEEP, "a list": b"[]", "null": b"null", "no UTF-8": b"\xff\xfe{}", "a pipe": "pipe", "a device": "link /dev/zero"},
-    **{"a folder": "folder", "a link to nothing": "link nowhere", "a long number": LONG.encode(), "sparse": "sparse"},
+    "deep": DEEP, "a list": b"[]", "null": b"null", "no UTF-8": b"\xff\xfe{}", "a pipe": "pipe", "a device": "link /dev/zero",
+    "a folder": "folder", "a link to nothing": "link nowhere", "a long number": LONG.encode(), "sparse": "sparse",
 }  # fmt: skip
 
 
@@ -397,8 +397,8 @@ def _read_manifest(root: Path) -> None:
 
 
 def _read_bundle(root: Path) -> None:
-    from crosspoint.export.on_device import build_on_device
     from crosspoint.errors import CrosspointError
+    from crosspoint.export.on_device import build_on_device
     from crosspoint.runtime.bench import _backends
     from crosspoint.runtime.load import load_encoder
 
@@ -544,7 +544,7 @@ ARTEFACTS = (
     Target("run", lambda: [_run("pretrain")], partial(_read_run, "pretrain"), _instead(partial(_run, "pretrain"), "config.json", NO_JSON)),
     Target("partseg-run", lambda: [_run("partseg")], partial(_read_run, "partseg"), _instead(partial(_run, "partseg"), "config.json", NO_JSON)),
     Target("recipes", lambda: [{"overrides.txt": text} for text in (b"clean\nk=4\nepochs=3", b"partseg\nk=4\nstretch=1.5", b"rfs\nepochs=3\nlearning_rate=0.1", b"quick\ncrop=true\nbackbone=pointnet")], _recipe, _recipe_attacks),
-    Target("metrics", lambda: [{"metrics.jsonl": METRICS}], _read_metrics, _instead(lambda: {}, "metrics.jsonl", NO_JSON | {"no step": b"{}\n", "a list": b"[1]\n", "a text": b'{"step": "x"}\n'})),
+    Target("metrics", lambda: [{"metrics.jsonl": METRICS}], _read_metrics, _instead(dict, "metrics.jsonl", NO_JSON | {"no step": b"{}\n", "a list": b"[1]\n", "a text": b'{"step": "x"}\n'})),
     *(Target(f"embeddings{suffix}", lambda s=suffix: [_embeddings(s)], partial(_read_embeddings, suffix)) for suffix in (".npz", ".parquet")),  # type: ignore[misc]
     *(Target(f"search{suffix}", lambda s=suffix: [_embeddings(s)], partial(_search, suffix)) for suffix in (".npz", ".parquet")),  # type: ignore[misc]
     Target("job-parquet", lambda: [_job("parquet")], _read_job, _instead(partial(_job, "parquet"), "job.json", NO_JSON)),

@@ -191,8 +191,11 @@ def bundle() -> Files:
             "preprocessing": "none",
             "parity": {"tier": "fp32", "relative_l2_max": 1e-6, "cosine_min": 1.0, "overlap_min": 1.0, "limits": {}},
             "engine": {
-                **{"builder": "tensorrt-rtx", "version": "1.7", "targets": ["sm86"], "executed": False},
-                **{"status": "built, not executed"},
+                "builder": "tensorrt-rtx",
+                "version": "1.7",
+                "targets": ["sm86"],
+                "executed": False,
+                "status": "built, not executed",
             },
         }
         (root / "manifest.json").write_text(json.dumps(manifest))
