@@ -89,7 +89,7 @@ def read_reference(path: Path) -> list[Clouds]:
         for key in archive.names:
             name, _, part = key.rpartition("/")
             found.setdefault(name, {})[part] = array = archive[key]
-            if array.dtype.kind != "f" or array.ndim < 2 or (part == "points" and array.shape[2:] != (3,)):
+            if array.dtype.kind != "f" or array.ndim < 1 or (part == "points" and array.shape[2:] != (3,)):
                 raise InputError(f"{key} holds {array.dtype} {array.shape}, no clouds or their outputs; {AGAIN}")
         for parts in found.values():
             if not {"points", "output"} <= set(parts) or len({len(array) for array in parts.values()}) > 1:

@@ -98,10 +98,8 @@ def check_origin(out: Path, start: Content | None) -> str | None:
         return given
     before = read_config(out).get("init_sha256")
     if given != before:
-        raise InputError(
-            f"{out} was started from {'random weights' if before is None else f'weights with SHA-256 {before}'}; "
-            "resume with the same --init, or choose another --out"
-        )
+        was = "random weights" if before is None else f"weights with SHA-256 {str(before)[:64]}"
+        raise InputError(f"{out} was started from {was}; resume with the same --init, or choose another --out")
     return given
 
 

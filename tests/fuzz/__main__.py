@@ -1,4 +1,4 @@
-"""`python tests/fuzz [TARGET …] --seed S --count N`: read damaged files, and say where something else than one line came.
+"""`python tests/fuzz [TARGET …] --seed S --count N`: read damaged files, and say what was not refused in one line.
 
 Everything about a case follows from the target, the seed and its number, so that a finding is seen again with the
 command that stands below it; `--keep FOLDER` writes its files there. Without targets all are fuzzed. A table ends it.
@@ -24,6 +24,7 @@ import torch.utils.tensorboard  # noqa: E402, F401
 import torchvision  # noqa: E402, F401
 import trimesh  # noqa: E402, F401
 from fuzzer.cases import Cases, write  # noqa: E402
+from fuzzer.planted import PLANTED  # noqa: E402
 from fuzzer.run import FAULTS, Report, run  # noqa: E402
 from fuzzer.targets import TARGETS  # noqa: E402
 
@@ -41,10 +42,10 @@ def table(reports: list[Report]) -> str:
 
 
 def serve() -> None:
-    """For the tests: a line of JSON with target, seed, start and count is answered by a line of JSON with the report."""
+    """For the tests: a line of JSON with target, seed, start and count is answered by one with the report."""
     for line in sys.stdin:
         name, seed, start, count = json.loads(line)
-        report = run(TARGETS[name], seed, start, count)
+        report = run((TARGETS | PLANTED)[name], seed, start, count)
         print(json.dumps({**asdict(report), "text": str(report)}), flush=True)
 
 

@@ -11,7 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from fuzzer.mutate import INTEGERS, VALUES, json_text
 
 OURS = ("Nearest", "GatherMax", "Max", "Mean")
-OPERATORS = ("Add", "Sub", "Mul", "MatMul", "TopK", "GatherND", "Gather", "ReduceMax", "ReduceMean", "Unsqueeze", "Relu", "Concat", "Identity", "Reshape", "Expand", "Transpose", "Softmax", "Cast", "Squeeze", "Nope")  # fmt: skip
+OPERATORS = (
+    *("Add", "Sub", "Mul", "MatMul", "TopK", "GatherND", "Gather", "ReduceMax", "ReduceMean", "Unsqueeze", "Relu"),
+    *("Concat", "Identity", "Reshape", "Expand", "Transpose", "Softmax", "Cast", "Squeeze", "Nope"),
+)
 DOMAINS = ("", "crosspoint", "com.microsoft", "ai.onnx.ml", "nowhere")
 PLACES = ("/etc/passwd", "/dev/zero", "../../etc/passwd", "weights.bin", "encoder.onnx", "")
 

@@ -49,7 +49,9 @@ def _npz_bomb() -> bytes:
 
 
 def _pcd(**changes: str) -> bytes:
-    fields = {"VERSION": ".7", "FIELDS": "x y z", "SIZE": "4 4 4", "TYPE": "F F F", "COUNT": "1 1 1", "WIDTH": "1", "HEIGHT": "1", "VIEWPOINT": "0 0 0 1 0 0 0", "POINTS": "1", "DATA": "ascii"}  # fmt: skip
+    """A cloud of one point, with changes to its header."""
+    fields = {"VERSION": ".7", "FIELDS": "x y z", "SIZE": "4 4 4", "TYPE": "F F F", "COUNT": "1 1 1", "WIDTH": "1"}
+    fields |= {"HEIGHT": "1", "VIEWPOINT": "0 0 0 1 0 0 0", "POINTS": "1", "DATA": "ascii"}
     lines = [f"{name} {value}" for name, value in (fields | changes).items()]
     return "\n".join([*lines, "0 0 0", ""]).encode()
 
@@ -129,7 +131,7 @@ FILES = (
             "many": f"OFF\n{LONG} 1 0\n".encode(),
             "faces": b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n1000000000 0 1 2\n",
         },
-    ),  # fmt: skip
+    ),
     _file(
         "obj", lambda: made.mesh("obj"), attacks=lambda: {"index": b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 999999999999\n"}
     ),
@@ -174,16 +176,16 @@ def _hdf5_attacks() -> dict[str, Files]:
             make(file)
         return {**made.modelnet(), "ply_data_train0.h5": memory.getvalue()}
 
-    unlimited = h5py.h5f.UNLIMITED
+    elsewhere = [("/etc/passwd", 0, h5py.h5f.UNLIMITED)]
     return {
         "asks for 6 GB": with_data(lambda f: f.create_dataset("data", (6, 85_000_000, 3), "f4", chunks=(1, 1000, 3))),
-        "external storage": with_data(lambda f: f.create_dataset("data", (6, 16, 3), "f4", external=[("/etc/passwd", 0, unlimited)])),
+        "external storage": with_data(lambda f: f.create_dataset("data", (6, 16, 3), "f4", external=elsewhere)),
         "external link": with_data(lambda f: f.__setitem__("data", h5py.ExternalLink("other.h5", "/data"))),
         "a file is a pipe": {**made.modelnet(), "ply_data_train0.h5": "pipe"},
         "a file is a device": {**made.modelnet(), "ply_data_train0.h5": "link /dev/zero"},
         "names are a device": {**made.modelnet(), "shape_names.txt": "link /dev/zero"},
         "names are a pipe": {**made.modelnet(), "shape_names.txt": "pipe"},
-    }  # fmt: skip
+    }
 
 
 def _parts_attacks() -> dict[str, Files]:
@@ -239,7 +241,8 @@ def _pack() -> Files:
         made.place(made.renders(), root / "in")
         pack(root / "in", root / "packed")
 
-    return {name.removeprefix("packed/"): content for name, content in made.folder(make).items() if name.startswith("packed/")}  # fmt: skip
+    files = made.folder(make)
+    return {name.removeprefix("packed/"): content for name, content in files.items() if name.startswith("packed/")}
 
 
 def _read_pack(folder: Path) -> None:
@@ -262,7 +265,8 @@ def _pack_attacks() -> dict[str, Files]:
 
 
 def _cifar() -> Files:
-    return {f"{part}/{part}{i}/{j}.png": made.picture(i) for part in ("train", "val", "test") for i in range(2) for j in range(2)}  # fmt: skip
+    classes = [f"{part}/{part}{i}" for part in ("train", "val", "test") for i in range(2)]
+    return {f"{folder}/{i}.png": made.picture(i) for folder in classes for i in range(2)}
 
 
 def _read_cifar(folder: Path) -> None:

@@ -24,11 +24,12 @@ from fuzzer.cases import Cases, Files, Target, write
 READ, REFUSED = "read", "refused"
 EXCEPTION, MESSAGE, MEMORY, CRASH, HANG, SEED = "exception", "message", "memory", "crash", "hang", "seed"
 FAULTS = (EXCEPTION, MESSAGE, MEMORY, CRASH, HANG, SEED)
-"""Not an error of ours; ours, but not one printable line; too much memory; killed by a signal; no end; a seed refused."""
+"""Not an error of ours; ours, but no printable line; too much memory; killed by a signal; no end; a seed refused."""
 
-CPU_SECONDS, STILL_SECONDS = 20, 8  # a case hangs once it has computed, or all of its threads have slept, for so long
+CPU_SECONDS, STILL_SECONDS = 20, 5  # a case hangs once it has computed, or all of its threads have slept, for so long
 ADDRESS_SPACE = 1 << 30  # bytes that a case may add
 RESIDENT, MULTIPLE = 256 << 20, 64  # bytes that a case may touch, besides a multiple of what it reads
+SMALL = 64 << 20  # bytes of an input that is no reason to need much memory
 SPACES = "\u00a0\u2007\u202f\u3000"  # not printable to Python, and harmless on a line
 LONGEST = 2000  # characters of a message
 NO_MEMORY = re.compile(
@@ -203,7 +204,7 @@ def _attempt(target: Target, files: Files, folder: Path) -> tuple[str, str, str]
         size = sum(len(content) for content in files.values() if isinstance(content, bytes))
         write(files, folder)
         before = _reset_peak()
-        kind, where, detail = _read(target, folder)
+        kind, where, detail = _read(target, folder, size)
         grown = _status("VmHWM") - before
         if kind in (READ, REFUSED) and not target.program and grown > RESIDENT + MULTIPLE * size:
             return MEMORY, where, f"{grown >> 20} MiB for {size} bytes; {detail}"
@@ -215,14 +216,14 @@ def _attempt(target: Target, files: Files, folder: Path) -> tuple[str, str, str]
             subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
-def _read(target: Target, folder: Path) -> tuple[str, str, str]:
+def _read(target: Target, folder: Path, size: int) -> tuple[str, str, str]:
     try:
         target.read(folder)
     except CrosspointError as error:
         text, where = str(error), _where(error)
         if not is_line(text):
             return MESSAGE, where, repr(text[:300])
-        if not target.program and _wants_memory(error):
+        if not target.program and size < SMALL and _wants_memory(error):
             return MEMORY, where, text[:300]
         return REFUSED, where, text[:300]
     except BaseException as error:  # SystemExit and KeyboardInterrupt are faults, too
