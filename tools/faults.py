@@ -94,7 +94,9 @@ def faults_of(root: Path, file: str) -> list[Fault]:
     """All faults that can be planted in one file, in the order of its text; each still compiles."""
     text = (root / file).read_text(encoding="utf-8")
     finder = _Finder(file, text)
-    unique = {(fault.start, fault.old, fault.new): fault for fault in finder.find(ast.parse(text))}
+    unique: dict[tuple[int, str, str], Fault] = {}
+    for fault in finder.find(ast.parse(text)):
+        unique.setdefault((fault.start, fault.old, fault.new), fault)
     return [fault for _, fault in sorted(unique.items()) if _compiles(fault.planted(text))]
 
 

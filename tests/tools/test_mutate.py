@@ -17,8 +17,8 @@ def spread(values, seed, *, limit: int = 100):
     if len(values) > limit:
         raise ValueError(f"{limit + 1} are too many")
     rng = np.random.default_rng(seed)
-    print("é", values.mean(axis=0), rng)
-    return values.std(axis=1, ddof=1) if limit else -values
+    print("é", values.mean(axis=0, ddof=1))
+    return values.std(axis=1) if limit else -values
 '''
 
 
@@ -50,11 +50,11 @@ def found(tool: ModuleType, tmp_path: Path) -> list[tuple[str, str, str]]:
         ("argument", ", ddof=1", ""),
         ("sign", "-values", "values"),
         ("name", "mean", "sum"),
-        ("call", 'print("é", values.mean(axis=0), rng)', "pass"),
+        ("call", 'print("é", values.mean(axis=0, ddof=1))', "pass"),
         (
             "branch",
-            "values.std(axis=1, ddof=1) if limit else -values",
-            "-values if limit else values.std(axis=1, ddof=1)",
+            "values.std(axis=1) if limit else -values",
+            "-values if limit else values.std(axis=1)",
         ),
     ],
 )
