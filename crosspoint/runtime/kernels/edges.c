@@ -42,11 +42,13 @@ INLINE void rank(const float *values, int count, int width, int32_t *ranks) {
 
 /* At least k scores are as large as the k-th largest of LANES maxima, each over every LANES-th column. */
 INLINE float lower_bound(const float *maxima, int64_t k) {
+    if (k > LANES) return -INFINITY;
+    const int32_t most = (int32_t)k;
     int32_t ranks[LANES];
     float bound = INFINITY;
     rank(maxima, LANES, LANES, ranks);
-    for (int i = 0; i < LANES; i++) bound = ranks[i] < k && maxima[i] < bound ? maxima[i] : bound;
-    return k <= LANES ? bound : -INFINITY;
+    for (int i = 0; i < LANES; i++) bound = ranks[i] < most && maxima[i] < bound ? maxima[i] : bound;
+    return bound;
 }
 
 /* The k largest of a few candidates that are numbers, and in the order of their columns. */
@@ -122,35 +124,34 @@ VECTORISED static void nearest(const float *products, const float *half, int64_t
     }
 }
 
-/* Whether every index is a row: -n to n - 1, the negative ones from the end */
-VECTORISED static int all_rows(const int64_t *chosen, int64_t count, int64_t n) {
+/* Indices -n to n - 1 as rows 0 to n - 1, the negative ones from the end; 0 if one is none of these. */
+VECTORISED static int find_rows(const int64_t *indices, int64_t count, int64_t n, int64_t *rows) {
     int outside = 0;
-    for (int64_t i = 0; i < count; i++) outside |= chosen[i] < -n || chosen[i] >= n;
+    for (int64_t i = 0; i < count; i++) {
+        outside |= indices[i] < -n || indices[i] >= n;
+        rows[i] = indices[i] < 0 ? indices[i] + n : indices[i];
+    }
     return !outside;
 }
 
-INLINE const float *row_of(const float *rows, int64_t index, int64_t n, int64_t d) {
-    return rows + (index < 0 ? index + n : index) * d;
-}
-
-/* (n, d) at (count, k) to (count, d) */
-VECTORISED static void gather_max(const float *rows, int64_t n, const int64_t *chosen, int64_t count, int64_t k,
-                                  int64_t d, float *out) {
+/* rows (n, d), of them chosen (count, k), to (count, d) */
+VECTORISED static void gather_max(const float *rows, const int64_t *chosen, int64_t count, int64_t k, int64_t d,
+                                  float *out) {
     for (int64_t i = 0; i < count; i++, chosen += k, out += d) {
         int64_t c = 0;
         for (; c + PIECE <= d; c += PIECE) {
             float best[PIECE];
-            memcpy(best, row_of(rows, chosen[0], n, d) + c, sizeof best);
+            memcpy(best, rows + chosen[0] * d + c, sizeof best);
             for (int64_t j = 1; j < k; j++) {
-                const float *row = row_of(rows, chosen[j], n, d) + c;
+                const float *row = rows + chosen[j] * d + c;
                 for (int l = 0; l < PIECE; l++) best[l] = best[l] < row[l] ? row[l] : best[l];
             }
             memcpy(out + c, best, sizeof best);
         }
         for (; c < d; c++) {
-            float best = row_of(rows, chosen[0], n, d)[c];
+            float best = rows[chosen[0] * d + c];
             for (int64_t j = 1; j < k; j++) {
-                float value = row_of(rows, chosen[j], n, d)[c];
+                float value = rows[chosen[j] * d + c];
                 best = best < value ? value : best;
             }
             out[c] = best;
@@ -331,28 +332,36 @@ static Status *run_nearest(void *self, void *context) {
     return NULL;
 }
 
+/* found: chosen, as rows that are there */
+static Status *gather_rows(const Api *api, void *context, const Tensor *rows, const Tensor *chosen,
+                           const int64_t *found) {
+    const int64_t batch = rows->dims[0], n = rows->dims[1], d = rows->dims[2];
+    const int64_t m = chosen->dims[1], k = chosen->dims[2];
+    void *out = NULL;
+    int64_t count;
+    TRY(output(api, context, (int64_t[]){batch, m, d}, 3, &out, &count));
+    if (count == 0) return NULL;
+    for (int64_t i = 0; k == 0 && i < count; i++) ((float *)out)[i] = -INFINITY; /* as ONNX Runtime */
+    for (int64_t b = 0; k > 0 && b < batch; b++)
+        gather_max((float *)rows->data + b * n * d, found + b * m * k, m, k, d, (float *)out + b * m * d);
+    return NULL;
+}
 static Status *run_gather_max(void *self, void *context) {
     const Api *api = ((Kernel *)self)->api;
     Tensor rows, chosen;
+    int64_t count;
     TRY(input(api, context, 0, FLOAT, &rows));
     TRY(input(api, context, 1, INT64, &chosen));
     if (rows.rank != 3 || chosen.rank != 3) return refuse(api, "GatherMax: its inputs must have 3 dimensions");
-    const int64_t batch = rows.dims[0], n = rows.dims[1], d = rows.dims[2], m = chosen.dims[1], k = chosen.dims[2];
-    if (chosen.dims[0] != batch) return refuse(api, "GatherMax: its inputs must have the same batch");
-    int64_t count;
-    if (!count_elements(chosen.dims, 3, &count) || !all_rows(chosen.data, count, n)) {
-        char message[128];
-        snprintf(message, sizeof message, "GatherMax: an index is not one of %lld rows", (long long)n);
-        return refuse(api, message);
-    }
-    void *out = NULL;
-    TRY(output(api, context, (int64_t[]){batch, m, d}, 3, &out, &count));
-    for (int64_t i = 0; k == 0 && i < count; i++) ((float *)out)[i] = -INFINITY;
-    if (count == 0 || k == 0) return NULL;
-    for (int64_t b = 0; b < batch; b++)
-        gather_max((float *)rows.data + b * n * d, n, (int64_t *)chosen.data + b * m * k, m, k, d,
-                   (float *)out + b * m * d);
-    return NULL;
+    if (chosen.dims[0] != rows.dims[0]) return refuse(api, "GatherMax: its inputs must have the same batch");
+    if (!count_elements(chosen.dims, 3, &count)) return refuse(api, "GatherMax: an input is too large");
+    int64_t *found = malloc((size_t)(count ? count : 1) * sizeof *found);
+    if (found == NULL) return error(api, FAIL, "GatherMax: no memory");
+    Status *status = find_rows(chosen.data, count, rows.dims[1], found)
+                         ? gather_rows(api, context, &rows, &chosen, found)
+                         : refuse(api, "GatherMax: an index is not that of a row");
+    free(found);
+    return status;
 }
 
 static Status *reduce(const Kernel *kernel, void *context, int averaged) {
