@@ -315,7 +315,7 @@ def _is_half(constant: TensorProto) -> bool:
 
 def _is_count(constant: TensorProto) -> bool:
     values = _values(constant, 1)
-    return len(values) == 1 and values[0] >= 1
+    return len(values) == 1 and 1 <= values[0] < 1 << 31
 
 
 def _integers(*expected: int) -> Constant:
