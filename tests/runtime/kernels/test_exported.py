@@ -98,6 +98,14 @@ def test_neighbours_that_are_outputs_as_well_are_still_made(exported):
     assert counts(model) == EDGES
 
 
+@pytest.mark.parametrize(("k", "nearest"), [(64, 4), (65, 0), (2**31 - 1, 0)])
+def test_so_many_neighbours_that_topk_is_faster_are_left_to_it(k, nearest, exported):
+    model = exported("DGCNN")
+    change_constant("k6", np.array([k], np.int64))(model)
+    assert put_kernels(model)
+    assert counts(model) == EDGES | {"Nearest": nearest}
+
+
 # Whatever differs from the exporter's graph
 
 
