@@ -23,7 +23,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
+#ifdef VECTORISED /* given on the command line: empty for sanitizers, which start after the clones are chosen */
+#elif defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
 #define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VECTORISED

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 DOMAIN = "crosspoint"
 OPSET, IR_VERSION = 17, 8
@@ -32,7 +33,7 @@ def put_kernels(model: ModelProto) -> bool:
     try:
         reader = Reader(model)
         reader.read()
-    except (Different, ValueError):  # ValueError: an attribute without a type, text that is not UTF-8
+    except (Different, ValueError):  # ValueError: text that is not UTF-8
         return False
     nodes, graph = reader.rewritten(), model.graph
     if nodes is None:
@@ -168,7 +169,7 @@ class Reader:
         scores = self._take("Sub", products, half)
         chosen = self._take("TopK", scores, _is_count, outputs=2, axis=2, largest=1, sorted=1)
         self._choices.add(chosen)
-        (k,) = _values(self._constants[self._makers[chosen].input[1]], 1)
+        k = _count(self._constants[self._makers[chosen].input[1]])
         if self._is_float(scores) and k <= MOST_NEIGHBOURS:
             self._replace(chosen, "Nearest", self._makers[scores].input, dropped=(scores,), k=k)
         return chosen
@@ -208,7 +209,7 @@ class Reader:
         node = self._node()
         self._position += 1
         self._taken += 1
-        if node.op_type != operator or len(node.input) != len(inputs) or _attributes(node) != attributes:
+        if node.op_type != operator or len(node.input) != len(inputs) or not _has(node, **attributes):
             raise Different
         for name, expected in zip(node.input, inputs, strict=True):
             if isinstance(expected, str):
@@ -227,16 +228,16 @@ class Reader:
         """Read the conversions that come next."""
         while self._position < len(self._graph.node) and (node := self._node()).op_type in CONVERSIONS:
             self._position += 1
-            attributes = _attributes(node)
             if node.op_type == "Cast":
-                kind = attributes.pop("to", None)
-                fits = len(node.input) == 1 and kind in FLOATS
+                found = [kind for kind in FLOATS if _has(node, to=kind)]
+                fits = len(node.input) == 1 and len(found) == 1
+                kind = found[0] if fits else TensorProto.UNDEFINED
             else:
                 kind = TensorProto.INT8 if node.op_type == "QuantizeLinear" else TensorProto.FLOAT
                 fits = len(node.input) == 3 and self._constants.keys() >= {*node.input[1:]}
-                if node.input[0] in self._constants:  # a weight, with a scale for each column
-                    fits = fits and attributes.pop("axis", None) == 1
-            if not fits or attributes or node.input[0] not in self._types:
+                # a weight has a scale for each column
+                fits = fits and (_has(node, axis=1) if node.input[0] in self._constants else _has(node))
+            if not fits or node.input[0] not in self._types:
                 raise Different
             self._make(node, [kind])
             self._origins[node.output[0]] = self._origin(node.input[0])
@@ -289,11 +290,10 @@ def _inputs(graph: GraphProto) -> set[str]:
     return {*shapes}
 
 
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    found = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    if len(found) != len(node.attribute):
-        raise Different
-    return found
+def _has(node: NodeProto, **attributes: Any) -> bool:
+    """Whether these are all attributes of a node."""
+    found = sorted(node.attribute, key=lambda entry: str(entry.name))
+    return found == [helper.make_attribute(*pair) for pair in sorted(attributes.items())]
 
 
 def _is_outside(constant: TensorProto) -> bool:
@@ -310,22 +310,23 @@ def _is_vector(constant: TensorProto) -> bool:
 
 
 def _is_half(constant: TensorProto) -> bool:
-    kind = constant.data_type == TensorProto.FLOAT and not constant.dims
-    return kind and constant.raw_data == np.array(0.5, "<f4").tobytes()
+    return _holds(constant, np.array(0.5, np.float32))
+
+
+def _holds(constant: TensorProto, array: NDArray[Any]) -> bool:
+    """Whether a constant is an array, as the exporter writes it."""
+    return bool(constant == numpy_helper.from_array(array, constant.name))
 
 
 def _is_count(constant: TensorProto) -> bool:
-    values = _values(constant, 1)
-    return len(values) == 1 and 1 <= values[0] < 1 << 31
+    return _count(constant) > 0
+
+
+def _count(constant: TensorProto) -> int:
+    """The one int64 of a vector, of 1 to 2³¹ − 1; 0 if it is anything else."""
+    value = int.from_bytes(constant.raw_data[:8], "little", signed=True)
+    return value if 0 < value < 1 << 31 and _holds(constant, np.array([value], np.int64)) else 0
 
 
 def _integers(*expected: int) -> Constant:
-    return lambda constant: _values(constant, len(expected)) == expected
-
-
-def _values(constant: TensorProto, count: int) -> tuple[int, ...]:
-    """A vector of so many int64; empty if it is anything else."""
-    is_vector = constant.data_type == TensorProto.INT64 and [*constant.dims] == [count]
-    if not is_vector or len(constant.raw_data) != 8 * count:
-        return ()
-    return tuple(int(value) for value in np.frombuffer(constant.raw_data, "<i8"))
+    return lambda constant: _holds(constant, np.array(expected, np.int64))

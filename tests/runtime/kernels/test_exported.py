@@ -148,6 +148,13 @@ def another_value(model, i):
     another_attribute(model, i)
 
 
+def a_value_beside_the_value(model, i):
+    for attribute in model.graph.node[i].attribute:
+        attribute.s = b"more"
+        return
+    another_attribute(model, i)
+
+
 def an_attribute_without_a_type(model, i):
     model.graph.node[i].attribute.add().name = "axis"
 
@@ -203,7 +210,15 @@ def a_node_twice(model, i):
 
 CHANGES = [
     *(another_operator, another_domain, our_domain, another_attribute, an_attribute_twice, no_attribute, another_value),
-    *(an_attribute_without_a_type, another_input, one_more_input, no_input, one_more_output, no_output),
+    *(
+        a_value_beside_the_value,
+        an_attribute_without_a_type,
+        another_input,
+        one_more_input,
+        no_input,
+        one_more_output,
+        no_output,
+    ),
     *(an_output_of_another_node, a_node_more, a_rank_more, a_conversion_to_integers, a_node_less),
     a_node_twice,
 ]
