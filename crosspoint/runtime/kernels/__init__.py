@@ -7,8 +7,8 @@ its gather writes every edge, the session gets the same graph with these replace
     Unsqueeze, GatherND, ReduceMax  →  GatherMax    the same numbers
     ReduceMax, ReduceMean           →  Max, Mean    over an axis before the last; means differ in their last digit
 
-Only a graph that is node for node one of the exporter's gets them (`exported.py`); any other runs as it is. The library is
-compiled when the package's wheel is built; a package without it runs the standard graph.
+Only a graph that is node for node one of the exporter's gets them (`exported.py`); any other runs as it is. The library
+is compiled when the package's wheel is built; a package without it runs the standard graph.
 """
 
 import importlib
