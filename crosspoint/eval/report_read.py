@@ -16,6 +16,7 @@ from crosspoint.data.datasets import ClassificationSet, PairedRenders, PartSet, 
 from crosspoint.data.layout import find_sets
 from crosspoint.errors import InputError
 from crosspoint.eval.report_html import Html, join, tag
+from crosspoint.runtime.embeddings import load
 
 KINDS = ("svm", "fewshot", "parity", "quickstart", "robustness", "partseg", "image-fewshot", "bench", "reproduce")
 LARGEST_JSON = 64 << 20  # bytes; no result of ours comes near
@@ -188,7 +189,7 @@ def _read_embeddings(pieces: Pieces, folders: list[Path]) -> None:
     for path in (path for folder in folders for path in _files(folder, "*.npz")):
         try:
             pieces.embeddings = _load_embeddings(path)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (InputError, OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             pieces.remarks.append(f"{_short(pieces, path)} is not a whole file of embeddings ({error})")
         if pieces.embeddings is not None:
             return
@@ -201,11 +202,8 @@ def _load_embeddings(path: Path) -> Embeddings | None:
     with archive:
         if "embeddings" not in archive:
             return None
-        values, names = np.asarray(archive["embeddings"], np.float32), archive["names"]
-        sha256 = str(archive["model_sha256"])
-    if values.ndim != 2 or names.shape != values.shape[:1] or not np.isfinite(values).all():
-        raise ValueError("embeddings and names do not fit, or are not finite")
-    return Embeddings(path, values, [str(name) for name in names], sha256)
+    found = load(path)
+    return Embeddings(path, found.vectors, found.names, found.model_sha256)
 
 
 def _read_data(pieces: Pieces, folders: list[Path]) -> None:
