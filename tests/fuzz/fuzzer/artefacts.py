@@ -427,17 +427,17 @@ def _job(form: str) -> Files:
             np.save(root / "in" / f"{i}.npy", cloud)
         embed(root / "model.onnx", [root / "in"], f"{root / 'job'}/", part=2, form=form)
 
-    return {name.removeprefix("job/"): content for name, content in folder(make).items() if name.startswith("job/")}
+    return {name.removeprefix("job/"): content for name, content in folder(make).items() if name != "model.onnx"}
 
 
 def _read_job(root: Path) -> None:
     from crosspoint.runtime import parts
     from crosspoint.runtime.search import search
+    from crosspoint.runtime.sources import find_sources
 
     plan = parts.read_plan(root)
-    parts.outcome(plan, root, range(plan.count))
-    rows = sum(len(part.names) for part in parts.load_parts(root))
-    assert rows >= 0
+    parts.kept(plan, root, find_sources([root / "in"], None, 0), range(min(plan.count, 2)))
+    assert sum(len(part.names) for part in parts.load_parts(root)) <= plan.sources
     search("0.npy", root, k=2)
 
 
