@@ -91,7 +91,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, changes, said):
     assert shown.isprintable()
 
 
-def test_an_optimiser_with_other_options_or_shapes_is_refused(tmp_path):
+def test_an_optimiser_of_another_network_is_refused(tmp_path):
     network, optimiser = parts()
 
     def kept(change):
@@ -102,13 +102,13 @@ def test_an_optimiser_with_other_options_or_shapes_is_refused(tmp_path):
             restore(tmp_path, *parts(), "abc")
         return str(error.value)
 
-    def option(state):
-        state["param_groups"][0]["lr"] = "high"
+    def groups(state):
+        state["param_groups"][0]["params"] = [0]
 
     def shape(state):
         state["state"][0]["exp_avg"] = torch.zeros(1).expand(10**9)
 
-    assert "the optimiser's lr is high" in kept(option)
+    assert "the optimiser is of another network" in kept(groups)
     assert "the optimiser's exp_avg does not fit" in kept(shape)
 
 
@@ -120,6 +120,19 @@ def test_a_run_goes_on_from_its_own_checkpoint(tmp_path):
     torch.nn.init.zeros_(other.weight)
     assert restore(tmp_path, other, again, "abc")["step"] == 3
     assert torch.equal(other.weight, network.weight)
+
+
+def test_the_options_of_an_optimiser_are_the_recipes(tmp_path):
+    network, optimiser = parts()
+    hostile = optimiser.state_dict()
+    hostile["param_groups"][0] |= {"lr": "high", "betas": None, "maximize": True}
+    save_checkpoint(tmp_path, 3, {"network": network.state_dict(), "optimiser": hostile, "data": "abc"})
+    again = parts()
+    before = again[1].param_groups[0]["betas"]
+    restore(tmp_path, *again, "abc")
+    again[1].step()
+    assert (again[1].param_groups[0]["betas"], again[1].param_groups[0]["maximize"]) == (before, False)
+    assert again[1].state[again[0].weight]["step"] == 2
 
 
 @pytest.mark.parametrize("line", ["{}", "[1]", '{"step": "x"}', '{"step": 1', "[" * 100_000])
