@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 import zipfile
 from typing import IO, Any
 
@@ -85,4 +86,13 @@ class Npz:
             _read_header(file, member.file_size)
         with self._archive.open(member) as file:
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+            _check_text(array)
         return array
+
+
+def _check_text(array: npt.NDArray[np.str_]) -> None:
+    """Refuse text of characters that do not exist: NumPy makes strings of it at which Python itself fails."""
+    codes = np.frombuffer(array.tobytes(), array.dtype.byteorder.replace("=", "") + "u4")
+    if codes.max() > sys.maxunicode:
+        raise InputError(f"holds text of characters that do not exist; {ADVICE}")

@@ -1,0 +1,32 @@
+"""Text in arrays is text: NumPy hands on characters that do not exist, and Python fails at them later."""
+
+import io
+
+import numpy as np
+import pytest
+
+from crosspoint.core.arrays import Npz
+from crosspoint.errors import InputError
+
+
+def npz(array):
+    memory = io.BytesIO()
+    np.savez(memory, text=array)
+    return memory.getvalue()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_characters_that_do_not_exist_are_refused(order):
+    codes = np.array([0x41, 0x110000, 0xFFFFFFFF], f"{order}u4")
+    with pytest.raises(InputError, match="characters that do not exist"):
+        Npz(npz(codes.view(f"{order}U1")))["text"]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_last_character_there_is_is_read(order):
+    text = np.array(["a\U0010ffff", "", "añ"]).astype(f"{order}U2")
+    assert Npz(npz(text))["text"].tolist() == text.tolist()
+
+
+def test_an_array_of_no_text_is_read():
+    assert Npz(npz(np.array([], "<U3")))["text"].tolist() == []
