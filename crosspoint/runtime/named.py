@@ -67,7 +67,7 @@ def releases() -> dict[str, Release]:
 def _release(name: str, entry: dict[str, Any]) -> Release:
     files = {str(file): str(digest) for file, digest in entry["files"].items()}
     suffixes = sorted(Path(file).suffix for file in files)
-    if suffixes != [".onnx", ".safetensors"] or any(Path(file).name != file for file in files):
+    if suffixes != [".onnx", ".safetensors"] or any(Path(file).name != file or len(file) > 100 for file in files):
         raise InputError(f"the files of {name[:40]!r} are not one .onnx and one .safetensors beside it; {AGAIN}")
     return Release(name, str(entry["version"]), int(entry["points"]), files)
 

@@ -208,7 +208,10 @@ def kept(plan: Plan, folder: Path, sources: Sequence[Source], indices: Iterable[
         if not path.is_file():
             continue
         part, own = _load(plan, path, index), sources[plan.range(index)]
-        pairs = zip(part.about["contents"], content_of(own), strict=True)
+        contents = part.about.get("contents")
+        if not isinstance(contents, list) or len(contents) != len(own):
+            raise InputError(f"{path} does not say what its {len(own)} inputs held; give a new folder for --out")
+        pairs = zip(contents, content_of(own), strict=True)
         changed = [source.name for source, (before, now) in zip(own, pairs, strict=True) if before != now]
         if changed:
             raise InputError(

@@ -11,7 +11,7 @@ from fuzzer.planted import PLANTED
 from fuzzer.targets import TARGETS
 
 COUNT, SEED = 200, 2022
-SLOW = {"official": 60, "report": 60, "checkpoint": 150}  # cases of readers that take their time
+SLOW = {"official": 60, "report": 60, "run": 60, "checkpoint": 150}  # cases of readers that take their time
 
 
 @pytest.fixture(scope="module")
