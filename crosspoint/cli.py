@@ -23,6 +23,7 @@ from crosspoint.commands.report import report_command
 from crosspoint.commands.reproduce import reproduce_command
 from crosspoint.commands.search import search_command
 from crosspoint.commands.train import import_command, train
+from crosspoint.core.printable import printable
 from crosspoint.errors import CrosspointError
 
 
@@ -72,6 +73,12 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # of a path that no command looked at first, e.g. a name that is too long
+        if error.filename is None:
+            raise
+        path = printable(os.fsdecode(error.filename))
+        click.echo(f"crosspoint: {path}: {error.strerror}; check the path and its permissions", err=True)
+        sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -1,9 +1,11 @@
 """Pictures: PNG or JPEG by their content, whatever their name, so that no other program is started to read one."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crosspoint.core.reading import check_announced, reading, regular
+from crosspoint.core.content import read_once
+from crosspoint.core.reading import check_announced, reading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,8 +22,8 @@ def read_picture(path: Path, mode: str) -> "Image.Image":
     """
     from PIL import Image
 
-    size = regular(path).st_size
-    with reading(path, "a PNG or JPEG picture"), Image.open(path, formats=FORMATS) as picture:
-        check_announced(picture.width * picture.height * PIXEL, size)
+    content = read_once(path).data  # in memory no chunk can be read that is longer than the file
+    with reading(path, "a PNG or JPEG picture"), Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+        check_announced(picture.width * picture.height * PIXEL, len(content))
         decoded: Image.Image = picture.convert(mode)
     return decoded

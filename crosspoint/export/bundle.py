@@ -1,5 +1,6 @@
 """`crosspoint export`: a bundle of ONNX file, engine and manifest that exists only if it passed the parity gate."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -233,7 +234,7 @@ def _exact_graph(network: nn.Module, points: int | None) -> onnx.ModelProto:
 
 def _source(model: Path) -> Path:
     """The weights that a run folder or file stands for."""
-    if not model.exists():
+    if not os.path.exists(model):
         raise InputError(f"{model} does not exist; give a run folder or a .safetensors file")
     path = next((model / name for name in WEIGHTS if (model / name).is_file()), model)
     if not path.is_file():

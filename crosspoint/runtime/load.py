@@ -1,5 +1,6 @@
 """From whatever names a model to an open encoder."""
 
+import os
 from pathlib import Path
 
 from crosspoint.core.reading import read_json
@@ -101,7 +102,7 @@ def _open(
 
 def _find(model: Path, cuda: bool, backend: str | None) -> tuple[Path, Manifest | None]:
     """The file to open, and the manifest that lists it."""
-    if not model.exists():
+    if not os.path.exists(model):  # also of a name that no file can have
         raise InputError(f"{model} does not exist; a model is {KINDS} ({names()})")
     if model.is_file():
         beside = load_manifest(model.parent) if _in_bundle(model) else None

@@ -4,6 +4,7 @@
 is not there.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def find_release(model: Path | str) -> Release | None:
     Raises:
         InputError: The name is that of a release, and another version of it is installed.
     """
-    if Path(model).exists():
+    if os.path.exists(model):  # also False for a name that no file can have
         return None
     name, at, version = str(model).partition("@")
     release = releases().get(name)

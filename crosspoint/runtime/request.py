@@ -1,5 +1,6 @@
 """What is to be embedded with which model, in a form that can be sent to another machine, and opened there."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def make_request(
         raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
     if seed < 0:
         raise InputError(f"the seed {seed} is negative; give --seed 0 or more")
-    named = find_release(model) is not None or not Path(model).exists()
+    named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     return Request(
         place, tuple(Path(given).absolute() for given in inputs), points, seed, batch, device, backend, trust
