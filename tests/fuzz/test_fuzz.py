@@ -43,10 +43,7 @@ def test_damaged_input_is_read_or_refused_in_one_line(fuzz, name):
     [(name, {"exit": "exception"}.get(name, name)) for name in PLANTED],
 )
 def test_a_planted_fault_is_seen_and_the_next_case_is_read(fuzz, name, kind):
-    report = fuzz(name, SEED, 0, 2)
-    assert report["outcomes"] == {"read": 1, kind: 1}
-    assert fuzz(name, SEED, 1, 1)["outcomes"] == {kind: 1}
-    assert fuzz("refused", SEED, 0, 2)["outcomes"] == {"read": 1, "refused": 1}
+    assert fuzz(name, SEED, 0, 3)["outcomes"] == {"read": 2, kind: 1}
 
 
 def test_a_case_follows_from_target_seed_and_number():

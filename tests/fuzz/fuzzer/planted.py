@@ -22,7 +22,7 @@ def _target(name: str, fault: object) -> Target:
 
 
 def _attacks() -> dict[str, Files]:
-    return {"another": {"text.txt": b"something else"}}
+    return {"another": {"text.txt": b"something else"}, "the same": {"text.txt": b"as it was"}}
 
 
 def _exception() -> None:
