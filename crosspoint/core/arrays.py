@@ -45,7 +45,7 @@ def _read_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.
     if any(length < 0 for length in shape):
         raise InputError(f"holds an array of shape {some(shape)}; {ADVICE}")
     there = size - file.tell()
-    if math.prod(shape) * dtype.itemsize > there:
+    if math.prod(shape) * max(dtype.itemsize, 1) > there:  # any number of things of no size, too
         raise InputError(f"is cut off: its array of shape ({some(shape)}) has {there} bytes; {ADVICE}")
     return shape, fortran, dtype
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from crosspoint.core.arrays import Npz
+from crosspoint.core.arrays import Npz, read_npy
 from crosspoint.errors import InputError
 
 
@@ -30,3 +30,10 @@ def test_the_last_character_there_is_is_read(order):
 
 def test_an_array_of_no_text_is_read():
     assert Npz(npz(np.array([], "<U3")))["text"].tolist() == []
+
+
+def test_a_billion_texts_of_no_length_are_refused():
+    header = b"{'descr': '|S0', 'fortran_order': False, 'shape': (1000000000,), }\n"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with pytest.raises(InputError, match="cut off"):
+        read_npy(content)
