@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from crosspoint.artefacts import write_json
+from crosspoint.core.files import write_json
 from crosspoint.errors import InputError, MissingDependency, require
 
 PER_CLASS = 24

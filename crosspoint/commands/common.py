@@ -30,6 +30,6 @@ class Commands(click.Group):
 def write_result(json_file: Path | None, kind: str, result: dict[str, Any]) -> None:
     """Write `result` to `json_file`, if one was asked for, under the schema name `crosspoint.<kind>/1`."""
     if json_file is not None:
-        from crosspoint.artefacts import write_json
+        from crosspoint.core.files import write_json
 
         write_json(json_file, {"schema": f"crosspoint.{kind}/1", **result})

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.artefacts import atomic_folder, write_json
 from crosspoint.console import track
+from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.data.contact_sheet import contact_sheet
 from crosspoint.data.meshes import sample_surface
 from crosspoint.data.points import normalise

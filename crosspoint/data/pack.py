@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.artefacts import atomic_file, atomic_folder, sha256, write_json
 from crosspoint.console import track
+from crosspoint.core.files import atomic_file, atomic_folder, sha256, write_json
 from crosspoint.errors import InputError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.artefacts import atomic_folder, write_json
 from crosspoint.console import track
+from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.processes import available_cpus
 from crosspoint.data.ply import write_points
 from crosspoint.data.pool import spread

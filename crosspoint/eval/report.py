@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from crosspoint import __version__
-from crosspoint.artefacts import atomic_file
 from crosspoint.console import track
+from crosspoint.core.files import atomic_file
 from crosspoint.errors import InputError
 from crosspoint.eval import report_pictures as pictures
 from crosspoint.eval import report_sections as sections

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import atomic_file, write_json
+from crosspoint.core.files import atomic_file, write_json
 from crosspoint.data.catalogue import SETS
 from crosspoint.data.layout import find_sets, locate
 from crosspoint.errors import InputError
@@ -314,7 +314,7 @@ def _remarks(target: Target, study: Study) -> list[str]:
 
 
 def _describe(target: Target, path: Path, facts: Any) -> dict[str, Any]:
-    from crosspoint.artefacts import sha256
+    from crosspoint.core.files import sha256
     from crosspoint.runtime.load import load_encoder
 
     weights = weights_of(path, target.files)

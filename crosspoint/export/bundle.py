@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosspoint import __version__
-from crosspoint.artefacts import atomic_folder, sha256, write_json
+from crosspoint.core.files import atomic_folder, sha256, write_json
 from crosspoint.errors import InputError, require
 from crosspoint.export import gate
 from crosspoint.export.accuracy import Accuracy, verification_clouds

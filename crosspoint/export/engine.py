@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import sha256, write_json
+from crosspoint.core.files import sha256, write_json
 from crosspoint.errors import CheckFailed
 from crosspoint.export import gate
 from crosspoint.export.profile import Profile

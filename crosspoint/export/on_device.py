@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from crosspoint import __version__
-from crosspoint.artefacts import atomic_folder, write_json
+from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.export.engine import PLAN, add_engine, file_entry
 from crosspoint.export.gate import Clouds

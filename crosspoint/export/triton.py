@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import atomic_folder
+from crosspoint.core.files import atomic_folder
 from crosspoint.errors import InputError
 from crosspoint.export.profile import Profile
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from crosspoint.artefacts import atomic_file
 from crosspoint.console import track
+from crosspoint.core.files import atomic_file
 from crosspoint.errors import InputError, require
 from crosspoint.runtime import parts
 from crosspoint.runtime.batches import embed_groups

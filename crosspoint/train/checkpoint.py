@@ -8,7 +8,7 @@ import click
 import torch
 from torch import nn
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 from crosspoint.errors import InputError
 
 KEPT = 2

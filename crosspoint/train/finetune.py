@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import crosspoint
-from crosspoint.artefacts import write_json
+from crosspoint.core.files import write_json
 from crosspoint.data.datasets import PartClouds
 from crosspoint.data.points import normalise
 from crosspoint.errors import CheckFailed, InputError

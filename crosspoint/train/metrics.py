@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import crosspoint
-from crosspoint.artefacts import sha256, write_json
+from crosspoint.core.files import sha256, write_json
 from crosspoint.errors import InputError
 from crosspoint.train.checkpoint import newest
 from crosspoint.train.pairs import Source

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.runtime import parts
 from crosspoint.runtime.embed import embed
@@ -189,8 +189,8 @@ from crosspoint.runtime.embed import embed
 save, made = parts.save, []
 def count(path, value):
     if len(made) == 2:
-        from crosspoint import artefacts
-        with artefacts.atomic_file(path) as temporary:
+        from crosspoint.core import files
+        with files.atomic_file(path) as temporary:
             temporary.write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
     save(path, value)
