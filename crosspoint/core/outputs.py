@@ -193,7 +193,7 @@ def _check_writable(folder: Path, path: Path, option: str) -> None:
 
 
 def _cannot_write(path: Path, option: str, error: Exception) -> InputError:
-    return InputError(f"{option} {path} cannot be written ({reason_of(error)}); choose another place")
+    return InputError(f"cannot write {path} ({reason_of(error)}); choose another place for {option}")
 
 
 def _is_ours(path: Path, kind: str) -> bool:
