@@ -134,7 +134,7 @@ class Campaign:
 
     def __init__(self, root: Path) -> None:
         self.inputs, self.box, self.temporary = root / "inputs", root / "box", root / "tmp"
-        self.notes = root / "notes"
+        self.notes, self.numbers = root / "notes", count()
         self.inputs.mkdir()
         make_inputs(self.inputs)
         self.references: dict[str, Reference] = {}
@@ -162,8 +162,8 @@ class Campaign:
         self.clean(job)
         by_count = not job.twice and draw.random() < 0.5
         moment = draw.randint(1, reference.operations) if by_count else 0
-        process = self.start(job, job.new, moment, number)
         other = self.start(job, job.new) if job.twice else None
+        process = self.start(job, job.new, moment, number)
         self.wait_ready(process)
         if not by_count:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -242,8 +242,7 @@ class Campaign:
     def start(self, job: Job, arguments: str, moment: int = 0, number: int = 0) -> "subprocess.Popen[str]":
         """Start a command in a session of its own, which sends itself a signal at a file operation if asked to."""
         code = LAUNCH.replace("PREPARE", job.prepare)
-        for suffix in (".ready", ".count"):
-            self.notes.with_suffix(suffix).unlink(missing_ok=True)
+        self.notes = self.notes.with_name(f"notes{next(self.numbers)}")
         words = [word.format(box=self.box, inputs=self.inputs) for word in arguments.split()]
         command = [sys.executable, "-c", code, str(self.box), str(self.notes), str(moment), str(number), *words]
         environment = {**os.environ, "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}

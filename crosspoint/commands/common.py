@@ -34,8 +34,22 @@ json_option = click.option(
 )
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:<index>.")
 backend_option = click.option("--backend", help="What runs the model.  [default: what its file is for]")
+
+
+def _cache_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None:
+        from crosspoint.core.outputs import check_folder
+
+        check_folder(value, "--cache")
+    return value
+
+
 cache_option = click.option(
-    "--cache", type=PathArgument, envvar="CROSSPOINT_CACHE", help="Keep features here and find them again."
+    "--cache",
+    type=PathArgument,
+    envvar="CROSSPOINT_CACHE",
+    callback=_cache_place,
+    help="Keep features here and find them again.",
 )
 against_option = click.option("--against", type=PathArgument, help="Another model, to compare the predictions with.")
 

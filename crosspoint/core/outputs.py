@@ -174,7 +174,7 @@ def _check_apart(path: Path, option: str, inputs: Iterable[Path], within: bool) 
         source = Path(given).resolve()
         if place == source:
             raise InputError(f"{option} {path} is also the input; give another place")
-        if not within and source in place.parents and source.is_dir():
+        if not within and source in place.parents:
             raise InputError(
                 f"{option} {path} lies inside the input {given}, and would be read with it the next time; "
                 "give a place outside"

@@ -48,12 +48,12 @@ def workspace(parent: Path) -> Iterator[Workspace]:
         OSError: It cannot be made.
     """
     made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-    folder, lock = _fresh(parent), None
+    folder, lock = fresh_path(parent), None
     try:
         for _ in range(ATTEMPTS):
             if (lock := _lock(folder)) is not None:
                 break
-            folder = _fresh(parent)
+            folder = fresh_path(parent)
         else:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(parent))
         space = Workspace(folder, lock)
@@ -61,15 +61,25 @@ def workspace(parent: Path) -> Iterator[Workspace]:
         space.old.mkdir()
         yield space
     finally:
-        if lock is not None:
+        try:
+            _end(folder, lock, made)
+        except BaseException:  # a signal in the midst of it
+            _end(folder, lock, made)
+            raise
+
+
+def _end(folder: Path, lock: int | None, made: list[Path]) -> None:
+    if lock is not None:
+        with contextlib.suppress(OSError):
             os.close(lock)  # before its file is removed, which NFS would keep in the folder until then
-        _clear(folder)
-        for empty in made:
-            with contextlib.suppress(OSError):
-                empty.rmdir()
+    _clear(folder)
+    for empty in made:
+        with contextlib.suppress(OSError):
+            empty.rmdir()
 
 
-def _fresh(parent: Path) -> Path:
+def fresh_path(parent: Path) -> Path:
+    """A name for a workspace in a folder that no other has."""
     return parent / f"{PREFIX}{'-'.join((*_machine(), secrets.token_hex(4)))}"
 
 

@@ -124,16 +124,16 @@ def export(
         raise InputError(f"--precision {precision} is not known; give {', '.join(gate.TIERS)}")
     profile = make_profile(batch, points)
     _check_options(trt, profile, target, builder, options)
-    found = find_builder(target, builder) if trt and builder != "device" else None
-    source = _source(resolve(model, ".safetensors"))
-    network = _network(source, projection)
-    _check_network(source, network, profile)
-    verification.check(precision)
     check_replaceable(out, check_ours, inputs=[model])
     if options.timing_cache is not None:
         check_timing_cache(options.timing_cache, out)
     if triton is not None:
         check_repository(triton, Path(out), profile)
+    found = find_builder(target, builder) if trt and builder != "device" else None
+    source = _source(resolve(model, ".safetensors"))
+    network = _network(source, projection)
+    _check_network(source, network, profile)
+    verification.check(precision)
     exact = _exact_graph(network, profile.fixed_points)
     with atomic_folder(out, check_ours) as folder:
         exam, calibration = _prepare(network, profile, precision, verification)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crosspoint.core.files import atomic_folder
-from crosspoint.core.outputs import check_known, check_replaceable
+from crosspoint.core.outputs import check_folder, check_known, check_replaceable
 from crosspoint.core.reading import read_bytes
 from crosspoint.errors import InputError
 from crosspoint.export.profile import Profile
@@ -24,8 +24,7 @@ DELAY = 500  # microseconds that a request waits for others to join its batch
 def check_repository(repository: Path, bundle: Path, profile: Profile) -> None:
     """Raise InputError if a bundle of this name and profile has no place in the repository."""
     folder = repository / _name(bundle)
-    if repository.exists() and not repository.is_dir():
-        raise InputError(f"--triton {repository} is a file; give the folder of a model repository")
+    check_folder(repository, "--triton")
     check_replaceable(folder, _check_ours, "--triton")
     if profile.batch[0] > 1:
         low, usual, high = profile.batch
