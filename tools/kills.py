@@ -328,6 +328,7 @@ def run(names: list[str], kills: int, terms: int, seed: int, say: Callable[[str]
     with campaign() as ground:
         for name, number, most in (("SIGKILL", signal.SIGKILL, kills), ("SIGTERM", signal.SIGTERM, terms)):
             for turn, job in enumerate(islice(rounds(jobs), most)):
+                print(f"{name} {turn + 1} of {most}: {job.name}", file=sys.stderr, flush=True)
                 late, faults = ground.disturb(job, number, random.Random(f"{seed}/{name}/{turn}"))
                 row = table[job.name][name]
                 row.signals += 1
