@@ -1,5 +1,6 @@
 """The command line: the commands in the order of the workflow, and how it ends."""
 
+import errno
 import os
 import sys
 
@@ -22,7 +23,8 @@ from crosspoint.commands.report import report_command
 from crosspoint.commands.reproduce import reproduce_command
 from crosspoint.commands.search import search_command
 from crosspoint.commands.train import import_command, train
-from crosspoint.errors import CrosspointError
+from crosspoint.core.interrupt import Terminated, end_on_signals, ignore_signals
+from crosspoint.errors import CrosspointError, InputError
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -55,20 +57,37 @@ for command in (
 def main() -> None:
     """Run the command line; a mistake of the user ends in one line and exit code 1 or 2, a bug keeps its trace."""
     try:
+        end_on_signals()
+        code = _run()
+    except Terminated as ended:
+        click.echo("crosspoint: terminated", err=True)
+        code = 128 + ended.number
+    ignore_signals()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command that was given."""
+    try:
         code = crosspoint.main(standalone_mode=False)
     except CrosspointError as error:
         click.echo(f"crosspoint: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("crosspoint: interrupted", err=True)
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        click.echo(f"crosspoint: {error.filename or 'a file'}: {error.strerror}; free space, then try again", err=True)
+        return InputError.exit_code
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

@@ -39,11 +39,14 @@ def bench_command(
 
     MODELS are run folders, .safetensors, bundles, .onnx or .plan files. All are open at once and called in turns.
     """
+    from crosspoint.core.outputs import check_file
     from crosspoint.runtime.bench import bench
     from crosspoint.runtime.bench_show import draw_bench, print_bench
 
     if out is not None and out.suffix != ".png":
         raise InputError(f"--out {out} is no .png; the picture is written as PNG")
+    if out is not None:
+        check_file(out)
     result = bench(models, batch, points, threads, devices, backend, seconds, trust)
     print_bench(result)
     if out is not None:

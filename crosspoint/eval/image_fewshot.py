@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.artefacts import sha256
 from crosspoint.console import track
+from crosspoint.core.files import sha256
 from crosspoint.data.cifar_fs import PARTS, Pictures, find_classes, load_pictures
 from crosspoint.errors import InputError, require
 from crosspoint.eval.features import check_seed

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosspoint import __version__
-from crosspoint.artefacts import atomic_folder, sha256, write_json
+from crosspoint.core.files import atomic_folder, sha256, write_json
+from crosspoint.core.outputs import check_replaceable
 from crosspoint.errors import InputError, require
 from crosspoint.export import gate
 from crosspoint.export.accuracy import Accuracy, verification_clouds
@@ -20,7 +21,7 @@ from crosspoint.export.calibrate import CalibrationSet, calibration_set
 from crosspoint.export.choose import Chosen, choose_half, choose_int8
 from crosspoint.export.deploy import deploy, deploy_head
 from crosspoint.export.drop import MAX_DROP
-from crosspoint.export.engine import ONNX, add_engine, file_entry
+from crosspoint.export.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.exam import Exam
 from crosspoint.export.graph import build
 from crosspoint.export.lint import require_clean
@@ -123,16 +124,18 @@ def export(
         raise InputError(f"--precision {precision} is not known; give {', '.join(gate.TIERS)}")
     profile = make_profile(batch, points)
     _check_options(trt, profile, target, builder, options)
+    check_replaceable(out, check_ours, inputs=[model])
+    if options.timing_cache is not None:
+        check_timing_cache(options.timing_cache, out)
+    if triton is not None:
+        check_repository(triton, Path(out), profile)
     found = find_builder(target, builder) if trt and builder != "device" else None
     source = _source(resolve(model, ".safetensors"))
     network = _network(source, projection)
     _check_network(source, network, profile)
     verification.check(precision)
-    _check_place(Path(out))
-    if triton is not None:
-        check_repository(triton, Path(out), profile)
     exact = _exact_graph(network, profile.fixed_points)
-    with atomic_folder(Path(out)) as folder:
+    with atomic_folder(out, check_ours) as folder:
         exam, calibration = _prepare(network, profile, precision, verification)
         chosen, report = _graph(exact, precision, exam, calibration)
         write_onnx(folder / ONNX, chosen.model, _provenance(network, source, profile, precision))
@@ -247,11 +250,6 @@ def _check_network(source: Path, network: nn.Module, profile: Profile) -> None:
     k = _config(network).get("k", 1)
     if profile.points is not None and profile.points[0] < int(k):
         raise InputError(f"--points {profile.points[0]} is fewer than the {k} neighbours that {source} looks at")
-
-
-def _check_place(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()) and not (out / NAME).is_file():
-        raise InputError(f"{out} holds files that are no bundle; give a new folder for --out")
 
 
 def _config(network: nn.Module) -> dict[str, int | str]:

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import sha256, write_json
-from crosspoint.errors import CheckFailed
+from crosspoint.core.files import sha256, write_json
+from crosspoint.core.outputs import check_folder, check_known, check_place, is_schema
+from crosspoint.core.reading import read_json
+from crosspoint.errors import CheckFailed, InputError
 from crosspoint.export import gate
 from crosspoint.export.profile import Profile
 from crosspoint.export.tensorrt import Builder, Engine, Options, build_engine
@@ -56,6 +58,23 @@ def add_engine(
         manifest = _execute(folder, manifest, prepared, profile)
         write_json(folder / NAME, manifest)
     return manifest
+
+
+def check_ours(folder: Path) -> None:
+    """Raise InputError unless a folder is a bundle and holds nothing else, so that it may be replaced by another."""
+    path = folder / NAME
+    values = read_json(path, "a manifest") if path.is_file() else None
+    if not is_schema(values, "manifest") or not isinstance(values.get("files"), dict):
+        raise InputError(f"{folder} holds files that are no bundle; give a new folder for --out")
+    check_known(folder, {NAME, f"{path.stem}.sig", *values["files"]}.__contains__)
+
+
+def check_timing_cache(file: Path, bundle: Path) -> None:
+    """Raise InputError if a file of kernel timings has no place, or one that goes with the bundle that is replaced."""
+    check_place(file, "--timing-cache")
+    check_folder(file.parent, "--timing-cache")
+    if bundle.resolve() in file.resolve().parents:
+        raise InputError(f"--timing-cache {file} lies in the bundle, which is replaced; give a place outside")
 
 
 def file_entry(path: Path) -> dict[str, Any]:

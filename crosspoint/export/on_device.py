@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from crosspoint import __version__
-from crosspoint.artefacts import atomic_folder, write_json
+from crosspoint.core.files import atomic_folder, write_json, writing
+from crosspoint.core.outputs import check_replaceable
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
-from crosspoint.export.engine import PLAN, add_engine, file_entry
+from crosspoint.export.engine import PLAN, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.gate import Clouds
 from crosspoint.export.profile import Profile
 from crosspoint.export.tensorrt import Builder, Options, find_builder
@@ -71,7 +72,8 @@ def write_reference(path: Path, prepared: list[Clouds]) -> None:
         if clouds.own_graphs is not None:
             arrays |= {f"{clouds.name}/{name}": array for name, array in clouds.inputs.items()}
             arrays[f"{clouds.name}/output"] = clouds.own_graphs
-    np.savez_compressed(path, **arrays)
+    with writing(path):
+        np.savez_compressed(path, **arrays)
 
 
 def read_reference(path: Path) -> list[Clouds]:
@@ -100,6 +102,10 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
         MissingDependency: TensorRT or cuda-python is not installed.
         CheckFailed: The build failed, or the engine computes something else; the bundle is as it was.
     """
+    bundle = Path(bundle).resolve()  # a link to it stays
+    check_replaceable(bundle, check_ours, "the bundle")
+    if timing_cache is not None:
+        check_timing_cache(timing_cache, bundle)
     listed = load_manifest(bundle)
     verify_files(listed, sorted(set(listed.files) - {PLAN}))
     manifest = json.loads((bundle / NAME).read_text(encoding="utf-8"))
@@ -111,7 +117,7 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
     options = Options(**manifest["on_device"], timing_cache=timing_cache)
     options = replace(options, workspace=workspace or options.workspace)
     profile, prepared = Profile(listed.batch, listed.points), read_reference(bundle / REFERENCE)
-    with atomic_folder(bundle) as folder:
+    with atomic_folder(bundle, check_ours) as folder:
         for name in listed.files:
             if name != PLAN:
                 shutil.copy2(bundle / name, folder / name)

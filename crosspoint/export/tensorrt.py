@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.export.profile import Profile
 from crosspoint.runtime.cuda import compute_capability, cuda_runtime, device_count

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
+from crosspoint.core.outputs import check_file
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
@@ -71,6 +72,7 @@ def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
     Raises:
         InputError: The file cannot be read safely or is not of these networks.
     """
+    check_file(out, kind=".safetensors", inputs=[checkpoint])
     state = _read_state(checkpoint)
     imported = convert(state, k, str(checkpoint))
     save_model(imported.model, out, {"imported": checkpoint.name, "sha256": sha256(checkpoint), "k": k})

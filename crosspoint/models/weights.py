@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import PointHead

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 from crosspoint.errors import InputError, require
 from crosspoint.runtime.encoder import FloatArray
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "weights"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.core.processes import available_cpus
 from crosspoint.errors import InputError, require
 from crosspoint.runtime import kernels

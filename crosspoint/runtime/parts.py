@@ -6,13 +6,12 @@ them; whoever comes first writes it, and whoever comes with another job is refus
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from crosspoint.core.files import write_once
 from crosspoint.errors import InputError
 from crosspoint.runtime.batches import Embedded, Skipped, embed_groups
 from crosspoint.runtime.embeddings import Embeddings, load, read_about, save
@@ -97,7 +96,7 @@ def join(plan: Plan, folder: Path) -> Plan:
         raise InputError(f"{folder} holds files that are no embedding job; give a new folder for --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_once(folder / JOB, {"schema": SCHEMA, **asdict(plan)})
+        write_once(folder / JOB, {"schema": SCHEMA, **asdict(plan)})
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another place") from error
     found = read_plan(folder)
@@ -110,22 +109,6 @@ def join(plan: Plan, folder: Path) -> Plan:
             "new folder for --out, or the same model, inputs and options as before"
         )
     return found
-
-
-def _write_once(path: Path, value: Any) -> None:
-    """Write JSON unless the file is there; of several writers at once one wins, and nobody sees half a file."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.link(name, path)  # fails where there is one already
-    except FileExistsError:
-        pass
-    finally:
-        os.unlink(name)
 
 
 def read_plan(folder: Path) -> Plan:
@@ -173,13 +156,6 @@ def write_parts(
 def _part(plan: Plan, result: Embedded) -> Embeddings:
     about = {**plan.about(), "embedded": len(result.names), "skipped": result.skipped}
     return Embeddings(result.vectors, result.names, plan.model_sha256, about)
-
-
-def tidy(plan: Plan, folder: Path) -> None:
-    """Once all parts are there, remove what killed processes left half written."""
-    if not missing(plan, folder, range(plan.count)):
-        for path in folder.glob(".part-*"):
-            path.unlink(missing_ok=True)
 
 
 def outcome(plan: Plan, folder: Path, indices: Iterable[int]) -> tuple[int, list[Skipped]]:

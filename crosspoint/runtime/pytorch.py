@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError, require
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, parse_device
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from crosspoint.core.outputs import check_file
 from crosspoint.errors import InputError
 from crosspoint.runtime import parts
 from crosspoint.runtime.embeddings import Embeddings, load
@@ -92,6 +93,8 @@ def search(
         raise InputError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
     if out is not None and Path(out).suffix.lower() not in PICTURES:
         raise InputError(f"{out} cannot be drawn; give a name that ends in {', '.join(PICTURES)}")
+    if out is not None:
+        check_file(out, inputs=[Path(query), index], within=True)
     opened = open_index(index)
     base = None if files is None and "base" not in opened.about else Path(files or opened.about["base"])
     name = _name_in_index(query, base)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 from crosspoint.errors import InputError, require
 from crosspoint.runtime.cuda import call, compute_capability, cuda_runtime, device_count
 from crosspoint.runtime.dlpack import CUDA, CUDA_MANAGED, Borrowed, borrow, require_aligned

@@ -8,7 +8,7 @@ import click
 import torch
 from torch import nn
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 from crosspoint.errors import InputError
 
 KEPT = 2
@@ -22,12 +22,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """
     path = folder / f"step-{step:08d}.pt"
     with atomic_file(path) as temporary:
-        try:
-            torch.save({"step": step, **state}, temporary)
-        except RuntimeError as error:  # what PyTorch's writer makes of a full disk
-            raise InputError(
-                f"cannot write {path} ({str(error).splitlines()[0]}); free space, then --resume"
-            ) from error
+        torch.save({"step": step, **state}, temporary)
     for old in _paths(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
 from crosspoint.models.weights import load_model

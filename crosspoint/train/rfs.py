@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crosspoint.artefacts import sha256
 from crosspoint.console import track
+from crosspoint.core.files import sha256
 from crosspoint.data.cifar_fs import Pictures
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.image import ImageEncoder

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pytest
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.export import engine, on_device, tensorrt
 from crosspoint.export.bundle import export

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.export import triton
 from crosspoint.export.bundle import export

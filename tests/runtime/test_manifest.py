@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.runtime import load_manifest, verify_files
 
