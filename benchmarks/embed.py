@@ -55,7 +55,7 @@ def main() -> None:
         plan = join_job(request, opened, Path(place) / "out", 1, given.clouds, "parquet")
         for index in range(given.rounds + 1):  # the first is warm-up
             sources = opened.sources[plan.range(index)]
-            clouds = np.concatenate([cloud for _, cloud in read_ahead(sources, 64)])
+            clouds = np.concatenate([loaded.clouds for loaded in read_ahead(sources, 64)])
             out = Path(place) / "out"
             bare.append(seconds(embed_all, encoder, clouds, given.batch))
             job.append(

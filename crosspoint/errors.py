@@ -3,11 +3,19 @@
 import importlib
 from types import ModuleType
 
+from crosspoint.core.printable import printable
+
 
 class CrosspointError(Exception):
-    """Base of every error that is reported as one line without a traceback; the command exits with `exit_code`."""
+    """Base of every error that is reported as one line without a traceback; the command exits with `exit_code`.
+
+    The line is `printable`, whatever names and messages of libraries stand in it.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class InputError(CrosspointError):

@@ -1,7 +1,9 @@
 """The one guard in front of every file that is read: only regular files, bounded memory, one-line errors.
 
-Everything that opens a file goes through `read_bytes`, `read_json` or `regular`, and everything that parses one works
-inside `reading`, so that no reader lists the exceptions of its libraries and none hangs on a pipe or a device.
+Everything that opens a file goes through `read_bytes`, `read_start`, `read_json`, `read_lines` or `readable`, and
+everything that parses one works inside `reading`, so that no reader lists the exceptions of its libraries and none
+hangs on a pipe or a device. What a file announces in a few bytes is held against its size by `check_announced` before
+a library makes room for it.
 """
 
 import contextlib
@@ -9,12 +11,14 @@ import json
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from crosspoint.core.memory import available_memory
+from crosspoint.core.printable import printable
 from crosspoint.errors import CrosspointError, InputError
 
 SIGNATURES = {  # first bytes of files that are often given a wrong suffix
@@ -31,6 +35,12 @@ SIGNATURES = {  # first bytes of files that are often given a wrong suffix
 ADVICE = "replace it with an intact copy or leave it out"
 REASON = 120  # most characters of a library's message
 JSON_BYTES = 64 << 20  # most of a JSON file; those that the package writes are far smaller
+SMALL = 64 << 20  # bytes that any file may announce, and a size that is read without asking how much memory there is
+GROWTH = 32  # bytes that one byte of a larger file may become; compressed clouds and pictures become 10 at most
+HOLLOW = 16  # a file of which less than this share is stored is a sparse one
+SHARE = 4  # of the available memory a file may take one part, since what is made of it takes more than once its size
+LINE = 1 << 16  # bytes of a line of text; rows of points and polygons are far shorter
+SHOWN = 8  # names that a message lists
 
 
 def reason_of(error: BaseException, most: int = REASON) -> str:
@@ -38,6 +48,13 @@ def reason_of(error: BaseException, most: int = REASON) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def some(names: Iterable[object]) -> str:
+    """The first of many names, joined by commas, each cut where it gets long; `"none"` if there are none."""
+    found = list(names)
+    shown = [text if len(text) <= 40 else text[:39] + "…" for text in map(str, found[:SHOWN])]
+    return ", ".join(shown + [f"and {len(found) - SHOWN} more"] * (len(found) > SHOWN)) or "none"
 
 
 def regular(path: Path) -> os.stat_result:
@@ -51,10 +68,47 @@ def regular(path: Path) -> os.stat_result:
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise _cannot_open(path, error) from error
     if stat.S_ISDIR(status.st_mode):
+        list_folder(path)
         raise InputError(f"{path}: is a folder; give a file")
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path}: is a pipe, a socket or a device; save its content as a file first")
     return status
+
+
+def readable(path: Path) -> int:
+    """The size of a regular file of which all may be read into memory.
+
+    Raises:
+        InputError: As `regular`, or it is far too large for the memory that is available, or a large sparse file: a few
+            stored bytes that read as gigabytes of zeros.
+    """
+    status = regular(path)
+    size = status.st_size
+    if size <= SMALL:
+        return size
+    stored = 512 * getattr(status, "st_blocks", size)
+    if stored * HOLLOW < size and _has_holes(Path(path), size):
+        raise InputError(f"{path}: is a sparse file: {_bytes(stored)} are stored of {_bytes(size)}; {ADVICE}")
+    available = available_memory()
+    if available is not None and size > available // SHARE:
+        raise InputError(
+            f"{path}: has {_bytes(size)}, more than a quarter of the {_bytes(available)} of memory that are available; "
+            "divide it, or use a machine with more memory"
+        )
+    return size
+
+
+def list_folder(path: Path) -> list[str]:
+    """The names in a folder, sorted, without hidden ones.
+
+    Raises:
+        InputError: It is no folder, or not to be opened.
+    """
+    try:
+        return sorted(name for name in os.listdir(path) if not name.startswith("."))
+    except (OSError, ValueError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be listed ({reason}); check the path and its permissions") from error
 
 
 def read_bytes(path: Path, most: int | None = None) -> bytes:
@@ -65,16 +119,23 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
         most: Bytes that it may have.
 
     Raises:
-        InputError: It cannot be opened, is no regular file, empty, too large, or starts like a picture, an archive or
-            the like.
+        InputError: It cannot be opened, is no regular file, empty, too large for the memory, or starts like a picture,
+            an archive or the like.
     """
-    path = Path(path)
-    content = _content(path, most)
-    if not content:
-        raise InputError(f"{path}: is empty; {ADVICE}")
-    for signature, kind in SIGNATURES.items():
-        if content.startswith(signature) and not (kind == "a zip archive" and path.suffix.lower() == ".npz"):
-            raise InputError(f"{path}: is {kind}, whatever its suffix says; {ADVICE}")
+    content = _content(Path(path), most)
+    _check_start(Path(path), content)
+    return content
+
+
+def read_start(path: Path, count: int) -> bytes:
+    """The first `count` bytes of a file, or all of a shorter one, under the rules of `read_bytes`.
+
+    Raises:
+        InputError: As `read_bytes`.
+    """
+    readable(path)
+    content = _read(Path(path), count)
+    _check_start(Path(path), content)
     return content
 
 
@@ -92,6 +153,17 @@ def read_json(path: Path, kind: str, advice: str = ADVICE) -> Any:
     content = _content(Path(path), JSON_BYTES)
     with reading(path, kind, advice):
         return json.loads(content.decode("utf-8"))
+
+
+def read_lines(path: Path, kind: str, advice: str = ADVICE) -> list[str]:
+    """The lines of a text file in UTF-8 that are not blank, stripped.
+
+    Raises:
+        InputError: As `read_json`.
+    """
+    content = _content(Path(path), JSON_BYTES)
+    with reading(path, kind, advice):
+        return [line for line in map(str.strip, content.decode("utf-8").splitlines()) if line]
 
 
 @contextlib.contextmanager
@@ -121,16 +193,76 @@ def reading(path: Path, kind: str, advice: str = ADVICE) -> Iterator[None]:
         raise InputError(f"{path}: is damaged or not {kind} ({reason_of(error)}); {advice}") from error
 
 
+def reason_without(path: Path | str, error: InputError) -> str:
+    """What an error says of a file, without the file's name."""
+    return str(error).removeprefix(f"{printable(path)}: ")
+
+
+def check_announced(announced: int, size: int) -> None:
+    """Refuse what would become far larger than its file: a header that announces more than there is, or a bomb.
+
+    Args:
+        announced: Bytes in memory that the file asks for.
+        size: Bytes of the file.
+
+    Raises:
+        InputError: `announced` is more than `SMALL` and more than `GROWTH` times `size`.
+    """
+    if announced > max(SMALL, GROWTH * size):
+        raise InputError(f"announces {_bytes(announced)} of content in a file of {_bytes(size)}; {ADVICE}")
+
+
+def check_lines(content: bytes) -> None:
+    """Refuse text with a line far longer than any row of numbers.
+
+    Raises:
+        InputError: A block of `LINE` bytes has no line break in it.
+    """
+    for start in range(0, len(content) - LINE, LINE):
+        if content.find(b"\n", start, start + LINE) < 0 and content.find(b"\r", start, start + LINE) < 0:
+            raise InputError(f"has a line of more than {LINE:,} characters; {ADVICE}")
+
+
 def _content(path: Path, most: int | None) -> bytes:
     size = regular(path).st_size
     if most is not None and size > most:
         raise InputError(f"{path}: has {size:,} bytes, more than the {most:,} that such a file may have; {ADVICE}")
+    return _read(path, readable(path))
+
+
+def _read(path: Path, count: int) -> bytes:
     try:
-        return path.read_bytes()
-    except (OSError, MemoryError) as error:
+        with path.open("rb") as file:
+            return file.read(count)  # never more than the size: some regular files of the system have no end
+    except (OSError, ValueError, MemoryError) as error:
         raise _cannot_open(path, error) from error
+
+
+def _has_holes(path: Path, size: int) -> bool:
+    """Whether parts of a file are not stored; a file system that compresses also stores less, but has no holes."""
+    try:
+        with path.open("rb") as file:
+            return os.lseek(file.fileno(), 0, os.SEEK_HOLE) < size
+    except (OSError, AttributeError):  # AttributeError: a system without SEEK_HOLE
+        return False
+
+
+def _check_start(path: Path, content: bytes) -> None:
+    if not content:
+        raise InputError(f"{path}: is empty; {ADVICE}")
+    for signature, kind in SIGNATURES.items():
+        if content.startswith(signature) and not (kind == "a zip archive" and path.suffix.lower() == ".npz"):
+            raise InputError(f"{path}: is {kind}, whatever its suffix says; {ADVICE}")
 
 
 def _cannot_open(path: Path, error: Exception) -> InputError:
     reason = reason_of(error) if isinstance(error, (OSError, MemoryError)) else error
     return InputError(f"{path}: cannot be opened ({reason}); check the path and its permissions")
+
+
+def _bytes(count: int) -> str:
+    """A number of bytes to be read by people."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{min(count, 10**21) // size:,} {unit}"
+    return f"{count} bytes"

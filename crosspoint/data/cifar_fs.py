@@ -1,5 +1,6 @@
 """Pictures of classes that are divided into three parts, as CIFAR-FS is: base, validation and novel classes."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from crosspoint.console import track
+from crosspoint.core.pictures import read_picture
+from crosspoint.core.reading import list_folder, read_lines
 from crosspoint.errors import InputError
 
 PARTS = ("train", "val", "test")
@@ -33,11 +36,7 @@ def find_classes(root: Path) -> dict[str, dict[str, Path]]:
         InputError: Neither layout is there, a class that is listed has no folder, or a class is in two parts.
     """
     root = Path(root)
-    try:
-        folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-    except OSError as error:
-        raise InputError(f"{root}: cannot be listed ({error.strerror}); give the folder of the pictures") from error
-    for folder in folders:
+    for folder in (root, *_subfolders(root).values()):
         found = _listed(folder) or _nested(folder)
         if found:
             _check_disjoint(folder, found)
@@ -48,28 +47,31 @@ def find_classes(root: Path) -> dict[str, dict[str, Path]]:
 def _listed(folder: Path) -> dict[str, dict[str, Path]]:
     """By the lists in `splits`, which name a class per line."""
     for lists in (folder / "splits" / "bertinetto", folder / "splits"):
-        if all((lists / f"{part}.txt").is_file() for part in PARTS):
+        if all(os.path.isfile(lists / f"{part}.txt") for part in PARTS):
             break
     else:
         return {}
     found = {}
     for part in PARTS:
-        try:
-            names = (lists / f"{part}.txt").read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{lists / part}.txt: cannot be read ({error}); give one class name per line") from error
-        found[part] = {name: folder / "data" / name for name in names}
-        missing = [name for name, path in found[part].items() if not path.is_dir()]
+        lines = read_lines(lists / f"{part}.txt", "a list of classes", "give one class name per line")
+        found[part] = {name: folder / "data" / name for line in lines for name in line.split()}
+        if outside := [name for name in found[part] if os.path.basename(name) != name or name == ".."]:
+            raise InputError(f"{lists / part}.txt: {outside[0]} is not the name of a class; give one name per line")
+        missing = [name for name, path in found[part].items() if not os.path.isdir(path)]
         if missing:
             raise InputError(f"{folder / 'data'}: has no folder {missing[0]}, which {part}.txt lists; unpack it again")
     return found
 
 
 def _nested(folder: Path) -> dict[str, dict[str, Path]]:
-    if not all((folder / part).is_dir() for part in PARTS):
+    if not all(os.path.isdir(folder / part) for part in PARTS):
         return {}
-    parts = {part: {path.name: path for path in sorted((folder / part).iterdir()) if path.is_dir()} for part in PARTS}
+    parts = {part: _subfolders(folder / part) for part in PARTS}
     return parts if all(parts.values()) else {}
+
+
+def _subfolders(folder: Path) -> dict[str, Path]:
+    return {name: folder / name for name in list_folder(folder) if os.path.isdir(folder / name)}
 
 
 def _check_disjoint(folder: Path, found: dict[str, dict[str, Path]]) -> None:
@@ -86,19 +88,15 @@ def load_pictures(classes: dict[str, Path], size: int, description: str = "Readi
     Raises:
         InputError: A class has no picture, or a file cannot be read.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     images, labels = [], []
     for label, folder in enumerate(track(list(classes.values()), description)):
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        files = [folder / name for name in list_folder(folder) if Path(name).suffix.lower() in SUFFIXES]
         if not files:
             raise InputError(f"{folder}: holds no .png or .jpg pictures")
         for path in files:
-            try:
-                with Image.open(path) as opened:
-                    picture = opened.convert("RGB")
-            except (OSError, UnidentifiedImageError, ValueError) as error:
-                raise InputError(f"{path}: cannot be read as a picture ({error}); copy it again") from error
+            picture = read_picture(path, "RGB")
             if picture.size != (size, size):
                 picture = picture.resize((size, size), Image.Resampling.BILINEAR)
             images.append(np.asarray(picture).transpose(2, 0, 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crosspoint.core.reading import reading
+from crosspoint.core.reading import list_folder, reading, regular
 from crosspoint.data import clouds, meshes
 from crosspoint.data.mesh_files import ply_faces
 from crosspoint.data.points import Points, check_count, choose
@@ -35,6 +35,7 @@ def read_points(path: Path, count: int | None, seed: int, at_most: bool = False)
         InputError: The file is bad in any way or has fewer than `count` points.
     """
     path = Path(path)
+    regular(path)
     if count is not None:
         check_count(count)
     rng = _generator(path, seed)
@@ -58,11 +59,7 @@ def read_many(paths: Iterable[Path], count: int | None, seed: int) -> Iterator[t
 
 
 def is_mesh(path: Path) -> bool:
-    """Whether a file is read as a mesh: by its suffix, and for `.ply` by its header.
-
-    Raises:
-        InputError: A `.ply` cannot be opened.
-    """
+    """Whether a file is read as a mesh: by its suffix, and for `.ply` by its header."""
     path = Path(path)
     if path.suffix.lower() != ".ply":
         return path.suffix.lower() in meshes.SUFFIXES
@@ -72,24 +69,25 @@ def is_mesh(path: Path) -> bool:
 def find_files(inputs: Sequence[Path]) -> list[Path]:
     """Files to read: each given file, and every file with one of `SUFFIXES` in the given folders and their subfolders.
 
-    Hidden files are passed over, links are followed, a file that is reached twice is returned once.
+    Hidden files are passed over, links are followed, a file that is reached twice is returned once. A subfolder that
+    cannot be listed stands among the files, so that reading it says why.
 
     Returns:
         Paths, sorted, each beginning with the input under which it was found.
 
     Raises:
-        InputError: An input is not there, a given file has another suffix, a folder cannot be listed or holds no file
-            that can be read.
+        InputError: An input is not there, a given file has another suffix, a given folder cannot be listed or holds no
+            file that can be read.
     """
-    found: dict[Path, Path] = {}  # real path: path as found
+    found: dict[str, Path] = {}  # real path: path as found
     for given in map(Path, inputs):
-        for path in _in_folder(given) if given.is_dir() else [_single(given)]:
-            found.setdefault(path.resolve(), path)
+        for path in _in_folder(given) if os.path.isdir(given) else [_single(given)]:
+            found.setdefault(os.path.realpath(path), path)
     return sorted(found.values())
 
 
 def _single(path: Path) -> Path:
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"{path}: there is no such file or folder")
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: cannot be read; give {', '.join(sorted(SUFFIXES))}")
@@ -97,23 +95,29 @@ def _single(path: Path) -> Path:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be listed ({error.strerror}); check its permissions") from error
-
+    """The files in a folder and below, without recursion: folders may lie thousands deep."""
     found: list[Path] = []
-    visited: set[str] = set()  # a link may lead back to a folder above it
-    for place, subfolders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        visited.add(os.path.realpath(place))
-        subfolders[:] = [
-            name
-            for name in sorted(subfolders)
-            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in visited
-        ]
-        found += [
-            Path(place, name)
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-        ]
+    visited: set[tuple[int, int]] = set()  # a link may lead back to a folder above it
+    waiting = [str(folder)]
+    while waiting:
+        place = waiting.pop()
+        try:
+            names = list_folder(Path(place))
+            status = os.stat(place)
+        except (InputError, OSError):
+            if place == str(folder):
+                raise
+            found.append(Path(place))
+            continue
+        if (status.st_dev, status.st_ino) in visited:
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        for name in reversed(names):
+            path = os.path.join(place, name)
+            if os.path.isdir(path):
+                waiting.append(path)
+            elif os.path.splitext(name)[1].lower() in SUFFIXES:
+                found.append(Path(path))
     if not found:
         raise InputError(f"{folder}: is empty of files that can be read; they end in {', '.join(sorted(SUFFIXES))}")
     return found

@@ -1,6 +1,7 @@
 """HDF5 files of labelled clouds: `data` (n, N, 3), `label` (n,) or (n, 1), and `pid` (n, N) where there are parts."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.core.reading import ADVICE
+from crosspoint.core.reading import ADVICE, check_announced, readable, reading, some
 from crosspoint.errors import InputError
+
+FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})  # HDF5's own, deflate to scale-offset, and LZF, which h5py brings
 
 
 @dataclass(frozen=True)
@@ -31,24 +34,33 @@ def open_h5(path: Path) -> Iterator[Any]:
     """
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: cannot be read as HDF5 ({reason}); {ADVICE}") from error
+    readable(path)
+    with reading(path, "an HDF5 file"), h5py.File(path, "r") as file:
+        yield file
+
+
+def is_stored(file: Any, name: str) -> bool:
+    """Whether a name in an open file stands for something in the file itself, not for a link to elsewhere."""
+    import h5py
+
+    return isinstance(file.get(name, getlink=True), h5py.HardLink)
 
 
 def shape_problems(file: Any, with_parts: bool) -> list[str]:
-    """What is wrong with the keys, shapes and types of an open file; nothing is read from its arrays."""
+    """What is wrong with the keys, shapes and types of an open file; nothing is read from its arrays.
+
+    Raises:
+        InputError: An array lies in another file, asks for far more memory than the file has bytes, or needs a filter
+            that is not HDF5's own.
+    """
     import h5py
 
     names = ["data", "label", "pid"] if with_parts else ["data", "label"]
-    missing = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]
+    missing = [name for name in names if not is_stored(file, name) or not isinstance(file[name], h5py.Dataset)]
     if missing:
-        return [f"has no {' and no '.join(missing)}; it holds {', '.join(file) or 'nothing'}"]
+        return [f"has no {' and no '.join(missing)} of its own; it holds {some(file)}"]
+    for name in names:
+        _check_storage(name, file[name], file.id.get_filesize())
     data, label = file["data"], file["label"]
     problems = []
     if data.ndim != 3 or data.shape[-1] != 3 or data.dtype.kind != "f" or 0 in data.shape:
@@ -58,6 +70,18 @@ def shape_problems(file: Any, with_parts: bool) -> list[str]:
     if with_parts and (file["pid"].shape != data.shape[:2] or file["pid"].dtype.kind not in "iu"):
         problems.append(f"pid is {file['pid'].dtype} {file['pid'].shape}, not whole numbers {data.shape[:2]}")
     return problems
+
+
+def _check_storage(name: str, array: Any, size: int) -> None:
+    """Raise InputError unless all of an array lies in its file, in HDF5's own encodings, and fits its size."""
+    if array.external or array.is_virtual:
+        raise InputError(f"has {name} in another file; give a file that holds it itself")
+    plist = array.id.get_create_plist()
+    filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+    if not set(filters) <= FILTERS or len(set(filters)) < len(filters):
+        raise InputError(f"has {name} compressed by the filters {filters}; save it with gzip or without compression")
+    check_announced(math.prod(array.shape) * array.dtype.itemsize, size)
+    check_announced(math.prod(array.chunks or ()) * array.dtype.itemsize, size)
 
 
 def range_problem(name: str, values: npt.NDArray[np.integer[Any]], count: int) -> str | None:

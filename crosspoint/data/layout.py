@@ -1,8 +1,11 @@
 """Where data sets lie: which folders are in which published format."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from crosspoint.core.reading import list_folder
+from crosspoint.data.hdf5 import is_stored, open_h5
 from crosspoint.errors import InputError
 
 EXPECTED = {
@@ -64,52 +67,56 @@ def _folders(root: Path) -> Iterator[Path]:
     yield root
     for folder in _subfolders(root):
         yield folder
-        if (folder / "main_split").is_dir():
+        if os.path.isdir(folder / "main_split"):
             yield folder / "main_split"
 
 
 def _subfolders(root: Path) -> list[Path]:
-    try:
-        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"{root}: cannot be listed ({error.strerror}); give the folder of a data set") from error
+    return [root / name for name in list_folder(root) if os.path.isdir(root / name)]
 
 
 def _formats(folder: Path) -> Iterator[str]:
-    if list(folder.glob("ply_data_*.h5")):
+    if _h5_files(folder, "ply_data_"):
         yield "shapenetpart" if _has_parts(folder) else "modelnet40"
     if scanobjectnn_file(folder, "train") or scanobjectnn_file(folder, "test"):
         yield "scanobjectnn"
-    if (folder / "ShapeNet").is_dir() and (folder / "ShapeNetRendering").is_dir():
+    if os.path.isdir(folder / "ShapeNet") and os.path.isdir(folder / "ShapeNetRendering"):
         yield "shapenetrender"
 
 
 def _has_parts(folder: Path) -> bool:
     """Whether a folder of `ply_data_*.h5` has labels per point: by its taxonomy, its name or a file's content."""
-    if (folder / TAXONOMY_FILE).exists() or "part_seg" in folder.name:
+    if os.path.exists(folder / TAXONOMY_FILE) or "part_seg" in folder.name:
         return True
-    import h5py
-
-    for path in sorted(folder.glob("ply_data_*.h5")):
+    for path in _h5_files(folder, "ply_data_"):
         try:
-            with h5py.File(path, "r") as file:
-                return "pid" in file
-        except OSError:
+            with open_h5(path) as file:
+                return is_stored(file, "pid")
+        except InputError:
             continue  # damaged: another file may tell
     return False
+
+
+def _h5_files(folder: Path, prefix: str) -> list[Path]:
+    """The files `<prefix>….h5` of a folder by name; none of one that cannot be listed."""
+    try:
+        names = list_folder(folder)
+    except InputError:
+        return []
+    return [folder / name for name in names if name.startswith(prefix) and name.endswith(".h5")]
 
 
 def numbered(folder: Path, split: str) -> list[Path]:
     """The files `ply_data_<split><number>.h5` of a folder, by number."""
     prefix = f"ply_data_{split}"
-    found = [path for path in folder.glob(f"{prefix}*.h5") if path.stem[len(prefix) :].isdecimal()]
+    found = [path for path in _h5_files(folder, prefix) if path.stem[len(prefix) :].isdecimal()]
     return sorted(found, key=lambda path: int(path.stem[len(prefix) :]))
 
 
 def scanobjectnn_file(folder: Path, split: str) -> Path | None:
     """ScanObjectNN's file of a split, `"train"` or `"test"`, under either of its names."""
     published = {"train": "training_objectdataset.h5", "test": "test_objectdataset.h5"}[split]
-    return next((folder / name for name in (published, f"{split}.h5") if (folder / name).is_file()), None)
+    return next((folder / name for name in (published, f"{split}.h5") if os.path.isfile(folder / name)), None)
 
 
 def split_files(kind: str, folder: Path, split: str) -> list[Path]:

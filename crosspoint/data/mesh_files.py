@@ -1,24 +1,24 @@
 """What a mesh file says of its own length: the library that reads meshes passes over the missing end of some."""
 
-import importlib.util
 import itertools
-import json
+import re
 import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from crosspoint.core.reading import ADVICE
+from crosspoint.core.reading import ADVICE, check_lines, read_start
+from crosspoint.data.glb import check_glb
+from crosspoint.data.ply_header import HEADER_BYTES, check_counts, read_header
 from crosspoint.errors import InputError
 
-DRACO = "KHR_draco_mesh_compression"
-HEADER_BYTES = 1 << 16  # of a PLY header; real ones are a few hundred
+PIECES = 2000  # of one mesh file: the library takes a millisecond for each, and more for many
+BLANK = 1000  # lines that a text may have beside those that it announces
 
 
 def check_complete(suffix: str, content: bytes) -> None:
-    """Raise InputError if a mesh file ends before what its header announces; `.obj` announces nothing."""
-    check = {".off": _check_off, ".ply": _check_ply, ".stl": _check_stl, ".glb": _check_glb}.get(suffix)
-    if check is not None:
-        check(content)
+    """Raise InputError if a mesh file ends before what its header announces, or announces far more than its size."""
+    check = {".off": _check_off, ".obj": _check_obj, ".ply": _check_ply, ".stl": _check_stl, ".glb": check_glb}
+    check[suffix](content)
 
 
 def as_utf8(suffix: str, content: bytes) -> bytes:
@@ -33,29 +33,16 @@ def as_utf8(suffix: str, content: bytes) -> bytes:
     return content
 
 
-def ply_counts(content: bytes) -> dict[str, int]:
-    """How many of each element a PLY header announces, in order; empty if there is no whole header."""
-    header, end, _ = content[:HEADER_BYTES].partition(b"end_header")
-    if not end or not header.startswith(b"ply"):
-        return {}
-    lines = [line.split() for line in header.decode("latin-1").splitlines()]
-    return {line[1]: int(line[2]) for line in lines if len(line) == 3 and line[0] == "element" and line[2].isdecimal()}
-
-
 def ply_faces(path: Path) -> bool:
-    """Whether the header of a `.ply` announces faces.
-
-    Raises:
-        InputError: The file cannot be opened.
-    """
+    """Whether the header of a `.ply` announces faces; not if there is none that can be read."""
     try:
-        with Path(path).open("rb") as file:
-            return ply_counts(file.read(HEADER_BYTES)).get("face", 0) > 0
-    except OSError as error:
-        raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path and its permissions") from error
+        return read_header(read_start(path, HEADER_BYTES)).count("face") > 0
+    except InputError:
+        return False
 
 
 def _check_off(content: bytes) -> None:
+    check_lines(content)
     lines = (line.split(b"#")[0].split() for line in content.splitlines())
     rows = (line for line in lines if line)
     first = next(rows, [b""])
@@ -68,15 +55,25 @@ def _check_off(content: bytes) -> None:
     _check_rows(rows, int(counts[0]), int(counts[1]))
 
 
+def _check_obj(content: bytes) -> None:
+    check_lines(content)
+    if content.count(b"usemtl") > PIECES:  # each material becomes a piece
+        _check_pieces(len(set(re.findall(rb"usemtl[^\n]*", content))))
+
+
 def _check_ply(content: bytes) -> None:
-    counts = ply_counts(content)
-    if not counts:
-        raise InputError(f"has no PLY header; {ADVICE}")
-    header, _, body = content.partition(b"end_header")
-    if b"format ascii" not in header or list(counts)[:2] != ["vertex", "face"]:
-        return  # binary: the length is checked by the library
-    rows = (line.split() for line in body.splitlines() if line.strip())
-    _check_rows(rows, counts["vertex"], counts["face"])
+    header = read_header(content)
+    check_counts(header, len(content))
+    if not header.text:
+        return  # the length is checked by the library
+    body = content[header.length :]
+    check_lines(body)
+    rows = sum(element.count for element in header.elements)
+    if body.count(b"\n") + body.count(b"\r") > 4 * rows + BLANK:
+        raise InputError(f"has far more lines than the {rows} that it announces; {ADVICE}")
+    if [element.name for element in header.elements[:2]] == ["vertex", "face"]:
+        lines = (line.split() for line in body.splitlines() if line.strip())
+        _check_rows(lines, header.count("vertex"), header.count("face"))
 
 
 def _check_rows(rows: Iterable[list[bytes]], vertices: int, faces: int) -> None:
@@ -95,16 +92,14 @@ def _is_binary_stl(content: bytes) -> bool:
 
 
 def _check_stl(content: bytes) -> None:
-    if not _is_binary_stl(content) and b"endsolid" not in content[-300:]:
+    if _is_binary_stl(content):
+        return
+    if b"endsolid" not in content[-300:]:
         raise InputError(f"is cut off, or not an STL mesh; {ADVICE}")
+    check_lines(content)
+    _check_pieces(content.lower().count(b"endsolid"))
 
 
-def _check_glb(content: bytes) -> None:
-    if len(content) < 20 or not content.startswith(b"glTF"):
-        raise InputError(f"does not start as a GLB file does; {ADVICE}")
-    length, header = struct.unpack_from("<II", content, 8)
-    if len(content) < length:
-        raise InputError(f"is cut off: {len(content)} of {length} bytes; {ADVICE}")
-    required = json.loads(content[20 : 20 + header].decode("utf-8")).get("extensionsRequired", ())
-    if DRACO in required and importlib.util.find_spec("DracoPy") is None:
-        raise InputError("is compressed with Draco; pip install DracoPy, or export it without compression")
+def _check_pieces(count: int) -> None:
+    if count > PIECES:
+        raise InputError(f"has {count:,} pieces, more than the {PIECES:,} that can be joined; save it as one mesh")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from crosspoint.console import track
 from crosspoint.core.files import atomic_file, atomic_folder, sha256, write_json
 from crosspoint.core.outputs import check_folder, check_replaceable
+from crosspoint.core.reading import read_json, reading, regular
 from crosspoint.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 INDEX_FILE = "index.json"
 SCHEMA = "crosspoint.pack/1"
 MEGABYTE = 10**6
+REPACK = "copy it or pack again"
 METADATA = "crosspoint"  # the header's entry; one entry, since the order of several is not fixed
 
 Points = npt.NDArray[np.float32]
@@ -37,6 +39,15 @@ class Entry(NamedTuple):
     key: str
     points: Points
     images: Image
+
+
+class Row(NamedTuple):
+    """What the index says of a shard."""
+
+    file: Path
+    objects: int
+    bytes: int
+    sha256: str
 
 
 class Shard(NamedTuple):
@@ -96,8 +107,8 @@ def pack(
 def is_pack(root: Path) -> bool:
     """Whether a folder is a packed one, by the schema named in its index."""
     try:
-        index = json.loads((Path(root) / INDEX_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        index = read_json(Path(root) / INDEX_FILE, "the index of a packed folder")
+    except InputError:
         return False
     return isinstance(index, dict) and index.get("schema") == SCHEMA
 
@@ -112,21 +123,21 @@ class PackedRenders:
         root: Folder that `pack` wrote.
 
     Raises:
-        InputError: `root` is not a packed folder, or a shard is missing or has another length than it should.
+        InputError: `root` is not a packed folder, its index is damaged, or a shard is missing, damaged or has another
+            length than it should.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         if not is_pack(self.root):
             raise InputError(f"{root} is not a packed folder; make one with `crosspoint data pack`")
-        self._index = json.loads((self.root / INDEX_FILE).read_text(encoding="utf-8"))
-        self._files = [self.root / shard["file"] for shard in self._index["shards"]]
+        self._rows = _read_index(self.root)
         self.keys: list[str] = []
-        for file, shard in zip(self._files, self._index["shards"], strict=True):
-            if not file.is_file() or file.stat().st_size != shard["bytes"]:
-                raise InputError(f"{file} is missing or not {shard['bytes']} bytes long; copy it or pack again")
-            self.keys += json.loads(_open(file).metadata()[METADATA])["keys"]
-        self._ends = np.cumsum([shard["objects"] for shard in self._index["shards"]])
+        for row in self._rows:
+            if not row.file.is_file() or row.file.stat().st_size != row.bytes:
+                raise InputError(f"{row.file} is missing or not {row.bytes} bytes long; {REPACK}")
+            self.keys += _read_keys(row)
+        self._ends = np.cumsum([row.objects for row in self._rows])
         self._shards: dict[int, Shard] = {}
 
     def __len__(self) -> int:
@@ -134,6 +145,10 @@ class PackedRenders:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_shards": {}}
+
+    def files(self) -> Iterator[Path]:
+        """All files that are read, in order."""
+        return (row.file for row in self._rows)
 
     def points(self, i: int) -> Points:
         """The point cloud of object `i`, as it was sampled: (N, 3)."""
@@ -161,11 +176,10 @@ class PackedRenders:
 
     def verify(self) -> list[str]:
         """Compare each shard with its SHA-256 in the index; one line per shard that is damaged."""
-        shards = zip(self._files, self._index["shards"], strict=True)
         return [
-            f"{file} does not have the SHA-256 {shard['sha256'][:12]}… of the index; copy it or pack again"
-            for file, shard in track(shards, "Verifying", len(self._files))
-            if sha256(file) != shard["sha256"]
+            f"{row.file} does not have the SHA-256 {row.sha256[:12]}… of the index; {REPACK}"
+            for row in track(self._rows, "Verifying")
+            if sha256(row.file) != row.sha256
         ]
 
     def _find(self, i: int) -> tuple[Shard, int]:
@@ -174,19 +188,53 @@ class PackedRenders:
             raise IndexError(f"object {i} of {len(self.keys)}")
         number = int(np.searchsorted(self._ends, i, side="right"))
         if number not in self._shards:
-            file = _open(self._files[number])
-            starts = [file.get_tensor(name) for name in ("point_starts", "image_starts")]
-            self._shards[number] = Shard(file.get_slice("points"), file.get_slice("images"), *starts)
+            self._shards[number] = _open_shard(self._rows[number])
         return self._shards[number], i - int(self._ends[number - 1] if number else 0)
 
 
-def _open(file: Path) -> Any:
-    from safetensors import SafetensorError, safe_open
+def _read_index(root: Path) -> list[Row]:
+    path, kind = root / INDEX_FILE, "the index of a packed folder"
+    index = read_json(path, kind, REPACK)
+    with reading(path, kind, REPACK):
+        shards = index["shards"]
+        rows = [Row(root / s["file"], int(s["objects"]), int(s["bytes"]), str(s["sha256"])) for s in shards]
+        if any(row.file.parent != root or row.objects < 1 for row in rows):
+            raise InputError(f"names shards outside the folder, or without objects; {REPACK}")
+        return rows
 
-    try:
-        return safe_open(file, framework="numpy")
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{file} is damaged ({error}); copy it or pack again") from error
+
+def _open(file: Path) -> Any:
+    from safetensors import safe_open
+
+    regular(file)
+    return safe_open(file, framework="numpy")
+
+
+def _read_keys(row: Row) -> list[str]:
+    """The keys of a shard's objects, from its header."""
+    with reading(row.file, "a shard of a packed folder", REPACK):
+        keys = json.loads(_open(row.file).metadata()[METADATA])["keys"]
+        if len(keys) != row.objects or not all(isinstance(key, str) for key in keys):
+            raise InputError(f"does not hold the {row.objects} objects of the index; {REPACK}")
+        return list(keys)
+
+
+def _open_shard(row: Row) -> Shard:
+    """A shard whose arrays have the shapes that its index and each other ask for."""
+    with reading(row.file, "a shard of a packed folder", REPACK):
+        file = _open(row.file)
+        points, images = file.get_slice("points"), file.get_slice("images")
+        starts = [file.get_tensor(name) for name in ("point_starts", "image_starts")]
+        sizes, axes = [values.get_shape() for values in (points, images)], ((3,), (4,))
+        fits = [
+            size[-1:] == [last] and kept.shape == (row.objects + 1,) and kept[0] == 0 and kept[-1] == size[0]
+            for size, (last,), kept in zip(sizes, axes, starts, strict=True)
+        ]
+        if not all(fits) or any((np.diff(kept) < 1).any() for kept in starts) or [len(s) for s in sizes] != [2, 4]:
+            raise InputError(f"has arrays that do not fit each other; {REPACK}")
+        if [points.get_dtype(), images.get_dtype()] != ["F32", "U8"]:
+            raise InputError(f"holds other types than float32 points and uint8 images; {REPACK}")
+        return Shard(points, images, *starts)
 
 
 def _entries(renders: "PairedRenders", size: int | None, views: int | None) -> Iterator[Entry]:

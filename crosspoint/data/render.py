@@ -17,7 +17,7 @@ from crosspoint.console import track
 from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_content, check_folder, check_known, is_schema
 from crosspoint.core.processes import available_cpus
-from crosspoint.core.reading import read_json
+from crosspoint.core.reading import read_json, reason_without, regular
 from crosspoint.core.workspaces import in_use, remove_remains
 from crosspoint.data.ply import write_points
 from crosspoint.data.pool import spread
@@ -29,6 +29,7 @@ ATTEMPTS = 16  # viewpoints tried for one picture: a flat thing can be invisible
 COMPRESSION = 4  # of PNG: the size of zlib's usual 6 in two thirds of its time
 SETTINGS_FILE = "render.json"
 SCHEMA = "crosspoint.render-settings/1"
+NAME_BYTES = 200  # of a file's name, most systems' 255 less what is added to it
 
 
 def picture_name(view: int) -> str:
@@ -187,7 +188,7 @@ def _tasks(inputs: Sequence[Path]) -> list[Task]:
     found: dict[Path, str] = {}  # absolute path: category
     for given in inputs:
         for file in find_files([given]):
-            if file.suffix.lower() in SUFFIXES:
+            if file.suffix.lower() in SUFFIXES or os.path.isdir(file):  # one that cannot be listed is reported
                 found.setdefault(Path(os.path.abspath(file)), _category(file, Path(given)))
     if not found:
         raise InputError(f"no meshes in {', '.join(map(str, inputs))}; give folders of {', '.join(sorted(SUFFIXES))}")
@@ -238,18 +239,21 @@ def _render_one(task: Task, out: Path, settings: Settings) -> str | None:
 
     clouds, viewpoints = _generator(settings.seed, task).spawn(2)
     try:
+        regular(task.mesh)
         mesh = read_mesh(task.mesh)
         cloud, _ = sample_surface(mesh.vertices, mesh.faces, settings.points, clouds)
         pictures = render_views(mesh.vertices, mesh.faces, settings.views, settings.size, viewpoints)
     except InputError as error:
-        return str(error).removeprefix(f"{task.mesh}: ")
+        return reason_without(task.mesh, error)
+    if len(os.fsencode(task.name)) > NAME_BYTES:
+        return f"its name is longer than {NAME_BYTES} bytes; shorten it"
     write_points(task.cloud(out), cloud)
     _write_pictures(task.pictures(out), pictures)
     return None
 
 
 def _generator(seed: int, task: Task) -> np.random.Generator:
-    digest = hashlib.sha256(f"{task.category}/{task.name}".encode()).digest()
+    digest = hashlib.sha256(os.fsencode(f"{task.category}/{task.name}")).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
 
 

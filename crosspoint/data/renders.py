@@ -1,13 +1,14 @@
 """ShapeNetRender: point clouds paired with renderings, as loose files."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.core.reading import ADVICE
+from crosspoint.core.pictures import read_picture
+from crosspoint.core.reading import list_folder
 from crosspoint.data.clouds import read_clouds
 from crosspoint.data.layout import PICTURES, locate
 from crosspoint.data.points import Points
@@ -62,12 +63,18 @@ class PairedRenders:
         """
         if i not in self._images:
             folder = self.root / "ShapeNetRendering" / self.keys[i] / "rendering"
-            self._images[i] = [folder / name for name in _names(folder) if Path(name).suffix.lower() in PICTURES]
+            self._images[i] = [folder / name for name in list_folder(folder) if Path(name).suffix.lower() in PICTURES]
         return self._images[i]
 
     def views(self, i: int) -> int:
         """How many pictures object i has."""
         return len(self.images(i))
+
+    def files(self) -> Iterator[Path]:
+        """All files that are read, in order."""
+        for i in range(len(self)):
+            yield self.cloud(i)
+            yield from self.images(i)
 
     def image(self, i: int, view: int) -> npt.NDArray[np.uint8]:
         """One picture of object i: (H, W, 4) RGBA; opaque where the file has no alpha.
@@ -83,17 +90,9 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """A picture as (H, W, 4) RGBA.
 
     Raises:
-        InputError: The file is missing, damaged or no picture.
+        InputError: The file is missing, damaged, or neither PNG nor JPEG.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            pixels: npt.NDArray[Any] = np.asarray(picture.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).replace(repr(str(path)), "file").split())
-        raise InputError(f"{path}: cannot be read as a picture ({reason}); {ADVICE}") from error
-    return pixels
+    return np.asarray(read_picture(path, "RGBA"))
 
 
 def cloud_keys(root: Path) -> set[str]:
@@ -102,7 +101,7 @@ def cloud_keys(root: Path) -> set[str]:
     return {
         f"{category}/{name[:-4]}"
         for category in _folders(folder)
-        for name in _names(folder / category)
+        for name in list_folder(folder / category)
         if name.lower().endswith(".ply")
     }
 
@@ -114,16 +113,9 @@ def rendering_keys(root: Path) -> set[str]:
         f"{category}/{name}"
         for category in _folders(folder)
         for name in _folders(folder / category)
-        if (folder / category / name / "rendering").is_dir()
+        if os.path.isdir(folder / category / name / "rendering")
     }
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
-
-
 def _folders(folder: Path) -> list[str]:
-    return [name for name in _names(folder) if (folder / name).is_dir()]
+    return [name for name in list_folder(folder) if os.path.isdir(folder / name)]

@@ -1,9 +1,10 @@
 """Categories and parts of a part-segmentation set, and the names of classes."""
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from crosspoint.core.reading import read_json, read_lines, reading
 from crosspoint.data.layout import TAXONOMY_FILE
 from crosspoint.errors import InputError
 
@@ -15,6 +16,7 @@ MODELNET40 = (
 SCANOBJECTNN = "bag bin box cabinet chair desk display door shelf table bed pillow sink sofa toilet"
 CLASSES = {"modelnet40": tuple(MODELNET40.split()), "scanobjectnn": tuple(SCANOBJECTNN.split())}
 NAMES_FILE = "shape_names.txt"
+NAMES_ADVICE = "give one class name per line, in the order of the labels"
 SHAPENETPART_COUNTS = {  # parts of each category, numbered through in this order
     "Airplane": 4,
     "Bag": 2,
@@ -72,18 +74,13 @@ def read_taxonomy(folder: Path) -> Taxonomy:
         InputError: The file cannot be read or contradicts itself.
     """
     path = folder / TAXONOMY_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return SHAPENETPART
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        categories = tuple(str(name) for name in content["categories"])
-        parts = tuple(str(name) for name in content["parts"])
-        numbers = tuple(tuple(int(part) for part in content["category_parts"][name]) for name in categories)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(f"{type(error).__name__} {error}".split())
-        raise InputError(f"{path}: needs categories, parts and category_parts ({reason}); mend it") from error
+    kind, advice = "a taxonomy with categories, parts and category_parts", "mend it"
+    content = read_json(path, kind, advice)
+    with reading(path, kind, advice):
+        categories, parts = (tuple(map(str, list(content[name]))) for name in ("categories", "parts"))
+        numbers = tuple(tuple(map(int, list(content["category_parts"][name]))) for name in categories)
     used = [part for of_category in numbers for part in of_category]
     if not categories or sorted(used) != list(range(len(parts))) or not all(numbers):
         raise InputError(f"{path}: every part from 0 to {len(parts) - 1} must belong to exactly one category; mend it")
@@ -97,12 +94,9 @@ def read_class_names(kind: str, folder: Path) -> tuple[str, ...]:
         InputError: The file cannot be read or is empty.
     """
     path = folder / NAMES_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return CLASSES[kind]
-    try:
-        names = tuple(path.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); give one class name per line") from error
+    names = tuple(name for line in read_lines(path, "a list of classes", NAMES_ADVICE) for name in line.split())
     if not names:
-        raise InputError(f"{path}: is empty; give one class name per line, in the order of the labels")
+        raise InputError(f"{path}: is empty; {NAMES_ADVICE}")
     return names

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.core.reading import ADVICE
+from crosspoint.core.reading import ADVICE, check_lines
 from crosspoint.errors import InputError
 
 COMMENTS = ("#", "//")
@@ -19,9 +19,11 @@ def read_text(content: bytes) -> npt.NDArray[np.float64]:
         (N, 3).
 
     Raises:
-        InputError: There are fewer than three columns, or not as many points as the first line says.
+        InputError: A line is too long, there are fewer than three columns, or not as many points as the first line
+            says.
         ValueError: Something that is not a number.
     """
+    check_lines(content)
     stripped = (line.strip() for line in content.decode("utf-8-sig", "replace").splitlines())
     lines = [line for line in stripped if line and not line.startswith(COMMENTS)]
     if not lines:

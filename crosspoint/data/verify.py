@@ -1,5 +1,6 @@
 """Whether data sets are what they claim to be."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import numpy as np
 
 from crosspoint.console import track
 from crosspoint.core.processes import available_cpus
+from crosspoint.core.reading import reason_without
 from crosspoint.data.hdf5 import open_h5, range_problem, shape_problems
 from crosspoint.data.layout import EXPECTED, TAXONOMY_FILE, find_sets, split_files
 from crosspoint.data.pack import PackedRenders, is_pack
@@ -92,7 +94,7 @@ def _verify_h5(kind: str, folder: Path, report: Report) -> None:
         report.problems.append(str(error))
         return
     required = {"train", "test"} if taxonomy else {"train"}
-    published = {} if (folder / TAXONOMY_FILE).exists() else PUBLISHED[kind]
+    published = {} if os.path.lexists(folder / TAXONOMY_FILE) else PUBLISHED[kind]
     for split in ("train", "val", "test") if taxonomy else ("train", "test"):
         files = split_files(kind, folder, split)
         report.problems += _gaps(folder, split, files) if kind != "scanobjectnn" else []
@@ -126,9 +128,13 @@ class Tally:
 def _gaps(folder: Path, split: str, files: list[Path]) -> list[str]:
     """The files missing from a numbered series, and names that do not belong to one."""
     prefix = f"ply_data_{split}"
-    numbers = {int(path.stem.removeprefix(prefix)) for path in files}
-    missing = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
-    return [f"{folder}: {prefix}{number}.h5 is missing" for number in missing]
+    problems, expected = [], 0
+    for number in sorted(int(path.stem.removeprefix(prefix)) for path in files):
+        if number > expected:
+            span = f"{prefix}{expected}.h5" + (f" to {prefix}{number - 1}.h5" if number > expected + 1 else "")
+            problems.append(f"{folder}: {span} {'is' if number == expected + 1 else 'are'} missing")
+        expected = number + 1
+    return problems
 
 
 def _verify_file(path: Path, classes: int, taxonomy: Taxonomy | None, tally: Tally) -> list[str]:
@@ -144,7 +150,7 @@ def _verify_file(path: Path, classes: int, taxonomy: Taxonomy | None, tally: Tal
                 problems += _content_problems(path, file, label, None if problems else taxonomy, tally)
             return problems
     except InputError as error:
-        return [str(error).removeprefix(f"{path}: ")]
+        return [reason_without(path, error)]
 
 
 def _content_problems(path: Path, file: Any, label: Any, taxonomy: Taxonomy | None, tally: Tally) -> Iterator[str]:

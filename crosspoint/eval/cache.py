@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.files import atomic_file
+from crosspoint.core.reading import reading, regular
+from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Specification
 
+HEADER = 1 << 20  # bytes of a file besides its features, at most
 FORMAT = "crosspoint.features/1"
 FloatArray = NDArray[np.float32]
 
@@ -60,13 +64,16 @@ def description(specification: Specification, clouds: FloatArray) -> dict[str, o
 
 def read(path: Path, key: str, shape: tuple[int, int]) -> FloatArray | None:
     """The features `shape` in a file of `write`; None unless key, shape, type and checksum are what they should be."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
-        with safe_open(path, "np") as file:
-            metadata = file.metadata() or {}
-            features: FloatArray = file.get_tensor("features")
-    except (SafetensorError, OSError, ValueError):
+        with reading(path, "a cache of features"):
+            if regular(path).st_size > 4 * math.prod(shape) + HEADER:
+                return None
+            with safe_open(path, "np") as file:
+                metadata = file.metadata() or {}
+                features: FloatArray = file.get_tensor("features")
+    except InputError:
         return None
     right = metadata.get("key") == key and features.shape == shape and features.dtype == np.float32
     return features if right and metadata.get("sha256") == _checksum(features) else None

@@ -3,8 +3,7 @@
 import json
 import re
 import sys
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.arrays import Npz
+from crosspoint.core.reading import read_bytes, read_json, readable, reading
 from crosspoint.data.datasets import ClassificationSet, PairedRenders, PartSet, load_classification, load_parts
 from crosspoint.data.layout import find_sets
 from crosspoint.errors import InputError
 from crosspoint.eval.report_html import Html, join, tag
+from crosspoint.runtime.embeddings import load
 
 KINDS = ("svm", "fewshot", "parity", "quickstart", "robustness", "partseg", "image-fewshot", "bench", "reproduce")
-LARGEST_JSON = 64 << 20  # bytes; no result of ours comes near
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError)
 """What is raised by files that do not have the form that our commands write."""
 STORED_NAME = re.compile(r"(?:.*/)?(train|test)/(\d{6,})")
@@ -120,16 +121,16 @@ def _first(folders: list[Path], name: str) -> Path | None:
 def _read_json(pieces: Pieces, path: Path) -> dict[str, Any]:
     """The object in a file; an empty one, with a remark, if there is none."""
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise ValueError("it is larger than any result")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        pieces.remarks.append(f"{_short(pieces, path)} cannot be read ({error.strerror})")
-    except (ValueError, RecursionError) as error:
-        pieces.remarks.append(f"{_short(pieces, path)} is damaged ({error})")
-    else:
-        return values if isinstance(values, dict) else {}
-    return {}
+        values = read_json(path, "a result of crosspoint")
+    except InputError as error:
+        _remark(pieces, path, error)
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _remark(pieces: Pieces, path: Path, error: InputError) -> None:
+    """Note what is wrong with a file, under its name within the folder."""
+    pieces.remarks.append(str(error).replace(str(path), _short(pieces, path), 1))
 
 
 def _short(pieces: Pieces, path: Path) -> str:
@@ -142,22 +143,26 @@ def _read_run(pieces: Pieces, folders: list[Path]) -> None:
         return
     pieces.run = path.parent
     try:
-        pieces.metrics = list(_steps(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        pieces.remarks.append(f"{_short(pieces, path)} cannot be read ({error})")
+        pieces.metrics = _steps(path)
+    except InputError as error:
+        _remark(pieces, path, error)
     if (path.parent / "config.json").is_file():
         pieces.config = _read_json(pieces, path.parent / "config.json")
 
 
-def _steps(text: str) -> Iterator[dict[str, float]]:
+def _steps(path: Path) -> list[dict[str, float]]:
     """The finite numbers of each whole line; a line that a killed run left half written is passed over."""
-    for line in text.splitlines():
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(values, dict) and _is_number(values.get("step")):
-            yield {name: float(value) for name, value in values.items() if _is_number(value)}
+    readable(path)
+    steps = []
+    with reading(path, "the metrics of a run"), path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                values = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(values, dict) and _is_number(values.get("step")):
+                steps.append({name: float(value) for name, value in values.items() if _is_number(value)})
+    return steps
 
 
 def _is_number(value: object) -> bool:
@@ -188,24 +193,21 @@ def _read_embeddings(pieces: Pieces, folders: list[Path]) -> None:
     for path in (path for folder in folders for path in _files(folder, "*.npz")):
         try:
             pieces.embeddings = _load_embeddings(path)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            pieces.remarks.append(f"{_short(pieces, path)} is not a whole file of embeddings ({error})")
+        except InputError as error:
+            _remark(pieces, path, error)
         if pieces.embeddings is not None:
             return
 
 
 def _load_embeddings(path: Path) -> Embeddings | None:
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError("it is no archive")
-    with archive:
-        if "embeddings" not in archive:
+    content = read_bytes(path)
+    with reading(path, "an archive of arrays"):
+        if "embeddings" not in Npz(content).names:
             return None
-        values, names = np.asarray(archive["embeddings"], np.float32), archive["names"]
-        sha256 = str(archive["model_sha256"])
-    if values.ndim != 2 or names.shape != values.shape[:1] or not np.isfinite(values).all():
-        raise ValueError("embeddings and names do not fit, or are not finite")
-    return Embeddings(path, values, [str(name) for name in names], sha256)
+    found = load(path)
+    if not np.isfinite(found.vectors).all():
+        raise InputError(f"{path}: its embeddings are not finite; embed again")
+    return Embeddings(path, found.vectors, found.names, found.model_sha256)
 
 
 def _read_data(pieces: Pieces, folders: list[Path]) -> None:

@@ -1,11 +1,12 @@
 """Which part a model plays in a table of the paper: what it is, and what it was trained with."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crosspoint.core.reading import read_json
+from crosspoint.core.weights_file import read_metadata
 from crosspoint.errors import InputError
 
 
@@ -53,22 +54,17 @@ def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segm
 
         with load_encoder(model) as encoder:
             return Facts({"architecture": encoder.specification.architecture}, {}, None)
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "np") as file:
-            written = json.loads((file.metadata() or {})["crosspoint"])
-        return Facts(written["model"], written["recipe"] or {}, _objects(path.parent))
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is not a model of crosspoint ({error}); give a run folder or its weights") from error
+    written = read_metadata(path)
+    return Facts(written["model"], written["recipe"] or {}, _objects(path.parent))
 
 
 def _objects(folder: Path) -> int | None:
-    """Objects that the run in a folder was trained on."""
+    """Objects that the run in a folder was trained on; None where that is not recorded."""
     try:
-        return int(json.loads((folder / "config.json").read_text())["data"]["objects"])
-    except (OSError, ValueError, KeyError, TypeError):
+        objects = read_json(folder / "config.json", "the start of a run")["data"]["objects"]
+    except (InputError, KeyError, TypeError, IndexError):
         return None
+    return objects if type(objects) is int else None
 
 
 def assign(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosspoint import __version__
-from crosspoint.core.files import atomic_folder, sha256, write_json
+from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_replaceable
 from crosspoint.errors import InputError, require
 from crosspoint.export import gate
@@ -30,12 +30,11 @@ from crosspoint.export.onnx_file import read_precision, shapes, write_onnx
 from crosspoint.export.part_accuracy import PartAccuracy, verification_parts
 from crosspoint.export.precision import product_precisions, require_precision
 from crosspoint.export.profile import Profile, Range, make_profile
-from crosspoint.export.projection import NAME as HEAD
 from crosspoint.export.projection import Projected, append_head, load_head
 from crosspoint.export.reference import Reference
 from crosspoint.export.tensorrt import Options, find_builder
 from crosspoint.export.triton import check_repository, write_repository
-from crosspoint.models.weights import load_model
+from crosspoint.models.weights import Weights, read_weights
 from crosspoint.runtime.load import WEIGHTS
 from crosspoint.runtime.manifest import NAME, SCHEMA
 from crosspoint.runtime.named import resolve
@@ -130,16 +129,16 @@ def export(
     if triton is not None:
         check_repository(triton, Path(out), profile)
     found = find_builder(target, builder) if trt and builder != "device" else None
-    source = _source(resolve(model, ".safetensors"))
-    network = _network(source, projection)
-    _check_network(source, network, profile)
+    source = read_weights(_source(resolve(model, ".safetensors")))
+    network, head = _network(source, projection)
+    _check_network(source.path, network, profile)
     verification.check(precision)
     exact = _exact_graph(network, profile.fixed_points)
     with atomic_folder(out, check_ours) as folder:
         exam, calibration = _prepare(network, profile, precision, verification)
         chosen, report = _graph(exact, precision, exam, calibration)
         write_onnx(folder / ONNX, chosen.model, _provenance(network, source, profile, precision))
-        manifest = _manifest(folder, network, source, profile, precision, chosen, report)
+        manifest = _manifest(folder, network, _source_entry(source, head), profile, precision, chosen, report)
         write_json(folder / NAME, manifest)
         if found is not None:
             manifest = add_engine(folder, manifest, found, options, profile, exam.prepared)
@@ -167,9 +166,13 @@ def _check_options(trt: bool, profile: Profile, target: Sequence[str], builder: 
         )
 
 
-def _network(source: Path, projection: bool) -> nn.Module:
-    network = load_model(source)
-    return Projected(network, load_head(source, network)[1]).eval() if projection else network
+def _network(source: Weights, projection: bool) -> tuple[nn.Module, Weights | None]:
+    """The network to export, and the weights of its projection head."""
+    network = source.network()
+    if not projection:
+        return network, None
+    weights, head = load_head(source, network)
+    return Projected(network, head).eval(), weights
 
 
 def _prepare(
@@ -258,7 +261,7 @@ def _config(network: nn.Module) -> dict[str, int | str]:
     return config
 
 
-def _provenance(network: nn.Module, source: Path, profile: Profile, precision: str) -> dict[str, Any]:
+def _provenance(network: nn.Module, source: Weights, profile: Profile, precision: str) -> dict[str, Any]:
     config = _config(network)
     return {
         "model": config,
@@ -267,7 +270,7 @@ def _provenance(network: nn.Module, source: Path, profile: Profile, precision: s
         "k": config.get("k"),
         "precision": precision,
         "preprocessing": PREPROCESSING,
-        "source_sha256": sha256(source),
+        "source_sha256": source.sha256,
         "version": __version__,
     }
 
@@ -275,7 +278,7 @@ def _provenance(network: nn.Module, source: Path, profile: Profile, precision: s
 def _manifest(
     folder: Path,
     network: nn.Module,
-    source: Path,
+    source: dict[str, Any],
     profile: Profile,
     precision: str,
     chosen: Chosen,
@@ -288,7 +291,7 @@ def _manifest(
         "schema": SCHEMA,
         "files": {ONNX: file_entry(folder / ONNX)},
         "model": _config(network),
-        "source": _source_entry(network, source),
+        "source": source,
         "versions": {"crosspoint": __version__, **{module.__name__: str(module.__version__) for module in modules}},
         "inputs": shapes(model.graph.input),
         "outputs": shapes(model.graph.output),
@@ -307,9 +310,8 @@ def _manifest(
     }
 
 
-def _source_entry(network: nn.Module, source: Path) -> dict[str, Any]:
-    entry: dict[str, Any] = {"path": source.name, "sha256": sha256(source)}
-    if isinstance(network, Projected):
-        head = source.parent / HEAD
-        entry["projection"] = {"path": head.name, "sha256": sha256(head)}
+def _source_entry(source: Weights, head: Weights | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"path": source.path.name, "sha256": source.sha256}
+    if head is not None:
+        entry["projection"] = {"path": head.path.name, "sha256": head.sha256}
     return entry

@@ -4,7 +4,6 @@ The export leaves in the bundle what this takes: the ONNX file, how to build fro
 network gives for them. Neither torch nor onnx is needed: numpy, TensorRT and cuda-python are.
 """
 
-import json
 import shutil
 import sys
 from dataclasses import replace
@@ -14,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from crosspoint import __version__
+from crosspoint.core.arrays import Npz
 from crosspoint.core.files import atomic_folder, write_json, writing
 from crosspoint.core.outputs import check_replaceable
+from crosspoint.core.reading import read_bytes, read_json, reading
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.export.engine import PLAN, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.gate import Clouds
@@ -25,6 +26,7 @@ from crosspoint.runtime.cuda import compute_capability, device_count
 from crosspoint.runtime.manifest import NAME, SCRIPT, load_manifest, verify_files
 
 REFERENCE = "reference.npz"
+AGAIN = "copy the bundle again, or export the model again"
 TEXT = """\
 #!/bin/sh
 # Builds this bundle's TensorRT engine on the machine that it lies on, runs it there, and compares it with the trained
@@ -77,13 +79,24 @@ def write_reference(path: Path, prepared: list[Clouds]) -> None:
 
 
 def read_reference(path: Path) -> list[Clouds]:
-    """What `write_reference` wrote."""
+    """What `write_reference` wrote.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     found: dict[str, dict[str, Any]] = {}
-    with np.load(path, allow_pickle=False) as file:
-        for key in file:
+    content = read_bytes(path)
+    with reading(path, "the reference of a bundle", AGAIN):
+        archive = Npz(content)
+        for key in archive.names:
             name, _, part = key.rpartition("/")
-            found.setdefault(name, {})[part] = file[key]
-    return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
+            found.setdefault(name, {})[part] = array = archive[key]
+            if array.dtype.kind != "f" or array.ndim < 1 or (part == "points" and array.shape[2:] != (3,)):
+                raise InputError(f"{key} holds {array.dtype} {array.shape}, no clouds or their outputs; {AGAIN}")
+        for parts in found.values():
+            if not {"points", "output"} <= set(parts) or len({len(array) for array in parts.values()}) > 1:
+                raise InputError(f"its clouds and their outputs are not as many; {AGAIN}")
+        return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
 
 
 def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: int | None = None) -> dict[str, Any]:
@@ -108,13 +121,13 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
         check_timing_cache(timing_cache, bundle)
     listed = load_manifest(bundle)
     verify_files(listed, sorted(set(listed.files) - {PLAN}))
-    manifest = json.loads((bundle / NAME).read_text(encoding="utf-8"))
-    if REFERENCE not in listed.files or "on_device" not in manifest:
+    manifest = read_json(bundle / NAME, "a manifest", AGAIN)
+    if REFERENCE not in listed.files or not isinstance(manifest.get("on_device"), dict):
         raise InputError(f"{bundle} was not exported for this; export it with --trt --builder device")
     if listed.batch is None or listed.points is None:
         raise InputError(f"{bundle} has no bounds for its shapes; export it with --points min:opt:max")
     builder = _builder()
-    options = Options(**manifest["on_device"], timing_cache=timing_cache)
+    options = _options(manifest["on_device"], timing_cache)
     options = replace(options, workspace=workspace or options.workspace)
     profile, prepared = Profile(listed.batch, listed.points), read_reference(bundle / REFERENCE)
     with atomic_folder(bundle, check_ours) as folder:
@@ -124,6 +137,14 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
         manifest = add_engine(folder, {**manifest, "engine": None}, builder, options, profile, prepared)
         _require_executed(manifest)
     return manifest
+
+
+def _options(asked: dict[str, Any], timing_cache: Path | None) -> Options:
+    """How the manifest says that the engine is to be built."""
+    tf32, workspace, compatible = (asked.get(name) for name in ("tf32", "workspace", "version_compatible"))
+    if not (isinstance(tf32, bool) and isinstance(compatible, bool) and type(workspace) in (int, type(None))):
+        raise InputError(f"the {NAME} does not say how to build the engine; {AGAIN}")
+    return Options(tf32, workspace, timing_cache, compatible)
 
 
 def _builder() -> Builder:

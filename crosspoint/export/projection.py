@@ -1,7 +1,5 @@
 """An encoder with the projection head that it was trained with: embeddings in the space of the losses."""
 
-from pathlib import Path
-
 import onnx
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
@@ -9,7 +7,7 @@ from torch import Tensor, nn
 from crosspoint.errors import InputError
 from crosspoint.export.deploy import Linear
 from crosspoint.models.heads import PROJECTION, PointHead
-from crosspoint.models.weights import load_model, read_metadata
+from crosspoint.models.weights import Weights, read_weights
 
 NAME = "projection.safetensors"
 FEATURES = "features"  # what the encoder's own output is called in front of the head
@@ -38,26 +36,29 @@ class Projected(nn.Module):
         return result
 
 
-def load_head(source: Path, encoder: nn.Module) -> tuple[Path, PointHead]:
-    """The projection head beside an encoder's weights, and its file.
+def load_head(source: Weights, encoder: nn.Module) -> tuple[Weights, PointHead]:
+    """The projection head beside an encoder's weights, and what was read of it.
 
     Raises:
         InputError: There is none, or it belongs to another network or another step of the training.
     """
-    path = source.parent / NAME
+    path = source.path.parent / NAME
     if getattr(encoder, "dim", None) is None:
-        raise InputError(f"{source} is a part segmenter, which has no projection head; leave --projection out")
+        raise InputError(f"{source.path} is a part segmenter, which has no projection head; leave --projection out")
     if not path.is_file():
         raise InputError(
-            f"{source.parent} holds no {NAME}; give the run folder of a training, whose --resume writes it, or leave "
-            "--projection out"
+            f"{source.path.parent} holds no {NAME}; give the run folder of a training, whose --resume writes it, or "
+            "leave --projection out"
         )
-    head = load_model(path)
+    weights = read_weights(path)
+    head = weights.network()
     if not isinstance(head, PointHead) or head.config["dim"] != encoder.dim:
-        raise InputError(f"{path} is no projection head of {source}; give the run folder that both come from")
-    if read_metadata(path)["recipe"] != read_metadata(source)["recipe"]:
-        raise InputError(f"{path} and {source} are of different steps of a training; --resume it to write both anew")
-    return path, head
+        raise InputError(f"{path} is no projection head of {source.path}; give the run folder that both come from")
+    if weights.recipe != source.recipe:
+        raise InputError(
+            f"{path} and {source.path} are of different steps of a training; --resume it to write both anew"
+        )
+    return weights, head
 
 
 def append_head(model: onnx.ModelProto, layers: tuple[Linear, Linear]) -> None:

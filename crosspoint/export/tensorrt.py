@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from crosspoint.core.files import atomic_file
+from crosspoint.core.reading import regular
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.export.profile import Profile
 from crosspoint.runtime.cuda import compute_capability, cuda_runtime, device_count
@@ -245,7 +246,7 @@ def _timing_cache(builder: Builder, config: Any, file: Path | None, errors: list
     if builder.name == "tensorrt-rtx":
         raise InputError("--timing-cache is TensorRT's: TensorRT-RTX times nothing; with --builder rtx leave it out")
     try:
-        content = file.read_bytes() if file.exists() else b""
+        content = file.read_bytes() if file.exists() and regular(file) else b""
     except OSError as error:
         raise InputError(f"--timing-cache {file} cannot be read ({error.strerror}); give a file") from error
     cache = config.create_timing_cache(content)

@@ -4,23 +4,23 @@ The official modules register every batch normalisation twice, as `bn1` and insi
 here, since in the official T-Net `bn3` (512) is another layer than `conv3.1` (1024).
 """
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from crosspoint.core.files import sha256
+from crosspoint.core.content import Content, read_once
 from crosspoint.core.outputs import check_file
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
+from crosspoint.models.torch_file import is_plain, parse_torch_file
 from crosspoint.models.weights import save_model
 
 State = dict[str, Tensor]
 
+ADVICE = "save `model.state_dict()` with torch.save and give that file"
 STATISTICS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 # ours: (their convolution or linear layer, their normalisation)
@@ -72,23 +72,19 @@ def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
     Raises:
         InputError: The file cannot be read safely or is not of these networks.
     """
+    if not Path(checkpoint).exists():
+        raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint")
     check_file(out, kind=".safetensors", inputs=[checkpoint])
-    state = _read_state(checkpoint)
-    imported = convert(state, k, str(checkpoint))
-    save_model(imported.model, out, {"imported": checkpoint.name, "sha256": sha256(checkpoint), "k": k})
+    content = read_once(checkpoint)
+    imported = convert(_read_state(content), k, str(checkpoint))
+    save_model(imported.model, out, {"imported": checkpoint.name, "sha256": content.sha256, "k": k})
     return imported
 
 
-def _read_state(checkpoint: Path) -> State:
-    try:
-        loaded: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{checkpoint} cannot be read safely as PyTorch weights: {reason}") from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise InputError(f"{checkpoint} does not hold a state dict; save `model.state_dict()` and give that file")
+def _read_state(content: Content) -> State:
+    loaded = parse_torch_file(content, "a checkpoint", ADVICE)
+    if not isinstance(loaded, dict) or not all(isinstance(name, str) and is_plain(loaded[name]) for name in loaded):
+        raise InputError(f"{content.path}: does not hold a state dict; {ADVICE}")
     return {name.removeprefix("module."): value for name, value in loaded.items()}
 
 
@@ -98,6 +94,15 @@ def convert(state: State, k: int, source: str) -> Imported:
     Raises:
         InputError: An entry is missing or has another shape.
     """
+    with torch.device("meta"):  # nothing is allocated for shapes that a file only claims to have
+        model, names = _match(state, k, source)
+    _fill(model, state, names, source)
+    used = {*names.values()} | {name for name in state if _is_second_registration(name)}
+    return Imported(model.eval(), tuple(sorted(set(state) - used)))
+
+
+def _match(state: State, k: int, source: str) -> tuple[nn.Module, dict[str, str]]:
+    """The network that a state dict is of, without weights, and the official names by ours."""
     model: nn.Module
     if "transform_net.conv1.0.weight" not in state:
         model, layers, single = DGCNN(k), DGCNN_LAYERS, {}
@@ -115,16 +120,22 @@ def convert(state: State, k: int, source: str) -> Imported:
         }
         model, layers = SegmentationBackbone(k), BACKBONE_LAYERS
         if "conv11.weight" in state:
-            parts, categories = len(state["conv11.weight"]), state["conv7.0.weight"].shape[1]
+            parts, categories = (
+                _size(state, *place, source) for place in (("conv11.weight", 0), ("conv7.0.weight", 1))
+            )
             model = DGCNNSegmenter(parts, categories, k)
             layers = {f"backbone.{ours}": theirs for ours, theirs in layers.items()} | HEAD_LAYERS
             single = {f"backbone.{ours}": theirs for ours, theirs in single.items()} | {
                 "classify.weight": "conv11.weight"
             }
-    names = single | _layer_names(model, layers)
-    _fill(model, state, names, source)
-    used = {*names.values()} | {name for name in state if _is_second_registration(name)}
-    return Imported(model.eval(), tuple(sorted(set(state) - used)))
+    return model, single | _layer_names(model, layers)
+
+
+def _size(state: State, name: str, dimension: int, source: str) -> int:
+    """A dimension of an entry that tells how large the network is."""
+    if name not in state or state[name].ndim <= dimension or state[name].shape[dimension] < 1:
+        raise InputError(f"{source}: {name} is missing or too small; it is not an official DGCNN_partseg checkpoint")
+    return state[name].shape[dimension]
 
 
 def _layer_names(model: nn.Module, layers: dict[str, tuple[str, str]]) -> dict[str, str]:
@@ -144,14 +155,14 @@ def _fill(model: nn.Module, state: State, names: dict[str, str], source: str) ->
     own = model.state_dict()
     filled = {}
     for name, value in own.items():
-        theirs = names[name]
+        theirs = names.get(name, name)
         if theirs not in state:
             raise InputError(f"{source} has no entry {theirs}; it is not an official DGCNN or DGCNN_partseg checkpoint")
         if state[theirs].numel() != value.numel() or len(state[theirs].shape) not in (value.ndim, value.ndim + 1, 4):
             expected, found = tuple(value.shape), tuple(state[theirs].shape)
             raise InputError(f"{source}: {theirs} has shape {found}, which does not fit {expected}")
         filled[name] = state[theirs].reshape(value.shape).to(value.dtype)
-    model.load_state_dict(filled)
+    model.to_empty(device="cpu").load_state_dict(filled)
 
 
 def _is_second_registration(name: str) -> bool:

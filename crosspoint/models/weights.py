@@ -2,20 +2,26 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
+import torch
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
 
+from crosspoint.core.content import Content, read_once
 from crosspoint.core.files import atomic_file
+from crosspoint.core.reading import reading, reason_of
+from crosspoint.core.weights_file import AGAIN, KIND, parse_metadata, read_metadata
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import PointHead
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
+
+__all__ = ["Weights", "build", "load_model", "parse_weights", "read_metadata", "read_weights", "save_model"]
 
 Config = dict[str, int | str]
 
@@ -28,18 +34,26 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "point_head": PointHead,
 }
 
+LARGEST_NUMBER = 2**31 - 1  # of neighbours, parts, categories, channels
+
 
 def build(config: Config) -> nn.Module:
     """The network that a `config` describes, with random weights.
 
     Raises:
-        InputError: The architecture is not known.
+        InputError: The architecture is not known, or an argument is unknown, missing or no number that it can have.
     """
     arguments = dict(config)
     name = arguments.pop("architecture", None)
-    if name not in ARCHITECTURES:
-        raise InputError(f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[str(name)](**arguments)
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise InputError(f"unknown architecture {str(name)[:40]!r}; known are {', '.join(ARCHITECTURES)}")
+    for key, value in arguments.items():
+        if type(value) is not int or not 1 <= value <= LARGEST_NUMBER:
+            raise InputError(f"{name} cannot have {key[:40]} = {str(value)[:40]}; give a whole number from 1 on")
+    try:
+        return ARCHITECTURES[name](**arguments)
+    except (TypeError, ValueError) as error:  # what Python says of arguments, and a network of their values
+        raise InputError(f"{name} cannot be built ({reason_of(error)}); give the arguments that it has") from error
 
 
 def save_model(model: nn.Module, path: Path, recipe: dict[str, Any] | None = None) -> None:
@@ -56,23 +70,64 @@ def save_model(model: nn.Module, path: Path, recipe: dict[str, Any] | None = Non
         save_file(tensors, temporary, {"crosspoint": metadata})
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_model` wrote beside the weights: `{"model": config, "recipe": …}`.
+@dataclass(frozen=True)
+class Weights:
+    """A `.safetensors` file, read once.
+
+    Attributes:
+        path: Where it lies.
+        sha256: Of its bytes.
+        config: The network that it holds.
+        recipe: How the weights came about, as `save_model` was told.
+        tensors: By name.
+    """
+
+    path: Path
+    sha256: str
+    config: Config
+    recipe: Any
+    tensors: dict[str, Tensor]
+
+    def network(self) -> nn.Module:
+        """The network, in evaluation mode on the CPU.
+
+        Raises:
+            InputError: The weights are not those of the network that the file names.
+        """
+        with reading(self.path, KIND, AGAIN):
+            self._check_shapes()
+            model = build(self.config)
+            model.load_state_dict(self.tensors)
+            return model.eval()
+
+    def _check_shapes(self) -> None:
+        """Compare the tensors with the network that the file names, before memory is taken for that."""
+        with torch.device("meta"):
+            own = {name: tensor.shape for name, tensor in build(self.config).state_dict().items()}
+        held = {name: tensor.shape for name, tensor in self.tensors.items()}
+        wrong = [name for name in (*own, *held) if own.get(name) != held.get(name)]
+        if wrong:
+            raise InputError(f"does not hold the weights of its network (first difference: {wrong[0][:80]}); {AGAIN}")
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a file of `save_model`.
 
     Raises:
         InputError: The file is missing, damaged or of another origin.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = (file.metadata() or {}).get("crosspoint")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give a run folder or a .safetensors file") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a readable safetensors file ({error}); export or copy it again") from error
-    if metadata is None:
-        raise InputError(f"{path} was not written by crosspoint: it does not say which network it holds")
-    result: dict[str, Any] = json.loads(metadata)
-    return result
+    if not Path(path).exists():
+        raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
+    return parse_weights(read_once(path))
+
+
+def parse_weights(content: Content) -> Weights:
+    """As `read_weights`, of a file that has been read."""
+    with reading(content.path, KIND, AGAIN):
+        tensors = load(content.data)
+        header = json.loads(content.data[8 : 8 + int.from_bytes(content.data[:8], "little")])  # the format's own
+        about = parse_metadata(header.get("__metadata__"))
+        return Weights(content.path, content.sha256, about["model"], about["recipe"], tensors)
 
 
 def load_model(path: Path) -> nn.Module:
@@ -81,14 +136,4 @@ def load_model(path: Path) -> nn.Module:
     Raises:
         InputError: The file is missing, damaged, or does not fit the network that it names.
     """
-    model = build(read_metadata(path)["model"])
-    with safe_open(path, "pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    own = model.state_dict()
-    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
-    if wrong or len(state) != len(own):
-        raise InputError(
-            f"{path} does not hold the weights of its network (first difference: {(wrong or [*state])[0]})"
-        )
-    model.load_state_dict(state)
-    return model.eval()
+    return read_weights(path).network()

@@ -7,21 +7,30 @@ from itertools import chain, islice
 import numpy as np
 
 from crosspoint.console import track
+from crosspoint.core.reading import reason_without
 from crosspoint.data.points import Points
 from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Encoder, FloatArray
-from crosspoint.runtime.sources import Source, read_ahead
+from crosspoint.runtime.sources import Loaded, Source, read_ahead
 
 Skipped = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Results of some sources: names of clouds, their vectors `(n, D)`, and the sources that were skipped, with why."""
+    """Results of some sources.
+
+    Attributes:
+        names: Of the n clouds.
+        vectors: `(n, D)` float32.
+        skipped: The sources that were left out, with why.
+        sources_sha256: Of each source's content as it was read.
+    """
 
     names: list[str]
     vectors: FloatArray
     skipped: list[Skipped]
+    sources_sha256: list[str]
 
 
 class _Batches:
@@ -77,17 +86,18 @@ def embed_groups(
         yield _embed_group(encoder, islice(read, len(group)), batch)
 
 
-def _embed_group(encoder: Encoder, read: Iterable[tuple[Source, Points | InputError]], batch: int) -> Embedded:
-    batches, names, skipped = _Batches(encoder, batch), list[str](), list[Skipped]()
-    for source, clouds in read:
+def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> Embedded:
+    batches, names, skipped, content = _Batches(encoder, batch), list[str](), list[Skipped](), list[str]()
+    for source, clouds, sha256 in read:
+        content.append(sha256)
         try:
             if isinstance(clouds, InputError):
                 raise clouds
             encoder.specification.check_points(clouds.shape[1])
         except InputError as error:
-            skipped.append({"file": source.name, "reason": str(error).removeprefix(f"{source.origin}: ")})
+            skipped.append({"file": source.name, "reason": reason_without(source.origin, error)})
             continue
         names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
         for cloud in clouds:
             batches.add(cloud)
-    return Embedded(names, batches.finish(), skipped)
+    return Embedded(names, batches.finish(), skipped, content)

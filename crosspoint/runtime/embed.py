@@ -150,22 +150,29 @@ def _embed_folder(
     if ray:
         from crosspoint.runtime.ray_job import embed_on_ray
 
-        plan, described, made = embed_on_ray(request, out, (number, shards), part, form)
+        plan, described, kept, made = embed_on_ray(request, out, (number, shards), part, form)
     else:
         opened = open_request(request)
         with opened.encoder as encoder:
             plan, described = join_job(request, opened, out, shards, part, form), describe(opened)
-            made = parts.missing(plan, out, parts.shard_of(plan, number, shards))
-            parts.write_parts(encoder, plan, out, opened.sources, made, request.batch, readers)
-    mine = parts.shard_of(plan, number, shards)
-    embedded, skipped = parts.outcome(plan, out, mine)
+            mine = parts.shard_of(plan, number, shards)
+            kept = parts.kept(plan, out, opened.sources, mine)
+            absent = [index for index in mine if index not in kept]
+            made = parts.write_parts(encoder, plan, out, opened.sources, absent, request.batch, readers)
+    outcomes = [outcome for _, outcome in sorted((kept | made).items())]
     counts = {
         "total": plan.count,
         "made": len(made),
-        "kept": len(mine) - len(made),
+        "kept": len(kept),
         "missing": len(parts.missing(plan, out, range(plan.count))),
     }
-    return {**described, "shard": [number, shards], "parts": counts, "embedded": embedded, "skipped": skipped}
+    return {
+        **described,
+        "shard": [number, shards],
+        "parts": counts,
+        "embedded": sum(outcome.embedded for outcome in outcomes),
+        "skipped": [bad for outcome in outcomes for bad in outcome.skipped],
+    }
 
 
 def join_job(request: Request, opened: Opened, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:
@@ -174,10 +181,14 @@ def join_job(request: Request, opened: Opened, out: Path, shards: int, part: int
     Raises:
         InputError: The folder holds another job.
     """
-    size = parts.part_size(part, len(opened.sources), shards, out)
-    about, sources = _about(request, opened), opened.sources
-    sha256 = opened.encoder.specification.sha256
+    sources = opened.sources
     plan = parts.Plan(
-        **about, model_sha256=sha256, sources=len(sources), sources_sha256=parts.digest(sources), size=size, format=form
+        **_about(request, opened),
+        model_sha256=opened.encoder.specification.sha256,
+        sources=len(sources),
+        sources_sha256=parts.names_digest(sources),
+        content_sha256=parts.content_digest(sources),
+        size=parts.part_size(part, len(sources), shards, out),
+        format=form,
     )
     return parts.join(plan, out)

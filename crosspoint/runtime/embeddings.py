@@ -1,5 +1,11 @@
-"""Files of embeddings: what is in them, written atomically, and read back with every doubt checked."""
+"""Files of embeddings: what is in them, written atomically, and read back with every doubt checked.
 
+Each file carries a checksum, the SHA-256 of its own bytes with the checksum's digits taken as zeros: in the comment at
+the end of an `.npz`, in the metadata of a `.parquet`. Other readers pass over it; here one changed byte is an error.
+"""
+
+import hashlib
+import io
 import json
 import zipfile
 from dataclasses import dataclass
@@ -9,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from crosspoint.core.files import atomic_file
+from crosspoint.core.reading import read_bytes, reading
 from crosspoint.errors import InputError, require
 from crosspoint.runtime.encoder import FloatArray
 
 PARQUET = "writing and reading Parquet"
 KEY = b"crosspoint"  # in the metadata of a Parquet file
+CHECKSUM = b"crosspoint-sha256:"  # and 64 digits
+ZEROS = b"0" * 64
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Embeddings:
         names: Of the n clouds.
         model_sha256: Of the file that was run.
         about: How they were made, JSON-serialisable: `model`, `points`, `at_most`, `seed`, `base` (the folder that
-            names are relative to) and, of a part, `skipped`.
+            names are relative to) and, of a part, which one of which job it is.
     """
 
     vectors: FloatArray
@@ -49,12 +58,20 @@ def write(path: Path, embeddings: Embeddings) -> None:
     """As `save`, to a file that is already temporary."""
     if path.suffix == ".npy":
         np.save(path, embeddings.vectors)
-    elif path.suffix == ".npz":
-        about = np.array(json.dumps(embeddings.about, sort_keys=True))
-        sha256, names = np.array(embeddings.model_sha256), np.array(embeddings.names, dtype=np.str_)
-        np.savez(path, embeddings=embeddings.vectors, names=names, model_sha256=sha256, about=about)
+        return
+    if path.suffix == ".npz":
+        _write_npz(path, embeddings)
     else:
         _write_parquet(path, embeddings)
+    _add_checksum(path)
+
+
+def _write_npz(path: Path, embeddings: Embeddings) -> None:
+    about = np.array(json.dumps(embeddings.about, sort_keys=True))
+    sha256, names = np.array(embeddings.model_sha256), np.array(embeddings.names, dtype=np.str_)
+    np.savez(path, embeddings=embeddings.vectors, names=names, model_sha256=sha256, about=about)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = CHECKSUM + ZEROS
 
 
 def _write_parquet(path: Path, embeddings: Embeddings) -> None:
@@ -64,12 +81,39 @@ def _write_parquet(path: Path, embeddings: Embeddings) -> None:
     vectors = arrow.FixedSizeListArray.from_arrays(values, embeddings.vectors.shape[1])
     about = {"model_sha256": embeddings.model_sha256, **embeddings.about}
     table = arrow.table({"name": arrow.array(embeddings.names, arrow.string()), "embedding": vectors})
-    table = table.replace_schema_metadata({KEY: json.dumps(about, sort_keys=True)})
+    table = table.replace_schema_metadata(
+        {KEY: json.dumps(about, sort_keys=True), KEY + b".checksum": CHECKSUM + ZEROS}
+    )
     parquet.write_table(table, path, compression="none", use_dictionary=False)  # noise does not compress
 
 
-def load(path: Path) -> Embeddings:
+def _add_checksum(path: Path) -> None:
+    content = path.read_bytes()
+    at = content.rindex(CHECKSUM + ZEROS) + len(CHECKSUM)
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def _verify(content: bytes) -> None:
+    """Raise ValueError unless the bytes are those that were written."""
+    at = content.rfind(CHECKSUM) + len(CHECKSUM)
+    if at < len(CHECKSUM):
+        raise ValueError("it has no checksum: cut off, of other origin, or from an earlier version")
+    whole = memoryview(content)
+    digest = hashlib.sha256(whole[:at])
+    digest.update(ZEROS)
+    digest.update(whole[at + len(ZEROS) :])
+    if content[at : at + len(ZEROS)] != digest.hexdigest().encode():
+        raise ValueError("its bytes are not those that were written")
+
+
+def load(path: Path, advice: str = "embed again") -> Embeddings:
     """Read one `.npz` or `.parquet` file that `save` wrote.
+
+    Args:
+        path: The file.
+        advice: What to do about a damaged one.
 
     Raises:
         InputError: It is missing, damaged or something else.
@@ -80,42 +124,34 @@ def load(path: Path) -> Embeddings:
         raise InputError(f"{path} does not say which model made it; give embeddings as .npz, .parquet or their folder")
     if path.suffix == ".parquet":
         require("pyarrow.parquet", "parquet", PARQUET)
-    try:
-        result = _load_npz(path) if path.suffix == ".npz" else _load_parquet(path)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give what crosspoint embed wrote") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} is damaged or not a file of embeddings ({reason}); embed again") from error
-    if result.vectors.ndim != 2 or len(result.names) != len(result.vectors):
-        raise InputError(f"{path}: its {len(result.names)} names do not fit {result.vectors.shape}; embed again")
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give what crosspoint embed wrote")
+    content = read_bytes(path)
+    with reading(path, "a file of embeddings", advice):
+        _verify(content)
+        result = _parse_npz(content) if path.suffix == ".npz" else _parse_parquet(content)
+        if result.vectors.ndim != 2 or len(result.names) != len(result.vectors):
+            raise ValueError(f"its {len(result.names)} names do not fit {result.vectors.shape}")
+        if not np.isfinite(result.vectors).all():
+            raise ValueError("not all of its numbers are finite")
     return result
 
 
-def _load_npz(path: Path) -> Embeddings:
-    with np.load(path, allow_pickle=False) as file:
-        about = json.loads(str(file["about"])) if "about" in file else {}
-        vectors = np.asarray(file["embeddings"], np.float32)
-        return Embeddings(vectors, file["names"].tolist(), str(file["model_sha256"]), about)
+def _parse_npz(content: bytes) -> Embeddings:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        vectors, names = np.asarray(file["embeddings"], np.float32), np.asarray(file["names"], np.str_)
+        about: dict[str, Any] = {**json.loads(str(file["about"]))}
+        return Embeddings(vectors, names.tolist(), str(file["model_sha256"]), about)
 
 
-def _load_parquet(path: Path) -> Embeddings:
+def _parse_parquet(content: bytes) -> Embeddings:
+    import pyarrow
     import pyarrow.parquet as parquet
 
-    with parquet.ParquetFile(path) as file:
+    with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
         table = file.read()
-    about = json.loads(table.schema.metadata[KEY])
+    about: dict[str, Any] = {**json.loads(table.schema.metadata[KEY])}
     column = table["embedding"].combine_chunks()
     vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
-    return Embeddings(np.asarray(vectors, np.float32), table["name"].to_pylist(), about.pop("model_sha256"), about)
-
-
-def read_about(path: Path) -> dict[str, Any]:
-    """What a part says of itself, `model_sha256` and all, without reading its vectors."""
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
-            return {"model_sha256": str(file["model_sha256"]), **json.loads(str(file["about"]))}
-    import pyarrow.parquet as parquet
-
-    about: dict[str, Any] = json.loads(parquet.read_schema(path).metadata[KEY])
-    return about
+    names = [str(name) for name in table["name"].to_pylist()]
+    return Embeddings(np.asarray(vectors, np.float32), names, str(about.pop("model_sha256")), about)

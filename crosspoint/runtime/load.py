@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from crosspoint.core.reading import read_json
 from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Encoder, parse_device
 from crosspoint.runtime.manifest import NAME, SCRIPT, Manifest, load_manifest
@@ -103,8 +104,8 @@ def _find(model: Path, cuda: bool, backend: str | None) -> tuple[Path, Manifest 
     if not model.exists():
         raise InputError(f"{model} does not exist; a model is {KINDS} ({names()})")
     if model.is_file():
-        beside = load_manifest(model.parent) if (model.parent / NAME).is_file() else None
-        listed = beside is not None and (model.suffix == ".plan" or model.name in beside.files)
+        beside = load_manifest(model.parent) if _in_bundle(model) else None
+        listed = beside is not None and (model.suffix in (".plan", ".onnx") or model.name in beside.files)
         return model, beside if listed else None
     if (model / NAME).is_file():
         manifest = load_manifest(model)
@@ -113,6 +114,15 @@ def _find(model: Path, cuda: bool, backend: str | None) -> tuple[Path, Manifest 
     if weights is not None:
         return weights, None
     raise InputError(f"{model} holds neither {' nor '.join((*WEIGHTS, NAME))}; a model is {KINDS}")
+
+
+def _in_bundle(model: Path) -> bool:
+    """Whether the manifest beside a file is a bundle's: other software has files of that name too, without a schema."""
+    path = model.parent / NAME
+    if not path.is_file():
+        return False
+    values = read_json(path, "a manifest of crosspoint export")
+    return not isinstance(values, dict) or "schema" in values
 
 
 def _of_bundle(manifest: Manifest, cuda: bool, backend: str | None) -> Path:

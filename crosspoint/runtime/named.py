@@ -4,11 +4,12 @@
 is not there.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crosspoint.core.files import sha256
+from crosspoint.core.reading import read_json, reading
 from crosspoint.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "weights"
@@ -56,16 +57,19 @@ def releases() -> dict[str, Release]:
         InputError: The registry is missing or damaged.
     """
     path = FOLDER / REGISTRY
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+    values = read_json(path, "the registry of released models", AGAIN)
+    with reading(path, "the registry of released models", AGAIN):
         if values["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {values['schema']!r}")
-        return {
-            name: Release(name, str(entry["version"]), int(entry["points"]), dict(entry["files"]))
-            for name, entry in values["models"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read ({error!r}); {AGAIN}") from error
+            raise InputError(f"its schema is {str(values['schema'])[:40]!r}; {AGAIN}")
+        return {str(name): _release(name, entry) for name, entry in values["models"].items()}
+
+
+def _release(name: str, entry: dict[str, Any]) -> Release:
+    files = {str(file): str(digest) for file, digest in entry["files"].items()}
+    suffixes = sorted(Path(file).suffix for file in files)
+    if suffixes != [".onnx", ".safetensors"] or any(Path(file).name != file for file in files):
+        raise InputError(f"the files of {name[:40]!r} are not one .onnx and one .safetensors beside it; {AGAIN}")
+    return Release(name, str(entry["version"]), int(entry["points"]), files)
 
 
 def find_release(model: Path | str) -> Release | None:

@@ -1,26 +1,34 @@
 """A large embedding job as a folder of parts: cut the same way by everyone who works on it, each part whole or absent.
 
 The inputs, in their order, are cut into parts of equal size. `job.json` says how, and what else decides the numbers in
-them; whoever comes first writes it, and whoever comes with another job is refused. A part that is there is done.
+them; whoever comes first writes it, and whoever comes with another job is refused.
+
+A part is kept only if its inputs still are what it was made of: it holds the SHA-256 of each input as it was read, and
+these are compared with the inputs at hand. So every run reads its inputs once, to embed them or to compare them. The
+plan itself holds the size of every input and the content of at most `SAMPLED` of them, which is what keeps shards on
+machines with different copies of the data apart.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from crosspoint.core.files import write_once
+from crosspoint.core.reading import read_json, reading
 from crosspoint.errors import InputError
 from crosspoint.runtime.batches import Embedded, Skipped, embed_groups
-from crosspoint.runtime.embeddings import Embeddings, load, read_about, save
+from crosspoint.runtime.embeddings import Embeddings, load, save
 from crosspoint.runtime.encoder import Encoder
-from crosspoint.runtime.sources import Source
+from crosspoint.runtime.sources import Source, content_of
 
-JOB, SCHEMA = "job.json", "crosspoint.embed-job/1"
+JOB, SCHEMA = "job.json", "crosspoint.embed-job/2"
 MOST = 1024  # sources of a part, 8 MB of DGCNN's embeddings
+SAMPLED = 1024  # sources whose content the plan knows: all of a smaller job's
 FORMATS = ("parquet", "npz")
+AGAIN = "remove it and run the job again"
+WORDS = {"sources_sha256": "the list of inputs", "content_sha256": "the content of the inputs"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Plan:
         base: Folder that names are relative to; may differ between machines.
         sources: How many there are.
         sources_sha256: Of their names.
+        content_sha256: Of their sizes, and of the content of at most `SAMPLED` of them.
         size: Sources of a part; the last may have fewer.
         format: `"parquet"` or `"npz"`.
     """
@@ -48,6 +57,7 @@ class Plan:
     base: str
     sources: int
     sources_sha256: str
+    content_sha256: str
     size: int
     format: str
 
@@ -64,16 +74,38 @@ class Plan:
         """The sources of a part."""
         return slice(index * self.size, (index + 1) * self.size)
 
-    def about(self) -> dict[str, Any]:
-        """What each part says of itself besides its model's hash."""
-        return {name: getattr(self, name) for name in ("points", "at_most", "seed", "sources_sha256", "size")}
+    def about(self, index: int) -> dict[str, Any]:
+        """What a part says of itself besides its model's hash: which one it is, of which job."""
+        own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size")
+        return {"part": index + 1, **{name: getattr(self, name) for name in own}}
 
 
-def digest(sources: Iterable[Source]) -> str:
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the sources of a part: how many clouds were embedded, and what was skipped."""
+
+    embedded: int
+    skipped: list[Skipped]
+
+
+Outcomes = dict[int, Outcome]  # by part
+
+
+def names_digest(sources: Iterable[Source]) -> str:
     """SHA-256 of the sources' names in their order."""
     result = hashlib.sha256()
     for source in sources:
         result.update(source.name.encode() + b"\0")
+    return result.hexdigest()
+
+
+def content_digest(sources: Sequence[Source]) -> str:
+    """SHA-256 of the sources' sizes, and of the content of `SAMPLED` of them at equal distances."""
+    result = hashlib.sha256()
+    for source in sources:
+        result.update(source.size().to_bytes(8, "little", signed=True))
+    for content in content_of(sources[:: max(1, -(-len(sources) // SAMPLED))]):
+        result.update(content.encode() + b"\0")
     return result.hexdigest()
 
 
@@ -100,13 +132,13 @@ def join(plan: Plan, folder: Path) -> Plan:
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another place") from error
     found = read_plan(folder)
-    fields = [name for name in asdict(plan) if name not in ("base", "model")]
-    differ = [name for name in fields if getattr(found, name) != getattr(plan, name)]
+    decisive = [name for name in asdict(plan) if name not in ("base", "model")]
+    differ = [name for name in decisive if getattr(found, name) != getattr(plan, name)]
     if differ:
         name = differ[0]
         raise InputError(
-            f"{folder} holds another job: {name} was {getattr(found, name)} and is {getattr(plan, name)} now; give a "
-            "new folder for --out, or the same model, inputs and options as before"
+            f"{folder} holds another job: {WORDS.get(name, name)} was {getattr(found, name)} and is "
+            f"{getattr(plan, name)} now; give a new folder for --out, or the same model, inputs and options as before"
         )
     return found
 
@@ -117,15 +149,23 @@ def read_plan(folder: Path) -> Plan:
     Raises:
         InputError: There is none, or it is damaged.
     """
-    path = folder / JOB
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        schema = values.pop("schema")
-        if schema != SCHEMA:
-            raise ValueError(f"its schema is {schema!r}, this version reads {SCHEMA!r}")
-        return Plan(**values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give a folder that crosspoint embed wrote") from error
+    path, advice = folder / JOB, "give a folder that crosspoint embed wrote"
+    if not path.is_file():
+        raise InputError(f"{folder} holds no {JOB}; {advice}")
+    values = read_json(path, "the plan of an embedding job", advice)
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        schema = values.get("schema") if isinstance(values, dict) else None
+        raise InputError(
+            f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}; {advice}, or embed again into a new one"
+        )
+    with reading(path, "the plan of an embedding job", advice):
+        plan = Plan(**{name: value for name, value in values.items() if name != "schema"})
+        for name, kind in get_type_hints(Plan).items():
+            if not isinstance(getattr(plan, name), kind):
+                raise TypeError(f"{name} is {getattr(plan, name)!r}")
+        if plan.size < 1 or plan.sources < 1 or plan.format not in FORMATS:
+            raise ValueError(f"{plan.sources} sources in parts of {plan.size} as {plan.format!r}")
+    return plan
 
 
 def shard_of(plan: Plan, number: int, shards: int) -> range:
@@ -138,6 +178,29 @@ def missing(plan: Plan, folder: Path, indices: Iterable[int]) -> list[int]:
     return [index for index in indices if not (folder / plan.part(index)).is_file()]
 
 
+def kept(plan: Plan, folder: Path, sources: Sequence[Source], indices: Iterable[int]) -> Outcomes:
+    """Those of the parts that are there, each compared with the job and with its inputs as they are now.
+
+    Raises:
+        InputError: A part is damaged, is another one, or was made of other content.
+    """
+    outcomes: Outcomes = {}
+    for index in indices:
+        path = folder / plan.part(index)
+        if not path.is_file():
+            continue
+        part, own = _load(plan, path, index), sources[plan.range(index)]
+        pairs = zip(part.about["contents"], content_of(own), strict=True)
+        changed = [source.name for source, (before, now) in zip(own, pairs, strict=True) if before != now]
+        if changed:
+            raise InputError(
+                f"{path} was made when {changed[0]} held something else ({len(changed)} of {len(own)} inputs changed); "
+                "give a new folder for --out, or the inputs as they were"
+            )
+        outcomes[index] = _outcome(part)
+    return outcomes
+
+
 def write_parts(
     encoder: Encoder,
     plan: Plan,
@@ -146,52 +209,52 @@ def write_parts(
     indices: Sequence[int],
     batch: int,
     readers: int,
-) -> None:
+) -> Outcomes:
     """Embed and write parts, each atomically."""
     groups = [sources[plan.range(index)] for index in indices]
+    outcomes: Outcomes = {}
     for index, result in zip(indices, embed_groups(encoder, groups, batch, readers), strict=True):
-        save(folder / plan.part(index), _part(plan, result))
+        part = _part(plan, index, result)
+        save(folder / plan.part(index), part)
+        outcomes[index] = _outcome(part)
+    return outcomes
 
 
-def _part(plan: Plan, result: Embedded) -> Embeddings:
-    about = {**plan.about(), "embedded": len(result.names), "skipped": result.skipped}
+def _part(plan: Plan, index: int, result: Embedded) -> Embeddings:
+    about = {**plan.about(index), "contents": result.sources_sha256, "skipped": result.skipped}
     return Embeddings(result.vectors, result.names, plan.model_sha256, about)
 
 
-def outcome(plan: Plan, folder: Path, indices: Iterable[int]) -> tuple[int, list[Skipped]]:
-    """How many clouds the parts hold, and what was skipped.
-
-    Raises:
-        InputError: A part is damaged, or of another job.
-    """
-    about = [_about(plan, folder / plan.part(index)) for index in indices]
-    return sum(part["embedded"] for part in about), [bad for part in about for bad in part["skipped"]]
+def _outcome(part: Embeddings) -> Outcome:
+    return Outcome(len(part.names), part.about["skipped"])
 
 
-def _about(plan: Plan, path: Path) -> dict[str, Any]:
-    try:
-        about = read_about(path)
-    except Exception as error:  # what a damaged file brings out of a library
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} is damaged ({reason}); remove it and run the job again") from error
-    wanted = {"model_sha256": plan.model_sha256, **plan.about()}
-    if any(about.get(name) != value for name, value in wanted.items()):
-        raise InputError(f"{path} is not a part of the job in {JOB}; remove it and run the job again")
-    return about
+def _load(plan: Plan, path: Path, index: int) -> Embeddings:
+    """A part, after it has been compared with the plan."""
+    part = load(path, AGAIN)
+    wanted, sources = plan.about(index), range(plan.sources)[plan.range(index)]
+    with reading(path, "a part", AGAIN):
+        own = {name: part.about[name] for name in wanted}
+        if part.model_sha256 != plan.model_sha256 or own != wanted or len(part.about["contents"]) != len(sources):
+            raise InputError(f"is not part {index + 1} of the job in {JOB}; {AGAIN}")
+        if not all({*bad} == {"file", "reason"} for bad in part.about["skipped"]):
+            raise ValueError("what was skipped has no reasons")
+    return part
 
 
 def load_parts(folder: Path) -> Iterator[Embeddings]:
     """The parts of a finished job, in order, one at a time.
 
     Raises:
-        InputError: The job is not finished, or a part is damaged or of another job.
+        InputError: The job is not finished, or a part is damaged or another one.
     """
     plan = read_plan(folder)
-    if absent := missing(plan, folder, range(plan.count)):
+    there = {path.name for path in folder.glob(f"part-*-of-{plan.count:05d}.{plan.format}")}
+    first = next((plan.part(index) for index in range(plan.count) if plan.part(index) not in there), None)
+    if first is not None:
         raise InputError(
-            f"{folder} is not finished: {len(absent)} of {plan.count} parts are not there, first "
-            f"{plan.part(absent[0])}; run crosspoint embed again with the same arguments, and it will go on"
+            f"{folder} is not finished: {plan.count - len(there)} of {plan.count} parts are not there, first {first}; "
+            "run crosspoint embed again with the same arguments, and it will go on"
         )
     for index in range(plan.count):
-        _about(plan, folder / plan.part(index))
-        yield load(folder / plan.part(index))
+        yield _load(plan, folder / plan.part(index), index)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crosspoint.core.files import sha256
 from crosspoint.errors import InputError, require
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, parse_device
 
@@ -25,14 +24,15 @@ class PyTorchEncoder(Encoder):
     def __init__(self, path: Path, device: str = "cpu") -> None:
         index = parse_device(device)
         torch = require("torch", "train", "running .safetensors weights")
-        from crosspoint.models.weights import load_model
+        from crosspoint.models.weights import read_weights
 
         if index is not None and index >= torch.cuda.device_count():
             raise InputError(
                 f"device {device} was asked for, and torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
                 "devices; give --device cpu, or install a CUDA build of torch and NVIDIA's driver"
             )
-        model: Any = load_model(path)
+        weights = read_weights(path)
+        model: Any = weights.network()
         config = model.config
         if config["architecture"] == "resnet":
             raise InputError(f"{path} holds an image encoder; give the point encoder beside it, encoder.safetensors")
@@ -46,7 +46,7 @@ class PyTorchEncoder(Encoder):
             precision="fp32",
             backend="pytorch",
             device=str(self._device),
-            sha256=sha256(path),
+            sha256=weights.sha256,
             path=str(path),
             min_points=int(config.get("k", 1)),
             categories=config.get("categories"),

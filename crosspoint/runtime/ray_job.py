@@ -21,13 +21,13 @@ CPUS = 1  # that a worker reserves, and threads of its encoder: there is a worke
 
 def embed_on_ray(
     request: Request, out: Path, shard: tuple[int, int], part: int | None, form: str
-) -> tuple[parts.Plan, dict[str, Any], list[int]]:
+) -> tuple[parts.Plan, dict[str, Any], parts.Outcomes, parts.Outcomes]:
     """Make the missing parts of a shard.
 
     The cluster is the one that this process is connected to, else that of `RAY_ADDRESS`, else one on this machine.
 
     Returns:
-        The plan, `model`, `points` and `dim` of the result, and the parts that were made.
+        The plan, `model`, `points` and `dim` of the result, the parts that were there, and those that were made.
 
     Raises:
         CheckFailed: A part's worker died more than RETRIES times, e.g. for want of memory.
@@ -42,19 +42,20 @@ def embed_on_ray(
         out = out.absolute()
         options = {"num_cpus": CPUS, "num_gpus": int(parse_device(request.device) is not None), "max_retries": RETRIES}
         prepare, make = (ray.remote(work).options(**options) for work in (_prepare, _make))
-        plan, described = _result(ray.get(prepare.remote(request, out, shard[1], part, form)))
-        made = parts.missing(plan, out, parts.shard_of(plan, *shard))
-        waiting = [make.remote(request, plan, out, index) for index in made]
-        for _ in track(range(len(made)), "Embedding parts"):
+        plan, described, kept = _result(ray.get(prepare.remote(request, out, shard, part, form)))
+        absent = [index for index in parts.shard_of(plan, *shard) if index not in kept]
+        waiting = [make.remote(request, plan, out, index) for index in absent]
+        made: parts.Outcomes = {}
+        for _ in track(range(len(absent)), "Embedding parts"):
             (done, *_), waiting = ray.wait(waiting)
-            _result(ray.get(done))
+            made |= _result(ray.get(done))
     except ray.exceptions.RayError as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckFailed(f"the job failed on the cluster ({reason}); run it again, and it will go on") from error
     finally:
         if own:
             ray.shutdown()
-    return plan, described, made
+    return plan, described, kept, made
 
 
 @lru_cache(maxsize=1)
@@ -62,23 +63,33 @@ def _opened(request: Request) -> Opened:
     return open_request(request, threads=CPUS)
 
 
-def _prepare(request: Request, out: Path, shards: int, part: int | None, form: str) -> Any:
+@lru_cache(maxsize=1)
+def _joined(request: Request, plan: parts.Plan, out: Path) -> Opened:
+    """As `_opened`, after it is clear that model and inputs are the job's on this machine too."""
+    from crosspoint.runtime.embed import join_job
+
+    opened = _opened(request)
+    join_job(request, opened, out, 1, plan.size, plan.format)
+    return opened
+
+
+def _prepare(request: Request, out: Path, shard: tuple[int, int], part: int | None, form: str) -> Any:
     from crosspoint.runtime.embed import describe, join_job
 
     try:
         opened = _opened(request)
-        return join_job(request, opened, out, shards, part, form), describe(opened)
+        plan = join_job(request, opened, out, shard[1], part, form)
+        return plan, describe(opened), parts.kept(plan, out, opened.sources, parts.shard_of(plan, *shard))
     except CrosspointError as error:
         return error  # a result, because Ray would wrap it
 
 
-def _make(request: Request, plan: parts.Plan, out: Path, index: int) -> CrosspointError | None:
+def _make(request: Request, plan: parts.Plan, out: Path, index: int) -> parts.Outcomes | CrosspointError:
     try:
-        opened = _opened(request)
-        parts.write_parts(opened.encoder, plan, out, opened.sources, [index], request.batch, readers=0)
+        opened = _joined(request, plan, out)
+        return parts.write_parts(opened.encoder, plan, out, opened.sources, [index], request.batch, readers=0)
     except CrosspointError as error:
         return error
-    return None
 
 
 def _result(value: Any) -> Any:

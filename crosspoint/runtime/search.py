@@ -1,6 +1,7 @@
 """The nearest neighbours of a cloud among embeddings, found exactly."""
 
 import difflib
+import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crosspoint.core.outputs import check_file
+from crosspoint.core.reading import reading
 from crosspoint.errors import InputError
 from crosspoint.runtime import parts
 from crosspoint.runtime.embeddings import Embeddings, load
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.named import find_hash
-from crosspoint.runtime.sources import find_sources, read_ahead
+from crosspoint.runtime.sources import find_sources
 
 METRICS = ("cosine", "euclidean")
+HOW = ("model", "points", "at_most", "seed", "base")  # what a file of embeddings says of itself
+ROWS = 4096  # compared at a time
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -26,16 +31,26 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 class Index:
     """Embeddings to search in: one file, or the parts of a finished job, read one at a time.
 
+    What they say of themselves is data from elsewhere: the model's path in them is shown and never opened.
+
     Attributes:
         path: Where they lie.
         model_sha256: Of the model that made them.
-        about: How they were made, as in `Embeddings`; empty for files of other origin.
+        model: As it was named then.
+        points: Per cloud; None for all.
+        at_most: Whether smaller clouds were taken whole.
+        seed: Of the points drawn.
+        base: The folder that names are relative to.
         pieces: Reads them, anew at each call.
     """
 
     path: Path
     model_sha256: str
-    about: dict[str, Any]
+    model: str
+    points: int | None
+    at_most: bool
+    seed: int
+    base: Path
     pieces: Callable[[], Iterator[Embeddings]]
 
 
@@ -49,10 +64,15 @@ def open_index(path: Path) -> Index:
     path = Path(path)
     if path.is_dir():
         plan = parts.read_plan(path)
-        about = {**plan.about(), "base": plan.base, "model": plan.model}
-        return Index(path, plan.model_sha256, about, lambda: parts.load_parts(path))
+        sampling = plan.points, plan.at_most, plan.seed
+        return Index(path, plan.model_sha256, plan.model, *sampling, Path(plan.base), lambda: parts.load_parts(path))
     one = load(path)
-    return Index(path, one.model_sha256, one.about, lambda: iter([one]))
+    with reading(path, "a file of embeddings", "embed again"):
+        model, points, at_most, seed, base = (one.about[name] for name in HOW)
+        kinds = (str, int | None, bool, int, str)
+        if not all(map(isinstance, (model, points, at_most, seed, base), kinds)):
+            raise TypeError("it does not say how its clouds were read")
+        return Index(path, one.model_sha256, model, points, at_most, seed, Path(base), lambda: iter([one]))
 
 
 def search(
@@ -73,7 +93,8 @@ def search(
             model, with as many points, drawn with the same seed. What is in the index itself is not its own neighbour.
         index: What `crosspoint embed` wrote: `.npz`, `.parquet` or a folder of parts.
         k: How many neighbours; fewer if the index holds fewer.
-        model: Embeds the query; by default the model of the index, if it comes with the package or lies where it was.
+        model: Embeds the query; it has to be the one that made the index. May be left out if that comes with the
+            package.
         metric: `"cosine"` (1 − cos) or `"euclidean"`.
         out: A picture of the query and its neighbours: .png, .jpg or .webp.
         files: Folder that the names in the index are relative to, if what was embedded is no longer where it was.
@@ -96,7 +117,7 @@ def search(
     if out is not None:
         check_file(out, inputs=[Path(query), index], within=True)
     opened = open_index(index)
-    base = None if files is None and "base" not in opened.about else Path(files or opened.about["base"])
+    base = opened.base if files is None else Path(files)
     name = _name_in_index(query, base)
     vector = _find(opened, name)
     if vector is None:
@@ -109,7 +130,7 @@ def search(
     if out is not None:
         from crosspoint.runtime.search_picture import draw
 
-        draw(Path(out), str(query), results, base, metric)
+        draw(Path(out), str(query), results, base, files and Path(files), metric)
     return {
         "query": str(query),
         "index": str(index),
@@ -121,11 +142,11 @@ def search(
     }
 
 
-def _name_in_index(query: Path | str, base: Path | None) -> str:
+def _name_in_index(query: Path | str, base: Path) -> str:
     """The name that the query has if it is in the index: as given, or a file's path within the base."""
-    path = os.path.abspath(query)
-    if base is not None and os.path.isfile(path) and os.path.commonpath([path, base]) == str(base):
-        return Path(os.path.relpath(path, base)).as_posix()
+    path, folder = Path(os.path.abspath(query)), Path(os.path.abspath(base))
+    if path.is_relative_to(folder) and path.is_file():
+        return path.relative_to(folder).as_posix()
     return str(query)
 
 
@@ -141,9 +162,8 @@ def _embed_query(query: Path, index: Index, model: Path | str | None, device: st
     """Embed a file as the index was."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
-    about = index.about
-    (source,) = find_sources([query], about.get("points"), int(about.get("seed", 0)), bool(about.get("at_most")))
-    ((_, clouds),) = read_ahead([source], 1)
+    (source,) = find_sources([query], index.points, index.seed, index.at_most)
+    clouds, _ = source.load()
     if isinstance(clouds, InputError):
         raise clouds
     if len(clouds) != 1:
@@ -161,14 +181,12 @@ def _similar(name: str, index: Index) -> str:
 
 
 def _model_of(index: Index) -> Path:
-    """The file of the model that made an index: of a release, or where it was then."""
+    """The file of the release that made an index; no other is known by its hash."""
     if found := find_hash(index.model_sha256):
         return found[0].file(found[1])
-    path = Path(str(index.about.get("model", "")))
-    if path.is_absolute() and path.exists():
-        return path
     raise InputError(
-        f"{index.path} was made by a model that is not here (SHA-256 {index.model_sha256[:12]}…); give it with --model"
+        f"{index.path} was made by a model that does not come with the package ({index.model}, SHA-256 "
+        f"{index.model_sha256[:12]}…); give it with --model"
     )
 
 
@@ -183,21 +201,31 @@ def _check_model(index: Index, sha256: str, model: str) -> None:
 def _nearest(
     pieces: Iterable[Embeddings], vector: FloatArray, k: int, metric: str, name: str
 ) -> tuple[list[tuple[float, str]], int]:
-    """The k nearest over all pieces, exactly, `name` left out, and how many there are in all."""
-    from sklearn.neighbors import NearestNeighbors
-
+    """The k nearest over all pieces, exactly, `name` left out, and how many there are in all; ties by name."""
     best: list[tuple[float, str]] = []
     size = 0
     for piece in pieces:
         size += len(piece.names)
-        if not piece.names:
-            continue
-        if piece.vectors.shape[1] != len(vector):
+        if piece.names and piece.vectors.shape[1] != len(vector):
             raise InputError(f"embeddings of {piece.vectors.shape[1]} numbers and of {len(vector)} cannot be compared")
-        neighbours = NearestNeighbors(n_neighbors=min(k + 1, len(piece.names)), algorithm="brute", metric=metric)
-        exact = piece.vectors.astype(np.float64)  # in float32 near distances cancel
-        distances, rows = neighbours.fit(exact).kneighbors(vector[None].astype(np.float64))
-        found = zip(np.maximum(distances[0], 0).tolist(), rows[0].tolist(), strict=True)
-        best += [(far, piece.names[row]) for far, row in found if piece.names[row] != name]
-        best = sorted(best)[:k]
+        for start in range(0, len(piece.names), ROWS):
+            far = distances(vector, piece.vectors[start : start + ROWS], metric).tolist()
+            found = zip(far, piece.names[start : start + ROWS], strict=True)
+            best = heapq.nsmallest(k, [*best, *(hit for hit in found if hit[1] != name)])
     return best, size
+
+
+def distances(a: FloatArray, rows: FloatArray, metric: str) -> NDArray[np.float64]:
+    """Distances of a vector `(D,)` from each of `rows (n, D)`, in float64: `(n,)`.
+
+    Both come from differences, `‖a − b‖` and, of unit vectors, `1 − a·b = ½ ‖a − b‖²`: near ones would cancel in
+    `‖a‖² − 2 a·b + ‖b‖²` and in `1 − a·b`. A zero vector has no direction; its cosine distance is 1, as if at a right
+    angle to all.
+    """
+    one, many = a.astype(np.float64), rows.astype(np.float64)  # (D,), (n, D)
+    if metric == "euclidean":
+        return np.asarray(np.sqrt(((many - one) ** 2).sum(axis=1)))
+    length, lengths = np.sqrt((one**2).sum()), np.sqrt((many**2).sum(axis=1))  # (), (n,)
+    zero = lengths * length == 0
+    unit, units = one / (length or 1), many / np.where(lengths == 0, 1, lengths)[:, None]
+    return np.where(zero, 1.0, ((units - unit) ** 2).sum(axis=1) / 2)

@@ -1,6 +1,7 @@
 """A picture of a query and its nearest neighbours, side by side."""
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,14 +28,19 @@ NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of poi
 PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
 
 
-def draw(file: Path, query: str, results: Sequence[dict[str, Any]], base: Path | None, metric: str) -> None:
+def draw(
+    file: Path, query: str, results: Sequence[dict[str, Any]], base: Path, files: Path | None, metric: str
+) -> None:
     """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
+
+    Names are data from elsewhere: they lead to files within `base` and to nothing else.
 
     Args:
         file: Where to.
         query: A file, or a name.
         results: Of `search`.
-        base: Folder that names are relative to, if known.
+        base: Folder that names are relative to.
+        files: The same, if the user has given it: only there data sets are looked for.
         metric: Named under each distance.
 
     Raises:
@@ -43,13 +49,15 @@ def draw(file: Path, query: str, results: Sequence[dict[str, Any]], base: Path |
     from PIL import Image, ImageDraw
 
     tiles = [(query, "query"), *((hit["name"], f"{metric} distance {hit['distance']:.4f}") for hit in results)]
+    paths = [Path(query) if Path(query).is_file() else _inside(base, query)]
+    paths += [_inside(base, hit["name"]) for hit in results]
     columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
     step = TILE + GAP, TILE + 2 * LINE + GAP
     sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)
     canvas = ImageDraw.Draw(sheet)
-    for i, (name, note) in enumerate(tiles):
+    for i, ((name, note), path) in enumerate(zip(tiles, paths, strict=True)):
         x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
-        if (tile := _tile(name, base)) is not None:
+        if (tile := _tile(name, path, base, files)) is not None:
             sheet.paste(tile, (x, y), tile)
         else:
             _text(canvas, "not found", x, y + TILE // 2, QUIET)
@@ -60,32 +68,41 @@ def draw(file: Path, query: str, results: Sequence[dict[str, Any]], base: Path |
         sheet.save(temporary)
 
 
-def _tile(name: str, base: Path | None) -> "Image.Image | None":
+def _inside(base: Path, name: str) -> Path | None:
+    """The file of that name, unless the name leads out of the folder."""
+    path = Path(os.path.normpath(base / name))
+    return path if path.is_relative_to(os.path.normpath(base)) and _is_file(path) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a NUL byte
+        return False
+
+
+def _tile(name: str, path: Path | None, base: Path, files: Path | None) -> "Image.Image | None":
     from PIL import Image
 
     try:
-        path = Path(name)
-        if not path.is_file() and base is not None:
-            path = base / name
-        if path.is_file() and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
+        if path is not None and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
             mesh = read_mesh(path)
             return Image.fromarray(np.asarray(picture(solid(mesh.vertices, mesh.faces), AXES, TILE)))
-        points = read_points(path, SHOWN, 0, at_most=True)[0] if path.is_file() else _stored(name, base)
+        points = _of_several(name, base, files) if path is None else read_points(path, SHOWN, 0, at_most=True)[0]
     except CrosspointError:
         return None
     return None if points is None else _dots(points)
 
 
-def _stored(name: str, base: Path | None) -> Points | None:
+def _of_several(name: str, base: Path, files: Path | None) -> Points | None:
     """A cloud of a file of several, `file#3`, or of a data set."""
-    if base is None:
-        return None
     stem, _, number = name.rpartition("#")
-    if number.isdecimal() and (base / stem).is_file():
-        several = read_points(base / stem, None, 0)  # (n, N, 3)
-        cloud: Points = several[int(number)]
+    path = _inside(base, stem)
+    if path is not None and number.isdecimal():
+        several = read_points(path, None, 0)  # (n, N, 3)
+        cloud: Points | None = several[int(number)] if int(number) < len(several) else None
         return cloud
-    for source in find_sources([base], None, 0):
+    for source in [] if files is None else find_sources([files], None, 0):
         if source.name == name:
             points: Points = source.read()[0]
             return points
@@ -114,6 +131,7 @@ def _dots(points: Points) -> "Image.Image":
 def _text(canvas: "ImageDraw.ImageDraw", text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
     """Centred under a tile, its beginning cut off where it is too long: the end of a name tells most."""
     font = _font()
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[-TILE:])
     while canvas.textlength(text, font) > TILE:
         text = "…" + text.removeprefix("…")[1:]
     canvas.text((x + TILE / 2, y), text, colour, font, anchor="ma")

@@ -1,5 +1,6 @@
 """What there is to embed: the clouds of files, folders and datasets, named, and read ahead of their use."""
 
+import hashlib
 import multiprocessing
 import os
 from collections import deque
@@ -9,9 +10,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from crosspoint.core.files import sha256
+from crosspoint.core.reading import regular
 from crosspoint.data.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.files import find_files, read_points
 from crosspoint.data.layout import find_sets
@@ -21,6 +25,7 @@ from crosspoint.errors import CheckFailed, InputError
 
 THREADS = 4  # that read where there are no processes for it
 CHUNK = 8  # sources that a reader takes at once
+MOST_BYTES = 16 << 30  # of a file; larger ones do not fit into memory as clouds
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,55 @@ class Source:
         name: Of its cloud; if it holds several, they are `name#0`, `name#1`, ….
         origin: The path that error messages begin with.
         read: Returns `(n, N, 3)`, or raises InputError.
+        stored: What is read: a file, or an array in memory.
     """
 
     name: str
     origin: str
     read: Callable[[], Points]
+    stored: Path | Points
+
+    def size(self) -> int:
+        """Bytes of what is read; -1 of a file that cannot be opened."""
+        return self._stamp()[0]
+
+    def sha256(self) -> str:
+        """SHA-256 of what is read, without reading it as a cloud; empty of a file that cannot be, or is no cloud's."""
+        if isinstance(self.stored, np.ndarray):
+            return hashlib.sha256(np.ascontiguousarray(self.stored).data).hexdigest()
+        try:
+            return sha256(self.stored) if regular(self.stored).st_size <= MOST_BYTES else ""
+        except (InputError, OSError):
+            return ""
+
+    def load(self) -> tuple[Points | InputError, str]:
+        """Its clouds, normalised as in training, or what is wrong with it, and the SHA-256 of the content read."""
+        before, content = self._stamp(), self.sha256()
+        try:
+            clouds: Points | InputError = normalise(self.read())
+        except InputError as error:
+            clouds = error
+        if self._stamp() != before:
+            return InputError(f"{self.origin}: was changed while it was read; embed again once it is complete"), ""
+        return clouds, content
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Changes whenever the file is written to; size first."""
+        if isinstance(self.stored, np.ndarray):
+            return (self.stored.nbytes,)
+        try:
+            status = self.stored.stat()
+        except (OSError, ValueError):
+            return (-1,)
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+class Loaded(NamedTuple):
+    """A source as it was read: its clouds `(n, N, 3)` or what is wrong with it, and the SHA-256 of its content."""
+
+    source: Source
+    clouds: Points | InputError
+    sha256: str
 
 
 def find_sources(inputs: Sequence[Path], count: int | None, seed: int, at_most: bool = False) -> list[Source]:
@@ -56,25 +105,23 @@ def find_sources(inputs: Sequence[Path], count: int | None, seed: int, at_most: 
     """
     base = base_of(inputs)
     sources: list[Source] = []
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for given in inputs:
         if (dataset := _dataset(given)) is not None:
-            if dataset[1].resolve() not in seen:
+            if os.path.realpath(dataset[1]) not in seen:
                 sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most)
-                seen.add(dataset[1].resolve())
+                seen.add(os.path.realpath(dataset[1]))
             continue
         for path in find_files([given]):
-            if path.resolve() not in seen:
+            if os.path.realpath(path) not in seen:
                 read = partial(read_points, path, count, seed, at_most)
-                sources.append(Source(_relative(path, base), str(path), read))
-                seen.add(path.resolve())
+                sources.append(Source(_relative(path, base), str(path), read, path))
+                seen.add(os.path.realpath(path))
     return sources
 
 
-def read_ahead(
-    sources: Sequence[Source], ahead: int, processes: int = 0
-) -> Iterator[tuple[Source, Points | InputError]]:
-    """Each source with its clouds, normalised as in training, or with what is wrong with it; in order.
+def read_ahead(sources: Sequence[Source], ahead: int, processes: int = 0) -> Iterator[Loaded]:
+    """Each source as it was read, its clouds normalised as in training; in order.
 
     About `ahead` sources are read before they are asked for: by a few threads, or by processes, which read faster than
     Python's one lock lets threads do, and take seconds to start.
@@ -82,12 +129,12 @@ def read_ahead(
     Raises:
         CheckFailed: A process was killed.
     """
-    waiting: deque[tuple[Sequence[Source], Future[list[Points | InputError]]]] = deque()
+    waiting: deque[tuple[Sequence[Source], Future[list[tuple[Points | InputError, str]]]]] = deque()
     pool = _readers(processes)
     try:
         for start in range(0, len(sources), CHUNK):
             chunk = sources[start : start + CHUNK]
-            waiting.append((chunk, pool.submit(_read_chunk, chunk)))
+            waiting.append((chunk, pool.submit(_load_chunk, chunk)))
             if len(waiting) > max(ahead // CHUNK, 2 * processes):
                 yield from _finished(*waiting.popleft())
         while waiting:
@@ -106,34 +153,35 @@ def _readers(processes: int) -> Executor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="read")
 
 
-def _finished(
-    chunk: Sequence[Source], future: "Future[list[Points | InputError]]"
-) -> Iterator[tuple[Source, Points | InputError]]:
-    yield from zip(chunk, future.result(), strict=True)
+def _finished(chunk: Sequence[Source], future: "Future[list[tuple[Points | InputError, str]]]") -> Iterator[Loaded]:
+    return (Loaded(source, *found) for source, found in zip(chunk, future.result(), strict=True))
 
 
-def _read_chunk(chunk: Sequence[Source]) -> list[Points | InputError]:
-    return [_normalised(source) for source in chunk]
+def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Points | InputError, str]]:
+    return [source.load() for source in chunk]
 
 
-def _normalised(source: Source) -> Points | InputError:
-    try:
-        return normalise(source.read())
-    except InputError as error:
-        return error
+def content_of(sources: Sequence[Source]) -> list[str]:
+    """SHA-256 of each source's content, as far as it can be opened."""
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
+        return list(pool.map(Source.sha256, sources))
 
 
 def base_of(inputs: Sequence[Path]) -> str:
     """The folder that names are relative to: the one input folder, or the deepest one that contains all inputs."""
-    if len(inputs) == 1 and inputs[0].is_dir():
+    if len(inputs) == 1 and os.path.isdir(inputs[0]):
         return os.path.abspath(inputs[0])
     return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
 
 
 def _relative(path: Path, base: str) -> str:
     name = Path(os.path.relpath(os.path.abspath(path), base)).as_posix()
-    readable = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "" if readable == "." else readable
+    return "" if name == "." else _utf8(name)
+
+
+def _utf8(name: str) -> str:
+    r"""A name that every format can hold: bytes that are not UTF-8 become `\xff`, by which names stay different."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _dataset(folder: Path) -> tuple[str, Path] | None:
@@ -142,7 +190,7 @@ def _dataset(folder: Path) -> tuple[str, Path] | None:
     Raises:
         InputError: It holds several sets, or other files beside a set: which are meant is not clear.
     """
-    sets = find_sets(folder) if folder.is_dir() else []
+    sets = find_sets(folder) if os.path.isdir(folder) else []
     if own := [found for found in sets if found[1] == folder]:
         return own[0]
     if not sets:
@@ -165,16 +213,19 @@ def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, 
     if kind == "shapenetrender":
         pairs = PairedRenders(root)
         return [
-            Source(prefix + key, str(root), partial(_rendered, pairs, i, key, count, seed, at_most))
+            Source(
+                prefix + _utf8(key), str(root), partial(_rendered, pairs, i, key, count, seed, at_most), pairs.cloud(i)
+            )
             for i, key in enumerate(pairs.keys)
         ]
     stored = None if at_most else count  # a set that stores fewer points is refused
     data = load_parts(root, stored) if kind == "shapenetpart" else load_classification(root, stored)
     return [
-        Source(f"{prefix}{split}/{i:06d}", str(root), partial(np.asarray, clouds.points[i : i + 1, :count]))
+        Source(f"{prefix}{split}/{i:06d}", str(root), partial(np.asarray, cloud), cloud)
         for split in ("train", "val", "test")
         if (clouds := getattr(data, split, None)) is not None
         for i in range(len(clouds.points))
+        for cloud in [clouds.points[i : i + 1, :count]]
     ]
 
 
@@ -182,4 +233,4 @@ def _rendered(pairs: PairedRenders, index: int, key: str, count: int | None, see
     points = pairs.points(index)
     if count is None or (at_most and len(points) <= count):
         return points[None]
-    return choose(points, count, np.random.default_rng([seed, *key.encode()]))[None]
+    return choose(points, count, np.random.default_rng([seed, *os.fsencode(key)]))[None]

@@ -1,17 +1,21 @@
 """Checkpoints of a run: written whole or not at all, the newest readable one found again."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from crosspoint.core.content import Content
 from crosspoint.core.files import atomic_file
+from crosspoint.core.reading import reading
 from crosspoint.errors import InputError
+from crosspoint.models.torch_file import load_torch_file, parse_torch_file
 
 KEPT = 2
+MOST_STEPS = 2**53
+ADVICE = "give another checkpoint, or start the run anew in another folder"
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
@@ -43,12 +47,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read.
     """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be read ({reason})") from error
-    return state
+    return _checked(path, load_torch_file(path, "a checkpoint", ADVICE))
+
+
+def parse_checkpoint(content: Content) -> dict[str, Any]:
+    """As `read_checkpoint`, of a file that has been read."""
+    return _checked(content.path, parse_torch_file(content, "a checkpoint", ADVICE))
+
+
+def _checked(path: Path, state: Any) -> dict[str, Any]:
+    whole = isinstance(state, dict) and isinstance(state.get("network"), dict) and type(state.get("step")) is int
+    if not whole or not 0 <= state["step"] < MOST_STEPS:
+        raise InputError(f"{path}: does not hold a run's network and steps; {ADVICE}")
+    return {str(name): value for name, value in state.items()}
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
@@ -80,11 +91,25 @@ def restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, 
         The whole checkpoint, for what else is in it.
 
     Raises:
-        InputError: There is no readable checkpoint, or the data has changed since.
+        InputError: There is no readable checkpoint, it is of another network, or the data has changed since.
     """
     state = load_checkpoint(folder)
-    if state["data"] != data:
+    if state.get("data") != data:
         raise InputError("the data is not what the run was started with; give the same folder or start a new run")
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
+    with reading(folder, "the checkpoints of this run", ADVICE):
+        network.load_state_dict(state["network"])
+        _load_optimiser(optimiser, state["optimiser"])
     return state
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load an optimiser's state after a look at what PyTorch takes on trust: options' types and tensors' shapes."""
+    for before, after in zip(optimiser.param_groups, state["param_groups"], strict=True):
+        wrong = [name for name in before if type(before[name]) is not type(after[name])]
+        if wrong:
+            raise InputError(f"the optimiser's {wrong[0]} is {str(after[wrong[0]])[:40]}; {ADVICE}")
+    optimiser.load_state_dict(state)
+    for parameter, values in optimiser.state.items():
+        for name, value in values.items():
+            if value is not None and not (isinstance(value, Tensor) and value.shape in ((), parameter.shape)):
+                raise InputError(f"the optimiser's {str(name)[:40]} does not fit its parameter; {ADVICE}")

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 import crosspoint
 from crosspoint.core.files import write_json
+from crosspoint.core.reading import reading
 from crosspoint.data.datasets import PartClouds
 from crosspoint.data.points import normalise
 from crosspoint.errors import CheckFailed, InputError
@@ -30,7 +31,7 @@ from crosspoint.train.partseg_data import PartData, augment_parts, load_part_dat
 from crosspoint.train.partseg_recipes import RECIPES, PartSegRecipe
 from crosspoint.train.partseg_weights import Initial, find_initial, load_initial
 from crosspoint.train.pretrain import CHECKPOINT_SECONDS, choose_device
-from crosspoint.train.run_folder import read_config, settle_recipe, tidy
+from crosspoint.train.run_folder import AGAIN, read_config, settle_recipe, tidy
 
 SCHEMA = "crosspoint.partseg-run/1"
 SEGMENTER = "segmenter.safetensors"
@@ -91,11 +92,13 @@ def _settle_initial(out: Path, start: Path | None) -> Initial | None:
     found = None if start is None else find_initial(start)
     if not (out / "config.json").exists():
         return found
-    saved = read_config(out).get("initial")
-    if found is not None and (saved is None or saved["sha256"] != found.sha256):
-        was = "random weights" if saved is None else saved["path"]
+    values = read_config(out).get("initial")
+    with reading(out / "config.json", "the start of a run", AGAIN):
+        saved = None if values is None else Initial(**values)
+    if found is not None and (saved is None or saved.sha256 != found.sha256):
+        was = "random weights" if saved is None else saved.path
         raise InputError(f"{out} was started from {was}, not from {found.path}; resume without --from")
-    return None if saved is None else Initial(**saved)
+    return saved
 
 
 def learning_rate(recipe: PartSegRecipe, epoch: int) -> float:
@@ -194,7 +197,10 @@ class Run:
             InputError: There is none, or the data has changed since.
         """
         state = restore(self.out / "checkpoints", self.network, self.optimiser, self.fingerprint)
-        self.best, self.step = state["best"], state["step"]
+        best = state.get("best")
+        if best is not None and not (isinstance(best, dict) and isinstance(best.get("instance_miou"), float)):
+            raise InputError(f"the checkpoints in {self.out} do not say which epoch was the best; start the run anew")
+        self.best, self.step = best, state["step"]
 
     def save(self) -> None:
         """Write a checkpoint; where no epoch is chosen, the network as it is now too."""

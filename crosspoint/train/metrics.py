@@ -1,6 +1,7 @@
 """What a run reports while it trains: health of the embedding, and the files that record it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,6 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from crosspoint.core.files import atomic_file, writing
+from crosspoint.core.reading import readable, reading
+from crosspoint.errors import InputError
+
+AGAIN = "restore the file, or remove it and lose its lines"
 
 
 @torch.no_grad()
@@ -34,16 +39,19 @@ class Recorder:
     Args:
         run: The run's folder.
         step: Number of steps that the run has done.
+
+    Raises:
+        InputError: `metrics.jsonl` is damaged.
     """
 
     def __init__(self, run: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = run / "metrics.jsonl"
-        kept = [line for line in _lines(self.path) if json.loads(line)["step"] <= step] if step else []
+        kept = [values for values in _steps(self.path) if values["step"] <= step] if step else []
         with atomic_file(self.path) as temporary:
-            temporary.write_text("".join(line + "\n" for line in kept))
-        self.last: dict[str, Any] = json.loads(kept[-1]) if kept else {}
+            temporary.write_text("".join(json.dumps(values) + "\n" for values in kept))
+        self.last: dict[str, Any] = kept[-1] if kept else {}
         self.file = self.path.open("a")
         self.events = SummaryWriter(run / "tensorboard", purge_step=step + 1 if step else None)
 
@@ -71,9 +79,20 @@ class Recorder:
             self.events.close()
 
 
-def _lines(path: Path) -> list[str]:
-    """Whole lines of a file; what a killed run left half written at its end is dropped."""
+def _steps(path: Path) -> Iterator[dict[str, Any]]:
+    """The steps in whole lines of a file; what a killed run left half written at its end is dropped.
+
+    Raises:
+        InputError: The file is no regular one, or a line is no step.
+    """
     if not path.exists():
-        return []
-    text = path.read_text()
-    return text[: text.rfind("\n") + 1].splitlines()
+        return
+    readable(path)
+    with reading(path, "the metrics of a run", AGAIN), path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith("\n"):
+                return
+            values = json.loads(line)
+            if not isinstance(values, dict) or type(values.get("step")) is not int:
+                raise InputError(f"line {number} is no step of a run; {AGAIN}")
+            yield values

@@ -49,6 +49,9 @@ class Source(Protocol):
     def image(self, i: int, view: int, /) -> npt.NDArray[np.uint8]:
         """One rendering `(H, W, 4)`."""
 
+    def files(self) -> Iterator[Path]:
+        """All files that objects are read from, in order."""
+
 
 def open_source(data: Path) -> Source:
     """The pairs in a folder, loose (ShapeNetRender's layout) or packed.

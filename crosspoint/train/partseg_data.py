@@ -1,7 +1,8 @@
 """What part segmentation trains on and what it chooses the best epoch by, and how clouds are augmented."""
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,12 @@ class PartData:
     selected_on: str
 
     def fingerprint(self) -> str:
-        """SHA-256 of everything that is trained on."""
-        digest = hashlib.sha256()
-        for array in (self.train.points, self.train.labels, self.train.parts):
-            digest.update(np.ascontiguousarray(array).data)
+        """SHA-256 of what the numbers mean, of everything that is trained on, and of what the epoch is chosen by."""
+        digest = hashlib.sha256(json.dumps(asdict(self.taxonomy)).encode())
+        for clouds in (self.train, self.selection):
+            for array in () if clouds is None else (clouds.points, clouds.labels, clouds.parts):
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 

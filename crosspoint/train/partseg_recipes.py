@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crosspoint.errors import InputError
+from crosspoint.train.recipes import check_values
 
 CHOICES: dict[str, tuple[str, ...]] = {"selection": ("val", "test", "last"), "precision": ("fp32", "bf16")}
 
@@ -64,7 +65,8 @@ class PartSegRecipe:
         """
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
-                raise InputError(f"{field}={getattr(self, field)!r} is not one of {', '.join(allowed)}")
+                given = str(getattr(self, field))[:40]
+                raise InputError(f"{field}={given!r} is not one of {', '.join(allowed)}")
         for field, least in [("k", 1), ("points", 2), ("batch", 2), ("epochs", 1), ("stretch", 1), ("seed", 0)]:
             if not getattr(self, field) >= least:
                 raise InputError(f"{field}={getattr(self, field)} is too small; it must be at least {least}")
@@ -80,6 +82,7 @@ class PartSegRecipe:
             raise InputError(f"held_out={self.held_out} must lie between 0 and 1")
         if self.points < self.k:
             raise InputError(f"points={self.points} is fewer than k={self.k} neighbours; raise points or lower k")
+        check_values(self)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, JSON-serialisable."""

@@ -4,12 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
-from crosspoint.models.weights import load_model
+from crosspoint.models.weights import Weights, read_weights
 from crosspoint.runtime.load import WEIGHTS
 
 HOW = "pretrain one: crosspoint train --set backbone=dgcnn_seg"
@@ -33,6 +30,16 @@ class Initial:
     k: int
     tensors: int
 
+    def __post_init__(self) -> None:
+        """Refuse values of other types, which a damaged file brings.
+
+        Raises:
+            InputError: Names the first such field.
+        """
+        for name in ("path", "sha256", "architecture", "k", "tensors"):
+            if type(getattr(self, name)) is not (int if name in ("k", "tensors") else str):
+                raise InputError(f"its initial weights have {name} = {str(getattr(self, name))[:40]}")
+
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, JSON-serialisable."""
         return asdict(self)
@@ -49,9 +56,10 @@ def find_initial(model: Path) -> Initial:
     Raises:
         InputError: There is no such file, or it holds no segmentation backbone.
     """
-    path = _file(model)
-    backbone, architecture = _backbone(path)
-    return Initial(str(path.resolve()), sha256(path), architecture, backbone.k, len(backbone.state_dict()))
+    weights = read_weights(_file(model))
+    backbone = _backbone(weights)
+    path, architecture = str(weights.path.resolve()), str(weights.config["architecture"])
+    return Initial(path, weights.sha256, architecture, backbone.k, len(backbone.state_dict()))
 
 
 def load_initial(initial: Initial, network: DGCNNSegmenter) -> None:
@@ -61,10 +69,10 @@ def load_initial(initial: Initial, network: DGCNNSegmenter) -> None:
         InputError: The file is not what it was when the run was started.
     """
     path = Path(initial.path)
-    if not path.is_file() or sha256(path) != initial.sha256:
+    weights = read_weights(path) if path.is_file() else None
+    if weights is None or weights.sha256 != initial.sha256:
         raise InputError(f"{path} is not the file that the run was started from; put it back or start a new run")
-    backbone, _ = _backbone(path)
-    network.backbone.load_state_dict(backbone.state_dict())
+    network.backbone.load_state_dict(_backbone(weights).state_dict())
 
 
 def _file(model: Path) -> Path:
@@ -78,13 +86,13 @@ def _file(model: Path) -> Path:
     return path
 
 
-def _backbone(path: Path) -> tuple[SegmentationBackbone, str]:
-    model: nn.Module = load_model(path)
+def _backbone(weights: Weights) -> SegmentationBackbone:
+    path, model = weights.path, weights.network()
     backbone = model.backbone if isinstance(model, DGCNNSegmenter) else model
-    architecture = str(model.config["architecture"])  # type: ignore[index]
     if not isinstance(backbone, SegmentationBackbone):
-        raise InputError(f"{path} holds {architecture}, which does not fit a segmenter's backbone, dgcnn_seg; {HOW}")
+        held = weights.config["architecture"]
+        raise InputError(f"{path} holds {held}, which does not fit a segmenter's backbone, dgcnn_seg; {HOW}")
     broken = next((name for name, tensor in backbone.state_dict().items() if not tensor.isfinite().all()), None)
     if broken is not None:
         raise InputError(f"{path} holds NaN or infinite weights ({broken}); give an earlier checkpoint")
-    return backbone, architecture
+    return backbone

@@ -3,13 +3,16 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from crosspoint.core.content import read_once
 from crosspoint.core.processes import available_cpus
+from crosspoint.core.reading import reading
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.dgcnn import DGCNN
@@ -19,7 +22,7 @@ from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
 from crosspoint.train.augment import Draw, augment_images, augment_points
-from crosspoint.train.checkpoint import newest, restore, save_checkpoint
+from crosspoint.train.checkpoint import ADVICE, newest, restore, save_checkpoint
 from crosspoint.train.distributed import Group, processes
 from crosspoint.train.loop import run_steps
 from crosspoint.train.losses import crosspoint_loss
@@ -77,7 +80,7 @@ def train(
     """
     chosen = settle_recipe(out, recipe, overrides, resume, RECIPES)
     source = open_source(data)
-    start = None if init is None else find_start(init)
+    start = None if init is None else read_once(find_start(init))
     origin = check_origin(out, start)
     linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
     with processes(choose_device(device)) as (group, where):
@@ -90,7 +93,7 @@ def train(
             if start is not None:
                 load_start(start, run.network, chosen)
             if group.leads:
-                start_folder(out, chosen, source, where, origin)
+                start_folder(out, chosen, len(source), run.data, where, origin)
         run.share()
         workers = available_cpus() // 2 if workers is None else workers
         return run.loop(workers, checkpoint_seconds, linear_probe)
@@ -162,6 +165,11 @@ class Run:
         self.draw = Draw(device, group.rank, group.size)
         self.step = 0
 
+    @cached_property
+    def data(self) -> str:
+        """What tells the data from others."""
+        return fingerprint(self.source)
+
     def share(self) -> None:
         """Spread the network over the processes of the group."""
         self.shared = self.group.share(self.network, self.device)
@@ -172,8 +180,10 @@ class Run:
         Raises:
             InputError: There is none, or the data has changed since.
         """
-        state = restore(self.out / "checkpoints", self.network, self.optimiser, fingerprint(self.source))
-        self.scaler.load_state_dict(state["scaler"])
+        checkpoints = self.out / "checkpoints"
+        state = restore(checkpoints, self.network, self.optimiser, self.data)
+        with reading(checkpoints, "the checkpoints of this run", ADVICE):
+            self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 
     def save(self) -> None:
@@ -184,7 +194,7 @@ class Run:
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "data": fingerprint(self.source),
+            "data": self.data,
         }
         save_checkpoint(self.out / "checkpoints", self.step, state)
         origin = {**self.recipe.as_dict(), "steps": self.step}

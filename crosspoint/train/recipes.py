@@ -2,13 +2,14 @@
 
 import dataclasses
 import difflib
-import json
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from crosspoint.core.reading import reason_of
 from crosspoint.errors import InputError
 
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -18,6 +19,16 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "negatives": ("global", "local"),
     "precision": ("fp32", "bf16", "fp16"),
     "schedule": ("cosine", "cosine-early", "constant"),
+}
+NUMBER = r"nan|[+-]?(\d{1,20}\.?\d{0,20}|\.\d{1,20})([eE][+-]?\d{1,3})?"  # that a recipe's field may be given as
+# Numbers beyond these are of damaged files and slips of the keyboard; 10⁶ where nothing is said.
+LARGEST = {
+    "k": 1 << 12,
+    "points": 1 << 24,
+    "views": 1 << 12,
+    "image_size": 1 << 13,
+    "size": 1 << 13,
+    "seed": 1 << 53,
 }
 
 
@@ -79,7 +90,8 @@ class Recipe:
         """
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
-                raise InputError(f"{field}={getattr(self, field)!r} is not one of {', '.join(map(str, allowed))}")
+                given = str(getattr(self, field))[:40]
+                raise InputError(f"{field}={given!r} is not one of {', '.join(map(str, allowed))}")
         for field, least in [("k", 1), ("views", 1), ("points", 2), ("image_size", 32), ("batch", 2), ("epochs", 1)]:
             if getattr(self, field) < least:
                 raise InputError(f"{field}={getattr(self, field)} is too small; it must be at least {least}")
@@ -90,6 +102,7 @@ class Recipe:
             raise InputError("dropout must lie in [0, 1) and weight_decay must not be negative")
         if self.backbone != "pointnet" and self.points < self.k:
             raise InputError(f"points={self.points} is fewer than k={self.k} neighbours; raise points or lower k")
+        check_values(self)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, JSON-serialisable."""
@@ -144,16 +157,16 @@ def choose_recipe(recipes: Mapping[str, Callable[[], R]], name: str, overrides: 
         InputError: An unknown name or key, answered with the nearest right ones, or a value that does not fit.
     """
     if name not in recipes:
-        raise InputError(f"there is no recipe {name!r}; {_nearest(name, list(recipes))}")
+        raise InputError(f"there is no recipe {name[:40]!r}; {_nearest(name[:40], list(recipes))}")
     recipe = recipes[name]()
     kinds = {key: kind for key, kind in typing.get_type_hints(type(recipe)).items() if key != "name"}
     values = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise InputError(f"{override!r} is not of the form key=value")
+            raise InputError(f"{override[:40]!r} is not of the form key=value")
         if key not in kinds:
-            raise InputError(f"a recipe has no field {key!r}; {_nearest(key, list(kinds))}")
+            raise InputError(f"a recipe has no field {key[:40]!r}; {_nearest(key[:40], list(kinds))}")
         values[key] = _parse(key, text, kinds[key])
     return dataclasses.replace(recipe, **values)
 
@@ -171,8 +184,24 @@ def recipe_from(values: dict[str, Any], source: str, kind: Callable[..., R]) -> 
     """
     try:
         return kind(**values)
-    except TypeError as error:
-        raise InputError(f"{source} does not hold a recipe of this version ({error}); start the run anew") from error
+    except (TypeError, InputError) as error:
+        reason = error if isinstance(error, InputError) else reason_of(error)
+        raise InputError(f"{source} does not hold a recipe of this version ({reason}); start the run anew") from error
+
+
+def check_values(recipe: AnyRecipe) -> None:
+    """Refuse a field that is of another type than it should be, not finite or larger than `LARGEST`.
+
+    Raises:
+        InputError: Names the first such field.
+    """
+    for field, kind in typing.get_type_hints(type(recipe)).items():
+        value = getattr(recipe, field)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise InputError(f"{field}={str(value)[:40]} does not fit; {field} is of type {kind.__name__}")
+        most = LARGEST.get(field, 10**6)
+        if kind in (int, float) and not abs(value) <= most:
+            raise InputError(f"{field}={str(value)[:40]} is too large; it must be at most {most}")
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -184,10 +213,11 @@ def _parse(key: str, text: str, kind: Any) -> Any:
     assert not isinstance(kind, types.UnionType)
     if kind is str:
         return text
-    try:
-        value = json.loads(text.lower()) if kind is bool else float(text)
-        if (kind is bool) != isinstance(value, bool) or (kind is int and value != int(value)):
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise InputError(f"{key}={text} does not fit; {key} is of type {kind.__name__}") from None
+    value: Any = None
+    if kind is bool:
+        value = {"true": True, "false": False}.get(text.lower())
+    elif re.fullmatch(NUMBER, text, re.ASCII):
+        value = int(text) if re.fullmatch(r"[+-]?\d+", text, re.ASCII) else float(text)
+    if value is None or (kind is int and value % 1):
+        raise InputError(f"{key}={text[:40]} does not fit; {key} is of type {kind.__name__}")
     return kind(value)

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crosspoint.console import track
-from crosspoint.core.files import sha256
 from crosspoint.data.cifar_fs import Pictures
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.image import ImageEncoder
-from crosspoint.models.weights import load_model, save_model
+from crosspoint.models.weights import Weights, read_weights, save_model
 from crosspoint.train.augment import Draw, augment_images
 from crosspoint.train.checkpoint import newest, restore, save_checkpoint
-from crosspoint.train.recipes import choose_recipe
+from crosspoint.train.recipes import check_values, choose_recipe
 
 PADDING = 4  # pixels that a random crop may move by
 DECAYS = (1 / 2, 2 / 3, 5 / 6)  # of the epochs; there the learning rate falls to a tenth: 45, 60 and 75 of 90
@@ -62,6 +61,7 @@ class RFSRecipe:
         for field in ("epochs", "momentum", "weight_decay", "seed"):
             if not getattr(self, field) >= 0:
                 raise InputError(f"{field}={getattr(self, field)} must not be negative")
+        check_values(self)
 
 
 def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
@@ -90,18 +90,23 @@ def train_rfs(
     Raises:
         CheckFailed: The loss is not finite.
     """
+    start = None if initial is None else read_weights(initial)
     about = {
         "recipe": dataclasses.asdict(recipe),
         "depth": depth,
-        "initial": None if initial is None else sha256(initial),
+        "initial": None if start is None else start.sha256,
         "pictures": hashlib.sha256(base.images.data).hexdigest(),
+        "labels": hashlib.sha256(base.labels.data).hexdigest(),
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     kept = None if cache is None else Path(cache) / f"rfs-{key[:32]}.safetensors"
     if kept is not None and kept.exists():
-        return load_model(kept)
+        found = read_weights(kept)
+        if found.recipe != json.loads(json.dumps(about)):
+            raise InputError(f"{kept} was trained otherwise than its name says; remove it")
+        return found.network()
     unfinished = None if kept is None else kept.with_suffix("")
-    encoder = _train(base, initial, depth, recipe, torch.device(device), unfinished).cpu().eval()
+    encoder = _train(base, start, depth, recipe, torch.device(device), unfinished).cpu().eval()
     if kept is not None and unfinished is not None:
         save_model(encoder, kept, about)
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -109,12 +114,12 @@ def train_rfs(
 
 
 def _train(
-    base: Pictures, initial: Path | None, depth: int, recipe: RFSRecipe, device: torch.device, checkpoints: Path | None
+    base: Pictures, start: Weights | None, depth: int, recipe: RFSRecipe, device: torch.device, checkpoints: Path | None
 ) -> nn.Module:
     torch.manual_seed(recipe.seed)
     encoder: nn.Module = ImageEncoder(depth)
-    if initial is not None:
-        encoder.load_state_dict(load_model(initial).state_dict())
+    if start is not None:
+        encoder.load_state_dict(start.network().state_dict())
     classifier = nn.Linear(int(encoder.dim), len(base.class_names))  # type: ignore[arg-type]
     network = nn.Sequential(encoder, classifier).to(device).train()
     optimiser = torch.optim.SGD(
@@ -125,7 +130,7 @@ def _train(
     if checkpoints is not None and newest(checkpoints) is not None:
         first = restore(checkpoints, network, optimiser, checkpoints.name)["step"]
     images, labels = torch.from_numpy(base.images), torch.from_numpy(base.labels)
-    what = "RFS from scratch" if initial is None else "RFS from the image encoder"
+    what = "RFS from scratch" if start is None else "RFS from the image encoder"
     for epoch in track(range(first, recipe.epochs), what):
         draw.seed(recipe.seed + epoch)
         rate = recipe.learning_rate * 0.1 ** sum(epoch >= share * recipe.epochs for share in DECAYS)

@@ -1,16 +1,20 @@
 """The folder of a run: what it was started with, and whether it may go on."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import crosspoint
+from crosspoint.console import track
+from crosspoint.core.content import Content
 from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder
+from crosspoint.core.processes import available_cpus
+from crosspoint.core.reading import read_json, regular
 from crosspoint.core.workspaces import in_use, remove_remains
 from crosspoint.errors import InputError
 from crosspoint.train.checkpoint import newest
@@ -18,6 +22,8 @@ from crosspoint.train.pairs import Source
 from crosspoint.train.recipes import R, Recipe, choose_recipe, recipe_from
 
 SCHEMA = "crosspoint.run/1"
+AGAIN = "restore it or start the run anew elsewhere"
+READERS, CHUNK = 8, 256  # threads that hash files, and files at a time
 
 
 def settle_recipe(
@@ -76,37 +82,45 @@ def read_config(run: Path) -> dict[str, Any]:
         InputError: The file is missing or damaged.
     """
     config = run / "config.json"
-    try:
-        content: dict[str, Any] = json.loads(config.read_text())
-        content["recipe"]["name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{config} is missing or damaged; restore it or start the run anew elsewhere") from error
+    content = read_json(config, "the start of a run", AGAIN)
+    recipe = content.get("recipe") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(recipe, dict) or not isinstance(recipe.get("name"), str):
+        raise InputError(f"{config}: does not say how a run was started; {AGAIN}")
     return content
 
 
-def check_origin(out: Path, start: Path | None) -> str | None:
+def check_origin(out: Path, start: Content | None) -> str | None:
     """SHA-256 of the file that a run starts from, or None; a run that was begun must not change it.
 
     Raises:
         InputError: The run in `out` was started from something else.
     """
-    given = None if start is None else sha256(start)
+    given = None if start is None else start.sha256
     config = out / "config.json"
     if not config.exists() or (given is None and newest(out / "checkpoints") is not None):
         return given
     before = read_config(out).get("init_sha256")
     if given != before:
-        raise InputError(
-            f"{out} was started from {'random weights' if before is None else f'weights with SHA-256 {before}'}; "
-            "resume with the same --init, or choose another --out"
-        )
+        was = "random weights" if before is None else f"weights with SHA-256 {str(before)[:64]}"
+        raise InputError(f"{out} was started from {was}; resume with the same --init, or choose another --out")
     return given
 
 
-def start_folder(out: Path, recipe: Recipe, source: Source, device: torch.device, init_sha256: str | None) -> None:
-    """Write `config.json`; `init_sha256` is of the weights that the run starts from, if they are not random."""
+def start_folder(
+    out: Path, recipe: Recipe, objects: int, data: str, device: torch.device, init_sha256: str | None
+) -> None:
+    """Write `config.json`.
+
+    Args:
+        out: The run's folder.
+        recipe: Of the run.
+        objects: How many there are.
+        data: Their fingerprint.
+        device: Where it trains.
+        init_sha256: Of the weights that the run starts from, if they are not random.
+    """
     versions = {"crosspoint": crosspoint.__version__, "torch": torch.__version__}
-    contents = {"objects": len(source), "sha256": fingerprint(source)}
+    contents = {"objects": objects, "sha256": data}
     start = {"schema": SCHEMA, "recipe": recipe.as_dict(), "data": contents, "init_sha256": init_sha256}
     write_json(out / "config.json", {**start, "device": device.type, "versions": versions})
 
@@ -118,5 +132,25 @@ def tidy(out: Path) -> None:
 
 
 def fingerprint(source: Source) -> str:
-    """SHA-256 of the objects' names, in order."""
-    return hashlib.sha256("\n".join(source.keys).encode()).hexdigest()
+    """SHA-256 of the objects' names and of the content of all files, in order.
+
+    All data is read once for it, as one epoch does.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    digest = hashlib.sha256("\n".join(source.keys).encode())
+    files = list(source.files())
+    with ThreadPoolExecutor(min(READERS, available_cpus()), thread_name_prefix="hash") as pool:
+        for start in track(range(0, len(files), CHUNK), "Reading the data's content"):
+            for content in pool.map(_content, files[start : start + CHUNK]):
+                digest.update(content.encode())
+    return digest.hexdigest()
+
+
+def _content(file: Path) -> str:
+    regular(file)
+    try:
+        return sha256(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error

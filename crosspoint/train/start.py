@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from crosspoint.core.content import Content
 from crosspoint.errors import InputError
 from crosspoint.models.crosspoint import CrossPoint
-from crosspoint.models.weights import load_model, read_metadata
-from crosspoint.train.checkpoint import newest, read_checkpoint
+from crosspoint.models.weights import parse_weights
+from crosspoint.train.checkpoint import newest, parse_checkpoint
 from crosspoint.train.recipes import Recipe
 
 
@@ -25,33 +26,35 @@ def find_start(init: Path) -> Path:
     return init
 
 
-def load_start(file: Path, network: CrossPoint, recipe: Recipe) -> None:
-    """Give a network the weights that `find_start` found: its point encoder's, or of a checkpoint all.
+def load_start(start: Content, network: CrossPoint, recipe: Recipe) -> None:
+    """Give a network the weights of the file that `find_start` found: its point encoder's, or of a checkpoint all.
 
     Raises:
         InputError: They are of another architecture, or cannot be read.
     """
-    if file.suffix == ".safetensors":
-        _load_encoder(file, network, recipe)
+    if start.path.suffix == ".safetensors":
+        _load_encoder(start, network, recipe)
     else:
-        _load_branches(file, network)
+        _load_branches(start, network)
 
 
-def _load_encoder(file: Path, network: CrossPoint, recipe: Recipe) -> None:
-    held = read_metadata(file)["model"]["architecture"]
+def _load_encoder(start: Content, network: CrossPoint, recipe: Recipe) -> None:
+    weights = parse_weights(start)
+    held = weights.config.get("architecture")
     if held != recipe.backbone:
         raise InputError(
-            f"{file} holds a {held}, the recipe trains a {recipe.backbone}; --set backbone={held} or give other weights"
+            f"{start.path} holds a {held}, the recipe trains a {recipe.backbone}; --set backbone={held} or give other "
+            "weights"
         )
-    network.points.load_state_dict(load_model(file).state_dict())
+    network.points.load_state_dict(weights.network().state_dict())
 
 
-def _load_branches(file: Path, network: CrossPoint) -> None:
-    state, own = read_checkpoint(file)["network"], network.state_dict()
+def _load_branches(start: Content, network: CrossPoint) -> None:
+    state, own = parse_checkpoint(start)["network"], network.state_dict()
     for name, values in own.items():
         if name not in state or state[name].shape != values.shape:
             raise InputError(
-                f"{file} holds no {name.partition('.')[0]} like the recipe's; start with the same backbone and "
+                f"{start.path} holds no {name.partition('.')[0]} like the recipe's; start with the same backbone and "
                 "image_depth and an objective that the run had, or give its encoder.safetensors"
             )
     network.load_state_dict({name: state[name] for name in own})

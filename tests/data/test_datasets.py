@@ -243,7 +243,7 @@ def test_bad_pairs_are_named(renders):
     picture = pairs.images(1)[0]
     for content in (b"", b"rubbish", picture.read_bytes()[:80]):
         picture.write_bytes(content)
-        with pytest.raises(InputError, match=r"00\.png: cannot be read as a picture") as caught:
+        with pytest.raises(InputError, match=r"00\.png: is damaged or not a PNG or JPEG picture") as caught:
             pairs.image(1, 0)
         assert "\n" not in str(caught.value)
 

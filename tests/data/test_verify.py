@@ -105,12 +105,11 @@ def test_damaged_and_missing_files_are_listed(modelnet):
     whole = path.read_bytes()
     for content in (b"", whole[:-100], whole[: len(whole) // 2] + bytes(900) + whole[len(whole) // 2 + 900 :]):
         path.write_bytes(content)
-        assert only_problem(modelnet).startswith(f"{path}: cannot be read as HDF5")
+        assert only_problem(modelnet).startswith(f"{path}: is damaged or not an HDF5 file")
     path.rename(modelnet / "ply_data_train3.h5")
     (modelnet / "ply_data_train3.h5").write_bytes(whole)
     assert verify(modelnet).problems == [
-        f"{modelnet}: ply_data_train1.h5 is missing",
-        f"{modelnet}: ply_data_train2.h5 is missing",
+        f"{modelnet}: ply_data_train1.h5 to ply_data_train2.h5 are missing",
     ]
 
 
@@ -134,9 +133,9 @@ def test_pairs_that_do_not_fit_are_listed(renders):
     expected = [
         f"{renders / 'ShapeNet/02691156/a9'}.ply: has no renderings",
         f"{renders / 'ShapeNetRendering/02691156/a1'}: has renderings but no cloud",
-        f"{renders / 'ShapeNet/02691156/b2.ply'}: is damaged",
-        f"{renders / 'ShapeNetRendering/02691156/b2/rendering/01.png'}: cannot be read as a picture",
-        f"{pictures / '00.png'}: cannot be read as a picture",
+        f"{renders / 'ShapeNet/02691156/b2.ply'}: has no PLY header",
+        f"{renders / 'ShapeNetRendering/02691156/b2/rendering/01.png'}: is damaged or not a PNG or JPEG picture",
+        f"{pictures / '00.png'}: is damaged or not a PNG or JPEG picture",
     ]
     assert len(report.problems) == len(expected)
     for problem, start in zip(report.problems, expected, strict=True):

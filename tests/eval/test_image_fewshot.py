@@ -63,7 +63,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
         match = "has no folder val_1"
     elif damage == "picture":
         (root / "data" / "val_1" / "0.png").write_bytes(b"no picture")
-        match = "cannot be read as a picture"
+        match = "is damaged or not a PNG or JPEG picture"
     elif damage == "twice":
         (root / "splits" / "bertinetto" / "test.txt").write_text("val_1")
         match = "the class val_1 is in val and in test"

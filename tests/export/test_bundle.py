@@ -67,6 +67,24 @@ def test_the_onnx_file_says_where_it_comes_from(saved, tmp_path):
     assert set(provenance["preprocessing"]) == {"centre", "scale", "sampling"}
 
 
+def test_the_source_hash_is_of_the_weights_that_were_exported(saved, tmp_path, monkeypatch):
+    """Another file takes the place once the network is loaded."""
+    source = Path(shutil.copy(saved("pointnet"), tmp_path / "encoder.safetensors"))
+    exported = sha256(source)
+    original = bundle._check_network
+
+    def replace(*arguments):
+        shutil.copy(saved("dgcnn"), source)
+        original(*arguments)
+
+    monkeypatch.setattr(bundle, "_check_network", replace)
+    manifest = export(source, tmp_path / "bundle", **SMALL)
+    assert sha256(source) != exported
+    assert manifest["source"]["sha256"] == exported
+    (entry,) = onnx.load(tmp_path / "bundle" / "encoder.onnx").metadata_props
+    assert json.loads(entry.value)["source_sha256"] == exported
+
+
 def test_two_exports_are_the_same_files(saved, tmp_path):
     for name in ("one", "two"):
         export(saved("dgcnn"), tmp_path / name, **SMALL)

@@ -14,7 +14,7 @@ from crosspoint.export.deploy import deploy, deploy_head
 from crosspoint.export.graph import build
 from crosspoint.export.projection import Projected, append_head, load_head
 from crosspoint.models.heads import PointHead
-from crosspoint.models.weights import load_model, save_model
+from crosspoint.models.weights import load_model, read_weights, save_model
 from crosspoint.runtime.load import load_encoder
 
 SMALL = {"batch": "1:2:2", "points": 48}
@@ -89,17 +89,17 @@ def test_the_graph_is_valid_and_keeps_its_contract(network):
 def test_a_head_that_is_missing_or_of_another_network_or_step_is_refused(run, saved, tmp_path):
     encoder = load_model(saved("pointnet"))
     with pytest.raises(InputError, match=r"holds no projection\.safetensors"):
-        load_head(saved("pointnet"), encoder)
+        load_head(read_weights(saved("pointnet")), encoder)
     folder = run("pointnet", {"steps": 7})
     source = folder / "encoder.safetensors"
     with pytest.raises(InputError, match="different steps"):
-        load_head(source, encoder)
+        load_head(read_weights(source), encoder)
     save_model(make_head(2048), folder / "projection.safetensors")
     with pytest.raises(InputError, match="is no projection head of"):
-        load_head(source, encoder)
+        load_head(read_weights(source), encoder)
     shutil.copy(source, folder / "projection.safetensors")
     with pytest.raises(InputError, match="is no projection head of"):
-        load_head(source, encoder)
+        load_head(read_weights(source), encoder)
 
 
 def test_a_part_segmenter_has_no_head(saved, tmp_path):

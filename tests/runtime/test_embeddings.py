@@ -1,12 +1,15 @@
 """Files of embeddings, written and read back."""
 
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crosspoint.errors import InputError
-from crosspoint.runtime.embeddings import Embeddings, load, read_about, save
+from crosspoint.runtime import embeddings
+from crosspoint.runtime.embeddings import Embeddings, load, save
 
 ABOUT = {"points": 12, "seed": 0, "skipped": [{"file": "ä.ply", "reason": "is empty"}]}
 
@@ -26,7 +29,6 @@ def test_what_was_written_is_read(tmp_path: Path, suffix: str, count: int) -> No
     found = load(path)
     np.testing.assert_array_equal(found.vectors, made(count).vectors)
     assert (found.names, found.model_sha256, found.about) == (made(count).names, "ab" * 32, ABOUT)
-    assert read_about(path) == {"model_sha256": "ab" * 32, **ABOUT}
     first = path.read_bytes()
     save(path, made(count))
     assert path.read_bytes() == first
@@ -52,10 +54,70 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: byt
     assert "\n" not in str(caught.value)
 
 
-def test_foreign_and_inconsistent_archives(tmp_path: Path) -> None:
+def test_other_archives_are_not_embeddings(tmp_path: Path) -> None:
     np.savez(tmp_path / "points.npz", points=np.zeros((3, 3)))
-    with pytest.raises(InputError, match="not a file of embeddings"):
+    with pytest.raises(InputError, match=r"not a file of embeddings .*no checksum"):
         load(tmp_path / "points.npz")
-    np.savez(tmp_path / "short.npz", embeddings=np.zeros((3, 2)), names=np.array(["a"]), model_sha256=np.array("0"))
-    with pytest.raises(InputError, match="its 1 names do not fit"):
-        load(tmp_path / "short.npz")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_names_and_numbers_that_do_not_fit_are_refused(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    good = made()
+    bad = good.vectors.copy()
+    bad[1, 2] = np.nan
+    save(tmp_path / f"nan{suffix}", replace(good, vectors=bad))
+    with pytest.raises(InputError, match="not all of its numbers are finite"):
+        load(tmp_path / f"nan{suffix}")
+    if suffix == ".npz":  # the columns of a table are equally long
+        save(tmp_path / "short.npz", replace(good, names=["a"]))
+        with pytest.raises(InputError, match="its 1 names do not fit"):
+            load(tmp_path / "short.npz")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_any_changed_byte_is_refused(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"a{suffix}"
+    save(path, made())
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        changed = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        with pytest.raises(ValueError, match=r"its bytes are not|it has no checksum"):
+            embeddings._verify(changed)
+        if at % 97 == 0 or whole.startswith(made().vectors.tobytes(), at):
+            path.write_bytes(changed)
+            with pytest.raises(InputError, match="damaged"):
+                load(path)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_a_file_that_is_longer_or_shorter_is_refused(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"a{suffix}"
+    save(path, made())
+    whole = path.read_bytes()
+    for content in (whole[:-1], whole[: len(whole) // 2], whole + b"0", whole[8:]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"is damaged or not a file of embeddings .*; remove it"):
+            load(path, "remove it")
+
+
+def test_a_name_may_look_like_the_checksum(tmp_path: Path) -> None:
+    names = [f"crosspoint-sha256:{'0' * 64}", "crosspoint-sha256:", "b"]
+    for suffix in (".npz", ".parquet"):
+        if suffix == ".parquet":
+            pytest.importorskip("pyarrow")
+        save(tmp_path / f"a{suffix}", replace(made(), names=names))
+        assert load(tmp_path / f"a{suffix}").names == names
+
+
+def test_other_tools_read_an_archive_with_its_checksum(tmp_path: Path) -> None:
+    save(tmp_path / "a.npz", made())
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["embeddings"], made().vectors)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        assert archive.testzip() is None

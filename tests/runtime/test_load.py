@@ -39,11 +39,27 @@ def test_a_changed_file_is_not_opened(bundle: Path, name: str) -> None:
         load_encoder(bundle / name)
 
 
-def test_an_onnx_file_that_a_manifest_beside_it_does_not_list_is_a_bare_one(
+def test_an_onnx_file_in_a_bundle_that_the_manifest_does_not_list_is_refused(
     bundle: Path, small: SimpleNamespace
 ) -> None:
-    with load_encoder(small.write_onnx(bundle / "other.onnx")) as encoder:
-        assert encoder.specification.path.endswith("other.onnx")
+    for path in (small.write_onnx(bundle / "other.onnx"), (bundle / "encoder.onnx").rename(bundle / "renamed.onnx")):
+        with pytest.raises(InputError, match=rf"{path.name} is not listed in the bundle's manifest\.json; nothing was"):
+            load_encoder(path)
+
+
+def test_an_onnx_file_beside_another_software_s_manifest_is_a_bare_one(tmp_path: Path, small: SimpleNamespace) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "a web application", "icons": []}')
+    with load_encoder(small.write_onnx(tmp_path / "m.onnx")) as encoder:
+        assert encoder.specification.dim == 4
+
+
+@pytest.mark.parametrize("content", ['{"schema": "crosspoint.manifest/9"}', '{"schema": null}', "[]", "rubbish"])
+def test_an_onnx_file_beside_a_damaged_manifest_is_refused(
+    tmp_path: Path, small: SimpleNamespace, content: str
+) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=r"manifest\.json"):
+        load_encoder(small.write_onnx(tmp_path / "m.onnx"))
 
 
 def test_a_bundle_in_bf16_says_that_the_cpu_cannot_run_it(bundle: Path) -> None:
@@ -72,7 +88,10 @@ def test_a_plan_that_the_manifest_does_not_list_is_refused(bundle: Path, plan: b
         (lambda folder: folder / "nothing", "nothing does not exist; a model is a run folder"),
         (lambda folder: folder, "holds neither encoder.safetensors nor segmenter.safetensors nor manifest.json"),
         (lambda folder: _touch(folder / "model.pt"), "model.pt is not a model; a model is"),
-        (lambda folder: _touch(folder / "model.safetensors"), "model.safetensors is not a readable safetensors file"),
+        (
+            lambda folder: _touch(folder / "model.safetensors"),
+            "model.safetensors: is damaged or not a readable safetensors file",
+        ),
         (lambda folder: _touch(folder / "model.onnx"), "cannot open"),
         (lambda folder: _touch(folder / "manifest.json").parent, "manifest.json is damaged"),
     ],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.models import DGCNN, DGCNNSegmenter, ImageEncoder, PointNet
 from crosspoint.models.weights import save_model
@@ -59,3 +60,29 @@ def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     count = torch.cuda.device_count()
     with pytest.raises(InputError, match=rf"cuda:{count} was asked for, .* sees {count} CUDA devices"):
         PyTorchEncoder(tmp_path / "m.safetensors", f"cuda:{count}")
+
+
+def test_the_hash_is_of_the_weights_that_run(
+    tmp_path: Path, points: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another file takes the place while the network is made."""
+    path, expected = tmp_path / "m.safetensors", {}
+    for seed in (1, 0):
+        torch.manual_seed(seed)
+        model = PointNet().eval()
+        save_model(model, path)
+        expected[sha256(path)] = model
+    other = tmp_path / "other.safetensors"
+    torch.manual_seed(1)
+    save_model(PointNet(), other)
+    original = torch.nn.Module.eval
+
+    def replace(module: torch.nn.Module) -> torch.nn.Module:
+        path.write_bytes(other.read_bytes())
+        return original(module)
+
+    monkeypatch.setattr(torch.nn.Module, "eval", replace)
+    with PyTorchEncoder(path) as encoder, torch.no_grad():
+        assert encoder.specification.sha256 != sha256(path)
+        network = expected[encoder.specification.sha256]
+        np.testing.assert_allclose(encoder.embed(points), network(torch.from_numpy(points)), rtol=1e-5, atol=1e-6)

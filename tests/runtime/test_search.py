@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,8 +14,8 @@ import pytest
 from crosspoint.errors import InputError
 from crosspoint.runtime import load_encoder
 from crosspoint.runtime.embed import embed
-from crosspoint.runtime.embeddings import load
-from crosspoint.runtime.search import search
+from crosspoint.runtime.embeddings import Embeddings, load, save
+from crosspoint.runtime.search import distances, search
 
 Clouds = Callable[..., np.ndarray]
 FILES = 9
@@ -66,7 +67,7 @@ def test_a_file_is_embedded_as_the_index_was(index: Path, folder: Path, tmp_path
     other = tmp_path / "elsewhere"
     other.mkdir()
     (other / "4.npy").write_bytes((folder / "4.npy").read_bytes())  # the same name and seed draw the same points
-    result = search(other / "4.npy", index, 2)
+    result = search(other / "4.npy", index, 2, model)
     assert result["results"][0]["name"] == "4.npy"
     assert result["results"][0]["distance"] < 1e-6
     assert result["results"][1]["name"] == expected(index, "4.npy", "cosine")[0][0]
@@ -94,12 +95,33 @@ def test_another_model_is_refused(index: Path, folder: Path, tmp_path: Path, sma
             search(query, index, model=other)
 
 
-def test_a_model_that_has_gone_has_to_be_given(index: Path, model: Path, tmp_path: Path, clouds: Clouds) -> None:
+def test_a_model_named_in_the_embeddings_is_not_opened(
+    index: Path, model: Path, folder: Path, tmp_path: Path, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the right file, which lies where it was, nor another that a file from elsewhere could name."""
     np.save(tmp_path / "new.npy", clouds(1, 40, 77)[0])
-    moved = model.rename(tmp_path / "moved.onnx")
-    with pytest.raises(InputError, match=r"made by a model that is not here .* give it with --model"):
-        search(tmp_path / "new.npy", index)
-    assert len(search(tmp_path / "new.npy", index, model=moved)["results"]) == 5
+    assert load(index).about["model"] == str(model)
+    embed(model, [folder], tmp_path / "parts", points=16, form="npz")
+    opened: list[object] = []
+
+    def spy(path: object, *arguments: object) -> object:
+        opened.append(path)
+        return load_encoder(path, *arguments)
+
+    monkeypatch.setattr("crosspoint.runtime.search.load_encoder", spy)
+    for place in (index, tmp_path / "parts"):
+        with pytest.raises(InputError, match=r"does not come with the package \(.*model\.onnx.*give it with --model"):
+            search(tmp_path / "new.npy", place)
+    assert opened == []
+    assert len(search(tmp_path / "new.npy", index, model=model)["results"]) == 5
+    assert opened == [model]
+
+
+def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clouds: Clouds) -> None:
+    embed("pointnet", [folder], tmp_path / "index.npz", points=16)
+    np.save(tmp_path / "new.npy", np.load(folder / "4.npy"))
+    (hit,) = search(tmp_path / "new.npy", tmp_path / "index.npz", 1)["results"]
+    assert hit["name"] in load(tmp_path / "index.npz").names
 
 
 @pytest.mark.parametrize(
@@ -110,7 +132,7 @@ def test_a_model_that_has_gone_has_to_be_given(index: Path, model: Path, tmp_pat
         ({"metric": "manhattan"}, "unknown metric 'manhattan'; known are cosine, euclidean"),
         ({"out": "picture.doc"}, r"picture\.doc cannot be drawn"),
         ({"index": "nothing.npz"}, r"nothing\.npz does not exist"),
-        ({"index": "clouds"}, r"job\.json cannot be read"),
+        ({"index": "clouds"}, r"clouds holds no job\.json"),
         ({"query": "many.npy"}, "holds 2 clouds; give a file of one"),
     ],
 )
@@ -162,6 +184,76 @@ def test_the_query_is_the_encoders_own_embedding(index: Path, model: Path, tmp_p
         a = encoder.embed(normalise(clouds(1, 16, 50)))[0].astype(np.float64)
     found = load(index)
     far = [float(np.sqrt(((a - b) ** 2).sum())) for b in found.vectors.astype(np.float64)]
-    hit = search(tmp_path / "new.npy", index, 1, metric="euclidean")["results"][0]
+    hit = search(tmp_path / "new.npy", index, 1, model, metric="euclidean")["results"][0]
     assert hit["name"] == found.names[int(np.argmin(far))]
     assert hit["distance"] == pytest.approx(min(far), abs=1e-5)
+
+
+def exact(a: np.ndarray, b: np.ndarray, metric: str) -> Fraction | float:
+    """In rational numbers: of float32 vectors, without any rounding but the last."""
+    pairs = [(Fraction(float(x)), Fraction(float(y))) for x, y in zip(a, b, strict=True)]
+    if metric == "euclidean":
+        return float(sum((x - y) ** 2 for x, y in pairs)) ** 0.5
+    dot, one, two = (
+        float(sum(f(x, y) for x, y in pairs)) for f in (lambda x, y: x * y, lambda x, y: x * x, lambda x, y: y * y)
+    )
+    # 1 - dot / sqrt(one two) = (one two - dot²) / (sqrt(one two) (sqrt(one two) + dot)), with an exact numerator
+    numerator = sum(x * x for x, _ in pairs) * sum(y * y for _, y in pairs) - sum(x * y for x, y in pairs) ** 2
+    root = (one * two) ** 0.5
+    return float(numerator) / (root * (root + dot))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("step", [1e-6, 1e-3, 1.0])
+def test_near_distances_keep_their_digits(metric: str, step: float) -> None:
+    """Far from the origin, where sums of squares cancel."""
+    rng = np.random.default_rng(3)
+    a = (100 + rng.standard_normal(64)).astype(np.float32)
+    rows = (a + step * 100 * rng.standard_normal((5, 64))).astype(np.float32)
+    wanted = [exact(a, row, metric) for row in rows]
+    np.testing.assert_allclose(distances(a, rows, metric), wanted, rtol=1e-9)
+
+
+def test_a_zero_vector_has_no_direction() -> None:
+    rows = np.array([[0, 0], [1, 0], [-2, 0], [0, 3]], np.float32)
+    np.testing.assert_array_equal(distances(rows[0], rows, "cosine"), np.ones(4))
+    np.testing.assert_allclose(distances(rows[1], rows, "cosine"), [1, 0, 2, 1], atol=1e-15)
+
+
+def written(path: Path, vectors: np.ndarray, names: list[str]) -> Path:
+    about = {"model": "m", "points": None, "at_most": False, "seed": 0, "base": "/nowhere"}
+    save(path, Embeddings(vectors.astype(np.float32), names, "0" * 64, about))
+    return path
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_equal_distances_come_by_name(tmp_path: Path, metric: str) -> None:
+    """More equals than are asked for, in any order: the first names, always."""
+    names = [f"{i:04d}" for i in np.random.default_rng(0).permutation(9000)]
+    vectors = np.tile([[3.0, 4.0]], (9000, 1))
+    vectors[names.index("0007")] = [1, -1]
+    index = written(tmp_path / "a.npz", vectors, names)
+    found = search("0003", index, 6, metric=metric)["results"]
+    assert [hit["name"] for hit in found] == ["0000", "0001", "0002", "0004", "0005", "0006"]
+    assert {hit["distance"] for hit in found} == {0.0}
+
+
+@pytest.mark.parametrize("change", [{"seed": "0"}, {"points": [1]}, {"base": None}, {"model": 5}, {"at_most": None}])
+def test_what_embeddings_say_of_themselves_is_checked(tmp_path: Path, change: dict) -> None:
+    path = written(tmp_path / "a.npz", np.eye(2), ["a", "b"])
+    one = load(path)
+    save(path, Embeddings(one.vectors, one.names, one.model_sha256, {**one.about, **change}))
+    with pytest.raises(InputError, match=r"a\.npz: is damaged or not a file of embeddings .* embed again"):
+        search("a", path)
+
+
+def test_names_lead_to_no_file_outside_their_folder(tmp_path: Path, clouds: Clouds) -> None:
+    from crosspoint.runtime.search_picture import _inside
+
+    inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
+    inside.parent.mkdir()
+    for path in (inside, outside):
+        np.save(path, clouds(1)[0])
+    assert _inside(inside.parent, "a.npy") == inside
+    for name in ("../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000):
+        assert _inside(inside.parent, name) is None

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from crosspoint.train.interrupt import Stopped
 
 from crosspoint.train import loop
 from crosspoint.train.distributed import Group
-from crosspoint.train.interrupt import Stopped
 from crosspoint.train.loop import run_steps
 
 

@@ -1,5 +1,7 @@
 """How a set is divided and how its clouds are augmented."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -92,3 +94,25 @@ def test_clouds_are_stretched_and_shifted_as_published():
     assert -0.2 - 1e-4 < shift.min() < -0.19
     assert 0.19 < shift.max() < 0.2 + 1e-4
     assert abs(torch.corrcoef(factor.t())[0, 1]) < 0.2, "each axis has a factor of its own"
+
+
+def test_all_that_decides_a_run_is_in_its_fingerprint(part_set):
+    data = load_part_data(part_set, recipe(held_out=0.2))
+
+    def changed(name, array, of="train"):
+        clouds = getattr(data, of)
+        values = getattr(clouds, name).copy()
+        array(values)
+        return replace(data, **{of: replace(clouds, **{name: values})})
+
+    def first(values):
+        values.flat[0] = 1 - values.flat[0]
+
+    variants = [changed(name, first, of) for of in ("train", "selection") for name in ("points", "labels", "parts")]
+    variants.append(replace(data, selection=None))
+    variants.append(replace(data, taxonomy=replace(data.taxonomy, parts=tuple(reversed(data.taxonomy.parts)))))
+    shape = data.train.points.shape
+    clouds = replace(data.train, points=data.train.points.reshape(shape[1], shape[0], 3))
+    variants.append(replace(data, train=clouds))
+    found = {variant.fingerprint() for variant in (data, *variants)}
+    assert len(found) == len(variants) + 1

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.models import DGCNN, DGCNNSegmenter
 from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
+from crosspoint.train import partseg_weights
 from crosspoint.train.partseg_weights import find_initial, load_initial
 
 
@@ -70,3 +72,23 @@ def test_a_file_that_changed_is_not_loaded(tmp_path):
     save(path, SegmentationBackbone(4))
     with pytest.raises(InputError, match="not the file that the run was started from"):
         load_initial(initial, DGCNNSegmenter(5, 2, 4))
+
+
+def test_what_is_loaded_is_what_was_compared(tmp_path, monkeypatch):
+    """Another file takes the place after its hash was found right."""
+    torch.manual_seed(2)
+    first = SegmentationBackbone(4)
+    path = save(tmp_path / "encoder.safetensors", first)
+    initial = find_initial(path)
+    original = partseg_weights.read_weights
+
+    def read_and_replace(place):
+        found = original(place)
+        save(path, SegmentationBackbone(4))
+        return found
+
+    monkeypatch.setattr(partseg_weights, "read_weights", read_and_replace)
+    network = DGCNNSegmenter(5, 2, 4)
+    load_initial(initial, network)
+    assert torch.equal(network.backbone.embed.linear.weight, first.embed.linear.weight)
+    assert sha256(path) != initial.sha256

@@ -1,11 +1,14 @@
 """Training on base classes: what an interruption leaves, and where the same command goes on."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from crosspoint.data.cifar_fs import Pictures
 from crosspoint.errors import InputError
+from crosspoint.models.weights import save_model
 from crosspoint.train import rfs
 from crosspoint.train.rfs import RFSRecipe, make_rfs_recipe, train_rfs
 
@@ -49,6 +52,12 @@ def test_a_finished_training_is_found_again_by_recipe_start_and_pictures(tmp_pat
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.state_dict().items())
     with pytest.raises(TypeError):  # another recipe trains
         train_rfs(base, None, 18, RFSRecipe(epochs=1), "cpu", tmp_path)
+    with pytest.raises(TypeError):  # other labels train
+        train_rfs(dataclasses.replace(base, labels=base.labels[::-1].copy()), None, 18, RECIPE, "cpu", tmp_path)
+    (kept,) = tmp_path.glob("rfs-*.safetensors")
+    save_model(again, kept, {"recipe": "another"})
+    with pytest.raises(InputError, match="was trained otherwise than its name says; remove it"):
+        train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,203 @@
+"""Small files of every format, made by the package's own writers where it has them."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from fuzzer.cases import Files
+
+POINTS = np.random.default_rng(0).uniform(-1, 1, (12, 3)).astype(np.float32)
+CLOUDS = np.random.default_rng(1).uniform(-1, 1, (6, 16, 3)).astype(np.float32)
+
+
+def folder(make: Callable[[Path], object]) -> Files:
+    """The files that a function writes into a folder."""
+    with TemporaryDirectory(prefix="crosspoint-fuzz-seed-") as name:
+        root = Path(name)
+        make(root)
+        return {
+            path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+        }
+
+
+def to_bytes(write: Callable[[Any], object]) -> bytes:
+    """What a function writes into a file in memory."""
+    memory = io.BytesIO()
+    write(memory)
+    return memory.getvalue()
+
+
+def ply() -> bytes:
+    """A cloud, as the package writes it."""
+    from crosspoint.data.ply import write_points
+
+    return next(
+        content
+        for content in folder(lambda root: write_points(root / "x.ply", POINTS)).values()
+        if isinstance(content, bytes)
+    )
+
+
+def pcd(encoding: str) -> bytes:
+    """A cloud with intensities."""
+    from pypcd4 import Encoding, PointCloud
+
+    cloud = PointCloud.from_xyzi_points(np.c_[POINTS, np.ones(len(POINTS), np.float32)])
+    files = folder(lambda root: cloud.save(root / "x.pcd", Encoding(encoding)))
+    return next(content for content in files.values() if isinstance(content, bytes))
+
+
+def mesh(kind: str) -> bytes:
+    """A box."""
+    import trimesh
+
+    content = trimesh.creation.box().export(file_type=kind)
+    return content.encode() if isinstance(content, str) else bytes(content)
+
+
+def picture(value: int = 0) -> bytes:
+    """A PNG of 8×8."""
+    from PIL import Image
+
+    image = Image.new("RGBA", (8, 8), (value, 100, 200, 255))
+    return to_bytes(lambda file: image.save(file, "PNG"))
+
+
+def hdf5(**arrays: Any) -> bytes:
+    """A file of these data sets."""
+    import h5py
+
+    def write(file: Any) -> None:
+        with h5py.File(file, "w") as opened:
+            for name, values in arrays.items():
+                opened[name] = values
+
+    return to_bytes(write)
+
+
+def modelnet() -> Files:
+    """Two classes, in ModelNet40's format."""
+    labels = np.array([0, 1, 0, 1, 0, 1], np.uint8)[:, None]
+    clouds = {f"ply_data_{split}0.h5": hdf5(data=CLOUDS, label=labels) for split in ("train", "test")}
+    return {**clouds, "shape_names.txt": b"ball\nstick\n"}
+
+
+def scanobjectnn() -> Files:
+    """One class more, in ScanObjectNN's format."""
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    return {f"{split}.h5": hdf5(data=CLOUDS, label=labels) for split in ("train", "test")}
+
+
+def parts() -> Files:
+    """Two categories of two parts each, in ShapeNetPart's format."""
+    labels = np.array([0, 1, 0, 1, 0, 1], np.uint8)[:, None]
+    pid = 2 * labels.astype(np.int64) + (CLOUDS[..., 1] > 0)
+    taxonomy = {
+        "categories": ["a", "b"],
+        "parts": ["a/0", "a/1", "b/0", "b/1"],
+        "category_parts": {"a": [0, 1], "b": [2, 3]},
+    }
+    files = {f"ply_data_{split}0.h5": hdf5(data=CLOUDS, label=labels, pid=pid) for split in ("train", "test")}
+    return {**files, "taxonomy.json": json.dumps(taxonomy).encode()}
+
+
+def renders() -> Files:
+    """Two objects with two pictures each, in ShapeNetRender's format."""
+    pictures = {
+        f"ShapeNetRendering/c/{name}/rendering/{view:02d}.png": picture(view) for name in "ab" for view in range(2)
+    }
+    return {**{f"ShapeNet/c/{name}.ply": ply() for name in "ab"}, **pictures}
+
+
+def place(files: Files, root: Path) -> Path:
+    """Write files into a folder; returns it."""
+    from fuzzer.cases import write
+
+    write(files, root)
+    return root
+
+
+def small_weights(dim: int = 8) -> Any:
+    """Deployed weights of a DGCNN with two EdgeConvs of a few channels."""
+    from crosspoint.export.deploy import DGCNNWeights, Edge, Linear
+
+    rng = np.random.default_rng(0)
+
+    def array(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    edges = tuple(Edge(3, array(a, b), Linear(array(a, b), array(b)), None) for a, b in ((3, 4), (4, 5)))
+    return DGCNNWeights(edges, Linear(array(9, dim), array(dim)))
+
+
+def small_onnx(points: int | None = None, about: dict[str, Any] | None = None) -> bytes:
+    """The small DGCNN, as the exporter writes it."""
+    from crosspoint.export.graph import build
+    from crosspoint.export.onnx_file import write_onnx
+
+    provenance = {"model": {"architecture": "dgcnn", "k": 3}, "k": 3, "precision": "fp32", **(about or {})}
+    files = folder(lambda root: write_onnx(root / "x.onnx", build(small_weights(), points), provenance))
+    return next(content for content in files.values() if isinstance(content, bytes))
+
+
+def small_segmenter() -> bytes:
+    """A part segmenter of a few channels, as the exporter writes it."""
+    from crosspoint.export.deploy import BackboneWeights, Edge, Linear, SegmenterWeights, TransformWeights
+    from crosspoint.export.graph import build
+    from crosspoint.export.onnx_file import write_onnx
+
+    rng = np.random.default_rng(0)
+
+    def array(*shape: int) -> Any:
+        return 0.3 * rng.standard_normal(shape).astype(np.float32)
+
+    def linear(a: int, b: int) -> Linear:
+        return Linear(array(a, b), array(b))
+
+    def edge(a: int, b: int, second: bool) -> Edge:
+        return Edge(3, array(a, b), linear(a, b), linear(b, b) if second else None)
+
+    transform = TransformWeights(edge(3, 4, True), linear(4, 6), (linear(6, 5), linear(5, 4)), linear(4, 9))
+    backbone = BackboneWeights(transform, (edge(3, 4, True), edge(4, 4, True), edge(4, 4, False)), linear(12, 7))
+    weights = SegmenterWeights(
+        backbone, linear(2, 3), linear(10, 6), array(12, 6), (linear(6, 5), linear(5, 4)), array(4, 4)
+    )
+    about = {"model": {"architecture": "dgcnn_partseg", "k": 3, "parts": 4, "categories": 2}, "k": 3}
+    files = folder(lambda root: write_onnx(root / "x.onnx", build(weights, None), about))
+    return next(content for content in files.values() if isinstance(content, bytes))
+
+
+def bundle() -> Files:
+    """A bundle of the small DGCNN."""
+    from crosspoint.export.engine import file_entry
+
+    def make(root: Path) -> None:
+        (root / "encoder.onnx").write_bytes(small_onnx())
+        manifest = {
+            "schema": "crosspoint.manifest/1",
+            "files": {"encoder.onnx": file_entry(root / "encoder.onnx")},
+            "model": {"architecture": "dgcnn", "k": 3},
+            "source": {"path": "encoder.safetensors", "sha256": "0" * 64},
+            "versions": {"crosspoint": "1", "torch": "2"},
+            "inputs": {"points": ["batch", "points", 3]},
+            "outputs": {"embedding": ["batch", 8]},
+            "profile": {"batch": [1, 2, 4], "points": [8, 16, 32]},
+            "precision": {"asked": "fp32", "read_back": "fp32", "types": "fp32", "layers": {}, "kept": []},
+            "preprocessing": "none",
+            "parity": {"tier": "fp32", "relative_l2_max": 1e-6, "cosine_min": 1.0, "overlap_min": 1.0, "limits": {}},
+            "engine": {
+                "builder": "tensorrt-rtx",
+                "version": "1.7",
+                "targets": ["sm86"],
+                "executed": False,
+                "status": "built, not executed",
+            },
+        }
+        (root / "manifest.json").write_text(json.dumps(manifest))
+
+    return folder(make)
