@@ -1,10 +1,15 @@
 """CrossPoint: label-free pretraining, TensorRT export and edge inference for point-cloud encoders."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crosspoint.runtime.encoder import Encoder
+
+# ONNX Runtime looks at this when it is first imported; unset, it keeps a device's number and a queue of events in the
+# user's cache and sends them to its maker. It stays as the user has set it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]

@@ -1,6 +1,7 @@
 """The command line: the commands in the order of the workflow, and how it ends."""
 
 import errno
+import io
 import os
 import sys
 
@@ -56,6 +57,9 @@ for command in (
 
 def main() -> None:
     """Run the command line; a mistake of the user ends in one line and exit code 1 or 2, a bug keeps its trace."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that is not UTF-8 must not end a command
     try:
         end_on_signals()
         code = _run()

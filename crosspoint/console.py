@@ -3,9 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+import click
+
 from crosspoint.core.printable import printable
 
 T = TypeVar("T")
+
+
+def say(line: str, err: bool = False) -> None:
+    """Show one line on standard output, or on standard error; no name in it commands the terminal."""
+    click.echo(printable(line), err=err)
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

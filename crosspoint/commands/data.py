@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import Commands, PathArgument, json_option, write_result
+from crosspoint.console import say
 from crosspoint.errors import CheckFailed
 
 SHOWN = 30  # problems printed; the machine-readable result has all
@@ -54,7 +55,7 @@ def data_verify(folder: Path, json_file: Path | None) -> None:
         [(row.set, row.part, row.found, row.remark) for row in report.rows],
     )
     for problem in report.problems[:SHOWN]:
-        click.echo(f"  wrong: {problem}")
+        say(f"  wrong: {problem}")
     if len(report.problems) > SHOWN:
         click.echo(f"  and {len(report.problems) - SHOWN} more; --json FILE lists all")
     if report.problems:
@@ -87,7 +88,7 @@ def data_make_shapes(
 
     result = make_shapes(out, per_class, seed, views, size, points, sheet, jobs)
     write_result(json_file, "make-shapes", result)
-    click.echo(
+    say(
         f"{out}: {len(result['categories'])} categories with {result['parts']} parts; {result['train']} objects to "
         f"train, {result['test']} to test, {result['val']} to validate, in {result['seconds']:.1f} s"
     )
@@ -120,11 +121,9 @@ def data_render(
 
     result = render(meshes, out, views, size, points, seed, jobs)
     write_result(json_file, "render", result)
-    click.echo(
-        f"{out}: {result['rendered']} objects rendered in {result['seconds']:.1f} s, {result['kept']} kept from before"
-    )
+    say(f"{out}: {result['rendered']} objects rendered in {result['seconds']:.1f} s, {result['kept']} kept from before")
     for bad in result["skipped"]:
-        click.echo(f"skipped {bad['file']}: {bad['reason']}", err=True)
+        say(f"skipped {bad['file']}: {bad['reason']}", err=True)
     if result["skipped"]:
         raise CheckFailed(f"{len(result['skipped'])} of {result['objects']} meshes were skipped; repair or remove them")
 
@@ -144,7 +143,7 @@ def data_pack(
 
     result = pack(folder, out, size, views, shard_mb)
     write_result(json_file, "pack", result)
-    click.echo(
+    say(
         f"{out}: {result['objects']} objects, {result['images']} images, {result['shards']} shards, "
         f"{result['bytes'] / 1e6:.1f} MB"
     )

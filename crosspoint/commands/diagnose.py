@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import PathArgument, backend_option, device_option, json_option, write_result
+from crosspoint.console import say
 from crosspoint.errors import CheckFailed, require
 
 
@@ -46,7 +47,7 @@ def diagnose_command(
     print_diagnosis(result)
     write_result(json_file, "diagnose", result)
     if out is not None:
-        click.echo(f"{out}: drawn")
+        say(f"{out}: drawn")
     if not result["passed"]:
         raise CheckFailed(result["advice"])
     click.echo(result["advice"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import json_option, write_result
+from crosspoint.console import say
 from crosspoint.errors import CheckFailed
 
 
@@ -34,7 +35,7 @@ def doctor_command(self_test: bool, json_file: Path | None) -> None:
     tested = run(result)
     print_self_test(tested)
     write_result(out, "self-test", tested)
-    click.echo(f"{out}: send this with a bug report; it names no host, user or path")
+    say(f"{out}: send this with a bug report; it names no host, user or path")
     failed = [step["name"] for step in tested["steps"] if step["status"] == "failed"]
     if failed:
         raise CheckFailed(f"the self-test failed at: {', '.join(failed)}")

@@ -13,6 +13,7 @@ from crosspoint.commands.common import (
     trust_option,
     write_result,
 )
+from crosspoint.core.printable import printable
 from crosspoint.errors import CheckFailed, InputError
 
 
@@ -86,7 +87,8 @@ def summary(result: dict[str, Any]) -> str:
     """What was done, in one line or two."""
     ran = result["model"]
     text = (
-        f"{result['out']}: {result['embedded']} embeddings of {result['dim']} numbers in {result['seconds']:.1f} s "
+        f"{printable(result['out'])}: {result['embedded']} embeddings of {result['dim']} numbers "
+        f"in {result['seconds']:.1f} s "
         f"({ran['architecture']}, {ran['precision']}, {ran['backend']} on {ran['device']})"
     )
     if "parts" not in result:

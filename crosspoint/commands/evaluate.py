@@ -15,6 +15,7 @@ from crosspoint.commands.common import (
     write_result,
 )
 from crosspoint.commands.partseg import eval_partseg
+from crosspoint.console import say
 
 
 @click.group("eval", cls=Commands)
@@ -129,7 +130,7 @@ def eval_robustness(
     result = robustness(models, data_dir, chosen, points, seed, device, backend, cache, against, out)
     print_robustness(result)
     for remark in result["remarks"]:
-        click.echo(f"note: {remark}")
+        say(f"note: {remark}")
     write_result(json_file, "robustness", result)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import Commands, PathArgument, json_option, write_result
+from crosspoint.console import say
 
 
 @click.group(cls=Commands)
@@ -42,11 +43,11 @@ def finetune_partseg(
     result = partseg(data_dir, out, start, recipe, overrides, resume, device)
     if result["rank"] != 0:
         return  # the leading process speaks for all
-    click.echo(f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}")
+    say(f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}")
     if (best := result["best"]) is not None:
         click.echo(
             f"best epoch {best['epoch'] + 1} of {result['epochs']}, by {result['selected_on']}: "
             f"instance mIoU {best['instance_miou']:.2%}, class mIoU {best['class_miou']:.2%}"
         )
-    click.echo(f"next: crosspoint eval partseg {out} --data {data_dir}; crosspoint export {out} --out {out}-bundle")
+    say(f"next: crosspoint eval partseg {out} --data {data_dir}; crosspoint export {out} --out {out}-bundle")
     write_result(json_file, "finetune-partseg", result)

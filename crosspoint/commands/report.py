@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.console import say
 
 
 @click.command("report")
@@ -21,7 +22,7 @@ def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
     result = report(run, out)
     write_result(json_file, "report", result)
     for missing in result["missing"]:
-        click.echo(f"not in it: {missing['what']}; add it with: {missing['command']}")
+        say(f"not in it: {missing['what']}; add it with: {missing['command']}")
     for remark in result["remarks"]:
-        click.echo(f"left out: {remark}", err=True)
-    click.echo(f"{result['out']}: {len(result['sections'])} sections, {result['bytes'] / 1e6:.1f} MB")
+        say(f"left out: {remark}", err=True)
+    say(f"{result['out']}: {len(result['sections'])} sections, {result['bytes'] / 1e6:.1f} MB")

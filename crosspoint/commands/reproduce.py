@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crosspoint.commands.common import PathArgument, backend_option, cache_option, json_option, write_result
+from crosspoint.console import say
 from crosspoint.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def reproduce_command(
     result = reproduce(target, data_dir, models, out, chosen, None if pairs is None else provide)
     print_comparison(result)
     for note in result["notes"]:
-        click.echo(f"note: {note}")
-    click.echo(f"written: {', '.join(result['files'])}")
+        say(f"note: {note}")
+    say(f"written: {', '.join(result['files'])}")
     write_result(json_file, "reproduce", result)
 
 
@@ -115,7 +116,7 @@ def _train(
     for run in planned:
         seconds = seconds_of(run.recipe, source, device)
         whole += seconds
-        click.echo(f"to train: {run.out.name}, {run.recipe.epochs} epochs, about {duration(seconds)}", err=True)
+        say(f"to train: {run.out.name}, {run.recipe.epochs} epochs, about {duration(seconds)}", err=True)
     question = f"{len(planned)} models on {len(source)} pairs, about {duration(whole)} on {device}: train them?"
     if not yes and not click.confirm(question, err=True):
         raise InputError("nothing was trained; shorten it with --set epochs=…, or give models with --model")

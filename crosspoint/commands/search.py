@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from crosspoint.commands.common import PathArgument, backend_option, device_option, json_option, write_result
+from crosspoint.console import say
 
 
 @click.command("search")
@@ -29,4 +30,4 @@ def search_command(query: str, json_file: Path | None, **options: Any) -> None:
     rows = [(hit["rank"], hit["name"], f"{hit['distance']:.4f}") for hit in result["results"]]
     print_table(f"Nearest to {query} of {result['size']}", ("rank", "name", f"{result['metric']} distance"), rows)
     if result["out"]:
-        click.echo(f"picture: {result['out']}")
+        say(f"picture: {result['out']}")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.console import say
 
 
 @click.command()
@@ -60,10 +61,8 @@ def train(
     )
     if result["rank"] != 0:
         return  # the leading process speaks for all
-    click.echo(
-        f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}, loss {result['loss']:.3f}"
-    )
-    click.echo(f"next: crosspoint export {out} --out {out}-bundle")
+    say(f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}, loss {result['loss']:.3f}")
+    say(f"next: crosspoint export {out} --out {out}-bundle")
     write_result(json_file, "train", result)
 
 
@@ -80,7 +79,7 @@ def import_command(checkpoint: Path, k: int, out: Path, json_file: Path | None) 
     from crosspoint.models.official import import_official
 
     imported = import_official(checkpoint, k, out)
-    click.echo(f"{out}: {imported.model.config}")
+    say(f"{out}: {imported.model.config}")
     for name in imported.unused:
-        click.echo(f"  left out: {name}")
+        say(f"  left out: {name}")
     write_result(json_file, "import", {"out": str(out), "model": imported.model.config, "left_out": imported.unused})

@@ -102,25 +102,30 @@ def _in_folder(folder: Path) -> list[Path]:
     while waiting:
         place = waiting.pop()
         try:
-            names = list_folder(Path(place))
             status = os.stat(place)
-        except (InputError, OSError):
-            if place == str(folder):
-                raise
+            with os.scandir(place) as entries:
+                listed = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError:
             found.append(Path(place))
             continue
-        if (status.st_dev, status.st_ino) in visited:
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        for name in reversed(names):
-            path = os.path.join(place, name)
-            if os.path.isdir(path):
-                waiting.append(path)
-            elif os.path.splitext(name)[1].lower() in SUFFIXES:
-                found.append(Path(path))
+        if (status.st_dev, status.st_ino) not in visited:
+            visited.add((status.st_dev, status.st_ino))
+            folders = [entry for entry in listed if _is_folder(entry)]
+            waiting += sorted((entry.path for entry in folders), reverse=True)
+            files = set(listed) - set(folders)
+            found += [Path(entry.path) for entry in files if os.path.splitext(entry.name)[1].lower() in SUFFIXES]
+    if found == [folder]:
+        list_folder(folder)  # says why it cannot be
     if not found:
         raise InputError(f"{folder}: is empty of files that can be read; they end in {', '.join(sorted(SUFFIXES))}")
     return found
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _generator(path: Path, seed: int) -> np.random.Generator:

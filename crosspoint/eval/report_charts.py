@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.pictures import read_picture
+from crosspoint.errors import InputError
 from crosspoint.eval.report_html import Html, join, picture, tag
 
 Floats = NDArray[np.float64]
@@ -241,14 +243,9 @@ def draw_cloud(points: NDArray[np.float32], size: int = 220) -> bytes:
 
 def shrunk(path: Path, description: str, side: int = 1500) -> Html | None:
     """A drawn picture, at most `side` pixels wide and high, that scrolls within itself; None where it is none."""
-    from PIL import Image
-
-    if not path.is_file():
-        return None
     try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        small = read_picture(path, "RGB")
+    except InputError:
         return None
     small.thumbnail((side, side))
     drawn = picture(to_png(small.quantize(48)), description, class_="drawn", loading="lazy")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from crosspoint.console import print_table
+from crosspoint.console import print_table, say
 from crosspoint.core.files import atomic_file
 
 COLUMNS = (
@@ -43,7 +43,7 @@ def print_bench(result: dict[str, Any]) -> None:
     for line in sorted({_floor(row, result) for row in rows if row["floor"]}):
         print(line)
     for row in result["not_run"]:
-        print(f"not run: {row['model']} by {row['backend']} on {row['device']}: {row['reason']}")
+        say(f"not run: {row['model']} by {row['backend']} on {row['device']}: {row['reason']}")
 
 
 def _floor(row: dict[str, Any], result: dict[str, Any]) -> str:

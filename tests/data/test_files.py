@@ -96,6 +96,42 @@ def test_links_are_followed_once(tmp_path):
     assert find_files([tmp_path / "given"]) == [tmp_path / "given/link/a.npy"]
 
 
+def deep(folder, name, depth):
+    """A file in folders `name` within each other; the path is longer than a system call takes."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=here)
+        above, here = here, os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(above)
+    os.close(os.open("a.xyz", os.O_CREAT, dir_fd=here))
+    os.close(here)
+
+
+def test_folders_that_lie_deep_are_searched_or_named(tmp_path):
+    deep(tmp_path, "x", 1200)
+    deep(tmp_path, "a long name", 500)
+    unlisted, found = find_files([tmp_path])
+    assert found.name == "a.xyz"
+    assert len(found.parts) > 1200
+    assert len(str(unlisted)) > 4000
+    with pytest.raises(InputError, match="File name too long"):
+        read_points(unlisted, None, 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX systems alone")
+def test_work_goes_on_past_what_is_no_file(points, tmp_path):
+    np.save(tmp_path / "good.npy", points)
+    os.mkfifo(tmp_path / "pipe.xyz")
+    for name, target in (("zero.xyz", "/dev/zero"), ("loop.ply", "loop.ply"), ("nowhere.pcd", "nowhere"), ("up", ".")):
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / os.fsdecode(b"\xff\n.xyz")).write_text("1 2")
+    results = {path.name: result for path, result in read_many(find_files([tmp_path]), 10, 0)}
+    reasons = {name: str(result) for name, result in results.items() if isinstance(result, InputError)}
+    assert set(results) - set(reasons) == {"good.npy"}
+    assert len(reasons) == 5
+    assert all(reason.isprintable() for reason in reasons.values())
+
+
 def test_inputs_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "picture.png").touch()
