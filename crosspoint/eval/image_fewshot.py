@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.console import track
-from crosspoint.core.files import sha256
 from crosspoint.data.cifar_fs import PARTS, Pictures, find_classes, load_pictures
 from crosspoint.errors import InputError, require
 from crosspoint.eval.features import check_seed
 from crosspoint.eval.fewshot import Answers
-from crosspoint.eval.roles import read_facts, weights_of
+from crosspoint.eval.roles import weights_of
 from crosspoint.eval.statistics import Z95, paired_runs, summary
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from crosspoint.models.weights import Weights
 
 WAYS, QUERIES = 5, 15
 METHODS = ("frozen", "rfs", "pretrained + rfs")
@@ -91,7 +92,7 @@ def image_fewshot(
         _check_tasks(data, part, pictures[part], max(shots), tasks)
     rows = []
     for method in methods:
-        encoders = [_encoder(method, path, pictures["train"], recipe, device, cache) for path in weights]
+        encoders = [_encoder(method, found, pictures["train"], recipe, device, cache) for found in weights]
         used = encoders[:1] if method == "rfs" else encoders  # from scratch there is nothing to compare
         features = [{part: embed_pictures(e, pictures[part], device) for part in ("val", "test")} for e in used]
         rows += [{"method": method, "shots": n, **_row(features, n, tasks, seed, method)} for n in shots]
@@ -120,14 +121,18 @@ def describe_images(data: Path) -> dict[str, Any]:
     return {**about, "remark": found + told}
 
 
-def _image_weights(model: Path) -> Path:
+def _image_weights(model: Path) -> "Weights":
+    """An image encoder, read once: what is measured is what the result names."""
+    from crosspoint.models.weights import read_weights
+
     path = weights_of(model, ("image_encoder.safetensors",))
     if path is None:
         raise InputError(f"{model} holds no image_encoder.safetensors; give a run that was trained with images")
-    architecture = read_facts(path).config.get("architecture")
+    weights = read_weights(path)
+    architecture = weights.config.get("architecture")
     if architecture != "resnet":
         raise InputError(f"{path} is a {architecture}, not an image encoder; give image_encoder.safetensors")
-    return path
+    return weights
 
 
 def _check_tasks(data: Path, part: str, pictures: Pictures, shots: int, tasks: int) -> None:
@@ -140,14 +145,15 @@ def _check_tasks(data: Path, part: str, pictures: Pictures, shots: int, tasks: i
         )
 
 
-def _encoder(method: str, path: Path, base: Pictures, recipe: Any, device: str, cache: Path | None) -> "nn.Module":
-    from crosspoint.models.weights import load_model
+def _encoder(
+    method: str, weights: "Weights", base: Pictures, recipe: Any, device: str, cache: Path | None
+) -> "nn.Module":
     from crosspoint.train.rfs import train_rfs
 
     if method == "frozen":
-        return load_model(path)
-    depth = int(read_facts(path).config["depth"])
-    return train_rfs(base, path if method == "pretrained + rfs" else None, depth, recipe, device, cache)
+        return weights.network()
+    depth = int(weights.config["depth"])
+    return train_rfs(base, weights if method == "pretrained + rfs" else None, depth, recipe, device, cache)
 
 
 def embed_pictures(encoder: "nn.Module", pictures: Pictures, device: str) -> Features:
@@ -226,6 +232,6 @@ def _interval(accuracies: list[float]) -> tuple[float, float]:
     return mean - Z95 * error, mean + Z95 * error
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    facts = read_facts(path)
-    return {"path": str(path), "sha256": sha256(path), "architecture": "resnet", "depth": facts.config["depth"]}
+def _describe(weights: "Weights") -> dict[str, Any]:
+    about = {"path": str(weights.path), "sha256": weights.sha256, "architecture": "resnet"}
+    return {**about, "depth": weights.config["depth"]}

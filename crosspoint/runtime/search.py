@@ -4,7 +4,7 @@ import difflib
 import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from crosspoint.runtime.sources import find_sources
 METRICS = ("cosine", "euclidean")
 HOW = ("model", "points", "at_most", "seed", "base")  # what a file of embeddings says of itself
 ROWS = 4096  # compared at a time
+MOST_POINTS = 10**7  # that embeddings from elsewhere can have drawn from a query
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -64,15 +65,20 @@ def open_index(path: Path) -> Index:
     path = Path(path)
     if path.is_dir():
         plan = parts.read_plan(path)
-        sampling = plan.points, plan.at_most, plan.seed
-        return Index(path, plan.model_sha256, plan.model, *sampling, Path(plan.base), lambda: parts.load_parts(path))
+        return _index(path, plan.model_sha256, asdict(plan), lambda: parts.load_parts(path))
     one = load(path)
-    with reading(path, "a file of embeddings", "embed again"):
-        model, points, at_most, seed, base = (one.about[name] for name in HOW)
+    return _index(path, one.model_sha256, one.about, lambda: iter([one]))
+
+
+def _index(path: Path, sha256: str, about: dict[str, Any], pieces: Callable[[], Iterator[Embeddings]]) -> Index:
+    with reading(path, "embeddings of crosspoint embed", "embed again"):
+        model, points, at_most, seed, base = (about[name] for name in HOW)
         kinds = (str, int | None, bool, int, str)
         if not all(map(isinstance, (model, points, at_most, seed, base), kinds)):
             raise TypeError("it does not say how its clouds were read")
-        return Index(path, one.model_sha256, model, points, at_most, seed, Path(base), lambda: iter([one]))
+        if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
+            raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
+        return Index(path, sha256, model, points, at_most, seed, Path(base), pieces)
 
 
 def search(

@@ -49,7 +49,7 @@ class Source:
         return self._stamp()[0]
 
     def sha256(self) -> str:
-        """SHA-256 of what is read, without reading it as a cloud; empty of a file that cannot be, or is no cloud's."""
+        """SHA-256 of what is read; empty of a file that cannot be opened or is larger than `MOST_BYTES`."""
         if isinstance(self.stored, np.ndarray):
             return hashlib.sha256(np.ascontiguousarray(self.stored).data).hexdigest()
         try:

@@ -74,13 +74,13 @@ def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
 
 
 def train_rfs(
-    base: Pictures, initial: Path | None, depth: int, recipe: RFSRecipe, device: str, cache: Path | None
+    base: Pictures, start: Weights | None, depth: int, recipe: RFSRecipe, device: str, cache: Path | None
 ) -> nn.Module:
     """Train an image encoder with a linear classifier of the base classes, which is thrown away.
 
     Args:
         base: The base classes.
-        initial: Weights to start from; None for random ones.
+        start: Weights to start from; None for random ones.
         depth: Of the ResNet.
         recipe: How to train.
         device: `cpu`, `cuda` or `cuda:<index>`.
@@ -90,7 +90,6 @@ def train_rfs(
     Raises:
         CheckFailed: The loss is not finite.
     """
-    start = None if initial is None else read_weights(initial)
     about = {
         "recipe": dataclasses.asdict(recipe),
         "depth": depth,

@@ -21,6 +21,7 @@ from crosspoint.eval.report_html import bar, table, tag
 from crosspoint.eval.report_read import classes_of
 from crosspoint.eval.svm import svm
 from crosspoint.runtime.embed import embed
+from crosspoint.runtime.embeddings import Embeddings, save
 
 VOID = {"meta", "img"}
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -187,8 +188,8 @@ def test_strings_of_files_are_escaped(tmp_path, folder):
     steps = [{"name": HOSTILE, "seconds": 1, "status": HOSTILE}]
     write(run / "quickstart.json", {"schema": "crosspoint.quickstart/1", "steps": steps, "seed": HOSTILE})
     embeddings = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
-    names = np.array([f"{HOSTILE}{i % 2}/cloud{i}" for i in range(8)])
-    np.savez(run / "e.npz", embeddings=embeddings, names=names, model_sha256=np.array(HOSTILE))
+    names = [f"{HOSTILE}{i % 2}/cloud{i}" for i in range(8)]
+    save(run / "e.npz", Embeddings(embeddings, names, HOSTILE, {}))
     result = json.loads((folder / "results/svm-trained.json").read_text())
     result["model"]["backend"] = result["official"]["rule"] = result["per_class"][0]["class"] = HOSTILE
     write(run / "svm-x.json", result)
@@ -215,6 +216,17 @@ def test_damaged_pieces_are_left_out_with_a_remark(tmp_path):
     for name in ("manifest.json", "deep.json", "embeddings.npz", "ply_data_train0", "Accuracy", "Parity", "headline"):
         assert name in remarks
     read(tmp_path / "report.html")
+
+
+def test_embeddings_with_a_changed_byte_are_left_out(tmp_path):
+    write(tmp_path / "metrics.jsonl", metrics(4))
+    save(tmp_path / "e.npz", Embeddings(np.ones((8, 4), np.float32), [f"a/{i}" for i in range(8)], "0" * 64, {}))
+    assert report(tmp_path)["remarks"] == []
+    content = bytearray((tmp_path / "e.npz").read_bytes())
+    content[200] ^= 1
+    (tmp_path / "e.npz").write_bytes(content)
+    (remark,) = report(tmp_path)["remarks"]
+    assert "e.npz is not a whole file of embeddings" in remark
 
 
 @pytest.mark.parametrize("line", ['{"step": 1' + "0" * 400 + "}", '{"step": NaN}', '{"step": true}', "7", "\x00"])

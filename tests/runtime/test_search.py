@@ -238,12 +238,24 @@ def test_equal_distances_come_by_name(tmp_path: Path, metric: str) -> None:
     assert {hit["distance"] for hit in found} == {0.0}
 
 
-@pytest.mark.parametrize("change", [{"seed": "0"}, {"points": [1]}, {"base": None}, {"model": 5}, {"at_most": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": "0"},
+        {"seed": -1},
+        {"points": [1]},
+        {"points": 0},
+        {"points": 10**12},
+        {"base": None},
+        {"model": 5},
+        {"at_most": None},
+    ],
+)
 def test_what_embeddings_say_of_themselves_is_checked(tmp_path: Path, change: dict) -> None:
     path = written(tmp_path / "a.npz", np.eye(2), ["a", "b"])
     one = load(path)
     save(path, Embeddings(one.vectors, one.names, one.model_sha256, {**one.about, **change}))
-    with pytest.raises(InputError, match=r"a\.npz: is damaged or not a file of embeddings .* embed again"):
+    with pytest.raises(InputError, match=r"a\.npz: is damaged or not embeddings of crosspoint embed .* embed again"):
         search("a", path)
 
 
