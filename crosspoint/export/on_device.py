@@ -15,11 +15,12 @@ import numpy as np
 
 from crosspoint import __version__
 from crosspoint.artefacts import atomic_folder, write_json
+from crosspoint.core.reading import reading
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.export.engine import PLAN, add_engine, file_entry
 from crosspoint.export.gate import Clouds
 from crosspoint.export.profile import Profile
-from crosspoint.export.tensorrt import Builder, Options, find_builder
+from crosspoint.export.tensorrt import Builder, Options, absence, find_builder
 from crosspoint.runtime.cuda import compute_capability, device_count
 from crosspoint.runtime.manifest import NAME, SCRIPT, load_manifest, verify_files
 
@@ -57,7 +58,7 @@ def add_build_script(
     (folder / SCRIPT).write_text(TEXT.replace("VERSION", __version__))
     (folder / SCRIPT).chmod(0o755)
     write_reference(folder / REFERENCE, prepared)
-    asked = {"tf32": options.tf32, "workspace": options.workspace, "version_compatible": options.version_compatible}
+    asked = {"tf32": options.tf32, "workspace": options.workspace}
     files = {**manifest["files"], **{name: file_entry(folder / name) for name in (REFERENCE, SCRIPT)}}
     manifest = {**manifest, "files": dict(sorted(files.items())), "on_device": asked}
     write_json(folder / NAME, manifest)
@@ -77,11 +78,12 @@ def write_reference(path: Path, prepared: list[Clouds]) -> None:
 def read_reference(path: Path) -> list[Clouds]:
     """What `write_reference` wrote."""
     found: dict[str, dict[str, Any]] = {}
-    with np.load(path, allow_pickle=False) as file:
-        for key in file:
-            name, _, part = key.rpartition("/")
-            found.setdefault(name, {})[part] = file[key]
-    return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
+    with reading(path, "the clouds of crosspoint export", "export the model again"):
+        with np.load(path, allow_pickle=False) as file:
+            for key in file:
+                name, _, part = key.rpartition("/")
+                found.setdefault(name, {})[part] = file[key]
+        return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
 
 
 def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: int | None = None) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
     if listed.batch is None or listed.points is None:
         raise InputError(f"{bundle} has no bounds for its shapes; export it with --points min:opt:max")
     builder = _builder()
-    options = Options(**manifest["on_device"], timing_cache=timing_cache)
+    options = replace(_asked(bundle, manifest["on_device"]), timing_cache=timing_cache)
     options = replace(options, workspace=workspace or options.workspace)
     profile, prepared = Profile(listed.batch, listed.points), read_reference(bundle / REFERENCE)
     with atomic_folder(bundle) as folder:
@@ -118,6 +120,16 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
         manifest = add_engine(folder, {**manifest, "engine": None}, builder, options, profile, prepared)
         _require_executed(manifest)
     return manifest
+
+
+def _asked(bundle: Path, values: Any) -> Options:
+    """The options that the export was given."""
+    match values:
+        case {"tf32": bool(tf32), "workspace": None}:
+            return Options(tf32)
+        case {"tf32": bool(tf32), "workspace": int(workspace)} if workspace > 0:
+            return Options(tf32, workspace)
+    raise InputError(f"{bundle / NAME} is damaged (on_device is {values!r}); export the model again")
 
 
 def _builder() -> Builder:
@@ -138,7 +150,7 @@ def _builder() -> Builder:
         return find_builder((gpu,), "rtx")
     except CrosspointError as error:
         raise MissingDependency(
-            f"tensorrt is not installed for {sys.executable} ({error}); on a Jetson it comes with JetPack (apt install "
+            f"{absence('tensorrt')} for {sys.executable} ({error}); on a Jetson it comes with JetPack (apt install "
             "python3-libnvinfer) and is seen by a venv made with --system-site-packages"
         ) from error
 

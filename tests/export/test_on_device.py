@@ -61,7 +61,7 @@ def test_the_bundle_holds_what_the_build_takes(bundle):
     assert manifest.engine is None
     assert os.access(bundle / "build_on_device.sh", os.X_OK)
     written = json.loads((bundle / "manifest.json").read_text())
-    assert written["on_device"] == {"tf32": True, "workspace": 512, "version_compatible": False}
+    assert written["on_device"] == {"tf32": True, "workspace": 512}
     with pytest.raises(InputError, match=r"does not hold a TensorRT engine yet; rebuild it here: sh .*build_on_device"):
         load_encoder(bundle, "cuda", "tensorrt")
 
