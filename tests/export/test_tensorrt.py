@@ -1,6 +1,5 @@
 import json
 import signal
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np

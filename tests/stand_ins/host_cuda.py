@@ -79,7 +79,7 @@ def api(*results: object):
     def decorate(function):
         @functools.wraps(function)
         def call(self, *arguments):
-            self.calls.append(function.__name__)
+            self.calls.append((function.__name__, self.device))
             with self._lock:
                 try:
                     self._check(function.__name__)
@@ -112,7 +112,7 @@ class HostCuda:
         limit: Bytes that one `cudaMalloc` may ask for.
         fails: What a function fails with, by its name.
         meanwhile: Called inside every copy, launch and wait, with nothing locked.
-        calls: Names of all functions called.
+        calls: Of all calls the function's name, and the device that was current.
         last_error: What `cudaGetLastError` would give.
     """
 
@@ -131,7 +131,7 @@ class HostCuda:
         self.limit = 1 << 20
         self.fails: dict[str, Status] = {}
         self.meanwhile: Callable[[], None] = functools.partial(time.sleep, 0)
-        self.calls: list[str] = []
+        self.calls: list[tuple[str, int]] = []
         self.last_error = Status.cudaSuccess
         self._streams: dict[int, Stream] = {}
         self._broken = False  # after an illegal address nothing works any more

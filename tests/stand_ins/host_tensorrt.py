@@ -205,6 +205,7 @@ class Context:
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
+        self.engine.trt.cuda.meanwhile()  # TensorRT's module lets other threads run inside
         ready = self.memory is not None and self.profile is not None
         ready = ready and set(self.shapes) == set(self.engine.model.profile)
         ready = ready and set(self.addresses) == set(self.engine.names)
