@@ -10,7 +10,6 @@ import json
 import os
 import pickle
 import signal
-import stat
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from host_cuda import HostCuda, Status
-from host_tensorrt import HostTensorRT, RuntimeCache
 
 from crosspoint.errors import InputError, MissingDependency
 from crosspoint.runtime import cuda, load_encoder, load_manifest
@@ -285,6 +283,15 @@ def test_a_device_that_is_not_there(engine_bundle: Path, host: SimpleNamespace) 
         load_encoder(engine_bundle, "cuda:1")
 
 
+@pytest.mark.parametrize(("batch", "points"), [(5, 16), (3, 40)])
+def test_what_is_larger_than_a_buffer_is_not_copied(
+    batch: int, points: int, engine_bundle: Path, host: HostCuda, clouds: Clouds
+) -> None:
+    with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match="do not fit"):
+        encoder.run({"points": clouds(batch, points)})
+    assert "cudaMemcpyAsync" not in [name for name, _ in host.calls]
+
+
 # Threads and processes
 
 
@@ -395,32 +402,46 @@ def test_a_closed_encoder_says_so(engine_bundle: Path, host: HostCuda, clouds: C
 def test_a_forked_process_says_so_also_while_another_thread_runs(
     engine_bundle: Path, host: HostCuda, clouds: Clouds
 ) -> None:
-    with load_encoder(engine_bundle, "cuda") as encoder:
-        children = []
+    given, outcomes = clouds(3, 16), []
+    encoder = load_encoder(engine_bundle, "cuda")
 
-        def fork_meanwhile() -> None:  # in a thread that holds the encoder
-            host.meanwhile = lambda: None
-            child = os.fork()
-            if child == 0:
-                signal.alarm(20)  # ends a child that waits for ever
-                try:
-                    encoder.run({"points": clouds(3, 16)})
-                except InputError as error:
-                    encoder.close()  # which is not the child's to do
-                    os._exit("CUDA does not survive" in str(error) and host.streams == 1)
-                os._exit(2)
-            children.append(child)
+    def in_child() -> int:
+        try:
+            encoder.run({"points": given})
+        except InputError as error:
+            encoder.close()  # which is not the child's to do
+            return int("CUDA does not survive" in str(error) and host.streams == 1)
+        return 2
 
-        host.meanwhile = fork_meanwhile
-        encoder.embed(clouds(3, 16))
-        _, status = os.waitpid(children[0], 0)
-        assert os.waitstatus_to_exitcode(status) == 1
+    def fork_meanwhile() -> None:  # in a thread that holds the encoder
+        host.meanwhile = lambda: None
+        outcomes.append(outcome_of_fork(in_child))
+
+    host.meanwhile = fork_meanwhile
+    encoder.embed(given)
+    assert outcomes == [1]
+    encoder.close()
+
+
+def outcome_of_fork(function: Callable[[], int]) -> int:
+    """What a function returns in a forked process; 3 for an exception, -14 where it takes more than ten seconds."""
+    child = os.fork()
+    if child == 0:
+        outcome = 3
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)
+            outcome = function()
+        finally:
+            os._exit(outcome)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_copy_by_pickle_opens_the_file_again(
     engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
 ) -> None:
-    with load_encoder(engine_bundle, "cuda") as encoder, pickle.loads(pickle.dumps(encoder)) as copy:
+    host.devices = 2
+    with load_encoder(engine_bundle, "cuda:1") as encoder, pickle.loads(pickle.dumps(encoder)) as copy:
         assert host.streams == 2
         assert copy.specification == encoder.specification
         np.testing.assert_allclose(copy.embed(clouds()), small.reference(clouds()), rtol=1e-5, atol=1e-6)
@@ -663,61 +684,6 @@ def test_an_exception_during_a_capture_leaves_a_stream_that_works(
     assert (len(host.memory), host.streams, len(host.graphs)) == (0, 0, 0)
 
 
-# TensorRT-RTX's kernels
-
-
-@pytest.fixture
-def kept(captures: HostTensorRT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where kernels are kept, a folder that is not there yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "crosspoint"
-
-
-def test_kernels_are_kept_as_soon_as_there_are_new_ones(engine_bundle: Path, kept: Path, clouds: Clouds) -> None:
-    encoder = load_encoder(engine_bundle, "cuda")
-    for count, points in ((1, 16), (1, 16), (2, 17)):
-        encoder.embed(clouds(3, points))
-        (file,) = kept.iterdir()
-        assert file.read_text().count("points") == count
-    encoder.close()
-    with load_encoder(engine_bundle, "cuda") as again:
-        again.embed(clouds(3, 18))
-    assert file.read_text().count("points") == 3  # with those of the first start
-
-
-def test_kernels_are_kept_where_only_the_user_can_write(engine_bundle: Path, kept: Path, clouds: Clouds) -> None:
-    with load_encoder(engine_bundle, "cuda") as encoder:
-        encoder.embed(clouds())
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
-
-
-@pytest.mark.parametrize("mode", [0o777, 0o770])
-def test_kernels_that_others_could_have_written_are_neither_read_nor_written(
-    mode: int, engine_bundle: Path, kept: Path, clouds: Clouds, captures: HostTensorRT, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with load_encoder(engine_bundle, "cuda") as encoder:
-        encoder.embed(clouds(3, 16))
-    (file,) = kept.iterdir()
-    before = file.read_bytes()
-    kept.chmod(mode)
-    monkeypatch.setattr(RuntimeCache, "deserialize", lambda *_: pytest.fail("read"))
-    with load_encoder(engine_bundle, "cuda") as encoder:
-        encoder.embed(clouds(3, 17))
-    assert file.read_bytes() == before
-
-
-def test_without_a_home_kernels_are_compiled_anew(
-    engine_bundle: Path, captures: HostTensorRT, small: SimpleNamespace, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", no_home)
-    with load_encoder(engine_bundle, "cuda") as encoder:
-        np.testing.assert_allclose(encoder.embed(clouds()), small.reference(clouds()), rtol=1e-5, atol=1e-6)
-
-
 # On a GPU
 
 
@@ -737,6 +703,20 @@ def test_splits_and_pads_to_the_profile(gpu_bundle: Path, small: SimpleNamespace
             np.testing.assert_allclose(
                 encoder.embed(clouds(batch, points)), small.reference(clouds(batch, points)), rtol=1e-4, atol=1e-5
             )
+
+
+@pytest.mark.gpu
+def test_every_thread_gets_its_own_embeddings_on_a_gpu(
+    gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds
+) -> None:
+    with load_encoder(gpu_bundle, "cuda") as encoder:
+
+        def embed(thread: int) -> None:
+            for i in range(50):
+                given = clouds(3, (8, 16, 32)[i % 3], seed=100 * thread + i)
+                np.testing.assert_allclose(encoder.embed(given), small.reference(given), rtol=1e-4, atol=1e-5)
+
+        run_threads(*(partial(embed, thread) for thread in range(8)))
 
 
 @pytest.mark.gpu
@@ -784,22 +764,3 @@ def test_arrays_on_the_gpu_are_used_where_they_lie(
             encoder.embed_into(points, out)
             result = out.cpu().numpy() if library == "torch" else module.asnumpy(out)
             np.testing.assert_allclose(result, small.reference(clouds(3, 16, seed=i)), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.gpu
-def test_what_rtx_compiled_is_kept_for_the_next_start(
-    gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if load_manifest(gpu_bundle).engine.builder != "tensorrt-rtx":
-        pytest.skip("TensorRT compiles nothing at run time")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(gpu_bundle / "cache"))
-    results = []
-    for _ in range(2):
-        with load_encoder(gpu_bundle, "cuda") as encoder:
-            results.append(encoder.embed(clouds()))
-        (kept,) = (gpu_bundle / "cache" / "crosspoint").iterdir()
-        assert kept.stat().st_size > 0
-    np.testing.assert_array_equal(*results)
-    kept.write_bytes(b"rubbish")
-    with load_encoder(gpu_bundle, "cuda") as encoder:
-        np.testing.assert_array_equal(encoder.embed(clouds()), results[0])
