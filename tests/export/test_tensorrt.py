@@ -199,13 +199,16 @@ def signalled(rtx, number):
 
         def step():
             monitor.phase_start("phase", None, 1000)
+            while sys._current_frames()[builds].f_code is not Barrier.wait.__code__:
+                pause.wait(0.01)
+            pause.wait(0.01)
             os.kill(os.getpid(), number)
             steps = range(500)  # five seconds
             told.append(next((False for i in steps if not monitor.step_complete("phase", i) or pause.wait(0.01)), True))
             monitor.phase_finish("phase")
             barrier.wait()
 
-        pause = threading.Event()
+        pause, builds = threading.Event(), threading.get_ident()
         threading.Thread(target=step).start()
         barrier.wait()
         return b"plan" if told[0] else None
