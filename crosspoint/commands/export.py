@@ -19,7 +19,6 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.option("--tf32", is_flag=True, help="Let the engine's matrix products round to TF32.")
 @click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Most GPU memory that a layer may take.")
 @click.option("--timing-cache", type=PathArgument, metavar="FILE", help="Kernel timings to use and to add to.")
-@click.option("--version-compatible", is_flag=True, help="An engine for later versions of TensorRT too.")
 @click.option("--triton", type=PathArgument, metavar="DIR", help="Write the model into this Triton repository too.")
 @click.option("--projection", is_flag=True, help="With the projection head that the encoder was trained with.")
 @click.option("--calibrate", type=PathArgument, metavar="DIR", help="Clouds that int8 is calibrated with.")
@@ -39,7 +38,6 @@ def export_command(
     tf32: bool,
     workspace: int | None,
     timing_cache: Path | None,
-    version_compatible: bool,
     triton: Path | None,
     projection: bool,
     calibrate: Path | None,
@@ -71,7 +69,7 @@ def export_command(
         points=points,
         target=targets,
         builder=builder,
-        options=Options(tf32, workspace, timing_cache, version_compatible),
+        options=Options(tf32, workspace, timing_cache),
         triton=triton,
         projection=projection,
         verification=Verification(verify_data, verify_clouds, max_drop, calibrate),

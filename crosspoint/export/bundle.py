@@ -153,7 +153,6 @@ def _check_options(trt: bool, profile: Profile, target: Sequence[str], builder: 
     """Raise InputError where options are about an engine that is not built, or about another one."""
     given = {"--target": target, "--builder": builder != "auto", "--tf32": options.tf32}
     given |= {"--workspace": options.workspace, "--timing-cache": options.timing_cache}
-    given |= {"--version-compatible": options.version_compatible}
     named = [option for option, value in given.items() if value]
     if named and not trt:
         raise InputError(f"{named[0]} is about engines; give --trt with it")

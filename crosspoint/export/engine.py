@@ -101,6 +101,7 @@ def _entry(builder: Builder, options: Options, engine: Engine) -> dict[str, Any]
         **asked,
         "tf32": engine.tf32,
         "types": engine.types,
+        "skipped_tactics": list(engine.skipped),
         "parity": None,
     }
 

@@ -21,7 +21,7 @@ from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingD
 from crosspoint.export.engine import PLAN, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.gate import Clouds
 from crosspoint.export.profile import Profile
-from crosspoint.export.tensorrt import Builder, Options, find_builder
+from crosspoint.export.tensorrt import Builder, Options, absence, find_builder
 from crosspoint.runtime.cuda import compute_capability, device_count
 from crosspoint.runtime.manifest import NAME, SCRIPT, load_manifest, verify_files
 
@@ -60,7 +60,7 @@ def add_build_script(
     (folder / SCRIPT).write_text(TEXT.replace("VERSION", __version__))
     (folder / SCRIPT).chmod(0o755)
     write_reference(folder / REFERENCE, prepared)
-    asked = {"tf32": options.tf32, "workspace": options.workspace, "version_compatible": options.version_compatible}
+    asked = {"tf32": options.tf32, "workspace": options.workspace}
     files = {**manifest["files"], **{name: file_entry(folder / name) for name in (REFERENCE, SCRIPT)}}
     manifest = {**manifest, "files": dict(sorted(files.items())), "on_device": asked}
     write_json(folder / NAME, manifest)
@@ -127,7 +127,7 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
     if listed.batch is None or listed.points is None:
         raise InputError(f"{bundle} has no bounds for its shapes; export it with --points min:opt:max")
     builder = _builder()
-    options = _options(manifest["on_device"], timing_cache)
+    options = replace(_asked(bundle, manifest["on_device"]), timing_cache=timing_cache)
     options = replace(options, workspace=workspace or options.workspace)
     profile, prepared = Profile(listed.batch, listed.points), read_reference(bundle / REFERENCE)
     with atomic_folder(bundle, check_ours) as folder:
@@ -139,12 +139,14 @@ def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: i
     return manifest
 
 
-def _options(asked: dict[str, Any], timing_cache: Path | None) -> Options:
-    """How the manifest says that the engine is to be built."""
-    tf32, workspace, compatible = (asked.get(name) for name in ("tf32", "workspace", "version_compatible"))
-    if not (isinstance(tf32, bool) and isinstance(compatible, bool) and type(workspace) in (int, type(None))):
-        raise InputError(f"the {NAME} does not say how to build the engine; {AGAIN}")
-    return Options(tf32, workspace, timing_cache, compatible)
+def _asked(bundle: Path, values: Any) -> Options:
+    """The options that the export was given."""
+    match values:
+        case {"tf32": bool(tf32), "workspace": None}:
+            return Options(tf32)
+        case {"tf32": bool(tf32), "workspace": int(workspace)} if workspace > 0:
+            return Options(tf32, workspace)
+    raise InputError(f"{bundle / NAME} is damaged (on_device is {values!r}); export the model again")
 
 
 def _builder() -> Builder:
@@ -165,7 +167,7 @@ def _builder() -> Builder:
         return find_builder((gpu,), "rtx")
     except CrosspointError as error:
         raise MissingDependency(
-            f"tensorrt is not installed for {sys.executable} ({error}); on a Jetson it comes with JetPack (apt install "
+            f"{absence('tensorrt')} for {sys.executable} ({error}); on a Jetson it comes with JetPack (apt install "
             "python3-libnvinfer) and is seen by a venv made with --system-site-packages"
         ) from error
 

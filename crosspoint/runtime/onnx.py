@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -209,7 +210,13 @@ def _provider_options(provider: str, index: int | None) -> list[tuple[str, dict[
     cuda = ("CUDAExecutionProvider", {"device_id": str(index), "use_tf32": "0"})
     if provider == "CUDAExecutionProvider":
         return [cuda]
+    turn_tf32_off()
     return [(provider, {"device_id": str(index)}), cuda]  # TensorRT leaves to CUDA what it does not support
+
+
+def turn_tf32_off() -> None:
+    """For ONNX Runtime's TensorRT provider, which has no option for it; NVIDIA's libraries read this once a process."""
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
 def _specification(session: Any, path: Path, device: str, backend: str, engine: str) -> Specification:

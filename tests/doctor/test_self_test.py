@@ -97,7 +97,6 @@ def test_it_covers_what_cannot_be_run_without_a_gpu():
             for precision in ("fp32", "fp16", "int8")
         ),
         "range of points with tensorrt",
-        "version-compatible",
         "as on a Jetson",
         "CUDA graphs of DGCNN with tensorrt",
         "DLPack with torch",

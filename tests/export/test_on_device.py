@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_the_bundle_holds_what_the_build_takes(bundle):
     assert manifest.engine is None
     assert os.access(bundle / "build_on_device.sh", os.X_OK)
     written = json.loads((bundle / "manifest.json").read_text())
-    assert written["on_device"] == {"tf32": True, "workspace": 512, "version_compatible": False}
+    assert written["on_device"] == {"tf32": True, "workspace": 512}
     with pytest.raises(InputError, match=r"does not hold a TensorRT engine yet; rebuild it here: sh .*build_on_device"):
         load_encoder(bundle, "cuda", "tensorrt")
 
@@ -111,6 +112,42 @@ def test_a_build_adds_the_engine_and_what_came_of_running_it(bundle, device):
     assert os.access(bundle / "build_on_device.sh", os.X_OK)
     assert written["engine"]["parity"]["tier"] == "fp16"  # what TF32 rounds to
     build_on_device(bundle)  # again, over the first
+
+
+def test_kernels_that_were_skipped_are_named_in_the_manifest(bundle, device, monkeypatch):
+    built, line = engine.build_engine, "Error Code: 9: Skipping tactic 0x1 due to exception misaligned address"
+    monkeypatch.setattr(engine, "build_engine", lambda *given: replace(built(*given), skipped=(line,)))
+    build_on_device(bundle)
+    written = json.loads((bundle / "manifest.json").read_text())["engine"]
+    assert (written["skipped_tactics"], written["executed"]) == ([line], True)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        None,
+        [],
+        {"tf32": True},
+        {"tf32": 1, "workspace": None},
+        {"tf32": True, "workspace": "512"},
+        {"tf32": True, "workspace": 0},
+    ],
+)
+def test_options_in_a_damaged_manifest(asked, bundle, device):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "on_device": asked}))
+    with pytest.raises(InputError, match=r"manifest\.json is damaged \(on_device is .*\); export the model again"):
+        build_on_device(bundle)
+
+
+def test_damaged_reference_clouds_are_one_line(tmp_path):
+    for content in (b"", b"PK\x03\x04rubbish", b"rubbish"):
+        (tmp_path / "reference.npz").write_bytes(content)
+        with pytest.raises(InputError, match=r"reference\.npz: is damaged or not the clouds of crosspoint export"):
+            read_reference(tmp_path / "reference.npz")
+    np.savez(tmp_path / "reference.npz", **{"clouds/points": np.zeros((1, 8, 3), np.float32)})  # no output
+    with pytest.raises(InputError, match=r"reference\.npz: is damaged"):
+        read_reference(tmp_path / "reference.npz")
 
 
 def test_an_engine_that_computes_something_else_changes_nothing(bundle, device, monkeypatch):
