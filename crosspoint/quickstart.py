@@ -11,6 +11,7 @@ import click
 
 from crosspoint.artefacts import write_json
 from crosspoint.errors import InputError, MissingDependency, require
+from crosspoint.runtime.signing import require_no_key
 
 PER_CLASS = 24
 POINTS = 256  # of a cloud, in training, in the engine and in the evaluation
@@ -45,12 +46,13 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
         trained encoder, of the same encoder untrained, and of the exported model.
 
     Raises:
-        InputError: `out` is in use.
+        InputError: `out` is in use, or a key is set that bundles have to be signed with.
         MissingDependency: Packages for training are not installed.
         CheckFailed: The parity gate failed.
     """
     require("torch", "train", "the quickstart")
     require("onnxruntime", "cpu", "the quickstart")
+    require_no_key("the quickstart opens models that it makes itself")
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty; choose another --out or remove it")

@@ -4,7 +4,6 @@ The export leaves in the bundle what this takes: the ONNX file, how to build fro
 network gives for them. Neither torch nor onnx is needed: numpy, TensorRT and cuda-python are.
 """
 
-import json
 import shutil
 import sys
 from dataclasses import replace
@@ -15,20 +14,22 @@ import numpy as np
 
 from crosspoint import __version__
 from crosspoint.artefacts import atomic_folder, write_json
+from crosspoint.core.reading import reading
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.export.engine import PLAN, add_engine, file_entry
 from crosspoint.export.gate import Clouds
 from crosspoint.export.profile import Profile
 from crosspoint.export.tensorrt import Builder, Options, find_builder
 from crosspoint.runtime.cuda import compute_capability, device_count
-from crosspoint.runtime.manifest import NAME, SCRIPT, load_manifest, verify_files
+from crosspoint.runtime.manifest import AGAIN, KIND, NAME, SCRIPT, Manifest, read_manifest, sign_bundle
+from crosspoint.runtime.signing import SET, SigningKey, VerifyKeys, find_verify_keys, read_signing_key
 
 REFERENCE = "reference.npz"
 TEXT = """\
 #!/bin/sh
 # Builds this bundle's TensorRT engine on the machine that it lies on, runs it there, and compares it with the trained
 # network. The bundle gains encoder.plan if it passes, and stays as it is if it does not (exit code 1).
-# PYTHON names the interpreter; options: --timing-cache FILE, --workspace MIB, --json FILE.
+# PYTHON names the interpreter; for the options: python -m crosspoint build --help
 set -eu
 bundle=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
@@ -77,47 +78,76 @@ def write_reference(path: Path, prepared: list[Clouds]) -> None:
 def read_reference(path: Path) -> list[Clouds]:
     """What `write_reference` wrote."""
     found: dict[str, dict[str, Any]] = {}
-    with np.load(path, allow_pickle=False) as file:
+    with reading(path, "clouds of crosspoint export", AGAIN), np.load(path, allow_pickle=False) as file:
         for key in file:
             name, _, part = key.rpartition("/")
             found.setdefault(name, {})[part] = file[key]
-    return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
+        return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
 
 
-def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: int | None = None) -> dict[str, Any]:
+def build_on_device(
+    bundle: Path, timing_cache: Path | None = None, workspace: int | None = None, sign: Path | None = None
+) -> dict[str, Any]:
     """Build the engine of a bundle for this machine's GPU, run it, and replace the bundle by one that holds it.
 
     Args:
         bundle: From `crosspoint export --trt --builder device`.
         timing_cache: File of kernel timings to use and to add to.
         workspace: Most GPU memory in MiB that a layer may take; None for what the export said.
+        sign: Private key to sign the result with, which the signature of the export does not cover.
 
     Returns:
         The manifest.
 
     Raises:
-        InputError: The bundle is damaged or another kind, or there is no GPU.
+        InputError: The bundle is damaged, another kind or not signed with a key that is set, `sign` is none of these
+            keys, or there is no GPU.
         MissingDependency: TensorRT or cuda-python is not installed.
         CheckFailed: The build failed, or the engine computes something else; the bundle is as it was.
     """
-    listed = load_manifest(bundle)
-    verify_files(listed, sorted(set(listed.files) - {PLAN}))
-    manifest = json.loads((bundle / NAME).read_text(encoding="utf-8"))
-    if REFERENCE not in listed.files or "on_device" not in manifest:
+    keys = find_verify_keys()
+    key = _signing_key(sign, keys)
+    listed = read_manifest(bundle, keys)
+    if REFERENCE not in listed.files or "on_device" not in listed.values:
         raise InputError(f"{bundle} was not exported for this; export it with --trt --builder device")
     if listed.batch is None or listed.points is None:
         raise InputError(f"{bundle} has no bounds for its shapes; export it with --points min:opt:max")
-    builder = _builder()
-    options = Options(**manifest["on_device"], timing_cache=timing_cache)
-    options = replace(options, workspace=workspace or options.workspace)
-    profile, prepared = Profile(listed.batch, listed.points), read_reference(bundle / REFERENCE)
+    options = _options(listed, timing_cache, workspace)
     with atomic_folder(bundle) as folder:
-        for name in listed.files:
-            if name != PLAN:
-                shutil.copy2(bundle / name, folder / name)
-        manifest = add_engine(folder, {**manifest, "engine": None}, builder, options, profile, prepared)
+        _copy(listed, folder)
+        builder, prepared = _builder(), read_reference(folder / REFERENCE)
+        profile = Profile(listed.batch, listed.points)
+        manifest = add_engine(folder, {**listed.values, "engine": None}, builder, options, profile, prepared)
         _require_executed(manifest)
+        if key is not None:
+            sign_bundle(folder, key)
     return manifest
+
+
+def _signing_key(sign: Path | None, keys: VerifyKeys | None) -> SigningKey | None:
+    """What the result is signed with: where keys are set, one of them, or the result could not be opened."""
+    key = None if sign is None else read_signing_key(sign)
+    if keys is not None and (key is None or key.fingerprint not in keys.by_fingerprint):
+        raise InputError(
+            f"a new engine ends the bundle's signature, and {SET}: the result could not be opened. Give --sign with a "
+            "key of this device (crosspoint keygen --out KEY), and set KEY.pub beside the public key that is set"
+        )
+    return key
+
+
+def _options(listed: Manifest, timing_cache: Path | None, workspace: int | None) -> Options:
+    """How the export said that the engine is to be built."""
+    with reading(listed.folder / NAME, KIND, AGAIN):
+        options = Options(**listed.values["on_device"], timing_cache=timing_cache)
+        return replace(options, workspace=workspace or options.workspace)
+
+
+def _copy(listed: Manifest, folder: Path) -> None:
+    """Copy a bundle without its engine: the very bytes that were compared with the manifest."""
+    for name in listed.files:
+        if name != PLAN:
+            (folder / name).write_bytes(listed.read(listed.folder / name))
+            shutil.copymode(listed.folder / name, folder / name)
 
 
 def _builder() -> Builder:

@@ -62,7 +62,7 @@ def run(serialized, library, inputs):
 
 def rewritten(graph, tmp_path):
     onnx.save(graph, tmp_path / "m.onnx")
-    return kernels.with_kernels(tmp_path / "m.onnx")
+    return kernels.with_kernels((tmp_path / "m.onnx").read_bytes())
 
 
 def slow(products, half, near, k):

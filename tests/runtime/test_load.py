@@ -73,8 +73,8 @@ def test_a_plan_that_the_manifest_does_not_list_is_refused(bundle: Path, plan: b
         (lambda folder: folder, "holds neither encoder.safetensors nor segmenter.safetensors nor manifest.json"),
         (lambda folder: _touch(folder / "model.pt"), "model.pt is not a model; a model is"),
         (lambda folder: _touch(folder / "model.safetensors"), "model.safetensors is not a readable safetensors file"),
-        (lambda folder: _touch(folder / "model.onnx"), "cannot open"),
-        (lambda folder: _touch(folder / "manifest.json").parent, "manifest.json is damaged"),
+        (lambda folder: _touch(folder / "model.onnx"), "model.onnx: is empty"),
+        (lambda folder: _touch(folder / "manifest.json").parent, "manifest.json: is empty"),
     ],
 )
 def test_what_is_no_model(tmp_path: Path, make, message: str) -> None:

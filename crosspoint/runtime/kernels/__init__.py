@@ -12,7 +12,6 @@ The library is compiled when the package's wheel is built; a package without it 
 
 import importlib
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from crosspoint.runtime.kernels.compile import FOLDER, SUFFIX
@@ -30,15 +29,15 @@ def available() -> bool:
     return LIBRARY.is_file()
 
 
-def with_kernels(path: Path) -> bytes | None:
-    """An ONNX file's graph with the operators in it, serialized; None if there is no place for one.
+def with_kernels(content: bytes) -> bytes | None:
+    """The graph in an ONNX file's bytes with the operators in it, serialized; None if there is no place for one.
 
     Raises:
         Exception: Of `onnx`, for a damaged file.
     """
     import onnx
 
-    model = onnx.load(path)
+    model = onnx.load_model_from_string(content)
     graph = _Graph(onnx.shape_inference.infer_shapes(model))
     nodes = graph.rewritten()
     if len(nodes) == len(model.graph.node) and all(node.domain != DOMAIN for node in nodes):
