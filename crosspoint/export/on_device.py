@@ -106,8 +106,8 @@ def build_on_device(
         CheckFailed: The build failed, or the engine computes something else; the bundle is as it was.
     """
     keys = find_verify_keys()
-    key = _signing_key(sign, keys)
     listed = read_manifest(bundle, keys)
+    key = _signing_key(sign, keys)
     if REFERENCE not in listed.files or "on_device" not in listed.values:
         raise InputError(f"{bundle} was not exported for this; export it with --trt --builder device")
     if listed.batch is None or listed.points is None:
