@@ -18,6 +18,7 @@ from crosspoint.commands.embed import embed_command
 from crosspoint.commands.evaluate import evaluate
 from crosspoint.commands.export import export_command
 from crosspoint.commands.finetune import finetune
+from crosspoint.commands.keygen import keygen
 from crosspoint.commands.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
@@ -42,6 +43,7 @@ for command in (
     import_command,
     export_command,
     build_command,
+    keygen,
     embed_command,
     bench_command,
     search_command,

@@ -14,6 +14,7 @@ from crosspoint.core.outputs import check_folder, is_schema
 from crosspoint.core.reading import read_json
 from crosspoint.core.workspaces import in_use
 from crosspoint.errors import InputError, MissingDependency, require
+from crosspoint.runtime.signing import require_no_key
 
 PER_CLASS = 24
 POINTS = 256  # of a cloud, in training, in the engine and in the evaluation
@@ -51,12 +52,13 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
         trained encoder, of the same encoder untrained, and of the exported model.
 
     Raises:
-        InputError: `out` is in use.
+        InputError: `out` is in use, or a key is set that bundles have to be signed with.
         MissingDependency: Packages for training are not installed.
         CheckFailed: The parity gate failed.
     """
     require("torch", "train", "the quickstart")
     require("onnxruntime", "cpu", "the quickstart")
+    require_no_key("the quickstart opens models that it makes itself")
     out = Path(out)
     _claim(out, seed)
     started, steps = time.monotonic(), Steps()

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, backend_option, json_option, trust_option, write_result
+from crosspoint.commands.common import (
+    PathArgument,
+    backend_option,
+    json_option,
+    trust_option,
+    verify_key_option,
+    write_result,
+)
 from crosspoint.errors import InputError
 
 
@@ -18,6 +25,7 @@ from crosspoint.errors import InputError
 )
 @backend_option
 @trust_option
+@verify_key_option
 @click.option(
     "--seconds", default=5.0, show_default=True, type=click.FloatRange(min=0), help="For each, after warm-up."
 )

@@ -58,6 +58,27 @@ trust_option = click.option(
 )
 
 
+def _set_verify_key(context: click.Context, parameter: click.Parameter, files: tuple[Path, ...]) -> None:
+    """Make the keys those of this process and of what it starts, while the command runs."""
+    if files and not context.resilient_parsing:
+        from crosspoint.runtime.signing import verify_with
+
+        context.with_resource(verify_with(files))
+
+
+verify_key_option = click.option(
+    "--verify-key",
+    multiple=True,
+    type=PathArgument,
+    expose_value=False,
+    callback=_set_verify_key,
+    help="Open only bundles signed with this public key; may be repeated.  [env var: CROSSPOINT_VERIFY_KEY]",
+)
+sign_option = click.option(
+    "--sign", type=PathArgument, metavar="KEY", help="Sign the bundle with this private key of crosspoint keygen."
+)
+
+
 class Commands(click.Group):
     """A group that lists its commands in the order of the workflow instead of by name."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.commands.common import PathArgument, json_option, sign_option, write_result
 
 
 @click.command("export")
@@ -25,6 +25,7 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.option("--verify-data", type=PathArgument, metavar="DIR", help="On these SVM accuracy or mIoU has to hold.")
 @click.option("--verify-clouds", type=click.IntRange(min=1), help="At most this many of them.  [default: all]")
 @click.option("--max-drop", type=float, help="Points of it to give up.  [default: 0.2, of int8 0.5]")
+@sign_option
 @json_option
 def export_command(
     model: Path,
@@ -44,6 +45,7 @@ def export_command(
     verify_data: Path | None,
     verify_clouds: int | None,
     max_drop: float | None,
+    sign: Path | None,
     json_file: Path | None,
 ) -> None:
     """Export a trained network to ONNX and TensorRT, and prove that it is what was trained.
@@ -73,6 +75,7 @@ def export_command(
         triton=triton,
         projection=projection,
         verification=Verification(verify_data, verify_clouds, max_drop, calibrate),
+        sign=sign,
     )
-    print_export(out, manifest)
+    print_export(out, manifest, sign)
     write_result(json_file, "export", {"out": str(out), "manifest": manifest})

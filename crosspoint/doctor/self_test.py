@@ -19,6 +19,7 @@ import click
 from crosspoint.doctor.private import scrub
 from crosspoint.doctor.step import Context, NotAvailable, Step
 from crosspoint.errors import MissingDependency
+from crosspoint.runtime.signing import VARIABLE
 
 MARK = "crosspoint-step:"
 MODULE = "crosspoint.doctor.steps"
@@ -106,9 +107,10 @@ def _run_some(
 
 
 def _environment() -> dict[str, str]:
-    """This one's, with this package importable from any folder."""
+    """This one's, with this package importable from any folder; no key covers the models that the steps make."""
     here = str(Path(__file__).resolve().parents[2])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
+    others = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    return {**others, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
 
 
 def _lines(stream: IO[str] | None) -> "queue.Queue[dict[str, Any] | None]":

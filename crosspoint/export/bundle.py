@@ -36,8 +36,9 @@ from crosspoint.export.tensorrt import Options, find_builder
 from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import Weights, read_weights
 from crosspoint.runtime.load import WEIGHTS
-from crosspoint.runtime.manifest import NAME, SCHEMA
+from crosspoint.runtime.manifest import NAME, SCHEMA, sign_bundle
 from crosspoint.runtime.named import resolve
+from crosspoint.runtime.signing import read_signing_key
 
 PREPROCESSING = {
     "centre": "mean",
@@ -89,6 +90,7 @@ def export(
     triton: Path | None = None,
     projection: bool = False,
     verification: Verification = Verification(),
+    sign: Path | None = None,
 ) -> dict[str, Any]:
     """Export a trained network to ONNX and, if asked, TensorRT, and prove that what was exported is what was trained.
 
@@ -110,6 +112,7 @@ def export(
         triton: NVIDIA Triton model repository to write the model into as well.
         projection: Whether the embedding passes through the projection head, whose weights lie beside the encoder's.
         verification: Labelled data and calibration clouds.
+        sign: Private key of `crosspoint keygen` to sign the bundle with.
 
     Returns:
         The manifest.
@@ -122,6 +125,7 @@ def export(
     if precision not in gate.TIERS:
         raise InputError(f"--precision {precision} is not known; give {', '.join(gate.TIERS)}")
     profile = make_profile(batch, points)
+    key = None if sign is None else read_signing_key(sign)
     _check_options(trt, profile, target, builder, options)
     check_replaceable(out, check_ours, inputs=[model])
     if options.timing_cache is not None:
@@ -144,6 +148,8 @@ def export(
             manifest = add_engine(folder, manifest, found, options, profile, exam.prepared)
         elif trt:
             manifest = add_build_script(folder, manifest, options, exam.prepared)
+        if key is not None:
+            sign_bundle(folder, key)
     if triton is not None:
         write_repository(triton, Path(out), manifest)
     return manifest

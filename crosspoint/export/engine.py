@@ -14,7 +14,7 @@ from crosspoint.errors import CheckFailed, InputError
 from crosspoint.export import gate
 from crosspoint.export.profile import Profile
 from crosspoint.export.tensorrt import Builder, Engine, Options, build_engine
-from crosspoint.runtime.manifest import NAME, load_manifest
+from crosspoint.runtime.manifest import NAME, parse_manifest
 from crosspoint.runtime.tensorrt import TensorRTEncoder
 
 ONNX, PLAN = "encoder.onnx", "encoder.plan"
@@ -111,7 +111,7 @@ def _execute(folder: Path, manifest: dict[str, Any], prepared: list[gate.Clouds]
     tier = _tier(manifest)
     low, usual, high = profile.batch
     sizes = sorted({size for size in (low, 2, gate.ODD, usual, high) if low <= size <= high})
-    with TensorRTEncoder(folder / PLAN, load_manifest(folder), "cuda") as encoder:
+    with TensorRTEncoder(folder / PLAN, parse_manifest(folder, manifest), "cuda") as encoder:
         cases = gate.compare(gate.through(encoder), prepared, sizes, None)
         candidate = f"{encoder.specification.backend} on {encoder.specification.device}"
     limits = gate.require_engine_parity(tier, PLAN, cases)

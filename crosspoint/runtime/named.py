@@ -99,6 +99,12 @@ def find_hash(digest: str) -> tuple[Release, str] | None:
     return next(((release, Path(name).suffix) for release, name in found if release.files[name] == digest), None)
 
 
+def is_released(path: Path) -> bool:
+    """Whether a file is the package's own, as it was released."""
+    digest = {file: digest for release in releases().values() for file, digest in release.files.items()}.get(path.name)
+    return path.resolve().parent == FOLDER.resolve() and path.is_file() and sha256(path) == digest
+
+
 def names() -> str:
     """The names for a sentence: `"dgcnn, pointnet"`."""
     return ", ".join(releases()) or "none in this installation"

@@ -1,6 +1,7 @@
 """ONNX Runtime backend: on the CPU, on CUDA, and on CUDA through ONNX Runtime's own TensorRT provider."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from crosspoint.core.files import sha256
 from crosspoint.core.processes import available_cpus
+from crosspoint.core.reading import read_bytes
 from crosspoint.errors import InputError, require
 from crosspoint.runtime import kernels
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
@@ -40,6 +41,7 @@ class OnnxEncoder(Encoder):
         backend: `"onnxruntime"`, or `"onnxruntime-tensorrt"` for its TensorRT provider.
         threads: For the CPU; by default as many as this process may run on at once.
         operators: On the CPU, the package's own operators where this installation has them; False for standard ONNX.
+        content: The file's bytes, where they were read to be checked: they are opened, and the file is not read again.
 
     Raises:
         InputError: The file is damaged or another kind of model, or the provider does not load.
@@ -53,10 +55,9 @@ class OnnxEncoder(Encoder):
         backend: str = "onnxruntime",
         threads: int | None = None,
         operators: bool = True,
+        content: bytes | None = None,
     ) -> None:
         index = parse_device(device)
-        if not path.is_file():
-            raise InputError(f"{path} does not exist; give an .onnx file or a bundle")
         if threads is not None and threads < 1:
             raise InputError(f"{threads} threads were asked for; give at least 1")
         runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
@@ -65,11 +66,13 @@ class OnnxEncoder(Encoder):
         fast = operators and index is None and kernels.available()
         if index is not None:
             load_cuda(runtime)
-        opened = _Opener(runtime, path, provider, index, fast)
+        content = read_bytes(path) if content is None else content
+        opened = _Opener(runtime, path, content, provider, index, fast)
         self._session: Any = opened.session(self._threads)
         engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opened.has_operators else ''}"
         where = "cpu" if index is None else f"cuda:{index}"
-        self.specification = _specification(self._session, path, where, backend, engine)
+        digest = hashlib.sha256(content).hexdigest()
+        self.specification = _specification(self._session, path, digest, where, backend, engine)
         self._by_cloud: Any = None
         if self._threads > 1 and self.specification.max_batch is None:
             self._by_cloud = opened.session(1)
@@ -100,16 +103,16 @@ class OnnxEncoder(Encoder):
 
 
 class _Opener:
-    """Opens one file on one provider, any number of times."""
+    """Opens the content of one file on one provider, any number of times."""
 
-    def __init__(self, runtime: Any, path: Path, provider: str, index: int | None, fast: bool) -> None:
+    def __init__(self, runtime: Any, path: Path, content: bytes, provider: str, index: int | None, fast: bool) -> None:
         self._runtime, self._path, self._provider, self._index = runtime, path, provider, index
         try:
-            model = kernels.with_kernels(path) if fast else None
+            model = kernels.with_kernels(content) if fast else None
         except Exception as error:  # of protobuf and onnx, without a common base class
             raise self._damaged(error) from error
         self.has_operators = model is not None
-        self._model: Any = path if model is None else model
+        self._model = content if model is None else model
 
     def session(self, threads: int) -> Any:
         """A new session; raises InputError if the file is damaged or its provider did not load."""
@@ -219,7 +222,7 @@ def turn_tf32_off() -> None:
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
-def _specification(session: Any, path: Path, device: str, backend: str, engine: str) -> Specification:
+def _specification(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
     inputs = {value.name: value for value in session.get_inputs()}
     outputs = {value.name: value for value in session.get_outputs()}
     output = outputs[interface(path, inputs, outputs)]
@@ -243,7 +246,7 @@ def _specification(session: Any, path: Path, device: str, backend: str, engine: 
         precision=str(metadata.get("precision", "fp32")),
         backend=backend,
         device=device,
-        sha256=sha256(path),
+        sha256=digest,
         path=str(path),
         min_points=int(metadata.get("k") or 1),
         min_batch=batch or 1,

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from crosspoint.doctor.engines import BUILDERS
-from crosspoint.doctor.self_test import self_test
+from crosspoint.doctor.self_test import _environment, self_test
 from crosspoint.doctor.step import PRECISIONS
 from crosspoint.doctor.steps import STEPS
+from crosspoint.runtime.signing import VARIABLE
 
 TOY = """
 import os, signal
@@ -50,6 +51,36 @@ STEPS = (
     Step("last", reads, free, ("first",)),
 )
 """
+CHAIN = """
+from pathlib import Path
+from crosspoint.doctor.step import NotAvailable, Step
+from crosspoint.errors import MissingDependency
+from toy_steps import crashes, fails, free, passes
+
+def unfit(context):
+    raise NotAvailable("this GPU has no bf16")
+
+def lacks(context):
+    raise MissingDependency("cupy is not installed")
+
+def leaves(context):
+    (context.folder / "ran").write_text("ran")
+    return "ran"
+
+STEPS = (
+    Step("passes", passes, free),
+    Step("lacks a gpu", leaves, lambda facts: "there is no GPU"),
+    Step("unfit", unfit, free),
+    Step("lacks a package", lacks, free),
+    Step("fails", fails, free),
+    Step("crashes", crashes, free),
+    *(Step(f"after: {name}", leaves, free, ("passes", name))
+      for name in ("lacks a gpu", "unfit", "lacks a package", "fails", "crashes")),
+    Step("after: after: unfit", leaves, free, ("after: unfit",)),
+    Step("lacks both", leaves, lambda facts: "there is no GPU", ("fails",)),
+    Step("nothing ran", lambda context: "found" if (context.folder / "ran").exists() else "nothing", free, ("passes",)),
+)
+"""
 
 
 @pytest.fixture
@@ -77,6 +108,28 @@ def test_steps_that_fail_crash_or_hang_do_not_stop_the_others(toy):
     assert "CheckFailed: …/model.onnx is 0.5 off" in steps["fail"]["reason"]
     assert "/home" not in json.dumps(result)
     assert steps["first"]["found"].startswith("worked in …/")
+
+
+@pytest.fixture
+def chain(toy, tmp_path):
+    (tmp_path / "chain_steps.py").write_text(CHAIN)
+    return "chain_steps"
+
+
+def test_a_step_does_not_run_unless_what_it_needs_has_passed(chain):
+    steps = {step["name"]: step for step in self_test({}, chain, seconds=60)["steps"]}
+    needed = ("lacks a gpu", "unfit", "lacks a package", "fails", "crashes", "after: unfit")
+    for name in needed:
+        after = steps[f"after: {name}"]
+        assert (after["status"], after["reason"]) == ("not available", f"it needs what '{name}' makes")
+    assert (steps["lacks both"]["status"], steps["lacks both"]["reason"]) == ("not available", "there is no GPU")
+    assert (steps["nothing ran"]["status"], steps["nothing ran"]["found"]) == ("passed", "nothing")
+    assert steps["lacks a package"]["status"] == "not available"
+
+
+def test_a_key_for_bundles_from_elsewhere_does_not_stand_in_the_way(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "/nowhere/fleet.pub")
+    assert VARIABLE not in _environment()
 
 
 def test_every_step_follows_the_ones_it_builds_on():
