@@ -193,8 +193,8 @@ class TensorRTEncoder(Encoder):
         """
         if os.getpid() != self._process:  # before the lock, which another thread may have held at the fork
             raise InputError(
-                f"{self._path} was opened on cuda:{self._index} before this process was forked, and CUDA does not survive "
-                "a fork; open it in each process, or start processes with multiprocessing's spawn"
+                f"{self._path} was opened on cuda:{self._index} before this process was forked, and CUDA does not "
+                "survive a fork; open it in each process, or start processes with multiprocessing's spawn"
             )
         with self._lock:
             if self._context is None:
