@@ -66,7 +66,7 @@ class TensorRTEncoder(Encoder):
         if manifest is not None:
             rebuild = manifest.rebuild
             _check_built(path, built, self._trt.__version__, compute_capability(index), rebuild)
-        self._arguments = path, manifest, device
+        self._path, self._arguments = path, {"path": path, "manifest": manifest, "device": device}
         self._cuda, self._index = cuda_runtime(), index
         self._lock, self._process = threading.Lock(), os.getpid()
         self._resources = ExitStack()
@@ -82,7 +82,7 @@ class TensorRTEncoder(Encoder):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process opens the file again, there."""
-        return TensorRTEncoder, self._arguments
+        return TensorRTEncoder, tuple(self._arguments.values())
 
     def _open(self, plan: bytes, path: Path, rebuild: str) -> None:
         trt, cuda = self._trt, self._cuda
@@ -174,7 +174,7 @@ class TensorRTEncoder(Encoder):
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Copy in, execute and copy out, all on the encoder's own stream."""
         kinds = self._cuda.cudaMemcpyKind
-        with self._alone():
+        with self._one_call():
             self._check_shapes({name: array.shape for name, array in inputs.items()})
             for name, array in inputs.items():
                 self._copy(self._buffers[name], array.ctypes.data, array.nbytes, kinds.cudaMemcpyHostToDevice)
@@ -185,7 +185,7 @@ class TensorRTEncoder(Encoder):
         return results
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _one_call(self) -> Iterator[None]:
         """Device, stream and buffers for one call, and nothing of it is under way when the block has ended.
 
         Raises:
@@ -193,12 +193,12 @@ class TensorRTEncoder(Encoder):
         """
         if os.getpid() != self._process:  # before the lock, which another thread may have held at the fork
             raise InputError(
-                f"{self._arguments[0]} was opened before this process was forked off, which CUDA does not survive; "
-                "open it in the new process"
+                f"{self._path} was opened on cuda:{self._index} before this process was forked, and CUDA does not "
+                "survive a fork; open it in each process, or start processes with multiprocessing's spawn"
             )
         with self._lock:
             if self._context is None:
-                raise InputError(f"{self._arguments[0]} was closed; open it again")
+                raise InputError(f"{self._path} was closed; open it again with load_encoder")
             with current_device(self._cuda, self._index):
                 try:
                     yield
@@ -234,7 +234,7 @@ class TensorRTEncoder(Encoder):
         self._run_in_place({"points": points, "category": category}, out)
 
     def _run_in_place(self, inputs: Mapping[str, Any], out: Any) -> None:
-        with self._alone():
+        with self._one_call():
             arrays = {name: self._borrow(array, name) for name, array in inputs.items()}
             shapes = {name: array.shape for name, array in arrays.items()}
             self._check_shapes(shapes)
@@ -292,7 +292,7 @@ class TensorRTEncoder(Encoder):
                 if not context.set_tensor_address(name, address):
                     raise InputError(f"TensorRT does not take the address of {name}: {_first(errors)}")
             if not context.execute_async_v3(int(self._stream)):
-                raise InputError(f"{self._arguments[0]} failed to execute: {_first(errors)}; {INSTEAD}")
+                raise InputError(f"{self._path} failed to execute: {_first(errors)}; {INSTEAD}")
         return made
 
     def _set_shape(self, context: Any, name: str, shape: Shape) -> None:
@@ -307,7 +307,7 @@ class TensorRTEncoder(Encoder):
             wanted = self._result_shape(points) if name == self._output else shape
             if -1 in shape or shape != wanted or math.prod(shape) > self._capacity.get(name, math.inf):
                 raise InputError(
-                    f"{self._arguments[0]} makes {name} of the shape {shape} from points of the shape {points}, which "
+                    f"{self._path} makes {name} of the shape {shape} from points of the shape {points}, which "
                     "does not fit; export the model again"
                 )
         return shapes
