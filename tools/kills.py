@@ -135,13 +135,15 @@ class Campaign:
     def __init__(self, root: Path) -> None:
         self.inputs, self.box, self.temporary = root / "inputs", root / "box", root / "tmp"
         self.notes, self.numbers = root / "notes", count()
-        self.inputs.mkdir()
-        make_inputs(self.inputs)
+        self.inputs.mkdir(parents=True)
         self.references: dict[str, Reference] = {}
 
     def reference(self, job: Job) -> Reference:
         """Run a job undisturbed, once."""
         if job.name not in self.references:
+            for name, make in INPUTS.items():
+                if f"{{inputs}}/{name}" in job.new and not (self.inputs / name).exists():
+                    make(self.inputs)
             self.clean(job)
             old = digest(self.box)
             begun = time.monotonic()
@@ -284,28 +286,57 @@ def group_of(session: int) -> list[str]:
     return alive
 
 
-def make_inputs(folder: Path) -> None:
-    """A small network, its bundle, clouds, meshes, and pairs."""
-    import numpy as np
+def make_net(folder: Path) -> None:
+    """`net.safetensors`: an untrained encoder."""
     import torch
-    import trimesh
 
-    from crosspoint.data.make_shapes import make_shapes
-    from crosspoint.export.bundle import export
     from crosspoint.models.pointnet import PointNet
     from crosspoint.models.weights import save_model
 
     torch.manual_seed(0)
     save_model(PointNet().eval(), folder / "net.safetensors")
+
+
+def make_bundle(folder: Path) -> None:
+    """`bundle`: the encoder exported."""
+    from crosspoint.export.bundle import export
+
+    make_net(folder)
     export(folder / "net.safetensors", folder / "bundle", points=32)
+
+
+def make_clouds(folder: Path) -> None:
+    """`clouds`: 20 files."""
+    import numpy as np
+
     (folder / "clouds").mkdir()
-    (folder / "meshes").mkdir()
-    rng = np.random.default_rng(0)
     for number in range(20):
-        np.save(folder / "clouds" / f"{number:02d}.npy", rng.standard_normal((64, 3)).astype(np.float32))
+        np.save(folder / "clouds" / f"{number:02d}.npy", np.random.default_rng(number).random((64, 3), np.float32))
+
+
+def make_meshes(folder: Path) -> None:
+    """`meshes`: 12 files."""
+    import trimesh
+
+    (folder / "meshes").mkdir()
     for number in range(12):
         trimesh.creation.cone(1, 1 + number / 10).export(folder / "meshes" / f"{number:02d}.ply")
+
+
+def make_pairs(folder: Path) -> None:
+    """`shapes`: 41 clouds with pictures."""
+    from crosspoint.data.make_shapes import make_shapes
+
     make_shapes(folder / "shapes", per_class=1, views=2, size=24, points=64, jobs=1)
+
+
+INPUTS = {
+    "net.safetensors": make_net,
+    "bundle": make_bundle,
+    "clouds": make_clouds,
+    "meshes": make_meshes,
+    "shapes": make_pairs,
+}
 
 
 @contextlib.contextmanager

@@ -176,6 +176,9 @@ def _sync(path: Path, sync: Callable[[int], Any] = os.fsync) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         sync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # of folders on some network file systems
+            raise
     finally:
         os.close(descriptor)
 

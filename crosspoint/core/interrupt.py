@@ -77,18 +77,24 @@ def ignore_signals() -> None:
 
 
 @contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """A list that gets the numbers of SIGINT, SIGTERM and SIGHUP as they arrive; a second SIGINT interrupts at once.
+def stop_signals(impatient: bool = True) -> Iterator[list[int]]:
+    """A list that gets the numbers of SIGINT, SIGTERM and SIGHUP as they arrive, instead of an exception.
 
-    Not so a second SIGTERM: `timeout` and SLURM send it twice.
+    Outside the main thread, which alone hears of signals, it stays empty.
+
+    Args:
+        impatient: Whether a second SIGINT interrupts at once. A second SIGTERM does not: `timeout` sends it twice.
     """
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
+        if received and impatient and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
     heard = [number for number in (signal.SIGINT, *ENDING) if signal.getsignal(number) is not signal.SIG_IGN]
     old = {number: signal.signal(number, handle) for number in heard}
     try:
@@ -96,3 +102,8 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def interruption(number: int) -> BaseException:
+    """The exception that a signal would have raised, had it not been kept by `stop_signals`."""
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)

@@ -101,7 +101,7 @@ def check_folder(
     _check_kind(path, option)
     if path.is_file():
         raise InputError(f"{option} {path} is a file; give a folder")
-    if path.resolve() == Path(path.resolve().anchor):
+    if os.path.realpath(path) == os.path.realpath("/"):
         raise InputError(f"{option} {path} is the root of all files; give a folder of its own")
     _check_apart(path, option, inputs, within)
     _check_writable(path, path, option)
@@ -169,9 +169,9 @@ def check_known(folder: Path, known: Callable[[str], object]) -> None:
 
 def _check_apart(path: Path, option: str, inputs: Iterable[Path], within: bool) -> None:
     """Refuse an output that is an input or, unless `within`, lies inside one."""
-    place = path.resolve()
+    place = Path(os.path.realpath(path))
     for given in inputs:
-        source = Path(given).resolve()
+        source = Path(os.path.realpath(given))
         if place == source:
             raise InputError(f"{option} {path} is also the input; give another place")
         if not within and source in place.parents:

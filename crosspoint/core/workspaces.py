@@ -62,20 +62,16 @@ def workspace(parent: Path) -> Iterator[Workspace]:
         yield space
     finally:
         try:
-            _end(folder, lock, made)
+            _clear(folder)
         except BaseException:  # a signal in the midst of it
-            _end(folder, lock, made)
+            _clear(folder)
             raise
-
-
-def _end(folder: Path, lock: int | None, made: list[Path]) -> None:
-    if lock is not None:
-        with contextlib.suppress(OSError):
-            os.close(lock)  # before its file is removed, which NFS would keep in the folder until then
-    _clear(folder)
-    for empty in made:
-        with contextlib.suppress(OSError):
-            empty.rmdir()
+        finally:
+            if lock is not None:
+                os.close(lock)
+            for empty in (folder, *made):  # the first one too: NFS keeps an open file, and so its folder
+                with contextlib.suppress(OSError):
+                    empty.rmdir()
 
 
 def fresh_path(parent: Path) -> Path:
@@ -130,7 +126,7 @@ def _remove_unlocked(folder: Path) -> None:
             _clear(folder)
         finally:
             os.close(lock)
-        folder.rmdir()  # NFS keeps the file, and so the folder, until it is closed
+        folder.rmdir()  # as in `workspace`
 
 
 def in_use(folder: Path) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -82,10 +83,12 @@ def _run_some(
     """Results of one process, and that of the step in which it ended, if it did."""
     code = "import sys; from crosspoint.doctor.self_test import work; work(*sys.argv[1:])"
     command = [sys.executable, "-c", code, str(folder), module, json.dumps(names), json.dumps(done)]
-    with (folder / "stderr.txt").open("w+") as errors:
+    with (folder / "stderr.txt").open("w+") as errors, ExitStack() as ending:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder, env=_environment()
         )
+        ending.callback(process.wait)
+        ending.callback(process.kill)  # also when this process is interrupted
         lines = _lines(process.stdout)
         for name in names:
             started = time.monotonic()

@@ -1,8 +1,6 @@
 """Building TensorRT engines, with TensorRT 10.3 to 11 or TensorRT-RTX, through what the module at hand offers."""
 
 import re
-import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -16,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from crosspoint.core.files import atomic_file
+from crosspoint.core.interrupt import interruption, stop_signals
 from crosspoint.core.reading import regular
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency, import_or_reason
 from crosspoint.export.profile import Profile
@@ -189,7 +188,8 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
     Raises:
         CheckFailed: TensorRT reported an error.
         InputError: The profile leaves the number of points open, an option cannot be met, or TensorRT does not start.
-        KeyboardInterrupt: The build was cancelled.
+        KeyboardInterrupt: Ctrl-C cancelled the build.
+        Terminated: SIGTERM or SIGHUP did.
     """
     options = options or Options()
     trt = builder.module
@@ -206,7 +206,7 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
         with _timing_cache(builder, config, options.timing_cache, errors), _monitored(trt, config) as cancelled:
             plan, said = _build(trt, trt_builder, network, config, cancelled)
             if cancelled:
-                raise KeyboardInterrupt
+                raise interruption(cancelled[0])
             skipped = [error for error in said if builder.name == "tensorrt" and SKIPPED.search(error)]
             fatal = [error for error in errors + said if error not in skipped]
             if plan is None or fatal:
@@ -309,32 +309,21 @@ def _failure(builder: Builder, errors: Sequence[str]) -> CheckFailed:
 
 
 @contextmanager
-def _monitored(trt: ModuleType, config: Any) -> Iterator[list[bool]]:
-    """Show the build's phases; the list that is given becomes non-empty when Ctrl-C cancels the build."""
+def _monitored(trt: ModuleType, config: Any) -> Iterator[list[int]]:
+    """Show the build's phases; a signal that asks for an end is put into the list, and cancels the build.
+
+    An exception must not travel through TensorRT.
+    """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-    with progress, _interruptible() as cancelled:
+    with progress, stop_signals(impatient=False) as cancelled:
         config.progress_monitor = _monitor(trt, progress, cancelled)
         yield cancelled
         config.progress_monitor = None
 
 
-@contextmanager
-def _interruptible() -> Iterator[list[bool]]:
-    """Turn Ctrl-C into an entry of a list while the block lasts: an exception must not travel through TensorRT."""
-    cancelled: list[bool] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield cancelled
-        return
-    earlier = signal.signal(signal.SIGINT, lambda *_: cancelled.append(True))
-    try:
-        yield cancelled
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-
-
-def _monitor(trt: ModuleType, progress: Progress, cancelled: list[bool]) -> Any:
+def _monitor(trt: ModuleType, progress: Progress, cancelled: list[int]) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
