@@ -3,7 +3,7 @@
 import io
 import math
 import zipfile
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,23 +22,31 @@ def read_npy(content: bytes) -> npt.NDArray[Any]:
         InputError: It is not a `.npy` file, holds Python objects or records of a later version, or is cut off.
         ValueError: Its header cannot be parsed.
     """
-    if not content.startswith(np.lib.format.MAGIC_PREFIX):
-        raise InputError(f"is not a .npy array; {ADVICE}")
     file = io.BytesIO(content)
+    shape, fortran, dtype = _read_header(file, len(content))
+    count = math.prod(shape)
+    if not count:
+        return np.empty(shape, dtype)
+    return np.frombuffer(content, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+
+
+def _read_header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of an array whose numbers are all there, in `size` bytes with the header."""
+    if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        raise InputError(f"is not a .npy array; {ADVICE}")
+    file.seek(0)
     version = np.lib.format.read_magic(file)
     if version not in HEADERS:
         raise InputError(f"is a .npy array of version {version[0]}.{version[1]}; save it again as plain numbers")
     shape, fortran, dtype = HEADERS[version](file)
     if dtype.hasobject:
         raise InputError("holds Python objects, a pickle, which is never loaded; save plain numbers")
-    if any(size < 0 for size in shape):
+    if any(length < 0 for length in shape):
         raise InputError(f"holds an array of shape {some(shape)}; {ADVICE}")
-    count, there = math.prod(shape), len(content) - file.tell()
-    if count * dtype.itemsize > there:
+    there = size - file.tell()
+    if math.prod(shape) * dtype.itemsize > there:
         raise InputError(f"is cut off: its array of shape ({some(shape)}) has {there} bytes; {ADVICE}")
-    if not count:
-        return np.empty(shape, dtype)
-    return np.frombuffer(content, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+    return shape, fortran, dtype
 
 
 class Npz:
@@ -61,10 +69,11 @@ class Npz:
         self.names = list(self._members)
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        """One array, read-only.
+        """One array.
 
         Raises:
             InputError: There is no such array, it would become far larger than the file, or it is bad (`read_npy`).
+            ValueError: It is damaged; so do other errors of `zipfile` and `zlib` say.
         """
         if name not in self._members:
             raise InputError(f"has no array named {name}, only {some(self.names)}; {ADVICE}")
@@ -72,4 +81,8 @@ class Npz:
         if member.compress_type not in METHODS:
             raise InputError("is compressed in a way that NumPy does not write; save it again with numpy.savez")
         check_announced(member.file_size, self._size)
-        return read_npy(self._archive.read(member))
+        with self._archive.open(member) as file:
+            _read_header(file, member.file_size)
+        with self._archive.open(member) as file:
+            array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array

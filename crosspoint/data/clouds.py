@@ -110,21 +110,21 @@ def _check_pcd(content: bytes) -> None:
     columns = sum(header.count)
     if columns > PCD_COLUMNS:
         raise InputError(f"announces {columns} values a point, more than {PCD_COLUMNS}; {ADVICE}")
-    body = content[length:]
+    body = len(content) - length
     row = sum(size * count for size, count in zip(header.size, header.count, strict=True))
     if header.data == "ascii":
-        check_lines(body)
+        check_lines(content)
         least = 2 * columns * header.points - 1  # each a digit and what separates it from the next
     elif header.data == "binary":
         least = row * header.points
     else:
-        packed, plain = struct.unpack_from("<II", body)
+        packed, plain = struct.unpack_from("<II", content, length)
         least = 8 + packed
         check_announced(plain, len(content))
         if plain != row * header.points:
             raise InputError(f"is damaged: {plain} bytes are not {header.points} points of {row}; {ADVICE}")
-    if least > len(body):
-        raise InputError(f"is cut off: its {len(body)} bytes cannot hold {header.points} points; {ADVICE}")
+    if least > body:
+        raise InputError(f"is cut off: its {body} bytes cannot hold {header.points} points; {ADVICE}")
 
 
 def _columns(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:

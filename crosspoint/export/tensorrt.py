@@ -223,9 +223,7 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
     )
 
 
-def _build(
-    trt: ModuleType, trt_builder: Any, network: Any, config: Any, cancelled: list[bool]
-) -> tuple[Any, list[str]]:
+def _build(trt: ModuleType, trt_builder: Any, network: Any, config: Any, cancelled: list[int]) -> tuple[Any, list[str]]:
     """The plan and the errors, from a thread of its own: Python handles Ctrl-C in this one, which has to be free."""
 
     def build() -> tuple[Any, list[str]]:
@@ -238,7 +236,7 @@ def _build(
             while wait([building], POLL).not_done:
                 pass
         except BaseException:
-            cancelled.append(True)  # whatever ends the wait ends the build
+            cancelled.append(signal.SIGINT)  # whatever ends the wait ends the build
             raise
         return building.result()
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from crosspoint.cli import crosspoint
 from crosspoint.data.datasets import PairedRenders
@@ -156,6 +158,66 @@ def test_missing_short_and_garbled_shards_are_refused(loose, tmp_path):
     shard.unlink()
     with pytest.raises(InputError, match="is missing"):
         PackedRenders(tmp_path / "pack")
+
+
+def change_index(folder, change):
+    index = json.loads((folder / "index.json").read_text())
+    change(index)
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index.pop("shards"),
+        lambda index: index.update(shards=5),
+        lambda index: index["shards"][0].pop("file"),
+        lambda index: index["shards"][0].update(file="../outside.safetensors"),
+        lambda index: index["shards"][0].update(file="/etc/passwd"),
+        lambda index: index["shards"][0].update(objects=0),
+        lambda index: index["shards"][0].update(objects=10**9),
+        lambda index: index["shards"][0].update(bytes="many"),
+        lambda index: index["shards"].append(index["shards"][0] | {"file": "a\0b"}),
+    ],
+    ids=range(9),
+)
+def test_a_damaged_index_ends_in_one_line(change, loose, tmp_path):
+    pack(loose, tmp_path / "pack")
+    change_index(tmp_path / "pack", change)
+    with pytest.raises(InputError, match=r"pack again"):
+        PackedRenders(tmp_path / "pack")
+
+
+def test_an_index_that_is_no_file_is_none(tmp_path):
+    os.mkfifo(tmp_path / "index.json")
+    assert not is_pack(tmp_path)
+    (tmp_path / "index.json").unlink()
+    (tmp_path / "index.json").write_text("[" * 100_000)
+    assert not is_pack(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"points": np.zeros((3, 4), np.float32)},
+        {"points": np.zeros((10**4, 3), np.float32)},
+        {"points": np.zeros((32, 3), np.float64)},
+        {"images": np.zeros((9, 8), np.uint8)},
+        {"image_starts": np.array([0, -5, 3])},
+        {"point_starts": np.arange(3)},
+    ],
+    ids=range(6),
+)
+def test_arrays_of_a_shard_that_do_not_fit_are_refused(changed, loose, tmp_path):
+    pack(loose, tmp_path / "pack")
+    shard = tmp_path / "pack/shard-00000.safetensors"
+    with safe_open(shard, "numpy") as file:
+        arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(arrays | changed, shard, metadata)
+    change_index(tmp_path / "pack", lambda index: index["shards"][0].update(bytes=shard.stat().st_size))
+    packed = PackedRenders(tmp_path / "pack")
+    with pytest.raises(InputError, match=r"shard-00000\.safetensors: .*pack again"):
+        packed.points(0)
 
 
 def test_other_folders_are_not_packs(loose, tmp_path):

@@ -32,6 +32,20 @@ def meshes(tmp_path):
     return folder
 
 
+def test_work_goes_on_past_names_and_files_that_cannot_be(meshes, tmp_path):
+    (meshes / "lamp/loop.off").symlink_to("loop.off")
+    os.mkfifo(meshes / "lamp/pipe.glb")
+    (meshes / "lamp" / ("x" * 240 + ".obj")).write_bytes((meshes / "d.obj").read_bytes())
+    (meshes / "lamp" / os.fsdecode(b"\xff\n.off")).write_bytes((meshes / "chair/a.off").read_bytes())
+    result = small(meshes, tmp_path / "out")
+    assert result["rendered"] == 5
+    assert [bad["reason"].split(";")[0] for bad in result["skipped"]] == [
+        "cannot be opened (Too many levels of symbolic links)",
+        "is a pipe, a socket or a device",
+        "its name is longer than 200 bytes",
+    ]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 

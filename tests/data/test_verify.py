@@ -1,4 +1,5 @@
 import json
+import os
 import re
 
 import h5py
@@ -179,3 +180,22 @@ def test_command(modelnet, tmp_path):
     assert isinstance(outcome.exception, CheckFailed)
     assert "wrong: " in outcome.output
     assert len(json.loads((tmp_path / "result.json").read_text())["problems"]) == 1
+
+
+def test_a_number_in_a_name_costs_no_memory(modelnet):
+    (modelnet / "ply_data_train1.h5").rename(modelnet / f"ply_data_train{10**18}.h5")
+    assert verify(modelnet).problems == [
+        f"{modelnet}: ply_data_train1.h5 to ply_data_train{10**18 - 1}.h5 are missing",
+    ]
+
+
+def test_what_is_no_file_is_listed(renders, modelnet):
+    os.mkfifo(renders / "ShapeNetRendering/02691156/b2/rendering/09.png")
+    (renders / "ShapeNet/02691156/a1.ply").unlink()
+    (renders / "ShapeNet/02691156/a1.ply").symlink_to("/dev/zero")
+    (modelnet / "ply_data_train1.h5").unlink()
+    os.mkfifo(modelnet / "ply_data_train1.h5")
+    for folder, count in ((renders, 2), (modelnet, 1)):
+        problems = verify(folder).problems
+        assert len(problems) == count
+        assert all("is a pipe, a socket or a device" in problem for problem in problems)

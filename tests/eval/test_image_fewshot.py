@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_pictures_are_what_is_in_the_files(pictures):
     assert load_pictures(classes, 16).images.shape[2:] == (16, 16)
 
 
-@pytest.mark.parametrize("damage", ["class", "picture", "twice", "nothing"])
+@pytest.mark.parametrize("damage", ["class", "picture", "pipe", "twice", "nothing", "outside"])
 def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
     root = tmp_path / "set"
     shutil.copytree(pictures, root)
@@ -64,6 +65,12 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
     elif damage == "picture":
         (root / "data" / "val_1" / "0.png").write_bytes(b"no picture")
         match = "is damaged or not a PNG or JPEG picture"
+    elif damage == "pipe":
+        os.mkfifo(root / "data" / "val_1" / "00.png")
+        match = "is a pipe"
+    elif damage == "outside":
+        (root / "splits" / "bertinetto" / "val.txt").write_text("../../val_1")
+        match = "is not the name of a class"
     elif damage == "twice":
         (root / "splits" / "bertinetto" / "test.txt").write_text("val_1")
         match = "the class val_1 is in val and in test"
