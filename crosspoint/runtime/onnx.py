@@ -115,8 +115,8 @@ class OnnxEncoder(Encoder):
         with self._opening:
             self._check_usable()
             if self._sessions is None:
+                check_same(self._arguments["path"], self.specification.sha256)
                 opener = self._opener()
-                check_same(opener.path, self.specification.sha256)
                 self._sessions = self._with_pool(opener.session(self._threads), opener)
             return self._sessions
 
@@ -152,7 +152,7 @@ class _Opener:
     """Opens one file on one provider, any number of times."""
 
     def __init__(self, runtime: Any, path: Path, provider: str, index: int | None, fast: bool) -> None:
-        self._runtime, self.path, self._provider, self._index = runtime, path, provider, index
+        self._runtime, self._path, self._provider, self._index = runtime, path, provider, index
         try:
             model = kernels.with_kernels(path) if fast else None
         except Exception as error:  # of protobuf and onnx, without a common base class
@@ -182,12 +182,12 @@ class _Opener:
 
     def _not_loaded(self) -> InputError:
         return InputError(
-            f"{self._provider} did not load for {self.path}, or has no kernel for a part of it; install the CUDA and "
+            f"{self._provider} did not load for {self._path}, or has no kernel for a part of it; install the CUDA and "
             "cuDNN (for TensorRT also TensorRT) versions of this onnxruntime-gpu, or give --device cpu"
         )
 
     def _damaged(self, error: Exception) -> InputError:
-        return InputError(f"ONNX Runtime cannot open {self.path} ({_line(error)}); export the model again")
+        return InputError(f"ONNX Runtime cannot open {self._path} ({_line(error)}); export the model again")
 
 
 class _Call:

@@ -408,6 +408,7 @@ def test_a_child_of_a_child_embeds(encoder: Encoder, clouds: Clouds) -> None:
 
 
 @forking
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are not to be seen")
 def test_a_child_that_ends_as_python_does(tmp_path: Path, small: SimpleNamespace) -> None:
     """The parent's sessions are not ended in it, which would wait for threads that are not there."""
     code = f"""
@@ -418,6 +419,9 @@ from crosspoint.runtime.onnx import OnnxEncoder
 encoder = OnnxEncoder(Path({str(small.write_onnx(tmp_path / "m.onnx"))!r}), threads=2)
 points = np.zeros((9, 16, 3), np.float32)
 encoder.embed(points)
+state = lambda task: (task / "stat").read_text().rpartition(")")[2].split()[0]
+while [state(task) for task in Path("/proc/self/task").iterdir()].count("R") > 1:
+    pass  # until the session's threads have fallen asleep: those are waited for
 child = os.fork()
 if child == 0:
     encoder.embed(points)
@@ -585,7 +589,7 @@ def test_a_large_batch_of_a_segmenter_does(tmp_path: Path, small: SimpleNamespac
         model, backend, categories = small.write_segmenter(tmp_path / "s.onnx"), "onnxruntime", 2
     else:
         model, backend, categories = weights(tmp_path, segmenter=True), "pytorch", 3
-    growth, _ = peak_of(model, backend, 1, 12, categories)
+    growth, _ = peak_of(model, backend, 1, 8, categories)
     assert growth < 30
 
 
