@@ -1,6 +1,7 @@
 """Building TensorRT engines, with TensorRT 10.3 to 11 or TensorRT-RTX, through what the module at hand offers."""
 
 import re
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait

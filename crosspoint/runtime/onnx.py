@@ -1,12 +1,16 @@
 """ONNX Runtime backend: on the CPU, on CUDA, and on CUDA through ONNX Runtime's own TensorRT provider."""
 
 import contextlib
+import ctypes
 import hashlib
 import io
 import json
 import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_bytes
 from crosspoint.errors import InputError, require
 from crosspoint.runtime import kernels
-from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
+from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -32,8 +36,9 @@ class OnnxEncoder(Encoder):
     Files of `crosspoint export` say in their metadata what they hold; a foreign file works when it maps a float32 input
     `points (B, N, 3)` to an output `embedding (B, D)`.
 
-    On the CPU a batch of at least as many clouds as threads goes through cloud by cloud, each on one thread: nothing
-    waits for another thread, and what a cloud needs stays in the cache. A smaller one shares all threads.
+    On the CPU a batch goes through cloud by cloud, so that memory and result are those of single clouds. If it has at
+    least as many clouds as there are threads, each is on one thread: nothing waits for another thread, and what a cloud
+    needs stays in the cache. Otherwise each has all threads.
 
     Args:
         path: The `.onnx` file.
@@ -47,6 +52,8 @@ class OnnxEncoder(Encoder):
         InputError: The file is damaged or another kind of model, or the provider does not load.
         MissingDependency: onnxruntime is not installed.
     """
+
+    _sessions: "_Sessions | None" = None
 
     def __init__(
         self,
@@ -67,26 +74,37 @@ class OnnxEncoder(Encoder):
         if index is not None:
             load_cuda(runtime)
         content = read_bytes(path) if content is None else content
-        opened = _Opener(runtime, path, content, provider, index, fast)
-        self._session: Any = opened.session(self._threads)
-        engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opened.has_operators else ''}"
+        self._opener = partial(_Opener, runtime, path.absolute(), provider=provider, index=index, fast=fast)
+        opener = self._opener(content=content)
+        session = opener.session(self._threads)
+        engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opener.has_operators else ''}"
         where = "cpu" if index is None else f"cuda:{index}"
-        digest = hashlib.sha256(content).hexdigest()
-        self.specification = _specification(self._session, path, digest, where, backend, engine)
-        self._by_cloud: Any = None
-        if self._threads > 1 and self.specification.max_batch is None:
-            self._by_cloud = opened.session(1)
-            self._pool = ThreadPoolExecutor(self._threads, "crosspoint-onnx")
+        self.specification = _specification(session, path, hashlib.sha256(content).hexdigest(), where, backend, engine)
+        self._divides = index is None and self.specification.max_batch is None
+        self._opening = threading.Lock()
+        self._sessions = self._with_pool(session, opener)
+        self._arguments = {
+            "path": path.absolute(),
+            "device": device,
+            "backend": backend,
+            "threads": threads,
+            "operators": operators,
+        }
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """One call of the session, or on several threads one a cloud."""
-        assert self._session is not None, "the encoder was closed"
+        """One call of the session, or one for each cloud."""
+        sessions = self._opened()
         batch = len(inputs["points"])
         try:
-            if self._by_cloud is None or batch < self._threads:
-                return _Call(self._session, inputs).piece(self._session, 0, batch).results()
-            call = _Call(self._by_cloud, inputs)
-            list(self._pool.map(lambda i: call.piece(self._by_cloud, i, i + 1), range(batch)))
+            if not self._divides:
+                return _Call(sessions.whole, inputs).piece(sessions.whole, 0, batch).results()
+            if sessions.pool is None or batch < self._threads:
+                call = _Call(sessions.whole, inputs)
+                for i in range(batch):
+                    call.piece(sessions.whole, i, i + 1)
+            else:
+                call = _Call(sessions.by_cloud, inputs)
+                list(sessions.pool.map(lambda i: call.piece(sessions.by_cloud, i, i + 1), range(batch)))
             return call.results()
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
@@ -95,11 +113,42 @@ class OnnxEncoder(Encoder):
                 "was made for, or a smaller batch"
             ) from error
 
-    def close(self) -> None:
+    def _opened(self) -> "_Sessions":
+        """The sessions of this process; a forked child opens its own when it first needs them."""
+        with self._opening:
+            self._check_usable()
+            if self._sessions is None:
+                content = read_same(self._arguments["path"], self.specification.sha256)
+                opener = self._opener(content=content)
+                self._sessions = self._with_pool(opener.session(self._threads), opener)
+            return self._sessions
+
+    def _with_pool(self, whole: Any, opener: "_Opener") -> "_Sessions":
+        if not self._divides or self._threads == 1:
+            return _Sessions(whole)
+        return _Sessions(whole, opener.session(1), ThreadPoolExecutor(self._threads, "crosspoint-onnx"))
+
+    def _free(self) -> None:
         """End the sessions and their threads."""
-        if self._by_cloud is not None:
-            self._pool.shutdown()
-        self._session = self._by_cloud = None
+        with self._opening:
+            if self._sessions is not None and self._sessions.pool is not None:
+                self._sessions.pool.shutdown()
+            self._sessions = None
+
+    def _after_fork(self) -> None:
+        """The parent's sessions are kept for ever: ending one here would wait for threads that are not here."""
+        if self._sessions is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sessions))
+        self._sessions, self._opening = None, threading.Lock()
+
+
+@dataclass
+class _Sessions:
+    """What a process runs a file with: a session on all threads and, for large batches, one for each to run alone."""
+
+    whole: Any
+    by_cloud: Any = None
+    pool: ThreadPoolExecutor | None = None
 
 
 class _Opener:

@@ -8,7 +8,6 @@ and stream take one call at a time: threads wait for each other.
 
 import hashlib
 import math
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -66,9 +65,9 @@ class TensorRTEncoder(Encoder):
         if manifest is not None:
             rebuild = manifest.rebuild
             _check_built(path, built, self._trt.__version__, compute_capability(index), rebuild)
-        self._path, self._arguments = path, {"path": path, "manifest": manifest, "device": device}
+        self._path, self._arguments = path, {"path": path.absolute(), "manifest": manifest, "device": device}
         self._cuda, self._index = cuda_runtime(), index
-        self._lock, self._process = threading.Lock(), os.getpid()
+        self._lock = threading.Lock()
         self._resources = ExitStack()
         with current_device(self._cuda, index):
             try:
@@ -79,10 +78,6 @@ class TensorRTEncoder(Encoder):
             except BaseException:
                 self._resources.close()
                 raise
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A copy in another process opens the file again, there."""
-        return TensorRTEncoder, tuple(self._arguments.values())
 
     def _open(self, plan: bytes, path: Path, rebuild: str) -> None:
         trt, cuda = self._trt, self._cuda
@@ -191,19 +186,12 @@ class TensorRTEncoder(Encoder):
         Raises:
             InputError: The encoder was closed, or opened before this process was forked off.
         """
-        if os.getpid() != self._process:  # before the lock, which another thread may have held at the fork
-            raise InputError(
-                f"{self._path} was opened on cuda:{self._index} before this process was forked, and CUDA does not "
-                "survive a fork; open it in each process, or start processes with multiprocessing's spawn"
-            )
-        with self._lock:
-            if self._context is None:
-                raise InputError(f"{self._path} was closed; open it again with load_encoder")
-            with current_device(self._cuda, self._index):
-                try:
-                    yield
-                finally:
-                    call(self._cuda.cudaStreamSynchronize, self._stream)
+        self._check_usable()  # before the lock, which another thread may have held at a fork
+        with self._lock, current_device(self._cuda, self._index):
+            try:
+                yield
+            finally:
+                call(self._cuda.cudaStreamSynchronize, self._stream)
 
     def embed_into(self, points: Any, out: Any) -> None:
         """Embed clouds that are on the GPU, into memory on the GPU: nothing is copied.
@@ -234,7 +222,7 @@ class TensorRTEncoder(Encoder):
         self._run_in_place({"points": points, "category": category}, out)
 
     def _run_in_place(self, inputs: Mapping[str, Any], out: Any) -> None:
-        with self._one_call():
+        with self._in_use(), self._one_call():
             arrays = {name: self._borrow(array, name) for name, array in inputs.items()}
             shapes = {name: array.shape for name, array in arrays.items()}
             self._check_shapes(shapes)
@@ -323,14 +311,10 @@ class TensorRTEncoder(Encoder):
         """How many shapes are launched as a CUDA graph; None where TensorRT captures by itself."""
         return None if self._graphs is None else len(self._graphs)
 
-    def close(self) -> None:
-        """Free the buffers, the stream and the engine, once no thread uses them; in a forked process, nothing."""
-        if os.getpid() != self._process:
-            return
-        with self._lock:
-            if self._context is not None:
-                with current_device(self._cuda, self._index):
-                    self._resources.close()
+    def _free(self) -> None:
+        """Free the buffers, the stream and the engine."""
+        with self._lock, current_device(self._cuda, self._index):
+            self._resources.close()
 
 
 def _captures(trt: Any) -> bool:
