@@ -208,8 +208,6 @@ def _load_embeddings(path: Path) -> Embeddings | None:
         if "embeddings" not in Npz(content).names:
             return None
     found = load(path)
-    if not np.isfinite(found.vectors).all():
-        raise InputError(f"{path}: its embeddings are not finite; embed again")
     return Embeddings(path, found.vectors, found.names, found.model_sha256)
 
 

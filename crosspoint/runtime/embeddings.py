@@ -5,7 +5,6 @@ the end of an `.npz`, in the metadata of a `.parquet`. Other readers pass over i
 """
 
 import hashlib
-import io
 import json
 import zipfile
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from crosspoint.core.arrays import Npz
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import read_bytes, reading
 from crosspoint.errors import InputError, require
@@ -138,10 +138,10 @@ def load(path: Path, advice: str = "embed again") -> Embeddings:
 
 
 def _parse_npz(content: bytes) -> Embeddings:
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        vectors, names = np.asarray(file["embeddings"], np.float32), np.asarray(file["names"], np.str_)
-        about: dict[str, Any] = {**json.loads(str(file["about"]))}
-        return Embeddings(vectors, names.tolist(), str(file["model_sha256"]), about)
+    file = Npz(content)
+    vectors, names = np.asarray(file["embeddings"], np.float32), np.asarray(file["names"], np.str_)
+    about: dict[str, Any] = {**json.loads(str(file["about"]))}
+    return Embeddings(vectors, names.tolist(), str(file["model_sha256"]), about)
 
 
 def _parse_parquet(content: bytes) -> Embeddings:

@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # no threads before a fork
@@ -46,7 +45,8 @@ def serve() -> None:
     for line in sys.stdin:
         name, seed, start, count = json.loads(line)
         report = run((TARGETS | PLANTED)[name], seed, start, count)
-        print(json.dumps({**asdict(report), "text": str(report)}), flush=True)
+        answer = {"outcomes": report.outcomes, "findings": list(report.findings), "text": str(report)}
+        print(json.dumps(answer), flush=True)
 
 
 def main() -> int:

@@ -1,9 +1,11 @@
 """Targets: what the package itself writes and reads again. Weights, runs, embeddings, bundles, results."""
 
 import contextlib
+import hashlib
 import io
 import json
 import struct
+import zipfile
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -114,9 +116,11 @@ def _export_source(root: Path) -> None:
     """What `export` does with weights before it builds anything."""
     from crosspoint.export.bundle import _check_network, _network, _source
     from crosspoint.export.profile import make_profile
+    from crosspoint.models.weights import read_weights
 
-    source = _source(root)
-    _check_network(source, _network(source, True), make_profile((1, 2, 4), 16))
+    source = read_weights(_source(root))
+    network, _ = _network(source, True)
+    _check_network(source.path, network, make_profile((1, 2, 4), 16))
 
 
 @cache
@@ -180,8 +184,6 @@ def _official_attacks() -> dict[str, Files]:
 @cache
 def _torch_bomb() -> bytes:
     """An archive of `torch.save` with a compressed storage of 400 MB in 400 kB."""
-    import zipfile
-
     import torch
 
     whole = to_bytes(lambda f: torch.save({"conv1.0.weight": torch.zeros(100_000_000)}, f))
@@ -379,6 +381,41 @@ def _search(suffix: str, root: Path) -> None:
     json.dumps(found).encode()
 
 
+def _seal_embeddings(files: Files) -> Files:
+    """With the right checksums in files of embeddings."""
+    return {name: _sealed(name, content) for name, content in files.items()}
+
+
+def _sealed(name: str, content: bytes | str) -> bytes | str:
+    from crosspoint.runtime.embeddings import CHECKSUM, KEY, ZEROS
+
+    if isinstance(content, str) or not name.endswith((".npz", ".parquet")):
+        return content
+    if CHECKSUM not in content and name.endswith(".npz"):
+        memory = io.BytesIO(content)
+        with zipfile.ZipFile(memory, "a") as archive:
+            archive.comment = CHECKSUM + ZEROS
+        content = memory.getvalue()
+    elif CHECKSUM not in content:
+        from pyarrow import parquet
+
+        table = parquet.read_table(io.BytesIO(content))
+        metadata = {**(table.schema.metadata or {}), KEY + b".checksum": CHECKSUM + ZEROS}
+        content = to_bytes(lambda file: parquet.write_table(table.replace_schema_metadata(metadata), file))
+    at = content.rindex(CHECKSUM) + len(CHECKSUM)
+    blank = content[:at] + ZEROS + content[at + len(ZEROS) :]
+    return blank[:at] + hashlib.sha256(blank).hexdigest().encode() + blank[at + len(ZEROS) :]
+
+
+def _seal_bundle(files: Files) -> Files:
+    """With a manifest that lists the files as they are."""
+    manifest = json.loads(files["manifest.json"])
+    for name, content in files.items():
+        if name in manifest["files"] and isinstance(content, bytes):
+            manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    return {**files, "manifest.json": json.dumps(manifest).encode()}
+
+
 @cache
 def _job(form: str) -> Files:
     from crosspoint.runtime.embed import embed
@@ -390,17 +427,17 @@ def _job(form: str) -> Files:
             np.save(root / "in" / f"{i}.npy", cloud)
         embed(root / "model.onnx", [root / "in"], f"{root / 'job'}/", part=2, form=form)
 
-    return {name.removeprefix("job/"): content for name, content in folder(make).items() if name.startswith("job/")}
+    return {name.removeprefix("job/"): content for name, content in folder(make).items() if name != "model.onnx"}
 
 
 def _read_job(root: Path) -> None:
     from crosspoint.runtime import parts
     from crosspoint.runtime.search import search
+    from crosspoint.runtime.sources import find_sources
 
     plan = parts.read_plan(root)
-    parts.outcome(plan, root, range(plan.count))
-    rows = sum(len(part.names) for part in parts.load_parts(root))
-    assert rows >= 0
+    parts.kept(plan, root, find_sources([root / "in"], None, 0), range(min(plan.count, 2)))
+    assert sum(len(part.names) for part in parts.load_parts(root)) <= plan.sources
     search("0.npy", root, k=2)
 
 
@@ -425,12 +462,6 @@ def _read_bundle(root: Path) -> None:
         build_on_device(root)
     with load_encoder(root, threads=1) as encoder:
         assert encoder.embed(CLOUDS[:2]).shape == (2, encoder.specification.dim)
-
-
-@cache
-def _manifest_only() -> Files:
-    files = made.bundle()
-    return {"manifest.json": files["manifest.json"], "encoder.onnx": files["encoder.onnx"]}
 
 
 @cache
@@ -578,8 +609,8 @@ def _of_embeddings(suffix: str) -> tuple[Target, Target]:
         return [_embeddings(suffix)]
 
     return (
-        Target(f"embeddings{suffix}", seeds, partial(_read_embeddings, suffix)),
-        Target(f"search{suffix}", seeds, partial(_search, suffix)),
+        Target(f"embeddings{suffix}", seeds, partial(_read_embeddings, suffix), seal=_seal_embeddings),
+        Target(f"search{suffix}", seeds, partial(_search, suffix), seal=_seal_embeddings),
     )
 
 
@@ -611,10 +642,11 @@ ARTEFACTS = (
         lambda: [_job("parquet")],
         _read_job,
         _instead(partial(_job, "parquet"), "job.json", NO_JSON),
+        seal=_seal_embeddings,
     ),
-    Target("job-npz", lambda: [_job("npz")], _read_job),
-    Target("manifest", lambda: [_manifest_only()], _read_manifest, _instead(_manifest_only, "manifest.json", NO_JSON)),
-    Target("bundle", lambda: [made.bundle()], _read_bundle, program=True),
+    Target("job-npz", lambda: [_job("npz")], _read_job, seal=_seal_embeddings),
+    Target("manifest", lambda: [made.bundle()], _read_manifest, _instead(made.bundle, "manifest.json", NO_JSON)),
+    Target("bundle", lambda: [made.bundle()], _read_bundle, program=True, seal=_seal_bundle),
     Target("reference", lambda: [_reference()], _read_reference),
     Target("report", _reports, _read_report, _instead(_results, "svm.json", NO_JSON)),
     Target("cache", lambda: [_cache()], _read_cache),

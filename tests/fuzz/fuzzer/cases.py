@@ -1,5 +1,6 @@
 """What is read: a target's own files, its collection of known attacks, and as many mutations of these as one likes."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ class Target:
         read: Reads them in a folder; may write beside them.
         attacks: Makes inputs that once did harm, by name; each has to be refused or read.
         program: Whether the input says what is computed, so that it may ask for memory and fail.
-        main: The file that is always there, whatever else is removed.
+        seal: Writes checksums anew into damaged files, as whoever damages them on purpose would.
     """
 
     name: str
@@ -32,13 +33,14 @@ class Target:
     read: Callable[[Path], object]
     attacks: Callable[[], dict[str, Files]] = field(default=dict)
     program: bool = False
+    seal: Callable[[Files], Files] = dict
 
 
 class Cases:
     """The cases of a target, numbered: seeds, attacks, mutations. The same seed and number give the same files."""
 
     def __init__(self, target: Target, seed: int) -> None:
-        self._name, self._seed = target.name, seed
+        self._name, self._seed, self._seal = target.name, seed, target.seal
         self.seeds = target.seeds()
         self._attacks = list(target.attacks().values())
 
@@ -58,6 +60,9 @@ class Cases:
                 del files[name]
             elif isinstance(content, bytes):
                 files[name] = mutate(name, content, rng)
+        if rng.randrange(4):
+            with contextlib.suppress(Exception):  # nothing is left that could be sealed
+                return self._seal(files)
         return files
 
 

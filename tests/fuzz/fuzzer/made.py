@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -172,6 +173,7 @@ def small_segmenter() -> bytes:
     return next(content for content in files.values() if isinstance(content, bytes))
 
 
+@cache
 def bundle() -> Files:
     """A bundle of the small DGCNN."""
     from crosspoint.export.engine import file_entry

@@ -1,5 +1,6 @@
 """Targets of `crosspoint.data`: files of points and meshes, data sets, packs."""
 
+import hashlib
 import io
 import json
 import struct
@@ -257,6 +258,15 @@ def _read_pack(folder: Path) -> None:
             pack.image(i, view)
 
 
+def _seal_pack(files: Files) -> Files:
+    """With an index that lists the shards as they are."""
+    index = json.loads(files["index.json"])
+    for shard in index["shards"]:
+        content = files[shard["file"]]
+        shard |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}  # type: ignore[arg-type]
+    return {**files, "index.json": json.dumps(index).encode()}
+
+
 def _pack_attacks() -> dict[str, Files]:
     return {
         "index is a pipe": {**_pack(), "index.json": "pipe"},
@@ -286,7 +296,7 @@ def _read_names(folder: Path) -> None:
     from crosspoint.runtime.sources import find_sources, read_ahead
 
     read = 0
-    for source, clouds in read_ahead(find_sources([folder], None, 0), 8):
+    for source, clouds, _ in read_ahead(find_sources([folder], None, 0), 8):
         if isinstance(clouds, InputError):
             _one_line([str(clouds)])
         else:
@@ -313,7 +323,7 @@ SETS = (
     Target("scanobjectnn", lambda: [made.scanobjectnn()], _read_classification),
     Target("shapenetpart", lambda: [made.parts()], _read_parts, _parts_attacks),
     Target("renders", lambda: [made.renders()], _read_renders, _render_attacks),
-    Target("pack", lambda: [_pack()], _read_pack, _pack_attacks),
+    Target("pack", lambda: [_pack()], _read_pack, _pack_attacks, seal=_seal_pack),
     Target("cifar-fs", lambda: [_cifar()], _read_cifar),
     Target("folder", lambda: [_names()], _read_names, _name_attacks),
 )
