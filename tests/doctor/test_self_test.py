@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from crosspoint.doctor.doctor import doctor
 from crosspoint.doctor.engines import BUILDERS
 from crosspoint.doctor.self_test import _environment, self_test
 from crosspoint.doctor.step import PRECISIONS
@@ -175,3 +176,38 @@ def test_all_of_it_on_this_machine(tmp_path):
     assert failed == []
     assert done.returncode == 0, done.stderr
     assert result["schema"] == "crosspoint.self-test/1"
+
+
+QUICK = """
+from crosspoint.doctor import steps
+
+STEPS = tuple(step for step in steps.STEPS if step.name in {names!r})
+"""
+ON_A_CPU = (
+    "make shapes",
+    "train DGCNN on the CPU",
+    "train PointNet on the CPU",
+    "fine-tune a part segmenter on the CPU",
+    "export fp32 to ONNX",
+    "export PointNet to ONNX",
+    "export a part segmenter to ONNX",
+    "write a Triton repository",
+    "diagnose ONNX on the CPU, fp32",
+    "parity of PyTorch and ONNX",
+    "embed where torch cannot be imported",
+    "bench on the CPU",
+)
+
+
+def test_the_steps_on_the_cpu_pass_on_this_machine(tmp_path, monkeypatch):
+    """All but `torchrun` and the lower precisions, which are among the slow tests."""
+    (tmp_path / "quick_steps.py").write_text(QUICK.format(names=ON_A_CPU))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    result = self_test(doctor(), "quick_steps")
+    assert [(step["name"], step["status"], step["reason"]) for step in result["steps"]] == [
+        (name, "passed", "") for name in ON_A_CPU
+    ]
+    found = {step["name"]: step["found"] for step in result["steps"]}
+    assert found["embed where torch cannot be imported"] == "205 embeddings of 2048 numbers"
+    assert all(found.values())
