@@ -1,10 +1,16 @@
-"""A miniature part-segmentation set with a taxonomy of its own."""
+"""How hypothesis looks for examples, and a miniature part-segmentation set with a taxonomy of its own."""
 
 import json
+import os
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ordinary", max_examples=20, derandomize=True, deadline=None, database=None)
+settings.register_profile("long", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("CROSSPOINT_HYPOTHESIS", "ordinary"))
 
 TAXONOMY = {
     "categories": ["Mushroom", "Dumbbell"],
