@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from crosspoint.core.onnx_guard import check_model
 from crosspoint.core.processes import available_cpus
-from crosspoint.core.reading import read_bytes
+from crosspoint.core.reading import read_bytes, reading
 from crosspoint.errors import InputError, require
 from crosspoint.runtime import kernels
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same
@@ -156,6 +157,8 @@ class _Opener:
 
     def __init__(self, runtime: Any, path: Path, content: bytes, provider: str, index: int | None, fast: bool) -> None:
         self._runtime, self._path, self._provider, self._index = runtime, path, provider, index
+        with reading(path, "an ONNX model", "export the model again"):
+            check_model(content)
         try:
             model = kernels.with_kernels(content) if fast else None
         except Exception as error:  # of protobuf and onnx, without a common base class

@@ -156,8 +156,8 @@ def read_plan(folder: Path) -> Plan:
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         schema = values.get("schema") if isinstance(values, dict) else None
         raise InputError(
-            f"{path} has the schema {str(schema)[:40]!r}, this version reads {SCHEMA!r}; {advice}, or embed again into a "
-            "new one"
+            f"{path} has the schema {str(schema)[:40]!r}, this version reads {SCHEMA!r}; {advice}, or embed again into "
+            "a new one"
         )
     with reading(path, "the plan of an embedding job", advice):
         plan = Plan(**{name: value for name, value in values.items() if name != "schema"})
