@@ -50,13 +50,17 @@ def check_model(content: bytes) -> None:
 
 def _check_node(node: memoryview) -> None:
     fields = list(_fields(node))
-    if (OPERATOR, b"GatherND") not in fields:
+    if not any(number == OPERATOR and _text(value) == b"GatherND" for number, value in fields):
         return
-    for number, attribute in fields:
-        if number == ATTRIBUTE and isinstance(attribute, memoryview):
-            entry = dict(_fields(attribute))
-            if entry.get(NAME) == b"batch_dims" and isinstance(count := entry.get(INTEGER, 0), int) and count >> 63:
-                raise InputError("has a GatherND with a negative batch_dims; export the model again")
+    for number, value in fields:
+        attribute = dict(_fields(value)) if number == ATTRIBUTE and isinstance(value, memoryview) else {}
+        count = attribute.get(INTEGER)
+        if _text(attribute.get(NAME)) == b"batch_dims" and isinstance(count, int) and count >> 63:
+            raise InputError("has a GatherND with a negative batch_dims; export the model again")
+
+
+def _text(value: memoryview | int | None) -> bytes:
+    return bytes(value) if isinstance(value, memoryview) else b""
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
