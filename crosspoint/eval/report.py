@@ -82,7 +82,8 @@ def report(run: Path, out: Path | None = None) -> dict[str, Any]:
         )
     content.append(_foot(pieces, missing))
     with atomic_file(out) as temporary:
-        temporary.write_text(page(f"crosspoint: {folder.resolve().name}", content), encoding="utf-8")
+        text = page(f"crosspoint: {folder.resolve().name}", content)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON can hold half a character
     return {
         "out": str(out),
         "bytes": out.stat().st_size,

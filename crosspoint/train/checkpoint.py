@@ -103,12 +103,11 @@ def restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, 
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load an optimiser's state after a look at what PyTorch takes on trust: options' types and tensors' shapes."""
-    for before, after in zip(optimiser.param_groups, state["param_groups"], strict=True):
-        wrong = [name for name in before if type(before[name]) is not type(after[name])]
-        if wrong:
-            raise InputError(f"the optimiser's {wrong[0]} is {str(after[wrong[0]])[:40]}; {ADVICE}")
-    optimiser.load_state_dict(state)
+    """Load an optimiser's moments; its options are those of the recipe, and the learning rate is set at every step."""
+    own = optimiser.state_dict()["param_groups"]
+    if [group["params"] for group in state["param_groups"]] != [group["params"] for group in own]:
+        raise InputError(f"the optimiser is of another network; {ADVICE}")
+    optimiser.load_state_dict({"state": state["state"], "param_groups": own})
     for parameter, values in optimiser.state.items():
         for name, value in values.items():
             if value is not None and not (isinstance(value, Tensor) and value.shape in ((), parameter.shape)):

@@ -332,7 +332,7 @@ def _recipe_attacks() -> dict[str, Files]:
         " ",
         "\x1b[31m",
     )
-    fields = ("k", "points", "temperature", "learning_rate", "dropout", "crop", "seed", "backbone", "epochs")
+    fields = ("seed", "learning_rate")
     return {
         f"{name} {field}={value[:10]}": {"overrides.txt": f"{name}\n{field}={value}".encode()}
         for name in ("clean", "partseg", "rfs")

@@ -26,7 +26,7 @@ EXCEPTION, MESSAGE, MEMORY, CRASH, HANG, SEED = "exception", "message", "memory"
 FAULTS = (EXCEPTION, MESSAGE, MEMORY, CRASH, HANG, SEED)
 """Not an error of ours; ours, but no printable line; too much memory; killed by a signal; no end; a seed refused."""
 
-CPU_SECONDS, STILL_SECONDS = 20, 5  # a case hangs once it has computed, or all of its threads have slept, for so long
+CPU_SECONDS, STILL_SECONDS = 30, 5  # a case hangs once it has computed, or all of its threads have slept, for so long
 ADDRESS_SPACE = 1 << 30  # bytes that a case may add
 RESIDENT, MULTIPLE = 256 << 20, 64  # bytes that a case may touch, besides a multiple of what it reads
 SMALL = 64 << 20  # bytes of an input that is no reason to need much memory
@@ -147,7 +147,10 @@ def _cpu(pid: int) -> float:
 
 def _sleeps(pid: int) -> bool:
     """Whether no thread of a process runs, wants to, or waits for a disk."""
-    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    try:
+        states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # a thread has just ended
+        return False
     return all(state in "SZ" for state in states)
 
 
