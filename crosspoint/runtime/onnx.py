@@ -65,7 +65,7 @@ class OnnxEncoder(Encoder):
         fast = operators and index is None and kernels.available()
         if index is not None:
             load_cuda(runtime)
-        content = read_bytes(path) if content is None else content
+        content = read_bytes(path, kernels.BYTES) if content is None else content
         opened = _Opener(runtime, path, content, provider, index, fast)
         self._session: Any = opened.session(self._threads)
         engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opened.has_operators else ''}"

@@ -279,6 +279,9 @@ def test_pickles_are_never_loaded(tmp_path):
 def test_archives(points, tmp_path):
     np.savez_compressed(tmp_path / "one.npz", anything=np.stack([points, points]))
     assert read_clouds(tmp_path / "one.npz").shape == (2, 40, 3)
+    for names in (("other", "points"), ("points", "other")):
+        np.savez(tmp_path / "named.npz", **{name: points if name == "points" else points + 1 for name in names})
+        np.testing.assert_array_equal(read_clouds(tmp_path / "named.npz")[0], points)
     np.savez(tmp_path / "two.npz", a=points, b=points)
     refused(tmp_path / "two.npz", "arrays a, b; name one of them points")
 

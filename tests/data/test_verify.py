@@ -44,6 +44,19 @@ def test_whole_sets_have_no_problems(modelnet, parts, scanobjectnn, renders):
     assert rows[renders.name, "pictures"][0] == "6 of 12×12"
 
 
+@pytest.mark.parametrize("row", [0, 255, 256, 300, 599])
+def test_clouds_are_named_by_their_row_in_the_file(modelnet, row):
+    """Also beyond the number that is read at once."""
+    points = np.random.default_rng(0).standard_normal((600, 8, 3)).astype(np.float32)
+    points[row, 3, 1] = np.nan
+    path = modelnet / "ply_data_train0.h5"
+    change(path, "data", points)
+    change(path, "label", (np.arange(600) % 40).astype(np.uint8)[:, None])
+    for other in modelnet.glob("ply_data_train[1-9].h5"):
+        other.unlink()
+    assert f"1 clouds have coordinates that are NaN or infinite: {row}" in "; ".join(verify(modelnet).problems)
+
+
 def test_published_counts_are_said(modelnet, monkeypatch):
     monkeypatch.setitem(PUBLISHED, "modelnet40", {"train": 95, "test": 2468})
     assert found(verify(modelnet))[modelnet.name, "train"][1] == "as published"

@@ -92,7 +92,10 @@ def check(out, name, result, paper):
     page = (out / f"{name}.md").read_text()
     assert result["title"] in page
     assert [None if row["paper"] is None else row["paper"]["value"] for row in result["rows"]] == paper
-    assert all(0 <= cell["mean"] <= 100 for row in result["rows"] for cell in (row["official"], row["clean"]) if cell)
+    for cell in (cell for row in result["rows"] for cell in (row["official"], row["clean"]) if cell):
+        means = [np.mean(values) for values in cell["values"]]
+        assert cell["mean"] == pytest.approx(np.mean(means))
+        assert 1 < cell["mean"] <= 100, "per cent, not a fraction of one"
     assert any("not the paper's" in note for note in result["notes"])
 
 

@@ -89,6 +89,40 @@ def test_topk_k_beyond_the_limit(model):
     assert broken(model, 5000) == {("topk-k", f"edge{i}/neighbours") for i in (1, 2, 3, 4)}
 
 
+@pytest.mark.parametrize(("k", "refused"), [(0, True), (1, False), (3840, False), (3841, True)])
+def test_topk_k_up_to_the_limit(model, k, refused):
+    constant_of(model, "k6").CopyFrom(numpy_helper.from_array(np.array([k], np.int64), "k6"))
+    assert (("topk-k", "edge1/neighbours") in broken(model, 5000)) == refused
+
+
+@pytest.mark.parametrize(
+    ("number", "refused"), [(2**31 - 1, False), (2**31, True), (-(2**31), False), (-(2**33), True)]
+)
+def test_int64_constants_up_to_the_ends_of_int32(model, number, refused):
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, number], np.int64), "large"))
+    assert (("int64", "large") in broken(model)) == refused
+
+
+@pytest.mark.parametrize("version", [17, 18, 19, 20])
+def test_opsets_that_every_builder_reads(model, version):
+    model.opset_import[0].version = version
+    assert ("opset", "crosspoint") not in broken(model)
+
+
+@pytest.mark.parametrize("operator", ["Scatter", "ScatterElements", "ScatterND"])
+def test_scatters_that_sum_are_refused_and_others_are_not(model, operator):
+    for reduction in ("none", "add"):
+        append(model, operator, ["embedding", "indices", "updates"], reduction, reduction=reduction)
+    found = {node for rule, node in broken(model) if rule == "refused-operator"}
+    assert found == {"add"}
+
+
+@pytest.mark.parametrize("operator", ["Add", "Div", "Mod", "Mul", "Sub", "Pow"])
+def test_arithmetic_of_whole_numbers_is_slow(model, operator):
+    append(model, operator, ["edge1/neighbours", "edge1/neighbours"], "sum")
+    assert ("int64", "sum") in broken(model)
+
+
 def test_topk_points(model, network):
     assert broken(model, 5) == {("topk-points", f"edge{i}/neighbours") for i in (1, 2, 3, 4)}
     assert broken(model, 6) == set()

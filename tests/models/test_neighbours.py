@@ -39,6 +39,13 @@ def test_far_from_the_origin_the_graph_is_the_same():
     torch.testing.assert_close(distances(x, nearest(x + 4096.0, 10)), brute_force(x, 10), rtol=1e-4, atol=1e-5)
 
 
+def test_clouds_of_a_batch_far_from_each_other_keep_their_own_graphs():
+    """Each cloud is centred on its own mean: centred on the batch's, both would be as far off as without centring."""
+    x = torch.randn(2, 256, 3, generator=torch.Generator().manual_seed(0)).mul(64).round() / 64
+    apart = x + torch.tensor([4096.0, -4096.0]).view(2, 1, 1)
+    torch.testing.assert_close(distances(x, nearest(apart, 10)), brute_force(x, 10), rtol=1e-4, atol=1e-5)
+
+
 def test_rows_and_clouds_are_chunked_without_a_difference(monkeypatch):
     x = torch.randn(3, 50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     whole = nearest(x, 7)
@@ -73,6 +80,18 @@ def test_maximum_and_its_gradient(dtype, channels):
                 if len(set(winners)) == 1:
                     expected[b, winners[0], c] += 1
     assert (x.grad.double() >= expected).all()
+
+
+@pytest.mark.parametrize("count", [32_767, 32_768, 40_000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_gradient_finds_its_winner_among_more_points_than_a_short_integer_counts(count, dtype):
+    values = torch.zeros(1, count, 1, dtype=dtype)
+    values[0, -1] = 1.0
+    graph = torch.stack([torch.arange(count), torch.full((count,), count - 1)], dim=1)[None]  # itself and the last one
+    x = values.requires_grad_()
+    max_over_neighbours(x, graph).sum().backward()
+    assert x.grad[0, -1].item() == count
+    assert x.grad.sum() == count
 
 
 def test_many_clouds_at_a_time_make_no_difference(monkeypatch):

@@ -53,7 +53,15 @@ def test_maximum_over_neighbours(dtype, batch, count, channels, k):
     for b in (0, batch - 1):
         assert torch.equal(out[b], values[b][graph[b]].amax(dim=1))
     out.sum().backward()
-    assert x.grad.double().sum() == out.numel() or dtype != torch.float32
+    exact = values.float().requires_grad_()
+    max_over_neighbours(exact, graph).sum().backward()
+    assert exact.grad.double().sum() == out.numel()
+    if dtype == torch.float32:
+        assert torch.equal(x.grad, exact.grad)
+    else:  # 16 bits of the same winners; sums of ones are exact up to 256
+        few = exact.grad <= 256
+        torch.testing.assert_close(x.grad.float()[few], exact.grad[few], rtol=0, atol=0)
+        assert few.double().mean() > 0.99
     assert (x.grad[-1, graph[-1].flatten().unique()].sum(dim=0) > 0).all()
 
 

@@ -67,6 +67,29 @@ def test_jitter_is_clipped_normal_noise():
     assert noise.std() == pytest.approx(0.01, rel=0.05)
 
 
+def test_no_jitter_is_larger_than_its_limit(monkeypatch):
+    """With a deviation of twenty times the limit nearly every coordinate is clipped."""
+    same = clouds()
+    monkeypatch.setattr(augment, "JITTER", 1.0)
+    one = augment_points(same, 0.0, False, draw(1))
+    monkeypatch.setattr(augment, "JITTER", 0.0)
+    noise = one - augment_points(same, 0.0, False, draw(1))
+    assert noise.abs().max() == pytest.approx(0.05, abs=1e-5)
+    assert (noise.abs() > 0.0499).float().mean() > 0.9
+
+
+def test_rotations_are_uniform_and_about_the_vertical_axis_alone(monkeypatch):
+    monkeypatch.setattr(augment, "JITTER", 0.0)
+    x = normalise(clouds(400, 16))
+    y = augment_points(clouds(400, 16), 0.0, False, draw())
+    y = y - y.mean(dim=1, keepdim=True)
+    scale = y.norm(dim=2).mean(dim=1) / x.norm(dim=2).mean(dim=1)
+    torch.testing.assert_close(y[..., 1], x[..., 1] * scale.view(-1, 1), atol=1e-4, rtol=0)
+    before, after = torch.complex(x[:, 0, 2], x[:, 0, 0]), torch.complex(y[:, 0, 2], y[:, 0, 0])
+    angles = (after / before).angle()  # about y, from z to x
+    assert torch.histc(angles, 4, -math.pi, math.pi).min() > 60
+
+
 def test_dropout_replaces_points_by_the_first_one():
     y = augment_points(clouds(256, 200), 0.875, False, draw())
     dropped = (y == y[:, :1]).all(dim=2).float().mean(dim=1)
@@ -76,10 +99,31 @@ def test_dropout_replaces_points_by_the_first_one():
     assert (kept == kept[:, :1]).all(dim=2).sum() == 256
 
 
-def test_elastic_distortion_is_smooth_and_bounded():
+def trilinear(field, point):
+    """The field (3, 4, 4, 4), indexed by z, y and x, at a point of [−1, 1]³, from its eight corners."""
+    at = [(c + 1) / 2 * 3 for c in point]  # in cells
+    low = [min(int(c), 2) for c in at]
+    total = np.zeros(3)
+    for corner in np.ndindex(2, 2, 2):
+        x, y, z = (start + step for start, step in zip(low, corner, strict=True))
+        weight = math.prod(1 - abs(c - place) for c, place in zip(at, (x, y, z), strict=True))
+        total += weight * field[:, z, y, x]
+    return total
+
+
+def test_elastic_distortion_is_a_trilinear_field_of_at_most_a_tenth_of_the_radius():
+    x = normalise(clouds(6, 20))
+    numbers = draw(4)
+    field = numbers.normal(6, 3, 4, 4, 4)
+    field = field * numbers.uniform(6, 1, 1, 1, 1, high=0.1)
+    moved = (elastic(x, draw(4)) - x).double().numpy()
+    for cloud, grid, shift in zip(x.tolist(), field.double().numpy(), moved, strict=True):
+        np.testing.assert_allclose(shift, [trilinear(grid, point) for point in cloud], atol=1e-6)
+
+
+def test_elastic_distortion_is_smooth():
     x = normalise(clouds(8, 512))
     moved = elastic(x, draw()) - x
-    assert 0.005 < moved.std() < 0.2
     step = torch.tensor([1e-3, 0, 0])
     near = elastic(x + step, draw()) - (x + step)
     assert (near - moved).abs().max() < 5e-3
@@ -124,6 +168,19 @@ def test_images_are_normalised_flipped_and_jittered():
         mirrored = torch.corrcoef(torch.stack([before.flip(2).flatten(), after.flatten()]))[0, 1]
         flipped += int(mirrored > same)
     assert 25 <= flipped <= 55
+
+
+def test_colours_change_by_the_factors_and_in_the_order_of_each_image():
+    images = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    numbers = draw(2)
+    factors = numbers.uniform(12, 3, low=0.6, high=1.4)
+    orders = numbers.uniform(12, 3).argsort(dim=1).tolist()
+    assert len({tuple(order) for order in orders}) > 3
+    for image, result, factor, order in zip(images, colour_jitter(images, draw(2)), factors, orders, strict=True):
+        expected = image[None]
+        for number in order:
+            expected = augment.COLOUR[number](expected, factor[number : number + 1])
+        torch.testing.assert_close(result, expected[0])
 
 
 def test_every_image_has_an_order_of_its_own():

@@ -96,6 +96,39 @@ def test_processes_equal_one_process_with_the_whole_batch(tmp_path, size, backbo
         assert_equal(state, other_state)
 
 
+def asks(rank, port, folder):
+    """What two processes agree on: a condition that holds in one of them, in both, in none; means; gathered rows."""
+    torch.set_num_threads(1)
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with processes(torch.device("cpu")) as (group, device):
+        mine = torch.full((1, 2), float(rank + 1), requires_grad=True)
+        rows = group.gather(mine)
+        (rows * torch.tensor([[1.0], [10.0]]) * (rank + 1)).sum().backward()
+        found = {
+            "any": [group.any(bool(case >> rank & 1), device) for case in range(4)],
+            "mean": group.mean({"a": float(rank), "b": 4.0}, device),
+            "rows": rows.tolist(),
+            "gradient": mine.grad.tolist(),
+            "leads": group.leads,
+        }
+        torch.save(found, folder / f"{rank}.pt")
+
+
+def test_two_processes_know_of_each_other(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    multiprocessing.start_processes(asks, (port, tmp_path), 2, start_method="spawn")
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert found["any"] == [False, True, True, True], "a NaN or a signal in one process is one for all"
+        assert found["mean"] == {"a": 0.5, "b": 4.0}
+        assert found["rows"] == [[1.0, 1.0], [2.0, 2.0]]
+        assert found["gradient"] == [[3.0, 3.0]] if rank == 0 else [[30.0, 30.0]]
+        assert found["leads"] == (rank == 0)
+
+
 def test_local_negatives_are_another_objective(tmp_path):
     overrides = ("backbone=pointnet", "objective=imid")
     whole = train_some(overrides, tmp_path)[1][0]["loss"]

@@ -8,16 +8,23 @@
  *   Max(x; axis, keep), Mean(x; axis, keep)
  *       over one axis that is not the last
  *
+ * Whatever a model feeds them, they give what the standard operators give or end in an error of the session, never in
+ * memory that is not theirs: types, ranks, sizes, attributes, indices, allocations and every status are checked.
+ * Scores that are NaN come first, of several the first, as in ONNX Runtime's TopK. A maximum is NaN where the first row
+ * is, and other NaN are passed over.
+ *
  * ONNX Runtime hands out its functions as one table that only ever grows at its end, so that the few that are needed
  * are named here by their place in it, and no header of any one version is needed to build this.
  */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
+#ifdef VECTORISED /* given on the command line: empty for sanitizers, which start after the clones are chosen */
+#elif defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
 #define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VECTORISED
@@ -35,31 +42,37 @@ INLINE void rank(const float *values, int count, int width, int32_t *ranks) {
 }
 
 /* At least k scores are as large as the k-th largest of LANES maxima, each over every LANES-th column. */
-INLINE float lower_bound(const float *maxima, int k) {
+INLINE float lower_bound(const float *maxima, int64_t k) {
+    if (k > LANES) return -INFINITY;
+    const int32_t most = (int32_t)k;
     int32_t ranks[LANES];
     float bound = INFINITY;
     rank(maxima, LANES, LANES, ranks);
-    for (int i = 0; i < LANES; i++) bound = ranks[i] < k && maxima[i] < bound ? maxima[i] : bound;
-    return k <= LANES ? bound : -INFINITY;
+    for (int i = 0; i < LANES; i++) bound = ranks[i] < most && maxima[i] < bound ? maxima[i] : bound;
+    return bound;
 }
 
-/* The k largest of a few candidates that are in the order of their columns. */
-INLINE void choose_few(const float *values, const int32_t *columns, int count, int k, int64_t *chosen) {
+/* The k largest of a few candidates that are numbers, and in the order of their columns. */
+INLINE void choose_few(const float *values, const int64_t *columns, int64_t count, int64_t k, int64_t *chosen) {
     int32_t ranks[FEW], equal[FEW] = {0};
-    rank(values, count, (count + BLOCK - 1) / BLOCK * BLOCK, ranks);
+    rank(values, (int)count, (int)((count + BLOCK - 1) / BLOCK * BLOCK), ranks);
     for (int i = 0; i < count; i++) {
         int place = ranks[i] + equal[ranks[i]]++;
         if (place < k) chosen[place] = columns[i];
     }
 }
 
-/* The same of many (ties, or a large k), by insertion into the sorted best. */
-static void choose_many(const float *values, const int32_t *columns, int count, int k, int64_t *chosen, float *best) {
-    int filled = 0;
-    for (int i = 0; i < count; i++) {
-        if (filled == k && !(values[i] > best[k - 1])) continue;
-        int place = filled < k ? filled++ : k - 1;
-        for (; place > 0 && best[place - 1] < values[i]; place--) {
+/* NaN is larger than every number */
+INLINE int larger(float a, float b) { return a > b || (a != a && b == b); }
+
+/* The same of many (ties, or a large k) or with NaN, by insertion into the sorted best. */
+static void choose_many(const float *values, const int64_t *columns, int64_t count, int64_t k, int64_t *chosen,
+                        float *best) {
+    int64_t filled = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (filled == k && !larger(values[i], best[k - 1])) continue;
+        int64_t place = filled < k ? filled++ : k - 1;
+        for (; place > 0 && larger(values[i], best[place - 1]); place--) {
             best[place] = best[place - 1];
             chosen[place] = chosen[place - 1];
         }
@@ -68,15 +81,20 @@ static void choose_many(const float *values, const int32_t *columns, int count, 
     }
 }
 
-/* scratch: 3 n + FEW + k floats. Scores that are not numbers are never chosen; the places that they leave hold 0. */
-VECTORISED static void nearest(const float *products, const float *half, int rows, int n, int k, int64_t *chosen,
-                               float *scratch) {
-    float *scores = scratch, *values = scratch + n, *best = values + n + FEW;
-    int32_t *columns = (int32_t *)(best + k);
-    memset(chosen, 0, (size_t)rows * k * sizeof *chosen);
-    for (int i = 0; i < rows; i++, products += n, chosen += k) {
+INLINE int has_nan(const float *values, int64_t count) {
+    int found = 0;
+    for (int64_t i = 0; i < count; i++) found |= values[i] != values[i];
+    return found;
+}
+
+/* 1 <= k <= n; scratch: 4 n + FEW + k floats, all of them set */
+VECTORISED static void nearest(const float *products, const float *half, int64_t rows, int64_t n, int64_t k,
+                               int64_t *chosen, void *scratch) {
+    int64_t *columns = scratch;
+    float *scores = (float *)(columns + n), *values = scores + n, *best = values + n + FEW;
+    for (int64_t i = 0; i < rows; i++, products += n, chosen += k) {
         float maxima[LANES];
-        int j = 0, count = 0;
+        int64_t j = 0, count = 0;
         for (int l = 0; l < LANES; l++) maxima[l] = -INFINITY;
         for (; j + LANES <= n; j += LANES)
             for (int l = 0; l < LANES; l++) {
@@ -86,42 +104,58 @@ VECTORISED static void nearest(const float *products, const float *half, int row
             }
         for (; j < n; j++) scores[j] = products[j] - half[j];
         float bound = lower_bound(maxima, k);
-        for (j = 0; j + BLOCK <= n; j += BLOCK) {
+        for (j = 0; j + BLOCK <= n; j += BLOCK) { /* what is not below the bound, NaN with it */
             int32_t any = 0;
-            for (int l = 0; l < BLOCK; l++) any |= scores[j + l] >= bound;
+            for (int l = 0; l < BLOCK; l++) any |= !(scores[j + l] < bound);
             for (int l = 0; any && l < BLOCK; l++) {
                 values[count] = scores[j + l];
                 columns[count] = j + l;
-                count += scores[j + l] >= bound;
+                count += !(scores[j + l] < bound);
             }
         }
         for (; j < n; j++) {
             values[count] = scores[j];
             columns[count] = j;
-            count += scores[j] >= bound;
+            count += !(scores[j] < bound);
         }
-        if (count <= FEW)
+        if (count <= FEW && !has_nan(values, count))
             choose_few(values, columns, count, k, chosen);
         else
             choose_many(values, columns, count, k, chosen, best);
     }
 }
 
-VECTORISED static void gather_max(const float *rows, const int64_t *chosen, int count, int k, int d, float *out) {
-    for (int i = 0; i < count; i++, chosen += k, out += d) {
-        int c = 0;
+/* Indices -n to n - 1 as rows 0 to n - 1, the negative ones from the end; 0 if one is none of these. */
+VECTORISED static int find_rows(const int64_t *indices, int64_t count, int64_t n, int64_t *rows) {
+    int outside = 0;
+    for (int64_t i = 0; i < count; i++) {
+        outside |= indices[i] < -n || indices[i] >= n;
+        rows[i] = indices[i] < 0 ? indices[i] + n : indices[i];
+    }
+    return !outside;
+}
+
+/* rows (n, d), of them chosen (count, k), to (count, d) */
+VECTORISED static void gather_max(const float *rows, const int64_t *chosen, int64_t count, int64_t k, int64_t d,
+                                  float *out) {
+    for (int64_t i = 0; i < count; i++, chosen += k, out += d) {
+        int64_t c = 0;
         for (; c + PIECE <= d; c += PIECE) {
             float best[PIECE];
             memcpy(best, rows + chosen[0] * d + c, sizeof best);
-            for (int j = 1; j < k; j++) {
+            for (int64_t j = 1; j < k; j++) {
                 const float *row = rows + chosen[j] * d + c;
                 for (int l = 0; l < PIECE; l++) best[l] = best[l] < row[l] ? row[l] : best[l];
             }
             memcpy(out + c, best, sizeof best);
         }
         for (; c < d; c++) {
-            out[c] = rows[chosen[0] * d + c];
-            for (int j = 1; j < k; j++) out[c] = fmaxf(out[c], rows[chosen[j] * d + c]);
+            float best = rows[chosen[0] * d + c];
+            for (int64_t j = 1; j < k; j++) {
+                float value = rows[chosen[j] * d + c];
+                best = best < value ? value : best;
+            }
+            out[c] = best;
         }
     }
 }
@@ -159,123 +193,210 @@ typedef void Status;
 typedef struct { void *function[128]; } Api;
 typedef struct { const Api *(*get)(uint32_t version); const char *(*version)(void); } ApiBase;
 typedef struct Operator Operator;
-enum { FLOAT = 1, INT64 = 7, API_VERSION = 11, FAIL = 1 };
+enum { FLOAT = 1, INT64 = 7, FAIL = 1, INVALID_ARGUMENT = 2 };
+enum { API_VERSION = 16 }; /* the first in which making a kernel and computing return a status: ONNX Runtime 1.16 */
 enum { /* places in the table */
-    CREATE_STATUS = 0, CREATE_DOMAIN = 26, DOMAIN_ADD = 27, ADD_DOMAIN = 28, TENSOR_DATA = 51, COUNT_DIMENSIONS = 61,
-    DIMENSIONS = 62, TENSOR_SHAPE = 65, ATTRIBUTE = 86, INPUT = 90, OUTPUT = 91, RELEASE_SHAPE = 99
+    CREATE_STATUS = 0, CREATE_DOMAIN = 26, DOMAIN_ADD = 27, ADD_DOMAIN = 28, TENSOR_DATA = 51, ELEMENT_TYPE = 60,
+    COUNT_DIMENSIONS = 61, DIMENSIONS = 62, TENSOR_SHAPE = 65, ATTRIBUTE = 86, INPUT = 90, OUTPUT = 91,
+    RELEASE_SHAPE = 99, RELEASE_DOMAIN = 101
 };
 #define CALL(api, place, type) ((type)(api)->function[place])
+#define TRY(call)                          \
+    do {                                   \
+        Status *failed = (call);           \
+        if (failed != NULL) return failed; \
+    } while (0)
 
 /* What an operator tells of itself, in ONNX Runtime's order. */
 struct Operator {
     uint32_t version;
-    void *(*create)(const Operator *, const Api *, const void *info);
+    void *(*create)(const Operator *, const Api *, const void *info); /* not asked: make_kernel is there */
     const char *(*name)(const Operator *);
     const char *(*provider)(const Operator *);
     int (*input_type)(const Operator *, size_t);
     size_t (*inputs)(const Operator *);
     int (*output_type)(const Operator *, size_t);
     size_t (*outputs)(const Operator *);
-    void (*compute)(void *kernel, void *context);
+    void (*compute)(void *kernel, void *context); /* not asked: run is there */
     void (*destroy)(void *kernel);
     int (*input_kind)(const Operator *, size_t);
     int (*output_kind)(const Operator *, size_t);
     int (*input_memory)(const Operator *, size_t);
-    void *later[16];
+    void *variadic[4];
+    Status *(*make_kernel)(const Operator *, const Api *, const void *info, void **kernel);
+    Status *(*run)(void *kernel, void *context);
+    void *later[8];
 };
 
 typedef struct { const Api *api; int64_t k, axis, keep; } Kernel;
 typedef struct { void *data; int64_t dims[RANK]; size_t rank; } Tensor;
 
-static int64_t attribute(const Api *api, const void *info, const char *name) {
-    int64_t value = 0;
-    CALL(api, ATTRIBUTE, Status *(*)(const void *, const char *, int64_t *))(info, name, &value);
-    return value;
+static Status *error(const Api *api, int code, const char *message) {
+    return CALL(api, CREATE_STATUS, Status *(*)(int, const char *))(code, message);
+}
+static Status *refuse(const Api *api, const char *message) { return error(api, INVALID_ARGUMENT, message); }
+
+/* Number of elements; no tensor in memory has as many as overflow. */
+static int count_elements(const int64_t *dims, size_t rank, int64_t *count) {
+    *count = 1;
+    for (size_t i = 0; i < rank; i++)
+        if (dims[i] < 0 || __builtin_mul_overflow(*count, dims[i], count)) return 0;
+    return *count <= PTRDIFF_MAX / (int64_t)sizeof(int64_t);
 }
 
-static Kernel *create(const Api *api) {
-    Kernel *kernel = calloc(1, sizeof *kernel);
-    kernel->api = api;
-    return kernel;
-}
-static void *create_nearest(const Operator *self, const Api *api, const void *info) {
-    Kernel *kernel = create(api);
-    (void)self, kernel->k = attribute(api, info, "k");
-    return kernel;
-}
-static void *create_gather(const Operator *self, const Api *api, const void *info) {
-    return (void)self, (void)info, create(api);
-}
-static void *create_reduction(const Operator *self, const Api *api, const void *info) {
-    Kernel *kernel = create(api);
-    (void)self, kernel->axis = attribute(api, info, "axis"), kernel->keep = attribute(api, info, "keep");
-    return kernel;
+static Status *attribute(const Api *api, const void *info, const char *name, int64_t *value) {
+    return CALL(api, ATTRIBUTE, Status *(*)(const void *, const char *, int64_t *))(info, name, value);
 }
 
-static void *data_of(const Api *api, void *value) {
-    void *data = NULL;
-    CALL(api, TENSOR_DATA, Status *(*)(void *, void **))(value, &data);
-    return data;
+static Status *make_kernel(const Api *api, Kernel values, void **out) {
+    Kernel *kernel = malloc(sizeof *kernel);
+    if (kernel == NULL) return error(api, FAIL, "no memory for an operator");
+    values.api = api;
+    *kernel = values;
+    *out = kernel;
+    return NULL;
 }
-static Tensor input(const Kernel *kernel, void *context, size_t index) {
-    const Api *api = kernel->api;
-    Tensor tensor = {0};
-    void *value, *shape;
-    CALL(api, INPUT, Status *(*)(void *, size_t, void **))(context, index, &value);
-    CALL(api, TENSOR_SHAPE, Status *(*)(void *, void **))(value, &shape);
-    CALL(api, COUNT_DIMENSIONS, Status *(*)(void *, size_t *))(shape, &tensor.rank);
-    CALL(api, DIMENSIONS, Status *(*)(void *, int64_t *, size_t))(shape, tensor.dims, tensor.rank);
+static Status *make_nearest(const Operator *self, const Api *api, const void *info, void **out) {
+    Kernel values = {0};
+    (void)self;
+    TRY(attribute(api, info, "k", &values.k));
+    if (values.k < 0) return refuse(api, "Nearest: k must not be negative");
+    return make_kernel(api, values, out);
+}
+static Status *make_gather_max(const Operator *self, const Api *api, const void *info, void **out) {
+    return (void)self, (void)info, make_kernel(api, (Kernel){0}, out);
+}
+static Status *make_reduction(const Operator *self, const Api *api, const void *info, void **out) {
+    Kernel values = {0};
+    (void)self;
+    TRY(attribute(api, info, "axis", &values.axis));
+    TRY(attribute(api, info, "keep", &values.keep));
+    return make_kernel(api, values, out);
+}
+
+static Status *data_of(const Api *api, void *value, void **data) {
+    return CALL(api, TENSOR_DATA, Status *(*)(void *, void **))(value, data);
+}
+static Status *read_shape(const Api *api, const void *shape, int type, Tensor *tensor) {
+    int found = 0;
+    int64_t count;
+    TRY(CALL(api, ELEMENT_TYPE, Status *(*)(const void *, int *))(shape, &found));
+    if (found != type) return refuse(api, type == FLOAT ? "an input is not float32" : "an input is not int64");
+    TRY(CALL(api, COUNT_DIMENSIONS, Status *(*)(const void *, size_t *))(shape, &tensor->rank));
+    if (tensor->rank > RANK) return refuse(api, "an input has more than 8 dimensions");
+    TRY(CALL(api, DIMENSIONS, Status *(*)(const void *, int64_t *, size_t))(shape, tensor->dims, tensor->rank));
+    return count_elements(tensor->dims, tensor->rank, &count) ? NULL : refuse(api, "an input is too large");
+}
+static Status *input(const Api *api, const void *context, size_t index, int type, Tensor *tensor) {
+    void *value = NULL, *shape = NULL;
+    *tensor = (Tensor){0};
+    TRY(CALL(api, INPUT, Status *(*)(const void *, size_t, void **))(context, index, &value));
+    if (value == NULL) return refuse(api, "an input is missing");
+    TRY(CALL(api, TENSOR_SHAPE, Status *(*)(const void *, void **))(value, &shape));
+    Status *status = read_shape(api, shape, type, tensor);
     CALL(api, RELEASE_SHAPE, void (*)(void *))(shape);
-    tensor.data = data_of(api, value);
-    return tensor;
+    return status ? status : data_of(api, value, &tensor->data);
 }
-static void *output(const Kernel *kernel, void *context, const int64_t *dims, size_t rank) {
-    void *value;
-    CALL(kernel->api, OUTPUT, Status *(*)(void *, size_t, const int64_t *, size_t, void **))
-    (context, 0, dims, rank, &value);
-    return data_of(kernel->api, value);
+/* The output, and how many elements it has */
+static Status *output(const Api *api, void *context, const int64_t *dims, size_t rank, void **data, int64_t *count) {
+    void *value = NULL;
+    if (!count_elements(dims, rank, count)) return refuse(api, "the output is too large");
+    TRY(CALL(api, OUTPUT, Status *(*)(void *, size_t, const int64_t *, size_t, void **))(context, 0, dims, rank, &value));
+    return value ? data_of(api, value, data) : error(api, FAIL, "there is no output");
 }
 
-static void compute_nearest(void *self, void *context) {
-    const Kernel *kernel = self;
-    Tensor products = input(kernel, context, 0), half = input(kernel, context, 1);
-    int64_t batch = products.dims[0], rows = products.dims[1], n = products.dims[2], k = kernel->k;
-    int64_t *chosen = output(kernel, context, (int64_t[]){batch, rows, k}, 3);
-    float *scratch = malloc((3 * n + FEW + k) * sizeof *scratch);
+static Status *run_nearest(void *self, void *context) {
+    const Api *api = ((Kernel *)self)->api;
+    const int64_t k = ((Kernel *)self)->k;
+    Tensor products, half;
+    TRY(input(api, context, 0, FLOAT, &products));
+    TRY(input(api, context, 1, FLOAT, &half));
+    if (products.rank != 3 || half.rank != 3) return refuse(api, "Nearest: its inputs must have 3 dimensions");
+    const int64_t batch = products.dims[0], rows = products.dims[1], n = products.dims[2];
+    if (half.dims[0] != batch || half.dims[1] != 1 || half.dims[2] != n)
+        return refuse(api, "Nearest: of products (B, M, N), half must be (B, 1, N)");
+    if (k > n) {
+        char message[128];
+        snprintf(message, sizeof message, "Nearest: k = %lld of %lld", (long long)k, (long long)n);
+        return refuse(api, message);
+    }
+    void *out = NULL;
+    int64_t count;
+    TRY(output(api, context, (int64_t[]){batch, rows, k}, 3, &out, &count));
+    if (count == 0) return NULL;
+    void *scratch = calloc((size_t)n + (size_t)k + FEW, 4 * sizeof(float));
+    if (scratch == NULL) return error(api, FAIL, "Nearest: no memory");
     for (int64_t b = 0; b < batch; b++)
-        nearest((float *)products.data + b * rows * n, (float *)half.data + b * n, (int)rows, (int)n, (int)k,
-                chosen + b * rows * k, scratch);
+        nearest((float *)products.data + b * rows * n, (float *)half.data + b * n, rows, n, k,
+                (int64_t *)out + b * rows * k, scratch);
     free(scratch);
+    return NULL;
 }
-static void compute_gather_max(void *self, void *context) {
-    const Kernel *kernel = self;
-    Tensor rows = input(kernel, context, 0), chosen = input(kernel, context, 1);
-    int64_t batch = rows.dims[0], n = rows.dims[1], d = rows.dims[2], count = chosen.dims[1], k = chosen.dims[2];
-    float *out = output(kernel, context, (int64_t[]){batch, count, d}, 3);
-    for (int64_t b = 0; b < batch; b++)
-        gather_max((float *)rows.data + b * n * d, (int64_t *)chosen.data + b * count * k, (int)count, (int)k, (int)d,
-                   out + b * count * d);
+
+/* found: chosen, as rows that are there */
+static Status *gather_rows(const Api *api, void *context, const Tensor *rows, const Tensor *chosen,
+                           const int64_t *found) {
+    const int64_t batch = rows->dims[0], n = rows->dims[1], d = rows->dims[2];
+    const int64_t m = chosen->dims[1], k = chosen->dims[2];
+    void *out = NULL;
+    int64_t count;
+    TRY(output(api, context, (int64_t[]){batch, m, d}, 3, &out, &count));
+    if (count == 0) return NULL;
+    for (int64_t i = 0; k == 0 && i < count; i++) ((float *)out)[i] = -INFINITY; /* as ONNX Runtime */
+    for (int64_t b = 0; k > 0 && b < batch; b++)
+        gather_max((float *)rows->data + b * n * d, found + b * m * k, m, k, d, (float *)out + b * m * d);
+    return NULL;
 }
-static void reduce(const Kernel *kernel, void *context, int averaged) {
-    Tensor x = input(kernel, context, 0);
-    int64_t outer = 1, inner = 1, dims[RANK];
+static Status *run_gather_max(void *self, void *context) {
+    const Api *api = ((Kernel *)self)->api;
+    Tensor rows, chosen;
+    int64_t count;
+    TRY(input(api, context, 0, FLOAT, &rows));
+    TRY(input(api, context, 1, INT64, &chosen));
+    if (rows.rank != 3 || chosen.rank != 3) return refuse(api, "GatherMax: its inputs must have 3 dimensions");
+    if (chosen.dims[0] != rows.dims[0]) return refuse(api, "GatherMax: its inputs must have the same batch");
+    if (!count_elements(chosen.dims, 3, &count)) return refuse(api, "GatherMax: an input is too large");
+    int64_t *found = malloc((size_t)(count ? count : 1) * sizeof *found);
+    if (found == NULL) return error(api, FAIL, "GatherMax: no memory");
+    Status *status = find_rows(chosen.data, count, rows.dims[1], found)
+                         ? gather_rows(api, context, &rows, &chosen, found)
+                         : refuse(api, "GatherMax: an index is not that of a row");
+    free(found);
+    return status;
+}
+
+static Status *reduce(const Kernel *kernel, void *context, int averaged) {
+    const Api *api = kernel->api;
+    Tensor x;
+    TRY(input(api, context, 0, FLOAT, &x));
+    if (kernel->axis < 0 || kernel->axis >= (int64_t)x.rank) return refuse(api, "the axis is not one of the input's");
+    const size_t axis = (size_t)kernel->axis;
+    const int64_t n = x.dims[axis];
+    int64_t outer = 1, inner = 1, count, dims[RANK] = {0};
     size_t rank = 0;
-    for (size_t i = 0; i < x.rank; i++) {
-        if ((int64_t)i < kernel->axis) outer *= x.dims[i];
-        if ((int64_t)i > kernel->axis) inner *= x.dims[i];
-        if ((int64_t)i != kernel->axis || kernel->keep) dims[rank++] = (int64_t)i == kernel->axis ? 1 : x.dims[i];
+    for (size_t i = 0; i < x.rank; i++)
+        if (i != axis || kernel->keep) dims[rank++] = i == axis ? 1 : x.dims[i];
+    void *out = NULL;
+    TRY(output(api, context, dims, rank, &out, &count));
+    if (count == 0) return NULL;
+    for (size_t i = 0; i < axis; i++) outer *= x.dims[i];
+    for (size_t i = axis + 1; i < x.rank; i++) inner *= x.dims[i];
+    if (n == 0) { /* as ONNX Runtime: no value is the largest, and a mean of nothing is 0 */
+        for (int64_t i = 0; i < count; i++) ((float *)out)[i] = averaged ? 0 : -INFINITY;
+        return NULL;
     }
-    float *out = output(kernel, context, dims, rank);
     if (!averaged) {
-        maximum(x.data, outer, x.dims[kernel->axis], inner, out);
-        return;
+        maximum(x.data, outer, n, inner, out);
+        return NULL;
     }
-    float *scratch = malloc(inner * sizeof *scratch);
-    mean(x.data, outer, x.dims[kernel->axis], inner, out, scratch);
+    float *scratch = calloc((size_t)inner, sizeof *scratch);
+    if (scratch == NULL) return error(api, FAIL, "Mean: no memory");
+    mean(x.data, outer, n, inner, out, scratch);
     free(scratch);
+    return NULL;
 }
-static void compute_max(void *self, void *context) { reduce(self, context, 0); }
-static void compute_mean(void *self, void *context) { reduce(self, context, 1); }
+static Status *run_max(void *self, void *context) { return reduce(self, context, 0); }
+static Status *run_mean(void *self, void *context) { return reduce(self, context, 1); }
 
 static const char *name_nearest(const Operator *self) { return (void)self, "Nearest"; }
 static const char *name_gather_max(const Operator *self) { return (void)self, "GatherMax"; }
@@ -289,19 +410,28 @@ static int zero(const Operator *self, size_t index) { return (void)self, (void)i
 static size_t one(const Operator *self) { return (void)self, (size_t)1; }
 static size_t two(const Operator *self) { return (void)self, (size_t)2; }
 
+#define OPERATOR(title, input_type_of, input_count, output_type_of, make, compute_it)                               \
+    {                                                                                                              \
+        .version = API_VERSION, .name = title, .provider = on_the_cpu, .input_type = input_type_of,                \
+        .inputs = input_count, .output_type = output_type_of, .outputs = one, .destroy = free, .input_kind = zero, \
+        .output_kind = zero, .input_memory = zero, .make_kernel = make, .run = compute_it                          \
+    }
 static const Operator OPERATORS[] = {
-    {API_VERSION, create_nearest, name_nearest, on_the_cpu, floats, two, integers, one, compute_nearest, free, zero, zero, zero, {0}},
-    {API_VERSION, create_gather, name_gather_max, on_the_cpu, floats_integers, two, floats, one, compute_gather_max, free, zero, zero, zero, {0}},
-    {API_VERSION, create_reduction, name_max, on_the_cpu, floats, one, floats, one, compute_max, free, zero, zero, zero, {0}},
-    {API_VERSION, create_reduction, name_mean, on_the_cpu, floats, one, floats, one, compute_mean, free, zero, zero, zero, {0}},
+    OPERATOR(name_nearest, floats, two, integers, make_nearest, run_nearest),
+    OPERATOR(name_gather_max, floats_integers, two, floats, make_gather_max, run_gather_max),
+    OPERATOR(name_max, floats, one, floats, make_reduction, run_max),
+    OPERATOR(name_mean, floats, one, floats, make_reduction, run_mean),
 };
 
 EXPORTED Status *RegisterCustomOps(void *options, const ApiBase *base) {
     const Api *api = base->get(API_VERSION);
-    void *domain;
+    void *domain = NULL;
     if (api == NULL) return NULL; /* no such operators then, and the session says so */
-    Status *status = CALL(api, CREATE_DOMAIN, Status *(*)(const char *, void **))("crosspoint", &domain);
+    TRY(CALL(api, CREATE_DOMAIN, Status *(*)(const char *, void **))("crosspoint", &domain));
+    Status *status = NULL;
     for (size_t i = 0; status == NULL && i < sizeof OPERATORS / sizeof *OPERATORS; i++)
         status = CALL(api, DOMAIN_ADD, Status *(*)(void *, const Operator *))(domain, &OPERATORS[i]);
-    return status ? status : CALL(api, ADD_DOMAIN, Status *(*)(void *, void *))(options, domain);
+    if (status == NULL) status = CALL(api, ADD_DOMAIN, Status *(*)(void *, void *))(options, domain);
+    if (status != NULL) CALL(api, RELEASE_DOMAIN, void (*)(void *))(domain);
+    return status;
 }

@@ -1,0 +1,298 @@
+"""Plant realistic faults, one at a time, and see whether the tests notice.
+
+    python tools/mutate.py map                         which tests run which lines: the whole suite once, with coverage
+    python tools/mutate.py run [--count 300] [--seed 0] [--jobs 1] [--only crosspoint/eval] [--log FILE]
+    python tools/mutate.py show [--log FILE]           the table by folder, and the survivors
+
+A fault is planted in a copy of the tracked files; the tests that run its line are run there until one fails, those of
+the mirrored file first. `run` goes on where its log ends. Survivors that are no faults, or that only a person could
+see, stand with their reason in `tools/faults_explained.json` and are counted apart.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from faults import Fault, faults_of
+
+ROOT = Path(__file__).resolve().parents[1]
+STORE = ROOT / ".mutate"
+COVERAGE, DURATIONS, LOG = STORE / "coverage", STORE / "durations.xml", STORE / "log.jsonl"
+EXPLAINED = Path(__file__).with_name("faults_explained.json")
+SEEN_BY_PEOPLE = (  # drawings: their tests say that they are there, a person says whether they are right
+    "crosspoint/data/shapes/*",
+    "crosspoint/data/contact_sheet.py",
+    "crosspoint/eval/report_charts.py",
+    "crosspoint/eval/report_turntable.py",
+    "crosspoint/eval/figures.py",
+    "crosspoint/eval/*pictures.py",
+    "crosspoint/diagnose/picture.py",
+    "crosspoint/runtime/search_picture.py",
+    "crosspoint/*/show.py",
+    "crosspoint/*/*_show.py",
+)
+SECONDS = 240  # that a fault may take; one that makes the tests hang is noticed
+NOTICED, SURVIVED, UNREACHED = "noticed", "survived", "no test runs it"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a fault.
+
+    Attributes:
+        file: Of the fault, with the other four what identifies it.
+        line: Counted from 1.
+        kind: What sort of mistake it is.
+        old: The text that was replaced.
+        new: The text instead.
+        context: The line as it stands.
+        verdict: `"noticed"`, `"survived"` or `"no test runs it"`.
+        by: The test that failed.
+        seconds: Taken.
+    """
+
+    file: str
+    line: int
+    kind: str
+    old: str
+    new: str
+    context: str
+    verdict: str
+    by: str
+    seconds: float
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """As `Fault.key`."""
+        return self.file, self.context, self.old, self.new
+
+
+def tracked(*patterns: str) -> list[str]:
+    """Files that git knows."""
+    done = subprocess.run(["git", "ls-files", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def make_map() -> int:
+    """Run the suite once and keep which test runs which line, and how long each takes."""
+    STORE.mkdir(exist_ok=True)
+    environment = {**os.environ, "COVERAGE_FILE": str(COVERAGE)}
+    command = [sys.executable, "-m", "pytest", "-q", "--cov=crosspoint", "--cov-context=test", "--cov-report="]
+    return subprocess.run([*command, f"--junitxml={DURATIONS}"], cwd=ROOT, env=environment).returncode
+
+
+class Tests:
+    """Which tests run a line of a file, from `make_map`."""
+
+    def __init__(self) -> None:
+        from coverage import CoverageData
+
+        self._data = CoverageData(str(COVERAGE))
+        self._data.read()
+        self._files = {str(Path(file).relative_to(ROOT)): file for file in self._data.measured_files()}
+        self._seconds = _durations()
+
+    def of(self, fault: Fault) -> list[str]:
+        """Node identifiers: of the mirrored file first, then the quick ones."""
+        lines = self._data.contexts_by_lineno(self._files[fault.file]) if fault.file in self._files else {}
+        contexts = {context for context in lines.get(fault.line, ()) if context}
+        contexts = contexts or {context for found in lines.values() for context in found if context}  # run on import
+        names = {context.rsplit("|", 1)[0] for context in contexts}
+        _, *folders, name = fault.file.split("/")
+        mirrored = "/".join(["tests", *folders, f"test_{name}"])
+        if (ROOT / mirrored).is_file():  # what runs in processes of its own is not in the map
+            names |= {known for known in self._seconds if known.startswith(f"{mirrored}::")}
+        order = {name: (not name.startswith(mirrored), self._seconds.get(name, 0.0)) for name in names}
+        return sorted((name for name in names if name in self._seconds), key=lambda name: order[name])
+
+
+def _durations() -> dict[str, float]:
+    """Seconds of every test that passed, by its node identifier."""
+    seconds = {}
+    for case in ElementTree.parse(DURATIONS).iter("testcase"):
+        if not len(case):  # neither failed nor skipped
+            file = case.get("classname", "").replace(".", "/") + ".py"
+            seconds[f"{file}::{case.get('name')}"] = float(case.get("time", 0))
+    return seconds
+
+
+def choose(count: int, seed: int, only: Sequence[str]) -> list[Fault]:
+    """Faults, as many from each folder and of each kind as there are."""
+    rng = random.Random(seed)
+    groups: dict[str, dict[str, list[Fault]]] = defaultdict(lambda: defaultdict(list))
+    for file in tracked("crosspoint/*.py"):
+        if any(fnmatch(file, pattern) for pattern in SEEN_BY_PEOPLE):
+            continue
+        if only and not any(file.startswith(prefix) for prefix in only):
+            continue
+        for fault in faults_of(ROOT, file):
+            groups[folder_of(file)][fault.kind].append(fault)
+    for kinds in groups.values():
+        for faults in kinds.values():
+            rng.shuffle(faults)
+    chosen: list[Fault] = []
+    while len(chosen) < count and groups:
+        for folder in sorted(groups):
+            kind = rng.choice(sorted(groups[folder]))
+            chosen.append(groups[folder][kind].pop())
+            groups[folder] = defaultdict(list, {kind: left for kind, left in groups[folder].items() if left})
+        groups = defaultdict(lambda: defaultdict(list), {name: kinds for name, kinds in groups.items() if kinds})
+    return chosen[:count]
+
+
+def folder_of(file: str) -> str:
+    """The part of the package that a file is in."""
+    parts = file.split("/")
+    return parts[1] if len(parts) > 2 else "crosspoint"
+
+
+class Copy:
+    """A copy of the tracked files, in which one fault at a time is planted."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        libraries = [str(path.relative_to(ROOT)) for path in ROOT.glob("crosspoint/**/*.so")]
+        for file in (*tracked(), *libraries):
+            target = place / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, target)
+
+    def judge(self, fault: Fault, tests: Sequence[str]) -> Outcome:
+        """Plant a fault, run tests until one fails, and take the fault out again."""
+        started = time.monotonic()
+        path = self._place / fault.file
+        text = path.read_text(encoding="utf-8")
+        path.write_text(fault.planted(text), encoding="utf-8")
+        try:
+            verdict, by = self._run(tests) if tests else (UNREACHED, "")
+        finally:
+            path.write_text(text, encoding="utf-8")
+        named = {name: getattr(fault, name) for name in ("file", "line", "kind", "old", "new", "context")}
+        return Outcome(**named, verdict=verdict, by=by, seconds=round(time.monotonic() - started, 1))
+
+    def _run(self, tests: Sequence[str]) -> tuple[str, str]:
+        names = self._place / "names.json"
+        names.write_text(json.dumps(list(tests)))
+        command = [sys.executable, __file__, "tests", str(names)]
+        environment = {**os.environ, "PYTHONPATH": str(self._place), "PYTHONDONTWRITEBYTECODE": "1"}
+        with subprocess.Popen(
+            command,
+            cwd=self._place,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                return NOTICED, f"not finished after {SECONDS} s"
+        failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        if process.returncode == 4:
+            raise SystemExit(f"the map is older than the tests; make it again\n{output[-2000:]}")
+        if process.returncode in (0, 5):
+            return (SURVIVED if process.returncode == 0 else UNREACHED), ""
+        if process.returncode > 0 and not failed:
+            raise SystemExit(f"the tests did not run\n{output[-2000:]}")
+        return NOTICED, failed[0] if failed else f"ended by signal {-process.returncode}"
+
+
+def run_tests(names: Path) -> int:
+    """In a process of its own: run the named tests until one fails."""
+    import pytest
+
+    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--timeout=120", *json.loads(names.read_text())]))
+
+
+def run(count: int, seed: int, jobs: int, only: Sequence[str], log: Path) -> int:
+    """Judge faults and append what became of them to the log; those in it are not judged again."""
+    tests = Tests()
+    done = {outcome.key for outcome in outcomes(log)}
+    waiting = [fault for fault in choose(count, seed, only) if fault.key not in done]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place, log.open("a", encoding="utf-8") as file:
+        copies = [Copy(Path(place, str(i))) for i in range(jobs)]
+
+        def work(copy: Copy, faults: Iterable[Fault]) -> None:
+            for fault in faults:
+                outcome = copy.judge(fault, tests.of(fault))
+                file.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
+                file.flush()
+                print(f"{outcome.verdict:16} {outcome.seconds:6.1f} s  {fault}", flush=True)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(work, copies, [waiting[i::jobs] for i in range(jobs)]))
+    return show(log)
+
+
+def outcomes(log: Path) -> list[Outcome]:
+    """Those in a log."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    return [Outcome(**json.loads(line)) for line in lines]
+
+
+def show(log: Path) -> int:
+    """Print the table by folder and the survivors that nobody explained; 1 if less than 95 % were noticed."""
+    explained = {tuple(entry["fault"]): entry["why"] for entry in json.loads(EXPLAINED.read_text(encoding="utf-8"))}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    survivors = []
+    for outcome in outcomes(log):
+        verdict = "explained" if outcome.verdict != NOTICED and outcome.key in explained else outcome.verdict
+        counts[folder_of(outcome.file)][verdict] += 1
+        counts["all"][verdict] += 1
+        if verdict in (SURVIVED, UNREACHED):
+            survivors.append(outcome)
+    print(f"{'folder':12} {'planted':>8} {'noticed':>8} {'explained':>10} {'survived':>9} {'share':>7}")
+    for folder in sorted(counts, key=lambda name: (name == "all", name)):
+        row = counts[folder]
+        left = row[SURVIVED] + row[UNREACHED]
+        share = row[NOTICED] / max(1, row[NOTICED] + left)
+        print(f"{folder:12} {row.total():8} {row[NOTICED]:8} {row['explained']:10} {left:9} {share:7.1%}")
+    for outcome in sorted(survivors, key=lambda outcome: (outcome.file, outcome.line)):
+        print(f"{outcome.file}:{outcome.line} [{outcome.kind}] {outcome.old!r} → {outcome.new!r}    {outcome.context}")
+    judged = counts["all"][NOTICED] + len(survivors)
+    return int(counts["all"][NOTICED] < 0.95 * judged)
+
+
+def main() -> int:
+    """Parse and dispatch."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("map")
+    commands.add_parser("tests").add_argument("names", type=Path)
+    for name in ("run", "show"):
+        commands.add_parser(name).add_argument("--log", type=Path, default=LOG)
+    running = commands.choices["run"]
+    running.add_argument("--count", type=int, default=300)
+    running.add_argument("--seed", type=int, default=0)
+    running.add_argument("--jobs", type=int, default=1)
+    running.add_argument("--only", action="append", default=[])
+    given = parser.parse_args()
+    if given.command == "map":
+        return make_map()
+    if given.command == "tests":
+        return run_tests(given.names)
+    if given.command == "show":
+        return show(given.log)
+    return run(given.count, given.seed, given.jobs, given.only, given.log)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
