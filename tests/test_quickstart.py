@@ -97,6 +97,7 @@ def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_whole_flow_as_a_user_starts_it(tmp_path, monkeypatch):
     out = tmp_path / "quickstart"
     assert run(out, monkeypatch) == 0

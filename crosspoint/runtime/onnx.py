@@ -74,7 +74,7 @@ class OnnxEncoder(Encoder):
         fast = operators and index is None and kernels.available()
         if index is not None:
             load_cuda(runtime)
-        content = read_bytes(path) if content is None else content
+        content = read_bytes(path, kernels.BYTES) if content is None else content
         self._opener = partial(_Opener, runtime, path.absolute(), provider=provider, index=index, fast=fast)
         opener = self._opener(content=content)
         session = opener.session(self._threads)

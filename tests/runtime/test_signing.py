@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from crosspoint.errors import InputError, MissingDependency
+from crosspoint.eval.roles import read_facts
 from crosspoint.runtime import load_encoder, load_manifest
 from crosspoint.runtime.manifest import Manifest, read_manifest, sign_bundle
 from crosspoint.runtime.named import FOLDER
@@ -90,6 +91,14 @@ def test_a_key_is_never_overwritten(there: str, kind: str, tmp_path: Path) -> No
     with pytest.raises(InputError, match=f"{there} exists, and a key is never overwritten"):
         write_key_pair(tmp_path / "fleet")
     assert [path.name for path in tmp_path.iterdir()] == [there]
+
+
+def test_a_key_that_appears_in_the_meantime_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fleet").write_text("mine")
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)
+    with pytest.raises(InputError, match=r"cannot write .*: File exists"):
+        write_key_pair(tmp_path / "fleet")
+    assert (tmp_path / "fleet").read_text() == "mine"
 
 
 def test_a_key_without_its_public_half_is_not_left(tmp_path: Path) -> None:
@@ -183,7 +192,7 @@ def test_the_signature_is_one_that_openssl_knows(signed: Path, key: Path, tmp_pa
         pytest.skip("openssl is not installed")
     schema, fingerprint, text = (signed / SIGNATURE).read_text().split()
     assert schema == "crosspoint.signature/1"
-    (tmp_path / "message").write_bytes(CONTEXT + (signed / "manifest.json").read_bytes())
+    (tmp_path / "message").write_bytes(b"crosspoint.manifest/1\0" + (signed / "manifest.json").read_bytes())
     decoded = subprocess.run(["base64", "-d"], input=text.encode(), capture_output=True, check=True).stdout
     (tmp_path / "signature").write_bytes(decoded)
     command = [openssl, "pkeyutl", "-verify", "-pubin", "-inkey", public(key), "-rawin"]
@@ -316,6 +325,16 @@ def test_a_file_that_the_signed_manifest_does_not_list_is_refused(
     small.write_onnx(signed / name)
     with pytest.raises(InputError, match=r"is not (a file of a signed bundle|listed)"):
         load_encoder(signed / name, "cuda" if name == "other.plan" else "cpu", trust=True, verify_key=public(key))
+
+
+def test_weights_that_are_run_without_an_encoder_are_refused_before_they_are_read(
+    key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(public(key)))
+    _file(tmp_path / "image_encoder.safetensors")  # no safetensors: whoever reads it says so
+    with pytest.raises(InputError, match="is not a file of a signed bundle"):
+        read_facts(tmp_path, ("image_encoder.safetensors",))
+    assert read_facts(FOLDER / "pointnet.safetensors").config["architecture"] == "pointnet"
 
 
 @pytest.mark.parametrize("model", ["pointnet", FOLDER / "pointnet.onnx"])
