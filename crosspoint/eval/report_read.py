@@ -161,7 +161,7 @@ def _steps(text: str) -> Iterator[dict[str, float]]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _read_bundle(pieces: Pieces, folders: list[Path]) -> None:

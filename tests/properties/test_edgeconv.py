@@ -133,5 +133,7 @@ def test_the_pooled_layer_is_product_normalisation_activation_and_pooling_one_af
             dist.destroy_process_group()
     else:
         result = torch.cat([*pooled_linear(ours, linear, own, slope)])
-        compare(result, expected, {"weight": (linear.weight, weight), "β": (own.bias, norm.bias)}, [(own, norm)], generator)
+        compare(
+            result, expected, {"weight": (linear.weight, weight), "β": (own.bias, norm.bias)}, [(own, norm)], generator
+        )
         assert_near(ours.grad, theirs.grad, "gradient of input")

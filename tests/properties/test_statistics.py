@@ -61,11 +61,15 @@ def mean(values):
 def test_ious_are_those_of_sets_of_points_and_their_means_those_of_the_protocol(case):
     parts, labels, truth, predicted = case
     found = object_ious(truth, predicted, labels, parts)
-    own = [[literal_iou(t, p, part) for part in parts[label]] for t, p, label in zip(truth, predicted, labels, strict=True)]
+    own = [
+        [literal_iou(t, p, part) for part in parts[label]] for t, p, label in zip(truth, predicted, labels, strict=True)
+    ]
     for ious, expected in zip(found.of_parts, own, strict=True):
         np.testing.assert_allclose(ious, [float(value) for value in expected], rtol=1e-14)
     objects = [mean(values) for values in own]
-    classes = {c: mean([o for o, label in zip(objects, labels, strict=True) if label == c]) for c in set(labels.tolist())}
+    classes = {
+        c: mean([o for o, label in zip(objects, labels, strict=True) if label == c]) for c in set(labels.tolist())
+    }
     assert found.instance == pytest.approx(float(mean(objects)), abs=1e-12)
     assert found.by_class == pytest.approx(float(mean([*classes.values()])), abs=1e-12)
     assert found.by_category == pytest.approx({c: float(value) for c, value in classes.items()})
