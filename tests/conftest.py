@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-settings.register_profile("ordinary", max_examples=20, derandomize=True, deadline=None, database=None)
+settings.register_profile("ordinary", max_examples=10, derandomize=True, deadline=None, database=None)
 settings.register_profile("long", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("CROSSPOINT_HYPOTHESIS", "ordinary"))
 
