@@ -16,6 +16,7 @@ import importlib
 from crosspoint.runtime.kernels.compile import FOLDER, SUFFIX
 
 LIBRARY = FOLDER / f"edges{SUFFIX}"
+BYTES = (1 << 31) - 1  # most of a protobuf message
 
 
 def available() -> bool:

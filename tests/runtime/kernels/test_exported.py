@@ -3,6 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from crosspoint.errors import InputError
 from crosspoint.runtime import kernels
 from crosspoint.runtime.kernels.exported import put_kernels
 from crosspoint.runtime.onnx import OnnxEncoder
