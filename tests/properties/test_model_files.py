@@ -94,12 +94,13 @@ def test_the_newest_checkpoint_comes_back_as_it_was(steps, shape, dtype, more):
     with tempfile.TemporaryDirectory() as place:
         for step in steps:
             tensor = (torch.arange(np.prod(shape, dtype=int)) + step % 7).to(dtype).view(shape)
-            path = save_checkpoint(Path(place), step, {"tensor": tensor, "more": more})
+            path = save_checkpoint(Path(place), step, {"network": {"tensor": tensor}, "more": more})
             assert newest(Path(place)) == path
         found = load_checkpoint(Path(place))
     assert (found["step"], found["more"]) == (steps[-1], more)
-    assert (found["tensor"].dtype, found["tensor"].shape) == (dtype, tensor.shape)
-    assert torch.equal(found["tensor"], tensor)
+    stored = found["network"]["tensor"]
+    assert (stored.dtype, stored.shape) == (dtype, tensor.shape)
+    assert torch.equal(stored, tensor)
 
 
 @given(
