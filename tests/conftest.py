@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import sys
 
 import h5py
 import numpy as np
@@ -54,3 +56,14 @@ def write_parts():
 def part_set(tmp_path_factory):
     """20 objects to train on and 6 to test, 64 points each; no validation split."""
     return write_part_set(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """A command that runs in the tests' own process leaves signals ignored, and every forked child inherits that."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    hook = sys.unraisablehook
+    yield
+    sys.unraisablehook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
