@@ -9,7 +9,7 @@ from safetensors import safe_open
 from crosspoint.core.reading import readable, reading
 from crosspoint.errors import InputError
 
-KIND = "a .safetensors file of weights"
+KIND = "a readable safetensors file"
 AGAIN = "give a run folder or a .safetensors file of this package, or copy it again"
 
 

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crosspoint.console import track
+from crosspoint.core.printable import printable
 from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reason_without
 from crosspoint.data.hdf5 import open_h5, range_problem, shape_problems
@@ -78,6 +79,8 @@ def verify(root: Path) -> Report:
             _verify_renders(folder, report)
         else:
             _verify_h5(kind, folder, report)
+    report.rows = [Row(*map(printable, astuple(row))) for row in report.rows]
+    report.problems = [*map(printable, report.problems)]
     return report
 
 

@@ -226,7 +226,7 @@ def test_embeddings_with_a_changed_byte_are_left_out(tmp_path):
     content[200] ^= 1
     (tmp_path / "e.npz").write_bytes(content)
     (remark,) = report(tmp_path)["remarks"]
-    assert "e.npz is not a whole file of embeddings" in remark
+    assert "e.npz: is damaged or not a file of embeddings" in remark
 
 
 @pytest.mark.parametrize("line", ['{"step": 1' + "0" * 400 + "}", '{"step": NaN}', '{"step": true}', "7", "\x00"])

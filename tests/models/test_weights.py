@@ -32,7 +32,7 @@ def test_rubbish_is_one_line(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load_model(tmp_path / "none.safetensors")
     (tmp_path / "text.safetensors").write_text("not tensors")
-    with pytest.raises(InputError, match=r"damaged or not a \.safetensors file"):
+    with pytest.raises(InputError, match="not a readable safetensors file"):
         load_model(tmp_path / "text.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(InputError, match="not written by crosspoint"):
@@ -40,7 +40,7 @@ def test_rubbish_is_one_line(tmp_path):
     save_model(NETWORKS[1], tmp_path / "cut.safetensors")
     content = (tmp_path / "cut.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(content[:-100])
-    with pytest.raises(InputError, match=r"damaged or not a \.safetensors file"):
+    with pytest.raises(InputError, match="not a readable safetensors file"):
         load_model(tmp_path / "cut.safetensors")
     save_file(
         {"x": torch.zeros(1)},

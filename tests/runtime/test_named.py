@@ -70,7 +70,7 @@ def test_a_damaged_file_is_not_loaded(weights: Path, damage: str) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "other/1", "models": {}}'])
 def test_a_damaged_registry_is_one_line(weights: Path, text: str) -> None:
     (weights / "registry.json").write_text(text)
-    with pytest.raises(InputError, match=r"registry\.json cannot be read .* install crosspoint3d again"):
+    with pytest.raises(InputError, match=r"registry\.json: .* install crosspoint3d again"):
         crosspoint.load("dgcnn")
 
 

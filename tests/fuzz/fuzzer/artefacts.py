@@ -304,11 +304,12 @@ def _read_run(kind: str, root: Path) -> None:
 
 def _recipe(root: Path) -> None:
     """Overrides from the command line, one a line."""
+    from crosspoint.core.reading import read_bytes
     from crosspoint.train.partseg_recipes import RECIPES
     from crosspoint.train.recipes import choose_recipe, make_recipe
     from crosspoint.train.rfs import make_rfs_recipe
 
-    lines = (root / "overrides.txt").read_bytes().decode("utf-8", "replace").splitlines()
+    lines = read_bytes(root / "overrides.txt").decode("utf-8", "replace").splitlines()
     name, overrides = lines[0] if lines else "", lines[1:]
     make: Any = {"partseg": partial(choose_recipe, RECIPES, "clean"), "rfs": make_rfs_recipe}.get(name)
     (make or partial(make_recipe, name))(overrides)
