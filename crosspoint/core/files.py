@@ -166,16 +166,19 @@ def _sync_tree(folder: Path) -> None:
     """Bring a folder and all that is in it to the disk."""
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
     if len(found) > SYNC_EACH and hasattr(LIBC, "syncfs"):
-        _sync(folder, LIBC.syncfs)
+        _sync(folder, whole_file_system=True)
         return
     for path in [*found, *{path.parent for path in found}, folder]:
         _sync(path)
 
 
-def _sync(path: Path, sync: Callable[[int], Any] = os.fsync) -> None:
+def _sync(path: Path, whole_file_system: bool = False) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        sync(descriptor)
+        if whole_file_system:
+            LIBC.syncfs(descriptor)
+        else:
+            os.fsync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # of folders on some network file systems
             raise

@@ -537,7 +537,7 @@ def test_a_pickled_encoder_refuses_a_file_that_is_another_now(tmp_path: Path, sm
     with pytest.raises(InputError, match=r"m\.onnx has changed since it was opened"):
         pickle.loads(pickled)
     path.unlink()
-    with pytest.raises(InputError, match=r"m\.onnx cannot be opened again \(No such file"):
+    with pytest.raises(InputError, match=r"m\.onnx: cannot be opened \(No such file"):
         pickle.loads(pickled)
 
 
