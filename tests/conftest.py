@@ -63,6 +63,7 @@ def signals_as_before():
     """A command that runs in the tests' own process leaves signals ignored, and every forked child inherits that."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     hook = sys.unraisablehook
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
     yield
     sys.unraisablehook = hook
     for number, handler in before.items():

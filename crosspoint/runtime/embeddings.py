@@ -134,6 +134,7 @@ def load(path: Path, advice: str = "embed again") -> Embeddings:
             raise ValueError(f"its {len(result.names)} names do not fit {result.vectors.shape}")
         if not np.isfinite(result.vectors).all():
             raise ValueError("not all of its numbers are finite")
+        "".join(result.names).encode("utf-8", "surrogatepass")  # NumPy makes text of any number, Python's is Unicode
     return result
 
 

@@ -275,8 +275,10 @@ def turn_tf32_off() -> None:
 
 
 def _specification(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
-    inputs = {value.name: value for value in session.get_inputs()}
-    outputs = {value.name: value for value in session.get_outputs()}
+    with reading(path, "an ONNX model of crosspoint export", "export the model again"):  # names may not be UTF-8
+        inputs = {value.name: value for value in session.get_inputs()}
+        outputs = {value.name: value for value in session.get_outputs()}
+        metadata = _metadata(session)
     output = outputs[interface(path, inputs, outputs)]
     for value in (*inputs.values(), output):
         if value.type != "tensor(float)":
@@ -287,7 +289,6 @@ def _specification(session: Any, path: Path, digest: str, device: str, backend: 
             f"{path} maps points {shape} to {output.name} {output.shape}; points have to be (B, N, 3), and the last "
             "dimension of the output a fixed number"
         )
-    metadata = _metadata(session, path)
     batch, points = (size if isinstance(size, int) else None for size in shape[:2])
     model = metadata.get("model", {})
     return Specification(
@@ -316,17 +317,13 @@ def _categories(inputs: dict[str, Any], path: Path) -> int | None:
     return shape[1]
 
 
-def _metadata(session: Any, path: Path) -> dict[str, Any]:
+def _metadata(session: Any) -> dict[str, Any]:
     """What the exporter wrote into the file; empty for a foreign one."""
-    text = session.get_modelmeta().custom_metadata_map.get("crosspoint", "{}")
-    try:
-        values = json.loads(text)
-        if isinstance(values, dict) and isinstance(values.get("model", {}), dict):
-            int(values.get("k") or 1)
-            return values
-    except (TypeError, ValueError):
-        pass
-    raise InputError(f"{path} has damaged crosspoint metadata; export the model again")
+    values = json.loads(session.get_modelmeta().custom_metadata_map.get("crosspoint", "{}"))
+    model = values.get("model", {}) if isinstance(values, dict) else None
+    if not isinstance(model, dict) or not 1 <= int(values.get("k") or 1) < 1 << 31:
+        raise InputError("has damaged crosspoint metadata; export the model again")
+    return {**values}
 
 
 def _line(error: Exception) -> str:

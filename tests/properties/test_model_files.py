@@ -39,7 +39,7 @@ JSON = st.recursive(
 )
 HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
-PLAIN = TEXTS.filter(lambda name: name and not set(name) & set("/\\") and name not in (".", ".."))
+PLAIN = TEXTS.filter(lambda name: name.isprintable() and not set(name) & set("/\\") and name not in ("", ".", ".."))
 RANGES = st.lists(st.integers(1, 4096), min_size=3, max_size=3).map(sorted)
 NETWORKS = st.one_of(
     st.builds(DGCNN, st.integers(1, 40)),

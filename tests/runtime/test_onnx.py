@@ -60,7 +60,7 @@ def test_number_of_threads_does_not_change_the_result(tmp_path: Path, small: Sim
 def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"m\.onnx(: is (empty|a PNG image)| .*export the model again)") as caught:
+    with pytest.raises(InputError, match=r"m\.onnx(: is (empty|a PNG image)|.* .*export the model again)") as caught:
         OnnxEncoder(path)
     assert "\n" not in str(caught.value)
 
@@ -68,7 +68,7 @@ def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
 def test_a_truncated_file(tmp_path: Path, small: SimpleNamespace) -> None:
     path = small.write_onnx(tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match="cannot open"):
+    with pytest.raises(InputError, match="is damaged or not an ONNX model"):
         OnnxEncoder(path)
 
 

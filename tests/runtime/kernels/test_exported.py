@@ -366,6 +366,13 @@ def test_no_shape_is_inferred(exported, monkeypatch, tmp_path):
     assert kernels.with_kernels(wide_file(tmp_path / "m.onnx", 8).read_bytes()) is None
 
 
+def test_a_graph_that_does_not_state_its_width_stays_as_it_is(exported):
+    """ONNX Runtime infers it behind its own operators, and not behind others."""
+    model = exported("DGCNN")
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    assert kernels.with_kernels(model.SerializeToString()) is None
+
+
 def test_data_outside_of_the_file_is_not_read(exported, tmp_path):
     model = exported("PointNet")
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="data", size_threshold=0)
