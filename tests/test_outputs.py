@@ -97,7 +97,7 @@ def test_json_on_standard_output_stands_alone(monkeypatch):
         assert "ModelNet40" in outcome.stderr
 
 
-def test_json_and_another_output_of_one_name_do_not_meet(place):
+def test_an_earlier_result_is_replaced(place):
     write_json(Path("a.json"), {"schema": "crosspoint.data-list/1", "old": True})
     outcome = CliRunner().invoke(crosspoint, ["data", "list", "--json", "a.json"], catch_exceptions=False)
     assert outcome.exit_code == 0
