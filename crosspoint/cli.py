@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+import threading
 
 import click
 
@@ -57,6 +58,15 @@ for command in (
     crosspoint.add_command(command)
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _of_thread(trouble: threading.ExceptHookArgs) -> None:
+    """Say what a thread ended with; not so of a full disk, which TensorBoard's writer raises where it is used next."""
+    if not (isinstance(trouble.exc_value, OSError) and trouble.exc_value.errno in FULL):
+        threading.__excepthook__(trouble)
+
+
 def main() -> None:
     """Run the command line; a mistake of the user ends in one line and exit code 1 or 2, a bug keeps its trace."""
     for stream in (sys.stdout, sys.stderr):
@@ -64,6 +74,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name that is not UTF-8 must not end a command
     try:
         end_on_signals()
+        threading.excepthook = _of_thread
         code = _run()
     except Terminated as ended:
         click.echo("crosspoint: terminated", err=True)
@@ -89,7 +100,7 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in FULL:
             raise
         click.echo(f"crosspoint: {error.filename or 'a file'}: {error.strerror}; free space, then try again", err=True)
         return InputError.exit_code

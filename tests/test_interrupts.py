@@ -117,6 +117,21 @@ def test_every_command_ends_in_one_line(body, code, said):
     assert (done.returncode, done.stderr) == (code, said)
 
 
+@pytest.mark.parametrize(("number", "shown"), [("ENOSPC", False), ("EPERM", True)])
+def test_a_full_disk_in_a_library_s_thread_is_left_to_the_main_one(number, shown):
+    body = f"""import threading
+    def work():
+        raise OSError(errno.{number}, "trouble")
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()"""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND.format(body=body)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert ("trouble" in done.stderr) == shown
+
+
 def test_a_bug_keeps_its_trace():
     done = subprocess.run(
         [sys.executable, "-c", COMMAND.format(body="raise OSError(errno.EPERM, 'odd')")],

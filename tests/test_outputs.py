@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.files import write_json
+from crosspoint.core.workspaces import fresh_path
 from crosspoint.errors import InputError
+from crosspoint.quickstart import _claim as claim
 
 USED = {"reproduce": ["table1"], "doctor": ["--self-test"], "import": ["x", "--k", "1", "--out", "x.safetensors"]}
 
@@ -95,7 +97,7 @@ def test_json_on_standard_output_stands_alone(monkeypatch):
         assert "ModelNet40" in outcome.stderr
 
 
-def test_json_and_another_output_of_one_name_do_not_meet(place):
+def test_an_earlier_result_is_replaced(place):
     write_json(Path("a.json"), {"schema": "crosspoint.data-list/1", "old": True})
     outcome = CliRunner().invoke(crosspoint, ["data", "list", "--json", "a.json"], catch_exceptions=False)
     assert outcome.exit_code == 0
@@ -275,3 +277,34 @@ def test_a_report_is_not_written_over_what_it_shows(untouched):
     assert "is not a .html file" in run("report", "results")
     for path in results.iterdir():
         path.unlink()
+
+
+def test_resuming_a_run_removes_nothing_but_its_own_temporary_files(tmp_path):
+    pytest.importorskip("torch")
+    from crosspoint.train.run_folder import tidy
+
+    kept = [".git/config", ".gitignore", ".config.json.x1", "checkpoints/.notes/a", "checkpoints/step-00000001.pt"]
+    for name in kept:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for folder in (tmp_path, tmp_path / "checkpoints"):
+        (fresh_path(folder) / "new").mkdir(parents=True)
+    tidy(tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(found) == sorted(kept)
+    assert not list(tmp_path.rglob(".crosspoint-*"))
+
+
+def test_an_interrupted_quickstart_is_gone_on_with_and_nothing_else_is(tmp_path):
+    claim(tmp_path / "out", 3)
+    (tmp_path / "out" / "run").mkdir()
+    claim(tmp_path / "out", 3)
+    for content in (
+        {"schema": "crosspoint.quickstart/1", "seed": 4, "finished": False},
+        {"schema": "crosspoint.quickstart/1", "seed": 3, "finished": True},
+        {"schema": "crosspoint.svm/1", "seed": 3, "finished": False},
+        [],
+    ):
+        write_json(tmp_path / "out" / "quickstart.json", content)
+        with pytest.raises(InputError, match="exists and is not empty"):
+            claim(tmp_path / "out", 3)

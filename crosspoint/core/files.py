@@ -11,13 +11,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from crosspoint.core.outputs import check_content, check_place, check_replaceable
 from crosspoint.core.reading import reason_of
-from crosspoint.core.workspaces import ATTEMPTS, PREFIX, Workspace, workspace
+from crosspoint.core.workspaces import ATTEMPTS, NAME, NEW, PREFIX, Workspace, workspace
 from crosspoint.errors import CrosspointError, InputError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
@@ -187,4 +188,5 @@ def _sync(path: Path, whole_file_system: bool = False) -> None:
 
 
 def _cannot_write(path: Path, error: Exception) -> InputError:
-    return InputError(f"cannot write {path}: {reason_of(error)}; free space or choose another place")
+    place = re.sub(f"{NAME.pattern}/{NEW}/", "", str(path))  # as the user knows it
+    return InputError(f"cannot write {place}: {reason_of(error)}; free space or choose another place")

@@ -227,6 +227,15 @@ def test_what_is_put_into_the_old_folder_during_the_work_is_not_lost(tmp_path):
     assert (tmp_path / "out" / "data").read_text() == "old"
 
 
+def test_a_message_names_the_place_that_the_user_knows(tmp_path):
+    def write():
+        with atomic_folder(tmp_path / "out") as folder, atomic_file(folder / "data"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match=f"cannot write {tmp_path}/out/data: No space"):
+        write()
+
+
 def test_of_two_that_write_once_the_first_wins(tmp_path):
     write_once(tmp_path / "job.json", {"first": True})
     write_once(tmp_path / "job.json", {"first": False})
