@@ -123,7 +123,7 @@ def _find(model: Path, cuda: bool, backend: str | None, keys: VerifyKeys | None)
     if not model.exists():
         raise InputError(f"{model} does not exist; a model is {KINDS} ({names()})")
     if model.is_file():
-        beside = read_manifest(model.parent, keys) if _in_bundle(model) else None
+        beside = read_manifest(model.parent, keys) if _in_bundle(model, keys) else None
         listed = beside is not None and (model.suffix in (".plan", ".onnx") or model.name in beside.files)
         return model, beside if listed else None
     if (model / NAME).is_file():
@@ -135,11 +135,14 @@ def _find(model: Path, cuda: bool, backend: str | None, keys: VerifyKeys | None)
     raise InputError(f"{model} holds neither {' nor '.join((*WEIGHTS, NAME))}; a model is {KINDS}")
 
 
-def _in_bundle(model: Path) -> bool:
-    """Whether the manifest beside a file is a bundle's: other software has files of that name too, without a schema."""
+def _in_bundle(model: Path, keys: VerifyKeys | None) -> bool:
+    """Whether the manifest beside a file is a bundle's: other software has files of that name too, without a schema.
+
+    While a key is set any is taken for one, whose signature is checked before it is parsed.
+    """
     path = model.parent / NAME
-    if not path.is_file():
-        return False
+    if keys is not None or not path.is_file():
+        return path.is_file()
     values = read_json(path, "a manifest of crosspoint export")
     return not isinstance(values, dict) or "schema" in values
 

@@ -37,7 +37,6 @@ class Engine:
         targets: Compute capabilities it was built for, e.g. `"sm86"`.
         executed: Whether it was run where it was built.
         status: What was done with it, in words.
-        version_compatible: Whether later versions of the builder load it too.
     """
 
     builder: str
@@ -45,7 +44,6 @@ class Engine:
     targets: tuple[str, ...]
     executed: bool
     status: str
-    version_compatible: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,6 @@ def _engine(values: dict[str, Any]) -> Engine:
         targets=tuple(str(target) for target in _typed(values["targets"] or [], list, "engine.targets")),
         executed=_typed(values["executed"], bool, "engine.executed"),
         status=str(values["status"]),
-        version_compatible=bool(values.get("version_compatible")),
     )
 
 

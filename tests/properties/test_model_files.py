@@ -158,7 +158,6 @@ ENGINES = st.fixed_dictionaries(
         "targets": st.lists(st.sampled_from(["sm75", "sm86", "sm87"]), max_size=3, unique=True),
         "executed": st.booleans(),
         "status": TEXTS,
-        "version_compatible": st.booleans(),
     }
 )
 

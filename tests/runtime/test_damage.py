@@ -184,7 +184,11 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
         ("--points", "16"),
         r"clouds of 16 points do not fit .* exactly 40",
     ),
-    "ONNX file with damaged metadata": (bad_metadata, (), r"encoder\.onnx has damaged crosspoint metadata"),
+    "ONNX file with damaged metadata": (
+        bad_metadata,
+        (),
+        r"encoder\.onnx: is damaged or not an ONNX model of",
+    ),
     "manifest missing": (
         lambda b, s: (b / "manifest.json").unlink(),
         (),

@@ -82,10 +82,16 @@ def test_a_missing_file(tmp_path: Path) -> None:
     [
         ({"names": ("input", "output")}, "maps input to output; an encoder maps points to embedding"),
         ({"kind": TensorProto.FLOAT16}, r"points is a tensor\(float16\)"),
-        ({"metadata": "{"}, "damaged crosspoint metadata"),
-        ({"metadata": "[]"}, "damaged crosspoint metadata"),
-        ({"metadata": '{"k": "many"}'}, "damaged crosspoint metadata"),
-        ({"metadata": '{"model": 3}'}, "damaged crosspoint metadata"),
+        ({"metadata": "{"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
+        ({"metadata": "[]"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
+        (
+            {"metadata": '{"k": "many"}'},
+            "damaged crosspoint metadata|is damaged or not an ONNX model",
+        ),
+        (
+            {"metadata": '{"model": 3}'},
+            "damaged crosspoint metadata|is damaged or not an ONNX model",
+        ),
     ],
 )
 def test_another_kind_of_model(tmp_path: Path, small: SimpleNamespace, options: dict, message: str) -> None:
