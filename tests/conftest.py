@@ -59,12 +59,15 @@ def part_set(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def signals_as_before():
-    """A command that runs in the tests' own process leaves signals ignored, and every forked child inherits that."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+def usual_signals():
+    """Signals as a command in a terminal finds them, in forked children and those that are started, too.
+
+    Jobs in the background and under `nohup` begin with some of them ignored, and a command that runs in the tests' own
+    process leaves them so.
+    """
     hook = sys.unraisablehook
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     yield
     sys.unraisablehook = hook
-    for number, handler in before.items():
-        signal.signal(number, handler)
