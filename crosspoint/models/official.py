@@ -72,9 +72,9 @@ def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
     Raises:
         InputError: The file cannot be read safely or is not of these networks.
     """
+    check_file(out, kind=".safetensors", inputs=[checkpoint])
     if not Path(checkpoint).exists():
         raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint")
-    check_file(out, kind=".safetensors", inputs=[checkpoint])
     content = read_once(checkpoint)
     imported = convert(_read_state(content), k, str(checkpoint))
     save_model(imported.model, out, {"imported": checkpoint.name, "sha256": content.sha256, "k": k})

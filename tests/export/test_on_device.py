@@ -161,7 +161,7 @@ def test_damaged_reference_clouds_are_one_line(tmp_path):
         with pytest.raises(InputError, match=r"reference\.npz: is (empty|damaged or not the reference of a bundle)"):
             read_reference(tmp_path / "reference.npz")
     np.savez(tmp_path / "reference.npz", **{"clouds/points": np.zeros((1, 8, 3), np.float32)})  # no output
-    with pytest.raises(InputError, match=r"reference\.npz: is damaged"):
+    with pytest.raises(InputError, match=r"reference\.npz: its clouds and their outputs are not as many"):
         read_reference(tmp_path / "reference.npz")
 
 
