@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import write_json
+from crosspoint.core.files import write_json
 from crosspoint.errors import CheckFailed
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.clouds import ordinary

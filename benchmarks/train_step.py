@@ -9,7 +9,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +140,9 @@ class Objects:
     def image(self, i: int, view: int) -> NDArray[np.uint8]:
         picture: NDArray[np.uint8] = self.pictures[i]
         return picture
+
+    def files(self) -> Iterator[Path]:
+        return iter(())
 
 
 def whole_step(overrides: list[str], device: str, rounds: int) -> None:

@@ -1,8 +1,10 @@
 """The command line: the commands in the order of the workflow, and how it ends."""
 
+import errno
 import io
 import os
 import sys
+import threading
 
 import click
 
@@ -17,14 +19,16 @@ from crosspoint.commands.embed import embed_command
 from crosspoint.commands.evaluate import evaluate
 from crosspoint.commands.export import export_command
 from crosspoint.commands.finetune import finetune
+from crosspoint.commands.keygen import keygen
 from crosspoint.commands.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
 from crosspoint.commands.reproduce import reproduce_command
 from crosspoint.commands.search import search_command
 from crosspoint.commands.train import import_command, train
+from crosspoint.core.interrupt import Terminated, end_on_signals, ignore_signals
 from crosspoint.core.printable import printable
-from crosspoint.errors import CrosspointError
+from crosspoint.errors import CrosspointError, InputError
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -41,6 +45,7 @@ for command in (
     import_command,
     export_command,
     build_command,
+    keygen,
     embed_command,
     bench_command,
     search_command,
@@ -54,32 +59,55 @@ for command in (
     crosspoint.add_command(command)
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _of_thread(trouble: threading.ExceptHookArgs) -> None:
+    """Say what a thread ended with; not so of a full disk, which TensorBoard's writer raises where it is used next."""
+    if not (isinstance(trouble.exc_value, OSError) and trouble.exc_value.errno in FULL):
+        threading.__excepthook__(trouble)
+
+
 def main() -> None:
     """Run the command line; a mistake of the user ends in one line and exit code 1 or 2, a bug keeps its trace."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that is not UTF-8 must not end a command
     try:
+        end_on_signals()
+        threading.excepthook = _of_thread
+        code = _run()
+    except Terminated as ended:
+        click.echo("crosspoint: terminated", err=True)
+        code = 128 + ended.number
+    ignore_signals()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command that was given."""
+    try:
         code = crosspoint.main(standalone_mode=False)
     except CrosspointError as error:
         click.echo(f"crosspoint: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("crosspoint: interrupted", err=True)
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:  # of a path that no command looked at first, e.g. a name that is too long
-        if error.filename is None:
+        return 1
+    except OSError as error:  # a full disk, or a path that no command looked at first, e.g. a name that is too long
+        if error.errno not in FULL and error.filename is None:
             raise
-        path = printable(os.fsdecode(error.filename))
-        click.echo(f"crosspoint: {path}: {error.strerror}; check the path and its permissions", err=True)
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+        path = "a file" if error.filename is None else printable(os.fsdecode(error.filename))
+        advice = "free space, then try again" if error.errno in FULL else "check the path and its permissions"
+        click.echo(f"crosspoint: {path}: {error.strerror}; {advice}", err=True)
+        return InputError.exit_code
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

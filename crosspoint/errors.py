@@ -1,6 +1,9 @@
 """The errors a user can cause. Each message is one line that says what is wrong and what to do next."""
 
+import contextlib
 import importlib
+import io
+import sys
 from types import ModuleType
 
 from crosspoint.core.printable import printable
@@ -41,11 +44,30 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         purpose: What needs it, as the subject of a sentence, e.g. `"running an ONNX model"`.
 
     Raises:
-        MissingDependency: The package is not installed.
+        MissingDependency: The package is not installed, or it is and does not load; the message says which.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
+    found, trouble = import_or_reason(module)
+    if found is None:
         raise MissingDependency(
-            f"{purpose} needs the package {module} ({error}): pip install 'crosspoint3d[{extra}]'"
-        ) from error
+            f"{purpose} needs the package {module} (it {trouble}): pip install 'crosspoint3d[{extra}]'"
+        )
+    return found
+
+
+def import_or_reason(module: str) -> tuple[ModuleType | None, str]:
+    """An optional package's module, or why there is none, e.g. `"is not installed"`.
+
+    A package that is there and does not load is not missing: its own reason is kept, also where it is printed instead
+    of raised, as by a package that was compiled for NumPy 1 beside NumPy 2.
+    """
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            found = importlib.import_module(module)
+    except Exception as error:  # a broken installation raises anything
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            return None, "is not installed"
+        reason = " ".join((str(error) or printed.getvalue() or "no reason given").split())
+        return None, f"is installed and does not load: {type(error).__name__}: {reason[:200]}"
+    sys.stderr.write(printed.getvalue())
+    return found, ""

@@ -9,12 +9,17 @@ from typing import Any
 
 import click
 
-from crosspoint.artefacts import write_json
+from crosspoint.core.files import write_json
+from crosspoint.core.outputs import check_folder, is_schema
+from crosspoint.core.reading import read_json
+from crosspoint.core.workspaces import in_use
 from crosspoint.errors import InputError, MissingDependency, require
+from crosspoint.runtime.signing import require_no_key
 
 PER_CLASS = 24
 POINTS = 256  # of a cloud, in training, in the engine and in the evaluation
 RECIPE = ("points=256", "epochs=6", "batch=32", "image_size=48")
+SUMMARY, SCHEMA = "quickstart.json", "crosspoint.quickstart/1"
 DATASET = "modelnet40_ply_hdf5_2048"
 
 
@@ -36,8 +41,10 @@ class Steps:
 def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
     """Run everything once at small scale and leave `report.html`.
 
+    One that was interrupted is run again in its folder; its training goes on where it was.
+
     Args:
-        out: Folder for all that is made; new or empty.
+        out: Folder for all that is made; new or empty, or that of an interrupted one.
         seed: Of shapes, training and evaluation.
 
     Returns:
@@ -45,34 +52,47 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
         trained encoder, of the same encoder untrained, and of the exported model.
 
     Raises:
-        InputError: `out` is in use.
+        InputError: `out` is in use, or a key is set that bundles have to be signed with.
         MissingDependency: Packages for training are not installed.
         CheckFailed: The parity gate failed.
     """
     require("torch", "train", "the quickstart")
     require("onnxruntime", "cpu", "the quickstart")
+    require_no_key("the quickstart opens models that it makes itself")
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is not empty; choose another --out or remove it")
+    _claim(out, seed)
     started, steps = time.monotonic(), Steps()
     engine = _train_and_export(out, seed, steps)
     accuracy = _evaluate(out, seed, steps)
     summary = {
-        "schema": "crosspoint.quickstart/1",
+        "schema": SCHEMA,
+        "finished": True,
         "out": str(out),
         "seed": seed,
         "accuracy": accuracy,
         "engine": engine,
         "steps": steps.rows,
     }
-    write_json(out / "quickstart.json", summary)
+    write_json(out / SUMMARY, {**summary, "finished": False})
     with steps.step("write the report"):
         from crosspoint.eval.report import report
 
         report(out)
     result = {**summary, "seconds": round(time.monotonic() - started, 1)}
-    write_json(out / "quickstart.json", result)
+    write_json(out / SUMMARY, result)
     return result
+
+
+def _claim(out: Path, seed: int) -> None:
+    """Make sure that `out` is new, or of an interrupted run with this seed, and say so in it."""
+    check_folder(out)
+    mark = {"schema": SCHEMA, "seed": seed, "finished": False}
+    if out.exists() and in_use(out):
+        path = out / SUMMARY
+        found = read_json(path, "a summary") if path.is_file() else None
+        if not is_schema(found, "quickstart") or {name: found.get(name) for name in mark} != mark:
+            raise InputError(f"{out} exists and is not empty; choose another --out or remove it")
+    write_json(out / SUMMARY, mark)
 
 
 def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
@@ -88,7 +108,7 @@ def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
         write_json(out / "results" / "shapes.json", {"schema": "crosspoint.make-shapes/1", **made})
     overrides = (*RECIPE, f"seed={seed}")
     with steps.step("train on pairs of clouds and renderings, without labels"):
-        train(out / "shapes", out / "run", "quick", overrides, device="cpu", workers=1)
+        train(out / "shapes", out / "run", "quick", overrides, resume=True, device="cpu", workers=1)
     recipe = make_recipe("quick", overrides)
     untrained = make_network(recipe).points
     save_model(untrained, out / "untrained" / "encoder.safetensors", {**recipe.as_dict(), "steps": 0})

@@ -1,10 +1,18 @@
-"""A miniature part-segmentation set with a taxonomy of its own."""
+"""How hypothesis looks for examples, and a miniature part-segmentation set with a taxonomy of its own."""
 
 import json
+import os
+import signal
+import sys
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("ordinary", max_examples=10, derandomize=True, deadline=None, database=None)
+settings.register_profile("long", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("CROSSPOINT_HYPOTHESIS", "ordinary"))
 
 TAXONOMY = {
     "categories": ["Mushroom", "Dumbbell"],
@@ -48,3 +56,18 @@ def write_parts():
 def part_set(tmp_path_factory):
     """20 objects to train on and 6 to test, 64 points each; no validation split."""
     return write_part_set(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(autouse=True)
+def usual_signals():
+    """Signals as a command in a terminal finds them, in forked children and those that are started, too.
+
+    Jobs in the background and under `nohup` begin with some of them ignored, and a command that runs in the tests' own
+    process leaves them so.
+    """
+    hook = sys.unraisablehook
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    sys.unraisablehook = hook

@@ -1,5 +1,5 @@
 """Every attribute of TensorRT that is used here is there: in the real `tensorrt_rtx`, and in what is known of TensorRT
-10.3, 10.13 and 11.4 and of the lean runtime (`tensorrt_api.json`)."""
+10.3, 10.13 and 11.4 (`tensorrt_api.json`)."""
 
 import ast
 import importlib
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crosspoint.export import tensorrt as adapter
-from crosspoint.runtime import cuda, graphs, tensorrt_log
+from crosspoint.runtime import cuda, graphs, kernel_cache, tensorrt_log
 from crosspoint.runtime import tensorrt as backend
 
 KNOWN = json.loads((Path(__file__).parent / "tensorrt_api.json").read_text())["modules"]
@@ -33,10 +33,11 @@ RUNNING = {
     "_context": "IExecutionContext",
     "config": "IRuntimeConfig",
     "cache": "IRuntimeCache",
+    "_cache": "IRuntimeCache",
 }
 # used only where `hasattr` has found the first of them
 DETECTED = {
-    "CudaGraphStrategy": {"_capturing_context", "_save"},  # functions
+    "CudaGraphStrategy": {"_capturing_context"},  # functions
     "set_compute_capability": {"num_compute_capabilities", "set_compute_capability", "ComputeCapability"},  # names
 }
 
@@ -73,14 +74,14 @@ def uses(module, owners: dict[str, str], leaving_out: set[str] = frozenset()) ->
 
 
 def missing(used: set[tuple[str, str]], there: dict[str, set[str]]) -> list[tuple[str, str]]:
-    special = {("__version__", ""), ("ILogger", "__init__"), ("IProgressMonitor", "__init__")}
+    special = {("__version__", ""), ("__name__", ""), ("ILogger", "__init__"), ("IProgressMonitor", "__init__")}
     special |= {(owner, "__members__") for owner in ("ComputeCapability",) if owner in there}
     return sorted(
         (owner, name) for owner, name in used - special if owner not in there or (name and name not in there[owner])
     )
 
 
-@pytest.mark.parametrize("name", ["tensorrt_rtx", *(name for name in KNOWN if "lean" not in name)])
+@pytest.mark.parametrize("name", ["tensorrt_rtx", *KNOWN])
 def test_all_that_building_uses_is_there(name: str) -> None:
     used, there = uses(adapter, BUILDING), api(name)
     assert {("Builder", "build_serialized_network"), ("BuilderFlag", "TF32"), ("IBuilderConfig", "set_flag")} <= used
@@ -94,6 +95,7 @@ def test_all_that_running_uses_is_there(name: str) -> None:
     there = api(name)
     captures = "CudaGraphStrategy" in there
     used = uses(backend, RUNNING, set() if captures else DETECTED["CudaGraphStrategy"])
+    used |= uses(kernel_cache, RUNNING) if captures else set()
     assert {("ICudaEngine", "get_tensor_profile_shape"), ("IExecutionContext", "execute_async_v3")} <= used
     assert (("IRuntimeCache", "deserialize") in used) is captures
     assert missing(used | uses(tensorrt_log, {}), there) == []
@@ -101,8 +103,7 @@ def test_all_that_running_uses_is_there(name: str) -> None:
 
 def test_precisions_are_types_of_every_tensorrt() -> None:
     for name in KNOWN:
-        if "lean" not in name:
-            assert set(adapter.PRECISIONS) <= api(name)["DataType"]
+        assert set(adapter.PRECISIONS) <= api(name)["DataType"]
 
 
 def test_all_that_is_used_of_cuda_is_there() -> None:

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from crosspoint.artefacts import atomic_file, sha256, write_json
+from crosspoint.core.files import atomic_file, sha256, write_json
 from crosspoint.errors import CheckFailed, CrosspointError
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, backend_option, json_option, trust_option, write_result
+from crosspoint.commands.common import (
+    PathArgument,
+    backend_option,
+    json_option,
+    trust_option,
+    verify_key_option,
+    write_result,
+)
 from crosspoint.errors import InputError
 
 
@@ -18,6 +25,7 @@ from crosspoint.errors import InputError
 )
 @backend_option
 @trust_option
+@verify_key_option
 @click.option(
     "--seconds", default=5.0, show_default=True, type=click.FloatRange(min=0), help="For each, after warm-up."
 )
@@ -39,11 +47,14 @@ def bench_command(
 
     MODELS are run folders, .safetensors, bundles, .onnx or .plan files. All are open at once and called in turns.
     """
+    from crosspoint.core.outputs import check_file
     from crosspoint.runtime.bench import bench
     from crosspoint.runtime.bench_show import draw_bench, print_bench
 
     if out is not None and out.suffix != ".png":
         raise InputError(f"--out {out} is no .png; the picture is written as PNG")
+    if out is not None:
+        check_file(out)
     result = bench(models, batch, points, threads, devices, backend, seconds, trust)
     print_bench(result)
     if out is not None:

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, backend_option, device_option, json_option, write_result
+from crosspoint.commands.common import (
+    PathArgument,
+    backend_option,
+    device_option,
+    json_option,
+    verify_key_option,
+    write_result,
+)
 from crosspoint.console import say
 from crosspoint.errors import CheckFailed, require
 
@@ -19,6 +26,7 @@ from crosspoint.errors import CheckFailed, require
 @click.option("--out", type=PathArgument, help="A picture to draw (PNG).")
 @device_option
 @backend_option
+@verify_key_option
 @click.option("--reference-device", default="cpu", show_default=True, help="Where the reference runs.")
 @json_option
 def diagnose_command(

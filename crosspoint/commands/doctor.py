@@ -18,9 +18,13 @@ def doctor_command(self_test: bool, json_file: Path | None) -> None:
     With --self-test all of it is run once, on whatever is here, and a JSON for a bug report is written (to --json FILE,
     else crosspoint-self-test.json); exit code 1 if a step failed.
     """
+    from crosspoint.core.outputs import check_file
     from crosspoint.doctor.doctor import doctor
     from crosspoint.doctor.show import print_doctor, print_self_test
 
+    out = json_file or Path("crosspoint-self-test.json")
+    if self_test and json_file is None:
+        check_file(out, "the result")
     result = doctor()
     print_doctor(result)
     if not self_test:
@@ -30,7 +34,6 @@ def doctor_command(self_test: bool, json_file: Path | None) -> None:
 
     tested = run(result)
     print_self_test(tested)
-    out = json_file or Path("crosspoint-self-test.json")
     write_result(out, "self-test", tested)
     say(f"{out}: send this with a bug report; it names no host, user or path")
     failed = [step["name"] for step in tested["steps"] if step["status"] == "failed"]

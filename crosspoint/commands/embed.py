@@ -11,6 +11,7 @@ from crosspoint.commands.common import (
     device_option,
     json_option,
     trust_option,
+    verify_key_option,
     write_result,
 )
 from crosspoint.core.printable import printable
@@ -32,6 +33,7 @@ from crosspoint.errors import CheckFailed, InputError
 @device_option
 @backend_option
 @trust_option
+@verify_key_option
 @json_option
 def embed_command(
     given: tuple[Path, ...],

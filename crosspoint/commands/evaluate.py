@@ -12,6 +12,7 @@ from crosspoint.commands.common import (
     cache_option,
     device_option,
     json_option,
+    verify_key_option,
     write_result,
 )
 from crosspoint.commands.partseg import eval_partseg
@@ -31,6 +32,7 @@ def evaluate() -> None:
 @click.option("--seeds", default=3, show_default=True, help="Choices of points, where more are stored than used.")
 @device_option
 @backend_option
+@verify_key_option
 @cache_option
 @against_option
 @click.option("--out", type=PathArgument, help="Folder for the picture of the confusion matrix.")
@@ -69,6 +71,7 @@ def eval_svm(
 @click.option("--k", type=click.IntRange(min=1), help="Neighbours in a PyTorch model's graphs.  [default: its own]")
 @device_option
 @backend_option
+@verify_key_option
 @cache_option
 @against_option
 @json_option
@@ -105,6 +108,7 @@ def eval_fewshot(
 @click.option("--seed", default=0, show_default=True, help="Seed of held-out part, folds and corruptions.")
 @device_option
 @backend_option
+@verify_key_option
 @cache_option
 @against_option
 @click.option("--out", type=PathArgument, help="Folder for the picture of the curves.")

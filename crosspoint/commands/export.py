@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.commands.common import PathArgument, json_option, sign_option, write_result
 
 
 @click.command("export")
@@ -19,13 +19,13 @@ from crosspoint.commands.common import PathArgument, json_option, write_result
 @click.option("--tf32", is_flag=True, help="Let the engine's matrix products round to TF32.")
 @click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Most GPU memory that a layer may take.")
 @click.option("--timing-cache", type=PathArgument, metavar="FILE", help="Kernel timings to use and to add to.")
-@click.option("--version-compatible", is_flag=True, help="An engine for later versions of TensorRT too.")
 @click.option("--triton", type=PathArgument, metavar="DIR", help="Write the model into this Triton repository too.")
 @click.option("--projection", is_flag=True, help="With the projection head that the encoder was trained with.")
 @click.option("--calibrate", type=PathArgument, metavar="DIR", help="Clouds that int8 is calibrated with.")
 @click.option("--verify-data", type=PathArgument, metavar="DIR", help="On these SVM accuracy or mIoU has to hold.")
 @click.option("--verify-clouds", type=click.IntRange(min=1), help="At most this many of them.  [default: all]")
 @click.option("--max-drop", type=float, help="Points of it to give up.  [default: 0.2, of int8 0.5]")
+@sign_option
 @json_option
 def export_command(
     model: Path,
@@ -39,13 +39,13 @@ def export_command(
     tf32: bool,
     workspace: int | None,
     timing_cache: Path | None,
-    version_compatible: bool,
     triton: Path | None,
     projection: bool,
     calibrate: Path | None,
     verify_data: Path | None,
     verify_clouds: int | None,
     max_drop: float | None,
+    sign: Path | None,
     json_file: Path | None,
 ) -> None:
     """Export a trained network to ONNX and TensorRT, and prove that it is what was trained.
@@ -71,10 +71,11 @@ def export_command(
         points=points,
         target=targets,
         builder=builder,
-        options=Options(tf32, workspace, timing_cache, version_compatible),
+        options=Options(tf32, workspace, timing_cache),
         triton=triton,
         projection=projection,
         verification=Verification(verify_data, verify_clouds, max_drop, calibrate),
+        sign=sign,
     )
-    print_export(out, manifest)
+    print_export(out, manifest, sign)
     write_result(json_file, "export", {"out": str(out), "manifest": manifest})

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, backend_option, device_option, json_option, write_result
+from crosspoint.commands.common import (
+    PathArgument,
+    backend_option,
+    device_option,
+    json_option,
+    verify_key_option,
+    write_result,
+)
 from crosspoint.errors import CheckFailed
 
 
@@ -19,6 +26,7 @@ from crosspoint.errors import CheckFailed
 @click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
 @device_option
 @backend_option
+@verify_key_option
 @click.option("--reference-device", default="cpu", show_default=True, help="Where the reference runs.")
 @click.option("--by-interval", is_flag=True, help="Judge accuracy by the worse end of the difference's 95 % interval.")
 @json_option

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, backend_option, device_option, json_option, write_result
+from crosspoint.commands.common import (
+    PathArgument,
+    backend_option,
+    device_option,
+    json_option,
+    verify_key_option,
+    write_result,
+)
 
 
 @click.command("partseg")
@@ -16,6 +23,7 @@ from crosspoint.commands.common import PathArgument, backend_option, device_opti
 @click.option("--against", type=PathArgument, metavar="MODEL", help="Compare the labels with this model's, on the CPU.")
 @device_option
 @backend_option
+@verify_key_option
 @click.option("--out", type=PathArgument, help="Folder for pictures of predictions beside the truth.")
 @json_option
 def eval_partseg(

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.commands.common import PathArgument, json_option, verify_key_option, write_result
 from crosspoint.console import say
 
 
 @click.command("report")
 @click.argument("run", type=PathArgument)
 @click.option("--out", type=PathArgument, help="The page to write.  [default: report.html in RUN]")
+@verify_key_option
 @json_option
 def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
     """Show all results in a folder on one self-contained HTML page.

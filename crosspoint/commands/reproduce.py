@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crosspoint.commands.common import PathArgument, backend_option, cache_option, json_option, write_result
+from crosspoint.commands.common import (
+    PathArgument,
+    backend_option,
+    cache_option,
+    json_option,
+    verify_key_option,
+    write_result,
+)
 from crosspoint.console import say
 from crosspoint.errors import InputError
 
@@ -33,6 +40,7 @@ TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7",
 @click.option("--rfs", multiple=True, metavar="KEY=VALUE", help="Change a field of table7's training on base classes.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:<index>.")
 @backend_option
+@verify_key_option
 @cache_option
 @click.option("--out", type=PathArgument, default="reproduction", show_default=True, help="Folder for results.")
 @json_option

@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from crosspoint.commands.common import PathArgument, backend_option, device_option, json_option, write_result
+from crosspoint.commands.common import (
+    PathArgument,
+    backend_option,
+    device_option,
+    json_option,
+    verify_key_option,
+    write_result,
+)
 from crosspoint.console import say
 
 
@@ -19,6 +26,7 @@ from crosspoint.console import say
 @click.option("--files", type=PathArgument, help="Folder of what was embedded, if it has moved.")
 @device_option
 @backend_option
+@verify_key_option
 @json_option
 def search_command(query: str, json_file: Path | None, **options: Any) -> None:
     """Find the shapes most similar to QUERY, a file or a name in the embeddings that `crosspoint embed` wrote."""

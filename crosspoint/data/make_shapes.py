@@ -1,8 +1,8 @@
 """Parametric shapes written in the published formats: pairs for pretraining, a classification and a part split."""
 
-import contextlib
 import hashlib
 import math
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.artefacts import atomic_folder, write_json
 from crosspoint.console import track
+from crosspoint.core.files import atomic_folder, write_json, writing
+from crosspoint.core.outputs import check_file, check_known, check_replaceable, is_schema
+from crosspoint.core.reading import read_json, reading
 from crosspoint.data.contact_sheet import contact_sheet
 from crosspoint.data.meshes import sample_surface
 from crosspoint.data.points import normalise
@@ -29,6 +31,14 @@ SETTINGS_FILE = "shapes.json"
 SCHEMA = "crosspoint.make-shapes/1"
 SPLITS = ("train", "test", "val")
 TURN = 180.0  # degrees: objects stand upright, in any direction
+PAIR_FILE = re.compile(
+    r"ShapeNet/\w+/(?P<number>\d{5,})\.ply|ShapeNetRendering/\w+/(?P<object>\d{5,})/rendering/(?P<view>\d{2,})\.png"
+)
+SPLIT_FILES = {
+    SETTINGS_FILE,
+    *(f"{CLASSIFICATION}/{name}" for name in ("ply_data_train0.h5", "ply_data_test0.h5", "shape_names.txt")),
+    *(f"{PARTS}/{name}" for name in (*(f"ply_data_{split}0.h5" for split in SPLITS), "taxonomy.json")),
+}
 SHOWN = 6  # objects of each category on the contact sheet
 
 
@@ -96,12 +106,14 @@ def make_shapes(
     _check(settings, jobs)
     require("embreex", "render", "rendering")
     out = Path(out)
-    _check_free(out)
+    check_replaceable(out, _check_ours)
+    if sheet is not None:
+        check_file(sheet, "--sheet", ".png", inputs=[out])
     start = time.monotonic()
     held_out = max(4, math.ceil(per_class / 4))
     counts = dict(zip(SPLITS, (per_class, held_out, held_out), strict=True))
     items = [Item(c, split, k) for split, count in counts.items() for k in range(count) for c in CATEGORIES]
-    with atomic_folder(out) as temporary:
+    with atomic_folder(out, _check_ours) as temporary:
         work = partial(_make, out=temporary, seed=seed, views=views, size=size, points=points)
         clouds = dict(zip(items, track(spread(work, items, jobs), "Making shapes", len(items)), strict=True))
         _write_classification(temporary / CLASSIFICATION, clouds)
@@ -140,10 +152,28 @@ def _check(settings: dict[str, int], jobs: int | None) -> None:
             raise InputError(f"{name.replace('_', '-')} is {value}; it must be at least {least[name]}")
 
 
-def _check_free(out: Path) -> None:
-    """Make sure that replacing `out` destroys nothing but an earlier result."""
-    if out.is_dir() and any(out.iterdir()) and not (out / SETTINGS_FILE).is_file():
+def _check_ours(out: Path) -> None:
+    """Raise InputError unless a folder holds an earlier result and nothing else."""
+    path = out / SETTINGS_FILE
+    made = read_json(path, "the settings of made shapes") if path.is_file() else None
+    if not is_schema(made, "make-shapes"):
         raise InputError(f"{out} holds files that were not made by this command; choose a new folder")
+    with reading(path, "the settings of made shapes"):
+        per_class, views = int(made["per_class"]), int(made["views"])
+
+    def known(name: str) -> bool:
+        of_pair = PAIR_FILE.fullmatch(name)
+        if of_pair is None:
+            return name in SPLIT_FILES
+        number, view = int(of_pair["number"] or of_pair["object"]), int(of_pair["view"] or 0)
+        return number < per_class and view < views
+
+    check_known(out, known)
+
+
+def _name(number: int) -> str:
+    """File name of the object of that number."""
+    return f"{number:05d}"
 
 
 def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) -> Cloud:
@@ -151,9 +181,8 @@ def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) 
     shape, (_, point_rng, view_rng) = draw(item, seed), _generators(item, seed)
     cloud, face = sample_surface(shape.vertices, shape.faces, points, point_rng)
     if item.split == "train":
-        name = f"{item.number:05d}"
         pictures = render_views(shape.vertices, shape.faces, views, size, view_rng)
-        _write_pair(out, f"{item.category}/{name}", cloud, pictures)
+        _write_pair(out, f"{item.category}/{_name(item.number)}", cloud, pictures)
     return Cloud(cloud, shape.face_parts[face].astype(np.uint8))
 
 
@@ -164,7 +193,7 @@ def _write_pair(out: Path, key: str, cloud: NDArray[np.float32], pictures: NDArr
 
     file, folder = out / "ShapeNet" / f"{key}.ply", out / "ShapeNetRendering" / key / "rendering"
     rows = np.ascontiguousarray(cloud, "<f4").view([(axis, "<f4") for axis in "xyz"]).reshape(-1)  # (N,)
-    with _writing(out):
+    with writing(out):
         file.parent.mkdir(parents=True, exist_ok=True)
         PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(str(file))
         folder.mkdir(parents=True)
@@ -172,17 +201,8 @@ def _write_pair(out: Path, key: str, cloud: NDArray[np.float32], pictures: NDArr
             Image.fromarray(rgba).save(folder / picture_name(view), compress_level=COMPRESSION)
 
 
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write in {folder}: {reason}; free space or choose another place") from error
-
-
 def _write_classification(folder: Path, clouds: dict[Item, Cloud]) -> None:
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir()
         for split in ("train", "test"):
             _write_h5(folder / f"ply_data_{split}0.h5", _of(clouds, split))
@@ -192,7 +212,7 @@ def _write_classification(folder: Path, clouds: dict[Item, Cloud]) -> None:
 def _write_parts(folder: Path, clouds: dict[Item, Cloud]) -> None:
     taxonomy = part_taxonomy()
     first = {name: min(parts) for name, parts in taxonomy["category_parts"].items()}
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir()
         for split in SPLITS:
             members = _of(clouds, split)

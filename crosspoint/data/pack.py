@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.artefacts import atomic_file, atomic_folder, sha256, write_json
 from crosspoint.console import track
+from crosspoint.core.files import atomic_file, atomic_folder, sha256, write_json
+from crosspoint.core.outputs import check_folder, check_replaceable
 from crosspoint.core.reading import read_json, reading, regular
 from crosspoint.errors import InputError
 
@@ -85,16 +86,13 @@ def pack(
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
     out = Path(out)
-    if out.exists():
-        raise InputError(f"{out} exists; delete it or choose another --out")
+    check_folder(out, inputs=[root])
+    check_replaceable(out)
     start = time.monotonic()
     entries = _entries(PairedRenders(root), size, views)
     with atomic_folder(out) as folder:
-        try:
-            groups = enumerate(_groups(entries, shard_mb * MEGABYTE))
-            shards = [_write(folder, number, group) for number, group in groups]
-        except OSError as error:
-            raise InputError(f"cannot write {out}: {error.strerror}; free space or choose another place") from error
+        groups = enumerate(_groups(entries, shard_mb * MEGABYTE))
+        shards = [_write(folder, number, group) for number, group in groups]
         write_json(folder / INDEX_FILE, {"schema": SCHEMA, "shards": shards})
     return {
         "out": str(out),

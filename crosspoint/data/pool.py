@@ -7,13 +7,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from types import FrameType
 from typing import TypeVar
 
+from crosspoint.core.interrupt import Terminated
 from crosspoint.core.processes import available_cpus
 from crosspoint.errors import CheckFailed
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+received: list[int] = []  # in a worker: the signals that asked it to end
 
 
 def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | None = None) -> Iterator[Result]:
@@ -31,18 +35,25 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | No
     if jobs < 2:
         yield from map(work, tasks)
         return
+    before = multiprocessing.active_children()
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=start_worker)
     try:
-        yield from pool.map(work, tasks, chunksize=max(1, min(16, len(tasks) // (4 * jobs))))
+        chunk = max(1, min(16, len(tasks) // (4 * jobs)))
+        yield from pool.map(partial(_interruptible, work), tasks, chunksize=chunk)
     except BrokenProcessPool as error:
         raise CheckFailed("a process was killed, most likely for want of memory; try again with fewer jobs") from error
+    except BaseException:
+        for worker in set(multiprocessing.active_children()) - set(before):
+            worker.terminate()  # what it was at is undone, see `_interruptible`
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def start_worker() -> None:
-    """In a worker: leave Ctrl-C to the parent, and leave when the parent is gone, also when it was killed."""
+    """In a worker: leave Ctrl-C and SIGTERM to the parent, and leave when that is gone, also when it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _note)
     parent = multiprocessing.parent_process()
 
     def wait() -> None:
@@ -51,3 +62,23 @@ def start_worker() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    received.append(number)
+
+
+def _interruptible(work: Callable[[Task], Result], task: Task) -> Result:
+    """Do a task that SIGTERM interrupts, and none after that; between tasks it must not, for a result is sent then."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise Terminated(number)
+
+    try:
+        signal.signal(signal.SIGTERM, end)
+        if received:
+            raise Terminated(received[0])
+        return work(task)
+    finally:
+        signal.signal(signal.SIGTERM, _note)

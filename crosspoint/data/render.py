@@ -1,9 +1,8 @@
 """Renderings and point clouds of mesh files, in ShapeNetRender's layout."""
 
 import hashlib
-import json
 import os
-import shutil
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.artefacts import atomic_folder, write_json
 from crosspoint.console import track
+from crosspoint.core.files import atomic_folder, write_json
+from crosspoint.core.outputs import check_content, check_folder, check_known, is_schema
 from crosspoint.core.processes import available_cpus
-from crosspoint.core.reading import reason_without, regular
+from crosspoint.core.reading import read_json, reason_without, regular
+from crosspoint.core.workspaces import in_use, remove_remains
 from crosspoint.data.ply import write_points
 from crosspoint.data.pool import spread
 from crosspoint.data.raycast import camera, picture, solid
@@ -27,6 +28,7 @@ ELEVATIONS = (-10.0, 50.0)  # degrees above the horizon, drawn uniformly; the az
 ATTEMPTS = 16  # viewpoints tried for one picture: a flat thing can be invisible from its edge
 COMPRESSION = 4  # of PNG: the size of zlib's usual 6 in two thirds of its time
 SETTINGS_FILE = "render.json"
+SCHEMA = "crosspoint.render-settings/1"
 NAME_BYTES = 200  # of a file's name, most systems' 255 less what is added to it
 
 
@@ -110,9 +112,10 @@ def render(
     _check(settings, jobs)
     tasks = _tasks(meshes)
     out = Path(out)
-    _claim(out, settings)
+    check_folder(out, inputs=meshes)
     waiting = [task for task in tasks if not task.finished(out, views)]
-    _remove_remains(waiting, out)
+    _claim(out, settings, waiting)
+    _remove_remains(tasks, out)
     start = time.monotonic()
     work = partial(_render_one, out=out, settings=settings)
     reasons = list(track(spread(work, waiting, jobs), "Rendering", len(waiting)))
@@ -206,25 +209,28 @@ def _category(file: Path, given: Path) -> str:
     return "_".join(parts) or file.resolve().parent.name
 
 
-def _claim(out: Path, settings: Settings) -> None:
-    """Make sure that `out` is new or was made with these settings; a folder never mixes two."""
+def _claim(out: Path, settings: Settings, tasks: Sequence[Task]) -> None:
+    """Make sure that `out` is new or was made with these settings, and that nothing else in it would be replaced."""
     file = out / SETTINGS_FILE
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; give a folder for the output")
     if not file.exists():
-        if (out / "ShapeNet").exists() or (out / "ShapeNetRendering").exists():
-            raise InputError(f"{out} holds renderings that were not made by this command; choose another --out")
-        write_json(file, {"schema": "crosspoint.render-settings/1", **asdict(settings)})
+        if out.exists() and in_use(out):
+            raise InputError(f"{out} holds files that were not made by this command; choose another --out")
+        write_json(file, {"schema": SCHEMA, **asdict(settings)})
         return
-    try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{file} cannot be read ({error}); delete {out} or choose another --out") from error
+    stored = read_json(file, "the settings of renderings", f"delete {out} or choose another --out")
+    if not is_schema(stored, "render-settings"):
+        raise InputError(f"{file} was not written by this command; choose another --out")
     for name, value in asdict(settings).items():
         if stored.get(name) != value:
             raise InputError(
                 f"{out} was rendered with --{name} {stored.get(name)}, not {value}; use that, or choose another --out"
             )
+    for task in tasks:
+        check_content(task.pictures(out), _check_pictures)
+
+
+def _check_pictures(folder: Path) -> None:
+    check_known(folder, re.compile(r"\d{2,}\.png").fullmatch)
 
 
 def _render_one(task: Task, out: Path, settings: Settings) -> str | None:
@@ -252,18 +258,14 @@ def _generator(seed: int, task: Task) -> np.random.Generator:
 
 
 def _remove_remains(tasks: Sequence[Task], out: Path) -> None:
-    """Delete what a killed run left; such files and folders have names that begin with a dot."""
-    folders = {task.cloud(out).parent for task in tasks} | {task.pictures(out).parent for task in tasks}
-    for remains in (file for folder in folders if folder.exists() for file in folder.glob(".*")):
-        shutil.rmtree(remains) if remains.is_dir() else remains.unlink()
+    """Delete what a killed run left half written."""
+    for folder in {task.cloud(out).parent for task in tasks} | {task.pictures(out).parent for task in tasks}:
+        remove_remains(folder)
 
 
 def _write_pictures(folder: Path, pictures: npt.NDArray[np.uint8]) -> None:
     from PIL import Image
 
-    try:
-        with atomic_folder(folder) as temporary:
-            for index, rgba in enumerate(pictures):
-                Image.fromarray(rgba).save(temporary / picture_name(index), compress_level=COMPRESSION)
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror}; free space or choose another place") from error
+    with atomic_folder(folder, _check_pictures) as temporary:
+        for index, rgba in enumerate(pictures):
+            Image.fromarray(rgba).save(temporary / picture_name(index), compress_level=COMPRESSION)

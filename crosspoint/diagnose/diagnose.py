@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from crosspoint.core.outputs import check_file
 from crosspoint.diagnose.cause import Cause, find_cause, swapped_layers
 from crosspoint.diagnose.compare import LIMITS, OVERLAP, Clouds, Difference, compare, relative_l2
 from crosspoint.diagnose.layers import LAYERS, Layer, Layers, common_layers
@@ -56,6 +57,8 @@ def diagnose(
     Raises:
         InputError: A model or the data cannot be used, or the models are of different kinds.
     """
+    if out is not None:
+        check_file(out, kind=".png")
     with ExitStack() as stack:
         a = stack.enter_context(load_encoder(reference, reference_device))
         b = stack.enter_context(load_encoder(candidate, device, backend))

@@ -1,5 +1,6 @@
 """The layers of an ONNX model: pieces are cut out of its graph and run by themselves."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from crosspoint.core.processes import available_cpus
+from crosspoint.core.reading import read_bytes
 from crosspoint.diagnose.layers import INPUTS, LAYERS, Array, Layers
 from crosspoint.errors import InputError, require
 from crosspoint.runtime.encoder import Specification, parse_device
@@ -27,7 +29,10 @@ class OnnxLayers(Layers):
 
     def __init__(self, path: Path, specification: Specification) -> None:
         self.specification = specification
-        self._model = onnx.load(path)
+        content = read_bytes(path)
+        if hashlib.sha256(content).hexdigest() != specification.sha256:
+            raise InputError(f"{path} was changed after it was opened; run it again")
+        self._model = onnx.load_model_from_string(content)
         graph = onnx.shape_inference.infer_shapes(self._model).graph
         self._types = {
             value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 
 FLOOR = 1e-9  # what is drawn of zero
 TOTAL, INTRODUCED, BAD = "#7f8c9b", "#1f5fa8", "#c0392b"

@@ -48,14 +48,6 @@ def build_range(context: Context, run: str, module: str) -> str:
     return f"{RANGE[0]} to {RANGE[2]} points{kept}; {said}"
 
 
-def build_compatible(context: Context, run: str) -> str:
-    """For later versions of TensorRT, executed with the lean runtime."""
-    from crosspoint.export.tensorrt import Options
-
-    options = Options(version_compatible=True)
-    return _built(context, run, "engine-compatible", "tensorrt", "fp32", options=options)
-
-
 def _built(context: Context, run: str, out: str, module: str, precision: str, **options: Any) -> str:
     engine = export(context, run, out, precision, trt=True, builder=BUILDERS[module], **options)["engine"]
     if own_gpu(context) in engine["targets"] and not engine["executed"]:

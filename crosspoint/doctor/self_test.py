@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ import click
 from crosspoint.doctor.private import scrub
 from crosspoint.doctor.step import Context, NotAvailable, Step
 from crosspoint.errors import MissingDependency
+from crosspoint.runtime.signing import VARIABLE
 
 MARK = "crosspoint-step:"
 MODULE = "crosspoint.doctor.steps"
@@ -81,10 +83,12 @@ def _run_some(
     """Results of one process, and that of the step in which it ended, if it did."""
     code = "import sys; from crosspoint.doctor.self_test import work; work(*sys.argv[1:])"
     command = [sys.executable, "-c", code, str(folder), module, json.dumps(names), json.dumps(done)]
-    with (folder / "stderr.txt").open("w+") as errors:
+    with (folder / "stderr.txt").open("w+") as errors, ExitStack() as ending:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder, env=_environment()
         )
+        ending.callback(process.wait)
+        ending.callback(process.kill)  # also when this process is interrupted
         lines = _lines(process.stdout)
         for name in names:
             started = time.monotonic()
@@ -106,9 +110,10 @@ def _run_some(
 
 
 def _environment() -> dict[str, str]:
-    """This one's, with this package importable from any folder."""
+    """This one's, with this package importable from any folder; no key covers the models that the steps make."""
     here = str(Path(__file__).resolve().parents[2])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
+    others = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    return {**others, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
 
 
 def _lines(stream: IO[str] | None) -> "queue.Queue[dict[str, Any] | None]":

@@ -140,12 +140,6 @@ _TENSORRT_ENGINES = (
         for module in _FLAVOURS
     ),
     Step(
-        "build a version-compatible engine with tensorrt",
-        partial(engines.build_compatible, run="run"),
-        partial(needs_building, module="tensorrt"),
-        (_TRAINED,),
-    ),
-    Step(
         "build an engine by the bundle's script, as on a Jetson",
         partial(engines.build_by_script, run="run"),
         needs_build_script,

@@ -4,6 +4,9 @@ import math
 import subprocess
 import sys
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crosspoint.doctor.step import POINTS, Context, K, NotAvailable
 from crosspoint.errors import CheckFailed
 
@@ -14,6 +17,7 @@ TOLERANCE = {"fp32": 2e-2, "bf16": 0.8, "fp16": 0.5}
 """Relative L2 error of a training step's gradient on CUDA against the CPU in float32. Rounded features have other
 neighbours, so it is large: under the CPU's own autocast it was 0.43 for bf16 and 0.19 for fp16."""
 LOSS = 0.05  # relative, in any precision
+Outcome = tuple[float, NDArray[np.float64]]  # loss and gradient of a training step
 
 
 def make_shapes(context: Context) -> str:
@@ -46,6 +50,8 @@ def finetune(context: Context, name: str, device: str, *overrides: str) -> str:
 
     data, chosen = context.folder / "shapes" / PART_SET, (*PARTS_TRAINING, *overrides)
     result = partseg(data, context.folder / name, recipe="quick", overrides=chosen, device=device)
+    if not 0 < result["best"]["instance_miou"] <= 1:
+        raise CheckFailed(f"the instance mIoU is {result['best']['instance_miou']}")
     return f"{result['steps']} steps on {result['device']}, instance mIoU {result['best']['instance_miou']:.2f}"
 
 
@@ -79,30 +85,43 @@ def training_step(context: Context, precision: str) -> str:
     """One step's output and gradients on CUDA under autocast, against the CPU in float32."""
     import torch
 
+    if precision == "bf16" and not torch.cuda.is_bf16_supported():
+        raise NotAvailable("this GPU has no bf16")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return judge_step(run_step("cpu", "fp32"), run_step("cuda", precision), precision)
+
+
+def run_step(device: str, precision: str) -> Outcome:
+    """Loss and gradient of one training step; network, clouds and objective are the same at every call."""
+    import torch
+
     from crosspoint.export.clouds import ordinary
     from crosspoint.models import DGCNN
 
     types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision == "bf16" and not torch.cuda.is_bf16_supported():
-        raise NotAvailable("this GPU has no bf16")
-    points = torch.from_numpy(ordinary(8, POINTS))
-    direction = torch.randn(2048, generator=torch.Generator().manual_seed(1))
-    torch.backends.cuda.matmul.allow_tf32 = False
-    gradients, losses = [], []
-    for device in ("cpu", "cuda"):
-        torch.manual_seed(0)
-        model = DGCNN(k=K).to(device).train()
-        enabled = device == "cuda" and precision != "fp32"
-        with torch.autocast(device, dtype=types[precision], enabled=enabled):
-            loss = (torch.nn.functional.normalize(model(points.to(device)).float()) @ direction.to(device)).mean()
-        (1024 * loss).backward()  # type: ignore[no-untyped-call]  # so that float16 holds the gradients; the relative error is the same
-        losses.append(float(loss))
-        gradients.append(torch.cat([p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]))
-    error = float((gradients[1] - gradients[0]).norm() / gradients[0].norm())
+    direction = torch.randn(2048, generator=torch.Generator().manual_seed(1)).to(device)
+    torch.manual_seed(0)
+    model = DGCNN(k=K).to(device).train()
+    with torch.autocast(device, dtype=types[precision], enabled=precision != "fp32"):
+        features = model(torch.from_numpy(ordinary(8, POINTS)).to(device)).float()
+        loss = (torch.nn.functional.normalize(features) @ direction).mean()
+    (1024 * loss).backward()  # type: ignore[no-untyped-call]  # float16 holds such gradients; their relative error stays
+    gradients = [p.grad.flatten().double().cpu() for p in model.parameters() if p.grad is not None]
+    return loss.item(), torch.cat(gradients).numpy()
+
+
+def judge_step(on_cpu: Outcome, on_gpu: Outcome, precision: str) -> str:
+    """Loss and gradient of one training step on CUDA against those on the CPU in float32.
+
+    Raises:
+        CheckFailed: They differ by more than the precision allows, or are not finite.
+    """
+    (expected, reference), (loss, gradient) = on_cpu, on_gpu
+    error = float(np.linalg.norm(gradient - reference) / np.linalg.norm(reference))
     found = (
-        f"loss {losses[1]:.4f} and {losses[0]:.4f} on the CPU in fp32 (limit {LOSS:.0%}), gradients differ by "
-        f"{error:.1e} (limit {TOLERANCE[precision]:g})"
+        f"loss {loss:.4f} and {expected:.4f} on the CPU in fp32 (limit {LOSS:.0%}), gradients differ by {error:.1e} "
+        f"(limit {TOLERANCE[precision]:g})"
     )
-    if not error <= TOLERANCE[precision] or not abs(losses[1] - losses[0]) <= LOSS * abs(losses[0]):
+    if not error <= TOLERANCE[precision] or not abs(loss - expected) <= LOSS * abs(expected):
         raise CheckFailed(found)
     return found

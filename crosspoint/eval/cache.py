@@ -11,7 +11,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading, regular
 from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Specification

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.console import track
+from crosspoint.core.outputs import check_folder
 from crosspoint.data.datasets import PartClouds, Taxonomy, load_parts
 from crosspoint.data.points import choose, normalise
 from crosspoint.errors import InputError
@@ -86,6 +87,8 @@ def partseg(
     check_seed(seed)
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; give at least 1")
+    if out is not None:
+        check_folder(out, files=["partseg.png", "partseg_worst.png"], inputs=[data], within=True)
     whole = load_parts(data, None)
     with load_encoder(model, device, backend) as encoder:
         points = points or encoder.specification.points or POINTS

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from crosspoint import __version__
-from crosspoint.artefacts import atomic_file
 from crosspoint.console import track
+from crosspoint.core.files import atomic_file
+from crosspoint.core.outputs import check_file
 from crosspoint.errors import InputError
 from crosspoint.eval import report_pictures as pictures
 from crosspoint.eval import report_sections as sections
@@ -61,8 +62,7 @@ def report(run: Path, out: Path | None = None) -> dict[str, Any]:
     """
     folder = Path(run)
     out = folder / "report.html" if out is None else Path(out)
-    if out.is_dir():
-        raise InputError(f"{out} is a folder; give the name of a file, such as {out / 'report.html'}")
+    check_file(out, kind=".html")
     pieces = read_pieces(folder)
     shown: list[str] = []
     missing: list[Missing] = []

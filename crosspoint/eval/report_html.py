@@ -6,6 +6,8 @@ import html
 from collections.abc import Sequence
 from importlib import resources
 
+from crosspoint.core.outputs import GENERATOR
+
 
 class Html(str):
     """Markup; any other string is text and is escaped."""
@@ -70,6 +72,7 @@ def page(title: str, content: Sequence[Html]) -> str:
     head = join(
         [
             Html('<meta charset="utf-8">'),
+            Html(GENERATOR),
             Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
             Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
             Html('<meta name="color-scheme" content="light dark">'),

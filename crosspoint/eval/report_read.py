@@ -18,6 +18,8 @@ from crosspoint.data.layout import find_sets
 from crosspoint.errors import InputError
 from crosspoint.eval.report_html import Html, join, tag
 from crosspoint.runtime.embeddings import load
+from crosspoint.runtime.manifest import load_manifest
+from crosspoint.runtime.signing import find_key_files
 
 KINDS = ("svm", "fewshot", "parity", "quickstart", "robustness", "partseg", "image-fewshot", "bench", "reproduce")
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError)
@@ -93,7 +95,7 @@ def read_pieces(folder: Path) -> Pieces:
     """Read what lies in a folder and its subfolders; what is damaged is left out with a remark.
 
     Raises:
-        InputError: `folder` is not a folder that can be listed.
+        InputError: `folder` is not a folder that can be listed, or no key that is set covers the bundle in it.
     """
     folder = Path(folder)
     pieces = Pieces(folder)
@@ -166,13 +168,14 @@ def _steps(path: Path) -> list[dict[str, float]]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _read_bundle(pieces: Pieces, folders: list[Path]) -> None:
     path = _first(folders, "manifest.json")
     if path is not None:
-        pieces.bundle, pieces.manifest = path.parent, _read_json(pieces, path)
+        signed = load_manifest(path.parent) if find_key_files() else None  # refused where no key that is set covers it
+        pieces.bundle, pieces.manifest = path.parent, _read_json(pieces, path) if signed is None else signed.values
 
 
 def _read_result(pieces: Pieces, path: Path) -> None:

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import atomic_file, write_json
+from crosspoint.core.files import atomic_file, write_json
+from crosspoint.core.outputs import check_folder
 from crosspoint.data.catalogue import SETS
 from crosspoint.data.layout import find_sets, locate
 from crosspoint.errors import InputError
@@ -208,6 +209,8 @@ def reproduce(
     from crosspoint.eval.tables import markdown
 
     target = TARGETS[name]
+    files = [f"{name}.{suffix}" for suffix in ("json", "md", "png")]
+    check_folder(out, files=files, inputs=[data], within=True)
     sets = find_data(target, data)
     described = [describe_set(kind, folder) for kind, folder in sets]
     given = list(models)
@@ -233,7 +236,7 @@ def reproduce(
         "rules": target.rules,
         "rows": rows,
         "notes": study.notes,
-        "files": [str(Path(out) / f"{name}.{suffix}") for suffix in ("json", "md", "png")],
+        "files": [str(Path(out) / file) for file in files],
     }
     write_json(Path(out) / f"{name}.json", {"schema": "crosspoint.reproduce/1", **result})
     if target.protocol is not _map:  # which draws a picture of its own
@@ -314,7 +317,7 @@ def _remarks(target: Target, study: Study) -> list[str]:
 
 
 def _describe(target: Target, path: Path, facts: Any) -> dict[str, Any]:
-    from crosspoint.artefacts import sha256
+    from crosspoint.core.files import sha256
     from crosspoint.runtime.load import load_encoder
 
     weights = weights_of(path, target.files)

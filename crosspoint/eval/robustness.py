@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.outputs import check_folder
 from crosspoint.data.points import normalise
 from crosspoint.errors import InputError
 from crosspoint.eval import linear
@@ -85,6 +86,7 @@ def _refill(cloud: Cloud, kept: NDArray[np.int64], rng: np.random.Generator) -> 
     return refilled
 
 
+PICTURE = "robustness.png"
 CORRUPTIONS = {
     "rotation": Corruption("rotation about a random axis, degrees", (0, 15, 30, 60, 90, 180), rotate),
     "noise": Corruption("noise, standard deviation in radii", (0, 0.01, 0.02, 0.03, 0.05, 0.1), add_noise),
@@ -133,6 +135,8 @@ def robustness(
     if unknown or not corruptions or not models:
         what = f"{unknown[0]!r} is not one" if unknown else "none was given"
         raise InputError(f"known corruptions are {', '.join(CORRUPTIONS)}; {what}")
+    if out is not None:
+        check_folder(out, files=[PICTURE], inputs=[data], within=True)
     split = load_split(data, points, seed)
     runs = [(model, backend) for model in models]
     if against is not None and (against, None) not in runs:
@@ -160,7 +164,7 @@ def robustness(
     if out is not None:
         from crosspoint.eval.figures import draw_curves
 
-        draw_curves(curves, {name: CORRUPTIONS[name].title for name in corruptions}, Path(out) / "robustness.png")
+        draw_curves(curves, {name: CORRUPTIONS[name].title for name in corruptions}, Path(out) / PICTURE)
     return result if reference is None else {**result, "against": {"model": described[reference]}}
 
 

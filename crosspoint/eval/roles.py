@@ -8,6 +8,8 @@ from typing import Any
 from crosspoint.core.reading import read_json
 from crosspoint.core.weights_file import read_metadata
 from crosspoint.errors import InputError
+from crosspoint.runtime.load import load_encoder, require_released
+from crosspoint.runtime.signing import find_key_files
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,14 @@ def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segm
         names: Files of a run folder to look for.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: It cannot be read, or no key that is set covers it.
     """
     path = weights_of(model, names)
     if path is None:
-        from crosspoint.runtime.load import load_encoder
-
         with load_encoder(model) as encoder:
             return Facts({"architecture": encoder.specification.architecture}, {}, None)
+    if find_key_files():
+        require_released(path)
     written = read_metadata(path)
     return Facts(written["model"], written["recipe"] or {}, _objects(path.parent))
 

@@ -24,7 +24,8 @@ def wilson(correct: float, total: int) -> tuple[float, float]:
     centre = p + z2 / (2 * total)
     half = Z95 * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
     scale = 1 + z2 / total
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    low, high = (centre - half) / scale, (centre + half) / scale
+    return max(0.0, min(p, low)), min(1.0, max(p, high))  # rounding may leave p outside
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.console import track
+from crosspoint.core.outputs import check_folder
 from crosspoint.errors import InputError
 from crosspoint.eval import linear
 from crosspoint.eval.features import Split, check_seed, describe_model, embed_split, load_split, open_encoders, sample
 from crosspoint.eval.statistics import confusion, paired, per_class, summary, wilson
 from crosspoint.runtime.encoder import Encoder
 
+PICTURE = "confusion.png"
 OFFICIAL_C = {"modelnet40": 0.1, "scanobjectnn": 0.01}
 
 Features = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -80,7 +82,7 @@ def svm(
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; give at least 1")
     if out is not None:
-        _make_folder(Path(out))  # before the work, so that a bad place is known at once
+        check_folder(out, files=[PICTURE], inputs=[data], within=True)
     with open_encoders(model, against, device, backend, points) as encoders:
         split = load_split(data, points, seed)
         measured = [_measure(encoder, split, points, seed, seeds, cache) for encoder in encoders]
@@ -122,13 +124,6 @@ def _against(split: Split, reference: Measured, candidate: Measured) -> dict[str
     }
     accuracies = {rule: reference.result[rule]["accuracy"] for rule in rules}
     return {"model": reference.result["model"], "accuracy": accuracies, **rules}
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder} ({error.strerror}); choose another --out") from error
 
 
 def _embed(
@@ -212,4 +207,4 @@ def _draw(out: Path, result: dict[str, Any], split: Split, counts: NDArray[np.in
         f"{Path(result['model']['path']).name}: {result['clean']['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
         f" of {len(split.test.labels)} objects, C by cross-validation\ntested on {split.test_from}"
     )
-    draw_confusion(counts, split.class_names, title, Path(out) / "confusion.png")
+    draw_confusion(counts, split.class_names, title, Path(out) / PICTURE)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from crosspoint.console import print_table
+from crosspoint.core import outputs
 
 
 def print_svm(result: dict[str, Any]) -> None:
@@ -136,7 +137,7 @@ def _value(value: float, spread: float | None) -> str:
 
 def markdown(result: dict[str, Any]) -> str:
     """A comparison as a Markdown page with its picture, its notes, its data and its models."""
-    lines = [f"# {result['title']}", "", f"Per cent; the paper: {result['source']}.", ""]
+    lines = [f"# {result['title']}", "", f"{outputs.COMPARISON}{result['source']}.", ""]
     lines += ["| " + " | ".join(COMPARISON) + " |", "| " + " | ".join("---" for _ in COMPARISON) + " |"]
     lines += ["| " + " | ".join(row) + " |" for row in _comparison(result)]
     lines += ["", f"![]({result['target']}.png)", ""]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosspoint import __version__
-from crosspoint.artefacts import atomic_folder, write_json
+from crosspoint.core.files import atomic_folder, write_json
+from crosspoint.core.outputs import check_replaceable
 from crosspoint.errors import InputError, require
 from crosspoint.export import gate
 from crosspoint.export.accuracy import Accuracy, verification_clouds
@@ -21,7 +22,7 @@ from crosspoint.export.calibrate import CalibrationSet, calibration_set
 from crosspoint.export.choose import Chosen, choose_half, choose_int8
 from crosspoint.export.deploy import deploy, deploy_head
 from crosspoint.export.drop import MAX_DROP
-from crosspoint.export.engine import ONNX, add_engine, file_entry
+from crosspoint.export.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.exam import Exam
 from crosspoint.export.graph import build
 from crosspoint.export.lint import require_clean
@@ -36,8 +37,9 @@ from crosspoint.export.tensorrt import Options, find_builder
 from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import Weights, read_weights
 from crosspoint.runtime.load import WEIGHTS
-from crosspoint.runtime.manifest import NAME, SCHEMA
+from crosspoint.runtime.manifest import NAME, SCHEMA, sign_bundle
 from crosspoint.runtime.named import resolve
+from crosspoint.runtime.signing import read_signing_key
 
 PREPROCESSING = {
     "centre": "mean",
@@ -89,6 +91,7 @@ def export(
     triton: Path | None = None,
     projection: bool = False,
     verification: Verification = Verification(),
+    sign: Path | None = None,
 ) -> dict[str, Any]:
     """Export a trained network to ONNX and, if asked, TensorRT, and prove that what was exported is what was trained.
 
@@ -110,6 +113,7 @@ def export(
         triton: NVIDIA Triton model repository to write the model into as well.
         projection: Whether the embedding passes through the projection head, whose weights lie beside the encoder's.
         verification: Labelled data and calibration clouds.
+        sign: Private key of `crosspoint keygen` to sign the bundle with.
 
     Returns:
         The manifest.
@@ -122,17 +126,20 @@ def export(
     if precision not in gate.TIERS:
         raise InputError(f"--precision {precision} is not known; give {', '.join(gate.TIERS)}")
     profile = make_profile(batch, points)
+    key = None if sign is None else read_signing_key(sign)
     _check_options(trt, profile, target, builder, options)
+    check_replaceable(out, check_ours, inputs=[model])
+    if options.timing_cache is not None:
+        check_timing_cache(options.timing_cache, out)
+    if triton is not None:
+        check_repository(triton, Path(out), profile)
     found = find_builder(target, builder) if trt and builder != "device" else None
     source = read_weights(_source(resolve(model, ".safetensors")))
     network, head = _network(source, projection)
     _check_network(source.path, network, profile)
     verification.check(precision)
-    _check_place(Path(out))
-    if triton is not None:
-        check_repository(triton, Path(out), profile)
     exact = _exact_graph(network, profile.fixed_points)
-    with atomic_folder(Path(out)) as folder:
+    with atomic_folder(out, check_ours) as folder:
         exam, calibration = _prepare(network, profile, precision, verification)
         chosen, report = _graph(exact, precision, exam, calibration)
         write_onnx(folder / ONNX, chosen.model, _provenance(network, source, profile, precision))
@@ -142,6 +149,8 @@ def export(
             manifest = add_engine(folder, manifest, found, options, profile, exam.prepared)
         elif trt:
             manifest = add_build_script(folder, manifest, options, exam.prepared)
+        if key is not None:
+            sign_bundle(folder, key)
     if triton is not None:
         write_repository(triton, Path(out), manifest)
     return manifest
@@ -151,7 +160,6 @@ def _check_options(trt: bool, profile: Profile, target: Sequence[str], builder: 
     """Raise InputError where options are about an engine that is not built, or about another one."""
     given = {"--target": target, "--builder": builder != "auto", "--tf32": options.tf32}
     given |= {"--workspace": options.workspace, "--timing-cache": options.timing_cache}
-    given |= {"--version-compatible": options.version_compatible}
     named = [option for option, value in given.items() if value]
     if named and not trt:
         raise InputError(f"{named[0]} is about engines; give --trt with it")
@@ -251,11 +259,6 @@ def _check_network(source: Path, network: nn.Module, profile: Profile) -> None:
     k = _config(network).get("k", 1)
     if profile.points is not None and profile.points[0] < int(k):
         raise InputError(f"--points {profile.points[0]} is fewer than the {k} neighbours that {source} looks at")
-
-
-def _check_place(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()) and not (out / NAME).is_file():
-        raise InputError(f"{out} holds files that are no bundle; give a new folder for --out")
 
 
 def _config(network: nn.Module) -> dict[str, int | str]:

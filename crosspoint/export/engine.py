@@ -7,12 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import sha256, write_json
-from crosspoint.errors import CheckFailed
+from crosspoint.core.files import sha256, write_json
+from crosspoint.core.outputs import check_folder, check_known, check_place, is_schema
+from crosspoint.core.reading import read_json
+from crosspoint.errors import CheckFailed, InputError
 from crosspoint.export import gate
 from crosspoint.export.profile import Profile
 from crosspoint.export.tensorrt import Builder, Engine, Options, build_engine
-from crosspoint.runtime.manifest import NAME, load_manifest
+from crosspoint.runtime.manifest import NAME, parse_manifest
 from crosspoint.runtime.tensorrt import TensorRTEncoder
 
 ONNX, PLAN = "encoder.onnx", "encoder.plan"
@@ -58,6 +60,23 @@ def add_engine(
     return manifest
 
 
+def check_ours(folder: Path) -> None:
+    """Raise InputError unless a folder is a bundle and holds nothing else, so that it may be replaced by another."""
+    path = folder / NAME
+    values = read_json(path, "a manifest") if path.is_file() else None
+    if not is_schema(values, "manifest") or not isinstance(values.get("files"), dict):
+        raise InputError(f"{folder} holds files that are no bundle; give a new folder for --out")
+    check_known(folder, {NAME, f"{path.stem}.sig", *values["files"]}.__contains__)
+
+
+def check_timing_cache(file: Path, bundle: Path) -> None:
+    """Raise InputError if a file of kernel timings has no place, or one that goes with the bundle that is replaced."""
+    check_place(file, "--timing-cache")
+    check_folder(file.parent, "--timing-cache")
+    if bundle.resolve() in file.resolve().parents:
+        raise InputError(f"--timing-cache {file} lies in the bundle, which is replaced; give a place outside")
+
+
 def file_entry(path: Path) -> dict[str, Any]:
     """What a manifest says of a file."""
     return {"sha256": sha256(path), "bytes": path.stat().st_size}
@@ -82,6 +101,7 @@ def _entry(builder: Builder, options: Options, engine: Engine) -> dict[str, Any]
         **asked,
         "tf32": engine.tf32,
         "types": engine.types,
+        "skipped_tactics": list(engine.skipped),
         "parity": None,
     }
 
@@ -91,7 +111,7 @@ def _execute(folder: Path, manifest: dict[str, Any], prepared: list[gate.Clouds]
     tier = _tier(manifest)
     low, usual, high = profile.batch
     sizes = sorted({size for size in (low, 2, gate.ODD, usual, high) if low <= size <= high})
-    with TensorRTEncoder(folder / PLAN, load_manifest(folder), "cuda") as encoder:
+    with TensorRTEncoder(folder / PLAN, parse_manifest(folder, manifest), "cuda") as encoder:
         cases = gate.compare(gate.through(encoder), prepared, sizes, None)
         candidate = f"{encoder.specification.backend} on {encoder.specification.device}"
     limits = gate.require_engine_parity(tier, PLAN, cases)

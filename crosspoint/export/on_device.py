@@ -13,24 +13,25 @@ from typing import Any
 import numpy as np
 
 from crosspoint import __version__
-from crosspoint.artefacts import atomic_folder, write_json
 from crosspoint.core.arrays import Npz
-from crosspoint.core.reading import read_bytes, read_json, reading
+from crosspoint.core.files import atomic_folder, write_json, writing
+from crosspoint.core.outputs import check_replaceable
+from crosspoint.core.reading import read_bytes, reading
 from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
-from crosspoint.export.engine import PLAN, add_engine, file_entry
+from crosspoint.export.engine import PLAN, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.gate import Clouds
 from crosspoint.export.profile import Profile
-from crosspoint.export.tensorrt import Builder, Options, find_builder
+from crosspoint.export.tensorrt import Builder, Options, absence, find_builder
 from crosspoint.runtime.cuda import compute_capability, device_count
-from crosspoint.runtime.manifest import NAME, SCRIPT, load_manifest, verify_files
+from crosspoint.runtime.manifest import AGAIN, NAME, SCRIPT, Manifest, read_manifest, sign_bundle
+from crosspoint.runtime.signing import SET, SigningKey, VerifyKeys, find_verify_keys, read_signing_key
 
 REFERENCE = "reference.npz"
-AGAIN = "copy the bundle again, or export the model again"
 TEXT = """\
 #!/bin/sh
 # Builds this bundle's TensorRT engine on the machine that it lies on, runs it there, and compares it with the trained
 # network. The bundle gains encoder.plan if it passes, and stays as it is if it does not (exit code 1).
-# PYTHON names the interpreter; options: --timing-cache FILE, --workspace MIB, --json FILE.
+# PYTHON names the interpreter; for the options: python -m crosspoint build --help
 set -eu
 bundle=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
@@ -59,7 +60,7 @@ def add_build_script(
     (folder / SCRIPT).write_text(TEXT.replace("VERSION", __version__))
     (folder / SCRIPT).chmod(0o755)
     write_reference(folder / REFERENCE, prepared)
-    asked = {"tf32": options.tf32, "workspace": options.workspace, "version_compatible": options.version_compatible}
+    asked = {"tf32": options.tf32, "workspace": options.workspace}
     files = {**manifest["files"], **{name: file_entry(folder / name) for name in (REFERENCE, SCRIPT)}}
     manifest = {**manifest, "files": dict(sorted(files.items())), "on_device": asked}
     write_json(folder / NAME, manifest)
@@ -73,7 +74,8 @@ def write_reference(path: Path, prepared: list[Clouds]) -> None:
         if clouds.own_graphs is not None:
             arrays |= {f"{clouds.name}/{name}": array for name, array in clouds.inputs.items()}
             arrays[f"{clouds.name}/output"] = clouds.own_graphs
-    np.savez_compressed(path, **arrays)
+    with writing(path):
+        np.savez_compressed(path, **arrays)
 
 
 def read_reference(path: Path) -> list[Clouds]:
@@ -97,48 +99,78 @@ def read_reference(path: Path) -> list[Clouds]:
         return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
 
 
-def build_on_device(bundle: Path, timing_cache: Path | None = None, workspace: int | None = None) -> dict[str, Any]:
+def build_on_device(
+    bundle: Path, timing_cache: Path | None = None, workspace: int | None = None, sign: Path | None = None
+) -> dict[str, Any]:
     """Build the engine of a bundle for this machine's GPU, run it, and replace the bundle by one that holds it.
 
     Args:
         bundle: From `crosspoint export --trt --builder device`.
         timing_cache: File of kernel timings to use and to add to.
         workspace: Most GPU memory in MiB that a layer may take; None for what the export said.
+        sign: Private key to sign the result with, which the signature of the export does not cover.
 
     Returns:
         The manifest.
 
     Raises:
-        InputError: The bundle is damaged or another kind, or there is no GPU.
+        InputError: The bundle is damaged, another kind or not signed with a key that is set, `sign` is none of these
+            keys, or there is no GPU.
         MissingDependency: TensorRT or cuda-python is not installed.
         CheckFailed: The build failed, or the engine computes something else; the bundle is as it was.
     """
-    listed = load_manifest(bundle)
-    verify_files(listed, sorted(set(listed.files) - {PLAN}))
-    manifest = read_json(bundle / NAME, "a manifest", AGAIN)
-    if REFERENCE not in listed.files or not isinstance(manifest.get("on_device"), dict):
+    bundle = Path(bundle).resolve()  # a link to it stays
+    check_replaceable(bundle, check_ours, "the bundle")
+    if timing_cache is not None:
+        check_timing_cache(timing_cache, bundle)
+    keys = find_verify_keys()
+    listed = read_manifest(bundle, keys)
+    key = _signing_key(sign, keys)
+    if REFERENCE not in listed.files or "on_device" not in listed.values:
         raise InputError(f"{bundle} was not exported for this; export it with --trt --builder device")
     if listed.batch is None or listed.points is None:
         raise InputError(f"{bundle} has no bounds for its shapes; export it with --points min:opt:max")
-    builder = _builder()
-    options = _options(manifest["on_device"], timing_cache)
+    options = replace(_asked(listed), timing_cache=timing_cache)
     options = replace(options, workspace=workspace or options.workspace)
-    profile, prepared = Profile(listed.batch, listed.points), read_reference(bundle / REFERENCE)
-    with atomic_folder(bundle) as folder:
-        for name in listed.files:
-            if name != PLAN:
-                shutil.copy2(bundle / name, folder / name)
-        manifest = add_engine(folder, {**manifest, "engine": None}, builder, options, profile, prepared)
+    with atomic_folder(bundle, check_ours) as folder:
+        _copy(listed, folder)
+        builder, prepared = _builder(), read_reference(folder / REFERENCE)
+        profile = Profile(listed.batch, listed.points)
+        manifest = add_engine(folder, {**listed.values, "engine": None}, builder, options, profile, prepared)
         _require_executed(manifest)
+        if key is not None:
+            sign_bundle(folder, key)
     return manifest
 
 
-def _options(asked: dict[str, Any], timing_cache: Path | None) -> Options:
-    """How the manifest says that the engine is to be built."""
-    tf32, workspace, compatible = (asked.get(name) for name in ("tf32", "workspace", "version_compatible"))
-    if not (isinstance(tf32, bool) and isinstance(compatible, bool) and type(workspace) in (int, type(None))):
-        raise InputError(f"the {NAME} does not say how to build the engine; {AGAIN}")
-    return Options(tf32, workspace, timing_cache, compatible)
+def _signing_key(sign: Path | None, keys: VerifyKeys | None) -> SigningKey | None:
+    """What the result is signed with: where keys are set, one of them, or the result could not be opened."""
+    key = None if sign is None else read_signing_key(sign)
+    if keys is not None and (key is None or key.fingerprint not in keys.by_fingerprint):
+        raise InputError(
+            f"a new engine ends the bundle's signature, and {SET}: the result could not be opened. Give --sign with a "
+            "key of this device (crosspoint keygen --out KEY), and set KEY.pub beside the public key that is set"
+        )
+    return key
+
+
+def _asked(listed: Manifest) -> Options:
+    """How the export said that the engine is to be built."""
+    match listed.values["on_device"]:
+        case {"tf32": bool(tf32), "workspace": None}:
+            return Options(tf32)
+        case {"tf32": bool(tf32), "workspace": int(workspace)} if workspace > 0:
+            return Options(tf32, workspace)
+        case values:
+            raise InputError(f"{listed.folder / NAME} is damaged (on_device is {values!r}); {AGAIN}")
+
+
+def _copy(listed: Manifest, folder: Path) -> None:
+    """Copy a bundle without its engine: the very bytes that were compared with the manifest."""
+    for name in listed.files:
+        if name != PLAN:
+            (folder / name).write_bytes(listed.read(listed.folder / name))
+            shutil.copymode(listed.folder / name, folder / name)
 
 
 def _builder() -> Builder:
@@ -159,7 +191,7 @@ def _builder() -> Builder:
         return find_builder((gpu,), "rtx")
     except CrosspointError as error:
         raise MissingDependency(
-            f"tensorrt is not installed for {sys.executable} ({error}); on a Jetson it comes with JetPack (apt install "
+            f"{absence('tensorrt')} for {sys.executable} ({error}); on a Jetson it comes with JetPack (apt install "
             "python3-libnvinfer) and is seen by a venv made with --system-site-packages"
         ) from error
 

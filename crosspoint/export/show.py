@@ -6,10 +6,11 @@ from typing import Any
 from crosspoint.console import print_table
 from crosspoint.export.drop import scores
 from crosspoint.runtime.manifest import SCRIPT
+from crosspoint.runtime.signing import SIGNATURE
 
 
-def print_export(out: Path, manifest: dict[str, Any]) -> None:
-    """Print the gate's comparisons, the files, and what became of the engine."""
+def print_export(out: Path, manifest: dict[str, Any], sign: Path | None = None) -> None:
+    """Print the gate's comparisons, the files, with which key they were signed, and what became of the engine."""
     for parity in (manifest["parity"], manifest["parity"]["emulation"]):
         if parity:
             _print_parity(parity)
@@ -19,6 +20,8 @@ def print_export(out: Path, manifest: dict[str, Any]) -> None:
         _print_parity(engine["parity"])
     for name, entry in manifest["files"].items():
         print(f"{out / name}: {entry['bytes'] / 1e6:.2f} MB, sha256 {entry['sha256'][:16]}")
+    if sign is not None:
+        print(f"{out / SIGNATURE}: signed with {sign}")
     if engine:
         targets = ", ".join(engine["targets"])
         print(f"engine: {engine['builder']} {engine['version']} for {targets}: {engine['status']}")

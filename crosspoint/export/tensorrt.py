@@ -1,10 +1,10 @@
 """Building TensorRT engines, with TensorRT 10.3 to 11 or TensorRT-RTX, through what the module at hand offers."""
 
-import importlib
+import re
 import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
+from crosspoint.core.interrupt import interruption, stop_signals
 from crosspoint.core.reading import regular
-from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency
+from crosspoint.errors import CheckFailed, CrosspointError, InputError, MissingDependency, import_or_reason
 from crosspoint.export.profile import Profile
 from crosspoint.runtime.cuda import compute_capability, cuda_runtime, device_count
-from crosspoint.runtime.tensorrt_log import errors_of, logger
+from crosspoint.runtime.tensorrt_log import construct, errors_of, logger
 
 BUILDERS = ("auto", "tensorrt", "rtx")
 NOT_TARGETS = ("NONE", "CURRENT", "SM75")  # of ComputeCapability: SM75 has no float32 matrix product
+SKIPPED = re.compile(r"skipping tactic \S+ due to", re.IGNORECASE)  # TensorRT tries another one, and logs an error
+POLL = 0.1  # seconds between looks for Ctrl-C
 PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
 
 
@@ -54,13 +57,11 @@ class Options:
         workspace: Most GPU memory that a layer may take while it runs, in MiB; None leaves it to TensorRT.
         timing_cache: File of kernel timings, read if it exists and written after the build: a second build is faster,
             and chooses the same kernels.
-        version_compatible: Build for later versions of TensorRT too.
     """
 
     tf32: bool = False
     workspace: int | None = None
     timing_cache: Path | None = None
-    version_compatible: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Engine:
         types: How many tensors of the network have each type.
         inputs: The network's inputs by name, with -1 for what varies.
         outputs: The same for its outputs.
+        skipped: What TensorRT said of kernels that failed while it chose the fastest, and were left out.
     """
 
     plan: bytes
@@ -82,6 +84,7 @@ class Engine:
     types: dict[str, int]
     inputs: dict[str, list[int]]
     outputs: dict[str, list[int]]
+    skipped: tuple[str, ...] = ()
 
 
 def find_builder(targets: Sequence[str] = (), choice: str = "auto") -> Builder:
@@ -107,7 +110,7 @@ def find_builder(targets: Sequence[str] = (), choice: str = "auto") -> Builder:
     if choice == "tensorrt" or (choice == "auto" and rtx is None):
         raise _no_tensorrt(choice, lacking, gpu)
     if rtx is None:
-        raise MissingDependency("--builder rtx: tensorrt_rtx is not installed: pip install 'crosspoint3d[trt-rtx]'")
+        raise MissingDependency(f"--builder rtx: {absence('tensorrt_rtx')}: pip install 'crosspoint3d[trt-rtx]'")
     chosen = _rtx_targets(rtx, targets)
     if gpu in chosen:
         cuda_runtime()
@@ -116,7 +119,7 @@ def find_builder(targets: Sequence[str] = (), choice: str = "auto") -> Builder:
 
 def _lacking(tensorrt: ModuleType | None, gpu: str | None) -> str:
     """Which of the two that TensorRT builds with is missing; empty where both are here."""
-    missing = [] if tensorrt is not None else ["tensorrt is not installed"]
+    missing = [] if tensorrt is not None else [absence("tensorrt")]
     return " and ".join(missing if gpu is not None else [*missing, "there is no GPU here"])
 
 
@@ -153,11 +156,13 @@ def find_gpu() -> str | None:
 
 
 def _module(name: str) -> ModuleType | None:
-    try:
-        module = importlib.import_module(name)
-    except (ImportError, OSError):  # not there, or its libraries are not
-        return None
+    module, _ = import_or_reason(name)
     return module if hasattr(module, "__version__") else None  # a folder of that name is none
+
+
+def absence(name: str) -> str:
+    """Why there is no such module."""
+    return f"{name} {import_or_reason(name)[1] or 'is not installed'}"
 
 
 def _rtx_targets(trt: ModuleType, targets: Sequence[str]) -> tuple[str, ...]:
@@ -170,7 +175,10 @@ def _rtx_targets(trt: ModuleType, targets: Sequence[str]) -> tuple[str, ...]:
 
 
 def build_engine(builder: Builder, model: bytes, profile: Profile, options: Options | None = None) -> Engine:
-    """Build an engine, strongly typed; any error that TensorRT logs is fatal, whatever it returns.
+    """Build an engine, strongly typed.
+
+    Any error that TensorRT logs is fatal, whatever it returns, but for one: a kernel that fails while TensorRT chooses
+    among several is skipped. TensorRT-RTX does not choose by trying, so that there every error is fatal.
 
     Args:
         builder: From `find_builder`.
@@ -180,13 +188,14 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
 
     Raises:
         CheckFailed: TensorRT reported an error.
-        InputError: The profile leaves the number of points open, or an option cannot be met.
-        KeyboardInterrupt: The build was cancelled.
+        InputError: The profile leaves the number of points open, an option cannot be met, or TensorRT does not start.
+        KeyboardInterrupt: Ctrl-C cancelled the build.
+        Terminated: SIGTERM or SIGHUP did.
     """
     options = options or Options()
     trt = builder.module
+    trt_builder = construct(trt, trt.Builder)
     with errors_of(trt) as errors:
-        trt_builder = trt.Builder(logger(trt))
         network = trt_builder.create_network(_network_flags(trt))
         parser = trt.OnnxParser(network, logger(trt))  # it holds the weights, and has to outlive the build
         if not parser.parse(model):
@@ -196,11 +205,13 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
         _configure(builder, config, options)
         _add_profile(trt_builder, config, network, profile)
         with _timing_cache(builder, config, options.timing_cache, errors), _monitored(trt, config) as cancelled:
-            plan = trt_builder.build_serialized_network(network, config)
+            plan, said = _build(trt, trt_builder, network, config, cancelled)
             if cancelled:
-                raise KeyboardInterrupt
-            if plan is None or errors:
-                raise _failure(builder, errors)
+                raise interruption(cancelled[0])
+            skipped = [error for error in said if builder.name == "tensorrt" and SKIPPED.search(error)]
+            fatal = [error for error in errors + said if error not in skipped]
+            if plan is None or fatal:
+                raise _failure(builder, fatal or skipped)
     types = _types(network)
     return Engine(
         bytes(plan),
@@ -209,7 +220,26 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
         types=types,
         inputs=_interface(network.get_input, network.num_inputs),
         outputs=_interface(network.get_output, network.num_outputs),
+        skipped=tuple(skipped),
     )
+
+
+def _build(trt: ModuleType, trt_builder: Any, network: Any, config: Any, cancelled: list[int]) -> tuple[Any, list[str]]:
+    """The plan and the errors, from a thread of its own: Python handles Ctrl-C in this one, which has to be free."""
+
+    def build() -> tuple[Any, list[str]]:
+        with errors_of(trt) as errors:
+            return trt_builder.build_serialized_network(network, config), errors
+
+    with ThreadPoolExecutor(1, "crosspoint-build") as pool:
+        building = pool.submit(build)
+        try:
+            while wait([building], POLL).not_done:
+                pass
+        except BaseException:
+            cancelled.append(signal.SIGINT)  # whatever ends the wait ends the build
+            raise
+        return building.result()
 
 
 def _network_flags(trt: ModuleType) -> int:
@@ -226,11 +256,6 @@ def _configure(builder: Builder, config: Any, options: Options) -> None:
         config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace << 20)
-    if options.version_compatible:
-        if builder.name == "tensorrt-rtx":
-            raise InputError("--version-compatible is TensorRT's; with --builder rtx leave it out")
-        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # host code, which no engine here may carry
     if hasattr(config, "set_compute_capability"):
         config.num_compute_capabilities = len(builder.targets)
         for i, target in enumerate(builder.targets):
@@ -283,32 +308,21 @@ def _failure(builder: Builder, errors: Sequence[str]) -> CheckFailed:
 
 
 @contextmanager
-def _monitored(trt: ModuleType, config: Any) -> Iterator[list[bool]]:
-    """Show the build's phases; the list that is given becomes non-empty when Ctrl-C cancels the build."""
+def _monitored(trt: ModuleType, config: Any) -> Iterator[list[int]]:
+    """Show the build's phases; a signal that asks for an end is put into the list, and cancels the build.
+
+    An exception must not travel through TensorRT.
+    """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-    with progress, _interruptible() as cancelled:
+    with progress, stop_signals(impatient=False) as cancelled:
         config.progress_monitor = _monitor(trt, progress, cancelled)
         yield cancelled
         config.progress_monitor = None
 
 
-@contextmanager
-def _interruptible() -> Iterator[list[bool]]:
-    """Turn Ctrl-C into an entry of a list while the block lasts: an exception must not travel through TensorRT."""
-    cancelled: list[bool] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield cancelled
-        return
-    earlier = signal.signal(signal.SIGINT, lambda *_: cancelled.append(True))
-    try:
-        yield cancelled
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-
-
-def _monitor(trt: ModuleType, progress: Progress, cancelled: list[bool]) -> Any:
+def _monitor(trt: ModuleType, progress: Progress, cancelled: list[int]) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

@@ -10,21 +10,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import atomic_folder
+from crosspoint.core.files import atomic_folder
+from crosspoint.core.outputs import check_folder, check_known, check_replaceable
+from crosspoint.core.reading import read_bytes
 from crosspoint.errors import InputError
 from crosspoint.export.profile import Profile
 
 CONFIG = "config.pbtxt"
+MARK = "crosspoint_model_sha256"  # a parameter that tells our models from others
 DELAY = 500  # microseconds that a request waits for others to join its batch
 
 
 def check_repository(repository: Path, bundle: Path, profile: Profile) -> None:
     """Raise InputError if a bundle of this name and profile has no place in the repository."""
     folder = repository / _name(bundle)
-    if repository.exists() and not repository.is_dir():
-        raise InputError(f"--triton {repository} is a file; give the folder of a model repository")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
-        raise InputError(f"--triton: {folder} holds files that are no Triton model; give another folder")
+    check_folder(repository, "--triton")
+    check_replaceable(folder, _check_ours, "--triton")
     if profile.batch[0] > 1:
         low, usual, high = profile.batch
         raise InputError(f"--triton: Triton sends single clouds too; give --batch 1:{usual}:{high}, not {low}:…")
@@ -50,11 +51,19 @@ def write_repository(repository: Path, bundle: Path, manifest: dict[str, Any]) -
     name = _name(bundle)
     engine = manifest["engine"]
     served = "encoder.plan" if engine and engine["builder"] == "tensorrt" else "encoder.onnx"
-    with atomic_folder(repository / name) as folder:
+    with atomic_folder(repository / name, _check_ours) as folder:
         (folder / "1").mkdir()
         shutil.copy2(bundle / served, folder / "1" / f"model{Path(served).suffix}")
         (folder / CONFIG).write_text(configuration(name, manifest, served), encoding="utf-8")
     return repository / name
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise InputError unless a folder is a model that was written here, and holds nothing else."""
+    config = folder / CONFIG
+    if not config.is_file() or MARK not in read_bytes(config).decode(errors="replace"):
+        raise InputError(f"--triton: {folder} holds files that are no Triton model of ours; give another folder")
+    check_known(folder, {CONFIG, "1/model.plan", "1/model.onnx"}.__contains__)
 
 
 def _name(bundle: Path) -> str:
@@ -115,7 +124,7 @@ def _warmup(batch: int, manifest: dict[str, Any]) -> str:
 def _provenance(manifest: dict[str, Any], served: str) -> dict[str, str]:
     engine = manifest["engine"]
     facts = {
-        "crosspoint_model_sha256": manifest["files"][served]["sha256"],
+        MARK: manifest["files"][served]["sha256"],
         "crosspoint_source_sha256": manifest["source"]["sha256"],
         "crosspoint_precision": manifest["precision"]["read_back"],
     }

@@ -145,16 +145,24 @@ class EdgeNorm(nn.BatchNorm1d):
 
 
 class EdgeLinear(nn.Module):
-    """`BN(W [x_j − x_i, x_i])` of an EdgeConv, as the two per-point terms of equation 2."""
+    """`BN(W [x_j − x_i, x_i])` of an EdgeConv, as the two per-point terms of equation 2.
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    Args:
+        inputs: Channels of the points.
+        outputs: Channels of the result.
+        maximum: Whether the maximum over the edges is taken of the result itself. In channels with γ = 0 all edges are
+            equal, and the gradient of γ is then that of the own edge, where near is 0 and own the whole.
+    """
+
+    def __init__(self, inputs: int, outputs: int, maximum: bool) -> None:
         super().__init__()
+        self.maximum = maximum
         self.weight = nn.Parameter(torch.empty(outputs, 2 * inputs))
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
         self.norm = EdgeNorm(outputs)
 
     def forward(self, x: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor]:
-        """Terms `near` and `own` with `BN(e_ij) = near_j + own_i` (where γ = 0, near is 0 and own the whole).
+        """Terms `near` and `own` with `BN(e_ij) = near_j + own_i`.
 
         Args:
             x: `(B, N, C)`.
@@ -175,12 +183,11 @@ class EdgeLinear(nn.Module):
                 )
         else:
             scale, shift = self.norm.frozen()
-        live = (
-            (self.norm.weight != 0).to(first.dtype).unsqueeze(1)
-        )  # with γ = 0 all edges are equal: the own one stands
+        if self.maximum:
+            first = (self.norm.weight != 0).to(first.dtype).unsqueeze(1) * first
         scale = scale.unsqueeze(1)  # (D, 1)
-        near = nn.functional.linear(x, scale * live * first)
-        own = nn.functional.linear(x, scale * (second - live * first), shift)
+        near = nn.functional.linear(x, scale * first)
+        own = nn.functional.linear(x, scale * (second - first), shift)
         return near, own
 
 
@@ -196,7 +203,7 @@ class EdgeConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, k: int) -> None:
         super().__init__()
         self.k = k
-        self.linear = EdgeLinear(inputs, outputs)
+        self.linear = EdgeLinear(inputs, outputs, maximum=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Equation 2."""
@@ -218,7 +225,7 @@ class EdgeConv2(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int, k: int) -> None:
         super().__init__()
         self.k = k
-        self.first = EdgeLinear(inputs, hidden)
+        self.first = EdgeLinear(inputs, hidden, maximum=False)
         self.second = nn.Linear(hidden, outputs, bias=False)
         self.norm = nn.BatchNorm1d(outputs)
 

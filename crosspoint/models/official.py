@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from crosspoint.core.content import Content, read_once
+from crosspoint.core.outputs import check_file
 from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
@@ -71,6 +72,7 @@ def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
     Raises:
         InputError: The file cannot be read safely or is not of these networks.
     """
+    check_file(out, kind=".safetensors", inputs=[checkpoint])
     if not Path(checkpoint).exists():
         raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint")
     content = read_once(checkpoint)

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from crosspoint.artefacts import atomic_file
 from crosspoint.core.content import Content, read_once
+from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading, reason_of
 from crosspoint.core.weights_file import AGAIN, KIND, parse_metadata, read_metadata
 from crosspoint.errors import InputError

@@ -224,18 +224,18 @@ class _Memory:
 
     def __init__(self, device: str) -> None:
         self._index = parse_device(device)
-        self._before = self._used() if self._index is not None else self._reset_peak()
+        self._before = self._used(self._index) if self._index is not None else self._reset_peak()
 
     def growth(self) -> int | None:
         """Bytes since the beginning."""
-        now = self._used() if self._index is not None else _status("VmHWM")
+        now = self._used(self._index) if self._index is not None else _status("VmHWM")
         return None if now is None or self._before is None else max(0, now - self._before)
 
-    def _used(self) -> int | None:
+    def _used(self, index: int) -> int | None:
         try:
             runtime = cuda.cuda_runtime()
-            cuda.call(runtime.cudaSetDevice, self._index)
-            status, free, total = runtime.cudaMemGetInfo()
+            with cuda.current_device(runtime, index):
+                status, free, total = runtime.cudaMemGetInfo()
         except CrosspointError:
             return None
         return None if int(status) else int(total - free)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import atomic_file
 from crosspoint.console import print_table, say
+from crosspoint.core.files import atomic_file
 
 COLUMNS = (
     "model",

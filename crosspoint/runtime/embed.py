@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from crosspoint.artefacts import atomic_file
 from crosspoint.console import track
+from crosspoint.core.outputs import check_file, check_folder
 from crosspoint.errors import InputError, require
 from crosspoint.runtime import parts
 from crosspoint.runtime.batches import embed_groups
-from crosspoint.runtime.embeddings import PARQUET, Embeddings, write
+from crosspoint.runtime.embeddings import PARQUET, Embeddings, save
 from crosspoint.runtime.encoder import Encoder, FloatArray
 from crosspoint.runtime.request import Opened, Request, make_request, open_request
 
@@ -75,6 +75,7 @@ def embed(
     if readers < 0:
         raise InputError(f"{readers} readers cannot be; give --readers 0 or more")
     if _is_folder(out):
+        check_folder(Path(out), inputs=inputs)
         result = _embed_folder(request, Path(out), shard, part, form or parts.FORMATS[0], readers, ray)
     elif shard or part or form or ray:
         raise InputError(f"--shard, --part, --format and --ray make parts in a folder, not {out}; give --out FOLDER/")
@@ -99,17 +100,17 @@ def _is_folder(out: Path | str) -> bool:
 def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
     if out.suffix not in SUFFIXES or out.is_dir():
         raise InputError(f"{out} cannot be written; give a name that ends in {', '.join(SUFFIXES)}, or a folder's")
+    check_file(out, inputs=request.inputs)
     if out.suffix == ".parquet":
         require("pyarrow.parquet", "parquet", PARQUET)
     opened = open_request(request)
-    # The file is opened before the work, so that a bad place is known at once.
-    with opened.encoder as encoder, atomic_file(out) as temporary:
+    with opened.encoder as encoder:
         (result,) = embed_groups(encoder, [opened.sources], request.batch, readers)
         if not result.names:
             first = f"; the first: {bad['file']}: {bad['reason']}" if (bad := next(iter(result.skipped), None)) else ""
             raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
         sha256 = encoder.specification.sha256
-        write(temporary, Embeddings(result.vectors, result.names, sha256, _about(request, opened)))
+        save(out, Embeddings(result.vectors, result.names, sha256, _about(request, opened)))
     return {
         **describe(opened),
         "embedded": len(result.names),
@@ -158,7 +159,6 @@ def _embed_folder(
             kept = parts.kept(plan, out, opened.sources, mine)
             absent = [index for index in mine if index not in kept]
             made = parts.write_parts(encoder, plan, out, opened.sources, absent, request.batch, readers)
-    parts.tidy(plan, out)
     outcomes = [outcome for _, outcome in sorted((kept | made).items())]
     counts = {
         "total": plan.count,

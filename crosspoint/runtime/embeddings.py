@@ -6,15 +6,17 @@ the end of an `.npz`, in the metadata of a `.parquet`. Other readers pass over i
 
 import hashlib
 import json
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from crosspoint.artefacts import atomic_file
 from crosspoint.core.arrays import Npz
+from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import read_bytes, reading
 from crosspoint.errors import InputError, require
 from crosspoint.runtime.encoder import FloatArray
@@ -139,9 +141,18 @@ def load(path: Path, advice: str = "embed again") -> Embeddings:
 
 def _parse_npz(content: bytes) -> Embeddings:
     file = Npz(content)
-    vectors, names = np.asarray(file["embeddings"], np.float32), np.asarray(file["names"], np.str_)
-    about: dict[str, Any] = {**json.loads(str(file["about"]))}
-    return Embeddings(vectors, names.tolist(), str(file["model_sha256"]), about)
+    vectors, names = np.asarray(file["embeddings"], np.float32), _text(file["names"])
+    about: dict[str, Any] = {**json.loads(str(_text(file["about"])))}
+    return Embeddings(vectors, names.tolist(), str(_text(file["model_sha256"])), about)
+
+
+def _text(array: NDArray[Any]) -> NDArray[np.str_]:
+    """An array of text; NumPy takes any number for a character, Python only those of Unicode."""
+    text = np.array(array, np.str_, order="C")
+    text = text.astype(text.dtype.newbyteorder("="))
+    if text.dtype.itemsize and text.reshape(-1).view(np.uint32).max(initial=0) > sys.maxunicode:
+        raise ValueError("it holds text that is not Unicode")
+    return text
 
 
 def _parse_parquet(content: bytes) -> Embeddings:

@@ -1,14 +1,24 @@
-"""The contract of a loaded model: what it is, what it takes, and the checks in front of every backend."""
+"""The contract of a loaded model: what it is, what it takes, and the checks in front of every backend.
 
+Any number of threads may use one encoder. A process that is forked keeps it, and one that it is pickled to opens its
+file again.
+"""
+
+import contextlib
+import os
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosspoint.core.content import read_once
 from crosspoint.errors import CheckFailed, InputError
 
 FloatArray = NDArray[np.float32]
@@ -64,7 +74,7 @@ class Encoder(ABC):
     """A loaded model behind one contract. A context manager; `close` frees what the backend holds.
 
     An encoder embeds clouds; a part segmenter (`specification.categories` is a number) segments them. A backend gives
-    the specification and `run`; everything is checked before it gets there.
+    the specification, `run` and `_free`; everything is checked before it gets there.
 
     Example:
         >>> with load_encoder("bundle") as encoder:        # doctest: +SKIP
@@ -72,10 +82,25 @@ class Encoder(ABC):
     """
 
     specification: Specification
+    _calls: "_Calls"
+    _closed = False
+    _forked = False
+    _arguments: Mapping[str, Any] = {}
+    """Those that open the same file again; empty for an encoder that cannot be pickled."""
+
+    def __new__(cls: type[AnyEncoder], *arguments: object, **options: object) -> AnyEncoder:
+        """Before a backend's own `__init__`, so that none can leave it out."""
+        encoder = super().__new__(cls)
+        encoder._calls = _Calls()
+        _ENCODERS.add(encoder)
+        return encoder
 
     @abstractmethod
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """One call of the backend: inputs by name, C-contiguous and checked, to outputs by name."""
+        """One call of the backend: inputs by name, C-contiguous and checked, to outputs by name.
+
+        Several threads may be in it at once. It begins with `_check_usable`, since it may be called directly.
+        """
 
     def set_neighbours(self, k: int) -> None:
         """Build the graphs of all following calls with k neighbours; only weights in PyTorch can.
@@ -89,8 +114,71 @@ class Encoder(ABC):
         )
 
     def close(self) -> None:
-        """Free what the backend holds; the encoder cannot be used afterwards. Harmless the second time."""
+        """Free what the backend holds, once the calls of other threads have ended. Harmless the second time.
+
+        Raises:
+            InputError: This very thread is inside a call, as a signal's handler can be.
+        """
+        with self._alone():
+            if not self._closed:
+                self._closed = True
+                if not self._is_left_behind():
+                    self._free()
+
+    def _free(self) -> None:
+        """Free what the backend holds; no call is in progress, and none will follow."""
         return
+
+    def _after_fork(self) -> None:
+        """In a forked child, before anything else: leave alone what only works in the process that made it."""
+        return
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """A call in progress, which `close` waits for.
+
+        Raises:
+            InputError: As `_check_usable`.
+        """
+        with self._calls.one():
+            self._check_usable()
+            yield
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No call in progress, and new ones wait.
+
+        Raises:
+            InputError: This very thread is inside a call, and would wait for itself.
+        """
+        if self._calls.has_this_thread():
+            raise InputError(f"{self.specification.path} is at work in this very thread; wait for its result first")
+        with self._calls.none():
+            yield
+
+    def _check_usable(self) -> None:
+        """Raise InputError if the encoder was closed, or is on a GPU that this process lost by being forked."""
+        path = self.specification.path
+        if self._closed:
+            raise InputError(f"{path} was closed; open it again with load_encoder")
+        if self._is_left_behind():
+            raise InputError(
+                f"{path} was opened on {self.specification.device} before this process was forked, and CUDA does not "
+                "survive a fork; open it in each process, or start processes with multiprocessing's spawn"
+            )
+
+    def _is_left_behind(self) -> bool:
+        return self._forked and self.specification.device != "cpu"
+
+    def __reduce__(self) -> tuple[Callable[..., "Encoder"], tuple[object, ...]]:
+        """Pickled as what opens the same file again, elsewhere or here."""
+        self._check_usable()
+        if not self._arguments:
+            raise InputError(
+                f"{self.specification.path} on {self.specification.backend} cannot be pickled; give the other process "
+                "its path, to open it there"
+            )
+        return _reopen, (type(self), self.specification.sha256, dict(self._arguments))
 
     def __enter__(self: AnyEncoder) -> AnyEncoder:
         return self
@@ -111,14 +199,16 @@ class Encoder(ABC):
             `(B, D)` float32.
 
         Raises:
-            InputError: Shape, type, a value or the number of points does not fit, or the model is a segmenter.
+            InputError: Shape, type, a value or the number of points does not fit, the model is a segmenter, or the
+                encoder was closed.
             CheckFailed: The model's result is not finite.
         """
-        if self.specification.categories is not None:
-            raise InputError(
-                f"{self.specification.path} is a part segmenter, not an encoder; use segment(points, category)"
-            )
-        return self._run_batches({"points": self._checked_points(points)}, "embedding")
+        with self._in_use():
+            if self.specification.categories is not None:
+                raise InputError(
+                    f"{self.specification.path} is a part segmenter, not an encoder; use segment(points, category)"
+                )
+            return self._run_batches({"points": self._checked_points(points)}, "embedding")
 
     def segment(self, points: ArrayLike, category: ArrayLike) -> FloatArray:
         """Part logits of every point.
@@ -131,15 +221,17 @@ class Encoder(ABC):
             `(B, N, parts)` float32.
 
         Raises:
-            InputError: Shape, type, a value or the number of points does not fit, or the model is an encoder.
+            InputError: Shape, type, a value or the number of points does not fit, the model is an encoder, or it was
+                closed.
             CheckFailed: The model's result is not finite.
         """
-        if self.specification.categories is None:
-            raise InputError(f"{self.specification.path} is an encoder, not a part segmenter; use embed(points)")
-        clouds = self._checked_points(points)
-        return self._run_batches(
-            {"points": clouds, "category": self._checked_category(category, len(clouds))}, "logits"
-        )
+        with self._in_use():
+            if self.specification.categories is None:
+                raise InputError(f"{self.specification.path} is an encoder, not a part segmenter; use embed(points)")
+            clouds = self._checked_points(points)
+            return self._run_batches(
+                {"points": clouds, "category": self._checked_category(category, len(clouds))}, "logits"
+            )
 
     def _checked_points(self, points: ArrayLike) -> FloatArray:
         array = _as_float32(points, "points")
@@ -161,22 +253,101 @@ class Encoder(ABC):
     def _run_batches(self, inputs: Mapping[str, FloatArray], output: str) -> FloatArray:
         """Run in pieces of `max_batch`; a piece smaller than `min_batch` is padded with copies of its last cloud."""
         spec, total = self.specification, len(inputs["points"])
-        pieces = []
+        result, bad = np.empty(0, np.float32), list[int]()
         for start in range(0, total, spec.max_batch or total):
             piece = {name: array[start : start + (spec.max_batch or total)] for name, array in inputs.items()}
             size = len(piece["points"])
             if size < spec.min_batch:
                 padding = spec.min_batch - size
                 piece = {name: np.concatenate([a, np.repeat(a[-1:], padding, axis=0)]) for name, a in piece.items()}
-            pieces.append(self.run(piece)[output][:size])
-        result = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        bad = np.flatnonzero(~np.isfinite(result.reshape(total, -1)).all(axis=1))
-        if len(bad):
+            made = self.run(piece)[output][:size]
+            bad += [start + i for i, values in enumerate(made) if not np.isfinite(values).all()]
+            if start == 0:
+                result = made if size == total else np.empty((total, *made.shape[1:]), np.float32)
+            if result is not made:
+                result[start : start + size] = made
+        if bad:
             raise CheckFailed(
                 f"{spec.path} gave NaN or infinite values for {len(bad)} of {total} clouds, first for number {bad[0]} "
                 f"({spec.backend}, {spec.precision}); compare it with its original: crosspoint parity"
             )
         return result
+
+
+class _Calls:
+    """The calls in progress: they go on side by side, and what has to be alone waits until there are none."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._threads: list[int] = []  # one entry a call
+        self._alone: int | None = None  # the thread that has to be alone
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """A call; begins when no thread has to be alone any more."""
+        thread = threading.get_ident()
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._alone is None)
+                self._threads.append(thread)
+            yield
+        finally:
+            with self._changed:
+                if thread in self._threads:  # not where Ctrl-C ended the waiting
+                    self._threads.remove(thread)
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def none(self) -> Iterator[None]:
+        """No calls: those in progress are waited for, and new ones wait."""
+        thread = threading.get_ident()
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._alone is None)
+                self._alone = thread
+                self._changed.wait_for(lambda: not self._threads)
+            yield
+        finally:
+            with self._changed:
+                if self._alone == thread:
+                    self._alone = None
+                self._changed.notify_all()
+
+    def has_this_thread(self) -> bool:
+        """Whether this thread is inside a call, or has to be alone."""
+        return threading.get_ident() in (*self._threads, self._alone)
+
+
+_ENCODERS: "WeakSet[Encoder]" = WeakSet()
+
+
+def _in_child() -> None:
+    """After a fork only the thread that forked is left: what others held or waited for is begun anew."""
+    for encoder in list(_ENCODERS):
+        encoder._calls, encoder._forked = _Calls(), True
+        encoder._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def read_same(path: Path, digest: str) -> bytes:
+    """The bytes of a file that has to be the one that was opened before, by its SHA-256.
+
+    Raises:
+        InputError: It cannot be read, or is another one.
+    """
+    content = read_once(path)
+    if content.sha256 != digest:
+        raise InputError(f"{path} has changed since it was opened; load it anew")
+    return content.data
+
+
+def _reopen(kind: type[Encoder], digest: str, arguments: Mapping[str, Any]) -> Encoder:
+    """What a pickled encoder becomes."""
+    read_same(arguments["path"], digest)
+    return kind(**arguments)
 
 
 def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatArray:

@@ -1,12 +1,13 @@
 """What a model cannot do without: operations and bytes of a cloud, and how fast this machine does either."""
 
 import itertools
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from crosspoint.core.processes import available_cpus
 
 DGCNN_EDGES = ((3, 64), (64, 64), (64, 128), (128, 256))
 DGCNN_EMBED = (512, 1024)
@@ -93,4 +94,4 @@ def processor() -> str:
             names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
     except OSError:
         names = []
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {available_cpus()} cores"

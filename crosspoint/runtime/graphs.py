@@ -55,31 +55,45 @@ class Graphs:
             self._seen.popitem(last=False)
         return again and self._possible
 
+    def stop(self) -> None:
+        """Capture nothing from now on: every launch goes one by one, which is slower and gives the same results."""
+        self._possible = False
+        call(self._cuda.cudaStreamSynchronize, self._stream)  # before the context of the attempt is let go of
+        self._cuda.cudaGetLastError()  # forget it: others in this process would take it for theirs
+
     def capture(
         self, key: Hashable, enqueue: Callable[[], bool], shapes: Mapping[str, tuple[int, ...]], context: Any
     ) -> None:
         """Capture what `enqueue` launches; it must have run outside a capture before, in the same state.
 
-        Where capturing does not work, this and every later launch go one by one: slower, and the same results.
+        Where capturing does not work, nothing is captured from then on.
         """
-        cuda = self._cuda
-        call(cuda.cudaStreamBeginCapture, self._stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
-        launched = enqueue()
-        status, graph = cuda.cudaStreamEndCapture(self._stream)
-        if int(status) != 0 or not launched:
-            cuda.cudaGetLastError()  # forget it
-            self._possible = False
-            return
         try:
-            executable = call(cuda.cudaGraphInstantiate, graph, 0)
+            graph = self._record(enqueue)
+            try:
+                executable = call(self._cuda.cudaGraphInstantiate, graph, 0)
+            finally:
+                call(self._cuda.cudaGraphDestroy, graph)
         except InputError:
-            self._possible = False
+            self.stop()
             return
-        finally:
-            call(cuda.cudaGraphDestroy, graph)
         self._graphs[key] = Captured(executable, shapes, context)
         if len(self._graphs) > self._limit:
             self._free(self._graphs.popitem(last=False)[1])
+
+    def _record(self, enqueue: Callable[[], bool]) -> Any:
+        """The graph of what `enqueue` launches."""
+        cuda, launched, graph = self._cuda, False, None
+        call(cuda.cudaStreamBeginCapture, self._stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
+        try:
+            launched = enqueue()
+        finally:  # a stream that is left capturing refuses everything
+            status, graph = cuda.cudaStreamEndCapture(self._stream)
+            if int(status) == 0 and not launched:
+                call(cuda.cudaGraphDestroy, graph)
+        if int(status) != 0 or not launched:
+            raise InputError(f"the launch cannot be captured ({status.name})")
+        return graph
 
     def close(self) -> None:
         """Free all graphs."""

@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.reading import JSON_BYTES, read_bytes, reading, regular
 from crosspoint.errors import InputError
+from crosspoint.runtime.signing import SIGNATURE, KeyFiles, SigningKey, VerifyKeys, find_verify_keys
 
 NAME = "manifest.json"
 SCHEMA = "crosspoint.manifest/1"
 SCRIPT = "build_on_device.sh"
+KIND, AGAIN = "a manifest of crosspoint export", "copy the bundle again, or export the model again"
 REBUILD = "rebuild it here: crosspoint export MODEL --out BUNDLE --trt"
 Range = tuple[int, int, int]  # smallest, usual, largest
 
@@ -35,7 +37,6 @@ class Engine:
         targets: Compute capabilities it was built for, e.g. `"sm86"`.
         executed: Whether it was run where it was built.
         status: What was done with it, in words.
-        version_compatible: Whether later versions of the builder load it too.
     """
 
     builder: str
@@ -43,7 +44,6 @@ class Engine:
     targets: tuple[str, ...]
     executed: bool
     status: str
-    version_compatible: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Manifest:
         batch: Smallest, usual and largest batch of the engine's profile; None without a profile.
         points: The same for the number of points; None where it is fixed.
         engine: None where the bundle holds no TensorRT engine.
+        values: All that it says, as parsed from the bytes that were checked.
     """
 
     folder: Path
@@ -67,6 +68,7 @@ class Manifest:
     batch: Range | None
     points: Range | None
     engine: Engine | None
+    values: dict[str, Any] = field(repr=False)
 
     @property
     def rebuild(self) -> str:
@@ -83,34 +85,25 @@ class Manifest:
         Raises:
             InputError: The file is not listed, missing, or not the one that was listed.
         """
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise self._refusal(path, f"cannot be read ({error.strerror})") from error
-        self._compare(path, len(content), hashlib.sha256(content).hexdigest())
+        entry = self.files.get(path.name)
+        if entry is None:
+            raise self._refusal(path, f"is not listed in the bundle's {NAME}")
+        size = regular(path).st_size
+        if size != entry.bytes:
+            raise self._refusal(path, f"has {size} bytes, the bundle's {NAME} says {entry.bytes}")
+        content = read_bytes(path)
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise self._refusal(path, f"is not the file that was exported: its SHA-256 differs from the {NAME}'s")
         return content
 
     def verify(self, path: Path) -> str:
-        """Compare one of the bundle's files with the manifest, without holding it in memory; returns its SHA-256.
+        """Compare one of the bundle's files with the manifest; returns its SHA-256. To open it take `read` instead.
 
         Raises:
             InputError: The file is not listed, missing, or not the one that was listed.
         """
-        try:
-            size, digest = path.stat().st_size, sha256(path)
-        except OSError as error:
-            raise self._refusal(path, f"cannot be read ({error.strerror})") from error
-        self._compare(path, size, digest)
-        return digest
-
-    def _compare(self, path: Path, size: int, digest: str) -> None:
-        entry = self.files.get(path.name)
-        if entry is None:
-            raise self._refusal(path, f"is not listed in the bundle's {NAME}")
-        if size != entry.bytes:
-            raise self._refusal(path, f"has {size} bytes, the bundle's {NAME} says {entry.bytes}")
-        if digest != entry.sha256:
-            raise self._refusal(path, f"is not the file that was exported: its SHA-256 differs from the {NAME}'s")
+        self.read(path)
+        return self.files[path.name].sha256
 
     def _refusal(self, path: Path, trouble: str) -> InputError:
         return InputError(f"{path} {trouble}; nothing was loaded: copy the bundle again, or export the model again")
@@ -126,42 +119,62 @@ def verify_files(manifest: Manifest, names: Iterable[str] | None = None) -> dict
     return {name: manifest.verify(manifest.folder / name) for name in chosen}
 
 
-def load_manifest(folder: Path) -> Manifest:
-    """Read `manifest.json` in a bundle's folder.
+def load_manifest(folder: Path, verify_key: KeyFiles | None = None) -> Manifest:
+    """Read `manifest.json` in a bundle's folder: where every bundle that comes from elsewhere is opened.
+
+    Args:
+        folder: The bundle.
+        verify_key: Public keys of which one has to have signed it; by default those of `CROSSPOINT_VERIFY_KEY`.
 
     Raises:
-        InputError: It is missing, damaged, of another schema version, or names files outside the folder.
+        InputError: It is missing, damaged, of another schema version, or names files outside the folder; or a key is
+            set that did not sign it, which is found before it is parsed.
+        MissingDependency: A key is set, and the package `cryptography` is not installed.
     """
+    return read_manifest(folder, find_verify_keys(verify_key))
+
+
+def read_manifest(folder: Path, keys: VerifyKeys | None) -> Manifest:
+    """The same with keys that were read already, or none."""
     path = Path(folder) / NAME
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); give a bundle made by crosspoint export"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}); copy the bundle again, or export the model again") from error
+    content = read_bytes(path, JSON_BYTES)
+    if keys is not None:
+        keys.require_signature(path, content)
+    with reading(path, KIND, AGAIN):
+        values = json.loads(content.decode("utf-8"))
     schema = values.get("schema") if isinstance(values, dict) else None
     if schema != SCHEMA:
-        raise InputError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}; export the model again")
-    try:
-        return _parse(Path(folder), values)
-    except (KeyError, TypeError, ValueError) as error:
-        trouble = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path} is damaged ({trouble}); copy the bundle again, or export the model again") from error
+        raise InputError(
+            f"{path} has the schema {repr(schema)[:40]}, this version reads {SCHEMA!r}; export the model again"
+        )
+    with reading(path, KIND, AGAIN):
+        return parse_manifest(folder, values)
 
 
-def _parse(folder: Path, values: dict[str, Any]) -> Manifest:
+def sign_bundle(folder: Path, key: SigningKey) -> None:
+    """Write the signature of a finished bundle beside its manifest."""
+    (folder / SIGNATURE).write_bytes(key.sign((folder / NAME).read_bytes()))
+
+
+def parse_manifest(folder: Path, values: dict[str, Any]) -> Manifest:
+    """The manifest of a bundle that was made here, from what is or will be in its `manifest.json`.
+
+    Raises:
+        KeyError: A value is missing.
+        TypeError: A value is of another type.
+        ValueError: It names files outside the folder, or a range is none.
+    """
     profile = _typed(values["profile"] or {}, dict, "profile")
     files = _typed(values["files"], dict, "files")
     return Manifest(
-        folder=folder,
+        folder=Path(folder),
         files={_plain_name(name): _file_entry(name, entry) for name, entry in files.items()},
         model=_typed(values["model"], dict, "model"),
         precision=_typed(values["precision"]["read_back"], str, "precision.read_back"),
         batch=_range(profile.get("batch"), "profile.batch"),
         points=_range(profile.get("points"), "profile.points"),
         engine=None if values["engine"] is None else _engine(_typed(values["engine"], dict, "engine")),
+        values=values,
     )
 
 
@@ -169,10 +182,9 @@ def _engine(values: dict[str, Any]) -> Engine:
     return Engine(
         builder=_typed(values["builder"], str, "engine.builder"),
         version=_typed(values["version"], str, "engine.version"),
-        targets=tuple(str(target) for target in values["targets"] or ()),
+        targets=tuple(str(target) for target in _typed(values["targets"] or [], list, "engine.targets")),
         executed=_typed(values["executed"], bool, "engine.executed"),
         status=str(values["status"]),
-        version_compatible=bool(values.get("version_compatible")),
     )
 
 
@@ -183,7 +195,7 @@ def _file_entry(name: str, values: dict[str, Any]) -> FileEntry:
 
 
 def _plain_name(name: str) -> str:
-    if Path(name).name != name or name == ".." or "\\" in name:
+    if Path(name).name != name or name in ("", "..") or "\\" in name or not name.isprintable():
         raise ValueError(f"it names a file outside the bundle, {name!r}")
     return name
 
@@ -196,6 +208,6 @@ def _range(values: Any, name: str) -> Range | None:
 
 
 def _typed(value: Any, kind: type[Any], name: str) -> Any:
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"{name} is {value!r}")
     return value

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.core.reading import read_json, reading
 from crosspoint.errors import InputError
 
@@ -98,6 +98,12 @@ def find_hash(digest: str) -> tuple[Release, str] | None:
     """The release, and the suffix of its file, that has this SHA-256."""
     found = ((release, name) for release in releases().values() for name in release.files)
     return next(((release, Path(name).suffix) for release, name in found if release.files[name] == digest), None)
+
+
+def is_released(path: Path) -> bool:
+    """Whether a file is the package's own, as it was released."""
+    digest = {file: digest for release in releases().values() for file, digest in release.files.items()}.get(path.name)
+    return path.resolve().parent == FOLDER.resolve() and path.is_file() and sha256(path) == digest
 
 
 def names() -> str:

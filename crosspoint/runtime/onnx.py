@@ -1,20 +1,27 @@
 """ONNX Runtime backend: on the CPU, on CUDA, and on CUDA through ONNX Runtime's own TensorRT provider."""
 
 import contextlib
+import ctypes
+import hashlib
 import io
 import json
+import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.onnx_guard import check_model
 from crosspoint.core.processes import available_cpus
+from crosspoint.core.reading import read_bytes, reading
 from crosspoint.errors import InputError, require
 from crosspoint.runtime import kernels
-from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
+from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -30,8 +37,9 @@ class OnnxEncoder(Encoder):
     Files of `crosspoint export` say in their metadata what they hold; a foreign file works when it maps a float32 input
     `points (B, N, 3)` to an output `embedding (B, D)`.
 
-    On the CPU a batch of at least as many clouds as threads goes through cloud by cloud, each on one thread: nothing
-    waits for another thread, and what a cloud needs stays in the cache. A smaller one shares all threads.
+    On the CPU a batch goes through cloud by cloud, so that memory and result are those of single clouds. If it has at
+    least as many clouds as there are threads, each is on one thread: nothing waits for another thread, and what a cloud
+    needs stays in the cache. Otherwise each has all threads.
 
     Args:
         path: The `.onnx` file.
@@ -39,11 +47,14 @@ class OnnxEncoder(Encoder):
         backend: `"onnxruntime"`, or `"onnxruntime-tensorrt"` for its TensorRT provider.
         threads: For the CPU; by default as many as this process may run on at once.
         operators: On the CPU, the package's own operators where this installation has them; False for standard ONNX.
+        content: The file's bytes, where they were read to be checked: they are opened, and the file is not read again.
 
     Raises:
         InputError: The file is damaged or another kind of model, or the provider does not load.
         MissingDependency: onnxruntime is not installed.
     """
+
+    _sessions: "_Sessions | None" = None
 
     def __init__(
         self,
@@ -52,10 +63,9 @@ class OnnxEncoder(Encoder):
         backend: str = "onnxruntime",
         threads: int | None = None,
         operators: bool = True,
+        content: bytes | None = None,
     ) -> None:
         index = parse_device(device)
-        if not path.is_file():
-            raise InputError(f"{path} does not exist; give an .onnx file or a bundle")
         if threads is not None and threads < 1:
             raise InputError(f"{threads} threads were asked for; give at least 1")
         runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
@@ -64,25 +74,38 @@ class OnnxEncoder(Encoder):
         fast = operators and index is None and kernels.available()
         if index is not None:
             load_cuda(runtime)
-        opened = _Opener(runtime, path, provider, index, fast)
-        self._session: Any = opened.session(self._threads)
-        engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opened.has_operators else ''}"
+        content = read_bytes(path, kernels.BYTES) if content is None else content
+        self._opener = partial(_Opener, runtime, path.absolute(), provider=provider, index=index, fast=fast)
+        opener = self._opener(content=content)
+        session = opener.session(self._threads)
+        engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opener.has_operators else ''}"
         where = "cpu" if index is None else f"cuda:{index}"
-        self.specification = _specification(self._session, path, where, backend, engine)
-        self._by_cloud: Any = None
-        if self._threads > 1 and self.specification.max_batch is None:
-            self._by_cloud = opened.session(1)
-            self._pool = ThreadPoolExecutor(self._threads, "crosspoint-onnx")
+        self.specification = _specification(session, path, hashlib.sha256(content).hexdigest(), where, backend, engine)
+        self._divides = index is None and self.specification.max_batch is None
+        self._opening = threading.Lock()
+        self._sessions = self._with_pool(session, opener)
+        self._arguments = {
+            "path": path.absolute(),
+            "device": device,
+            "backend": backend,
+            "threads": threads,
+            "operators": operators,
+        }
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """One call of the session, or on several threads one a cloud."""
-        assert self._session is not None, "the encoder was closed"
+        """One call of the session, or one for each cloud."""
+        sessions = self._opened()
         batch = len(inputs["points"])
         try:
-            if self._by_cloud is None or batch < self._threads:
-                return _Call(self._session, inputs).piece(self._session, 0, batch).results()
-            call = _Call(self._by_cloud, inputs)
-            list(self._pool.map(lambda i: call.piece(self._by_cloud, i, i + 1), range(batch)))
+            if not self._divides:
+                return _Call(sessions.whole, inputs).piece(sessions.whole, 0, batch).results()
+            if sessions.pool is None or batch < self._threads:
+                call = _Call(sessions.whole, inputs)
+                for i in range(batch):
+                    call.piece(sessions.whole, i, i + 1)
+            else:
+                call = _Call(sessions.by_cloud, inputs)
+                list(sessions.pool.map(lambda i: call.piece(sessions.by_cloud, i, i + 1), range(batch)))
             return call.results()
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
@@ -91,24 +114,57 @@ class OnnxEncoder(Encoder):
                 "was made for, or a smaller batch"
             ) from error
 
-    def close(self) -> None:
+    def _opened(self) -> "_Sessions":
+        """The sessions of this process; a forked child opens its own when it first needs them."""
+        with self._opening:
+            self._check_usable()
+            if self._sessions is None:
+                content = read_same(self._arguments["path"], self.specification.sha256)
+                opener = self._opener(content=content)
+                self._sessions = self._with_pool(opener.session(self._threads), opener)
+            return self._sessions
+
+    def _with_pool(self, whole: Any, opener: "_Opener") -> "_Sessions":
+        if not self._divides or self._threads == 1:
+            return _Sessions(whole)
+        return _Sessions(whole, opener.session(1), ThreadPoolExecutor(self._threads, "crosspoint-onnx"))
+
+    def _free(self) -> None:
         """End the sessions and their threads."""
-        if self._by_cloud is not None:
-            self._pool.shutdown()
-        self._session = self._by_cloud = None
+        with self._opening:
+            if self._sessions is not None and self._sessions.pool is not None:
+                self._sessions.pool.shutdown()
+            self._sessions = None
+
+    def _after_fork(self) -> None:
+        """The parent's sessions are kept for ever: ending one here would wait for threads that are not here."""
+        if self._sessions is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sessions))
+        self._sessions, self._opening = None, threading.Lock()
+
+
+@dataclass
+class _Sessions:
+    """What a process runs a file with: a session on all threads and, for large batches, one for each to run alone."""
+
+    whole: Any
+    by_cloud: Any = None
+    pool: ThreadPoolExecutor | None = None
 
 
 class _Opener:
-    """Opens one file on one provider, any number of times."""
+    """Opens the content of one file on one provider, any number of times."""
 
-    def __init__(self, runtime: Any, path: Path, provider: str, index: int | None, fast: bool) -> None:
+    def __init__(self, runtime: Any, path: Path, content: bytes, provider: str, index: int | None, fast: bool) -> None:
         self._runtime, self._path, self._provider, self._index = runtime, path, provider, index
+        with reading(path, "an ONNX model", "export the model again"):
+            check_model(content)
         try:
-            model = kernels.with_kernels(path) if fast else None
+            model = kernels.with_kernels(content) if fast else None
         except Exception as error:  # of protobuf and onnx, without a common base class
             raise self._damaged(error) from error
         self.has_operators = model is not None
-        self._model: Any = path if model is None else model
+        self._model = content if model is None else model
 
     def session(self, threads: int) -> Any:
         """A new session; raises InputError if the file is damaged or its provider did not load."""
@@ -209,12 +265,20 @@ def _provider_options(provider: str, index: int | None) -> list[tuple[str, dict[
     cuda = ("CUDAExecutionProvider", {"device_id": str(index), "use_tf32": "0"})
     if provider == "CUDAExecutionProvider":
         return [cuda]
+    turn_tf32_off()
     return [(provider, {"device_id": str(index)}), cuda]  # TensorRT leaves to CUDA what it does not support
 
 
-def _specification(session: Any, path: Path, device: str, backend: str, engine: str) -> Specification:
-    inputs = {value.name: value for value in session.get_inputs()}
-    outputs = {value.name: value for value in session.get_outputs()}
+def turn_tf32_off() -> None:
+    """For ONNX Runtime's TensorRT provider, which has no option for it; NVIDIA's libraries read this once a process."""
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+
+
+def _specification(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
+    with reading(path, "an ONNX model of crosspoint export", "export the model again"):  # names may not be UTF-8
+        inputs = {value.name: value for value in session.get_inputs()}
+        outputs = {value.name: value for value in session.get_outputs()}
+        metadata = _metadata(session)
     output = outputs[interface(path, inputs, outputs)]
     for value in (*inputs.values(), output):
         if value.type != "tensor(float)":
@@ -225,7 +289,6 @@ def _specification(session: Any, path: Path, device: str, backend: str, engine: 
             f"{path} maps points {shape} to {output.name} {output.shape}; points have to be (B, N, 3), and the last "
             "dimension of the output a fixed number"
         )
-    metadata = _metadata(session, path)
     batch, points = (size if isinstance(size, int) else None for size in shape[:2])
     model = metadata.get("model", {})
     return Specification(
@@ -236,7 +299,7 @@ def _specification(session: Any, path: Path, device: str, backend: str, engine: 
         precision=str(metadata.get("precision", "fp32")),
         backend=backend,
         device=device,
-        sha256=sha256(path),
+        sha256=digest,
         path=str(path),
         min_points=int(metadata.get("k") or 1),
         min_batch=batch or 1,
@@ -254,17 +317,13 @@ def _categories(inputs: dict[str, Any], path: Path) -> int | None:
     return shape[1]
 
 
-def _metadata(session: Any, path: Path) -> dict[str, Any]:
+def _metadata(session: Any) -> dict[str, Any]:
     """What the exporter wrote into the file; empty for a foreign one."""
-    text = session.get_modelmeta().custom_metadata_map.get("crosspoint", "{}")
-    try:
-        values = json.loads(text)
-        if isinstance(values, dict) and isinstance(values.get("model", {}), dict):
-            int(values.get("k") or 1)
-            return values
-    except (TypeError, ValueError):
-        pass
-    raise InputError(f"{path} has damaged crosspoint metadata; export the model again")
+    values = json.loads(session.get_modelmeta().custom_metadata_map.get("crosspoint", "{}"))
+    model = values.get("model", {}) if isinstance(values, dict) else None
+    if not isinstance(model, dict) or not 1 <= int(values.get("k") or 1) < 1 << 31:
+        raise InputError("has damaged crosspoint metadata; export the model again")
+    return {**values}
 
 
 def _line(error: Exception) -> str:

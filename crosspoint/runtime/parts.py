@@ -10,14 +10,12 @@ machines with different copies of the data apart.
 """
 
 import hashlib
-import json
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from crosspoint.core.files import write_once
 from crosspoint.core.reading import read_json, reading
 from crosspoint.errors import InputError
 from crosspoint.runtime.batches import Embedded, Skipped, embed_groups
@@ -130,7 +128,7 @@ def join(plan: Plan, folder: Path) -> Plan:
         raise InputError(f"{folder} holds files that are no embedding job; give a new folder for --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_once(folder / JOB, {"schema": SCHEMA, **asdict(plan)})
+        write_once(folder / JOB, {"schema": SCHEMA, **asdict(plan)})
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another place") from error
     found = read_plan(folder)
@@ -143,21 +141,6 @@ def join(plan: Plan, folder: Path) -> Plan:
             f"{getattr(plan, name)} now; give a new folder for --out, or the same model, inputs and options as before"
         )
     return found
-
-
-def _write_once(path: Path, value: Any) -> None:
-    """Write JSON unless the file is there; of several writers at once one wins, and nobody sees half a file."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)  # fails where there is one already
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_plan(folder: Path) -> Plan:
@@ -261,13 +244,6 @@ def _load(plan: Plan, path: Path, index: int) -> Embeddings:
         if not all({*bad} == {"file", "reason"} for bad in part.about["skipped"]):
             raise ValueError("what was skipped has no reasons")
     return part
-
-
-def tidy(plan: Plan, folder: Path) -> None:
-    """Once all parts are there, remove what killed processes left half written."""
-    if not missing(plan, folder, range(plan.count)):
-        for path in folder.glob(".part-*"):
-            path.unlink(missing_ok=True)
 
 
 def load_parts(folder: Path) -> Iterator[Embeddings]:

@@ -9,6 +9,7 @@ from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.named import find_release
+from crosspoint.runtime.signing import find_key_files
 from crosspoint.runtime.sources import Source, base_of, find_sources
 
 
@@ -25,6 +26,7 @@ class Request:
         device: Where the model runs.
         backend: What runs it.
         trust: Whether a `.plan` without a manifest may be opened.
+        verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
     """
 
     model: str
@@ -35,6 +37,7 @@ class Request:
     device: str
     backend: str | None
     trust: bool = False
+    verify_keys: tuple[Path, ...] = ()
 
     @property
     def base(self) -> str:
@@ -62,7 +65,7 @@ def make_request(
     backend: str | None,
     trust: bool = False,
 ) -> Request:
-    """A request with absolute paths.
+    """A request with absolute paths, and with the public keys that are set here.
 
     Raises:
         InputError: There are no inputs, or an option cannot be.
@@ -75,9 +78,8 @@ def make_request(
         raise InputError(f"the seed {seed} is negative; give --seed 0 or more")
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
-    return Request(
-        place, tuple(Path(given).absolute() for given in inputs), points, seed, batch, device, backend, trust
-    )
+    paths = tuple(Path(given).absolute() for given in inputs)
+    return Request(place, paths, points, seed, batch, device, backend, trust, find_key_files())
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
@@ -91,7 +93,14 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
         InputError: The model or an option cannot be used, or an input is missing.
     """
     release = find_release(request.model)
-    encoder = load_encoder(request.model, request.device, request.backend, threads=threads, trust=request.trust)
+    encoder = load_encoder(
+        request.model,
+        request.device,
+        request.backend,
+        threads=threads,
+        trust=request.trust,
+        verify_key=request.verify_keys or None,
+    )
     try:
         count = encoder.specification.points if request.points is None else request.points
         at_most = count is None and release is not None

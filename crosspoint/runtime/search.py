@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.outputs import check_file
 from crosspoint.core.reading import reading
 from crosspoint.errors import InputError
 from crosspoint.runtime import parts
@@ -119,6 +120,8 @@ def search(
         raise InputError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
     if out is not None and Path(out).suffix.lower() not in PICTURES:
         raise InputError(f"{out} cannot be drawn; give a name that ends in {', '.join(PICTURES)}")
+    if out is not None:
+        check_file(out, inputs=[Path(query), index], within=True)
     opened = open_index(index)
     base = opened.base if files is None else Path(files)
     name = _name_in_index(query, base)

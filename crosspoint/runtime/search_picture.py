@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file
 from crosspoint.data.files import is_mesh, read_points
 from crosspoint.data.meshes import read_mesh
 from crosspoint.data.points import Points, normalise

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.core.reading import regular
 from crosspoint.data.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.files import find_files, read_points

@@ -2,40 +2,42 @@
 
 An engine is executable code: its bytes are compared with the manifest before they are deserialized, and the very bytes
 that were compared are the ones deserialized. Each encoder has a CUDA stream and buffers of its own, of the largest
-shapes that the engine's profile allows. A shape that comes again is launched as one CUDA graph from then on.
+shapes that the engine's profile allows. A shape that comes again is launched as one CUDA graph from then on. Buffers
+and stream take one call at a time: threads wait for each other.
 """
 
 import hashlib
 import math
-import os
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crosspoint.artefacts import atomic_file
 from crosspoint.errors import InputError, require
-from crosspoint.runtime.cuda import call, compute_capability, cuda_runtime, device_count
+from crosspoint.runtime.cuda import call, compute_capability, cuda_runtime, current_device, device_count
 from crosspoint.runtime.dlpack import CUDA, CUDA_MANAGED, Borrowed, borrow, require_aligned
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
 from crosspoint.runtime.graphs import Graphs
+from crosspoint.runtime.kernel_cache import KernelCache, cache_file
 from crosspoint.runtime.manifest import REBUILD, Engine, Manifest
-from crosspoint.runtime.tensorrt_log import errors_of, logger
+from crosspoint.runtime.tensorrt_log import construct, errors_of
 
 PACKAGES = {"tensorrt": ("tensorrt", "trt"), "tensorrt-rtx": ("tensorrt_rtx", "trt-rtx")}  # module and extra
-LEAN = ("tensorrt_lean", "trt-lean")  # loads version-compatible engines of its own and earlier versions
 TRUSTED = "trusted without a manifest"
 RTX_MAGIC = b"vtrt"  # how a TensorRT-RTX plan begins
 INSTEAD = "the bundle's ONNX file runs with --backend onnxruntime"
+FLOAT_BYTES = 4
 Shape = tuple[int, ...]
+Profile = tuple[Shape, Shape, Shape]  # smallest, usual and largest shape of an input
 Shapes = Mapping[str, Shape]
 Addresses = Mapping[str, int]
 
 
 class TensorRTEncoder(Encoder):
-    """An engine on one CUDA device.
+    """An engine on one CUDA device, for any number of threads, which wait for each other.
 
     Args:
         path: The `.plan` file.
@@ -55,35 +57,44 @@ class TensorRTEncoder(Encoder):
         built = _trusted(plan) if manifest is None else manifest.engine
         if built is None or built.builder not in PACKAGES:
             raise InputError(f"the manifest of {path} does not say which TensorRT built it; export the model again")
-        self._trt = _module(path, built)
+        self._trt = require(*PACKAGES[built.builder], f"the engine {path} ({INSTEAD})")
         count = _devices(path)
         if index >= count:
             raise InputError(f"device {device} was asked for, and there are {count}, cuda:0 to cuda:{count - 1}")
+        rebuild = REBUILD
+        if manifest is not None:
+            rebuild = manifest.rebuild
+            _check_built(path, built, self._trt.__version__, compute_capability(index), rebuild)
+        self._path, self._arguments = path, {"path": path.absolute(), "manifest": manifest, "device": device}
         self._cuda, self._index = cuda_runtime(), index
+        self._lock = threading.Lock()
         self._resources = ExitStack()
-        try:
-            self._open(plan, path, built, REBUILD if manifest is None else manifest.rebuild)
-            if manifest is not None:
-                _check_profile(path, manifest, self._profile["points"])
-            self.specification = self._specification(path, manifest, built, plan)
-        except BaseException:
-            self._resources.close()
-            raise
+        with current_device(self._cuda, index):
+            try:
+                self._open(plan, path, rebuild)
+                if manifest is not None:
+                    _check_profile(path, manifest, self._profile["points"])
+                self.specification = self._specification(path, manifest, built, plan)
+            except BaseException:
+                self._resources.close()
+                raise
 
-    def _open(self, plan: bytes, path: Path, built: Engine, rebuild: str) -> None:
+    def _open(self, plan: bytes, path: Path, rebuild: str) -> None:
         trt, cuda = self._trt, self._cuda
-        call(cuda.cudaSetDevice, self._index)
+        runtime = construct(trt, trt.Runtime)
+        runtime.engine_host_code_allowed = False
         with errors_of(trt) as errors:
-            runtime = trt.Runtime(logger(trt))
-            runtime.engine_host_code_allowed = False
             engine = runtime.deserialize_cuda_engine(plan)
             if not engine or errors:
-                here = trt.__version__, compute_capability(self._index)
-                raise InputError(explain(path, built, *here, errors, rebuild))
+                raise InputError(
+                    f"{path} does not load: it is damaged, or is no engine (TensorRT says: {_first(errors)}); "
+                    f"{rebuild}, or {INSTEAD}"
+                )
         self._runtime, self._engine = runtime, engine  # let go of in reverse
         self._resources.callback(self._forget)
         self._stream = call(cuda.cudaStreamCreateWithFlags, cuda.cudaStreamNonBlocking)
         self._resources.callback(call, cuda.cudaStreamDestroy, self._stream)
+        self._kernels: KernelCache | None = None
         self._memory = None if _captures(trt) else self._allocate(engine.device_memory_size_v2)
         self._context = self._capturing_context(plan) if _captures(trt) else self._new_context()
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -91,7 +102,7 @@ class TensorRTEncoder(Encoder):
         self._outputs = [name for name in names if name not in self._inputs]
         self._output = interface(path, self._inputs, self._outputs)
         self._profile = {name: _profile(engine, name) for name in self._inputs}
-        self._buffers = self._allocate_buffers()
+        self._allocate_buffers()
         self._graphs = None if _captures(trt) else Graphs(cuda, self._stream)
         if self._graphs is not None:
             self._resources.callback(self._graphs.close)
@@ -101,20 +112,21 @@ class TensorRTEncoder(Encoder):
         config = self._engine.create_runtime_config()
         config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         cache = config.create_runtime_cache()
-        file = runtime_cache_file(plan, self._trt.__version__, compute_capability(self._index))
-        kept = file.read_bytes() if file.is_file() else b""
-        if kept:
-            cache.deserialize(kept)  # one that does not fit is refused, and TensorRT starts afresh
+        file = cache_file(plan, self._trt.__version__, compute_capability(self._index))
+        self._kernels = KernelCache(cache, file)
         config.set_runtime_cache(cache)
-        self._resources.callback(_save, cache, file, kept)
-        return _made(self._engine.create_execution_context(config))
+        self._resources.callback(self._kernels.save)
+        with errors_of(self._trt) as errors:
+            return _made(self._engine.create_execution_context(config), errors)
 
     def _new_context(self) -> Any:
         """One on the working memory that all share: they run one after the other, on one stream."""
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = _made(self._engine.create_execution_context(strategy))
-        _made(context.set_optimization_profile_async(0, int(self._stream)))
-        context.set_device_memory(self._memory, self._engine.device_memory_size_v2)
+        with errors_of(self._trt) as errors:
+            context = _made(self._engine.create_execution_context(strategy), errors)
+            if not context.set_optimization_profile_async(0, int(self._stream)):
+                raise InputError(f"TensorRT does not take the engine's own profile: {_first(errors)}")
+            context.set_device_memory(self._memory, self._engine.device_memory_size_v2)
         return context
 
     def _allocate(self, size: int) -> int:
@@ -122,23 +134,25 @@ class TensorRTEncoder(Encoder):
         self._resources.callback(call, self._cuda.cudaFree, address)
         return int(address)
 
-    def _allocate_buffers(self) -> dict[str, int]:
-        """Buffers of the largest shapes; device addresses by name."""
-        for name, (_, largest) in self._profile.items():
-            self._set_shape(self._context, name, largest)
-        buffers = {}
-        for name in (*self._inputs, *self._outputs):
+    def _allocate_buffers(self) -> None:
+        """Buffers of the largest shapes."""
+        shapes = {name: largest for name, (_, _, largest) in self._profile.items()}
+        for name, shape in shapes.items():
+            self._set_shape(self._context, name, shape)
+        self._dim = int(self._engine.get_tensor_shape(self._output)[-1])
+        self._capacity: dict[str, int] = {}  # values of each buffer
+        for name, shape in {**shapes, **self._output_shapes(self._context, shapes["points"])}.items():
             if self._engine.get_tensor_dtype(name) != self._trt.float32:
                 raise InputError(f"the engine's {name} is not float32; export the model again")
-            buffers[name] = self._allocate(4 * math.prod(self._context.get_tensor_shape(name)))
-        return buffers
+            self._capacity[name] = math.prod(shape)
+        self._buffers = {name: self._allocate(FLOAT_BYTES * size) for name, size in self._capacity.items()}
 
     def _specification(self, path: Path, manifest: Manifest | None, built: Engine, plan: bytes) -> Specification:
-        smallest, largest = self._profile["points"]
+        smallest, _, largest = self._profile["points"]
         category = self._profile.get("category")
         return Specification(
             architecture=str(manifest.model.get("architecture", "unknown")) if manifest else "unknown",
-            dim=int(self._context.get_tensor_shape(self._output)[-1]),
+            dim=self._dim,
             points=largest[1] if smallest[1] == largest[1] else None,
             max_batch=largest[0],
             precision=manifest.precision if manifest else "unknown",
@@ -149,24 +163,35 @@ class TensorRTEncoder(Encoder):
             min_points=smallest[1],
             max_points=largest[1],
             min_batch=smallest[0],
-            categories=None if category is None else category[1][1],
+            categories=None if category is None else category[2][1],
         )
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Copy in, execute and copy out, all on the encoder's own stream."""
-        assert self._context is not None, "the encoder was closed"
-        cuda = self._cuda
-        call(cuda.cudaSetDevice, self._index)  # per thread
-        for name, array in inputs.items():
-            self._copy(self._buffers[name], array.ctypes.data, array.nbytes, cuda.cudaMemcpyKind.cudaMemcpyHostToDevice)
-        shapes = self._execute({name: array.shape for name, array in inputs.items()}, self._buffers)
-        results = {}
-        for name in self._outputs:
-            results[name] = np.empty(shapes[name], np.float32)
-            kind = cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
-            self._copy(results[name].ctypes.data, self._buffers[name], results[name].nbytes, kind)
-        call(cuda.cudaStreamSynchronize, self._stream)
+        kinds = self._cuda.cudaMemcpyKind
+        with self._one_call():
+            self._check_shapes({name: array.shape for name, array in inputs.items()})
+            for name, array in inputs.items():
+                self._copy(self._buffers[name], array.ctypes.data, array.nbytes, kinds.cudaMemcpyHostToDevice)
+            shapes = self._execute({name: array.shape for name, array in inputs.items()}, self._buffers)
+            results = {name: np.empty(shapes[name], np.float32) for name in self._outputs}
+            for name, array in results.items():
+                self._copy(array.ctypes.data, self._buffers[name], array.nbytes, kinds.cudaMemcpyDeviceToHost)
         return results
+
+    @contextmanager
+    def _one_call(self) -> Iterator[None]:
+        """Device, stream and buffers for one call, and nothing of it is under way when the block has ended.
+
+        Raises:
+            InputError: The encoder was closed, or opened before this process was forked off.
+        """
+        self._check_usable()  # before the lock, which another thread may have held at a fork
+        with self._lock, current_device(self._cuda, self._index):
+            try:
+                yield
+            finally:
+                call(self._cuda.cudaStreamSynchronize, self._stream)
 
     def embed_into(self, points: Any, out: Any) -> None:
         """Embed clouds that are on the GPU, into memory on the GPU: nothing is copied.
@@ -197,20 +222,15 @@ class TensorRTEncoder(Encoder):
         self._run_in_place({"points": points, "category": category}, out)
 
     def _run_in_place(self, inputs: Mapping[str, Any], out: Any) -> None:
-        assert self._context is not None, "the encoder was closed"
-        call(self._cuda.cudaSetDevice, self._index)
-        arrays = {name: self._borrow(array, name) for name, array in inputs.items()}
-        for name, array in arrays.items():
-            self._check_shape(name, array.shape, arrays["points"].shape)
-        result = self._borrow(out, "out")
-        batch, count = arrays["points"].shape[:2]
-        dim = self.specification.dim
-        wanted = (batch, dim) if self._output == "embedding" else (batch, count, dim)
-        if result.shape != wanted:
-            raise InputError(f"out has the shape {result.shape}; the result of these points is {wanted}")
-        addresses = {name: array.address for name, array in {**arrays, self._output: result}.items()}
-        self._execute({name: array.shape for name, array in arrays.items()}, {**self._buffers, **addresses})
-        call(self._cuda.cudaStreamSynchronize, self._stream)
+        with self._in_use(), self._one_call():
+            arrays = {name: self._borrow(array, name) for name, array in inputs.items()}
+            shapes = {name: array.shape for name, array in arrays.items()}
+            self._check_shapes(shapes)
+            result, wanted = self._borrow(out, "out"), self._result_shape(shapes["points"])
+            if result.shape != wanted:
+                raise InputError(f"out has the shape {result.shape}; the result of these points is {wanted}")
+            addresses = {name: array.address for name, array in {**arrays, self._output: result}.items()}
+            self._execute(shapes, {**self._buffers, **addresses})
 
     def _borrow(self, array: Any, name: str) -> Borrowed:
         device = self.specification.device
@@ -218,36 +238,67 @@ class TensorRTEncoder(Encoder):
         require_aligned(borrowed, name)
         return borrowed
 
-    def _check_shape(self, name: str, shape: Shape, points: Shape) -> None:
-        smallest, largest = self._profile[name]
-        fits = len(shape) == len(largest) and shape[0] == points[0]
-        if not fits or not all(low <= size <= high for low, size, high in zip(smallest, shape, largest, strict=True)):
-            raise InputError(f"{name} of the shape {shape} do not fit; the engine takes {smallest} to {largest}")
+    def _check_shapes(self, shapes: Shapes) -> None:
+        batch = shapes["points"][0]
+        for name, shape in shapes.items():
+            smallest, _, largest = self._profile[name]
+            fits = len(shape) == len(largest) and shape[0] == batch
+            if not fits or not all(a <= size <= b for a, size, b in zip(smallest, shape, largest, strict=True)):
+                raise InputError(f"{name} of the shape {shape} do not fit; the engine takes {smallest} to {largest}")
+
+    def _result_shape(self, points: Shape) -> Shape:
+        """Of the output that counts: an embedding of each cloud, or logits of each point."""
+        return (*points[: 1 if self._output == "embedding" else 2], self._dim)
 
     def _execute(self, shapes: Shapes, addresses: Addresses) -> dict[str, Shape]:
         """Launch the network for inputs of these shapes; the shapes of its outputs."""
-        key = (tuple(sorted(shapes.items())), tuple(sorted(addresses.items())))
-        known = None if self._graphs is None else self._graphs.launch(key)
-        if known is not None:
-            return dict(known.shapes)
-        capture = self._graphs is not None and self._graphs.worth(key)
-        context = self._new_context() if capture else self._context  # a graph keeps its context's state
+        if self._graphs is not None:
+            key = (tuple(sorted(shapes.items())), tuple(sorted(addresses.items())))
+            known = self._graphs.launch(key)
+            if known is not None:
+                return dict(known.shapes)
+            if self._graphs.worth(key):
+                try:
+                    context = self._new_context()  # a graph keeps its context's state
+                    made = self._launch(context, shapes, addresses)
+                    self._graphs.capture(key, lambda: bool(context.execute_async_v3(int(self._stream))), made, context)
+                    return made
+                except InputError:  # memory for another context is lacking; the first one goes on
+                    self._graphs.stop()
+        made = self._launch(self._context, shapes, addresses)
+        if self._kernels is not None:
+            self._kernels.save_after(shapes)
+        return made
+
+    def _launch(self, context: Any, shapes: Shapes, addresses: Addresses) -> dict[str, Shape]:
+        """The same, kernel by kernel."""
         for name, shape in shapes.items():
             self._set_shape(context, name, shape)
-        for name, address in addresses.items():
-            context.set_tensor_address(name, address)
+        made = self._output_shapes(context, shapes["points"])
         with errors_of(self._trt) as errors:
+            for name, address in addresses.items():
+                if not context.set_tensor_address(name, address):
+                    raise InputError(f"TensorRT does not take the address of {name}: {_first(errors)}")
             if not context.execute_async_v3(int(self._stream)):
-                raise InputError(f"{self.specification.path} failed to execute: {_first(errors)}; {INSTEAD}")
-        made = {name: tuple(context.get_tensor_shape(name)) for name in self._outputs}
-        if self._graphs is not None and capture:
-            self._graphs.capture(key, lambda: bool(context.execute_async_v3(int(self._stream))), made, context)
+                raise InputError(f"{self._path} failed to execute: {_first(errors)}; {INSTEAD}")
         return made
 
     def _set_shape(self, context: Any, name: str, shape: Shape) -> None:
         with errors_of(self._trt) as errors:
             if not context.set_input_shape(name, shape):
                 raise InputError(f"the engine does not take {name} of the shape {shape}: {_first(errors)}")
+
+    def _output_shapes(self, context: Any, points: Shape) -> dict[str, Shape]:
+        """What the engine will write; it has to be known, and the output that counts has to be of the right shape."""
+        shapes = {name: tuple(context.get_tensor_shape(name)) for name in self._outputs}
+        for name, shape in shapes.items():
+            wanted = self._result_shape(points) if name == self._output else shape
+            if -1 in shape or shape != wanted or math.prod(shape) > self._capacity.get(name, math.inf):
+                raise InputError(
+                    f"{self._path} makes {name} of the shape {shape} from points of the shape {points}, which "
+                    "does not fit; export the model again"
+                )
+        return shapes
 
     def _copy(self, target: int, source: int, size: int, kind: Any) -> None:
         call(self._cuda.cudaMemcpyAsync, target, source, size, kind, self._stream)
@@ -260,9 +311,10 @@ class TensorRTEncoder(Encoder):
         """How many shapes are launched as a CUDA graph; None where TensorRT captures by itself."""
         return None if self._graphs is None else len(self._graphs)
 
-    def close(self) -> None:
+    def _free(self) -> None:
         """Free the buffers, the stream and the engine."""
-        self._resources.close()
+        with self._lock, current_device(self._cuda, self._index):
+            self._resources.close()
 
 
 def _captures(trt: Any) -> bool:
@@ -270,10 +322,12 @@ def _captures(trt: Any) -> bool:
     return hasattr(trt, "CudaGraphStrategy")
 
 
-def _made(result: Any) -> Any:
-    if not result:
-        raise InputError("TensorRT made no execution context; is the GPU's memory full? Run nvidia-smi to see it")
-    return result
+def _made(context: Any, errors: list[str]) -> Any:
+    if not context:
+        raise InputError(
+            f"TensorRT made no execution context: {_first(errors)}; is the GPU's memory full? Run nvidia-smi to see it"
+        )
+    return context
 
 
 def _read(path: Path) -> bytes:
@@ -289,12 +343,6 @@ def _trusted(plan: bytes) -> Engine:
     return Engine(builder, "an unknown version", (), executed=False, status=TRUSTED)
 
 
-def _module(path: Path, built: Engine) -> Any:
-    """The module that loads an engine; of a version-compatible one the lean runtime, which it leaves out."""
-    module, extra = LEAN if built.version_compatible else PACKAGES[built.builder]
-    return require(module, extra, f"the engine {path} ({INSTEAD})")
-
-
 def _devices(path: Path) -> int:
     try:
         return device_count()
@@ -302,53 +350,43 @@ def _devices(path: Path) -> int:
         raise InputError(f"{path} cannot run here: {error}; {INSTEAD}") from error
 
 
-def _profile(engine: Any, name: str) -> tuple[Shape, Shape]:
-    """Smallest and largest shape of an input."""
+def _check_built(path: Path, built: Engine, version: str, capability: str, rebuild: str) -> None:
+    """Raise InputError unless an engine was built for this GPU by the TensorRT that is here."""
+    if capability not in built.targets:
+        targets = ", ".join(built.targets) or "no GPU that its manifest names"
+        reason = f"is an engine for {targets}, and this GPU is {capability}"
+    elif version != built.version:
+        reason = f"was built with {built.builder} {built.version}, and {version} is installed here"
+    else:
+        return
+    raise InputError(f"{path} does not load: it {reason} (it was not opened); {rebuild}, or {INSTEAD}")
+
+
+def _profile(engine: Any, name: str) -> Profile:
     shape = tuple(engine.get_tensor_shape(name))
     if -1 not in shape:
-        return shape, shape
-    smallest, _, largest = engine.get_tensor_profile_shape(name, 0)
-    return tuple(smallest), tuple(largest)
+        return shape, shape, shape
+    smallest, usual, largest = engine.get_tensor_profile_shape(name, 0)
+    return tuple(smallest), tuple(usual), tuple(largest)
 
 
-def _check_profile(path: Path, manifest: Manifest, profile: tuple[Shape, Shape]) -> None:
+def _check_profile(path: Path, manifest: Manifest, profile: Profile) -> None:
     """Raise InputError unless batch and points of an engine are those of its manifest."""
-    for i, name in enumerate(("batch", "points")):
-        said = manifest.batch if name == "batch" else manifest.points
-        found = (profile[0][i], profile[1][i])
-        if said is not None and (said[0], said[2]) != found:
-            raise InputError(
-                f"{path} takes {name} {found[0]} to {found[1]}, and its manifest says {said[0]} to {said[2]}: they are "
-                f"of different bundles; {manifest.rebuild}"
-            )
-
-
-def runtime_cache_file(plan: bytes, version: str, capability: str) -> Path:
-    """Where the kernels that TensorRT-RTX compiled for an engine are kept, in the user's cache folder."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "crosspoint" / f"{hashlib.sha256(plan).hexdigest()[:32]}-{version}-{capability}.rtx"
-
-
-def _save(cache: Any, file: Path, kept: bytes) -> None:
-    """Keep a runtime cache for the next start, if it has grown; where that cannot be written, do without."""
-    content = bytes(cache.serialize() or b"")
-    if content and content != kept:
-        with suppress(OSError, InputError):
-            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds code
-            with atomic_file(file) as temporary:
-                temporary.write_bytes(content)
+    for i, (name, said) in enumerate((("batch", manifest.batch), ("points", manifest.points))):
+        smallest, usual, largest = found = tuple(shape[i] for shape in profile)
+        if found == said:
+            continue
+        if said is None:
+            taken, told = f"{smallest} to {largest}", "nothing of it"
+        elif (smallest, largest) != (said[0], said[2]):
+            taken, told = f"{smallest} to {largest}", f"{said[0]} to {said[2]}"
+        else:
+            taken, told = f"usually {usual}", f"usually {said[1]}"
+        raise InputError(
+            f"{path} takes {name} {taken}, and its manifest says {told}: they are of different bundles; "
+            f"{manifest.rebuild}"
+        )
 
 
 def _first(errors: list[str]) -> str:
     return errors[0] if errors else "TensorRT gave no reason"
-
-
-def explain(path: Path, built: Engine, version: str, capability: str, errors: list[str], rebuild: str) -> str:
-    """Why an engine does not load: what it was built with, what is here, and the command that rebuilds it."""
-    if built.targets and capability not in built.targets:
-        reason = f"is an engine for {', '.join(built.targets)}, and this GPU is {capability}"
-    elif version != built.version and built.status != TRUSTED:
-        reason = f"was built with {built.builder} {built.version}, and {version} is installed here"
-    else:
-        reason = "is damaged, or is no engine"
-    return f"{path} does not load: it {reason} (TensorRT says: {_first(errors)}); {rebuild}, or {INSTEAD}"

@@ -7,8 +7,8 @@ import click
 import torch
 from torch import Tensor, nn
 
-from crosspoint.artefacts import atomic_file
 from crosspoint.core.content import Content
+from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading
 from crosspoint.errors import InputError
 from crosspoint.models.torch_file import load_torch_file, parse_torch_file
@@ -26,12 +26,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """
     path = folder / f"step-{step:08d}.pt"
     with atomic_file(path) as temporary:
-        try:
-            torch.save({"step": step, **state}, temporary)
-        except RuntimeError as error:  # what PyTorch's writer makes of a full disk
-            raise InputError(
-                f"cannot write {path} ({str(error).splitlines()[0]}); free space, then --resume"
-            ) from error
+        torch.save({"step": step, **state}, temporary)
     for old in _paths(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path

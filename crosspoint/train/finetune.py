@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import crosspoint
-from crosspoint.artefacts import write_json
+from crosspoint.core.files import write_json
 from crosspoint.core.reading import reading
 from crosspoint.data.datasets import PartClouds
 from crosspoint.data.points import normalise
@@ -31,7 +31,7 @@ from crosspoint.train.partseg_data import PartData, augment_parts, load_part_dat
 from crosspoint.train.partseg_recipes import RECIPES, PartSegRecipe
 from crosspoint.train.partseg_weights import Initial, find_initial, load_initial
 from crosspoint.train.pretrain import CHECKPOINT_SECONDS, choose_device
-from crosspoint.train.run_folder import AGAIN, read_config, remove_remains, settle_recipe
+from crosspoint.train.run_folder import AGAIN, read_config, settle_recipe, tidy
 
 SCHEMA = "crosspoint.partseg-run/1"
 SEGMENTER = "segmenter.safetensors"
@@ -70,14 +70,14 @@ def partseg(
     Raises:
         InputError: Anything the user gave cannot be used.
         CheckFailed: The loss is not finite.
-        Stopped: SIGINT or SIGTERM arrived; the state is saved.
+        Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
     chosen = settle_recipe(out, recipe, overrides, resume, RECIPES)
     initial = _settle_initial(out, start)
     part_data = load_part_data(data, chosen)
     with processes(choose_device(device)) as (group, where):
         if group.leads and resume:
-            remove_remains(out)
+            tidy(out)
         run = Run(chosen, part_data, initial, out, where, group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()

@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from crosspoint.core.interrupt import Stopped, stop_signals
 from crosspoint.train.distributed import Group
-from crosspoint.train.interrupt import Stopped, stop_signals
 from crosspoint.train.metrics import Recorder
 from crosspoint.train.progress import Progress
 
@@ -67,7 +67,7 @@ def run_steps(
         `out`, `steps`, `epochs`, `seconds`, `device`, `rank`, `processes` and what was last recorded.
 
     Raises:
-        Stopped: SIGINT or SIGTERM arrived; the state is saved.
+        Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
     group, total = run.group, per_epoch * run.recipe.epochs
     started = saved = time.monotonic()
@@ -98,7 +98,8 @@ def run_steps(
                 run.save()
                 saved = time.monotonic()
             if stop:
-                raise Stopped(f"stopped after step {run.step} of {total}, saved; go on with --resume")
+                message = f"stopped after step {run.step} of {total}, saved; go on with --resume"
+                raise Stopped(message, *signals[:1])
         if recorder is not None:
             recorder.flush()
     run.save()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from crosspoint.artefacts import atomic_file
+from crosspoint.core.files import atomic_file, writing
 from crosspoint.core.reading import readable, reading
 from crosspoint.errors import InputError
 
@@ -57,14 +57,16 @@ class Recorder:
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Record one step's values; numbers also go to TensorBoard."""
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self.events.add_scalar(name, value, step)
+        with writing(self.path):
+            self.file.write(json.dumps({"step": step, **values}) + "\n")
+            for name, value in values.items():
+                self.events.add_scalar(name, value, step)
 
     def flush(self) -> None:
         """Bring everything to the disk."""
-        self.file.flush()
-        self.events.flush()
+        with writing(self.path):
+            self.file.flush()
+            self.events.flush()
 
     def __enter__(self) -> "Recorder":
         return self
@@ -72,8 +74,9 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.file.close()
-        self.events.close()
+        with writing(self.path):
+            self.file.close()
+            self.events.close()
 
 
 def _steps(path: Path) -> Iterator[dict[str, Any]]:

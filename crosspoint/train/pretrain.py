@@ -30,7 +30,7 @@ from crosspoint.train.metrics import embedding_health
 from crosspoint.train.pairs import Batch, Source, Steps, make_loader, open_source
 from crosspoint.train.probe import LinearProbe
 from crosspoint.train.recipes import RECIPES, Recipe
-from crosspoint.train.run_folder import check_origin, fingerprint, remove_remains, settle_recipe, start_folder
+from crosspoint.train.run_folder import check_origin, fingerprint, settle_recipe, start_folder, tidy
 from crosspoint.train.start import find_start, load_start
 
 CHECKPOINT_SECONDS = 600.0
@@ -76,7 +76,7 @@ def train(
     Raises:
         InputError: Anything the user gave cannot be used.
         CheckFailed: The loss is not finite.
-        Stopped: SIGINT or SIGTERM arrived; the state is saved.
+        Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
     chosen = settle_recipe(out, recipe, overrides, resume, RECIPES)
     source = open_source(data)
@@ -85,7 +85,7 @@ def train(
     linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
     with processes(choose_device(device)) as (group, where):
         if group.leads and resume:
-            remove_remains(out)
+            tidy(out)
         run = Run(chosen, source, out, where, group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()

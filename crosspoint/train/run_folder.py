@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 import crosspoint
-from crosspoint.artefacts import sha256, write_json
 from crosspoint.console import track
 from crosspoint.core.content import Content
+from crosspoint.core.files import sha256, write_json
+from crosspoint.core.outputs import check_folder
 from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, regular
+from crosspoint.core.workspaces import in_use, remove_remains
 from crosspoint.errors import InputError
 from crosspoint.train.checkpoint import newest
 from crosspoint.train.pairs import Source
@@ -39,9 +41,10 @@ def settle_recipe(
     Raises:
         InputError: `out` is something else, holds a run that is not to be resumed, or was started differently.
     """
+    check_folder(out)
     config = out / "config.json"
     if not config.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and in_use(out):
             raise InputError(f"{out} exists and is not a run; choose a new folder for --out")
         return choose_recipe(recipes, recipe or "clean", overrides) if isinstance(recipe, str | None) else recipe
     if not resume:
@@ -122,10 +125,10 @@ def start_folder(
     write_json(out / "config.json", {**start, "device": device.type, "versions": versions})
 
 
-def remove_remains(out: Path) -> None:
-    """Delete what a killed run left half written; such files have names that begin with a dot."""
-    for file in [*out.glob(".*"), *(out / "checkpoints").glob(".*")]:
-        file.unlink()
+def tidy(out: Path) -> None:
+    """Delete what a killed run left half written; nothing else, whatever its name."""
+    for folder in (out, out / "checkpoints"):
+        remove_remains(folder)
 
 
 def fingerprint(source: Source) -> str:

@@ -1,4 +1,5 @@
 import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -107,10 +108,17 @@ def deep(folder, name, depth):
     os.close(here)
 
 
-def test_folders_that_lie_deep_are_searched_or_named(tmp_path):
+@pytest.fixture
+def deep_folder(tmp_path):
+    """One that is gone after the test: what removes old temporary folders goes down by recursion."""
     deep(tmp_path, "x", 1200)
     deep(tmp_path, "a long name", 500)
-    unlisted, found = find_files([tmp_path])
+    yield tmp_path
+    subprocess.run(["rm", "-r", "x", "a long name"], cwd=tmp_path, check=True)
+
+
+def test_folders_that_lie_deep_are_searched_or_named(deep_folder):
+    unlisted, found = find_files([deep_folder])
     assert found.name == "a.xyz"
     assert len(found.parts) > 1200
     assert len(str(unlisted)) > 4000

@@ -10,6 +10,7 @@ from PIL import Image
 from plyfile import PlyData
 
 from crosspoint.cli import crosspoint
+from crosspoint.core.workspaces import fresh_path
 from crosspoint.data.render import ELEVATIONS, render, render_views
 from crosspoint.errors import CheckFailed, InputError, MissingDependency
 
@@ -133,10 +134,10 @@ def test_a_killed_run_leaves_nothing_that_counts(meshes, tmp_path, monkeypatch):
         patch.setattr(Image.Image, "save", killed)
         with pytest.raises(KeyboardInterrupt):
             small(meshes, tmp_path / "out")
-    remains = tmp_path / "out/ShapeNetRendering/chair/b/.rendering.x7"  # as SIGKILL would leave it
-    remains.mkdir(parents=True)
-    (remains / "00.png").write_bytes(b"half")
-    (tmp_path / "out/ShapeNet/chair/.b.ply.x7.ply").write_bytes(b"half")
+    for place in ("ShapeNetRendering/chair/b", "ShapeNet/chair"):
+        remains = fresh_path(tmp_path / "out" / place) / "new"  # as SIGKILL would leave it: nobody holds its lock
+        remains.mkdir(parents=True)
+        (remains / "b").write_bytes(b"half")
     result = small(meshes, tmp_path / "out")
     assert (result["kept"], result["rendered"]) == (1, 3)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -148,7 +149,7 @@ def test_one_folder_never_mixes_settings(meshes, tmp_path):
         with pytest.raises(InputError, match=rf"--{name} \d+, not {value}; .*--out"):
             small(meshes, tmp_path / "out", **{name: value})
     (tmp_path / "out/render.json").write_text("{")
-    with pytest.raises(InputError, match=r"render\.json cannot be read"):
+    with pytest.raises(InputError, match=r"render\.json: is damaged"):
         small(meshes, tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file is a file"):

@@ -12,8 +12,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from crosspoint.artefacts import write_json
 from crosspoint.cli import crosspoint
+from crosspoint.core.files import write_json
 from crosspoint.eval.report import report
 from crosspoint.models import DGCNNSegmenter
 from crosspoint.models.weights import save_model

@@ -32,8 +32,10 @@ def test_wilson_ends_are_where_the_score_test_just_rejects():
         assert abs(37 / 50 - p) / math.sqrt(p * (1 - p) / 50) == pytest.approx(1.959963984540054)
 
 
-def test_wilson_of_everything_right_stays_within_one():
-    assert wilson(20, 20)[1] == 1.0
+@pytest.mark.parametrize("total", [20, 80])  # of 80, rounding puts the end below 1
+def test_wilson_of_everything_right_ends_at_one(total):
+    assert wilson(total, total)[1] == 1.0
+    assert wilson(0, total)[0] == 0.0
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 1), (1, 0), (3, 5), (6, 6), (0, 9), (10, 2), (1, 12)])

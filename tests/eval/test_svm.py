@@ -76,7 +76,7 @@ def test_the_picture_is_drawn_and_nothing_else_is_left(tmp_path, modelnet, point
 
 def test_an_output_folder_that_cannot_be_made_is_known_before_the_work(tmp_path, pointnet):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot make the folder"):
+    with pytest.raises(InputError, match="cannot write"):
         svm(pointnet, tmp_path / "no-data-was-read", out=tmp_path / "file" / "out")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.export import bundle, choose

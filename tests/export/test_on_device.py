@@ -10,11 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.export import engine, on_device, tensorrt
 from crosspoint.export.bundle import export
@@ -22,8 +23,9 @@ from crosspoint.export.gate import Clouds
 from crosspoint.export.on_device import build_on_device, read_reference, write_reference
 from crosspoint.export.tensorrt import Builder, Options
 from crosspoint.runtime.load import load_encoder
-from crosspoint.runtime.manifest import load_manifest, verify_files
+from crosspoint.runtime.manifest import Manifest, load_manifest, sign_bundle, verify_files
 from crosspoint.runtime.onnx import OnnxEncoder
+from crosspoint.runtime.signing import SIGNATURE, VARIABLE, read_signing_key, write_key_pair
 
 SHAPES = {"trt": True, "builder": "device", "batch": "1:2:4", "points": "16:32:64"}
 
@@ -61,7 +63,7 @@ def test_the_bundle_holds_what_the_build_takes(bundle):
     assert manifest.engine is None
     assert os.access(bundle / "build_on_device.sh", os.X_OK)
     written = json.loads((bundle / "manifest.json").read_text())
-    assert written["on_device"] == {"tf32": True, "workspace": 512, "version_compatible": False}
+    assert written["on_device"] == {"tf32": True, "workspace": 512}
     with pytest.raises(InputError, match=r"does not hold a TensorRT engine yet; rebuild it here: sh .*build_on_device"):
         load_encoder(bundle, "cuda", "tensorrt")
 
@@ -111,6 +113,56 @@ def test_a_build_adds_the_engine_and_what_came_of_running_it(bundle, device):
     assert os.access(bundle / "build_on_device.sh", os.X_OK)
     assert written["engine"]["parity"]["tier"] == "fp16"  # what TF32 rounds to
     build_on_device(bundle)  # again, over the first
+
+
+def test_an_engine_that_was_built_and_did_not_run_is_not_accepted(bundle, device, monkeypatch):
+    added, before = on_device.add_engine, files(bundle)
+
+    def not_executed(*given):
+        manifest = added(*given)
+        return {**manifest, "engine": {**manifest["engine"], "executed": False}}
+
+    monkeypatch.setattr(on_device, "add_engine", not_executed)
+    with pytest.raises(CheckFailed, match="was built and did not run here; nothing was written"):
+        build_on_device(bundle)
+    assert files(bundle) == before
+
+
+def test_kernels_that_were_skipped_are_named_in_the_manifest(bundle, device, monkeypatch):
+    built, line = engine.build_engine, "Error Code: 9: Skipping tactic 0x1 due to exception misaligned address"
+    monkeypatch.setattr(engine, "build_engine", lambda *given: replace(built(*given), skipped=(line,)))
+    build_on_device(bundle)
+    written = json.loads((bundle / "manifest.json").read_text())["engine"]
+    assert (written["skipped_tactics"], written["executed"]) == ([line], True)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        None,
+        [],
+        {"tf32": True},
+        {"tf32": 1, "workspace": None},
+        {"tf32": True, "workspace": "512"},
+        {"tf32": True, "workspace": 0},
+        {"tf32": False, "shell": "rm"},
+    ],
+)
+def test_options_in_a_damaged_manifest(asked, bundle, device):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "on_device": asked}))
+    with pytest.raises(InputError, match=r"manifest\.json is damaged \(on_device is .*\); copy the bundle again"):
+        build_on_device(bundle)
+
+
+def test_damaged_reference_clouds_are_one_line(tmp_path):
+    for content in (b"", b"PK\x03\x04rubbish", b"rubbish"):
+        (tmp_path / "reference.npz").write_bytes(content)
+        with pytest.raises(InputError, match=r"reference\.npz: is (empty|damaged or not the reference of a bundle)"):
+            read_reference(tmp_path / "reference.npz")
+    np.savez(tmp_path / "reference.npz", **{"clouds/points": np.zeros((1, 8, 3), np.float32)})  # no output
+    with pytest.raises(InputError, match=r"reference\.npz: its clouds and their outputs are not as many"):
+        read_reference(tmp_path / "reference.npz")
 
 
 def test_an_engine_that_computes_something_else_changes_nothing(bundle, device, monkeypatch):
@@ -248,3 +300,81 @@ def test_a_timing_cache_is_written_and_used(saved, tmp_path):
     (tmp_path / "timing.cache").write_bytes(b"rubbish")
     with pytest.raises((CheckFailed, InputError), match=r"timing.?cache"):
         build_on_device(tmp_path / "bundle", tmp_path / "timing.cache")
+
+
+# Signed bundles
+
+
+def key_at(path):
+    write_key_pair(path)
+    return path
+
+
+@pytest.fixture
+def fleet(tmp_path, monkeypatch):
+    """A key, set as the one that bundles have to be signed with."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "fleet.pub"))
+    return key_at(tmp_path / "fleet")
+
+
+def test_a_build_starts_from_a_signed_bundle_and_is_signed_by_the_device(bundle, device, fleet, tmp_path, monkeypatch):
+    own = key_at(tmp_path / "own")
+    sign_bundle(bundle, read_signing_key(fleet))
+    monkeypatch.setenv(VARIABLE, f"{fleet}.pub{os.pathsep}{own}.pub")
+    build_on_device(bundle, sign=own)
+    manifest = load_manifest(bundle)
+    assert manifest.engine.executed
+    assert set(verify_files(manifest)) == {"encoder.onnx", "encoder.plan", "build_on_device.sh", "reference.npz"}
+    load_encoder(bundle, verify_key=f"{own}.pub").close()
+    build_on_device(bundle, sign=own)  # again, over the first
+
+
+def test_an_unsigned_bundle_is_not_built_from(bundle, device, fleet):
+    before = files(bundle)
+    with pytest.raises(InputError, match="is not signed"):
+        build_on_device(bundle, sign=fleet)
+    assert files(bundle) == before
+
+
+@pytest.mark.parametrize("name", [None, "other"])
+def test_a_result_that_no_set_key_would_cover_is_not_built(name, bundle, device, fleet, tmp_path):
+    sign_bundle(bundle, read_signing_key(fleet))
+    before = files(bundle)
+    with pytest.raises(InputError, match=r"the result could not be opened\. Give --sign with a key of this device"):
+        build_on_device(bundle, sign=None if name is None else key_at(tmp_path / name))
+    assert files(bundle) == before
+
+
+def test_without_a_set_key_the_signature_does_not_outlive_the_change(bundle, device, tmp_path):
+    sign_bundle(bundle, read_signing_key(key_at(tmp_path / "fleet")))
+    build_on_device(bundle)
+    assert not (bundle / SIGNATURE).exists()
+
+
+def test_it_is_built_from_the_bytes_that_were_checked(bundle, device, monkeypatch):
+    before, read = files(bundle), Manifest.read
+
+    def read_and_exchange(manifest, path):
+        content = read(manifest, path)
+        path.write_bytes(b"exchanged")
+        return content
+
+    monkeypatch.setattr(Manifest, "read", read_and_exchange)
+    build_on_device(bundle)
+    after = files(bundle)
+    names = ("encoder.onnx", "reference.npz", "build_on_device.sh")
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+
+
+def test_the_manifest_is_read_once(bundle, device, fleet, monkeypatch):
+    sign_bundle(bundle, read_signing_key(fleet))
+    read = on_device.read_manifest
+
+    def read_and_exchange(folder, keys):
+        listed = read(folder, keys)
+        values = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**values, "on_device": {"tf32": False, "workspace": 1}}))
+        return listed
+
+    monkeypatch.setattr(on_device, "read_manifest", read_and_exchange)
+    assert build_on_device(bundle, sign=fleet)["engine"]["tf32"]

@@ -6,7 +6,7 @@ import onnx
 import pytest
 import torch
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
 from crosspoint.errors import InputError
 from crosspoint.export.bundle import export

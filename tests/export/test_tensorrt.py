@@ -1,12 +1,16 @@
+import ctypes
 import json
+import os
 import signal
-from pathlib import Path
+import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from crosspoint.core.interrupt import Terminated
 from crosspoint.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.export import tensorrt
 from crosspoint.export.bundle import export
@@ -90,6 +94,144 @@ def test_ctrl_c_cancels_the_build_and_is_then_as_it_was(network, rtx, monkeypatc
     assert signal.getsignal(signal.SIGINT) is before
 
 
+# Ctrl-C, errors and constructors, with the real builder behind one that says or does something more
+
+
+class Wrapped:
+    """The real `tensorrt_rtx`, under the name of TensorRT, whose Builder's build is another function.
+
+    Args:
+        module: The real one.
+        build: Given logger, configuration and a function that builds in truth.
+    """
+
+    __name__, __version__ = "tensorrt", "10.3.0"
+
+    def __init__(self, module, build):
+        self._module, self._build = module, build
+
+    def __getattr__(self, name):
+        return getattr(self._module, name)
+
+    def Builder(self, logger):
+        real = self._module.Builder(logger)
+
+        def build(network, config):
+            return self._build(logger, config, lambda: real.build_serialized_network(network, config))
+
+        methods = ("create_network", "create_builder_config", "create_optimization_profile")
+        return SimpleNamespace(build_serialized_network=build, **{name: getattr(real, name) for name in methods})
+
+
+SKIPPING = (
+    "Error Code: 9: Skipping tactic 0xfe80445f7bb61a99 due to exception Assertion vol == 1 failed.",
+    "Error Code: 9: Skipping tactic 0x651002a8d73048a1 due to exception misaligned address",
+)
+REAL = "IBuilder::buildSerializedNetwork: Error Code 10: Internal Error (Could not find any implementation for node)"
+
+
+def saying(rtx, *messages, name="tensorrt", plan=True):
+    """A builder that logs errors in its build, and then makes a plan or none."""
+
+    def build(logger, config, truly):
+        for message in messages:
+            logger.log(rtx.module.ILogger.Severity.ERROR, message)
+        return truly() if plan else None
+
+    return Builder(name, Wrapped(rtx.module, build), rtx.targets, executes=False)
+
+
+@pytest.fixture
+def small_model(network):
+    return build(deploy(network("pointnet")), 32).SerializeToString()
+
+
+def test_a_kernel_that_tensorrt_skips_is_kept_and_fails_no_build(rtx, small_model):
+    engine = build_engine(saying(rtx, *SKIPPING), small_model, make_profile(1, 32))
+    assert engine.plan
+    assert engine.skipped == SKIPPING
+
+
+@pytest.mark.parametrize(
+    ("messages", "options", "reason"),
+    [
+        ((REAL,), {}, "Could not find any implementation"),
+        ((SKIPPING[0], REAL), {}, "Could not find any implementation"),
+        (SKIPPING, {"plan": False}, "Skipping tactic 0xfe80445f7bb61a99"),
+        ((), {"plan": False}, "no reason given"),
+        (SKIPPING, {"name": "tensorrt-rtx"}, "Skipping tactic 0xfe80445f7bb61a99"),
+        (("the word Skipping tactic alone",), {}, "the word Skipping tactic alone"),
+    ],
+)
+def test_every_other_error_fails_the_build(messages, options, reason, rtx, small_model):
+    with pytest.raises(CheckFailed, match=f"could not build the engine: .*{reason}") as caught:
+        build_engine(saying(rtx, *messages, **options), small_model, make_profile(1, 32))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_builder_that_does_not_start_is_one_line(rtx, small_model):
+    def no_builder(logger):
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    module = Wrapped(rtx.module, None)
+    module.Builder = no_builder
+    with pytest.raises(InputError, match=r"tensorrt 10\.3\.0 does not start \(pybind11::init.*nvidia-smi") as caught:
+        build_engine(Builder("tensorrt", module, rtx.targets, executes=False), small_model, make_profile(1, 32))
+    assert "\n" not in str(caught.value)
+
+
+class Barrier:
+    """pthread's: waiting there is deaf to signals and runs no Python, as a build in C++ is."""
+
+    def __init__(self):
+        self.library, self.memory = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+        self.library.pthread_barrier_init(self.memory, None, 2)
+
+    def wait(self):
+        self.library.pthread_barrier_wait(self.memory)
+
+
+def signalled(rtx, number):
+    """A builder that gets a signal while it steps in a thread of its own; and what it was told to do at the end."""
+    told = []
+
+    def build(logger, config, truly):
+        barrier, monitor = Barrier(), config.progress_monitor
+
+        def step():
+            monitor.phase_start("phase", None, 1000)
+            while sys._current_frames()[builds].f_code is not Barrier.wait.__code__:
+                pause.wait(0.01)
+            pause.wait(0.01)
+            os.kill(os.getpid(), number)
+            steps = range(500)  # five seconds
+            told.append(next((False for i in steps if not monitor.step_complete("phase", i) or pause.wait(0.01)), True))
+            monitor.phase_finish("phase")
+            barrier.wait()
+
+        pause, builds = threading.Event(), threading.get_ident()
+        threading.Thread(target=step).start()
+        barrier.wait()
+        return b"plan" if told[0] else None
+
+    return Builder("tensorrt", Wrapped(rtx.module, build), rtx.targets, executes=False), told
+
+
+def test_ctrl_c_cancels_a_build_whose_steps_are_told_by_another_thread(rtx, small_model):
+    builder, told = signalled(rtx, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(builder, small_model, make_profile(1, 32))
+    assert told == [False]
+
+
+def test_sigterm_cancels_the_build_too(rtx, small_model):
+    builder, told = signalled(rtx, signal.SIGTERM)
+    with pytest.raises(Terminated) as ended:
+        build_engine(builder, small_model, make_profile(1, 32))
+    assert ended.value.number == signal.SIGTERM
+    assert told == [False]
+
+
 def typed(kind):
     """`embedding = max over points of relu(points W)` whose product is of a type, `"int8"` between Q and DQ."""
     values = {"points": ["batch", "points", 3], "embedding": ["batch", 4]}
@@ -131,15 +273,11 @@ def test_the_workspace_is_limited(network, rtx):
         build_engine(rtx, model, make_profile(8, 1024), Options(workspace=1))
 
 
-@pytest.mark.parametrize(
-    ("options", "option"),
-    [(Options(version_compatible=True), "--version-compatible"), (Options(timing_cache=Path("x")), "--timing-cache")],
-)
-def test_what_rtx_does_not_have_is_refused(options, option, network, rtx, tmp_path):
+def test_a_timing_cache_is_not_rtx_s(network, rtx, tmp_path):
     model = build(deploy(network("pointnet")), 32).SerializeToString()
-    with pytest.raises(InputError, match=f"{option} is TensorRT's"):
-        build_engine(rtx, model, make_profile(1, 32), options)
-    assert not Path("x").exists()
+    with pytest.raises(InputError, match="--timing-cache is TensorRT's"):
+        build_engine(rtx, model, make_profile(1, 32), Options(timing_cache=tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.filterwarnings("ignore:.*Timing cache operations:DeprecationWarning")
@@ -197,6 +335,17 @@ def test_without_a_builder_the_message_says_what_is_missing_and_what_else_there_
     ) as caught:
         find_builder((), choice)
     assert "\n" not in str(caught.value)
+
+
+def test_a_broken_tensorrt_is_not_called_missing(tmp_path, monkeypatch):
+    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.setattr(tensorrt, "find_gpu", lambda: "sm86")
+    with pytest.raises(
+        MissingDependency, match=r"tensorrt is installed and does not load: ImportError: libnvinfer\.so"
+    ):
+        find_builder((), "tensorrt")
 
 
 def test_rtx_that_was_asked_for_and_is_not_installed(monkeypatch):

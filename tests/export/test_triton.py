@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.export import triton
 from crosspoint.export.bundle import export
@@ -52,7 +52,7 @@ def test_an_engine_s_configuration(schema):
     assert (points.name, points.data_type, list(points.dims)) == ("points", schema.TYPE_FP32, [-1, 3])
     assert (embedding.name, embedding.data_type, list(embedding.dims)) == ("embedding", schema.TYPE_FP32, [2048])
     assert list(config.dynamic_batching.preferred_batch_size) == [8, 32]
-    assert config.dynamic_batching.max_queue_delay_microseconds > 0
+    assert config.dynamic_batching.max_queue_delay_microseconds == 500  # 0.5 ms, as docs/triton.md says
     (group,) = config.instance_group
     assert (group.count, group.kind) == (1, schema.ModelInstanceGroup.KIND_GPU)
     assert [warmup.batch_size for warmup in config.model_warmup] == [1, 8, 32]

@@ -137,6 +137,26 @@ def test_two_convolutions_equal_the_edge_form():
     torch.testing.assert_close(conv.first.norm.running_var, norms[0].running_var)
 
 
+def test_the_gradient_of_a_scale_that_is_zero_before_a_second_convolution():
+    """The other channels decide which edge is the maximum, and the gradient is that edge's."""
+    torch.manual_seed(0)
+    conv = EdgeConv2(3, 4, 5, 3).double()
+    with torch.no_grad():
+        conv.first.norm.weight[1] = 0
+        conv.first.norm.bias[1] = 0.7
+    x = torch.randn(2, 12, 3, dtype=torch.float64)
+    direction = torch.randn(2, 12, 5, dtype=torch.float64)
+    gamma = conv.first.norm.weight.detach()
+
+    def loss(weight):
+        return (torch.func.functional_call(conv, {"first.norm.weight": weight}, (x,)) * direction).sum()
+
+    (gradient,) = torch.autograd.grad(loss(given := gamma.clone().requires_grad_()), given)
+    step = 1e-6 * torch.eye(4, dtype=torch.float64)
+    differences = torch.stack([loss(gamma + one) - loss(gamma - one) for one in step]) / 2e-6
+    torch.testing.assert_close(gradient, differences, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["dgcnn", "dgcnn_seg"])
 def test_whole_networks_train_like_the_edge_form(reference, name):
     network = reference(name, 6).double().train()

@@ -1,22 +1,23 @@
 """Small models of known outcome: `embedding = max over points of (points @ W)`, W (3, 4), for every backend."""
 
-import ctypes
 import hashlib
 import json
 from collections.abc import Callable
-from enum import IntEnum
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from host_cuda import HostCuda
+from host_tensorrt import HostTensorRT, Model
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.errors import CrosspointError
 from crosspoint.export.profile import Profile
 from crosspoint.export.tensorrt import Builder, build_engine, find_builder, find_gpu
+from crosspoint.runtime import cuda
 from crosspoint.runtime import tensorrt as backend
 from crosspoint.runtime.cuda import device_count
 
@@ -133,6 +134,8 @@ def small() -> SimpleNamespace:
         write_manifest=write_manifest,
         build_plan=build_plan,
         engine=ENGINE,
+        segments=segments,
+        segmenter=SEGMENTER,
         builder_or_skip=builder_or_skip,
     )
 
@@ -213,173 +216,41 @@ def gpu_bundle(request: pytest.FixtureRequest, gpu: None, bundle: Path) -> Path:
     return bundle
 
 
-# The GPU in host memory
+# The GPU in host memory: tests/stand_ins/README.md
 
 
-class Status(IntEnum):
-    cudaSuccess = 0
-    cudaErrorMemoryAllocation = 2
-    cudaErrorStreamCaptureUnsupported = 900
+def segments(points: np.ndarray, category: np.ndarray) -> np.ndarray:
+    """What the small segmenter computes: (B, N, 3) and (B, 2) to (B, N, 2)."""
+    return points[..., :2] + 10 * category[:, None]
 
 
-class HostRuntime:
-    """CUDA's runtime with host memory for a device; refuses what is out of bounds or freed."""
-
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
-    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
-    cudaStreamNonBlocking = 1
-    CAPTURE_UNSUPPORTED = Status.cudaErrorStreamCaptureUnsupported
-
-    def __init__(self) -> None:
-        self.memory: dict[int, ctypes.Array] = {}
-        self.streams = 0
-        self.limit = 1 << 20
-        self.captured: list[Callable[[], None]] | None = None
-        self.graphs: set[int] = set()
-        self.launches = 0
-        self.capture_status = Status.cudaSuccess
-
-    def launch(self, work: Callable[[], None]) -> None:
-        """Work of a kernel: done at once, or noted while the stream is captured."""
-        if self.captured is None:
-            work()
-        else:
-            self.captured.append(work)
-
-    def cudaSetDevice(self, index: int) -> tuple[Status]:
-        return (Status.cudaSuccess,)
-
-    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Status, int]:
-        self.streams += 1
-        return Status.cudaSuccess, 7
-
-    def cudaStreamDestroy(self, stream: int) -> tuple[Status]:
-        self.streams -= 1
-        return (Status.cudaSuccess,)
-
-    def cudaStreamSynchronize(self, stream: int) -> tuple[Status]:
-        assert self.captured is None
-        return (Status.cudaSuccess,)
-
-    def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[Status]:
-        self.captured = []
-        return (Status.cudaSuccess,)
-
-    def cudaStreamEndCapture(self, stream: int) -> tuple[Status, list | None]:
-        work, self.captured = self.captured, None
-        return self.capture_status, work
-
-    def cudaGraphInstantiate(self, graph: list, flags: int) -> tuple[Status, tuple]:
-        executable = tuple(graph)
-        self.graphs.add(id(executable))
-        return Status.cudaSuccess, executable
-
-    def cudaGraphDestroy(self, graph: list) -> tuple[Status]:
-        return (Status.cudaSuccess,)
-
-    def cudaGraphExecDestroy(self, executable: tuple) -> tuple[Status]:
-        self.graphs.remove(id(executable))
-        return (Status.cudaSuccess,)
-
-    def cudaGraphLaunch(self, executable: tuple, stream: int) -> tuple[Status]:
-        assert id(executable) in self.graphs
-        self.launches += 1
-        for work in executable:
-            work()
-        return (Status.cudaSuccess,)
-
-    def cudaGetLastError(self) -> tuple[Status]:
-        return (Status.cudaSuccess,)
-
-    def cudaMalloc(self, size: int) -> tuple[Status, int | None]:
-        if size > self.limit:
-            return Status.cudaErrorMemoryAllocation, None
-        buffer = ctypes.create_string_buffer(size)
-        self.memory[ctypes.addressof(buffer)] = buffer
-        return Status.cudaSuccess, ctypes.addressof(buffer)
-
-    def cudaFree(self, address: int) -> tuple[Status]:
-        del self.memory[address]
-        return (Status.cudaSuccess,)
-
-    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: int) -> tuple[Status]:
-        assert stream == 7
-        assert size <= len(self.memory[target if kind == 1 else source])
-        ctypes.memmove(target, source, size)
-        return (Status.cudaSuccess,)
-
-
-class HostContext:
-    """The small model, on addresses, within the profile 2 to 4 clouds of 8 to 32 points."""
-
-    def __init__(self, weight: np.ndarray, runtime: HostRuntime) -> None:
-        self.weight, self.runtime = weight, runtime
-        self.address: dict[str, int] = {}
-        self.shape: tuple[int, ...] = ()
-
-    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
-        return index == 0 and stream == 7
-
-    def set_device_memory(self, address: int, size: int) -> None:
-        assert len(self.runtime.memory[address]) >= size
-
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        self.shape = tuple(shape)
-        return 2 <= shape[0] <= 4 and 8 <= shape[1] <= 32 and shape[2] == 3
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self.shape if name == "points" else (self.shape[0], 4)
-
-    def set_tensor_address(self, name: str, address: int) -> bool:
-        self.address[name] = address
-        return True
-
-    def execute_async_v3(self, stream: int) -> bool:
-        shape, address = self.shape, dict(self.address)
-
-        def work() -> None:
-            count = int(np.prod(shape))
-            points = np.ctypeslib.as_array((ctypes.c_float * count).from_address(address["points"]))
-            result = (points.reshape(shape) @ self.weight).max(axis=1)
-            ctypes.memmove(address["embedding"], result.ctypes.data, result.nbytes)
-
-        self.runtime.launch(work)
-        return True
-
-
-def host_trt(weight: np.ndarray, runtime: HostRuntime) -> SimpleNamespace:
-    """The module, whose engine is the small model."""
-
-    class Logger:
-        Severity = SimpleNamespace(ERROR=1, INTERNAL_ERROR=0)
-
-    engine = SimpleNamespace(
-        num_io_tensors=2,
-        device_memory_size_v2=64,
-        create_execution_context=lambda strategy: HostContext(weight, runtime),
-        get_tensor_name=lambda i: ("points", "embedding")[i],
-        get_tensor_mode=lambda name: "in" if name == "points" else "out",
-        get_tensor_dtype=lambda name: "float32",
-        get_tensor_shape=lambda name: (-1, -1, 3),
-        get_tensor_profile_shape=lambda name, index: [(2, 8, 3), (3, 16, 3), (4, 32, 3)],
-    )
-    loader = SimpleNamespace(deserialize_cuda_engine=lambda plan: engine if len(plan) > 1000 else None)
-    module = ModuleType("host")
-    module.ILogger = Logger
-    module.Runtime = lambda logger: loader
-    module.TensorIOMode = SimpleNamespace(INPUT="in")
-    module.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED=2)
-    module.float32 = "float32"
-    module.__version__ = "1.7.1"
-    return module
+ENCODER = Model(
+    profile={"points": ((2, 8, 3), (3, 16, 3), (4, 32, 3))},
+    outputs=lambda shapes: {"embedding": (shapes["points"][0], 4)},
+    compute=lambda given: {"embedding": (given["points"] @ WEIGHT).max(axis=1)},
+    types={},
+)
+SEGMENTER = Model(
+    profile={"points": ((2, 8, 3), (3, 16, 3), (4, 32, 3)), "category": ((2, 2), (3, 2), (4, 2))},
+    outputs=lambda shapes: {"logits": (*shapes["points"][:2], 2)},
+    compute=lambda given: {"logits": segments(given["points"], given["category"])},
+    types={},
+)
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> HostRuntime:
-    """A host-memory device in the place of CUDA and TensorRT."""
-    runtime = HostRuntime()
+def host(monkeypatch: pytest.MonkeyPatch) -> HostCuda:
+    """Host memory in the place of CUDA and TensorRT; `host.trt` is the module that opens engines."""
+    runtime = HostCuda()
+    runtime.trt = HostTensorRT("host", runtime, ENCODER)
     monkeypatch.setattr(backend, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(backend, "device_count", lambda: 1)
-    monkeypatch.setattr(backend, "compute_capability", lambda index: "sm86")
-    monkeypatch.setattr(backend, "require", lambda *arguments: host_trt(WEIGHT, runtime))
+    monkeypatch.setattr(cuda, "cuda_runtime", lambda: runtime)
+    monkeypatch.setattr(backend, "require", lambda *_: runtime.trt)
     return runtime
+
+
+@pytest.fixture
+def captures(host: HostCuda) -> HostTensorRT:
+    """`host` with TensorRT-RTX's way of running engines: it captures by itself, and compiles at run time."""
+    host.trt = HostTensorRT("host_rtx", host, ENCODER, captures=True)
+    return host.trt

@@ -129,7 +129,11 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     ),
     "plan empty": (lambda b, s: cut(b / "encoder.plan", 0), CUDA, r"encoder\.plan has 0 bytes, .* says \d+"),
     "plan of another bundle": (another_plan, CUDA, r"encoder\.plan (has \d+ bytes|is not the file that was exported)"),
-    "plan missing": (lambda b, s: (b / "encoder.plan").unlink(), CUDA, r"encoder\.plan cannot be read \(No such file"),
+    "plan missing": (
+        lambda b, s: (b / "encoder.plan").unlink(),
+        CUDA,
+        r"encoder\.plan: cannot be opened \(No such file",
+    ),
     "plan a link to another file": (lambda b, s: link_out(b), CUDA, r"encoder\.plan is not the file that was exported"),
     "ONNX file with one bit flipped": (
         lambda b, s: flip(b / "encoder.onnx"),
@@ -139,14 +143,14 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "ONNX file missing": (
         lambda b, s: (b / "encoder.onnx").unlink(),
         (),
-        r"encoder\.onnx cannot be read \(No such file",
+        r"encoder\.onnx: cannot be opened \(No such file",
     ),
     "ONNX file a folder": (
         lambda b, s: replaced_by_folder(b / "encoder.onnx"),
         (),
-        r"encoder\.onnx (cannot be read \(Is a directory\)|has \d+ bytes)",
+        r"encoder\.onnx: is a folder",
     ),
-    "ONNX file truncated, manifest too": (cut_with_manifest, (), r"ONNX Runtime cannot open .*encoder\.onnx"),
+    "ONNX file truncated, manifest too": (cut_with_manifest, (), r"encoder\.onnx: is damaged or not an ONNX model"),
     "ONNX file with NaN weights": (
         lambda b, s: rewritten(b, s, with_nan),
         (),
@@ -155,7 +159,7 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "ONNX file with data in a missing file": (
         lambda b, s: rewritten(b, s, with_external_data("weights.bin")),
         (),
-        r"ONNX Runtime cannot open .*weights\.bin",
+        r"encoder\.onnx: keeps tensors in other files",
     ),
     "ONNX file with data outside the bundle": (
         lambda b, s: (
@@ -163,7 +167,7 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
             rewritten(b, s, with_external_data("../secret.bin")),
         ),
         (),
-        r"ONNX Runtime cannot open .*secret\.bin",
+        r"encoder\.onnx: keeps tensors in other files",
     ),
     "ONNX file of other names": (
         lambda b, s: rewritten(b, s, renamed_input),
@@ -180,7 +184,11 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
         ("--points", "16"),
         r"clouds of 16 points do not fit .* exactly 40",
     ),
-    "ONNX file with damaged metadata": (bad_metadata, (), r"encoder\.onnx has damaged crosspoint metadata"),
+    "ONNX file with damaged metadata": (
+        bad_metadata,
+        (),
+        r"encoder\.onnx: is damaged or not an ONNX model of",
+    ),
     "manifest missing": (
         lambda b, s: (b / "manifest.json").unlink(),
         (),
@@ -191,11 +199,11 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
         (),
         r"manifest\.json has the schema 'crosspoint\.manifest/9', this version reads",
     ),
-    "manifest cut short": (lambda b, s: cut(b / "manifest.json", 50), (), r"manifest\.json is damaged \("),
+    "manifest cut short": (lambda b, s: cut(b / "manifest.json", 50), (), r"manifest\.json: is damaged "),
     "manifest without a value": (
         lambda b, s: without(b, "precision"),
         (),
-        r"manifest\.json is damaged \(lacks 'precision'\)",
+        r"manifest\.json: is damaged .*KeyError: 'precision'",
     ),
     "manifest with a wrong hash": (
         lambda b, s: edited(b, "files", "encoder.onnx", "sha256", value="0" * 64),
@@ -256,7 +264,7 @@ def test_a_damaged_bundle(name: str, embed: Callable, engine_bundle: Path, small
 def test_a_file_without_permission(embed: Callable, engine_bundle: Path) -> None:
     (engine_bundle / "encoder.onnx").chmod(0)
     code, line = embed()
-    assert (code, "encoder.onnx cannot be read (Permission denied)" in line) == (2, True)
+    assert (code, "encoder.onnx: cannot be opened (Permission denied)" in line) == (2, True)
 
 
 def test_a_plan_away_from_its_bundle(embed: Callable, engine_bundle: Path) -> None:

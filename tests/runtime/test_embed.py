@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.runtime import load_encoder

@@ -121,3 +121,12 @@ def test_other_tools_read_an_archive_with_its_checksum(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["embeddings"], made().vectors)
     with zipfile.ZipFile(tmp_path / "a.npz") as archive:
         assert archive.testzip() is None
+
+
+def test_names_that_are_no_unicode_are_refused(tmp_path: Path) -> None:
+    """NumPy holds any number as a character; Python's text of it ends in a SystemError at its first use."""
+    for order in "<>":
+        beyond = np.array([0x110000], f"{order}u4").view(f"{order}U1")
+        with pytest.raises(ValueError, match="not Unicode"):
+            embeddings._text(beyond)
+    assert embeddings._text(np.array(["é\U0010ffff", ""])).tolist() == ["é\U0010ffff", ""]

@@ -1,9 +1,10 @@
-"""What is captured and kept, with calls that are noted instead of made."""
+"""What is captured and kept, with calls that are noted instead of made, and on the stand-in for CUDA."""
 
 from enum import IntEnum
 from types import SimpleNamespace
 
 import pytest
+from host_cuda import HostCuda
 
 from crosspoint.errors import InputError
 from crosspoint.runtime.graphs import Graphs
@@ -92,3 +93,39 @@ def test_a_launch_that_fails_is_an_error(graphs: Graphs, calls: Calls) -> None:
     calls.fails = {"cudaGraphLaunch"}
     with pytest.raises(InputError, match="cudaGraphLaunch failed with cudaErrorUnknown"):
         graphs.launch("a")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, MemoryError])
+def test_an_exception_during_a_capture_ends_the_capture(error: type[BaseException]) -> None:
+    cuda = HostCuda()
+    _, stream = cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking)
+    graphs, done = Graphs(cuda, stream), []
+
+    def enqueue() -> bool:
+        cuda.enqueue(stream, lambda: done.append("captured"))
+        raise error
+
+    with pytest.raises(error):
+        graphs.capture("a", enqueue, {}, None)
+    assert (len(cuda.recorded), len(cuda.graphs)) == (0, 0)
+    cuda.enqueue(stream, lambda: done.append("launched"))
+    assert cuda.cudaStreamSynchronize(stream)[0] == 0
+    assert done == ["launched"]
+
+
+def test_a_launch_that_fails_during_a_capture_leaves_no_graph() -> None:
+    cuda = HostCuda()
+    _, stream = cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking)
+    Graphs(cuda, stream).capture("a", lambda: False, {}, None)
+    assert (len(cuda.recorded), len(cuda.graphs)) == (0, 0)
+    assert cuda.cudaStreamSynchronize(stream)[0] == 0
+
+
+@pytest.mark.parametrize("failing", ["cudaStreamBeginCapture", "cudaGraphInstantiate"])
+def test_a_capture_that_does_not_work_is_no_error_of_anyone(failing: str) -> None:
+    cuda = HostCuda()
+    _, stream = cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking)
+    cuda.fails = {failing: Status.cudaErrorUnknown}
+    graphs = Graphs(cuda, stream)
+    graphs.capture("a", lambda: True, {}, None)
+    assert (len(graphs), len(cuda.recorded), cuda.cudaGetLastError()[0]) == (0, 0, 0)

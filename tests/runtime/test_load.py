@@ -92,8 +92,8 @@ def test_a_plan_that_the_manifest_does_not_list_is_refused(bundle: Path, plan: b
             lambda folder: _touch(folder / "model.safetensors"),
             "model.safetensors: is damaged or not a readable safetensors file",
         ),
-        (lambda folder: _touch(folder / "model.onnx"), "cannot open"),
-        (lambda folder: _touch(folder / "manifest.json").parent, "manifest.json is damaged"),
+        (lambda folder: _touch(folder / "model.onnx"), "model.onnx: is empty"),
+        (lambda folder: _touch(folder / "manifest.json").parent, "manifest.json: is empty"),
     ],
 )
 def test_what_is_no_model(tmp_path: Path, make, message: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 import crosspoint
-from crosspoint.artefacts import sha256
 from crosspoint.cli import crosspoint as cli
+from crosspoint.core.files import sha256
 from crosspoint.errors import CrosspointError, InputError
 from crosspoint.runtime import named
 

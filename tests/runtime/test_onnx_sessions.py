@@ -30,7 +30,7 @@ class Runtime:
 
 
 def opened(runtime, provider, index):
-    return onnx._Opener(runtime, Path("m.onnx"), provider, index, False).session(3)
+    return onnx._Opener(runtime, Path("m.onnx"), b"", provider, index, False).session(3)
 
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"

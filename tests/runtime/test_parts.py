@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.runtime import parts
 from crosspoint.runtime.embed import embed
@@ -334,7 +334,8 @@ def test_a_job_of_an_earlier_version_is_refused(model: Path, folder: Path, tmp_p
         ({"readers": -1}, "-1 readers"),
         ({"out": "out.npz", "shard": (1, 2)}, "give --out FOLDER/"),
         ({"out": "out.npz", "form": "npz"}, "give --out FOLDER/"),
-        ({"out": "clouds"}, "holds files that are no embedding job"),
+        ({"out": "clouds"}, "is also the input"),
+        ({"out": "others"}, "holds files that are no embedding job"),
     ],
 )
 def test_options_that_cannot_be(model: Path, folder: Path, tmp_path: Path, change: dict, message: str) -> None:
@@ -342,6 +343,8 @@ def test_options_that_cannot_be(model: Path, folder: Path, tmp_path: Path, chang
     if "readers" in change or arguments["out"] == "out.npz":
         arguments = {name: value for name, value in arguments.items() if name != "form" or "form" in change}
     arguments["out"] = tmp_path / arguments["out"]
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "notes.txt").touch()
     with pytest.raises(InputError, match=message):
         embed(model, [folder], **arguments)
 
@@ -369,8 +372,8 @@ from crosspoint.runtime.embed import embed
 save, made = parts.save, []
 def count(path, value):
     if len(made) == 2:
-        from crosspoint import artefacts
-        with artefacts.atomic_file(path) as temporary:
+        from crosspoint.core import files
+        with files.atomic_file(path) as temporary:
             temporary.write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
     save(path, value)
@@ -385,11 +388,11 @@ def test_a_killed_run_goes_on(model: Path, folder: Path, tmp_path: Path) -> None
     command = [sys.executable, "-c", SLOW, str(model), str(folder), str(tmp_path / "out")]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert sorted(content(tmp_path / "out")) == ["part-00001-of-00006.npz", "part-00002-of-00006.npz"]
-    assert list((tmp_path / "out").glob(".part-*"))  # what the killed process was at
+    assert list((tmp_path / "out").glob(".*"))  # what the killed process was at
     result = embed(model, [folder], tmp_path / "out", part=2, form="npz")
     assert result["parts"] == {"total": 6, "made": 4, "kept": 2, "missing": 0}
     assert content(tmp_path / "out") == content(tmp_path / "whole")
-    assert not list((tmp_path / "out").glob(".part-*"))
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_who_comes_first_decides_the_job(model: Path, folder: Path, tmp_path: Path) -> None:

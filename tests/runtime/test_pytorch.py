@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.models import DGCNN, DGCNNSegmenter, ImageEncoder, PointNet
 from crosspoint.models.weights import save_model

@@ -11,13 +11,13 @@ import torch
 from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
+from crosspoint.core.interrupt import Stopped
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import load_model, read_metadata, save_model
 from crosspoint.runtime.load import load_encoder
 from crosspoint.train import finetune
 from crosspoint.train.finetune import Run, learning_rate, partseg, smoothed_cross_entropy
-from crosspoint.train.interrupt import Stopped
 from crosspoint.train.partseg_recipes import PartSegRecipe
 
 SMALL = ("points=32", "k=4", "batch=4", "epochs=3", "held_out=0.2")  # 16 objects to train on: 4 steps an epoch

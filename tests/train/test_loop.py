@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from crosspoint.core.interrupt import Stopped
 from crosspoint.train import loop
 from crosspoint.train.distributed import Group
-from crosspoint.train.interrupt import Stopped
 from crosspoint.train.loop import run_steps
 
 

@@ -7,8 +7,8 @@ import signal
 import pytest
 import torch
 
+from crosspoint.core.interrupt import Stopped
 from crosspoint.train import pretrain
-from crosspoint.train.interrupt import Stopped
 from crosspoint.train.pretrain import train
 
 pytestmark = [

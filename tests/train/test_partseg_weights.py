@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.errors import InputError
 from crosspoint.models import DGCNN, DGCNNSegmenter
 from crosspoint.models.segmentation import SegmentationBackbone

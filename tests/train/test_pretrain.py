@@ -11,11 +11,11 @@ import sys
 import pytest
 import torch
 
+from crosspoint.core.interrupt import Stopped
 from crosspoint.errors import CheckFailed, InputError
 from crosspoint.models.weights import load_model, read_metadata
 from crosspoint.train import pretrain
 from crosspoint.train.checkpoint import load_checkpoint, newest
-from crosspoint.train.interrupt import Stopped
 from crosspoint.train.pretrain import learning_rate, train
 from crosspoint.train.recipes import make_recipe
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from crosspoint.artefacts import sha256
+from crosspoint.core.files import sha256
 from crosspoint.data.pack import pack
 from crosspoint.errors import InputError
 from crosspoint.models import DGCNN

@@ -12,9 +12,7 @@ is compiled when the package's wheel is built; a package without it runs the sta
 """
 
 import importlib
-from pathlib import Path
 
-from crosspoint.core.reading import read_bytes
 from crosspoint.runtime.kernels.compile import FOLDER, SUFFIX
 
 LIBRARY = FOLDER / f"edges{SUFFIX}"
@@ -30,22 +28,18 @@ def available() -> bool:
     return LIBRARY.is_file()
 
 
-def with_kernels(path: Path) -> bytes | None:
-    """An ONNX file's graph with the operators in it, serialized.
+def with_kernels(content: bytes) -> bytes | None:
+    """The graph in an ONNX file's bytes with the operators in it, serialized.
 
     None for a graph that is not exactly one of this package's exporter, and where there is no place for an operator.
-    ONNX Runtime then reads the file itself. Nothing is read but this one file.
-
-    Raises:
-        InputError: The file cannot be opened, is empty, or plainly something else.
+    ONNX Runtime then reads the bytes themselves. No other file is read.
     """
-    from onnx import load_from_string
+    from onnx import load_model_from_string
 
     from crosspoint.runtime.kernels.exported import put_kernels
 
-    content = read_bytes(path, BYTES)
     try:
-        model = load_from_string(content)
+        model = load_model_from_string(content)
     except Exception:  # protobuf's; ONNX Runtime says what is wrong with the file
         return None
     return bytes(model.SerializeToString()) if put_kernels(model) else None

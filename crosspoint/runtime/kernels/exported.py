@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 DOMAIN = "crosspoint"
 OPSET, IR_VERSION = 17, 8
@@ -99,6 +99,8 @@ class Reader:
                 result = self._dgcnn(x)
         self._convert()
         output, *others = (value.name for value in self._graph.output)
+        if not _has_width(self._graph.output[0]):  # ONNX Runtime infers no shape behind an operator that is not its own
+            raise Different
         complete = self._position == len(self._graph.node) and self._origin(output) == result
         if not complete or not self._choices.issuperset(others):
             raise Different
@@ -288,6 +290,12 @@ def _inputs(graph: GraphProto) -> set[str]:
     if not known or len(points) != 3 or points[2] != 3 or len(category) != 2:
         raise Different
     return {*shapes}
+
+
+def _has_width(value: ValueInfoProto) -> bool:
+    """Whether an output's last dimension is stated."""
+    dims = value.type.tensor_type.shape.dim
+    return bool(dims) and dims[-1].dim_value > 0
 
 
 def _has(node: NodeProto, **attributes: Any) -> bool:

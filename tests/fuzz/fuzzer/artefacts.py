@@ -573,7 +573,7 @@ def _read_registry(root: Path) -> None:
 
 def _write_json(root: Path) -> None:
     """Whatever JSON can hold is written and is the same when it is read, or is refused in one line."""
-    from crosspoint.artefacts import write_json
+    from crosspoint.core.files import write_json
     from crosspoint.core.reading import read_json
 
     value = read_json(root / "value.json", "JSON")

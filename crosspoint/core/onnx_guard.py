@@ -1,7 +1,8 @@
-"""Whether an ONNX model keeps tensors in other files, found without the package `onnx`: in the bytes of the protobuf.
+"""What no ONNX model may hold, found in the bytes of its protobuf, without the package `onnx`, before it is opened.
 
-https://github.com/onnx/onnx/blob/main/docs/ExternalData.md. Such a model names files to be read; those of this package
-hold everything themselves.
+Tensors in other files (https://github.com/onnx/onnx/blob/main/docs/ExternalData.md): such a model names files to be
+read; those of this package hold everything themselves. And a GatherND over a negative number of batch dimensions, which
+ONNX Runtime does not check and ends the process on.
 """
 
 from collections.abc import Iterator
@@ -19,28 +20,47 @@ PARTS = {  # by message and number of the field: the message in it
     "tensor": {},
 }
 EXTERNAL_DATA, DATA_LOCATION, EXTERNAL = 13, 14, 1  # fields of a tensor, and the location that is another file
+OPERATOR, ATTRIBUTE = 4, 5  # fields of a node
+NAME, INTEGER = 1, 3  # fields of an attribute; a negative number has the sign bit of its 64
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 WIDTH = {FIXED64: 8, FIXED32: 4}
 
 
-def refuse_external_data(content: bytes) -> None:
-    """Raise InputError if a tensor of an ONNX model lies in another file; call it before the model is opened.
+def check_model(content: bytes) -> None:
+    """Refuse what ONNX Runtime must not be given.
 
     Args:
         content: The bytes of the `.onnx` file.
 
     Raises:
-        InputError: A tensor does.
+        InputError: A tensor lies in another file, or a node would end the process.
         ValueError: The bytes are no protobuf.
     """
     waiting = [("model", memoryview(content))]
     while waiting:
         kind, message = waiting.pop()
+        if kind == "node":
+            _check_node(message)
         for number, value in _fields(message):
             if kind == "tensor" and (number == EXTERNAL_DATA or (number, value) == (DATA_LOCATION, EXTERNAL)):
                 raise InputError("keeps tensors in other files, which are not read; save it as one file")
             if number in PARTS[kind] and isinstance(value, memoryview):
                 waiting.append((PARTS[kind][number], value))
+
+
+def _check_node(node: memoryview) -> None:
+    fields = list(_fields(node))
+    if not any(number == OPERATOR and _text(value) == b"GatherND" for number, value in fields):
+        return
+    for number, value in fields:
+        attribute = dict(_fields(value)) if number == ATTRIBUTE and isinstance(value, memoryview) else {}
+        count = attribute.get(INTEGER)
+        if _text(attribute.get(NAME)) == b"batch_dims" and isinstance(count, int) and count >> 63:
+            raise InputError("has a GatherND with a negative batch_dims; export the model again")
+
+
+def _text(value: memoryview | int | None) -> bytes:
+    return bytes(value) if isinstance(value, memoryview) else b""
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:

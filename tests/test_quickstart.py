@@ -1,0 +1,130 @@
+"""The main job from end to end: shapes, training, export, engine, embedding, evaluation, parity, report."""
+
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from crosspoint import quickstart
+from crosspoint.cli import main
+from crosspoint.data import make_shapes
+from crosspoint.errors import InputError, MissingDependency
+from crosspoint.models.weights import load_model
+from crosspoint.runtime import load_encoder, load_manifest, verify_files
+from crosspoint.runtime.signing import VARIABLE
+
+SHAPES = ("airplane", "chair", "lamp", "table")
+STEPS = (
+    "make shapes",
+    "train on pairs",
+    "export to ONNX",
+    "embed all shapes",
+    "linear SVM",
+    "compare",
+    "write the report",
+)
+
+
+def run(out, monkeypatch, *options):
+    """The command; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["crosspoint", "quickstart", "--out", str(out), *options])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
+
+
+def check(out, result, points):
+    """What every run leaves, whatever its size."""
+    for name in STEPS:
+        assert any(step["name"].startswith(name) and step["status"] == "ran" for step in result["steps"]), name
+    manifest = load_manifest(out / "bundle")
+    verify_files(manifest)
+    assert manifest.points == (points, points, points)
+    assert result["engine"]["status"].startswith(("built, not executed", "executed, passed", "not built: "))
+
+    weights = load_model(out / "run" / "encoder.safetensors").state_dict()
+    untrained = load_model(out / "untrained" / "encoder.safetensors").state_dict()
+    assert not all(np.array_equal(weights[name], untrained[name]) for name in weights)
+
+    with np.load(out / "embeddings.npz") as file:
+        embeddings, names, digest = file["embeddings"], file["names"], str(file["model_sha256"])
+    with load_encoder(out / "bundle") as encoder:
+        assert digest == encoder.specification.sha256
+        assert embeddings.shape == (len(names), encoder.specification.dim)
+    assert np.isfinite(embeddings).all()
+    assert embeddings.std(axis=0).max() > 0  # clouds differ, and so do their embeddings
+
+    for name in ("trained", "untrained", "engine"):
+        measured = json.loads((out / "results" / f"svm-{name}.json").read_text())
+        for rule in ("official", "clean"):
+            accuracy = result["accuracy"][name][rule]
+            assert accuracy == measured[rule]["accuracy"]
+            assert 0 <= accuracy <= 1
+    models = {
+        name: json.loads((out / "results" / f"svm-{name}.json").read_text())["model"] for name in ("trained", "engine")
+    }
+    assert [models[name]["backend"] for name in ("trained", "engine")] == ["pytorch", "onnxruntime"]
+
+    parity = json.loads((out / "results" / "parity.json").read_text())
+    assert parity["passed"]
+    page = (out / "report.html").read_text()
+    for title in ("Accuracy", "Training", "Map of the embeddings", "Parity", "Versions and hashes"):
+        assert f"<h2>{title}<" in page
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Four categories, six objects of each, 64 points, one epoch of a DGCNN with 8 neighbours."""
+    monkeypatch.setattr(make_shapes, "CATEGORIES", {name: make_shapes.CATEGORIES[name] for name in SHAPES})
+    monkeypatch.setattr(quickstart, "PER_CLASS", 6)
+    monkeypatch.setattr(quickstart, "POINTS", 64)
+    monkeypatch.setattr(quickstart, "RECIPE", ("points=64", "k=8", "epochs=1", "batch=8", "image_size=32"))
+
+
+def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "quickstart"
+    assert run(out, monkeypatch, "--seed", "3", "--json", str(tmp_path / "result.json")) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["schema"], result["seed"]) == ("crosspoint.quickstart/1", 3)
+    assert result == json.loads((out / "quickstart.json").read_text())
+    check(out, result, 64)
+    said = capsys.readouterr().out
+    assert f"report: {out}/report.html" in said
+    assert f"trained    {result['accuracy']['trained']['clean']:.1%}" in said
+    assert f"TensorRT engine: {result['engine']['status']}" in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_whole_flow_as_a_user_starts_it(tmp_path, monkeypatch):
+    out = tmp_path / "quickstart"
+    assert run(out, monkeypatch) == 0
+    result = json.loads((out / "quickstart.json").read_text())
+    check(out, result, 256)
+    accuracy = {name: values["clean"] for name, values in result["accuracy"].items()}
+    assert accuracy["trained"] > accuracy["untrained"]
+    assert math.isclose(accuracy["engine"], accuracy["trained"], abs_tol=0.02)
+
+
+def test_a_folder_in_use_is_refused_before_the_work(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(InputError, match="is not empty"):
+        quickstart.quickstart(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_where_bundles_have_to_be_signed_it_does_not_start(tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "fleet.pub"))
+    with pytest.raises(InputError, match="opens models that it makes itself, which no signature covers"):
+        quickstart.quickstart(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_builder_the_reason_stands_in_the_engine_s_place(monkeypatch):
+    def missing(targets):
+        raise MissingDependency("tensorrt is not installed")
+
+    monkeypatch.setattr("crosspoint.export.tensorrt.find_builder", missing)
+    assert quickstart._missing_builder() == "tensorrt is not installed"
