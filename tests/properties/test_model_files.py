@@ -1,5 +1,6 @@
 """Weights, checkpoints, features, graphs, manifests and Triton configurations come back from files as they were."""
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import json
@@ -109,7 +110,7 @@ def test_the_newest_checkpoint_comes_back_as_it_was(steps, shape, dtype, more):
     values=st.tuples(TEXTS, TEXTS, TEXTS, HASHES),
     seed=st.integers(0, 2**32),
 )
-def test_cached_features_come_back_bit_for_bit_and_for_their_clouds_alone(clouds, dim, values, seed):
+def test_cached_features_come_back_bit_for_bit_and_for_their_clouds_and_model_alone(clouds, dim, values, seed):
     architecture, backend, device, sha256 = values
     specification = Specification(architecture, dim, None, None, "fp32", backend, device, sha256, "m.onnx")
     features = np.random.default_rng(seed).standard_normal((len(clouds), dim)).astype(np.float32)
@@ -125,11 +126,15 @@ def test_cached_features_come_back_bit_for_bit_and_for_their_clouds_alone(clouds
             assert (found.dtype, found.shape) == (np.float32, features.shape)
             np.testing.assert_array_equal(found.view(np.uint32), features.view(np.uint32))
         assert len(computed) == 1
+        for field in ("architecture", "backend", "device", "sha256"):
+            changed = dataclasses.replace(specification, **{field: f"another {getattr(specification, field)}"})
+            cached(Path(place), changed, clouds, compute)
+        assert len(computed) == 5
         if clouds.size:
             other = clouds.copy()
             other.flat[-1] = np.nextafter(other.flat[-1], np.float32(np.inf))
             cached(Path(place), specification, other, compute)
-            assert len(computed) == 2
+            assert len(computed) == 6
 
 
 @given(
