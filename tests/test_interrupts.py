@@ -85,6 +85,37 @@ def test_workers_undo_what_they_are_at_and_end(tmp_path):
     assert not list(folder.iterdir())
 
 
+STARTING = """
+import multiprocessing.context, os, re, signal, sys
+from pathlib import Path
+from crosspoint.core.interrupt import Terminated, end_on_signals
+from crosspoint.data.pool import spread
+start = multiprocessing.context.SpawnProcess.start
+def handles_sigterm(pid):
+    caught = re.search(r"SigCgt:\\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())[1]
+    return int(caught, 16) >> (signal.SIGTERM - 1) & 1
+def start_and_interrupt(self):
+    start(self)
+    while not handles_sigterm(self.pid):  # until it is ready for work
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+if __name__ == "__main__":
+    end_on_signals()
+    multiprocessing.context.SpawnProcess.start = start_and_interrupt
+    try:
+        list(spread(abs, list(range(100)), jobs=2))
+    except Terminated as ended:
+        print(ended)
+"""
+
+
+def test_a_pool_that_is_interrupted_while_it_starts_ends(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(STARTING)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.stdout, done.stderr, done.returncode) == ("asked to end by SIGTERM\n", "", 0)
+
+
 COMMAND = """
 import errno, os, signal, sys
 import click

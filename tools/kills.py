@@ -25,6 +25,7 @@ from itertools import count, islice
 from pathlib import Path
 
 Digest = dict[str, str]  # of a tree: SHA-256 by relative path
+HANGS = 600.0  # seconds after which a command is taken to hang
 VOLATILE = ("tensorboard", "metrics.jsonl", "checkpoints", "quickstart.json", "results", "report.html", "result.json")
 TOY = """
 import crosspoint.quickstart as module
@@ -152,8 +153,7 @@ class Campaign:
             process = self.start(job, job.new)
             self.wait_ready(process)
             started = time.monotonic()
-            _, errors = process.communicate(timeout=600)
-            if process.returncode:
+            if errors := self.ended_well(process):
                 raise SystemExit(f"{job.name} fails undisturbed: {errors}")
             operations = int(self.notes.with_suffix(".count").read_text())
             self.references[job.name] = Reference(old, digest(self.box), time.monotonic() - started, operations)
@@ -174,9 +174,9 @@ class Campaign:
                 process.wait(draw.uniform(0, reference.seconds))
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
-        _, errors = process.communicate(timeout=600)
+        errors, faults = self.wait(process)
         moment_text = f"at operation {moment}" if by_count else "in time"
-        faults = [f"the other one: {fault}" for fault in self.ended_well(other)] if other is not None else []
+        faults += [f"the other one: {fault}" for fault in self.ended_well(other)] if other is not None else []
         late = process.returncode == 0
         if not late:
             faults += self.after_signal(job, number, process, errors)
@@ -211,17 +211,26 @@ class Campaign:
 
     def after_next_run(self, job: Job, process: "subprocess.Popen[str]") -> list[str]:
         """What is wrong after the job has been run once more."""
-        _, errors = process.communicate(timeout=600)
+        errors, hangs = self.wait(process)
         if process.returncode and not (job.once and digest(self.box) == self.references[job.name].new):
-            return [f"the next run ends with {process.returncode}: {errors[-2000:]}"]
+            return [*hangs, f"the next run ends with {process.returncode}: {errors[-2000:]}"]
         found, wanted = digest(self.box), self.references[job.name].new
         differ = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
         return [f"after the next run {differ[:5]} differ"] * bool(differ) + self.remains()
 
     def ended_well(self, process: "subprocess.Popen[str]") -> list[str]:
         """What is wrong with an undisturbed process."""
-        _, errors = process.communicate(timeout=600)
-        return [f"exit code {process.returncode}: {errors[-2000:]}"] if process.returncode else []
+        errors, faults = self.wait(process)
+        return [*faults, f"exit code {process.returncode}: {errors[-2000:]}"] if process.returncode else []
+
+    def wait(self, process: "subprocess.Popen[str]") -> tuple[str, list[str]]:
+        """What a process says until it ends, and whether it never does."""
+        try:
+            return process.communicate(timeout=HANGS)[1], []
+        except subprocess.TimeoutExpired:
+            alive = group_of(process.pid)
+            os.killpg(process.pid, signal.SIGKILL)
+            return process.communicate()[1], [f"it hangs: {alive}"]
 
     def remains(self) -> list[str]:
         """Temporary files in the box and in TMPDIR; `.ses` is ONNX Runtime's own."""

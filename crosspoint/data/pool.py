@@ -11,7 +11,7 @@ from functools import partial
 from types import FrameType
 from typing import TypeVar
 
-from crosspoint.core.interrupt import Terminated
+from crosspoint.core.interrupt import Terminated, interruption, stop_signals
 from crosspoint.core.processes import available_cpus
 from crosspoint.errors import CheckFailed
 
@@ -36,7 +36,7 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | No
         yield from map(work, tasks)
         return
     before = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=start_worker)
+    pool = start_pool(jobs)
     try:
         chunk = max(1, min(16, len(tasks) // (4 * jobs)))
         yield from pool.map(partial(_interruptible, work), tasks, chunksize=chunk)
@@ -50,7 +50,19 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | No
         pool.shutdown(cancel_futures=True)
 
 
-def start_worker() -> None:
+def start_pool(processes: int) -> ProcessPoolExecutor:
+    """A pool whose processes are all started; signals wait meanwhile, since one that is interrupted then never ends."""
+    with stop_signals(impatient=False) as received:
+        pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_start_worker)
+        for _ in range(processes):  # Python 3.10 starts one with each task
+            pool.submit(os.getpid)
+    if received:
+        pool.shutdown(cancel_futures=True)
+        raise interruption(received[0])
+    return pool
+
+
+def _start_worker() -> None:
     """In a worker: leave Ctrl-C and SIGTERM to the parent, and leave when that is gone, also when it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _note)

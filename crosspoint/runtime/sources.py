@@ -1,11 +1,10 @@
 """What there is to embed: the clouds of files, folders and datasets, named, and read ahead of their use."""
 
 import hashlib
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from crosspoint.data.datasets import PairedRenders, load_classification, load_pa
 from crosspoint.data.files import find_files, read_points
 from crosspoint.data.layout import find_sets
 from crosspoint.data.points import Points, choose, normalise
-from crosspoint.data.pool import start_worker
+from crosspoint.data.pool import start_pool
 from crosspoint.errors import CheckFailed, InputError
 
 THREADS = 4  # that read where there are no processes for it
@@ -149,7 +148,7 @@ def read_ahead(sources: Sequence[Source], ahead: int, processes: int = 0) -> Ite
 
 def _readers(processes: int) -> Executor:
     if processes:
-        return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start_worker)
+        return start_pool(processes)
     return ThreadPoolExecutor(THREADS, thread_name_prefix="read")
 
 
