@@ -208,8 +208,13 @@ def check_announced(announced: int, size: int) -> None:
     Raises:
         InputError: `announced` is more than `SMALL` and more than `GROWTH` times `size`.
     """
-    if announced > max(SMALL, GROWTH * size):
+    if announced > allowance(size):
         raise InputError(f"announces {_bytes(announced)} of content in a file of {_bytes(size)}; {ADVICE}")
+
+
+def allowance(size: int) -> int:
+    """Bytes in memory that may be made of a file of `size` bytes."""
+    return max(SMALL, GROWTH * size)
 
 
 def check_lines(content: bytes) -> None:

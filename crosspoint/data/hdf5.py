@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.core.reading import ADVICE, check_announced, readable, reading, some
+from crosspoint.core.reading import ADVICE, allowance, check_announced, readable, reading, some
 from crosspoint.errors import InputError
 
-FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})  # HDF5's own, deflate to scale-offset, and LZF, which h5py brings
+DEFLATE, SHUFFLE, CHECKSUM, LZF = 1, 2, 3, 32000  # the filters that h5py writes with `compression`, by their numbers
+RATIO = 1032  # bytes that one byte of a deflate stream can become
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def shape_problems(file: Any, with_parts: bool) -> list[str]:
 
     Raises:
         InputError: An array lies in another file, asks for far more memory than the file has bytes, or needs a filter
-            that is not HDF5's own.
+            that is not one of h5py's.
     """
     import h5py
 
@@ -73,15 +75,33 @@ def shape_problems(file: Any, with_parts: bool) -> list[str]:
 
 
 def _check_storage(name: str, array: Any, size: int) -> None:
-    """Raise InputError unless all of an array lies in its file, in HDF5's own encodings, and fits its size."""
+    """Raise InputError unless all of an array lies in its file, in encodings that are known, and fits its size."""
     if array.external or array.is_virtual:
         raise InputError(f"has {name} in another file; give a file that holds it itself")
-    plist = array.id.get_create_plist()
-    filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
-    if not set(filters) <= FILTERS or len(set(filters)) < len(filters):
-        raise InputError(f"has {name} compressed by the filters {filters}; save it with gzip or without compression")
     check_announced(math.prod(array.shape) * array.dtype.itemsize, size)
-    check_announced(math.prod(array.chunks or ()) * array.dtype.itemsize, size)
+    chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
+    check_announced(chunk, size)
+    plist = array.id.get_create_plist()
+    filters = {number: values for number, _, values, _ in map(plist.get_filter, range(plist.get_nfilters()))}
+    if not filters.keys() <= {DEFLATE, SHUFFLE, CHECKSUM, LZF} or len(filters) < plist.get_nfilters():
+        given = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+        raise InputError(f"has {name} compressed by the filters {given}; save it with gzip or without compression")
+    if LZF in filters and filters[LZF][2:3] not in ((), (chunk,)):  # what the filter allocates before it looks
+        raise InputError(f"has {name} in chunks of another size than they announce; {ADVICE}")
+    if DEFLATE in filters:
+        _check_inflated(name, array, chunk + 4, allowance(size))  # a checksum may be inside
+
+
+def _check_inflated(name: str, array: Any, most: int, allowed: int) -> None:
+    """Raise InputError if a chunk becomes more than it should and more than is allowed: HDF5 inflates all there is."""
+    if array.id.get_storage_size() * RATIO <= allowed:
+        return
+    for place in array.iter_chunks():
+        offset = tuple(part.start for part in place)
+        if array.id.get_chunk_info_by_coord(offset).size * RATIO > allowed:
+            _, stored = array.id.read_direct_chunk(offset)
+            if len(zlib.decompressobj().decompress(stored, most + 1)) > most:
+                raise InputError(f"has {name} in chunks that inflate to more than they announce; {ADVICE}")
 
 
 def range_problem(name: str, values: npt.NDArray[np.integer[Any]], count: int) -> str | None:

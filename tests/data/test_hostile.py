@@ -315,6 +315,12 @@ def filtered(file, filters):
     h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_FLOAT, space, plist)
 
 
+def bomb(file):
+    """A chunk of 96 bytes, of which the deflate stream makes 128 MB."""
+    data = file.create_dataset("data", (4, 8, 3), np.float32, chunks=(4, 8, 3), compression="gzip")
+    data.id.write_direct_chunk((0, 0, 0), zlib.compress(bytes(128 << 20)))
+
+
 def virtual(file):
     layout = h5py.VirtualLayout((4, 8, 3), np.float32)
     layout[:] = h5py.VirtualSource("other.h5", "data", (4, 8, 3))
@@ -348,6 +354,8 @@ def create(shape, **options):
         (virtual, "has data in another file"),
         (lambda file: filtered(file, [32004]), "compressed by the filters [32004]"),
         (lambda file: filtered(file, [1, 1]), "compressed by the filters [1, 1]"),
+        (lambda file: filtered(file, [6]), "compressed by the filters [6]"),
+        (bomb, "has data in chunks that inflate to more than they announce"),
         (create((500_000, 1024, 3)), "announces 6 GB of content in a file"),
         (create((500_000, 1024, 3), chunks=(1, 1024, 3)), "announces 6 GB of content in a file"),
         (create((4, 8, 3), chunks=(20000, 5000, 3), maxshape=(None, None, 3)), "announces 1 GB of content"),
@@ -358,6 +366,15 @@ def test_hdf5(change, reason, h5, refused):
     change(h5)
     h5.close()
     refused("a.h5", None, reason)
+
+
+def test_an_hdf5_chunk_that_asks_for_more_memory_than_it_has_bytes(h5, tmp_path, refused):
+    h5.create_dataset("data", (4, 8, 3), np.float32, chunks=(4, 8, 3), compression="lzf")
+    h5.close()
+    content = (tmp_path / "a.h5").read_bytes()
+    size = struct.pack("<II", 261, 4 * 8 * 3 * 4)  # the version of LZF, and what it allocates
+    assert content.count(size) == 1
+    refused("a.h5", content.replace(size, struct.pack("<II", 261, 0xFFFFFFFF)), "chunks of another size")
 
 
 def chunk(kind, content):
