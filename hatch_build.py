@@ -17,7 +17,7 @@ class Kernels(BuildHookInterface[Any]):
         """Compile, and mark the wheel as one of this platform; it goes with every Python 3."""
         if self.target_name != "wheel":
             return
-        folder = Path(self.root, "crosspoint", "runtime", "kernels")
+        folder = Path(self.root, "crosspoint", "runtime", "backends", "kernels")
         result = runpy.run_path(str(folder / "compile.py"))["compile_library"]()
         if isinstance(result, str):
             self.app.display_warning(f"{result}; the wheel has no CPU operators, and DGCNN runs slower on the CPU")

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.runtime import parts
-from crosspoint.runtime.embed import join_job
+from crosspoint.data.sources import read_ahead
 from crosspoint.runtime.encoder import Encoder
-from crosspoint.runtime.request import make_request, open_request
-from crosspoint.runtime.sources import read_ahead
+from crosspoint.runtime.jobs import parts
+from crosspoint.runtime.jobs.embed import join_job
+from crosspoint.runtime.jobs.request import make_request, open_request
 
 
 def embed_all(encoder: Encoder, clouds: NDArray[np.float32], batch: int) -> None:

@@ -17,9 +17,9 @@ import matplotlib
 import numpy as np
 from curves import hours
 
-from crosspoint.data.datasets import Clouds, load_classification
+from crosspoint.data.sets.datasets import Clouds, load_classification
 from crosspoint.eval.features import embed_clouds
-from crosspoint.eval.statistics import summary
+from crosspoint.eval.metrics.statistics import summary
 from crosspoint.runtime import load_encoder
 
 matplotlib.use("Agg")

@@ -19,11 +19,11 @@ from torch import Tensor
 from train_step import EdgeDGCNN
 
 from crosspoint.data.points import normalise
-from crosspoint.export.deploy import deploy
-from crosspoint.export.graph import build
-from crosspoint.export.onnx_file import write_onnx
+from crosspoint.export.onnx.build import build
+from crosspoint.export.onnx.file import write_onnx
+from crosspoint.export.onnx.fold import deploy
 from crosspoint.models import DGCNN
-from crosspoint.runtime.onnx import OnnxEncoder
+from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 K = 20
 Array = NDArray[np.float32]

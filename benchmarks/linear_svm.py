@@ -3,9 +3,9 @@
     python benchmarks/linear_svm.py [--objects 2000] [--classes 40] [--dim 2048] [--rounds 3]
 
 Features are drawn from normal distributions around class means. `SVC` is libsvm, one-vs-one: what the paper used.
-`shared Gram` is `crosspoint.eval.linear`: the same dual problems on one matrix of inner products. `LinearSVC` is
-liblinear: one-vs-rest, another classifier; in `OneVsOneClassifier` with the hinge loss it is the same problem but for
-the regularised intercept. Rounds are interleaved; the ratio is of medians.
+`shared Gram` is `crosspoint.eval.metrics.linear`: the same dual problems on one matrix of inner products. `LinearSVC`
+is liblinear: one-vs-rest, another classifier; in `OneVsOneClassifier` with the hinge loss it is the same problem but
+for the regularised intercept. Rounds are interleaved; the ratio is of medians.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.multiclass import OneVsOneClassifier
 from sklearn.svm import SVC, LinearSVC
 
-from crosspoint.eval import linear
+from crosspoint.eval.metrics import linear
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]
 

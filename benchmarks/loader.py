@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crosspoint.data.datasets import PairedRenders
-from crosspoint.data.pack import PackedRenders
-from crosspoint.train.distributed import Group
-from crosspoint.train.pairs import Steps, make_loader
-from crosspoint.train.pretrain import Run
-from crosspoint.train.recipes import Recipe, make_recipe
+from crosspoint.data.sets.datasets import PairedRenders
+from crosspoint.data.sets.pack import PackedRenders
+from crosspoint.train.engine.distributed import Group
+from crosspoint.train.pretrain.pairs import Steps, make_loader
+from crosspoint.train.pretrain.pretrain import Run
+from crosspoint.train.pretrain.recipes import Recipe, make_recipe
 
 BATCHES = 40  # read in one timing, more than the workers hold ready
 

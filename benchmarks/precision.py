@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from crosspoint.core.errors import CheckFailed
 from crosspoint.core.files import write_json
-from crosspoint.errors import CheckFailed
 from crosspoint.export.bundle import Verification, export
-from crosspoint.export.clouds import ordinary
-from crosspoint.export.engine import ONNX
-from crosspoint.runtime.onnx import OnnxEncoder
+from crosspoint.export.engine.engine import ONNX
+from crosspoint.parity.clouds import ordinary
+from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 COLUMNS = ("precision", "relative L2", "cosine", "overlap", "SVM accuracy", "ms a cloud", "MB", "how", "layers in fp32")

@@ -148,10 +148,10 @@ class Objects:
 def whole_step(overrides: list[str], device: str, rounds: int) -> None:
     from torch.profiler import ProfilerActivity, profile
 
-    from crosspoint.train.distributed import Group
-    from crosspoint.train.pairs import Steps, make_loader
-    from crosspoint.train.pretrain import Run
-    from crosspoint.train.recipes import make_recipe
+    from crosspoint.train.engine.distributed import Group
+    from crosspoint.train.pretrain.pairs import Steps, make_loader
+    from crosspoint.train.pretrain.pretrain import Run
+    from crosspoint.train.pretrain.recipes import make_recipe
 
     recipe = make_recipe("clean", ["batch=10", *overrides])
     source = Objects(recipe.batch, recipe.points, recipe.image_size)

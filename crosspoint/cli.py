@@ -26,9 +26,9 @@ from crosspoint.commands.report import report_command
 from crosspoint.commands.reproduce import reproduce_command
 from crosspoint.commands.search import search_command
 from crosspoint.commands.train import import_command, train
+from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.interrupt import Terminated, end_on_signals, ignore_signals
 from crosspoint.core.printable import printable
-from crosspoint.errors import CrosspointError, InputError
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
+from crosspoint.core.errors import InputError, MissingDependency, require
 from crosspoint.core.files import write_json
 from crosspoint.core.outputs import check_folder, is_schema
 from crosspoint.core.reading import read_json
 from crosspoint.core.workspaces import in_use
-from crosspoint.errors import InputError, MissingDependency, require
 from crosspoint.runtime.signing import require_no_key
 
 PER_CLASS = 24
@@ -75,7 +75,7 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
     }
     write_json(out / SUMMARY, {**summary, "finished": False})
     with steps.step("write the report"):
-        from crosspoint.eval.report import report
+        from crosspoint.report.page import report
 
         report(out)
     result = {**summary, "seconds": round(time.monotonic() - started, 1)}
@@ -97,11 +97,11 @@ def _claim(out: Path, seed: int) -> None:
 
 def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
     """Shapes, a trained encoder, an untrained one, and the bundle; returns what the manifest says of the engine."""
-    from crosspoint.data.make_shapes import make_shapes
+    from crosspoint.data.shapes.make_shapes import make_shapes
     from crosspoint.export.bundle import export
     from crosspoint.models.weights import save_model
-    from crosspoint.train.pretrain import make_network, train
-    from crosspoint.train.recipes import make_recipe
+    from crosspoint.train.pretrain.pretrain import make_network, train
+    from crosspoint.train.pretrain.recipes import make_recipe
 
     with steps.step("make shapes of 41 categories, their parts and their renderings"):
         made = make_shapes(out / "shapes", PER_CLASS, seed, views=2, size=64, points=4 * POINTS)
@@ -123,7 +123,7 @@ def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
 
 def _missing_builder() -> str | None:
     """Why no engine can be built here, in one line, or None."""
-    from crosspoint.export.tensorrt import find_builder
+    from crosspoint.export.engine.builder import find_builder
 
     try:
         find_builder(())
@@ -133,9 +133,9 @@ def _missing_builder() -> str | None:
 
 
 def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]:
-    from crosspoint.eval.parity import parity
     from crosspoint.eval.svm import svm
-    from crosspoint.runtime.embed import embed
+    from crosspoint.parity.parity import parity
+    from crosspoint.runtime.jobs.embed import embed
 
     data = out / "shapes" / DATASET
     models = {"trained": out / "run", "untrained": out / "untrained", "engine": out / "bundle"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crosspoint.errors import MissingDependency, import_or_reason, require
+from crosspoint.core.errors import MissingDependency, import_or_reason, require
 
 NUMPY_1 = """\
 import sys

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosspoint.data.ply import write_points
+from crosspoint.data.io.ply import write_points
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ import os, signal, sys, threading
 from pathlib import Path
 from crosspoint.core.interrupt import Terminated, end_on_signals
 from crosspoint.core.workspaces import workspace
-from crosspoint.data.pool import spread
+from crosspoint.core.pool import spread
 folder = Path(sys.argv[1])
 def work(number):
     with workspace(folder) as space:
@@ -89,7 +89,7 @@ STARTING = """
 import multiprocessing.context, os, re, signal, sys
 from pathlib import Path
 from crosspoint.core.interrupt import Terminated, end_on_signals
-from crosspoint.data.pool import spread
+from crosspoint.core.pool import spread
 start = multiprocessing.context.SpawnProcess.start
 def handles_sigterm(pid):
     caught = re.search(r"SigCgt:\\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())[1]

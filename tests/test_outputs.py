@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
+from crosspoint.core.errors import InputError
 from crosspoint.core.files import write_json
 from crosspoint.core.workspaces import fresh_path
-from crosspoint.errors import InputError
 from crosspoint.quickstart import _claim as claim
 
 USED = {"reproduce": ["table1"], "doctor": ["--self-test"], "import": ["x", "--k", "1", "--out", "x.safetensors"]}
@@ -281,7 +281,7 @@ def test_a_report_is_not_written_over_what_it_shows(untouched):
 
 def test_resuming_a_run_removes_nothing_but_its_own_temporary_files(tmp_path):
     pytest.importorskip("torch")
-    from crosspoint.train.run_folder import tidy
+    from crosspoint.train.engine.run_folder import tidy
 
     kept = [".git/config", ".gitignore", ".config.json.x1", "checkpoints/.notes/a", "checkpoints/step-00000001.pt"]
     for name in kept:

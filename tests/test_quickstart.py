@@ -9,8 +9,8 @@ import pytest
 
 from crosspoint import quickstart
 from crosspoint.cli import main
-from crosspoint.data import make_shapes
-from crosspoint.errors import InputError, MissingDependency
+from crosspoint.core.errors import InputError, MissingDependency
+from crosspoint.data.shapes import make_shapes
 from crosspoint.models.weights import load_model
 from crosspoint.runtime import load_encoder, load_manifest, verify_files
 from crosspoint.runtime.signing import VARIABLE
@@ -126,5 +126,5 @@ def test_without_a_builder_the_reason_stands_in_the_engine_s_place(monkeypatch):
     def missing(targets):
         raise MissingDependency("tensorrt is not installed")
 
-    monkeypatch.setattr("crosspoint.export.tensorrt.find_builder", missing)
+    monkeypatch.setattr("crosspoint.export.engine.builder.find_builder", missing)
     assert quickstart._missing_builder() == "tensorrt is not installed"

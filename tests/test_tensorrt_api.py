@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from crosspoint.export import tensorrt as adapter
-from crosspoint.runtime import cuda, graphs, kernel_cache, tensorrt_log
-from crosspoint.runtime import tensorrt as backend
+from crosspoint.export.engine import builder as adapter
+from crosspoint.runtime.backends import cuda, graphs, kernel_cache, tensorrt_log
+from crosspoint.runtime.backends import tensorrt as backend
 
 KNOWN = json.loads((Path(__file__).parent / "tensorrt_api.json").read_text())["modules"]
 # what the variables of the code hold

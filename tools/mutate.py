@@ -35,15 +35,15 @@ COVERAGE, DURATIONS, LOG = STORE / "coverage", STORE / "durations.xml", STORE / 
 EXPLAINED = Path(__file__).with_name("faults_explained.json")
 SEEN_BY_PEOPLE = (  # drawings: their tests say that they are there, a person says whether they are right
     "crosspoint/data/shapes/*",
-    "crosspoint/data/contact_sheet.py",
-    "crosspoint/eval/report_charts.py",
-    "crosspoint/eval/report_turntable.py",
+    "crosspoint/data/shapes/contact_sheet.py",
+    "crosspoint/report/charts.py",
+    "crosspoint/report/sections/turntable.py",
     "crosspoint/eval/figures.py",
     "crosspoint/eval/*pictures.py",
-    "crosspoint/diagnose/picture.py",
-    "crosspoint/runtime/search_picture.py",
-    "crosspoint/*/show.py",
-    "crosspoint/*/*_show.py",
+    "crosspoint/report/sections/pictures.py",
+    "crosspoint/parity/layers/picture.py",
+    "crosspoint/runtime/jobs/search_picture.py",
+    "crosspoint/commands/tables/*",
 )
 SECONDS = 240  # that a fault may take; one that makes the tests hang is noticed
 NOTICED, SURVIVED, UNREACHED = "noticed", "survived", "no test runs it"

@@ -12,7 +12,7 @@ from crosspoint.commands.common import (
     verify_key_option,
     write_result,
 )
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 
 
 @click.command("bench")
@@ -47,9 +47,9 @@ def bench_command(
 
     MODELS are run folders, .safetensors, bundles, .onnx or .plan files. All are open at once and called in turns.
     """
+    from crosspoint.commands.tables.bench import draw_bench, print_bench
     from crosspoint.core.outputs import check_file
-    from crosspoint.runtime.bench import bench
-    from crosspoint.runtime.bench_show import draw_bench, print_bench
+    from crosspoint.runtime.bench.bench import bench
 
     if out is not None and out.suffix != ".png":
         raise InputError(f"--out {out} is no .png; the picture is written as PNG")

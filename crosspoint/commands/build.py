@@ -23,8 +23,8 @@ def build_command(
     not (exit code 1). Needs neither torch nor onnx. A signature of the bundle does not cover the new engine: --sign
     signs the result, with a key of this machine.
     """
-    from crosspoint.export.on_device import build_on_device
-    from crosspoint.export.show import print_export
+    from crosspoint.commands.tables.export import print_export
+    from crosspoint.export.engine.on_device import build_on_device
     from crosspoint.runtime.signing import SIGNATURE
 
     bundle, json_file = bundle.absolute(), json_file and json_file.absolute()  # the current folder may be the bundle

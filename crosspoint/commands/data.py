@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import Commands, PathArgument, json_option, write_result
-from crosspoint.console import say
-from crosspoint.errors import CheckFailed
+from crosspoint.core.console import say
+from crosspoint.core.errors import CheckFailed
 
 SHOWN = 30  # problems printed; the machine-readable result has all
 
@@ -22,7 +22,7 @@ def data_list(json_file: Path | None) -> None:
     """Say of each known data set what it is, its terms, where it can be had and the expected folder."""
     from dataclasses import asdict
 
-    from crosspoint.data.catalogue import SETS
+    from crosspoint.data.sets.catalogue import SETS
 
     write_result(json_file, "data-list", {"sets": [asdict(known) for known in SETS]})
     for known in SETS:
@@ -44,8 +44,8 @@ def data_verify(folder: Path, json_file: Path | None) -> None:
     """
     from dataclasses import asdict
 
-    from crosspoint.console import print_table
-    from crosspoint.data.verify import verify
+    from crosspoint.core.console import print_table
+    from crosspoint.data.sets.verify import verify
 
     report = verify(folder)
     write_result(json_file, "data-verify", asdict(report))
@@ -84,7 +84,7 @@ def data_make_shapes(
     json_file: Path | None,
 ) -> None:
     """Make parametric shapes of 41 categories: pretraining pairs, a classification split and a part split."""
-    from crosspoint.data.make_shapes import make_shapes
+    from crosspoint.data.shapes.make_shapes import make_shapes
 
     result = make_shapes(out, per_class, seed, views, size, points, sheet, jobs)
     write_result(json_file, "make-shapes", result)
@@ -117,7 +117,7 @@ def data_render(
 
     Exit code 1 if meshes were skipped; they are listed.
     """
-    from crosspoint.data.render import render
+    from crosspoint.data.rendering.render import render
 
     result = render(meshes, out, views, size, points, seed, jobs)
     write_result(json_file, "render", result)
@@ -139,7 +139,7 @@ def data_pack(
     folder: Path, out: Path, size: int | None, views: int | None, shard_mb: int, json_file: Path | None
 ) -> None:
     """Pack a folder in ShapeNetRender's layout into checksummed shards that are read many times faster."""
-    from crosspoint.data.pack import pack
+    from crosspoint.data.sets.pack import pack
 
     result = pack(folder, out, size, views, shard_mb)
     write_result(json_file, "pack", result)

@@ -12,8 +12,8 @@ from crosspoint.commands.common import (
     verify_key_option,
     write_result,
 )
-from crosspoint.console import say
-from crosspoint.errors import CheckFailed, require
+from crosspoint.core.console import say
+from crosspoint.core.errors import CheckFailed, require
 
 
 @click.command("diagnose")
@@ -48,8 +48,8 @@ def diagnose_command(
     """
     require("torch", "train", "diagnosing")
     require("onnx", "train", "diagnosing")
-    from crosspoint.diagnose.diagnose import diagnose
-    from crosspoint.diagnose.show import print_diagnosis
+    from crosspoint.commands.tables.diagnose import print_diagnosis
+    from crosspoint.parity.layers.diagnose import diagnose
 
     result = diagnose(reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device, out)
     print_diagnosis(result)

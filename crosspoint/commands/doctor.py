@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import json_option, write_result
-from crosspoint.console import say
-from crosspoint.errors import CheckFailed
+from crosspoint.core.console import say
+from crosspoint.core.errors import CheckFailed
 
 
 @click.command("doctor")
@@ -18,9 +18,9 @@ def doctor_command(self_test: bool, json_file: Path | None) -> None:
     With --self-test all of it is run once, on whatever is here, and a JSON for a bug report is written (to --json FILE,
     else crosspoint-self-test.json); exit code 1 if a step failed.
     """
+    from crosspoint.commands.tables.doctor import print_doctor, print_self_test
     from crosspoint.core.outputs import check_file
     from crosspoint.doctor.doctor import doctor
-    from crosspoint.doctor.show import print_doctor, print_self_test
 
     out = json_file or Path("crosspoint-self-test.json")
     if self_test and json_file is None:
@@ -30,7 +30,7 @@ def doctor_command(self_test: bool, json_file: Path | None) -> None:
     if not self_test:
         write_result(json_file, "doctor", result)
         return
-    from crosspoint.doctor.self_test import self_test as run
+    from crosspoint.doctor.self_test.self_test import self_test as run
 
     tested = run(result)
     print_self_test(tested)

@@ -14,8 +14,8 @@ from crosspoint.commands.common import (
     verify_key_option,
     write_result,
 )
+from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.printable import printable
-from crosspoint.errors import CheckFailed, InputError
 
 
 @click.command("embed")
@@ -49,8 +49,8 @@ def embed_command(
     bundle, an .onnx file, or a .plan with its manifest beside it. A first argument that is none of these is an input,
     and dgcnn embeds it. Exit code 1 if inputs were skipped; they are listed.
     """
-    from crosspoint.console import print_table
-    from crosspoint.runtime.embed import embed
+    from crosspoint.core.console import print_table
+    from crosspoint.runtime.jobs.embed import embed
 
     chosen, inputs = (model, given) if model else split_model(given)
     result = embed(chosen, inputs, out, shard=parse_shard(shard), **options)
@@ -65,7 +65,7 @@ def embed_command(
 def split_model(given: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
     """The model and the inputs: the first argument is a model if it is one, or looks like one that is missing."""
     from crosspoint.runtime.load import is_model
-    from crosspoint.runtime.named import DEFAULT, find_release, names
+    from crosspoint.runtime.released import DEFAULT, find_release, names
 
     first = given[0]
     if is_model(first) or find_release(first) is not None:

@@ -16,7 +16,7 @@ from crosspoint.commands.common import (
     write_result,
 )
 from crosspoint.commands.partseg import eval_partseg
-from crosspoint.console import say
+from crosspoint.core.console import say
 
 
 @click.group("eval", cls=Commands)
@@ -51,8 +51,8 @@ def eval_svm(
     json_file: Path | None,
 ) -> None:
     """Linear-SVM accuracy of frozen features (Tables 1 and 2), with C as published and by cross-validation."""
+    from crosspoint.commands.tables.eval import print_svm
     from crosspoint.eval.svm import svm
-    from crosspoint.eval.tables import print_svm
 
     result = svm(model, data_dir, points, seed, seeds, device, backend, out, cache, against)
     print_svm(result)
@@ -92,8 +92,8 @@ def eval_fewshot(
     json_file: Path | None,
 ) -> None:
     """Few-shot accuracy of frozen features (Tables 3 and 4)."""
+    from crosspoint.commands.tables.eval import print_fewshot
     from crosspoint.eval.fewshot import fewshot
-    from crosspoint.eval.tables import print_fewshot
 
     result = fewshot(model, data_dir, ways, shots, queries, runs, points, seed, device, backend, k, cache, against)
     print_fewshot(result)
@@ -127,8 +127,8 @@ def eval_robustness(
     json_file: Path | None,
 ) -> None:
     """Accuracy over rotation, noise, dropped points, occlusion and fewer points, of one or more models."""
+    from crosspoint.commands.tables.eval import print_robustness
     from crosspoint.eval.robustness import CORRUPTIONS, robustness
-    from crosspoint.eval.tables import print_robustness
 
     chosen = corruptions or tuple(CORRUPTIONS)
     result = robustness(models, data_dir, chosen, points, seed, device, backend, cache, against, out)
@@ -164,8 +164,8 @@ def eval_image_fewshot(
     json_file: Path | None,
 ) -> None:
     """5-way classification of pictures with the image encoder (Table 7): frozen, and after RFS."""
-    from crosspoint.eval.image_fewshot import METHODS, image_fewshot
-    from crosspoint.eval.tables import print_image_fewshot
+    from crosspoint.commands.tables.eval import print_image_fewshot
+    from crosspoint.eval.image.fewshot import METHODS, image_fewshot
 
     chosen = methods or METHODS
     result = image_fewshot(model, data_dir, shots, tasks, seed, rfs, chosen, device, cache, against)

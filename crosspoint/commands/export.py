@@ -53,13 +53,13 @@ def export_command(
     MODEL is a run folder or a .safetensors file. The bundle appears only if it passed the parity gate; exit code 1 if
     it did not.
     """
-    from crosspoint.errors import require
+    from crosspoint.core.errors import require
 
     require("torch", "train", "exporting")
     require("onnx", "train", "exporting")
+    from crosspoint.commands.tables.export import print_export
     from crosspoint.export.bundle import Verification, export
-    from crosspoint.export.show import print_export
-    from crosspoint.export.tensorrt import Options
+    from crosspoint.export.engine.builder import Options
 
     targets = tuple(filter(None, (target or "").split(",")))
     manifest = export(

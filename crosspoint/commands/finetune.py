@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import Commands, PathArgument, json_option, write_result
-from crosspoint.console import say
+from crosspoint.core.console import say
 
 
 @click.group(cls=Commands)
@@ -35,10 +35,10 @@ def finetune_partseg(
     json_file: Path | None,
 ) -> None:
     """Train a part segmenter (Table 5), end to end, with the published schedule."""
-    from crosspoint.errors import require
+    from crosspoint.core.errors import require
 
     require("torch", "train", "training")
-    from crosspoint.train.finetune import partseg
+    from crosspoint.train.partseg.finetune import partseg
 
     result = partseg(data_dir, out, start, recipe, overrides, resume, device)
     if result["rank"] != 0:

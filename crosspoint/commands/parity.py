@@ -12,7 +12,7 @@ from crosspoint.commands.common import (
     verify_key_option,
     write_result,
 )
-from crosspoint.errors import CheckFailed
+from crosspoint.core.errors import CheckFailed
 
 
 @click.command("parity")
@@ -47,8 +47,8 @@ def parity_command(
 
     --device and --backend are the candidate's; its precision decides the gate.
     """
-    from crosspoint.eval.parity import parity
-    from crosspoint.eval.tables import print_parity, print_skipped, verdict
+    from crosspoint.commands.tables.eval import print_parity, print_skipped, verdict
+    from crosspoint.parity.parity import parity
 
     result = parity(
         reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device, by_interval

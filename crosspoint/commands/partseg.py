@@ -39,8 +39,8 @@ def eval_partseg(
     json_file: Path | None,
 ) -> None:
     """Instance and class mIoU of a part segmenter (Table 5), and its labels against another model's."""
+    from crosspoint.commands.tables.partseg import print_partseg
     from crosspoint.eval.partseg import partseg
-    from crosspoint.eval.partseg_show import print_partseg
 
     result = partseg(model, data_dir, points, seed, seeds, device, backend, against, out)
     print_partseg(result)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import PathArgument, json_option, verify_key_option, write_result
-from crosspoint.console import say
+from crosspoint.core.console import say
 
 
 @click.command("report")
@@ -18,7 +18,7 @@ def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
 
     RUN is the folder of a training run, of the quickstart, or any with results written by --json.
     """
-    from crosspoint.eval.report import report
+    from crosspoint.report.page import report
 
     result = report(run, out)
     write_result(json_file, "report", result)

@@ -13,11 +13,11 @@ from crosspoint.commands.common import (
     verify_key_option,
     write_result,
 )
-from crosspoint.console import say
-from crosspoint.errors import InputError
+from crosspoint.core.console import say
+from crosspoint.core.errors import InputError
 
 if TYPE_CHECKING:
-    from crosspoint.eval.reproduce import Target
+    from crosspoint.eval.paper.reproduce import Target
 
 TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4")
 
@@ -63,10 +63,10 @@ def reproduce_command(
     Models take their part by what their files say; of an exported one say it: --model joint=BUNDLE. Several of one part
     are taken for its seeds.
     """
-    from crosspoint.eval.protocols import Options
-    from crosspoint.eval.reproduce import TARGETS as known
-    from crosspoint.eval.reproduce import reproduce
-    from crosspoint.eval.tables import print_comparison
+    from crosspoint.commands.tables.eval import print_comparison
+    from crosspoint.eval.paper.protocols import Options
+    from crosspoint.eval.paper.reproduce import TARGETS as known
+    from crosspoint.eval.paper.reproduce import reproduce
 
     if needs or data_dir is None:
         _print_needs(known[target])
@@ -87,7 +87,7 @@ def reproduce_command(
 
 
 def _print_needs(target: "Target") -> None:
-    from crosspoint.eval.reproduce import needs
+    from crosspoint.eval.paper.reproduce import needs
 
     wanted = needs(target)
     click.secho(target.title, bold=True)
@@ -109,13 +109,13 @@ def _train(
     device: str,
 ) -> dict[str, list[str]]:
     """Train what is missing, after saying how long it will take."""
-    from crosspoint.errors import require
+    from crosspoint.core.errors import require
 
     if not target.pretrained:
         raise InputError(f"--pairs does not make the models of this table: {target.advice.partition('models: ')[2]}")
     require("torch", "train", "training")
-    from crosspoint.train.missing import plan, seconds_of, train_all
-    from crosspoint.train.pairs import open_source
+    from crosspoint.train.pretrain.missing import plan, seconds_of, train_all
+    from crosspoint.train.pretrain.pairs import open_source
 
     assert pairs is not None
     planned = plan(missing, target.trained_by, recipe, overrides, seeds, out)

@@ -13,7 +13,7 @@ from crosspoint.commands.common import (
     verify_key_option,
     write_result,
 )
-from crosspoint.console import say
+from crosspoint.core.console import say
 
 
 @click.command("search")
@@ -30,8 +30,8 @@ from crosspoint.console import say
 @json_option
 def search_command(query: str, json_file: Path | None, **options: Any) -> None:
     """Find the shapes most similar to QUERY, a file or a name in the embeddings that `crosspoint embed` wrote."""
-    from crosspoint.console import print_table
-    from crosspoint.runtime.search import search
+    from crosspoint.core.console import print_table
+    from crosspoint.runtime.jobs.search import search
 
     result = search(query, **options)
     write_result(json_file, "search", result)

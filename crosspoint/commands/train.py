@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import PathArgument, json_option, write_result
-from crosspoint.console import say
+from crosspoint.core.console import say
 
 
 @click.command()
@@ -50,10 +50,10 @@ def train(
     **shorthands: str | None,
 ) -> None:
     """Pretrain an encoder on pairs of clouds and images, without labels."""
-    from crosspoint.errors import require
+    from crosspoint.core.errors import require
 
     require("torch", "train", "training")
-    from crosspoint.train.pretrain import train as run
+    from crosspoint.train.pretrain.pretrain import train as run
 
     overrides += tuple(f"{key}={value}" for key, value in shorthands.items() if value is not None)
     result = run(
@@ -73,7 +73,7 @@ def train(
 @json_option
 def import_command(checkpoint: Path, k: int, out: Path, json_file: Path | None) -> None:
     """Convert a checkpoint of the official repository (DGCNN or DGCNN_partseg)."""
-    from crosspoint.errors import require
+    from crosspoint.core.errors import require
 
     require("torch", "train", "reading a PyTorch checkpoint")
     from crosspoint.models.official import import_official

@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.reading import readable, reason_of
-from crosspoint.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.outputs import check_content, check_place, check_replaceable
 from crosspoint.core.reading import reason_of
 from crosspoint.core.workspaces import ATTEMPTS, NAME, NEW, PREFIX, Workspace, workspace
-from crosspoint.errors import CrosspointError, InputError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 SYNC_EACH = 100  # files of a folder that are brought to the disk one by one; for more, its whole file system is

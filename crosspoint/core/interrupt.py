@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from crosspoint.errors import CrosspointError
+from crosspoint.core.errors import CrosspointError
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)  # of docker stop and SLURM, and of a terminal that is closed
 AGAIN = 0.05  # seconds until a request that got lost is repeated

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_json, reason_of
 from crosspoint.core.workspaces import in_use, remove_remains, workspace
-from crosspoint.errors import InputError
 
 PICTURES = {  # first bytes by suffix
     ".png": (b"\x89PNG\r\n\x1a\n",),

@@ -6,8 +6,8 @@ from typing import Any
 
 from safetensors import safe_open
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.reading import readable, reading
-from crosspoint.errors import InputError
 
 KIND = "a readable safetensors file"
 AGAIN = "give a run folder or a .safetensors file of this package, or copy it again"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 
 Points = npt.NDArray[np.float32]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from crosspoint import __version__
 from crosspoint.doctor.abilities import abilities, has_gpu
+from crosspoint.doctor.anonymise import scrub
 from crosspoint.doctor.machine import machine_facts
-from crosspoint.doctor.private import scrub
 from crosspoint.doctor.probes import ask_all, version
 
 PACKAGES = (

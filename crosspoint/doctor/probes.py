@@ -63,7 +63,7 @@ def onnxruntime_facts() -> Facts:
     listed = runtime.get_available_providers()
     wanted = [name for name in listed if name in DEVICE_PROVIDERS or name == "CPUExecutionProvider"]
     if set(wanted) & set(DEVICE_PROVIDERS):
-        from crosspoint.runtime.onnx import load_cuda
+        from crosspoint.runtime.backends.onnx import load_cuda
 
         load_cuda(runtime)
     return {
@@ -104,8 +104,8 @@ def tensorrt_rtx_facts() -> Facts:
 
 def cuda_facts() -> Facts:
     """The CUDA runtime, through cuda-python."""
-    from crosspoint.errors import CrosspointError
-    from crosspoint.runtime.cuda import call, compute_capability, cuda_runtime, device_count
+    from crosspoint.core.errors import CrosspointError
+    from crosspoint.runtime.backends.cuda import call, compute_capability, cuda_runtime, device_count
 
     cuda = cuda_runtime()
     facts: Facts = {"version": importlib.metadata.version("cuda-bindings"), "devices": [], "reason": None}
@@ -154,7 +154,7 @@ def _ask(name: str) -> Facts:
 
 def answer(name: str) -> None:
     """Print the facts of one package as a line of JSON."""
-    from crosspoint.errors import MissingDependency
+    from crosspoint.core.errors import MissingDependency
 
     try:
         facts = {"installed": True, "works": True, **PROBES[name]()}

@@ -11,9 +11,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading, regular
-from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Specification
 
 HEADER = 1 << 20  # bytes of a file besides its features, at most

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.console import track
-from crosspoint.data.datasets import Clouds, load_classification
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
 from crosspoint.data.points import choose, normalise
-from crosspoint.errors import InputError
+from crosspoint.data.sets.datasets import Clouds, load_classification
 from crosspoint.eval.cache import cached
 from crosspoint.runtime.encoder import Encoder
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.console import track
-from crosspoint.data.datasets import Clouds, load_classification
-from crosspoint.errors import InputError
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
+from crosspoint.data.sets.datasets import Clouds, load_classification
 from crosspoint.eval.features import check_seed, check_stored, describe_model, embed_clouds, open_encoders
-from crosspoint.eval.statistics import paired_runs, summary
+from crosspoint.eval.metrics.statistics import paired_runs, summary
 from crosspoint.runtime.encoder import Encoder
 
 SOURCES = ("training split", "test split")

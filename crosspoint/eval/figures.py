@@ -63,7 +63,7 @@ def draw_comparison(rows: Sequence[dict[str, Any]], title: str, path: Path) -> N
     The line at a bar's end is ± its standard deviation; of a number that was not repeated its 95 % interval.
 
     Args:
-        rows: As `crosspoint.eval.protocols.row` makes them.
+        rows: As `crosspoint.eval.paper.protocols.row` makes them.
         title: What is measured.
         path: The PNG to write.
     """

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.console import track
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
-from crosspoint.data.datasets import PartClouds, Taxonomy, load_parts
 from crosspoint.data.points import choose, normalise
-from crosspoint.errors import InputError
+from crosspoint.data.sets.datasets import PartClouds, Taxonomy, load_parts
 from crosspoint.eval.features import check_seed, check_stored, describe_model
-from crosspoint.eval.miou import Ious, allowed_parts, most_likely, object_ious
-from crosspoint.eval.statistics import mean_interval, paired, summary
+from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
+from crosspoint.eval.metrics.statistics import mean_interval, paired, summary
 from crosspoint.runtime.encoder import Encoder
 
 BATCH = 16
@@ -62,7 +62,7 @@ def partseg(
     against: Path | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
-    """Segment the test split and measure instance and class mIoU (see `crosspoint.eval.miou`).
+    """Segment the test split and measure instance and class mIoU (see `crosspoint.eval.metrics.miou`).
 
     Args:
         model: A part segmenter: run folder, `.safetensors`, bundle, `.onnx` or `.plan`.

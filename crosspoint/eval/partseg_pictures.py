@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from crosspoint.core.files import atomic_file
-from crosspoint.data.datasets import Taxonomy
 from crosspoint.data.points import normalise
-from crosspoint.eval.miou import object_ious
+from crosspoint.data.sets.datasets import Taxonomy
+from crosspoint.eval.metrics.miou import object_ious
 from crosspoint.eval.partseg import Segmented
 
 WORST = 12  # objects in the second picture

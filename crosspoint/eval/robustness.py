@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
 from crosspoint.data.points import normalise
-from crosspoint.errors import InputError
-from crosspoint.eval import linear
 from crosspoint.eval.features import Split, check_seed, describe_model, embed_clouds, load_split, open_encoders
-from crosspoint.eval.statistics import paired, wilson
+from crosspoint.eval.metrics import linear
+from crosspoint.eval.metrics.statistics import paired, wilson
 from crosspoint.runtime.encoder import Encoder
 
 Cloud = NDArray[np.float64]  # (N, 3), mean 0 and radius 1

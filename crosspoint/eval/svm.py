@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.console import track
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
-from crosspoint.errors import InputError
-from crosspoint.eval import linear
 from crosspoint.eval.features import Split, check_seed, describe_model, embed_split, load_split, open_encoders, sample
-from crosspoint.eval.statistics import confusion, paired, per_class, summary, wilson
+from crosspoint.eval.metrics import linear
+from crosspoint.eval.metrics.statistics import confusion, paired, per_class, summary, wilson
 from crosspoint.runtime.encoder import Encoder
 
 PICTURE = "confusion.png"

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.console import track
-from crosspoint.data.datasets import Clouds
-from crosspoint.errors import InputError
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
+from crosspoint.data.sets.datasets import Clouds
 from crosspoint.eval.features import Split, describe_model, embed_clouds, load_split, open_encoders, take
-from crosspoint.eval.published import MODELNET10
+from crosspoint.eval.paper.published import MODELNET10
 
 NEIGHBOURS = 5
 

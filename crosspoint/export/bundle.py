@@ -13,32 +13,32 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosspoint import __version__
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_replaceable
-from crosspoint.errors import InputError, require
-from crosspoint.export import gate
-from crosspoint.export.accuracy import Accuracy, verification_clouds
-from crosspoint.export.calibrate import CalibrationSet, calibration_set
-from crosspoint.export.choose import Chosen, choose_half, choose_int8
-from crosspoint.export.deploy import deploy, deploy_head
-from crosspoint.export.drop import MAX_DROP
-from crosspoint.export.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
-from crosspoint.export.exam import Exam
-from crosspoint.export.graph import build
-from crosspoint.export.lint import require_clean
-from crosspoint.export.on_device import add_build_script
-from crosspoint.export.onnx_file import read_precision, shapes, write_onnx
-from crosspoint.export.part_accuracy import PartAccuracy, verification_parts
-from crosspoint.export.precision import product_precisions, require_precision
-from crosspoint.export.profile import Profile, Range, make_profile
-from crosspoint.export.projection import Projected, append_head, load_head
-from crosspoint.export.reference import Reference
-from crosspoint.export.tensorrt import Options, find_builder
+from crosspoint.export.engine.builder import Options, find_builder
+from crosspoint.export.engine.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
+from crosspoint.export.engine.on_device import add_build_script
+from crosspoint.export.onnx.build import build
+from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
+from crosspoint.export.onnx.candidate_check import Exam
+from crosspoint.export.onnx.choose import Chosen, choose_half, choose_int8
+from crosspoint.export.onnx.file import read_precision, shapes, write_onnx
+from crosspoint.export.onnx.fold import deploy, deploy_head
+from crosspoint.export.onnx.lint import require_clean
+from crosspoint.export.onnx.precision import product_precisions, require_precision
+from crosspoint.export.onnx.projection import Projected, append_head, load_head
 from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import Weights, read_weights
+from crosspoint.parity import gate
+from crosspoint.parity.accuracy import Accuracy, verification_clouds
+from crosspoint.parity.limits import MAX_DROP
+from crosspoint.parity.part_accuracy import PartAccuracy, verification_parts
+from crosspoint.parity.reference import Reference
 from crosspoint.runtime.load import WEIGHTS
 from crosspoint.runtime.manifest import NAME, SCHEMA, sign_bundle
-from crosspoint.runtime.named import resolve
+from crosspoint.runtime.profile import Profile, Range, make_profile
+from crosspoint.runtime.released import resolve
 from crosspoint.runtime.signing import read_signing_key
 
 PREPROCESSING = {

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_folder
 from crosspoint.core.outputs import check_folder, check_known, check_replaceable
 from crosspoint.core.reading import read_bytes
-from crosspoint.errors import InputError
-from crosspoint.export.profile import Profile
+from crosspoint.runtime.profile import Profile
 
 CONFIG = "config.pbtxt"
 MARK = "crosspoint_model_sha256"  # a parameter that tells our models from others

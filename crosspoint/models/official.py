@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from crosspoint.core.content import Content, read_once
+from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
-from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
 from crosspoint.models.torch_file import is_plain, parse_torch_file

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from crosspoint.core.content import Content
+from crosspoint.core.errors import InputError
 from crosspoint.core.reading import readable, reading
-from crosspoint.errors import InputError
 
 
 def load_torch_file(path: Path, kind: str, advice: str) -> Any:

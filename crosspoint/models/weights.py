@@ -11,10 +11,10 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from crosspoint.core.content import Content, read_once
+from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading, reason_of
 from crosspoint.core.weights_file import AGAIN, KIND, parse_metadata, read_metadata
-from crosspoint.errors import InputError
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import PointHead
 from crosspoint.models.image import ImageEncoder

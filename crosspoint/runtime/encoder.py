@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosspoint.core.content import read_once
-from crosspoint.errors import CheckFailed, InputError
+from crosspoint.core.errors import CheckFailed, InputError
 
 FloatArray = NDArray[np.float32]
 AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.reading import read_json
-from crosspoint.errors import InputError
 from crosspoint.runtime.encoder import Encoder, parse_device
 from crosspoint.runtime.manifest import NAME, SCRIPT, Manifest, read_manifest
-from crosspoint.runtime.named import is_released, names, resolve
+from crosspoint.runtime.released import is_released, names, resolve
 from crosspoint.runtime.signing import SET, KeyFiles, VerifyKeys, find_verify_keys
 
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
@@ -88,11 +88,11 @@ def _open(
 ) -> Encoder:
     """Each backend's module is imported only when it is used."""
     if backend == "pytorch":
-        from crosspoint.runtime.pytorch import PyTorchEncoder
+        from crosspoint.runtime.backends.pytorch import PyTorchEncoder
 
         return PyTorchEncoder(path, device)
     if backend == "tensorrt":
-        from crosspoint.runtime.tensorrt import TensorRTEncoder
+        from crosspoint.runtime.backends.tensorrt import TensorRTEncoder
 
         if manifest is None and not trust:
             raise InputError(
@@ -101,7 +101,7 @@ def _open(
                 "crosspoint embed or bench and --trust (trust=True in Python)"
             )
         return TensorRTEncoder(path, manifest, device)
-    from crosspoint.runtime.onnx import OnnxEncoder
+    from crosspoint.runtime.backends.onnx import OnnxEncoder
 
     return OnnxEncoder(path, device, backend, threads, content=None if manifest is None else manifest.read(path))
 

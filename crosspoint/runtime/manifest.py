@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_bytes, reading, regular
-from crosspoint.errors import InputError
 from crosspoint.runtime.signing import SIGNATURE, KeyFiles, SigningKey, VerifyKeys, find_verify_keys
 
 NAME = "manifest.json"

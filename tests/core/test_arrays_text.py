@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crosspoint.core.arrays import Npz, read_npy
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 
 
 def npz(array):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from crosspoint.core import files
+from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import atomic_file, atomic_folder, write_json, write_once
 from crosspoint.core.outputs import check_known
-from crosspoint.errors import CheckFailed, InputError
 
 
 def ours(folder):
@@ -255,7 +255,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from crosspoint.core.files import atomic_file, atomic_folder, write_json, write_once, writing
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 kind, place = sys.argv[1], Path(sys.argv[2])
 noise = np.random.default_rng(0).standard_normal(100_000)
 def save(path):
@@ -319,7 +319,7 @@ def test_a_disk_without_room_keeps_the_old_folder(tmp_path):
 import sys
 from pathlib import Path
 from crosspoint.core.files import atomic_folder
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 out = Path(sys.argv[1], "out")
 for text in ("a" * 10_000, "b" * 1_000_000):
     try:

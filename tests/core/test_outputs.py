@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file, write_json
 from crosspoint.core.outputs import (
     COMPARISON,
@@ -20,8 +21,7 @@ from crosspoint.core.outputs import (
     is_schema,
 )
 from crosspoint.core.workspaces import fresh_path
-from crosspoint.errors import InputError
-from crosspoint.runtime.embeddings import Embeddings, save
+from crosspoint.runtime.jobs.embeddings import Embeddings, save
 
 EMBEDDINGS = Embeddings(np.zeros((2, 32), np.float32), ["a", "b"], "0" * 64, {})
 

@@ -2,9 +2,9 @@ import pickle
 
 import pytest
 
-from crosspoint.console import print_table, say
+from crosspoint.core.console import print_table, say
+from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.printable import printable
-from crosspoint.errors import CrosspointError, InputError
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from crosspoint.core import reading as module
+from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.reading import (
     ADVICE,
     check_announced,
@@ -20,7 +21,6 @@ from crosspoint.core.reading import (
     reason_without,
     some,
 )
-from crosspoint.errors import CheckFailed, InputError
 
 READS = [read_bytes, lambda path: read_start(path, 9), lambda path: read_json(path, "JSON"), readable]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosspoint.data.ply import write_points
+from crosspoint.data.io.ply import write_points
 
 
 def write_h5(path, count, points, classes, seed, **more):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from crosspoint.core.errors import InputError
 from crosspoint.data.points import choose, normalise
-from crosspoint.errors import InputError
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (7, 3), (2, 5, 3), (2, 3, 11, 3)])

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.eval.cache import cached
 from crosspoint.eval.features import embed_clouds
 from crosspoint.runtime.load import load_encoder

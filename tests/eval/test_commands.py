@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
-from crosspoint.errors import CheckFailed
+from crosspoint.core.errors import CheckFailed
 from crosspoint.models import PointNet
 from crosspoint.models.weights import save_model
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from crosspoint.data.datasets import load_classification
+from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
-from crosspoint.errors import InputError
+from crosspoint.data.sets.datasets import load_classification
 from crosspoint.eval.features import check_seed, embed_clouds, embed_split, load_split, sample, stratified
 from crosspoint.runtime.load import load_encoder
 

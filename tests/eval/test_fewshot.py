@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
-from crosspoint.errors import InputError
 from crosspoint.eval.fewshot import Labelled, eligible, fewshot, run_task
 from crosspoint.models import DGCNN, PointNet
 from crosspoint.models.weights import save_model

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from crosspoint.cli import crosspoint
-from crosspoint.data.datasets import load_parts
+from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
-from crosspoint.errors import InputError
+from crosspoint.data.sets.datasets import load_parts
 from crosspoint.eval.partseg import draw_points, partseg
 from crosspoint.eval.partseg_pictures import project
 from crosspoint.export.bundle import export

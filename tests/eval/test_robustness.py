@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.eval.robustness import CORRUPTIONS, drop, occlude, robustness, rotate, spoil_all, thin
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export

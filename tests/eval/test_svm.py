@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.svm import SVC
 
-from crosspoint.data.datasets import load_classification
+from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
-from crosspoint.errors import InputError
+from crosspoint.data.sets.datasets import load_classification
 from crosspoint.eval.svm import svm
 from crosspoint.models import PointNet
 from crosspoint.models.weights import load_model, save_model

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from crosspoint.data.datasets import Clouds
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
+from crosspoint.data.sets.datasets import Clouds
 from crosspoint.eval.features import Split
 from crosspoint.eval.tsne import neighbour_accuracy, ten_classes, tsne
 

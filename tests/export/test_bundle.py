@@ -6,11 +6,12 @@ import numpy as np
 import onnx
 import pytest
 
+from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
-from crosspoint.errors import CheckFailed, InputError
-from crosspoint.export import bundle, choose
+from crosspoint.export import bundle
 from crosspoint.export.bundle import Verification, export
+from crosspoint.export.onnx import choose
 from crosspoint.models import ImageEncoder
 from crosspoint.models.weights import save_model
 from crosspoint.runtime.load import load_encoder
@@ -151,7 +152,7 @@ def test_labelled_data_is_part_of_the_gate(saved, modelnet, tmp_path):
 
 
 def test_lost_accuracy_leaves_nothing_behind(saved, modelnet, tmp_path, monkeypatch):
-    monkeypatch.setattr("crosspoint.export.accuracy.Accuracy.compare", lambda *_: LOST.copy())
+    monkeypatch.setattr("crosspoint.parity.accuracy.Accuracy.compare", lambda *_: LOST.copy())
     source = saved("pointnet")
     with pytest.raises(CheckFailed, match=r"loses 3\.00 points of SVM accuracy.*\(limit 0\.2\)"):
         export(source, tmp_path / "bundle", precision="fp16", verification=Verification(modelnet), **SMALL)

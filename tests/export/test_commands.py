@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from crosspoint.cli import main
-from crosspoint.export import bundle, choose, gate
+from crosspoint.export import bundle
+from crosspoint.export.onnx import choose
+from crosspoint.parity import gate
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_export_prints_the_comparison_and_the_files(run, saved, tmp_path):
 
 def test_export_with_an_engine_says_that_it_was_not_executed(run, saved, tmp_path, monkeypatch):
     pytest.importorskip("tensorrt_rtx")
-    monkeypatch.setattr("crosspoint.export.tensorrt.find_gpu", lambda: None)
+    monkeypatch.setattr("crosspoint.export.engine.builder.find_gpu", lambda: None)
     options = ("--trt", "--points", "64", "--batch", "2", "--target", "sm86,sm89")
     code, out, _ = run("export", saved("pointnet"), "--out", tmp_path / "bundle", *options)
     assert code == 0

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from crosspoint.cli import main
-from crosspoint.diagnose.onnx_layers import OnnxLayers
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.export.bundle import export
+from crosspoint.parity.layers.onnx_layers import OnnxLayers
 from crosspoint.runtime import load_encoder, load_manifest, verify_files
-from crosspoint.runtime.named import FOLDER
+from crosspoint.runtime.released import FOLDER
 from crosspoint.runtime.signing import SIGNATURE, VARIABLE, write_key_pair
 
 SMALL = {"batch": 2, "points": 32}

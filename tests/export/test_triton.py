@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
-from crosspoint.errors import InputError
 from crosspoint.export import triton
 from crosspoint.export.bundle import export
 

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import torch
 
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet
 from crosspoint.models.official import import_official
 from crosspoint.models.torch_file import is_plain, load_torch_file

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.models.official import convert, import_official
 from crosspoint.models.weights import load_model
 

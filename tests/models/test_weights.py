@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.models import DGCNN, DGCNNSegmenter, ImageEncoder, PointNet, SegmentationBackbone
 from crosspoint.models.weights import build, load_model, read_metadata, save_model
 

@@ -15,14 +15,14 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from crosspoint.commands.common import write_result
-from crosspoint.data.clouds import read_clouds
-from crosspoint.data.datasets import PairedRenders, load_classification, load_parts
-from crosspoint.data.make_shapes import make_shapes, part_taxonomy
-from crosspoint.data.pack import PackedRenders, pack
-from crosspoint.data.ply import write_points
+from crosspoint.data.io.clouds import read_clouds
+from crosspoint.data.io.ply import write_points
 from crosspoint.data.points import normalise
-from crosspoint.data.render import render
-from crosspoint.data.verify import verify
+from crosspoint.data.rendering.render import render
+from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
+from crosspoint.data.sets.pack import PackedRenders, pack
+from crosspoint.data.sets.verify import verify
+from crosspoint.data.shapes.make_shapes import make_shapes, part_taxonomy
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -72,7 +72,7 @@ def write_pairs(root, objects):
 @given(objects=pairs(), shard=st.sampled_from([1, 300, 10**4]))
 def test_packed_objects_are_the_loose_ones(objects, shard):
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("crosspoint.data.pack.MEGABYTE", shard)  # so that a few objects fill a shard
+        patch.setattr("crosspoint.data.sets.pack.MEGABYTE", shard)  # so that a few objects fill a shard
         write_pairs(Path(place, "loose"), objects)
         result = pack(Path(place, "loose"), Path(place, "pack"), shard_mb=1)
         packed, loose = PackedRenders(Path(place, "pack")), PairedRenders(Path(place, "loose"))

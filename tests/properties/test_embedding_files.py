@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.data.points import normalise
-from crosspoint.eval.report_read import read_pieces
-from crosspoint.runtime.embed import embed
-from crosspoint.runtime.embeddings import Embeddings, load, save
-from crosspoint.runtime.parts import load_parts
-from crosspoint.runtime.search import search
+from crosspoint.report.read import read_pieces
+from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
+from crosspoint.runtime.jobs.parts import load_parts
+from crosspoint.runtime.jobs.search import search
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("onnxruntime")

@@ -8,15 +8,15 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from crosspoint.export.deploy import deploy
-from crosspoint.export.graph import build
-from crosspoint.export.onnx_file import write_onnx
+from crosspoint.export.onnx.build import build
+from crosspoint.export.onnx.file import write_onnx
+from crosspoint.export.onnx.fold import deploy
 from crosspoint.models.weights import save_model
-from crosspoint.runtime import kernels
+from crosspoint.runtime.backends import kernels
+from crosspoint.runtime.backends.kernels.compile import compile_library, compiler
+from crosspoint.runtime.backends.onnx import OnnxEncoder
+from crosspoint.runtime.backends.pytorch import PyTorchEncoder
 from crosspoint.runtime.encoder import Encoder, Specification
-from crosspoint.runtime.kernels.compile import compile_library, compiler
-from crosspoint.runtime.onnx import OnnxEncoder
-from crosspoint.runtime.pytorch import PyTorchEncoder
 
 pytest.importorskip("onnxruntime")
 NAMES = ["DGCNN", "PointNet", "SegmentationBackbone", "DGCNNSegmenter"]

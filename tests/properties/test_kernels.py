@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from crosspoint.runtime.kernels.compile import compile_library, compiler
+from crosspoint.runtime.backends.kernels.compile import compile_library, compiler
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosspoint.models.crosspoint import Projections
-from crosspoint.train.losses import OBJECTIVES, crosspoint_loss, nt_xent
-from crosspoint.train.metrics import embedding_health
+from crosspoint.train.engine.metrics import embedding_health
+from crosspoint.train.pretrain.losses import OBJECTIVES, crosspoint_loss, nt_xent
 
 TEMPERATURES = st.sampled_from([0.05, 0.1, 0.5, 1.0])
 

@@ -19,18 +19,18 @@ from safetensors.torch import load_file
 
 from crosspoint.eval.cache import cached
 from crosspoint.export import triton
-from crosspoint.export.deploy import deploy
-from crosspoint.export.gate import Clouds
-from crosspoint.export.graph import build
-from crosspoint.export.on_device import read_reference, write_reference
-from crosspoint.export.onnx_file import read_precision, shapes, write_onnx
+from crosspoint.export.engine.on_device import read_reference, write_reference
+from crosspoint.export.onnx.build import build
+from crosspoint.export.onnx.file import read_precision, shapes, write_onnx
+from crosspoint.export.onnx.fold import deploy
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SegmentationBackbone
 from crosspoint.models.heads import PointHead
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, read_metadata, save_model
+from crosspoint.parity.gate import Clouds
 from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.manifest import load_manifest
-from crosspoint.train.checkpoint import load_checkpoint, newest, save_checkpoint
+from crosspoint.train.engine.checkpoint import load_checkpoint, newest, save_checkpoint
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 JSON = st.recursive(

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosspoint.commands.common import write_result
-from crosspoint.eval.report_read import KINDS, read_pieces
-from crosspoint.train import partseg_recipes, recipes
-from crosspoint.train.metrics import Recorder
+from crosspoint.report.read import KINDS, read_pieces
+from crosspoint.train.engine.metrics import Recorder
+from crosspoint.train.partseg import recipes as partseg_recipes
+from crosspoint.train.pretrain import recipes
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz_é名", min_size=1, max_size=9).filter(lambda name: name != "step")

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from crosspoint.eval.miou import allowed_parts, most_likely, object_ious, part_ious
-from crosspoint.eval.numeric import compare, cosine, relative_l2
-from crosspoint.eval.statistics import (
+from crosspoint.eval.metrics.miou import allowed_parts, most_likely, object_ious, part_ious
+from crosspoint.eval.metrics.statistics import (
     confusion,
     mcnemar,
     mean_interval,
@@ -23,6 +22,7 @@ from crosspoint.eval.statistics import (
     summary,
     wilson,
 )
+from crosspoint.parity.numeric import compare, cosine, relative_l2
 
 Z = 1.959963984540054
 

@@ -14,12 +14,12 @@ from host_cuda import HostCuda
 from host_tensorrt import HostTensorRT, Model
 from onnx import TensorProto, helper, numpy_helper
 
-from crosspoint.errors import CrosspointError
-from crosspoint.export.profile import Profile
-from crosspoint.export.tensorrt import Builder, build_engine, find_builder, find_gpu
-from crosspoint.runtime import cuda
-from crosspoint.runtime import tensorrt as backend
-from crosspoint.runtime.cuda import device_count
+from crosspoint.core.errors import CrosspointError
+from crosspoint.export.engine.builder import Builder, build_engine, find_builder, find_gpu
+from crosspoint.runtime.backends import cuda
+from crosspoint.runtime.backends import tensorrt as backend
+from crosspoint.runtime.backends.cuda import device_count
+from crosspoint.runtime.profile import Profile
 
 WEIGHT = np.array([[1, 0, 0, 2], [0, 1, 0, -1], [0, 0, 1, 0.5]], np.float32)  # (3, 4)
 

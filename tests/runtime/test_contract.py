@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
-from crosspoint.errors import InputError
 from crosspoint.runtime import Encoder, load_encoder
 
 Clouds = Callable[..., np.ndarray]

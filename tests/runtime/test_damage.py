@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from crosspoint.cli import main
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
 
 Damage = Callable[[Path, SimpleNamespace], Any]

@@ -3,7 +3,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from crosspoint.errors import CheckFailed, InputError
+from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.runtime.encoder import Encoder, Specification, interface, parse_device
 
 

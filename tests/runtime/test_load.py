@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
 
 Clouds = Callable[..., np.ndarray]
@@ -138,8 +138,8 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 from pathlib import Path
 import crosspoint.runtime
-from crosspoint.errors import MissingDependency
-from crosspoint.runtime.embed import embed
+from crosspoint.core.errors import MissingDependency
+from crosspoint.runtime.jobs.embed import embed
 
 model, folder, out, weights = map(Path, sys.argv[1:])
 result = embed(model, [folder], out)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
-from crosspoint.errors import InputError
 from crosspoint.runtime import load_manifest, verify_files
 
 

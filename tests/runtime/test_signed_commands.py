@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crosspoint.cli import main
-from crosspoint.runtime.embed import embed
+from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.manifest import sign_bundle
 from crosspoint.runtime.signing import VARIABLE, read_signing_key, write_key_pair
 

@@ -14,12 +14,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from crosspoint.errors import InputError, MissingDependency
-from crosspoint.eval.roles import read_facts
+from crosspoint.core.errors import InputError, MissingDependency
+from crosspoint.eval.paper.roles import read_facts
 from crosspoint.runtime import load_encoder, load_manifest
+from crosspoint.runtime.jobs.request import make_request, open_request
 from crosspoint.runtime.manifest import Manifest, read_manifest, sign_bundle
-from crosspoint.runtime.named import FOLDER
-from crosspoint.runtime.request import make_request, open_request
+from crosspoint.runtime.released import FOLDER
 from crosspoint.runtime.signing import (
     CONTEXT,
     SIGNATURE,
@@ -346,7 +346,7 @@ def test_a_file_in_the_package_s_folder_that_was_not_released_is_refused(
     key: Path, small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied = shutil.copytree(FOLDER, tmp_path / "weights")
-    monkeypatch.setattr("crosspoint.runtime.named.FOLDER", copied)
+    monkeypatch.setattr("crosspoint.runtime.released.FOLDER", copied)
     load_encoder(copied / "pointnet.onnx", verify_key=public(key)).close()
     small.write_onnx(copied / "pointnet.onnx")
     with pytest.raises(InputError, match="is not a file of a signed bundle"):

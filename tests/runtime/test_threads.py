@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 import crosspoint
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.runtime import Encoder
+from crosspoint.runtime.backends.onnx import OnnxEncoder
+from crosspoint.runtime.backends.pytorch import PyTorchEncoder
 from crosspoint.runtime.encoder import Specification
-from crosspoint.runtime.onnx import OnnxEncoder
-from crosspoint.runtime.pytorch import PyTorchEncoder
 
 Clouds = Callable[..., np.ndarray]
 THREADS = 8
@@ -245,7 +245,7 @@ def test_a_closed_encoder_says_so_under_optimisation(tmp_path: Path, small: Simp
     file = str(small.write_onnx(tmp_path / "m.onnx"))
     code = f"""
 import numpy as np
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
 encoder = load_encoder({file!r})
 encoder.close()
@@ -415,7 +415,7 @@ def test_a_child_that_ends_as_python_does(tmp_path: Path, small: SimpleNamespace
 import os, sys
 import numpy as np
 from pathlib import Path
-from crosspoint.runtime.onnx import OnnxEncoder
+from crosspoint.runtime.backends.onnx import OnnxEncoder
 encoder = OnnxEncoder(Path({str(small.write_onnx(tmp_path / "m.onnx"))!r}), threads=2)
 points = np.zeros((9, 16, 3), np.float32)
 encoder.embed(points)

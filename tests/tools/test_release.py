@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import crosspoint
-from crosspoint.errors import CheckFailed
-from crosspoint.export.clouds import ordinary
+from crosspoint.core.errors import CheckFailed
 from crosspoint.models import PointNet
 from crosspoint.models.weights import save_model
-from crosspoint.runtime import named
+from crosspoint.parity.clouds import ordinary
+from crosspoint.runtime import released as named
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from crosspoint.core.interrupt import Stopped
-from crosspoint.train import pretrain
-from crosspoint.train.pretrain import train
+from crosspoint.train.pretrain import pretrain
+from crosspoint.train.pretrain.pretrain import train
 
 pytestmark = [
     pytest.mark.gpu,

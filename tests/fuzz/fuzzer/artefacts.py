@@ -97,7 +97,7 @@ def _weight_attacks() -> dict[str, Files]:
 
 
 def _read_weights(root: Path) -> None:
-    from crosspoint.eval.roles import read_facts
+    from crosspoint.eval.paper.roles import read_facts
     from crosspoint.models.weights import load_model
 
     model = load_model(root / "encoder.safetensors")
@@ -115,8 +115,8 @@ def _embed_with_weights(root: Path) -> None:
 def _export_source(root: Path) -> None:
     """What `export` does with weights before it builds anything."""
     from crosspoint.export.bundle import _check_network, _network, _source
-    from crosspoint.export.profile import make_profile
     from crosspoint.models.weights import read_weights
+    from crosspoint.runtime.profile import make_profile
 
     source = read_weights(_source(root))
     network, _ = _network(source, True)
@@ -216,7 +216,7 @@ def _network() -> tuple[Any, Any]:
 def _checkpoint() -> Files:
     import torch
 
-    from crosspoint.train.checkpoint import save_checkpoint
+    from crosspoint.train.engine.checkpoint import save_checkpoint
 
     network, optimiser = _network()
     network(torch.randn(5, 3)).sum().backward()
@@ -232,7 +232,7 @@ def _checkpoint() -> Files:
 
 
 def _read_checkpoint(root: Path) -> None:
-    from crosspoint.train.checkpoint import load_checkpoint, restore
+    from crosspoint.train.engine.checkpoint import load_checkpoint, restore
 
     network, optimiser = _network()
     state = restore(root, network, optimiser, "abc")
@@ -267,8 +267,8 @@ METRICS = b"".join(json.dumps({"step": step, "loss": 1 / step, "spread": 0.5}).e
 
 @cache
 def _run(kind: str) -> Files:
-    from crosspoint.train.partseg_recipes import PartSegRecipe
-    from crosspoint.train.recipes import Recipe
+    from crosspoint.train.partseg.recipes import PartSegRecipe
+    from crosspoint.train.pretrain.recipes import Recipe
 
     recipe: Any = Recipe("clean", "pointnet", objective="imid") if kind == "pretrain" else PartSegRecipe("clean")
     config = {
@@ -285,9 +285,11 @@ def _run(kind: str) -> Files:
 
 def _read_run(kind: str, root: Path) -> None:
     """What `train --resume` does before it trains: recipe, origin, network, metrics."""
-    from crosspoint.train import finetune, partseg_recipes, pretrain, recipes
-    from crosspoint.train.metrics import Recorder
-    from crosspoint.train.run_folder import check_origin, settle_recipe
+    from crosspoint.train.engine.metrics import Recorder
+    from crosspoint.train.engine.run_folder import check_origin, settle_recipe
+    from crosspoint.train.partseg import finetune
+    from crosspoint.train.partseg import recipes as partseg_recipes
+    from crosspoint.train.pretrain import pretrain, recipes
 
     found: Any = recipes.RECIPES if kind == "pretrain" else partseg_recipes.RECIPES
     recipe = settle_recipe(root, None, (), True, found)
@@ -305,9 +307,9 @@ def _read_run(kind: str, root: Path) -> None:
 def _recipe(root: Path) -> None:
     """Overrides from the command line, one a line."""
     from crosspoint.core.reading import read_bytes
-    from crosspoint.train.partseg_recipes import RECIPES
-    from crosspoint.train.recipes import choose_recipe, make_recipe
-    from crosspoint.train.rfs import make_rfs_recipe
+    from crosspoint.eval.image.rfs import make_rfs_recipe
+    from crosspoint.train.partseg.recipes import RECIPES
+    from crosspoint.train.pretrain.recipes import choose_recipe, make_recipe
 
     lines = read_bytes(root / "overrides.txt").decode("utf-8", "replace").splitlines()
     name, overrides = lines[0] if lines else "", lines[1:]
@@ -343,7 +345,7 @@ def _recipe_attacks() -> dict[str, Files]:
 
 
 def _read_metrics(root: Path) -> None:
-    from crosspoint.train.metrics import Recorder
+    from crosspoint.train.engine.metrics import Recorder
 
     with Recorder(root, 2) as recorder:
         recorder.write(3, {"loss": 1.0})
@@ -355,7 +357,7 @@ def _read_metrics(root: Path) -> None:
 
 @cache
 def _embeddings(suffix: str) -> Files:
-    from crosspoint.runtime.embeddings import Embeddings, save
+    from crosspoint.runtime.jobs.embeddings import Embeddings, save
 
     about = {"model": "dgcnn", "points": 16, "at_most": False, "seed": 0, "base": "/data"}
     vectors = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
@@ -364,7 +366,7 @@ def _embeddings(suffix: str) -> Files:
 
 
 def _read_embeddings(suffix: str, root: Path) -> None:
-    from crosspoint.runtime.embeddings import load
+    from crosspoint.runtime.jobs.embeddings import load
 
     found = load(root / f"embeddings{suffix}")
     assert found.vectors.dtype == np.float32
@@ -375,7 +377,7 @@ def _read_embeddings(suffix: str, root: Path) -> None:
 
 
 def _search(suffix: str, root: Path) -> None:
-    from crosspoint.runtime.search import search
+    from crosspoint.runtime.jobs.search import search
 
     found = search("c/1.ply", root / f"embeddings{suffix}", k=2)
     assert all(np.isfinite(row["distance"]) for row in found["results"])
@@ -388,7 +390,7 @@ def _seal_embeddings(files: Files) -> Files:
 
 
 def _sealed(name: str, content: bytes | str) -> bytes | str:
-    from crosspoint.runtime.embeddings import CHECKSUM, KEY, ZEROS
+    from crosspoint.runtime.jobs.embeddings import CHECKSUM, KEY, ZEROS
 
     if isinstance(content, str) or not name.endswith((".npz", ".parquet")):
         return content
@@ -419,7 +421,7 @@ def _seal_bundle(files: Files) -> Files:
 
 @cache
 def _job(form: str) -> Files:
-    from crosspoint.runtime.embed import embed
+    from crosspoint.runtime.jobs.embed import embed
 
     def make(root: Path) -> None:
         (root / "model.onnx").write_bytes(made.small_onnx())
@@ -432,9 +434,9 @@ def _job(form: str) -> Files:
 
 
 def _read_job(root: Path) -> None:
-    from crosspoint.runtime import parts
-    from crosspoint.runtime.search import search
-    from crosspoint.runtime.sources import find_sources
+    from crosspoint.data.sources import find_sources
+    from crosspoint.runtime.jobs import parts
+    from crosspoint.runtime.jobs.search import search
 
     plan = parts.read_plan(root)
     parts.kept(plan, root, find_sources([root / "in"], None, 0), range(min(plan.count, 2)))
@@ -453,9 +455,9 @@ def _read_manifest(root: Path) -> None:
 
 
 def _read_bundle(root: Path) -> None:
-    from crosspoint.errors import CrosspointError
-    from crosspoint.export.on_device import build_on_device
-    from crosspoint.runtime.bench import _backends
+    from crosspoint.core.errors import CrosspointError
+    from crosspoint.export.engine.on_device import build_on_device
+    from crosspoint.runtime.bench.bench import _backends
     from crosspoint.runtime.load import load_encoder
 
     _backends(root)
@@ -468,8 +470,8 @@ def _read_bundle(root: Path) -> None:
 @cache
 def _reference() -> Files:
     def make(root: Path) -> None:
-        from crosspoint.export.gate import Clouds
-        from crosspoint.export.on_device import write_reference
+        from crosspoint.export.engine.on_device import write_reference
+        from crosspoint.parity.gate import Clouds
 
         write_reference(root / "reference.npz", [Clouds("usual", {"points": CLOUDS}, np.ones((6, 4)))])
 
@@ -477,7 +479,7 @@ def _reference() -> Files:
 
 
 def _read_reference(root: Path) -> None:
-    from crosspoint.export.on_device import read_reference
+    from crosspoint.export.engine.on_device import read_reference
 
     for clouds in read_reference(root / "reference.npz"):
         assert clouds.inputs["points"].ndim == 3
@@ -493,7 +495,7 @@ def _results() -> Files:
     from click.testing import CliRunner
 
     from crosspoint.cli import crosspoint
-    from crosspoint.runtime.embed import embed
+    from crosspoint.runtime.jobs.embed import embed
 
     def make(root: Path) -> None:
         model, data = root / "model.onnx", place(made.modelnet(), root / "set")
@@ -521,7 +523,7 @@ def _results() -> Files:
 
 
 def _read_report(root: Path) -> None:
-    from crosspoint.eval.report import report
+    from crosspoint.report.page import report
 
     result = report(root)
     assert all(map(is_line, result["remarks"])), result["remarks"]
@@ -549,13 +551,13 @@ def _read_cache(root: Path) -> None:
 
 
 def _registry() -> Files:
-    from crosspoint.runtime.named import FOLDER, REGISTRY
+    from crosspoint.runtime.released import FOLDER, REGISTRY
 
     return {REGISTRY: (FOLDER / REGISTRY).read_bytes()}
 
 
 def _read_registry(root: Path) -> None:
-    from crosspoint.runtime import named
+    from crosspoint.runtime import released as named
 
     usual, named.FOLDER = named.FOLDER, root
     try:

@@ -35,7 +35,7 @@ def to_bytes(write: Callable[[Any], object]) -> bytes:
 
 def ply() -> bytes:
     """A cloud, as the package writes it."""
-    from crosspoint.data.ply import write_points
+    from crosspoint.data.io.ply import write_points
 
     return next(
         content
@@ -125,7 +125,7 @@ def place(files: Files, root: Path) -> Path:
 
 def small_weights(dim: int = 8) -> Any:
     """Deployed weights of a DGCNN with two EdgeConvs of a few channels."""
-    from crosspoint.export.deploy import DGCNNWeights, Edge, Linear
+    from crosspoint.export.onnx.fold import DGCNNWeights, Edge, Linear
 
     rng = np.random.default_rng(0)
 
@@ -138,8 +138,8 @@ def small_weights(dim: int = 8) -> Any:
 
 def small_onnx(points: int | None = None, about: dict[str, Any] | None = None) -> bytes:
     """The small DGCNN, as the exporter writes it."""
-    from crosspoint.export.graph import build
-    from crosspoint.export.onnx_file import write_onnx
+    from crosspoint.export.onnx.build import build
+    from crosspoint.export.onnx.file import write_onnx
 
     provenance = {"model": {"architecture": "dgcnn", "k": 3}, "k": 3, "precision": "fp32", **(about or {})}
     files = folder(lambda root: write_onnx(root / "x.onnx", build(small_weights(), points), provenance))
@@ -148,9 +148,9 @@ def small_onnx(points: int | None = None, about: dict[str, Any] | None = None) -
 
 def small_segmenter() -> bytes:
     """A part segmenter of a few channels, as the exporter writes it."""
-    from crosspoint.export.deploy import BackboneWeights, Edge, Linear, SegmenterWeights, TransformWeights
-    from crosspoint.export.graph import build
-    from crosspoint.export.onnx_file import write_onnx
+    from crosspoint.export.onnx.build import build
+    from crosspoint.export.onnx.file import write_onnx
+    from crosspoint.export.onnx.fold import BackboneWeights, Edge, Linear, SegmenterWeights, TransformWeights
 
     rng = np.random.default_rng(0)
 
@@ -176,7 +176,7 @@ def small_segmenter() -> bytes:
 @cache
 def bundle() -> Files:
     """A bundle of the small DGCNN."""
-    from crosspoint.export.engine import file_entry
+    from crosspoint.export.engine.engine import file_entry
 
     def make(root: Path) -> None:
         (root / "encoder.onnx").write_bytes(small_onnx())

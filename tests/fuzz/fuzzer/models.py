@@ -20,7 +20,7 @@ def _all() -> list[Files]:
 
 
 def _run(root: Path, operators: bool, threads: int) -> Any:
-    from crosspoint.runtime.onnx import OnnxEncoder
+    from crosspoint.runtime.backends.onnx import OnnxEncoder
 
     encoder = OnnxEncoder(root / "model.onnx", threads=threads, operators=operators)
     with encoder:
@@ -38,7 +38,7 @@ def _run(root: Path, operators: bool, threads: int) -> Any:
 
 def _both(root: Path) -> None:
     """With our operators and without: the same values, or a refusal of both."""
-    from crosspoint.errors import CrosspointError
+    from crosspoint.core.errors import CrosspointError
 
     outcomes: list[Any] = []
     for operators in (True, False):

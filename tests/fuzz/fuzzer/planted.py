@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crosspoint.errors import InputError
+from crosspoint.core.errors import InputError
 from fuzzer.cases import Files, Target
 
 

@@ -25,7 +25,7 @@ def _file(
     place = f"cloud.{suffix}"
 
     def read(folder: Path) -> None:
-        from crosspoint.data.files import read_points
+        from crosspoint.data.io.files import read_points
 
         points = read_points(folder / place, None, 0)
         assert points.ndim == 3
@@ -149,16 +149,16 @@ FILES = (
 
 
 def _read_classification(folder: Path) -> None:
-    from crosspoint.data.datasets import load_classification
-    from crosspoint.data.verify import verify
+    from crosspoint.data.sets.datasets import load_classification
+    from crosspoint.data.sets.verify import verify
 
     _one_line(verify(folder).problems)
     load_classification(folder, 8)
 
 
 def _read_parts(folder: Path) -> None:
-    from crosspoint.data.datasets import load_parts
-    from crosspoint.data.verify import verify
+    from crosspoint.data.sets.datasets import load_parts
+    from crosspoint.data.sets.verify import verify
 
     _one_line(verify(folder).problems)
     load_parts(folder, None)
@@ -205,8 +205,8 @@ def _parts_attacks() -> dict[str, Files]:
 
 
 def _read_renders(folder: Path) -> None:
-    from crosspoint.data.datasets import PairedRenders
-    from crosspoint.data.verify import verify
+    from crosspoint.data.sets.datasets import PairedRenders
+    from crosspoint.data.sets.verify import verify
 
     _one_line(verify(folder).problems)
     pairs = PairedRenders(folder)
@@ -236,7 +236,7 @@ def _render_attacks() -> dict[str, Files]:
 
 
 def _pack() -> Files:
-    from crosspoint.data.pack import pack
+    from crosspoint.data.sets.pack import pack
 
     def make(root: Path) -> None:
         made.place(made.renders(), root / "in")
@@ -247,8 +247,8 @@ def _pack() -> Files:
 
 
 def _read_pack(folder: Path) -> None:
-    from crosspoint.data.pack import PackedRenders
-    from crosspoint.data.verify import verify
+    from crosspoint.data.sets.pack import PackedRenders
+    from crosspoint.data.sets.verify import verify
 
     _one_line(verify(folder).problems)
     pack = PackedRenders(folder)
@@ -280,7 +280,7 @@ def _cifar() -> Files:
 
 
 def _read_cifar(folder: Path) -> None:
-    from crosspoint.data.cifar_fs import find_classes, load_pictures
+    from crosspoint.data.sets.cifar_fs import find_classes, load_pictures
 
     for classes in find_classes(folder).values():
         load_pictures(classes, 8)
@@ -292,8 +292,8 @@ def _names() -> Files:
 
 def _read_names(folder: Path) -> None:
     """A folder of files, as `embed` reads it: what is bad is passed over with one line."""
-    from crosspoint.errors import InputError
-    from crosspoint.runtime.sources import find_sources, read_ahead
+    from crosspoint.core.errors import InputError
+    from crosspoint.data.sources import find_sources, read_ahead
 
     read = 0
     for source, clouds, _ in read_ahead(find_sources([folder], None, 0), 8):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from crosspoint.errors import CrosspointError
+from crosspoint.core.errors import CrosspointError
 from fuzzer.cases import Cases, Files, Target, write
 
 READ, REFUSED = "read", "refused"

@@ -1,0 +1,161 @@
+"""HDF5 files of labelled clouds: `data` (n, N, 3), `label` (n,) or (n, 1), and `pid` (n, N) where there are parts."""
+
+import contextlib
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crosspoint.core.errors import InputError
+from crosspoint.core.reading import ADVICE, allowance, check_announced, readable, reading, some
+
+DEFLATE, SHUFFLE, CHECKSUM, LZF = 1, 2, 3, 32000  # the filters that h5py writes with `compression`, by their numbers
+RATIO = 1032  # bytes that one byte of a deflate stream can become
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything in the files of one split."""
+
+    points: npt.NDArray[np.float32]  # (n, N, 3)
+    labels: npt.NDArray[np.int64]  # (n,)
+    parts: npt.NDArray[np.int64] | None  # (n, N)
+
+
+@contextlib.contextmanager
+def open_h5(path: Path) -> Iterator[Any]:
+    """Open a file to read; every error of the library inside becomes one line that names the file.
+
+    Raises:
+        InputError: The file cannot be opened or is damaged.
+    """
+    import h5py
+
+    readable(path)
+    with reading(path, "an HDF5 file"), h5py.File(path, "r") as file:
+        yield file
+
+
+def is_stored(file: Any, name: str) -> bool:
+    """Whether a name in an open file stands for something in the file itself, not for a link to elsewhere."""
+    import h5py
+
+    return isinstance(file.get(name, getlink=True), h5py.HardLink)
+
+
+def shape_problems(file: Any, with_parts: bool) -> list[str]:
+    """What is wrong with the keys, shapes and types of an open file; nothing is read from its arrays.
+
+    Raises:
+        InputError: An array lies in another file, asks for far more memory than the file has bytes, or needs a filter
+            that is not one of h5py's.
+    """
+    import h5py
+
+    names = ["data", "label", "pid"] if with_parts else ["data", "label"]
+    missing = [name for name in names if not is_stored(file, name) or not isinstance(file[name], h5py.Dataset)]
+    if missing:
+        return [f"has no {' and no '.join(missing)} of its own; it holds {some(file)}"]
+    for name in names:
+        _check_storage(name, file[name], file.id.get_filesize())
+    data, label = file["data"], file["label"]
+    problems = []
+    if data.ndim != 3 or data.shape[-1] != 3 or data.dtype.kind != "f" or 0 in data.shape:
+        problems.append(f"data is {data.dtype} {data.shape}, not float32 (n, N, 3)")
+    if label.shape not in (data.shape[:1], (*data.shape[:1], 1)) or label.dtype.kind not in "iu":
+        problems.append(f"label is {label.dtype} {label.shape}, not whole numbers for {data.shape[0]} clouds")
+    if with_parts and (file["pid"].shape != data.shape[:2] or file["pid"].dtype.kind not in "iu"):
+        problems.append(f"pid is {file['pid'].dtype} {file['pid'].shape}, not whole numbers {data.shape[:2]}")
+    return problems
+
+
+def _check_storage(name: str, array: Any, size: int) -> None:
+    """Raise InputError unless all of an array lies in its file, in encodings that are known, and fits its size."""
+    if array.external or array.is_virtual:
+        raise InputError(f"has {name} in another file; give a file that holds it itself")
+    check_announced(math.prod(array.shape) * array.dtype.itemsize, size)
+    chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
+    check_announced(chunk, size)
+    plist = array.id.get_create_plist()
+    filters = {number: values for number, _, values, _ in map(plist.get_filter, range(plist.get_nfilters()))}
+    if not filters.keys() <= {DEFLATE, SHUFFLE, CHECKSUM, LZF} or len(filters) < plist.get_nfilters():
+        given = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+        raise InputError(f"has {name} compressed by the filters {given}; save it with gzip or without compression")
+    if LZF in filters and filters[LZF][2:3] not in ((), (chunk,)):  # what the filter allocates before it looks
+        raise InputError(f"has {name} in chunks of another size than they announce; {ADVICE}")
+    if DEFLATE in filters:
+        _check_inflated(name, array, chunk + 4, allowance(size))  # a checksum may be inside
+
+
+def _check_inflated(name: str, array: Any, most: int, allowed: int) -> None:
+    """Raise InputError if a chunk becomes more than it should and more than is allowed: HDF5 inflates all there is."""
+    if array.id.get_storage_size() * RATIO <= allowed:
+        return
+    for place in array.iter_chunks():
+        offset = tuple(part.start for part in place)
+        if array.id.get_chunk_info_by_coord(offset).size * RATIO > allowed:
+            _, stored = array.id.read_direct_chunk(offset)
+            if len(zlib.decompressobj().decompress(stored, most + 1)) > most:
+                raise InputError(f"has {name} in chunks that inflate to more than they announce; {ADVICE}")
+
+
+def range_problem(name: str, values: npt.NDArray[np.integer[Any]], count: int) -> str | None:
+    """Say if numbers do not lie in 0 … count - 1."""
+    if values.size and (values.min() < 0 or values.max() >= count):
+        return f"{name} goes from {values.min()} to {values.max()}, not from 0 to {count - 1}"
+    return None
+
+
+def read_files(paths: Sequence[Path], points: int | None, classes: int, parts: int | None = None) -> Content:
+    """Read and join files.
+
+    Args:
+        paths: At least one file.
+        points: How many of the first points of each cloud to take; all if None.
+        classes: Number of classes; every label must be smaller.
+        parts: Number of parts, where parts are to be read.
+
+    Raises:
+        InputError: A file is damaged or not in this format, clouds have fewer points, coordinates are not finite, or a
+            label is out of range.
+    """
+    pieces = [_read(path, points, classes, parts) for path in paths]
+    stored = {piece.points.shape[1] for piece in pieces}
+    if len(stored) > 1:
+        raise InputError(
+            f"{paths[0].parent}: the files have {', '.join(map(str, sorted(stored)))} points per cloud; "
+            f"ask for {min(stored)}"
+        )
+    return Content(
+        np.concatenate([piece.points for piece in pieces]),
+        np.concatenate([piece.labels for piece in pieces]),
+        None if parts is None else np.concatenate([piece.parts for piece in pieces if piece.parts is not None]),
+    )
+
+
+def _read(path: Path, points: int | None, classes: int, parts: int | None) -> Content:
+    with open_h5(path) as file:
+        problems = shape_problems(file, parts is not None)
+        if problems:
+            raise InputError(f"{problems[0]}; {ADVICE}")
+        stored = file["data"].shape[1]
+        if points is not None and not 1 <= points <= stored:
+            raise InputError(f"holds {stored} points per cloud, {points} were asked for; ask for 1 to {stored}")
+        content = Content(
+            file["data"][:, :points].astype(np.float32),
+            file["label"][:].reshape(-1).astype(np.int64),
+            None if parts is None else file["pid"][:, :points].astype(np.int64),
+        )
+        if not np.isfinite(content.points).all():
+            raise InputError(f"has coordinates that are NaN or infinite; {ADVICE}")
+        bad = range_problem("label", content.labels, classes)
+        if content.parts is not None and parts is not None:
+            bad = bad or range_problem("pid", content.parts, parts)
+        if bad:
+            raise InputError(f"{bad}; {ADVICE}")
+        return content

@@ -1,0 +1,1 @@
+"""Meshes to pictures, by a ray caster."""

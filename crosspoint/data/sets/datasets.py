@@ -1,0 +1,118 @@
+"""The data sets of the paper's protocols, in their published file formats."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from crosspoint.core.errors import InputError
+from crosspoint.data.io.hdf5 import Content, read_files
+from crosspoint.data.sets.layout import locate, recognise, split_files
+from crosspoint.data.sets.renders import PairedRenders
+from crosspoint.data.sets.taxonomy import Taxonomy, read_class_names, read_taxonomy
+
+__all__ = [
+    "ClassificationSet",
+    "Clouds",
+    "PairedRenders",
+    "PartClouds",
+    "PartSet",
+    "Taxonomy",
+    "load_classification",
+    "load_parts",
+    "recognise",
+]
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Labelled clouds: points (n, N, 3) float32 as stored, labels (n,) int64."""
+
+    points: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassificationSet:
+    """A classification set; `name` is its format, `class_names` are by label, `test` is None where there is none."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Clouds
+    test: Clouds | None
+
+
+@dataclass(frozen=True)
+class PartClouds:
+    """Clouds with labelled points: points (n, N, 3) float32, labels (n,) and parts (n, N) int64."""
+
+    points: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PartSet:
+    """A part-segmentation set; `val` is None where there is none."""
+
+    name: str
+    taxonomy: Taxonomy
+    train: PartClouds
+    val: PartClouds | None
+    test: PartClouds
+
+
+def load_classification(root: Path, points: int | None = 1024) -> ClassificationSet:
+    """Read a set in ModelNet40's or ScanObjectNN's format.
+
+    Args:
+        root: The folder of the files, or one above it that holds no other such set.
+        points: How many points of each cloud, the *first* ones, as the published protocols do; all if None.
+
+    Raises:
+        InputError: There is no such set, its training split is missing, a file is damaged, a label has no name, or
+            fewer than `points` points are stored.
+    """
+    kind, folder = locate(root, ("modelnet40", "scanobjectnn"))
+    names = read_class_names(kind, folder)
+    splits = {}
+    for split in ("train", "test"):
+        files = split_files(kind, folder, split)
+        splits[split] = read_files(files, points, len(names)) if files else None
+    train, test = splits["train"], splits["test"]
+    if train is None:
+        raise InputError(f"{folder}: has no training files; see `crosspoint data list` for the expected names")
+    return ClassificationSet(
+        kind, names, Clouds(train.points, train.labels), Clouds(test.points, test.labels) if test else None
+    )
+
+
+def load_parts(root: Path, points: int | None = 2048) -> PartSet:
+    """Read a set in ShapeNetPart's format, with the taxonomy of its `taxonomy.json` or else ShapeNetPart's own.
+
+    Args:
+        root: The folder of the files, or one above it that holds no other such set.
+        points: How many points of each cloud, the first ones; all if None.
+
+    Raises:
+        InputError: There is no such set, its training or test split is missing, a file or the taxonomy is damaged, a
+            label is out of range, or fewer than `points` points are stored.
+    """
+    kind, folder = locate(root, ("shapenetpart",))
+    taxonomy = read_taxonomy(folder)
+    splits: dict[str, PartClouds | None] = {}
+    for split in ("train", "val", "test"):
+        files = split_files(kind, folder, split)
+        splits[split] = (
+            _parts(read_files(files, points, len(taxonomy.categories), len(taxonomy.parts))) if files else None
+        )
+    train, test = splits["train"], splits["test"]
+    if train is None or test is None:
+        raise InputError(f"{folder}: needs ply_data_train*.h5 and ply_data_test*.h5; see `crosspoint data list`")
+    return PartSet(kind, taxonomy, train, splits["val"], test)
+
+
+def _parts(content: Content) -> PartClouds:
+    assert content.parts is not None  # asked for
+    return PartClouds(content.points, content.labels, content.parts)

@@ -1,0 +1,300 @@
+"""ShapeNetRender packed into shards that are read many times faster than loose files.
+
+A packed folder holds `index.json` (the shards in order, each with its size and SHA-256) and shards in the safetensors
+format, each of which is whole by itself: `points` (P, 3) float32 and `images` (I, H, W, 4) uint8 of its objects one
+after another, `point_starts` and `image_starts` (n + 1) int64, and the objects' keys in the header.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
+from crosspoint.core.files import atomic_file, atomic_folder, sha256, write_json
+from crosspoint.core.outputs import check_folder, check_replaceable
+from crosspoint.core.reading import read_json, reading, regular
+
+if TYPE_CHECKING:
+    from crosspoint.data.sets.datasets import PairedRenders
+
+INDEX_FILE = "index.json"
+SCHEMA = "crosspoint.pack/1"
+MEGABYTE = 10**6
+REPACK = "copy it or pack again"
+METADATA = "crosspoint"  # the header's entry; one entry, since the order of several is not fixed
+
+Points = npt.NDArray[np.float32]
+Image = npt.NDArray[np.uint8]
+
+
+class Entry(NamedTuple):
+    """One object: its key `category/name`, its points (N, 3) and its images (V, H, W, 4)."""
+
+    key: str
+    points: Points
+    images: Image
+
+
+class Row(NamedTuple):
+    """What the index says of a shard."""
+
+    file: Path
+    objects: int
+    bytes: int
+    sha256: str
+
+
+class Shard(NamedTuple):
+    """An open shard: slices that read on demand, and where each object starts in them."""
+
+    points: Any
+    images: Any
+    point_starts: npt.NDArray[np.int64]  # (n + 1,)
+    image_starts: npt.NDArray[np.int64]  # (n + 1,)
+
+
+def pack(
+    root: Path, out: Path, size: int | None = None, views: int | None = None, shard_mb: int = 256
+) -> dict[str, Any]:
+    """Pack a folder in ShapeNetRender's layout; read it with `PackedRenders`.
+
+    Without `size` and `views` nothing is lost: the same points and the same pixels come back.
+
+    Args:
+        root: Folder with `ShapeNet` and `ShapeNetRendering`.
+        out: Folder to write; it appears when it is complete.
+        size: Width and height to resize the images to; as they are if None.
+        views: Images kept of each object, the first ones; all if None.
+        shard_mb: Size at which a shard is closed, in 10⁶ bytes.
+
+    Returns:
+        `out`, `objects`, `images`, `shards`, `bytes` and `seconds`.
+
+    Raises:
+        InputError: `root` is not in that layout, a file of it cannot be read, its images differ in size and `size` is
+            None, an option makes no sense, or `out` exists or cannot be written.
+    """
+    from crosspoint.data.sets.datasets import PairedRenders
+
+    for name, value in (("size", size), ("views", views), ("shard-mb", shard_mb)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    out = Path(out)
+    check_folder(out, inputs=[root])
+    check_replaceable(out)
+    start = time.monotonic()
+    entries = _entries(PairedRenders(root), size, views)
+    with atomic_folder(out) as folder:
+        groups = enumerate(_groups(entries, shard_mb * MEGABYTE))
+        shards = [_write(folder, number, group) for number, group in groups]
+        write_json(folder / INDEX_FILE, {"schema": SCHEMA, "shards": shards})
+    return {
+        "out": str(out),
+        "objects": sum(shard["objects"] for shard in shards),
+        "images": sum(shard["images"] for shard in shards),
+        "shards": len(shards),
+        "bytes": sum(shard["bytes"] for shard in shards),
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def is_pack(root: Path) -> bool:
+    """Whether a folder is a packed one, by the schema named in its index."""
+    try:
+        index = read_json(Path(root) / INDEX_FILE, "the index of a packed folder")
+    except InputError:
+        return False
+    return isinstance(index, dict) and index.get("schema") == SCHEMA
+
+
+class PackedRenders:
+    """Objects of a packed folder, with the interface of `PairedRenders`; shards are opened when first needed.
+
+    Files are only read, through memory maps, so that the workers of a loader share one copy in memory; an object may
+    be handed to other processes, which open the shards for themselves.
+
+    Args:
+        root: Folder that `pack` wrote.
+
+    Raises:
+        InputError: `root` is not a packed folder, its index is damaged, or a shard is missing, damaged or has another
+            length than it should.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        if not is_pack(self.root):
+            raise InputError(f"{root} is not a packed folder; make one with `crosspoint data pack`")
+        self._rows = _read_index(self.root)
+        self.keys: list[str] = []
+        for row in self._rows:
+            if not row.file.is_file() or row.file.stat().st_size != row.bytes:
+                raise InputError(f"{row.file} is missing or not {row.bytes} bytes long; {REPACK}")
+            self.keys += _read_keys(row)
+        self._ends = np.cumsum([row.objects for row in self._rows])
+        self._shards: dict[int, Shard] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_shards": {}}
+
+    def files(self) -> Iterator[Path]:
+        """All files that are read, in order."""
+        return (row.file for row in self._rows)
+
+    def points(self, i: int) -> Points:
+        """The point cloud of object `i`, as it was sampled: (N, 3)."""
+        shard, row = self._find(i)
+        points: Points = shard.points[shard.point_starts[row] : shard.point_starts[row + 1]]
+        return points
+
+    def views(self, i: int) -> int:
+        """How many images object `i` has."""
+        shard, row = self._find(i)
+        return int(shard.image_starts[row + 1] - shard.image_starts[row])
+
+    def image(self, i: int, view: int) -> Image:
+        """One image of object `i`: (H, W, 4) RGBA.
+
+        Raises:
+            IndexError: There is no such object or view.
+        """
+        shard, row = self._find(i)
+        if not 0 <= view < shard.image_starts[row + 1] - shard.image_starts[row]:
+            raise IndexError(f"view {view} of object {i}")
+        at = shard.image_starts[row] + view
+        image: Image = shard.images[at : at + 1][0]
+        return image
+
+    def verify(self) -> list[str]:
+        """Compare each shard with its SHA-256 in the index; one line per shard that is damaged."""
+        return [
+            f"{row.file} does not have the SHA-256 {row.sha256[:12]}… of the index; {REPACK}"
+            for row in track(self._rows, "Verifying")
+            if sha256(row.file) != row.sha256
+        ]
+
+    def _find(self, i: int) -> tuple[Shard, int]:
+        """The shard that holds object `i`, and the object's row in it."""
+        if not 0 <= i < len(self.keys):
+            raise IndexError(f"object {i} of {len(self.keys)}")
+        number = int(np.searchsorted(self._ends, i, side="right"))
+        if number not in self._shards:
+            self._shards[number] = _open_shard(self._rows[number])
+        return self._shards[number], i - int(self._ends[number - 1] if number else 0)
+
+
+def _read_index(root: Path) -> list[Row]:
+    path, kind = root / INDEX_FILE, "the index of a packed folder"
+    index = read_json(path, kind, REPACK)
+    with reading(path, kind, REPACK):
+        shards = index["shards"]
+        rows = [Row(root / s["file"], int(s["objects"]), int(s["bytes"]), str(s["sha256"])) for s in shards]
+        if any(row.file.parent != root or row.objects < 1 for row in rows):
+            raise InputError(f"names shards outside the folder, or without objects; {REPACK}")
+        return rows
+
+
+def _open(file: Path) -> Any:
+    from safetensors import safe_open
+
+    regular(file)
+    return safe_open(file, framework="numpy")
+
+
+def _read_keys(row: Row) -> list[str]:
+    """The keys of a shard's objects, from its header."""
+    with reading(row.file, "a shard of a packed folder", REPACK):
+        keys = json.loads(_open(row.file).metadata()[METADATA])["keys"]
+        if len(keys) != row.objects or not all(isinstance(key, str) for key in keys):
+            raise InputError(f"does not hold the {row.objects} objects of the index; {REPACK}")
+        return list(keys)
+
+
+def _open_shard(row: Row) -> Shard:
+    """A shard whose arrays have the shapes that its index and each other ask for."""
+    with reading(row.file, "a shard of a packed folder", REPACK):
+        file = _open(row.file)
+        points, images = file.get_slice("points"), file.get_slice("images")
+        starts = [file.get_tensor(name) for name in ("point_starts", "image_starts")]
+        sizes, axes = [values.get_shape() for values in (points, images)], ((3,), (4,))
+        fits = [
+            size[-1:] == [last] and kept.shape == (row.objects + 1,) and kept[0] == 0 and kept[-1] == size[0]
+            for size, (last,), kept in zip(sizes, axes, starts, strict=True)
+        ]
+        if not all(fits) or any((np.diff(kept) < 1).any() for kept in starts) or [len(s) for s in sizes] != [2, 4]:
+            raise InputError(f"has arrays that do not fit each other; {REPACK}")
+        if [points.get_dtype(), images.get_dtype()] != ["F32", "U8"]:
+            raise InputError(f"holds other types than float32 points and uint8 images; {REPACK}")
+        return Shard(points, images, *starts)
+
+
+def _entries(renders: "PairedRenders", size: int | None, views: int | None) -> Iterator[Entry]:
+    shape: tuple[int, ...] | None = None
+    for i in track(range(len(renders)), "Packing"):
+        count = renders.views(i) if views is None else views
+        if not 0 < count <= renders.views(i):
+            raise InputError(
+                f"{renders.keys[i]} has {renders.views(i)} images, fewer than {count or 1}; "
+                "remove its folders, or give fewer --views"
+            )
+        images = [_resized(renders.image(i, view), size) for view in range(count)]
+        for image in images:
+            shape = shape or image.shape
+            if image.shape != shape:
+                raise InputError(f"images of {renders.keys[i]} differ in size from others; give a --size for all")
+        yield Entry(renders.keys[i], renders.points(i), np.stack(images))
+
+
+def _resized(image: Image, size: int | None) -> Image:
+    if size is None or image.shape[:2] == (size, size):
+        return image
+    from PIL import Image as Pillow
+
+    resized: Image = np.asarray(Pillow.fromarray(image).resize((size, size), Pillow.Resampling.BICUBIC))
+    return resized
+
+
+def _groups(entries: Iterator[Entry], limit: int) -> Iterator[list[Entry]]:
+    """Entries in lists of at least `limit` bytes, the last one smaller."""
+    group: list[Entry] = []
+    total = 0
+    for entry in entries:
+        group.append(entry)
+        total += entry.points.nbytes + entry.images.nbytes
+        if total >= limit:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
+
+
+def _write(folder: Path, number: int, group: list[Entry]) -> dict[str, Any]:
+    """Write one shard and return its row of the index."""
+    from safetensors.numpy import save_file
+
+    file = folder / f"shard-{number:05d}.safetensors"
+    tensors = {
+        "points": np.concatenate([entry.points for entry in group]).astype(np.float32),
+        "images": np.concatenate([entry.images for entry in group]),
+        "point_starts": np.cumsum([0, *(len(entry.points) for entry in group)]),
+        "image_starts": np.cumsum([0, *(len(entry.images) for entry in group)]),
+    }
+    header = {"schema": SCHEMA, "keys": [entry.key for entry in group]}
+    with atomic_file(file) as temporary:  # safetensors makes files that their writer alone can read
+        save_file(tensors, temporary, metadata={METADATA: json.dumps(header)})
+    return {
+        "file": file.name,
+        "objects": len(group),
+        "images": len(tensors["images"]),
+        "bytes": file.stat().st_size,
+        "sha256": sha256(file),
+    }

@@ -1,0 +1,121 @@
+"""ShapeNetRender: point clouds paired with renderings, as loose files."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from crosspoint.core.errors import InputError
+from crosspoint.core.pictures import read_picture
+from crosspoint.core.reading import list_folder
+from crosspoint.data.io.clouds import read_clouds
+from crosspoint.data.points import Points
+from crosspoint.data.sets.layout import PICTURES, locate
+
+
+class PairedRenders:
+    """Objects that have both a cloud and renderings.
+
+    Under the folder lie `ShapeNet/<category>/<name>.ply`, whose vertices are the points, and
+    `ShapeNetRendering/<category>/<name>/rendering/` with any number of pictures. Objects that have only one of the two
+    are not among these; `crosspoint data verify` lists them.
+
+    Args:
+        root: Folder with `ShapeNet` and `ShapeNetRendering`, or its parent.
+
+    Attributes:
+        keys: `category/name` of each object, sorted.
+
+    Raises:
+        InputError: There is no such folder, or no object in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = locate(root, ["shapenetrender"])[1]
+        self.keys = sorted(cloud_keys(self.root) & rendering_keys(self.root))
+        if not self.keys:
+            raise InputError(f"{root}: no object has both a cloud and renderings; see `crosspoint data verify {root}`")
+        self._images: dict[int, list[Path]] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def cloud(self, i: int) -> Path:
+        """The file of the points of object i."""
+        return self.root / "ShapeNet" / f"{self.keys[i]}.ply"
+
+    def points(self, i: int) -> Points:
+        """The points of object i, as stored: (N, 3).
+
+        Raises:
+            InputError: The file is bad.
+        """
+        points: Points = read_clouds(self.cloud(i))[0]
+        return points
+
+    def images(self, i: int) -> list[Path]:
+        """The pictures of object i, by name.
+
+        Raises:
+            InputError: The folder cannot be listed.
+        """
+        if i not in self._images:
+            folder = self.root / "ShapeNetRendering" / self.keys[i] / "rendering"
+            self._images[i] = [folder / name for name in list_folder(folder) if Path(name).suffix.lower() in PICTURES]
+        return self._images[i]
+
+    def views(self, i: int) -> int:
+        """How many pictures object i has."""
+        return len(self.images(i))
+
+    def files(self) -> Iterator[Path]:
+        """All files that are read, in order."""
+        for i in range(len(self)):
+            yield self.cloud(i)
+            yield from self.images(i)
+
+    def image(self, i: int, view: int) -> npt.NDArray[np.uint8]:
+        """One picture of object i: (H, W, 4) RGBA; opaque where the file has no alpha.
+
+        Raises:
+            InputError: The file is bad.
+            IndexError: There is no such picture.
+        """
+        return read_image(self.images(i)[view])
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture as (H, W, 4) RGBA.
+
+    Raises:
+        InputError: The file is missing, damaged, or neither PNG nor JPEG.
+    """
+    return np.asarray(read_picture(path, "RGBA"))
+
+
+def cloud_keys(root: Path) -> set[str]:
+    """`category/name` of every cloud under `root`."""
+    folder = root / "ShapeNet"
+    return {
+        f"{category}/{name[:-4]}"
+        for category in _folders(folder)
+        for name in list_folder(folder / category)
+        if name.lower().endswith(".ply")
+    }
+
+
+def rendering_keys(root: Path) -> set[str]:
+    """`category/name` of every folder of renderings under `root`, full or empty."""
+    folder = root / "ShapeNetRendering"
+    return {
+        f"{category}/{name}"
+        for category in _folders(folder)
+        for name in _folders(folder / category)
+        if os.path.isdir(folder / category / name / "rendering")
+    }
+
+
+def _folders(folder: Path) -> list[str]:
+    return [name for name in list_folder(folder) if os.path.isdir(folder / name)]

@@ -1,0 +1,258 @@
+"""Parametric shapes written in the published formats: pairs for pretraining, a classification and a part split."""
+
+import hashlib
+import math
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError, require
+from crosspoint.core.files import atomic_folder, write_json, writing
+from crosspoint.core.outputs import check_file, check_known, check_replaceable, is_schema
+from crosspoint.core.pool import spread
+from crosspoint.core.reading import read_json, reading
+from crosspoint.data.io.meshes import sample_surface
+from crosspoint.data.points import normalise
+from crosspoint.data.rendering.render import COMPRESSION, picture_name, render_views
+from crosspoint.data.shapes import CATEGORIES, Shape
+from crosspoint.data.shapes.contact_sheet import contact_sheet
+
+CLASSIFICATION = "modelnet40_ply_hdf5_2048"
+PARTS = "shapenet_part_seg_hdf5_data"
+SETTINGS_FILE = "shapes.json"
+SCHEMA = "crosspoint.make-shapes/1"
+SPLITS = ("train", "test", "val")
+TURN = 180.0  # degrees: objects stand upright, in any direction
+PAIR_FILE = re.compile(
+    r"ShapeNet/\w+/(?P<number>\d{5,})\.ply|ShapeNetRendering/\w+/(?P<object>\d{5,})/rendering/(?P<view>\d{2,})\.png"
+)
+SPLIT_FILES = {
+    SETTINGS_FILE,
+    *(f"{CLASSIFICATION}/{name}" for name in ("ply_data_train0.h5", "ply_data_test0.h5", "shape_names.txt")),
+    *(f"{PARTS}/{name}" for name in (*(f"ply_data_{split}0.h5" for split in SPLITS), "taxonomy.json")),
+}
+SHOWN = 6  # objects of each category on the contact sheet
+
+
+class Item(NamedTuple):
+    """One object to be made: of a category, in a split, with its running number."""
+
+    category: str
+    split: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points of one object and the number, within its category, of the part that each lies on."""
+
+    points: NDArray[np.float32]  # (N, 3)
+    parts: NDArray[np.uint8]  # (N,)
+
+
+def make_shapes(
+    out: Path,
+    per_class: int = 50,
+    seed: int = 0,
+    views: int = 4,
+    size: int = 64,
+    points: int = 2048,
+    sheet: Path | None = None,
+    jobs: int | None = None,
+) -> dict[str, Any]:
+    """Draw objects of every category in `CATEGORIES` and write them under `out`, as the published sets are laid out.
+
+    `out` receives
+
+    - `ShapeNet/<category>/<id>.ply` and `ShapeNetRendering/<category>/<id>/rendering/00.png` …: the pairs;
+    - `modelnet40_ply_hdf5_2048/ply_data_{train0,test0}.h5` and `shape_names.txt`: classification;
+    - `shapenet_part_seg_hdf5_data/ply_data_{train0,val0,test0}.h5` and `taxonomy.json`: parts.
+
+    All training splits, the pairs included, are the same `per_class` objects of each category, with the same points;
+    test and validation are further max(4, per_class / 4) objects each, never seen in training. The clouds in the
+    HDF5 files are normalised to the unit sphere and interleaved by category, so that the first n are balanced.
+
+    An object follows from the seed, its category, its split and its number alone: more objects per class begin with
+    the same ones, and the same arguments give the same bytes in every file.
+
+    Args:
+        out: A new or empty folder, or one that this function wrote before, which is replaced when all is made.
+        per_class: Training objects of each category.
+        seed: Seed of everything.
+        views: Pictures of each training object.
+        size: Width and height of the pictures.
+        points: Points of each object.
+        sheet: A PNG to write with a few training objects of every category.
+        jobs: Processes; all cores if None. A script that calls this with more than one needs the usual
+            `if __name__ == "__main__":`.
+
+    Returns:
+        The settings, `categories`, `parts`, `train`, `test`, `val` (objects in all), `seconds` and `out`.
+
+    Raises:
+        InputError: An option makes no sense, or `out` holds something else or cannot be written.
+        MissingDependency: `embreex` is not installed.
+        CheckFailed: A process was killed.
+    """
+    settings = {"per_class": per_class, "seed": seed, "views": views, "size": size, "points": points}
+    _check(settings, jobs)
+    require("embreex", "render", "rendering")
+    out = Path(out)
+    check_replaceable(out, _check_ours)
+    if sheet is not None:
+        check_file(sheet, "--sheet", ".png", inputs=[out])
+    start = time.monotonic()
+    held_out = max(4, math.ceil(per_class / 4))
+    counts = dict(zip(SPLITS, (per_class, held_out, held_out), strict=True))
+    items = [Item(c, split, k) for split, count in counts.items() for k in range(count) for c in CATEGORIES]
+    with atomic_folder(out, _check_ours) as temporary:
+        work = partial(_make, out=temporary, seed=seed, views=views, size=size, points=points)
+        clouds = dict(zip(items, track(spread(work, items, jobs), "Making shapes", len(items)), strict=True))
+        _write_classification(temporary / CLASSIFICATION, clouds)
+        _write_parts(temporary / PARTS, clouds)
+        write_json(temporary / SETTINGS_FILE, {"schema": SCHEMA, **settings})
+    if sheet is not None:
+        shown = range(min(SHOWN, per_class))
+        contact_sheet({c: [draw(Item(c, "train", k), seed) for k in shown] for c in CATEGORIES}, sheet)
+    return {
+        **settings,
+        "out": str(out),
+        "categories": list(CATEGORIES),
+        "parts": sum(len(category.part_names) for category in CATEGORIES.values()),
+        **{split: count * len(CATEGORIES) for split, count in counts.items()},
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def draw(item: Item, seed: int) -> Shape:
+    """The object that `make_shapes` makes for an item, turned by up to `TURN` about the vertical axis."""
+    rng = _generators(item, seed)[0]
+    return CATEGORIES[item.category](rng).turned(rng.uniform(-TURN, TURN))
+
+
+def _generators(item: Item, seed: int) -> list[np.random.Generator]:
+    """Independent sources for an object's shape, its points and its viewpoints."""
+    digest = hashlib.sha256(f"{item.category}/{item.split}".encode()).digest()
+    words = np.frombuffer(digest, "<u4").tolist()
+    return [np.random.default_rng(child) for child in np.random.SeedSequence([seed, item.number, *words]).spawn(3)]
+
+
+def _check(settings: dict[str, int], jobs: int | None) -> None:
+    least = {"per_class": 1, "seed": 0, "views": 1, "size": 8, "points": 1, "jobs": 1}
+    for name, value in {**settings, "jobs": 1 if jobs is None else jobs}.items():
+        if value < least[name]:
+            raise InputError(f"{name.replace('_', '-')} is {value}; it must be at least {least[name]}")
+
+
+def _check_ours(out: Path) -> None:
+    """Raise InputError unless a folder holds an earlier result and nothing else."""
+    path = out / SETTINGS_FILE
+    made = read_json(path, "the settings of made shapes") if path.is_file() else None
+    if not is_schema(made, "make-shapes"):
+        raise InputError(f"{out} holds files that were not made by this command; choose a new folder")
+    with reading(path, "the settings of made shapes"):
+        per_class, views = int(made["per_class"]), int(made["views"])
+
+    def known(name: str) -> bool:
+        of_pair = PAIR_FILE.fullmatch(name)
+        if of_pair is None:
+            return name in SPLIT_FILES
+        number, view = int(of_pair["number"] or of_pair["object"]), int(of_pair["view"] or 0)
+        return number < per_class and view < views
+
+    check_known(out, known)
+
+
+def _name(number: int) -> str:
+    """File name of the object of that number."""
+    return f"{number:05d}"
+
+
+def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) -> Cloud:
+    """Draw one object; a training object is also written as a pair of cloud and pictures."""
+    shape, (_, point_rng, view_rng) = draw(item, seed), _generators(item, seed)
+    cloud, face = sample_surface(shape.vertices, shape.faces, points, point_rng)
+    if item.split == "train":
+        pictures = render_views(shape.vertices, shape.faces, views, size, view_rng)
+        _write_pair(out, f"{item.category}/{_name(item.number)}", cloud, pictures)
+    return Cloud(cloud, shape.face_parts[face].astype(np.uint8))
+
+
+def _write_pair(out: Path, key: str, cloud: NDArray[np.float32], pictures: NDArray[np.uint8]) -> None:
+    """Write a cloud and its pictures into the folder that is not in its place yet: no file is synced by itself."""
+    from PIL import Image
+    from plyfile import PlyData, PlyElement
+
+    file, folder = out / "ShapeNet" / f"{key}.ply", out / "ShapeNetRendering" / key / "rendering"
+    rows = np.ascontiguousarray(cloud, "<f4").view([(axis, "<f4") for axis in "xyz"]).reshape(-1)  # (N,)
+    with writing(out):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(str(file))
+        folder.mkdir(parents=True)
+        for view, rgba in enumerate(pictures):
+            Image.fromarray(rgba).save(folder / picture_name(view), compress_level=COMPRESSION)
+
+
+def _write_classification(folder: Path, clouds: dict[Item, Cloud]) -> None:
+    with writing(folder):
+        folder.mkdir()
+        for split in ("train", "test"):
+            _write_h5(folder / f"ply_data_{split}0.h5", _of(clouds, split))
+        (folder / "shape_names.txt").write_text("".join(f"{name}\n" for name in CATEGORIES), encoding="utf-8")
+
+
+def _write_parts(folder: Path, clouds: dict[Item, Cloud]) -> None:
+    taxonomy = part_taxonomy()
+    first = {name: min(parts) for name, parts in taxonomy["category_parts"].items()}
+    with writing(folder):
+        folder.mkdir()
+        for split in SPLITS:
+            members = _of(clouds, split)
+            pid = np.stack([cloud.parts + np.uint8(first[item.category]) for item, cloud in members])  # (n, N)
+            _write_h5(folder / f"ply_data_{split}0.h5", members, pid)
+    write_json(folder / "taxonomy.json", taxonomy)
+
+
+def part_taxonomy() -> dict[str, Any]:
+    """Names of categories and parts, and the part numbers of each category: the content of `taxonomy.json`."""
+    numbers = _numbers(len(category.part_names) for category in CATEGORIES.values())
+    return {
+        "categories": list(CATEGORIES),
+        "parts": [f"{name}/{part}" for name, category in CATEGORIES.items() for part in category.part_names],
+        "category_parts": dict(zip(CATEGORIES, numbers, strict=True)),
+    }
+
+
+def _numbers(counts: Iterator[int]) -> Iterator[list[int]]:
+    start = 0
+    for count in counts:
+        yield list(range(start, start + count))
+        start += count
+
+
+def _of(clouds: dict[Item, Cloud], split: str) -> list[tuple[Item, Cloud]]:
+    return [(item, cloud) for item, cloud in clouds.items() if item.split == split]
+
+
+def _write_h5(file: Path, members: Sequence[tuple[Item, Cloud]], pid: NDArray[np.uint8] | None = None) -> None:
+    """Write `data` (n, N, 3), `label` (n, 1) and, if given, `pid` (n, N), without times, so that bytes repeat."""
+    import h5py
+
+    labels = {name: label for label, name in enumerate(CATEGORIES)}
+    arrays = {
+        "data": normalise(np.stack([cloud.points for _, cloud in members])),
+        "label": np.array([[labels[item.category]] for item, _ in members], np.uint8),
+    }
+    if pid is not None:
+        arrays["pid"] = pid
+    with h5py.File(file, "w") as h5:
+        for name, array in arrays.items():
+            h5.create_dataset(name, data=array, track_times=False)

@@ -1,0 +1,235 @@
+"""What there is to embed: the clouds of files, folders and datasets, named, and read ahead of their use."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.files import sha256
+from crosspoint.core.pool import start_pool
+from crosspoint.core.reading import regular
+from crosspoint.data.io.files import find_files, read_points
+from crosspoint.data.points import Points, choose, normalise
+from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
+from crosspoint.data.sets.layout import find_sets
+
+THREADS = 4  # that read where there are no processes for it
+CHUNK = 8  # sources that a reader takes at once
+MOST_BYTES = 16 << 30  # of a file; larger ones do not fit into memory as clouds
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing to read.
+
+    Attributes:
+        name: Of its cloud; if it holds several, they are `name#0`, `name#1`, ….
+        origin: The path that error messages begin with.
+        read: Returns `(n, N, 3)`, or raises InputError.
+        stored: What is read: a file, or an array in memory.
+    """
+
+    name: str
+    origin: str
+    read: Callable[[], Points]
+    stored: Path | Points
+
+    def size(self) -> int:
+        """Bytes of what is read; -1 of a file that cannot be opened."""
+        return self._stamp()[0]
+
+    def sha256(self) -> str:
+        """SHA-256 of what is read; empty of a file that cannot be opened or is larger than `MOST_BYTES`."""
+        if isinstance(self.stored, np.ndarray):
+            return hashlib.sha256(np.ascontiguousarray(self.stored).data).hexdigest()
+        try:
+            return sha256(self.stored) if regular(self.stored).st_size <= MOST_BYTES else ""
+        except (InputError, OSError):
+            return ""
+
+    def load(self) -> tuple[Points | InputError, str]:
+        """Its clouds, normalised as in training, or what is wrong with it, and the SHA-256 of the content read."""
+        before, content = self._stamp(), self.sha256()
+        try:
+            clouds: Points | InputError = normalise(self.read())
+        except InputError as error:
+            clouds = error
+        if self._stamp() != before:
+            return InputError(f"{self.origin}: was changed while it was read; embed again once it is complete"), ""
+        return clouds, content
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Changes whenever the file is written to; size first."""
+        if isinstance(self.stored, np.ndarray):
+            return (self.stored.nbytes,)
+        try:
+            status = self.stored.stat()
+        except (OSError, ValueError):
+            return (-1,)
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+class Loaded(NamedTuple):
+    """A source as it was read: its clouds `(n, N, 3)` or what is wrong with it, and the SHA-256 of its content."""
+
+    source: Source
+    clouds: Points | InputError
+    sha256: str
+
+
+def find_sources(inputs: Sequence[Path], count: int | None, seed: int, at_most: bool = False) -> list[Source]:
+    """The sources in files, folders and datasets, in the order of the inputs, each once.
+
+    A file's name is its path relative to the input folder, or, of several inputs, to the deepest folder that contains
+    them all. A dataset's clouds are named by split and position, `train/000012`, or by object, `synset/id`.
+
+    Args:
+        inputs: Files, folders that are searched recursively, and dataset folders.
+        count: Points per cloud. Drawn from a mesh or cloud file and from a rendered object; of a classification or part
+            set the first ones, as in its published protocol. None for all there are.
+        seed: Of what is drawn.
+        at_most: Take clouds of fewer points than `count` whole instead of refusing them.
+
+    Raises:
+        InputError: An input is missing or holds nothing that can be read, or a dataset stores fewer points.
+    """
+    base = base_of(inputs)
+    sources: list[Source] = []
+    seen: set[str] = set()
+    for given in inputs:
+        if (dataset := _dataset(given)) is not None:
+            if os.path.realpath(dataset[1]) not in seen:
+                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most)
+                seen.add(os.path.realpath(dataset[1]))
+            continue
+        for path in find_files([given]):
+            if os.path.realpath(path) not in seen:
+                read = partial(read_points, path, count, seed, at_most)
+                sources.append(Source(_relative(path, base), str(path), read, path))
+                seen.add(os.path.realpath(path))
+    return sources
+
+
+def read_ahead(sources: Sequence[Source], ahead: int, processes: int = 0) -> Iterator[Loaded]:
+    """Each source as it was read, its clouds normalised as in training; in order.
+
+    About `ahead` sources are read before they are asked for: by a few threads, or by processes, which read faster than
+    Python's one lock lets threads do, and take seconds to start.
+
+    Raises:
+        CheckFailed: A process was killed.
+    """
+    waiting: deque[tuple[Sequence[Source], Future[list[tuple[Points | InputError, str]]]]] = deque()
+    pool = _readers(processes)
+    try:
+        for start in range(0, len(sources), CHUNK):
+            chunk = sources[start : start + CHUNK]
+            waiting.append((chunk, pool.submit(_load_chunk, chunk)))
+            if len(waiting) > max(ahead // CHUNK, 2 * processes):
+                yield from _finished(*waiting.popleft())
+        while waiting:
+            yield from _finished(*waiting.popleft())
+    except BrokenProcessPool as error:
+        raise CheckFailed(
+            "a reader was killed, most likely for want of memory; try again with fewer readers"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _readers(processes: int) -> Executor:
+    if processes:
+        return start_pool(processes)
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="read")
+
+
+def _finished(chunk: Sequence[Source], future: "Future[list[tuple[Points | InputError, str]]]") -> Iterator[Loaded]:
+    return (Loaded(source, *found) for source, found in zip(chunk, future.result(), strict=True))
+
+
+def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Points | InputError, str]]:
+    return [source.load() for source in chunk]
+
+
+def content_of(sources: Sequence[Source]) -> list[str]:
+    """SHA-256 of each source's content, as far as it can be opened."""
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
+        return list(pool.map(Source.sha256, sources))
+
+
+def base_of(inputs: Sequence[Path]) -> str:
+    """The folder that names are relative to: the one input folder, or the deepest one that contains all inputs."""
+    if len(inputs) == 1 and os.path.isdir(inputs[0]):
+        return os.path.abspath(inputs[0])
+    return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
+
+
+def _relative(path: Path, base: str) -> str:
+    name = Path(os.path.relpath(os.path.abspath(path), base)).as_posix()
+    return "" if name == "." else _utf8(name)
+
+
+def _utf8(name: str) -> str:
+    r"""A name that every format can hold: bytes that are not UTF-8 become `\xff`, by which names stay different."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _dataset(folder: Path) -> tuple[str, Path] | None:
+    """Format and place of the data set that a folder is or holds; None of a folder of files.
+
+    Raises:
+        InputError: It holds several sets, or other files beside a set: which are meant is not clear.
+    """
+    sets = find_sets(folder) if os.path.isdir(folder) else []
+    if own := [found for found in sets if found[1] == folder]:
+        return own[0]
+    if not sets:
+        return None
+    if len(sets) == 1 and not any(sets[0][1] not in path.parents for path in _files(folder)):
+        return sets[0]
+    places = ", ".join(str(place) for _, place in sets)
+    raise InputError(f"{folder} holds data sets beside one another or beside files; give what is meant: {places}")
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return find_files([folder])
+    except InputError:
+        return []
+
+
+def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool) -> list[Source]:
+    prefix = f"{name}/" if name else ""
+    if kind == "shapenetrender":
+        pairs = PairedRenders(root)
+        return [
+            Source(
+                prefix + _utf8(key), str(root), partial(_rendered, pairs, i, key, count, seed, at_most), pairs.cloud(i)
+            )
+            for i, key in enumerate(pairs.keys)
+        ]
+    stored = None if at_most else count  # a set that stores fewer points is refused
+    data = load_parts(root, stored) if kind == "shapenetpart" else load_classification(root, stored)
+    return [
+        Source(f"{prefix}{split}/{i:06d}", str(root), partial(np.asarray, cloud), cloud)
+        for split in ("train", "val", "test")
+        if (clouds := getattr(data, split, None)) is not None
+        for i in range(len(clouds.points))
+        for cloud in [clouds.points[i : i + 1, :count]]
+    ]
+
+
+def _rendered(pairs: PairedRenders, index: int, key: str, count: int | None, seed: int, at_most: bool) -> Points:
+    points = pairs.points(index)
+    if count is None or (at_most and len(points) <= count):
+        return points[None]
+    return choose(points, count, np.random.default_rng([seed, *os.fsencode(key)]))[None]

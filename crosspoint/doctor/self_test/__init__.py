@@ -1,0 +1,1 @@
+"""Small runs of everything this machine should be able to do."""

@@ -1,0 +1,112 @@
+"""The self-test's networks after training: exported, compared, embedded with and measured, on the CPU and on CUDA."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailable
+from crosspoint.doctor.self_test.training import PART_SET
+
+DATASET = "modelnet40_ply_hdf5_2048"
+
+
+def export(context: Context, run: str, out: str, precision: str = "fp32", **options: Any) -> dict[str, Any]:
+    """As `crosspoint export` does; gives the manifest."""
+    from crosspoint.export.bundle import export as export_bundle
+
+    files = (context.folder / run, context.folder / out)
+    return export_bundle(*files, **{"precision": precision, "points": POINTS, "batch": BATCH, **options})
+
+
+def export_onnx(context: Context, run: str, out: str, precision: str = "fp32") -> str:
+    """An encoder through the gate."""
+    return _said(export(context, run, out, precision)["parity"])
+
+
+def export_segmenter(context: Context, run: str, out: str) -> str:
+    """A part segmenter through the gate, with the labelled parts."""
+    from crosspoint.export.bundle import Verification
+
+    verification = Verification(context.folder / "shapes" / PART_SET, clouds=40)
+    parity = export(context, run, out, verification=verification)["parity"]
+    task = parity["task"]
+    return (
+        f"{_said(parity)}; {task['measure']} {task['reference_miou']:.3f} and {task['candidate_miou']:.3f}, "
+        f"{task['equal_labels']:.2%} of the labels are equal"
+    )
+
+
+def export_for_triton(context: Context, run: str, out: str) -> str:
+    """A bundle and a model repository of NVIDIA Triton, which no server reads here."""
+    export(context, run, out, triton=context.folder / "triton")
+    written = sorted(file.name for file in (context.folder / "triton").rglob("*") if file.is_file())
+    if "config.pbtxt" not in written:
+        raise CheckFailed(f"the repository holds {', '.join(written) or 'nothing'}, and no config.pbtxt")
+    return f"{', '.join(written)}; written, not served"
+
+
+def _said(parity: dict[str, Any]) -> str:
+    overlap = parity["overlap_min"]
+    graphs = "no neighbour graphs" if overlap is None else f"worst overlap {overlap:.4f}"
+    return f"{parity['candidate']}: relative L2 {parity['relative_l2_max']:.1e}, {graphs}"
+
+
+def diagnosed(context: Context, reference: str, candidate: str, device: str = "cpu", backend: str | None = None) -> str:
+    """Layer by layer, or by outputs where there is no more to see."""
+    from crosspoint.parity.layers.diagnose import diagnose
+
+    files = (context.folder / reference, context.folder / candidate)
+    try:
+        result = diagnose(*files, points=POINTS, device=device, backend=backend)
+    except InputError as error:
+        if "no kernels on the CPU" in str(error) or "NOT_IMPLEMENTED" in str(error):  # bf16 products
+            raise NotAvailable(f"this ONNX Runtime cannot run it on {device}: {error}") from error
+        raise
+    ran = result["candidate"]
+    if not result["passed"]:
+        raise CheckFailed(result["advice"])
+    return f"{ran['backend']} on {ran['device']}, {ran['precision']}: {result['advice']}"
+
+
+def compared(context: Context, reference: str, candidate: str, device: str = "cpu", backend: str | None = None) -> str:
+    """As `crosspoint parity` does, on the shapes."""
+    from crosspoint.parity.parity import parity
+
+    files = (context.folder / reference, context.folder / candidate, context.folder / "shapes" / DATASET)
+    gate = parity(*files, POINTS, clouds=40, device=device, backend=backend)["gate"]
+    if not gate["passed"]:
+        raise CheckFailed(f"{gate['rule']}: {gate['measured']} (limit {gate['limit']})")
+    return f"{gate['rule']}: {gate['measured']:.1e} (limit {gate['limit']:g})"
+
+
+def embed_without_torch(context: Context, model: str, *options: str) -> str:
+    """In a process that cannot import torch, as on an edge device."""
+    inputs, out = context.folder / "shapes" / DATASET, context.folder / f"{model}.npz"
+    code = "import sys; sys.modules['torch'] = None; from crosspoint.cli import main; main()"
+    command = [sys.executable, "-c", code, "embed", str(context.folder / model), str(inputs), "--out", str(out)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise CheckFailed(f"crosspoint embed ended with {done.returncode}: {done.stderr.strip()[-400:]}")
+    with np.load(out) as file:
+        embeddings = file["embeddings"]
+    if not np.isfinite(embeddings).all() or embeddings.std() == 0:
+        raise CheckFailed("the embeddings are not finite, or all the same")
+    return f"{len(embeddings)} embeddings of {embeddings.shape[1]} numbers{', ' * bool(options)}{' '.join(options)}"
+
+
+def measured(context: Context, device: str, models: Sequence[str]) -> str:
+    """As `crosspoint bench` does, of the models that are there: too short for more than that it works."""
+    from crosspoint.runtime.bench.bench import bench
+
+    files = [context.folder / model for model in models if (context.folder / model).exists()]
+    result = bench(files, batch=BATCH[1], points=POINTS, devices=[device], seconds=0.2)
+    if any(not row["clouds_per_second"] > 0 for row in result["rows"]):
+        raise CheckFailed(f"a throughput is not positive: {result['rows']}")
+    rows = [f"{Path(row['model']).name} with {row['backend']} {row['p50_ms']:.2f} ms" for row in result["rows"]]
+    lacking = [f"{Path(one['model']).name} with {one['backend']} not: {one['reason']}" for one in result["not_run"]]
+    return "; ".join([*rows, *lacking])

@@ -1,0 +1,237 @@
+"""Few-shot classification of pictures with the image encoder (CrossPoint, Table 7), frozen and after RFS."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError, require
+from crosspoint.data.sets.cifar_fs import PARTS, Pictures, find_classes, load_pictures
+from crosspoint.eval.features import check_seed
+from crosspoint.eval.fewshot import Answers
+from crosspoint.eval.metrics.statistics import Z95, paired_runs, summary
+from crosspoint.eval.paper.roles import weights_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from crosspoint.models.weights import Weights
+
+WAYS, QUERIES = 5, 15
+METHODS = ("frozen", "rfs", "pretrained + rfs")
+OFFICIAL_C, GRID, CHOOSING = 1.0, (0.01, 0.1, 1.0, 10.0, 100.0), 50
+"""C of the published logistic regression, the values that `clean` tries, and on how many validation tasks."""
+PUBLISHED = ((64, 16, 20), 600)  # classes of the parts, pictures of each class
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of unit length `(n, D)` with labels `(n,)`."""
+
+    values: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+def image_fewshot(
+    model: Path,
+    data: Path,
+    shots: Sequence[int] = (1, 5),
+    tasks: int = 600,
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+    methods: Sequence[str] = METHODS,
+    device: str = "cpu",
+    cache: Path | None = None,
+    against: Path | None = None,
+) -> dict[str, Any]:
+    """Accuracy of logistic regression on 5-way tasks from classes that no training has seen.
+
+    Features are scaled to unit length, as in RFS, whose tasks have 15 queries per class. `frozen` takes the image
+    encoder as it is; `rfs` trains one from random weights on the base classes; `pretrained + rfs` does so from the
+    image encoder.
+
+    Args:
+        model: A run folder with `image_encoder.safetensors`, or such a file.
+        data: Pictures in CIFAR-FS's layout.
+        shots: Support pictures per class.
+        tasks: Of each kind.
+        seed: Tasks depend on it, the shots and their number, and on nothing else.
+        overrides: `key=value` for fields of `crosspoint.eval.image.rfs.RFSRecipe`.
+        methods: Of `METHODS`, those to measure.
+        device: Where encoders run and train.
+        cache: Folder in which encoders trained on base classes are kept and found again.
+        against: Another image encoder, which meets the same tasks with the methods that use one.
+
+    Returns:
+        JSON-serialisable; a row for each method and number of shots, with `official` (C = 1) and `clean` (C by tasks
+        from the validation classes).
+
+    Raises:
+        InputError: The model or the pictures cannot be used, or the classes are too few or too small for a task.
+        MissingDependency: torch is not installed.
+    """
+    require("torch", "train", "few-shot classification of pictures")
+    from crosspoint.eval.image.rfs import make_rfs_recipe
+    from crosspoint.train.pretrain.pretrain import choose_device
+
+    check_seed(seed)
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise InputError(f"there is no method {unknown[0]!r}; known are {', '.join(METHODS)}")
+    choose_device(device)
+    recipe = make_rfs_recipe(overrides)
+    weights = [_image_weights(path) for path in (model, against) if path is not None]
+    classes = find_classes(data)
+    pictures = {part: load_pictures(classes[part], recipe.size, f"Reading pictures, {part}") for part in PARTS}
+    for part in ("val", "test"):
+        _check_tasks(data, part, pictures[part], max(shots), tasks)
+    rows = []
+    for method in methods:
+        encoders = [_encoder(method, found, pictures["train"], recipe, device, cache) for found in weights]
+        used = encoders[:1] if method == "rfs" else encoders  # from scratch there is nothing to compare
+        features = [{part: embed_pictures(e, pictures[part], device) for part in ("val", "test")} for e in used]
+        rows += [{"method": method, "shots": n, **_row(features, n, tasks, seed, method)} for n in shots]
+    result = {
+        "model": _describe(weights[0]),
+        "data": describe_images(data),
+        "ways": WAYS,
+        "queries": QUERIES,
+        "tasks": tasks,
+        "seed": seed,
+        "rfs": asdict(recipe),
+        "rows": rows,
+    }
+    return result if against is None else {**result, "against": {"model": _describe(weights[1])}}
+
+
+def describe_images(data: Path) -> dict[str, Any]:
+    """Classes and pictures of a set, and whether its counts are those of CIFAR-FS."""
+    classes = find_classes(data)
+    counts = tuple(len(classes[part]) for part in PARTS)
+    sizes = {sum(1 for _ in folder.iterdir()) for part in PARTS for folder in classes[part].values()}
+    is_published = (counts, sizes) == (PUBLISHED[0], {PUBLISHED[1]})
+    found = f"{data}: {' + '.join(map(str, counts))} classes of {min(sizes)} to {max(sizes)} pictures"
+    told = ", by counts CIFAR-FS" if is_published else "; not CIFAR-FS, so these numbers are not the paper's"
+    about = {"path": str(data), "format": "cifar-fs", "classes": counts, "published": is_published}
+    return {**about, "remark": found + told}
+
+
+def _image_weights(model: Path) -> "Weights":
+    """An image encoder, read once: what is measured is what the result names."""
+    from crosspoint.models.weights import read_weights
+
+    path = weights_of(model, ("image_encoder.safetensors",))
+    if path is None:
+        raise InputError(f"{model} holds no image_encoder.safetensors; give a run that was trained with images")
+    weights = read_weights(path)
+    architecture = weights.config.get("architecture")
+    if architecture != "resnet":
+        raise InputError(f"{path} is a {architecture}, not an image encoder; give image_encoder.safetensors")
+    return weights
+
+
+def _check_tasks(data: Path, part: str, pictures: Pictures, shots: int, tasks: int) -> None:
+    if tasks < 2 or shots < 1:
+        raise InputError("at least 2 tasks and 1 shot are needed; give larger numbers")
+    enough = int(np.sum(np.bincount(pictures.labels) >= shots + QUERIES))
+    if enough < WAYS:
+        raise InputError(
+            f"{data}: {enough} classes of {part} have {shots} support and {QUERIES} query pictures, {WAYS} are needed"
+        )
+
+
+def _encoder(
+    method: str, weights: "Weights", base: Pictures, recipe: Any, device: str, cache: Path | None
+) -> "nn.Module":
+    from crosspoint.eval.image.rfs import train_rfs
+
+    if method == "frozen":
+        return weights.network()
+    depth = int(weights.config["depth"])
+    return train_rfs(base, weights if method == "pretrained + rfs" else None, depth, recipe, device, cache)
+
+
+def embed_pictures(encoder: "nn.Module", pictures: Pictures, device: str) -> Features:
+    """Features of unit length, of pictures normalised as in pretraining."""
+    import torch
+
+    from crosspoint.train.pretrain.augment import MEAN, STD
+
+    network = encoder.to(device).eval()
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    pieces = []
+    with torch.inference_mode():
+        for start in track(range(0, len(pictures.images), BATCH), "Embedding pictures"):
+            x = torch.from_numpy(pictures.images[start : start + BATCH]).to(device).float() / 255
+            pieces.append(torch.nn.functional.normalize(network((x - mean) / std)).cpu().numpy())
+    return Features(np.concatenate(pieces), pictures.labels)
+
+
+def draw_task(
+    labels: NDArray[np.int64], shots: int, seed: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the support `(WAYS · shots,)` and of the queries `(WAYS · QUERIES,)` of a task."""
+    rng = np.random.default_rng(seed)
+    large = np.flatnonzero(np.bincount(labels) >= shots + QUERIES)
+    support, query = [], []
+    for label in rng.choice(large, WAYS, replace=False):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        support.append(rows[:shots])
+        query.append(rows[shots : shots + QUERIES])
+    return np.concatenate(support), np.concatenate(query)
+
+
+def answer(features: Features, shots: int, seed: Sequence[int], c: float) -> Answers:
+    """Draw a task and answer it by logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    support, query = draw_task(features.labels, shots, seed)
+    machine = LogisticRegression(C=c, max_iter=1000).fit(features.values[support], features.labels[support])
+    return Answers(features.labels[query], machine.predict(features.values[query]).astype(np.int64))
+
+
+def _choose_c(features: Features, shots: int, tasks: int, seed: int) -> float:
+    """The best C on tasks of the validation classes, the smallest of equals."""
+    count = min(CHOOSING, tasks)
+    means = [np.mean([answer(features, shots, (seed, shots, 1, i), c).accuracy for i in range(count)]) for c in GRID]
+    return GRID[int(np.argmax(means))]
+
+
+def _row(
+    features: list[dict[str, Features]], shots: int, tasks: int, seed: int, method: str
+) -> dict[str, dict[str, Any]]:
+    """By either rule, the first encoder's accuracies and, if there are two, the paired comparison."""
+    found: dict[str, dict[str, Any]] = {}
+    for rule in ("official", "clean"):
+        answers, cs = [], []
+        for parts in features:
+            c = OFFICIAL_C if rule == "official" else _choose_c(parts["val"], shots, tasks, seed)
+            numbers = track(range(tasks), f"{method}, {shots}-shot, {rule}")
+            answers.append([answer(parts["test"], shots, (seed, shots, 0, i), c) for i in numbers])
+            cs.append(c)
+        accuracies = [task.accuracy for task in answers[0]]
+        found[rule] = {"C": cs[0], **summary(accuracies), "interval": _interval(accuracies), "accuracies": accuracies}
+        if len(answers) == 2:
+            own, other = answers
+            truth = [task.truth for task in own]
+            found[rule]["against"] = paired_runs(truth, [t.predicted for t in other], [t.predicted for t in own])
+    return found
+
+
+def _interval(accuracies: list[float]) -> tuple[float, float]:
+    """95 % interval of the mean over tasks, `m ± 1.96 s / √n`, as published."""
+    found = summary(accuracies)
+    mean, error = found["mean"], found["standard_error"]
+    assert mean is not None
+    assert error is not None
+    return mean - Z95 * error, mean + Z95 * error
+
+
+def _describe(weights: "Weights") -> dict[str, Any]:
+    about = {"path": str(weights.path), "sha256": weights.sha256, "architecture": "resnet"}
+    return {**about, "depth": weights.config["depth"]}

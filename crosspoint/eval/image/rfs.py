@@ -1,0 +1,165 @@
+"""Training an image encoder on base classes: the first half of RFS (Tian et al., Rethinking Few-Shot, ECCV 2020)."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.data.sets.cifar_fs import Pictures
+from crosspoint.models.image import ImageEncoder
+from crosspoint.models.weights import Weights, read_weights, save_model
+from crosspoint.train.engine.checkpoint import newest, restore, save_checkpoint
+from crosspoint.train.pretrain.augment import Draw, augment_images
+from crosspoint.train.pretrain.recipes import check_values, choose_recipe
+
+PADDING = 4  # pixels that a random crop may move by
+DECAYS = (1 / 2, 2 / 3, 5 / 6)  # of the epochs; there the learning rate falls to a tenth: 45, 60 and 75 of 90
+
+
+@dataclass(frozen=True)
+class RFSRecipe:
+    """What decides the outcome; the defaults are the published ones for CIFAR-FS.
+
+    Attributes:
+        size: Height and width of the pictures.
+        epochs: Passes over the base classes.
+        batch: Pictures in a step.
+        learning_rate: Of SGD, before it decays.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        seed: Of the weights, the order and the augmentations.
+        name: Of the recipe.
+    """
+
+    size: int = 32
+    epochs: int = 90
+    batch: int = 64
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    seed: int = 0
+    name: str = "rfs"
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have.
+
+        Raises:
+            InputError: Names the field, what it was and what it may be.
+        """
+        for field in ("size", "batch", "learning_rate"):
+            if not getattr(self, field) > 0:
+                raise InputError(f"{field}={getattr(self, field)} must be positive")
+        for field in ("epochs", "momentum", "weight_decay", "seed"):
+            if not getattr(self, field) >= 0:
+                raise InputError(f"{field}={getattr(self, field)} must not be negative")
+        check_values(self)
+
+
+def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
+    """The published recipe with `key=value` overrides.
+
+    Raises:
+        InputError: A key is unknown or a value does not fit.
+    """
+    return choose_recipe({"rfs": RFSRecipe}, "rfs", overrides)
+
+
+def train_rfs(
+    base: Pictures, start: Weights | None, depth: int, recipe: RFSRecipe, device: str, cache: Path | None
+) -> nn.Module:
+    """Train an image encoder with a linear classifier of the base classes, which is thrown away.
+
+    Args:
+        base: The base classes.
+        start: Weights to start from; None for random ones.
+        depth: Of the ResNet.
+        recipe: How to train.
+        device: `cpu`, `cuda` or `cuda:<index>`.
+        cache: Folder in which the trained encoder is kept and, for the same recipe, start and pictures, found again.
+            A training that was interrupted goes on there after its last whole epoch, to the same weights.
+
+    Raises:
+        CheckFailed: The loss is not finite.
+    """
+    about = {
+        "recipe": dataclasses.asdict(recipe),
+        "depth": depth,
+        "initial": None if start is None else start.sha256,
+        "pictures": hashlib.sha256(base.images.data).hexdigest(),
+        "labels": hashlib.sha256(base.labels.data).hexdigest(),
+    }
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    kept = None if cache is None else Path(cache) / f"rfs-{key[:32]}.safetensors"
+    if kept is not None and kept.exists():
+        found = read_weights(kept)
+        if found.recipe != json.loads(json.dumps(about)):
+            raise InputError(f"{kept} was trained otherwise than its name says; remove it")
+        return found.network()
+    unfinished = None if kept is None else kept.with_suffix("")
+    encoder = _train(base, start, depth, recipe, torch.device(device), unfinished).cpu().eval()
+    if kept is not None and unfinished is not None:
+        save_model(encoder, kept, about)
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return encoder
+
+
+def _train(
+    base: Pictures, start: Weights | None, depth: int, recipe: RFSRecipe, device: torch.device, checkpoints: Path | None
+) -> nn.Module:
+    torch.manual_seed(recipe.seed)
+    encoder: nn.Module = ImageEncoder(depth)
+    if start is not None:
+        encoder.load_state_dict(start.network().state_dict())
+    classifier = nn.Linear(int(encoder.dim), len(base.class_names))  # type: ignore[arg-type]
+    network = nn.Sequential(encoder, classifier).to(device).train()
+    optimiser = torch.optim.SGD(
+        network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    draw = Draw(device)
+    first = 0
+    if checkpoints is not None and newest(checkpoints) is not None:
+        first = restore(checkpoints, network, optimiser, checkpoints.name)["step"]
+    images, labels = torch.from_numpy(base.images), torch.from_numpy(base.labels)
+    what = "RFS from scratch" if start is None else "RFS from the image encoder"
+    for epoch in track(range(first, recipe.epochs), what):
+        draw.seed(recipe.seed + epoch)
+        rate = recipe.learning_rate * 0.1 ** sum(epoch >= share * recipe.epochs for share in DECAYS)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(recipe.seed + epoch))
+        for rows in torch.split(order, recipe.batch):
+            if len(rows) < 2:
+                continue  # batch normalisation needs two pictures
+            x = augment_images(_random_shift(images[rows].to(device), draw).unsqueeze(1), False, draw).squeeze(1)
+            loss = functional.cross_entropy(network(x), labels[rows].to(device))
+            if not torch.isfinite(loss):
+                raise CheckFailed(f"the loss is {loss.item()} in epoch {epoch + 1}; lower it: --rfs learning_rate=0.01")
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        if checkpoints is not None:
+            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "data": checkpoints.name}
+            save_checkpoint(checkpoints, epoch + 1, state)
+    return encoder
+
+
+def _random_shift(images: Tensor, draw: Draw) -> Tensor:
+    """Random crops `(B, 3, S, S)` of the same size out of pictures with `PADDING` black pixels around."""
+    batch, _, size, _ = images.shape
+    padded = functional.pad(images, [PADDING] * 4)
+    start = (draw.uniform(batch, 2) * (2 * PADDING + 1)).long().clamp_max(2 * PADDING)  # (B, 2)
+    inside = torch.arange(size, device=images.device)
+    rows = (start[:, :1] + inside).view(batch, 1, size, 1)
+    columns = (start[:, 1:] + inside).view(batch, 1, 1, size)
+    sample = torch.arange(batch, device=images.device).view(batch, 1, 1, 1)
+    channel = torch.arange(3, device=images.device).view(1, 3, 1, 1)
+    return padded[sample, channel, rows, columns]

@@ -1,0 +1,1 @@
+"""What is measured: accuracy of a linear SVM, mIoU, intervals."""

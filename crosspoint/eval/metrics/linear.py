@@ -1,0 +1,152 @@
+"""The linear SVM of the protocols, exact and quick: libsvm's one-vs-one machine solved on a shared Gram matrix.
+
+`sklearn.svm.SVC(kernel="linear")` computes the inner products of the same rows again for each pair of classes, each
+fold and each C. All of them are entries of one matrix `K = X Xᵀ`, so it is computed once, and libsvm solves the same
+dual problems on parts of it (`kernel="precomputed"`). A machine is kept as its primal weights `w = Σ α_i y_i x_i`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
+
+FOLDS = 5
+EXPONENTS = tuple(step / 2 for step in range(-4, 7))
+"""Powers of ten that cross-validation tries for C, relative to the features' variance: 0.01 … 1000 in half decades."""
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LinearSVM:
+    """A fitted one-vs-one linear machine over the pairs of classes (0, 1), (0, 2) … (1, 2) and so on.
+
+    Attributes:
+        classes: The labels, ascending, `(c,)`.
+        weights: `(c (c − 1) / 2, D)` float64.
+        intercepts: `(c (c − 1) / 2,)` float64.
+    """
+
+    classes: Labels
+    weights: NDArray[np.float64]
+    intercepts: NDArray[np.float64]
+
+    def decide(self, features: Floats) -> NDArray[np.float64]:
+        """`w · x + b` of `(n, D)` features for each pair, `(n, pairs)`; positive speaks for the pair's first class."""
+        decisions: NDArray[np.float64] = np.asarray(features, np.float64) @ self.weights.T + self.intercepts
+        return decisions
+
+    def predict(self, features: Floats) -> Labels:
+        """The class with the most votes over all pairs, the lower one of equals, as libsvm has it; `(n,)`."""
+        decisions = self.decide(features)
+        votes = np.zeros((len(decisions), len(self.classes)), np.int64)  # (n, c)
+        for pair, (i, j) in enumerate(zip(*np.triu_indices(len(self.classes), 1), strict=True)):
+            first = decisions[:, pair] > 0
+            votes[:, i] += first
+            votes[:, j] += ~first
+        predicted: Labels = self.classes[votes.argmax(axis=1)]
+        return predicted
+
+
+def gram(features: Floats) -> NDArray[np.float64]:
+    """All inner products `X Xᵀ` `(n, n)` of `(n, D)` features, in float64."""
+    x = np.asarray(features, np.float64)
+    products: NDArray[np.float64] = x @ x.T
+    return products
+
+
+def fit(
+    features: Floats, labels: Labels, c: float, products: NDArray[np.float64] | None = None, tolerance: float = 1e-3
+) -> LinearSVM:
+    """Fit the machine of `SVC(kernel="linear", C=c, tol=tolerance)`, to the solver's tolerance.
+
+    Args:
+        features: `(n, D)`.
+        labels: `(n,)`.
+        c: Penalty of the hinge losses.
+        products: `gram(features)` where it is known already.
+        tolerance: libsvm's stopping tolerance.
+
+    Raises:
+        InputError: There are fewer than two classes.
+    """
+    from sklearn.svm import SVC
+
+    if len(np.unique(labels)) < 2:
+        raise InputError("a linear SVM needs objects of at least two classes; check the labels of the training split")
+    machine = SVC(kernel="precomputed", C=c, tol=tolerance, cache_size=500)
+    machine.fit(gram(features) if products is None else products, labels)
+    sign = -1.0 if len(machine.classes_) == 2 else 1.0  # scikit-learn turns the sign where there is one pair only
+    coefficients = _pair_coefficients(sign * machine.dual_coef_, machine.n_support_)  # (pairs, support)
+    weights = coefficients @ np.asarray(features[machine.support_], np.float64)
+    return LinearSVM(machine.classes_.astype(np.int64), weights, sign * machine.intercept_)
+
+
+def grid(features: Floats) -> list[float]:
+    """The values of C that cross-validation tries: half decades around one over the variance of the features.
+
+    Scaling features by s and C by 1/s² gives the same machine, so the grid follows the mean squared distance of
+    `(n, D)` features from their mean. It uses no labels.
+    """
+    x = np.asarray(features, np.float64)
+    variance = float(np.square(x - x.mean(axis=0)).sum(axis=1).mean())
+    if not variance > 0:
+        raise InputError("all embeddings are equal, so no classifier can be fitted; the model has collapsed")
+    unit = -round(2 * math.log10(variance)) / 2
+    return [float(10 ** (unit + exponent)) for exponent in EXPONENTS]
+
+
+def choose_c(
+    features: Floats, labels: Labels, products: NDArray[np.float64], seed: int
+) -> tuple[float, list[dict[str, float]]]:
+    """Choose C by stratified cross-validation: the best mean accuracy, the smallest C of equals.
+
+    Args:
+        features: `(n, D)`, of the training split only.
+        labels: `(n,)`; every class has at least two objects.
+        products: `gram(features)`.
+        seed: Of the folds.
+
+    Returns:
+        C, and for each value tried `{"C", "accuracy", "std"}` over the folds.
+
+    Raises:
+        InputError: A class has one object only, or all embeddings are equal.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        raise InputError(
+            f"class {classes[counts.argmin()]} has one training object; cross-validation needs two of each class"
+        )
+    values = grid(features)
+    folds = StratifiedKFold(min(FOLDS, int(counts.min())), shuffle=True, random_state=seed)
+    scores = np.zeros((len(values), folds.get_n_splits()))  # (C, folds)
+    jobs = list(enumerate(folds.split(features, labels)))
+    for fold, (train, held_out) in track(jobs, "Cross-validating C"):
+        part = products[np.ix_(train, train)]
+        for row, c in zip(scores, values, strict=True):
+            predicted = fit(features[train], labels[train], c, part).predict(features[held_out])
+            row[fold] = np.mean(predicted == labels[held_out])
+    rows = [
+        {"C": c, "accuracy": float(row.mean()), "std": float(row.std(ddof=1))}
+        for c, row in zip(values, scores, strict=True)
+    ]
+    return values[int(scores.mean(axis=1).argmax())], rows
+
+
+def _pair_coefficients(dual: NDArray[np.float64], support: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Spread libsvm's `(c − 1, support)` coefficients, sorted by class, to one row for each pair of classes."""
+    starts = np.concatenate([[0], np.cumsum(support)])
+    pairs = list(zip(*np.triu_indices(len(support), 1), strict=True))
+    rows = np.zeros((len(pairs), dual.shape[1]))
+    for row, (i, j) in zip(rows, pairs, strict=True):
+        of_i, of_j = slice(starts[i], starts[i + 1]), slice(starts[j], starts[j + 1])
+        row[of_i], row[of_j] = dual[j - 1, of_i], dual[i, of_j]
+    return rows

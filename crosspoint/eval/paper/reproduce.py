@@ -1,0 +1,329 @@
+"""The tables and figures of the paper: the protocol, the paper's row beside ours, as JSON, Markdown and a picture."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from crosspoint.core.errors import InputError
+from crosspoint.core.files import atomic_file, write_json
+from crosspoint.core.outputs import check_folder
+from crosspoint.data.sets.catalogue import SETS
+from crosspoint.data.sets.layout import find_sets, locate
+from crosspoint.eval.features import describe_model
+from crosspoint.eval.paper import published
+from crosspoint.eval.paper.protocols import Options, Row, Study, clusters, few, images, linear, parts
+from crosspoint.eval.paper.roles import Facts, assign, weights_of
+
+SOURCE = "Afham et al., CrossPoint, CVPR 2022"
+OBJECTIVES = {"joint": "joint", "imid": "intra-modal alone", "cmid": "cross-modal alone"}
+ENCODERS, SEGMENTERS, IMAGES = ("encoder.safetensors",), ("segmenter.safetensors",), ("image_encoder.safetensors",)
+LINEAR_RULES = {
+    "official": "the paper's C on the first points of each cloud",
+    "clean": "C by cross-validation on the training split, random choices of points",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table or figure.
+
+    Attributes:
+        title: What it shows.
+        formats: Formats of the data, of which one is needed, or several are used.
+        needs: Names of the data sets in the catalogue.
+        advice: What to do with the data, and which models are needed.
+        field: Field of a model's config or recipe that says its role; empty where something else does.
+        roles: What each role is called.
+        protocol: From a study to rows.
+        rules: What `official` and `clean` mean here.
+        files: Files of a run folder that hold the models.
+        several: Whether all sets in the given folder are used.
+    """
+
+    title: str
+    formats: tuple[str, ...]
+    needs: tuple[str, ...]
+    advice: str
+    field: str
+    roles: dict[str, str]
+    protocol: Callable[[Study], list[Row]]
+    rules: dict[str, str]
+    files: tuple[str, ...] = ENCODERS
+    several: bool = False
+
+    def role_of(self, facts: Facts) -> str | None:
+        """A model's role by what is known of it; None where that is not recorded."""
+        if self.protocol is parts:
+            started = facts.recipe.get("initial", "not recorded")
+            return {None: "scratch", "not recorded": None}.get(started, "pretrained")
+        return facts.value(self.field) if self.field else next(iter(self.roles))
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether pretraining alone makes the models."""
+        return self.protocol is not parts
+
+    @property
+    def trained_by(self) -> str:
+        """The field of a pretraining recipe whose value is the role; empty where there is one role."""
+        return {"architecture": "backbone"}.get(self.field, self.field)
+
+
+def _linear_table(kind: str, number: int, set_name: str) -> Target:
+    names = {role: f"{name} + CrossPoint" for role, name in published.BACKBONES.items()}
+    return Target(
+        f"Table {number}: linear classification on {set_name}",
+        (kind,),
+        (set_name,),
+        "unpack it and give its folder; models: runs with --set backbone=dgcnn and with --set backbone=pointnet",
+        "architecture",
+        names,
+        lambda study: linear(study, published.LINEAR, names),
+        LINEAR_RULES,
+    )
+
+
+def _few_table(kind: str, number: int, set_name: str) -> Target:
+    return Target(
+        f"Table {number}: few-shot classification on {set_name}",
+        (kind,),
+        (set_name,),
+        "unpack it and give its folder; models: runs with --set backbone=dgcnn and with --set backbone=pointnet",
+        "architecture",
+        published.BACKBONES,
+        few,
+        {
+            "official": "support and queries from the training split, k = 5 where the model's k can be set",
+            "clean": "queries from the test split, the model's own k",
+        },
+    )
+
+
+def _views(study: Study) -> list[Row]:
+    paper = {"modelnet40": {str(n): number for n, number in published.IMAGES.items()}}
+    return linear(study, paper, TARGETS["table6"].roles)
+
+
+def _objectives(study: Study) -> list[Row]:
+    return linear(study, published.OBJECTIVES, OBJECTIVES)
+
+
+def _map(study: Study) -> list[Row]:
+    return clusters(study, OBJECTIVES)
+
+
+TARGETS: dict[str, Target] = {
+    "table1": _linear_table("modelnet40", 1, "ModelNet40"),
+    "table2": _linear_table("scanobjectnn", 2, "ScanObjectNN"),
+    "table3": _few_table("modelnet40", 3, "ModelNet40"),
+    "table4": _few_table("scanobjectnn", 4, "ScanObjectNN"),
+    "table5": Target(
+        "Table 5: part segmentation on ShapeNetPart",
+        ("shapenetpart",),
+        ("ShapeNetPart",),
+        "unpack it and give its folder; models: runs of `crosspoint finetune partseg`, with --from a run with --set "
+        "backbone=dgcnn_seg (pretrained=RUN) and without (scratch=RUN)",
+        "",
+        {"pretrained": "from a pretrained backbone", "scratch": "from scratch"},
+        parts,
+        {
+            "official": "the first points, the most likely of all parts",
+            "clean": "random choices of points, the most likely of the category's own parts",
+        },
+        SEGMENTERS,
+    ),
+    "table6": Target(
+        "Table 6: number of images per object, linear classification on ModelNet40",
+        ("modelnet40",),
+        ("ModelNet40",),
+        "unpack it and give its folder; models: runs with --views 1 to 5",
+        "views",
+        {str(n): f"n = {n}" for n in published.IMAGES},
+        _views,
+        LINEAR_RULES,
+    ),
+    "table7": Target(
+        "Table 7: few-shot image classification on CIFAR-FS",
+        ("cifar-fs",),
+        ("CIFAR-FS",),
+        "put the pictures into data/<class>/ and the division into splits/bertinetto/{train,val,test}.txt; model: the "
+        "run folder, or its image_encoder.safetensors, of a run with images",
+        "",
+        {"image": "image encoder"},
+        images,
+        {"official": "logistic regression with C = 1", "clean": "C by tasks from the validation classes"},
+        IMAGES,
+    ),
+    "figure3": Target(
+        "Figure 3: joint objective against its parts, linear classification",
+        ("modelnet40", "scanobjectnn"),
+        ("ModelNet40", "ScanObjectNN"),
+        "unpack one, or both into one folder, and give that; models: runs with --objective joint, imid and cmid",
+        "objective",
+        OBJECTIVES,
+        _objectives,
+        LINEAR_RULES,
+        several=True,
+    ),
+    "figure4": Target(
+        "Figure 4: t-SNE of the test objects of ModelNet10's classes",
+        ("modelnet40",),
+        ("ModelNet40",),
+        "unpack it and give its folder; models: runs with --objective joint, imid and cmid",
+        "objective",
+        OBJECTIVES,
+        _map,
+        {"official": "–", "clean": "leave-one-out vote of the nearest neighbours in feature space"},
+    ),
+}
+
+Provide = Callable[[str, Target, list[str]], dict[str, list[str]]]
+
+
+def reproduce(
+    name: str,
+    data: Path,
+    models: Sequence[str],
+    out: Path,
+    options: Options | None = None,
+    provide: Provide | None = None,
+) -> dict[str, Any]:
+    """Run the protocol of a table or figure, and write `NAME.json`, `NAME.md` and `NAME.png` to a folder.
+
+    Args:
+        name: A key of `TARGETS`.
+        data: The folder of the set, or one above it.
+        models: Paths, or `ROLE=PATH` where a file does not say its role; several of one role are its seeds.
+        out: Folder for the results.
+        options: How to run.
+        provide: Makes models of the roles that are missing, by target; None to leave them out.
+
+    Returns:
+        What `NAME.json` holds: `rows` with `paper`, `official` and `clean` in per cent, `data`, `models`, `notes`.
+
+    Raises:
+        InputError: The data or a model cannot be used, or there is no model at all.
+    """
+    from crosspoint.commands.tables.eval import markdown
+    from crosspoint.eval.figures import draw_comparison
+
+    target = TARGETS[name]
+    files = [f"{name}.{suffix}" for suffix in ("json", "md", "png")]
+    check_folder(out, files=files, inputs=[data], within=True)
+    sets = find_data(target, data)
+    described = [describe_set(kind, folder) for kind, folder in sets]
+    given = list(models)
+    found, _ = assign(given, target.role_of, list(target.roles), target.files)
+    missing = [role for role in target.roles if role not in found]
+    if missing and provide is not None:
+        made = provide(name, target, missing)
+        given += [f"{role}={path}" for role, paths in made.items() for path in paths]
+    found, facts = assign(given, target.role_of, list(target.roles), target.files)
+    if not found:
+        raise InputError(f"{name} needs models; {target.advice.partition('models: ')[2] or target.advice}")
+    study = Study(found, facts, sets, options or Options(), Path(out))
+    study.notes += [entry["remark"] for entry in described] + _remarks(target, study)
+    rows = target.protocol(study)
+    result = {
+        "target": name,
+        "title": target.title,
+        "source": SOURCE,
+        "unit": "per cent",
+        "needs": needs(target),
+        "data": described,
+        "models": {role: [_describe(target, path, facts[path]) for path in paths] for role, paths in found.items()},
+        "rules": target.rules,
+        "rows": rows,
+        "notes": study.notes,
+        "files": [str(Path(out) / file) for file in files],
+    }
+    write_json(Path(out) / f"{name}.json", {"schema": "crosspoint.reproduce/1", **result})
+    if target.protocol is not _map:  # which draws a picture of its own
+        draw_comparison(rows, target.title, Path(out) / f"{name}.png")
+    with atomic_file(Path(out) / f"{name}.md") as temporary:
+        temporary.write_text(markdown(result), encoding="utf-8")
+    return result
+
+
+def needs(target: Target) -> dict[str, Any]:
+    """The data of a target: what it is, where it can be had, the expected files, and what to do with them."""
+    return {"sets": [asdict(known) for known in SETS if known.name in target.needs], "then": target.advice}
+
+
+def find_data(target: Target, data: Path) -> list[tuple[str, Path]]:
+    """Format and folder of the sets that a target uses.
+
+    Raises:
+        InputError: There is none of its formats, or more than one where one is used.
+    """
+    if target.formats == ("cifar-fs",):
+        return [("cifar-fs", Path(data))]
+    if target.several:
+        found = [(kind, folder) for kind, folder in find_sets(data) if kind in target.formats]
+        if len({kind for kind, _ in found}) == len(found) > 0:
+            return sorted(found)
+    return [locate(data, target.formats)]
+
+
+def describe_set(kind: str, folder: Path) -> dict[str, Any]:
+    """Objects and classes of a set, and whether it is the published one, by counts and class names."""
+    if kind == "cifar-fs":
+        from crosspoint.eval.image.fewshot import describe_images
+
+        about: dict[str, Any] = describe_images(folder)
+        return about
+    train, test, names, right = _parts(folder) if kind == "shapenetpart" else _classes(kind, folder)
+    is_published = right and (train, test) in published.COUNTS[kind]
+    first = published.COUNTS[kind][0]
+    remark = f"{folder}: {train} + {test} objects, {names} classes"
+    if not is_published:
+        remark += f"; not the published set ({first[0]} + {first[1]}), so these numbers are not the paper's"
+    else:
+        remark += ", by counts and names the published set"
+    found = {"path": str(folder), "format": kind, "train": train, "test": test, "classes": names}
+    return {**found, "published": is_published, "remark": remark}
+
+
+def _classes(kind: str, folder: Path) -> tuple[int, int, int, bool]:
+    from crosspoint.data.sets.datasets import load_classification
+    from crosspoint.data.sets.taxonomy import CLASSES
+
+    whole = load_classification(folder, None)
+    test = 0 if whole.test is None else len(whole.test.labels)
+    return len(whole.train.labels), test, len(whole.class_names), whole.class_names == CLASSES[kind]
+
+
+def _parts(folder: Path) -> tuple[int, int, int, bool]:
+    from crosspoint.data.sets.datasets import load_parts
+    from crosspoint.data.sets.taxonomy import SHAPENETPART_COUNTS
+
+    whole = load_parts(folder, None)
+    train = len(whole.train.labels) + (0 if whole.val is None else len(whole.val.labels))
+    names = whole.taxonomy.categories
+    return train, len(whole.test.labels), len(names), names == tuple(SHAPENETPART_COUNTS)
+
+
+def _remarks(target: Target, study: Study) -> list[str]:
+    """What the models are not: missing ones, and others than the paper's pretraining."""
+    remarks = [f"{label}: no model was given" for role, label in target.roles.items() if role not in study.models]
+    for path, facts in study.facts.items():
+        if facts.objects is not None and facts.objects != published.PRETRAINING_OBJECTS:
+            remarks.append(
+                f"{path} was pretrained on {facts.objects} objects, the paper's models on "
+                f"{published.PRETRAINING_OBJECTS}"
+            )
+    return remarks
+
+
+def _describe(target: Target, path: Path, facts: Any) -> dict[str, Any]:
+    from crosspoint.core.files import sha256
+    from crosspoint.runtime.load import load_encoder
+
+    weights = weights_of(path, target.files)
+    if weights is not None:
+        about = {"path": str(weights), "sha256": sha256(weights)}
+    else:
+        with load_encoder(path) as encoder:
+            about = describe_model(encoder)
+    return {**about, "config": dict(facts.config), "recipe": dict(facts.recipe), "objects": facts.objects}

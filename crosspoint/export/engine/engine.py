@@ -1,0 +1,126 @@
+"""An engine in a bundle: built from its ONNX file, described in its manifest, and run through the gate.
+
+Nothing here needs torch or onnx, so that the same build and the same comparison run on the device.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.files import sha256, write_json
+from crosspoint.core.outputs import check_folder, check_known, check_place, is_schema
+from crosspoint.core.reading import read_json
+from crosspoint.export.engine.builder import Builder, Engine, Options, build_engine
+from crosspoint.parity import gate
+from crosspoint.runtime.backends.tensorrt import TensorRTEncoder
+from crosspoint.runtime.manifest import NAME, parse_manifest
+from crosspoint.runtime.profile import Profile
+
+ONNX, PLAN = "encoder.onnx", "encoder.plan"
+
+
+def add_engine(
+    folder: Path,
+    manifest: dict[str, Any],
+    builder: Builder,
+    options: Options,
+    profile: Profile,
+    prepared: list[gate.Clouds],
+) -> dict[str, Any]:
+    """Build a bundle's engine, and run it where this machine's GPU can.
+
+    Args:
+        folder: The bundle, with its ONNX file; the engine and the manifest are written into it.
+        manifest: Without an engine.
+        builder: What builds it.
+        options: How.
+        profile: Shapes that it takes.
+        prepared: Clouds, and what the trained network gives for them.
+
+    Returns:
+        The manifest, with the engine and what came of running it.
+
+    Raises:
+        CheckFailed: The build failed, or the engine is not of the precision asked for, or computes something else.
+    """
+    engine = build_engine(builder, (folder / ONNX).read_bytes(), profile, options)
+    _require_precision(manifest["precision"]["asked"], engine)
+    (folder / PLAN).write_bytes(engine.plan)
+    manifest = {
+        **manifest,
+        "files": {**manifest["files"], PLAN: file_entry(folder / PLAN)},
+        "versions": {**manifest["versions"], builder.name: builder.module.__version__},
+        "engine": _entry(builder, options, engine),
+    }
+    write_json(folder / NAME, manifest)
+    if builder.executes:
+        manifest = _execute(folder, manifest, prepared, profile)
+        write_json(folder / NAME, manifest)
+    return manifest
+
+
+def check_ours(folder: Path) -> None:
+    """Raise InputError unless a folder is a bundle and holds nothing else, so that it may be replaced by another."""
+    path = folder / NAME
+    values = read_json(path, "a manifest") if path.is_file() else None
+    if not is_schema(values, "manifest") or not isinstance(values.get("files"), dict):
+        raise InputError(f"{folder} holds files that are no bundle; give a new folder for --out")
+    check_known(folder, {NAME, f"{path.stem}.sig", *values["files"]}.__contains__)
+
+
+def check_timing_cache(file: Path, bundle: Path) -> None:
+    """Raise InputError if a file of kernel timings has no place, or one that goes with the bundle that is replaced."""
+    check_place(file, "--timing-cache")
+    check_folder(file.parent, "--timing-cache")
+    if bundle.resolve() in file.resolve().parents:
+        raise InputError(f"--timing-cache {file} lies in the bundle, which is replaced; give a place outside")
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}
+
+
+def _require_precision(asked: str, engine: Engine) -> None:
+    """Raise CheckFailed unless TensorRT's own types are those that were asked for."""
+    found = set(engine.precision.split("+"))
+    if asked not in found or not found <= {asked, "fp32"}:
+        raise CheckFailed(f"{asked} was asked for, and the engine computes in {engine.precision}; nothing was written")
+
+
+def _entry(builder: Builder, options: Options, engine: Engine) -> dict[str, Any]:
+    asked = {**asdict(options), "timing_cache": options.timing_cache is not None}  # no path of this machine
+    return {
+        "builder": builder.name,
+        "version": builder.module.__version__,
+        "targets": list(builder.targets),
+        "executed": False,
+        "status": "built, not executed",
+        "note": builder.note,
+        **asked,
+        "tf32": engine.tf32,
+        "types": engine.types,
+        "skipped_tactics": list(engine.skipped),
+        "parity": None,
+    }
+
+
+def _execute(folder: Path, manifest: dict[str, Any], prepared: list[gate.Clouds], profile: Profile) -> dict[str, Any]:
+    """Run the engine through the gate; the manifest with the outcome."""
+    tier = _tier(manifest)
+    low, usual, high = profile.batch
+    sizes = sorted({size for size in (low, 2, gate.ODD, usual, high) if low <= size <= high})
+    with TensorRTEncoder(folder / PLAN, parse_manifest(folder, manifest), "cuda") as encoder:
+        cases = gate.compare(gate.through(encoder), prepared, sizes, None)
+        candidate = f"{encoder.specification.backend} on {encoder.specification.device}"
+    limits = gate.require_engine_parity(tier, PLAN, cases)
+    parity = gate.report(tier, candidate, cases, limits)
+    outcome = {"executed": True, "status": "executed, passed the parity gate", "parity": parity}
+    return {**manifest, "engine": {**manifest["engine"], **outcome}}
+
+
+def _tier(manifest: dict[str, Any]) -> str:
+    """Whose limits an engine is held to: those of its precision. TF32 has fp16's 10 bits of mantissa."""
+    asked: str = manifest["precision"]["asked"]
+    return "fp16" if asked == "fp32" and manifest["engine"]["tf32"] else asked

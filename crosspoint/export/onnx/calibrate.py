@@ -1,0 +1,93 @@
+"""Calibration: how large the values that int8 products read become on clouds like those of the application."""
+
+import contextlib
+import hashlib
+import io
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError, require
+from crosspoint.parity.clouds import ordinary
+from crosspoint.parity.user_clouds import real_clouds
+
+CLOUDS = 128
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Clouds `(n, N, 3)`, normalised, and what the manifest says of them."""
+
+    points: Floats
+    source: str
+
+    def describe(self) -> dict[str, Any]:
+        """Source, size, and SHA-256 of the clouds' float32 bytes."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.points, "<f4").tobytes()).hexdigest()
+        return {"source": self.source, "clouds": len(self.points), "points": self.points.shape[1], "sha256": digest}
+
+
+def calibration_set(folder: Path | None, points: int, seed: int = 0) -> CalibrationSet:
+    """Up to 128 clouds of a folder, or made ones where there is no folder.
+
+    Args:
+        folder: A dataset, of which the training part is used, or a folder of clouds or meshes.
+        points: Of a cloud.
+        seed: Of the choice.
+
+    Raises:
+        InputError: The folder cannot be read, or its clouds have fewer points.
+    """
+    if folder is None:
+        return CalibrationSet(ordinary(CLOUDS, points, seed), "made surfaces, since no clouds were given")
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist; give --calibrate a dataset or a folder of clouds or meshes")
+    probe = real_clouds(folder, points, None, seed)
+    clouds = probe.points if probe.labels is None else probe.points[: probe.train]
+    rows = np.sort(np.random.default_rng(seed).permutation(len(clouds))[:CLOUDS])
+    return CalibrationSet(clouds[rows], f"{folder.resolve().name}, {probe.source}")
+
+
+def calibrate(model: onnx.ModelProto, values: Collection[str], inputs: Mapping[str, Floats]) -> dict[str, float]:
+    """The largest magnitude of values of a model, by ONNX Runtime's calibrator.
+
+    Args:
+        model: A float32 model.
+        values: Names; each is read by a MatMul.
+        inputs: Of the model by name; their first dimension is the batch.
+    """
+    quantization = require("onnxruntime.quantization", "cpu", "calibrating int8")
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        file = Path(folder) / "model.onnx"
+        onnx.save(model, file)
+        calibrator = quantization.create_calibrator(
+            file,
+            ["MatMul"],
+            augmented_model_path=str(Path(folder) / "augmented.onnx"),
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+        )
+        calibrator.collect_data(_Reader(inputs))
+        found = calibrator.compute_data().data
+    return {name: max(abs(np.asarray(end).item()) for end in found[name].range_value) for name in sorted(set(values))}
+
+
+class _Reader:
+    """What ONNX Runtime's calibrator draws its inputs from: one cloud at a time."""
+
+    def __init__(self, inputs: Mapping[str, Floats]) -> None:
+        self._clouds = self._each(inputs)
+
+    def _each(self, inputs: Mapping[str, Floats]) -> Iterator[dict[str, Floats]]:
+        for i in track(range(len(inputs["points"])), "Calibrating"):
+            yield {name: array[i : i + 1] for name, array in inputs.items()}
+
+    def get_next(self) -> dict[str, Floats] | None:
+        return next(self._clouds, None)

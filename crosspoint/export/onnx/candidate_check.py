@@ -1,0 +1,118 @@
+"""What a candidate graph is put through before it may be shipped: the gate, and accuracy on labelled data."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from crosspoint.core.errors import CheckFailed
+from crosspoint.export.onnx.graph_probe import Probe
+from crosspoint.export.onnx.graph_view import LOW
+from crosspoint.export.onnx.precision import emulate
+from crosspoint.parity import gate
+from crosspoint.parity.accuracy import Accuracy
+from crosspoint.parity.limits import require_accuracy
+from crosspoint.parity.part_accuracy import PartAccuracy
+from crosspoint.parity.reference import Reference
+from crosspoint.runtime.backends.onnx import OnnxEncoder
+from crosspoint.runtime.profile import Profile
+
+CPU = "onnxruntime on the CPU"
+EMULATION = "emulation in float32, every {} value rounded"
+NOT_EXECUTED = (
+    "built, not executed: ONNX Runtime has no bf16 arithmetic on the CPU; an emulation passed the parity gate"
+)
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What candidates are compared with.
+
+    Attributes:
+        reference: The trained network in float64.
+        prepared: Clouds, from `gate.prepare`.
+        profile: Shapes.
+        accuracy: The trained network's SVM or, of a part segmenter, its labels; None without labelled data.
+        max_drop: Percentage points of accuracy or mIoU that may be lost.
+    """
+
+    reference: Reference
+    prepared: list[gate.Clouds]
+    profile: Profile
+    accuracy: Accuracy | PartAccuracy | None
+    max_drop: float
+
+    @property
+    def categories(self) -> int | None:
+        """Width of the one-hot category that a part segmenter takes; None for an encoder."""
+        category = self.prepared[0].inputs.get("category")
+        return None if category is None else category.shape[1]
+
+    def examine(self, name: str, model: onnx.ModelProto, precision: str) -> dict[str, Any]:
+        """The report for the manifest; an fp16 graph's has that of its emulation under `emulation`.
+
+        ONNX Runtime computes fp16 graphs on the CPU with fewer roundings than a GPU, and bf16 graphs not at all, so
+        that these are emulated too. Accuracy is measured on what rounds most.
+
+        Raises:
+            CheckFailed: The gate of the precision failed, or accuracy.
+        """
+        reports = []
+        for candidate, graph in self._runs(model, precision):
+            label = name if candidate == CPU else f"{name} ({candidate})"
+            cases = self._compare(label, graph, gate.batch_sizes(self.profile))
+            limits = gate.require_parity(precision, label, cases)
+            reports.append(gate.report(precision, candidate, cases, limits))
+        first, *others = reports
+        emulation = others[0] if others else None
+        status = NOT_EXECUTED if precision == "bf16" else "executed, passed the parity gate"
+        task = self.measure(model, precision)
+        if task is not None:
+            require_accuracy(name, task, self.max_drop)
+            task["max_drop"] = self.max_drop
+        return {**first, "status": status, "emulation": emulation, "task": task}
+
+    def finds_neighbours(self, model: onnx.ModelProto, precision: str) -> bool:
+        """Whether a candidate's neighbour graphs are within the limits, every cloud in one batch size only."""
+        candidate, graph = self._runs(model, precision)[-1]
+        try:
+            gate.require_parity(precision, candidate, self._compare(candidate, graph, [gate.CLOUDS]))
+        except CheckFailed:
+            return False
+        return True
+
+    def _compare(self, label: str, graph: onnx.ModelProto, batches: list[int]) -> list[gate.Case]:
+        with opened(graph) as (path, encoder), Probe(self.reference, path) as probe:
+            try:
+                return gate.compare(gate.through(encoder), self.prepared, batches, probe)
+            except CheckFailed as error:  # the encoder's own checks, which name the temporary file
+                raise CheckFailed(f"{str(error).replace(str(path), label)}; nothing was written") from error
+
+    def measure(self, model: onnx.ModelProto, precision: str) -> dict[str, Any] | None:
+        """SVM accuracy or mIoU of the trained network and of a candidate; None without labelled data."""
+        if self.accuracy is None:
+            return None
+        candidate, graph = self._runs(model, precision)[-1]
+        with opened(graph) as (_, encoder):
+            return {"candidate": candidate, **self.accuracy.compare(encoder)}
+
+    def _runs(self, model: onnx.ModelProto, precision: str) -> list[tuple[str, onnx.ModelProto]]:
+        """Graphs that the CPU can run, and what each is called; the one that rounds most comes last."""
+        runs = [] if precision == "bf16" else [(CPU, model)]
+        if precision in LOW:
+            runs.append((EMULATION.format(precision), emulate(model)))
+        return runs
+
+
+@contextmanager
+def opened(model: onnx.ModelProto) -> Iterator[tuple[Path, OnnxEncoder]]:
+    """A graph as a temporary file, and open in ONNX Runtime on the CPU."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "candidate.onnx"
+        onnx.save(model, path)
+        with OnnxEncoder(path) as encoder:
+            yield path, encoder

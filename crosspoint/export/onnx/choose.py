@@ -1,0 +1,122 @@
+"""Which layers get the asked precision: as many as the gate and the accuracy that is asked for allow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.export.onnx.calibrate import CalibrationSet, calibrate
+from crosspoint.export.onnx.candidate_check import Exam, opened
+from crosspoint.export.onnx.graph_view import Wiring
+from crosspoint.export.onnx.int8 import quantisable, quantise
+from crosspoint.export.onnx.precision import lower, product_precisions
+from crosspoint.parity.gate import inputs_of, through
+from crosspoint.parity.limits import holds
+
+JUDGED = 16  # calibration clouds that layers are ranked on
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A graph in the asked precision.
+
+    Attributes:
+        model: The graph.
+        kept: Layers that stay float32.
+        details: For the manifest.
+    """
+
+    model: onnx.ModelProto
+    kept: list[str]
+    details: dict[str, Any]
+
+
+def choose_half(model: onnx.ModelProto, precision: str, exam: Exam) -> Chosen:
+    """Fp16 or bf16 wherever the network still finds its neighbours.
+
+    What decides on the first, second, … choice of neighbours stays float32 until the gate's overlap holds.
+
+    Raises:
+        CheckFailed: It does not hold whatever is kept, or nothing would be left to lower.
+    """
+    choices = sum(node.op_type == "TopK" for node in model.graph.node)
+    tried: list[list[str]] = []
+    for exact in range(choices + 1):
+        lowered = lower(model, precision, exact)
+        kept = [name for name, kind in product_precisions(lowered).items() if kind == "fp32"]
+        if kept in tried:
+            continue
+        tried.append(kept)
+        if exam.finds_neighbours(lowered, precision):
+            return Chosen(lowered, kept, {})
+    return Chosen(lower(model, precision), [], {})  # the gate says what is wrong with it
+
+
+def choose_int8(model: onnx.ModelProto, exam: Exam, calibration: CalibrationSet, categories: int | None) -> Chosen:
+    """Int8 in as many layers as the gate and, with labelled data, accuracy allow; the most sensitive return first.
+
+    Raises:
+        CheckFailed: Accuracy does not hold even with a single layer in int8.
+        InputError: The network has no layer for int8.
+    """
+    layers = quantisable(model)
+    if not layers:
+        raise InputError("the network has no layer that int8 would serve; export fp16 or fp32")
+    inputs = inputs_of(calibration.points, categories)
+    reads = {node.name: node.input[0] for node in Wiring(model).products()}
+    ranges = calibrate(model, [reads[name] for name in layers], inputs)
+    details: dict[str, Any] = {"calibration": {**calibration.describe(), "method": "largest magnitude"}}
+    few = {name: array[:JUDGED] for name, array in inputs.items()}
+    errors = _sensitivity(model, ranges, layers, few)
+    details["sensitivity"] = errors
+    order = sorted(layers, key=lambda name: -errors[name])
+    fewest = _fewest(model, ranges, order, exam)
+    chosen = quantise(model, ranges, order[fewest:])
+    return Chosen(chosen, [name for name in product_precisions(model) if name not in order[fewest:]], details)
+
+
+def _sensitivity(
+    model: onnx.ModelProto, ranges: dict[str, float], layers: list[str], inputs: dict[str, NDArray[np.float32]]
+) -> dict[str, float]:
+    """Median relative L2 error of the output when a single layer is int8."""
+    with opened(model) as (_, encoder):
+        exact = through(encoder)(inputs)
+    errors = {}
+    for name in track(layers, "Ranking layers"):
+        with opened(quantise(model, ranges, [name])) as (_, encoder):
+            difference = through(encoder)(inputs) - exact
+        rows, sizes = (array.reshape(len(exact), -1) for array in (difference, exact))
+        errors[name] = float(np.median(np.linalg.norm(rows, axis=1) / np.linalg.norm(sizes, axis=1)))
+    return errors
+
+
+def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], exam: Exam) -> int:
+    """How many of the most sensitive layers have to be left out for gate and accuracy to hold, by bisection."""
+
+    def passes_gate(count: int) -> bool:
+        return exam.finds_neighbours(quantise(model, ranges, order[count:]), "int8")
+
+    def keeps(count: int) -> bool:
+        if not passes_gate(count):
+            return False
+        task = exam.measure(quantise(model, ranges, order[count:]), "int8")
+        return task is None or holds(task, exam.max_drop)
+
+    if keeps(0):
+        return 0
+    low, high = 0, len(order) - 1  # low does not hold; high is taken to
+    if not keeps(high):
+        if exam.accuracy is None or not passes_gate(high):
+            return 0  # the gate says what is wrong with it
+        raise CheckFailed(
+            f"int8 loses more than {exam.max_drop:g} points of {exam.accuracy.measure} even in {order[-1]} alone; "
+            "give a larger --max-drop or export --precision fp16; nothing was written"
+        )
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if keeps(middle) else (middle, high)
+    return high

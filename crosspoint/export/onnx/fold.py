@@ -1,0 +1,186 @@
+"""The deployed form of the networks: plain weights, batch normalisation folded, EdgeConv as two products per point.
+
+For an EdgeConv whose BN is `a e + b` on the running statistics (`a = γ / √(σ² + ε)`, of any sign; `b = β − a μ`),
+
+    out_i = LeakyReLU(max_j near_j + own_i),   near = x (a W₁)ᵀ,   own = x (a (W₂ − W₁))ᵀ + b
+
+which is equation 2 of `crosspoint.models.edgeconv`. Products and folds are taken in float64 and rounded once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from crosspoint.core.errors import InputError
+from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SegmentationBackbone
+from crosspoint.models.dgcnn import PointLinear
+from crosspoint.models.edgeconv import EdgeConv, EdgeConv2, EdgeLinear
+from crosspoint.models.heads import PointHead
+from crosspoint.models.segmentation import TransformNet
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """`x W + b` of every row, before its activation."""
+
+    weight: Array  # (C, D)
+    bias: Array  # (D,)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An EdgeConv: with `second` of two convolutions, `out_i = LeakyReLU(max_j LeakyReLU(near_j + own_i) W + b)`."""
+
+    k: int
+    near: Array  # (C, D)
+    own: Linear  # (C, D)
+    second: Linear | None
+
+
+@dataclass(frozen=True)
+class PointNetWeights:
+    """Of `PointNet`."""
+
+    layers: tuple[Linear, ...]
+
+
+@dataclass(frozen=True)
+class DGCNNWeights:
+    """Of `DGCNN`."""
+
+    edges: tuple[Edge, ...]
+    embed: Linear
+
+
+@dataclass(frozen=True)
+class TransformWeights:
+    """Of `TransformNet`."""
+
+    edge: Edge
+    embed: Linear
+    hidden: tuple[Linear, ...]
+    matrix: Linear
+
+
+@dataclass(frozen=True)
+class BackboneWeights:
+    """Of `SegmentationBackbone`."""
+
+    transform: TransformWeights
+    edges: tuple[Edge, ...]
+    embed: Linear
+
+
+@dataclass(frozen=True)
+class SegmenterWeights:
+    """Of `DGCNNSegmenter`. Its first hidden layer reads cloud ‖ category ‖ point; the first two once per cloud."""
+
+    backbone: BackboneWeights
+    category: Linear
+    context: Linear  # what the first hidden layer makes of cloud ‖ category, with its bias
+    local: Array  # what it makes of the point
+    hidden: tuple[Linear, ...]  # those after it
+    classify: Array
+
+
+Weights = PointNetWeights | DGCNNWeights | BackboneWeights | SegmenterWeights
+
+
+def deploy(model: nn.Module) -> Weights:
+    """The deployed weights of a network in evaluation mode.
+
+    Raises:
+        InputError: It is not a point encoder or part segmenter.
+    """
+    if isinstance(model, PointNet):
+        pairs = zip(model.linears, model.norms, strict=True)
+        return PointNetWeights(tuple(_linear(linear, norm) for linear, norm in pairs))
+    if isinstance(model, DGCNN):
+        return DGCNNWeights(tuple(_edge(edge) for edge in model.edges), _point_linear(model.embed))
+    if isinstance(model, SegmentationBackbone):
+        return _backbone(model)
+    if isinstance(model, DGCNNSegmenter):
+        return _segmenter(model)
+    raise InputError(f"{type(model).__name__} is not exported; give a point encoder or a part segmenter")
+
+
+def deploy_head(head: PointHead) -> tuple[Linear, Linear]:
+    """The deployed weights of a projection head: the layer before its ReLU, and the one after."""
+    first, norm, _, last = head
+    return _linear(first, norm), _linear(last)
+
+
+def _backbone(model: SegmentationBackbone) -> BackboneWeights:
+    edges = tuple(_edge(edge) for edge in model.edges)
+    return BackboneWeights(_transform(model.transform), edges, _point_linear(model.embed))
+
+
+def _transform(model: TransformNet) -> TransformWeights:
+    hidden = (_linear(model.linear1, model.norm1), _linear(model.linear2, model.norm2))
+    return TransformWeights(_edge(model.edge), _point_linear(model.embed), hidden, _linear(model.transform))
+
+
+def _segmenter(model: DGCNNSegmenter) -> SegmenterWeights:
+    first, *others = (_point_linear(layer) for layer in model.hidden)
+    category = _point_linear(model.category)
+    context = SegmentationBackbone.dim + len(category.bias)  # 1024 + 64
+    return SegmenterWeights(
+        _backbone(model.backbone),
+        category,
+        Linear(first.weight[:context], first.bias),
+        first.weight[context:],
+        tuple(others),
+        _linear(model.classify).weight,
+    )
+
+
+def _point_linear(module: nn.Module) -> Linear:
+    assert isinstance(module, PointLinear)
+    return _linear(module.linear, module.norm)
+
+
+def _linear(linear: nn.Module, norm: nn.Module | None = None) -> Linear:
+    """`BN(W x + c) = (a W) x + (a c + b)`."""
+    assert isinstance(linear, nn.Linear)
+    weight = _exact(linear.weight)  # (D, C)
+    bias = np.zeros(len(weight)) if linear.bias is None else _exact(linear.bias)
+    if norm is not None:
+        scale, shift = _frozen(norm)
+        weight, bias = scale[:, None] * weight, scale * bias + shift
+    return Linear(_rounded(weight.T), _rounded(bias))
+
+
+def _edge(module: nn.Module) -> Edge:
+    if isinstance(module, EdgeConv2):
+        return Edge(module.k, *_edge_linear(module.first), second=_linear(module.second, module.norm))
+    assert isinstance(module, EdgeConv)
+    return Edge(module.k, *_edge_linear(module.linear), second=None)
+
+
+def _edge_linear(module: EdgeLinear) -> tuple[Array, Linear]:
+    """Near weight `a W₁`, own weight `a (W₂ − W₁)` and b."""
+    first, second = np.split(_exact(module.weight), 2, axis=1)  # (D, C) each
+    scale, shift = _frozen(module.norm)
+    own = Linear(_rounded((scale[:, None] * (second - first)).T), _rounded(shift))
+    return _rounded((scale[:, None] * first).T), own
+
+
+def _frozen(norm: nn.Module) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A and b of a batch normalisation on its running statistics."""
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = _exact(norm.weight) / np.sqrt(_exact(norm.running_var) + norm.eps)
+    return scale, _exact(norm.bias) - scale * _exact(norm.running_mean)
+
+
+def _exact(tensor: Tensor) -> NDArray[np.float64]:
+    return tensor.detach().cpu().double().numpy()
+
+
+def _rounded(array: NDArray[np.float64]) -> Array:
+    return np.ascontiguousarray(array, dtype=np.float32)

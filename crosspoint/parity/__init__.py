@@ -1,0 +1,1 @@
+"""Is a model the same as another one, and where do they part?"""

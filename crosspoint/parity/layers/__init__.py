@@ -1,0 +1,1 @@
+"""Where two models part: layer by layer."""

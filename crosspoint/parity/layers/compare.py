@@ -1,0 +1,151 @@
+"""How far two models are apart at each layer, and how much of it that layer adds itself.
+
+What reaches a layer of the candidate already differs. So the candidate's layer is also run on what the *reference* gave
+its own: the difference there is introduced by this layer, and the rest was carried in. Neighbours first, judged by
+distance; then the values, with the reference's layer on the candidate's neighbours, so that the one does not show in
+the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crosspoint.core.console import track
+from crosspoint.parity.layers.layers import Array, Layer, Layers, as_rows
+from crosspoint.parity.layers.onnx_layers import inputs_of
+from crosspoint.parity.reference import overlap
+
+OVERLAP = 0.99
+LIMITS = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": 1.0}
+"""What rounding may add to one channel of one layer, relative to the layer's mean channel."""
+PIECE = 4  # clouds at a time
+TINY = float(np.finfo(np.float64).tiny)
+
+
+class Clouds(NamedTuple):
+    """Clouds `(P, N, 3)`, what each is called, and whether it is one of those made to hurt."""
+
+    points: NDArray[np.float32]
+    names: list[str]
+    hostile: list[bool]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """At one layer; arrays are by cloud.
+
+    Attributes:
+        layer: Where.
+        total: Relative L2 error of the layer's result when both models run as a whole `(P,)`.
+        introduced: The same when both layers get what the reference gave its own, and the same neighbours `(P,)`.
+        channels: Error of each channel in that case, relative to the root mean square of all `(P, D)`.
+        overlap: Share of neighbours that are right when both models run as a whole `(P,)`; None without neighbours.
+        own_overlap: The same on equal features `(P,)`.
+        widths: Neighbours of the reference and of the candidate.
+    """
+
+    layer: Layer
+    total: NDArray[np.float64]
+    introduced: NDArray[np.float64]
+    channels: NDArray[np.float64]
+    overlap: NDArray[np.float64] | None
+    own_overlap: NDArray[np.float64] | None
+    widths: tuple[int, int] | None
+
+    def bad(self, limit: float) -> NDArray[np.bool_]:
+        """The clouds `(P,)` on which the layer itself parts from the reference's."""
+        if self.widths is not None and self.widths[0] != self.widths[1]:
+            return np.ones(len(self.total), dtype=bool)
+        right: NDArray[np.bool_] = np.all(self.channels <= limit, axis=1)
+        return ~right if self.own_overlap is None else ~(right & (self.own_overlap >= OVERLAP))
+
+
+def compare(reference: Layers, candidate: Layers, layers: Sequence[Layer], clouds: Clouds) -> list[Difference]:
+    """The differences of two models, layer by layer.
+
+    Args:
+        reference: The model to be equal to.
+        candidate: The model in question.
+        layers: Those that both show, in order.
+        clouds: What they run on.
+    """
+    pieces: list[list[Difference]] = []
+    for start in track(range(0, len(clouds.points), PIECE), "Comparing layers"):
+        inputs = inputs_of(clouds.points[start : start + PIECE], candidate.specification.categories)
+        mentioned = {name for layer in layers for name in (layer.name, layer.graph, *layer.inputs) if name}
+        names = sorted(mentioned - inputs.keys())
+        a, b = ({**inputs, **model.compute(names, inputs)} for model in (reference, candidate))
+        pieces.append([_difference(reference, candidate, layer, a, b) for layer in layers])
+    return [_joined(parts) for parts in zip(*pieces, strict=True)]
+
+
+def _difference(
+    reference: Layers, candidate: Layers, layer: Layer, a: dict[str, Array], b: dict[str, Array]
+) -> Difference:
+    given = {name: a[name] for name in layer.inputs}
+    outputs = [layer.name] + ([layer.graph] if layer.graph else [])
+    second = candidate.compute(outputs, given)
+    shares = own = widths = None
+    if layer.graph:
+        given[layer.graph] = second[layer.graph]
+        shares, own = (_overlaps(a[layer.inputs[0]], made[layer.graph]) for made in (b, second))
+        widths = (a[layer.graph].shape[2], b[layer.graph].shape[2])
+    first = reference.compute([layer.name], given)[layer.name]
+    channels = _channel_errors(first, second[layer.name])
+    total, introduced = relative_l2(a[layer.name], b[layer.name]), relative_l2(first, second[layer.name])
+    return Difference(layer, total, introduced, channels, shares, own, widths)
+
+
+def _joined(parts: tuple[Difference, ...]) -> Difference:
+    def join(name: str) -> NDArray[np.float64] | None:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    total, introduced, channels = join("total"), join("introduced"), join("channels")
+    assert total is not None
+    assert introduced is not None
+    assert channels is not None
+    return Difference(
+        parts[0].layer, total, introduced, channels, join("overlap"), join("own_overlap"), parts[0].widths
+    )
+
+
+def relative_l2(reference: Array, candidate: Array) -> NDArray[np.float64]:
+    """`‖candidate − reference‖ / ‖reference‖` of every cloud `(P,)`; 0 where they are equal, infinite if not finite."""
+    a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (reference, candidate))
+    difference, size = np.linalg.norm(b - a, axis=1), np.linalg.norm(a, axis=1)
+    error = np.where(difference == 0, 0.0, difference / np.maximum(size, TINY))
+    return np.where(np.isfinite(error), error, np.inf)
+
+
+def _channel_errors(reference: Array, candidate: Array) -> NDArray[np.float64]:
+    """Error of every channel over the points of each cloud, relative to the root mean square of all, `(P, D)`."""
+    errors = []
+    for cloud in range(len(reference)):
+        a, b = as_rows(reference[cloud]), as_rows(candidate[cloud])
+        size = np.sqrt(np.square(a).mean())
+        difference = np.sqrt(np.square(b - a).mean(axis=0))
+        errors.append(np.where(difference == 0, 0.0, difference / max(size, TINY)))
+    stacked = np.stack(errors)
+    return np.where(np.isfinite(stacked), stacked, np.inf)
+
+
+def _overlaps(features: Array, neighbours: Array) -> NDArray[np.float64]:
+    """Share of right neighbours in each cloud, by distance and not by index."""
+    pairs = zip(torch.from_numpy(features).double(), torch.from_numpy(neighbours), strict=True)
+    return np.array([overlap(cloud, chosen) for cloud, chosen in pairs])
+
+
+def overlap_when_centred(candidate: Layers, layer: Layer, features: Array) -> float:
+    """Mean share of right neighbours when the candidate's layer is given features without their mean.
+
+    Distances do not change by that; a layer that now finds the neighbours loses them to cancellation.
+    """
+    assert layer.graph is not None
+    x = features - features.mean(axis=1, keepdims=True)
+    found = candidate.compute([layer.graph], {layer.inputs[0]: x})[layer.graph]
+    return float(_overlaps(x, found).mean())

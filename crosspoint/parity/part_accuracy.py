@@ -1,0 +1,137 @@
+"""Task parity of part segmenters: instance mIoU of the trained network and of a candidate on the same labelled clouds.
+
+At each point the most likely part of the object's own category is taken, which is the `clean` rule of
+`crosspoint.eval.partseg`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
+from crosspoint.data.points import normalise
+from crosspoint.data.sets.datasets import Taxonomy, load_parts
+from crosspoint.eval.metrics.miou import allowed_parts, most_likely, object_ious
+from crosspoint.eval.metrics.statistics import mean_interval
+from crosspoint.parity.user_clouds import balanced
+from crosspoint.runtime.encoder import Encoder
+
+BATCH = 8  # of 2048 points and 40 neighbours each, the trained network takes about a gigabyte
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+Segment = Callable[[Floats, Floats], Floats]
+
+
+@dataclass(frozen=True)
+class PartSample:
+    """Test clouds whose points are labelled.
+
+    Attributes:
+        points: `(n, N, 3)`, normalised.
+        labels: `(n,)`, categories.
+        parts: `(n, N)`, true part numbers.
+        taxonomy: What the numbers mean.
+        source: What was read, for the manifest.
+    """
+
+    points: Floats
+    labels: Labels
+    parts: Labels
+    taxonomy: Taxonomy
+    source: str
+
+
+def verification_parts(
+    folder: Path, points: int, limit: int | None, config: Mapping[str, Any], seed: int = 0
+) -> PartSample:
+    """The test split of a set that a segmenter fits.
+
+    Args:
+        folder: A dataset in ShapeNetPart's format.
+        points: Of a cloud, the first ones.
+        limit: At most this many clouds, categories in balance; None for all.
+        config: Of the segmenter.
+        seed: Of the choice.
+
+    Raises:
+        InputError: It cannot be read, is of another format, or has other categories or parts than the segmenter.
+    """
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist; give --verify-data a dataset with labelled parts")
+    whole = load_parts(folder, points)
+    found = len(whole.taxonomy.categories), len(whole.taxonomy.parts)
+    if found != (config["categories"], config["parts"]):
+        raise InputError(
+            f"the segmenter knows {config['categories']} categories and {config['parts']} parts, --verify-data "
+            f"{folder} has {found[0]} and {found[1]}; give the data that it was trained for"
+        )
+    count = len(whole.test.labels)
+    rows = balanced(whole.test.labels, count if limit is None else limit, seed)
+    clouds = normalise(whole.test.points[rows])
+    source = f"{whole.name}, test split, first {points} points"
+    return PartSample(clouds, whole.test.labels[rows], whole.test.parts[rows], whole.taxonomy, source)
+
+
+class PartAccuracy:
+    """The trained network's side, computed once: the part that it gives each point, and IoUs of objects.
+
+    Args:
+        network: The trained segmenter.
+        sample: From `verification_parts`.
+    """
+
+    measure = "instance mIoU"
+
+    def __init__(self, network: nn.Module, sample: PartSample) -> None:
+        self._sample = sample
+        numbers = sample.taxonomy.category_parts
+        self._allowed = allowed_parts(sample.labels, numbers, len(sample.taxonomy.parts))  # (n, parts)
+        self._category = np.eye(len(numbers), dtype=np.float32)[sample.labels]  # (n, categories)
+
+        def segment(points: Floats, category: Floats) -> Floats:
+            with torch.inference_mode():
+                logits: Floats = network(torch.from_numpy(points), torch.from_numpy(category)).numpy()
+            return logits
+
+        self._predicted = self._labels(segment, "Segmenting with the trained network")
+        self._ious = self._of_objects(self._predicted)
+
+    def compare(self, encoder: Encoder) -> dict[str, Any]:
+        """Both mIoUs, the difference's 95 % interval over objects, and the share of points with equal labels."""
+        predicted = self._labels(encoder.segment, "Measuring mIoU")
+        ious = self._of_objects(predicted)
+        equal = np.mean(predicted == self._predicted, axis=1)  # (n,)
+        difference = ious - self._ious
+        return {
+            "measure": self.measure,
+            "source": self._sample.source,
+            "objects": len(ious),
+            "points": predicted.shape[1],
+            "reference_miou": float(self._ious.mean()),
+            "candidate_miou": float(ious.mean()),
+            "difference": float(difference.mean()),
+            "interval": mean_interval(difference),
+            "largest_of_an_object": float(np.abs(difference).max()),
+            "equal_labels": float(equal.mean()),
+            "least_equal": float(equal.min()),
+        }
+
+    def _labels(self, segment: Segment, doing: str) -> Labels:
+        """The most likely part of the category's own at each point: `(n, N)`."""
+        labels = []
+        for start in track(range(0, len(self._category), BATCH), doing):
+            rows = slice(start, start + BATCH)
+            labels.append(most_likely(segment(self._sample.points[rows], self._category[rows]), self._allowed[rows]))
+        return np.concatenate(labels)
+
+    def _of_objects(self, predicted: Labels) -> NDArray[np.float64]:
+        """IoUs `(n,)`."""
+        sample = self._sample
+        return object_ious(sample.parts, predicted, sample.labels, sample.taxonomy.category_parts).of_objects

@@ -1,0 +1,146 @@
+"""Clouds to compare models on: real ones from the user's data, and made ones that hurt."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
+from crosspoint.data.io.files import find_files, read_many
+from crosspoint.data.points import choose, normalise
+from crosspoint.data.sets.datasets import Clouds, PairedRenders, load_parts, recognise
+from crosspoint.eval.features import load_split, take
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Real clouds, normalised, in one array.
+
+    Attributes:
+        points: `(n, N, 3)`; those of the training part come first.
+        labels: `(n,)`, or None where the data has none.
+        train: How many of the clouds are the training part; all of them where there are no labels.
+        source: What was read, for the reader of a result.
+        skipped: Files that could not be used, with the reason.
+    """
+
+    points: FloatArray
+    labels: NDArray[np.int64] | None
+    train: int
+    source: str
+    skipped: tuple[str, ...] = ()
+
+
+def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> Probe:
+    """Read a dataset of any format that the project knows, or every readable file of a folder.
+
+    Args:
+        data: Folder or file.
+        points: Points per cloud; the first ones of a dataset, a random choice of a file's.
+        limit: At most this many clouds, drawn by `seed`, classes in balance; None for all.
+        seed: Of every random choice.
+
+    Raises:
+        InputError: There is nothing that can be read, or a dataset's clouds have fewer points.
+    """
+    data = Path(data)
+    if limit is not None and limit < 1:
+        raise InputError(f"--clouds is {limit}; give at least 1")
+    known = _format(data)
+    if known in ("modelnet40", "scanobjectnn"):
+        split = load_split(data, points, seed)
+        return _labelled(split.train, split.test, points, limit, seed, f"{known}, SVM tested on {split.test_from}")
+    if known == "shapenetpart":
+        parts = load_parts(data, points)
+        train, test = (Clouds(part.points, part.labels) for part in (parts.train, parts.test))
+        return _labelled(train, test, points, limit, seed, f"{known}, SVM of categories, tested on the test split")
+    if known == "shapenetrender":
+        renders = PairedRenders(data)
+        rows = track(_draw(len(renders), limit, seed), "Reading clouds")
+        rng = np.random.default_rng(seed)
+        clouds = np.stack([choose(renders.points(int(row)), points, rng) for row in rows])
+    else:
+        return _files(data, points, limit, seed)
+    return Probe(normalise(clouds), None, len(clouds), f"{known}, no labels")
+
+
+def _files(data: Path, points: int, limit: int | None, seed: int) -> Probe:
+    """Clouds of the files in a folder; bad files are passed over and named."""
+    files = find_files([data])
+    chosen = [files[row] for row in _draw(len(files), limit, seed)]
+    clouds, skipped = [], []
+    for _, result in track(read_many(chosen, points, seed), "Reading files", len(chosen)):
+        if isinstance(result, InputError):
+            skipped.append(str(result))
+        else:
+            clouds.append(normalise(result))
+    if not clouds:
+        raise InputError(f"not one of {len(chosen)} files of {data} could be used; the first: {skipped[0]}")
+    points_of_all = np.concatenate(clouds)[:limit]
+    return Probe(points_of_all, None, len(points_of_all), "files, no labels", tuple(skipped))
+
+
+def _format(data: Path) -> str | None:
+    try:
+        return recognise(data)
+    except InputError:
+        return None
+
+
+def _draw(count: int, limit: int | None, seed: int) -> NDArray[np.int64]:
+    """Sorted indices of at most `limit` of `count` things."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
+
+
+def _labelled(train: Clouds, test: Clouds, points: int, limit: int | None, seed: int, source: str) -> Probe:
+    """Both parts, of which a limit takes its share; no labels where that leaves too little to fit a classifier."""
+    whole = len(train.labels) + len(test.labels)
+    share = 1.0 if limit is None else min(1.0, limit / whole)
+    to_test = math.ceil(share * len(test.labels))
+    to_train = len(train.labels) if share == 1 else max(0, (limit or 0) - to_test)
+    parts = [take(train, balanced(train.labels, to_train, seed)), take(test, balanced(test.labels, to_test, seed))]
+    clouds = normalise(np.concatenate([part.points[:, :points] for part in parts]))
+    counts = np.unique(parts[0].labels, return_counts=True)[1]
+    if len(counts) < 2 or counts.min() < 2:
+        return Probe(clouds, None, len(clouds), f"{source}; too few clouds of each class for an SVM")
+    return Probe(clouds, np.concatenate([part.labels for part in parts]), to_train, source)
+
+
+def balanced(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Sorted indices of `count` of `(n,)` labels, the same number of each class as far as there are as many."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    ranks = np.empty(len(labels), np.int64)  # the how-manieth of its class each object is, in random order
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        ranks[own] = np.arange(len(own))
+    return np.sort(order[np.argsort(ranks[order], kind="stable")][:count])
+
+
+def hostile_clouds(points: int, seed: int) -> dict[str, FloatArray]:
+    """Clouds `(1, N, 3)` by name that numerics stumble over, normalised as every cloud is.
+
+    Apart from repeated points no two distances are equal, so that the neighbours of each point are well defined.
+    """
+    rng = np.random.default_rng(seed)
+    cloud = rng.standard_normal((points, 3))  # (N, 3)
+    index = np.arange(points)
+    clouds = {
+        "every point twice": cloud[index // 2],
+        "all points equal": np.full((points, 3), 0.7),
+        "four distinct points": cloud[index % 4],
+        "tiny scale, 1e-6": 1e-6 * cloud,
+        "far offset, 1e3": cloud + 1e3,
+    }
+    return {name: normalise(values.astype(np.float32)[None]) for name, values in clouds.items()}
+
+
+def random_clouds(count: int, points: int, seed: int) -> FloatArray:
+    """Normally distributed clouds `(count, points, 3)`, normalised."""
+    return normalise(np.random.default_rng(seed).standard_normal((count, points, 3)))

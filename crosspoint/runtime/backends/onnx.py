@@ -1,0 +1,332 @@
+"""ONNX Runtime backend: on the CPU, on CUDA, and on CUDA through ONNX Runtime's own TensorRT provider."""
+
+import contextlib
+import ctypes
+import hashlib
+import io
+import json
+import os
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosspoint.core.errors import InputError, require
+from crosspoint.core.processes import available_cpus
+from crosspoint.core.reading import read_bytes, reading
+from crosspoint.runtime.backends import kernels
+from crosspoint.runtime.backends.onnx_guard import check_model
+from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "onnxruntime": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+}
+NO_FALLBACK = "fallback to CPU EP has been explicitly disabled"  # in ONNX Runtime's message
+
+
+class OnnxEncoder(Encoder):
+    """Sessions on exactly the provider that was asked for.
+
+    Files of `crosspoint export` say in their metadata what they hold; a foreign file works when it maps a float32 input
+    `points (B, N, 3)` to an output `embedding (B, D)`.
+
+    On the CPU a batch goes through cloud by cloud, so that memory and result are those of single clouds. If it has at
+    least as many clouds as there are threads, each is on one thread: nothing waits for another thread, and what a cloud
+    needs stays in the cache. Otherwise each has all threads.
+
+    Args:
+        path: The `.onnx` file.
+        device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
+        backend: `"onnxruntime"`, or `"onnxruntime-tensorrt"` for its TensorRT provider.
+        threads: For the CPU; by default as many as this process may run on at once.
+        operators: On the CPU, the package's own operators where this installation has them; False for standard ONNX.
+        content: The file's bytes, where they were read to be checked: they are opened, and the file is not read again.
+
+    Raises:
+        InputError: The file is damaged or another kind of model, or the provider does not load.
+        MissingDependency: onnxruntime is not installed.
+    """
+
+    _sessions: "_Sessions | None" = None
+
+    def __init__(
+        self,
+        path: Path,
+        device: str = "cpu",
+        backend: str = "onnxruntime",
+        threads: int | None = None,
+        operators: bool = True,
+        content: bytes | None = None,
+    ) -> None:
+        index = parse_device(device)
+        if threads is not None and threads < 1:
+            raise InputError(f"{threads} threads were asked for; give at least 1")
+        runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
+        provider = _provider(runtime, path, index, backend)
+        self._threads = threads or available_cpus() if index is None else 1
+        fast = operators and index is None and kernels.available()
+        if index is not None:
+            load_cuda(runtime)
+        content = read_bytes(path, kernels.BYTES) if content is None else content
+        self._opener = partial(_Opener, runtime, path.absolute(), provider=provider, index=index, fast=fast)
+        opener = self._opener(content=content)
+        session = opener.session(self._threads)
+        engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opener.has_operators else ''}"
+        where = "cpu" if index is None else f"cuda:{index}"
+        self.specification = _specification(session, path, hashlib.sha256(content).hexdigest(), where, backend, engine)
+        self._divides = index is None and self.specification.max_batch is None
+        self._opening = threading.Lock()
+        self._sessions = self._with_pool(session, opener)
+        self._arguments = {
+            "path": path.absolute(),
+            "device": device,
+            "backend": backend,
+            "threads": threads,
+            "operators": operators,
+        }
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """One call of the session, or one for each cloud."""
+        sessions = self._opened()
+        batch = len(inputs["points"])
+        try:
+            if not self._divides:
+                return _Call(sessions.whole, inputs).piece(sessions.whole, 0, batch).results()
+            if sessions.pool is None or batch < self._threads:
+                call = _Call(sessions.whole, inputs)
+                for i in range(batch):
+                    call.piece(sessions.whole, i, i + 1)
+            else:
+                call = _Call(sessions.by_cloud, inputs)
+                list(sessions.pool.map(lambda i: call.piece(sessions.by_cloud, i, i + 1), range(batch)))
+            return call.results()
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            raise InputError(
+                f"{self.specification.path} failed on {shapes} ({_line(error)}); give it the number of points that it "
+                "was made for, or a smaller batch"
+            ) from error
+
+    def _opened(self) -> "_Sessions":
+        """The sessions of this process; a forked child opens its own when it first needs them."""
+        with self._opening:
+            self._check_usable()
+            if self._sessions is None:
+                content = read_same(self._arguments["path"], self.specification.sha256)
+                opener = self._opener(content=content)
+                self._sessions = self._with_pool(opener.session(self._threads), opener)
+            return self._sessions
+
+    def _with_pool(self, whole: Any, opener: "_Opener") -> "_Sessions":
+        if not self._divides or self._threads == 1:
+            return _Sessions(whole)
+        return _Sessions(whole, opener.session(1), ThreadPoolExecutor(self._threads, "crosspoint-onnx"))
+
+    def _free(self) -> None:
+        """End the sessions and their threads."""
+        with self._opening:
+            if self._sessions is not None and self._sessions.pool is not None:
+                self._sessions.pool.shutdown()
+            self._sessions = None
+
+    def _after_fork(self) -> None:
+        """The parent's sessions are kept for ever: ending one here would wait for threads that are not here."""
+        if self._sessions is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sessions))
+        self._sessions, self._opening = None, threading.Lock()
+
+
+@dataclass
+class _Sessions:
+    """What a process runs a file with: a session on all threads and, for large batches, one for each to run alone."""
+
+    whole: Any
+    by_cloud: Any = None
+    pool: ThreadPoolExecutor | None = None
+
+
+class _Opener:
+    """Opens the content of one file on one provider, any number of times."""
+
+    def __init__(self, runtime: Any, path: Path, content: bytes, provider: str, index: int | None, fast: bool) -> None:
+        self._runtime, self._path, self._provider, self._index = runtime, path, provider, index
+        with reading(path, "an ONNX model", "export the model again"):
+            check_model(content)
+        try:
+            model = kernels.with_kernels(content) if fast else None
+        except Exception as error:  # of protobuf and onnx, without a common base class
+            raise self._damaged(error) from error
+        self.has_operators = model is not None
+        self._model = content if model is None else model
+
+    def session(self, threads: int) -> Any:
+        """A new session; raises InputError if the file is damaged or its provider did not load."""
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4  # errors are raised; they need not be printed as well
+        if self._index is not None:  # a node without a GPU kernel is an error, not a node on the CPU
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            if self.has_operators:
+                options.register_custom_ops_library(str(kernels.LIBRARY))
+            providers = _provider_options(self._provider, self._index)
+            session = self._runtime.InferenceSession(self._model, options, providers=providers)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if NO_FALLBACK in str(error):
+                raise self._not_loaded() from error
+            raise self._damaged(error) from error
+        if self._provider not in session.get_providers():
+            raise self._not_loaded()
+        return session
+
+    def _not_loaded(self) -> InputError:
+        return InputError(
+            f"{self._provider} did not load for {self._path}, or has no kernel for a part of it; install the CUDA and "
+            "cuDNN (for TensorRT also TensorRT) versions of this onnxruntime-gpu, or give --device cpu"
+        )
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(f"ONNX Runtime cannot open {self._path} ({_line(error)}); export the model again")
+
+
+class _Call:
+    """A batch on its way through a session: pieces of it read the inputs and write the results where they lie."""
+
+    def __init__(self, session: Any, inputs: Mapping[str, FloatArray]) -> None:
+        self._inputs = inputs
+        sizes = {
+            name: size
+            for value in session.get_inputs()
+            for name, size in zip(value.shape, inputs[value.name].shape, strict=True)
+        }
+        self._arrays: dict[str, FloatArray] = {}
+        self._others: dict[str, dict[int, FloatArray]] = {}  # of unknown shape before the call, or not float32
+        for output in session.get_outputs():
+            shape = [sizes.get(size, size) for size in output.shape or []]
+            known = shape and shape[0] == len(inputs["points"]) and all(isinstance(size, int) for size in shape)
+            if known and output.type == "tensor(float)":
+                self._arrays[output.name] = np.empty(shape, np.float32)
+            else:
+                self._others[output.name] = {}
+
+    def piece(self, session: Any, start: int, stop: int) -> "_Call":
+        """Run clouds start to stop."""
+        binding = session.io_binding()
+        for name, array in self._inputs.items():
+            binding.bind_cpu_input(name, array[start:stop])
+        for name, array in self._arrays.items():
+            rows = array[start:stop]
+            binding.bind_output(name, "cpu", 0, rows.dtype, rows.shape, rows.ctypes.data)
+        for name in self._others:
+            binding.bind_output(name, "cpu")
+        session.run_with_iobinding(binding)
+        if self._others:
+            values = dict(zip((*self._arrays, *self._others), binding.get_outputs(), strict=True))
+            for name, pieces in self._others.items():
+                pieces[start] = values[name].numpy()
+        return self
+
+    def results(self) -> dict[str, FloatArray]:
+        """All outputs by name."""
+        others = {name: np.concatenate([pieces[i] for i in sorted(pieces)]) for name, pieces in self._others.items()}
+        return self._arrays | others
+
+
+def _provider(runtime: Any, path: Path, index: int | None, backend: str) -> str:
+    if index is None and backend == "onnxruntime-tensorrt":
+        raise InputError(f"backend {backend} runs on a GPU only; give --device cuda, or --backend onnxruntime")
+    provider = PROVIDERS["cpu" if index is None else backend]
+    available = runtime.get_available_providers()
+    if provider not in available:
+        raise InputError(
+            f"{path} was to run on {provider}, and this ONNX Runtime {runtime.__version__} has only "
+            f"{', '.join(available)}; give --device cpu, or replace onnxruntime by pip install 'crosspoint3d[gpu]'"
+        )
+    return provider
+
+
+def load_cuda(runtime: Any) -> None:
+    """Let ONNX Runtime find the CUDA and cuDNN that pip installs with `crosspoint3d[gpu]`; before a session opens."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; the provider's refusal says it
+        runtime.preload_dlls()
+    runtime.set_default_logger_severity(3)  # errors: it warns that CUDA is no plug-in, which it need not be
+
+
+def _provider_options(provider: str, index: int | None) -> list[tuple[str, dict[str, str]]]:
+    if index is None:
+        return [(provider, {})]
+    cuda = ("CUDAExecutionProvider", {"device_id": str(index), "use_tf32": "0"})
+    if provider == "CUDAExecutionProvider":
+        return [cuda]
+    turn_tf32_off()
+    return [(provider, {"device_id": str(index)}), cuda]  # TensorRT leaves to CUDA what it does not support
+
+
+def turn_tf32_off() -> None:
+    """For ONNX Runtime's TensorRT provider, which has no option for it; NVIDIA's libraries read this once a process."""
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+
+
+def _specification(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
+    with reading(path, "an ONNX model of crosspoint export", "export the model again"):  # names may not be UTF-8
+        inputs = {value.name: value for value in session.get_inputs()}
+        outputs = {value.name: value for value in session.get_outputs()}
+        metadata = _metadata(session)
+    output = outputs[interface(path, inputs, outputs)]
+    for value in (*inputs.values(), output):
+        if value.type != "tensor(float)":
+            raise InputError(f"{path}: {value.name} is a {value.type}; its inputs and outputs have to be float32")
+    shape, dim = inputs["points"].shape, output.shape[-1] if output.shape else None
+    if len(shape) != 3 or shape[2] != 3 or not isinstance(dim, int):
+        raise InputError(
+            f"{path} maps points {shape} to {output.name} {output.shape}; points have to be (B, N, 3), and the last "
+            "dimension of the output a fixed number"
+        )
+    batch, points = (size if isinstance(size, int) else None for size in shape[:2])
+    model = metadata.get("model", {})
+    return Specification(
+        architecture=str(model.get("architecture", "unknown")),
+        dim=dim,
+        points=points,
+        max_batch=batch,
+        precision=str(metadata.get("precision", "fp32")),
+        backend=backend,
+        device=device,
+        sha256=digest,
+        path=str(path),
+        min_points=int(metadata.get("k") or 1),
+        min_batch=batch or 1,
+        categories=_categories(inputs, path),
+        engine=engine,
+    )
+
+
+def _categories(inputs: dict[str, Any], path: Path) -> int | None:
+    if "category" not in inputs:
+        return None
+    shape = inputs["category"].shape
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        raise InputError(f"{path} takes category {shape}; it has to be (B, categories) with a fixed last number")
+    return shape[1]
+
+
+def _metadata(session: Any) -> dict[str, Any]:
+    """What the exporter wrote into the file; empty for a foreign one."""
+    values = json.loads(session.get_modelmeta().custom_metadata_map.get("crosspoint", "{}"))
+    model = values.get("model", {}) if isinstance(values, dict) else None
+    if not isinstance(model, dict) or not 1 <= int(values.get("k") or 1) < 1 << 31:
+        raise InputError("has damaged crosspoint metadata; export the model again")
+    return {**values}
+
+
+def _line(error: Exception) -> str:
+    """An exception's message on one line, cut where it gets long."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,1 @@
+"""Latency, throughput and memory of a model beside what the machine could do."""

@@ -1,0 +1,257 @@
+"""How fast models are: percentiles of a call, throughput and memory on every backend, beside the model's floor."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import CrosspointError, InputError
+from crosspoint.core.processes import available_cpus
+from crosspoint.data.points import normalise
+from crosspoint.runtime.backends import cuda
+from crosspoint.runtime.bench.roofline import Floor, Machine, floor_of, measure_machine, processor
+from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device
+from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.manifest import NAME, load_manifest
+
+USUAL_POINTS = 1024
+FEWEST = 5  # calls that are made even where they take longer than asked for
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to run a model."""
+
+    model: Path
+    backend: str
+    device: str
+
+
+class Contender:
+    """An open encoder with its clouds, its memory, and the times of its calls in seconds."""
+
+    def __init__(self, choice: Choice, points: int | None, batch: int, threads: int, trust: bool = False) -> None:
+        self.choice = choice
+        memory = _Memory(choice.device)
+        if choice.backend == "pytorch":
+            _limit_torch(threads)
+        started = time.perf_counter()
+        self.encoder: Encoder = load_encoder(choice.model, choice.device, choice.backend, threads=threads, trust=trust)
+        self.open_seconds = time.perf_counter() - started
+        specification = self.encoder.specification
+        count = points or specification.points or max(USUAL_POINTS, specification.min_points)
+        self._inputs = _inputs(self.encoder, batch, count)
+        try:
+            self.first_seconds = self.call()
+        except BaseException:
+            self.encoder.close()
+            raise
+        self.memory_bytes = memory.growth()
+        self.times: list[float] = []
+        self.points = count
+
+    def call(self) -> float:
+        """Seconds of one call: a whole batch, from numpy to numpy."""
+        started = time.perf_counter()
+        if len(self._inputs) == 1:
+            self.encoder.embed(*self._inputs)
+        else:
+            self.encoder.segment(*self._inputs)
+        return time.perf_counter() - started
+
+
+def bench(
+    models: Sequence[Path],
+    batch: int = 8,
+    points: int | None = None,
+    threads: int | None = None,
+    devices: Sequence[str] = (),
+    backend: str | None = None,
+    seconds: float = 5.0,
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Measure models on all backends that are there, in turns, so that what else the machine does meets all of them.
+
+    Args:
+        models: Run folders, `.safetensors`, bundles, `.onnx` or `.plan` files.
+        batch: Clouds of a call.
+        points: Of a cloud; by default what a model takes, else 1024.
+        threads: On the CPU; by default as many as this process may run on at once.
+        devices: `"cpu"`, `"cuda"` or `"cuda:<index>"`; by default the CPU, and the first GPU where there is one.
+        backend: This one alone.
+        seconds: To spend on each, after its warm-up; a call is never cut short, and at least 5 are made.
+        trust: As for `load_encoder`.
+
+    Returns:
+        What `crosspoint bench --json` writes.
+
+    Raises:
+        InputError: An argument does not fit, or nothing could be run; the message holds the first reason.
+    """
+    threads = threads or available_cpus()
+    choices = [choice for model in models for choice in _choices(model, devices or _present(), backend)]
+    contenders, failures = [], []
+    for choice in track(choices, "Opening"):
+        try:
+            contenders.append(Contender(choice, points, batch, threads, trust))
+        except CrosspointError as error:
+            failures.append({**_named(choice), "reason": str(error)})
+    if not contenders:
+        raise InputError(
+            f"nothing could be run: {failures[0]['reason']}" if failures else "no backend runs these models"
+        )
+    try:
+        _measure(contenders, seconds)
+        machine = measure_machine(threads) if any(each.choice.device == "cpu" for each in contenders) else None
+        rows = [_row(each, batch, threads, machine) for each in contenders]
+    finally:
+        for each in contenders:
+            each.encoder.close()
+    return {
+        "processor": processor(),
+        "machine": None if machine is None else asdict(machine),
+        "batch": batch,
+        "threads": threads,
+        "rows": rows,
+        "not_run": failures,
+    }
+
+
+def _measure(contenders: list[Contender], seconds: float) -> None:
+    """Calls in turns until each has had its time."""
+    for each in contenders:  # the first call has allocated, the second finds everything in place
+        each.call()
+    longest = max(each.call() for each in contenders)
+    for _ in track(range(max(FEWEST, round(seconds / longest))), "Measuring"):
+        for each in contenders:
+            if len(each.times) < FEWEST or sum(each.times) < seconds:
+                each.times.append(each.call())
+    for each in contenders:
+        while sum(each.times) < seconds:
+            each.times.append(each.call())
+
+
+def _row(contender: Contender, batch: int, threads: int, machine: Machine | None) -> dict[str, Any]:
+    spec, times = contender.encoder.specification, np.array(contender.times)
+    floor = floor_of(spec.architecture, contender.points, spec.dim, spec.precision, batch)
+    rate = batch * len(times) / float(times.sum())
+    on_cpu = spec.device == "cpu"
+    return {
+        **_named(contender.choice),
+        "device": spec.device,
+        "engine": spec.engine or spec.backend,
+        "architecture": spec.architecture,
+        "precision": spec.precision,
+        "points": contender.points,
+        "threads": threads if on_cpu else None,
+        "open_ms": 1e3 * contender.open_seconds,
+        "first_call_ms": 1e3 * contender.first_seconds,
+        "calls": len(times),
+        **{f"p{q}_ms": 1e3 * float(np.quantile(times, q / 100, method="higher")) for q in (50, 90, 99)},
+        "clouds_per_second": rate,
+        "memory_bytes": contender.memory_bytes,
+        "floor": _floor_entry(floor, batch, machine if on_cpu else None),
+        "gflops": None if floor is None else floor.operations * rate / 1e9,
+        "sha256": spec.sha256,
+    }
+
+
+def _floor_entry(floor: Floor | None, batch: int, machine: Machine | None) -> dict[str, Any] | None:
+    """Of a cloud, and the shortest time of a call where the device's speed was measured."""
+    if floor is None:
+        return None
+    return {**asdict(floor), "call_ms": None if machine is None else 1e3 * batch * machine.seconds(floor)}
+
+
+def _choices(model: Path, devices: Sequence[str], backend: str | None) -> list[Choice]:
+    """What may run a model: all that its files are for on the devices, in their order."""
+    kinds = _backends(model)
+    choices = []
+    for device in devices:
+        on_gpu = parse_device(device) is not None
+        for kind in kinds if backend is None else [backend]:
+            if kind in ("tensorrt", "onnxruntime-tensorrt") and not on_gpu and backend is None:
+                continue
+            choices.append(Choice(model, kind, device))
+    if "tensorrt" in kinds and backend is None and not any(parse_device(device) is not None for device in devices):
+        choices.append(Choice(model, "tensorrt", "cuda"))  # there is no GPU: the table says so
+    return choices
+
+
+def _backends(model: Path) -> list[str]:
+    names = [model.name]
+    if (model / NAME).is_file():
+        names = list(load_manifest(model).files)
+    elif model.is_dir():
+        names = ["encoder.safetensors"]
+    kinds = {".safetensors": ["pytorch"], ".onnx": ["onnxruntime", "onnxruntime-tensorrt"], ".plan": ["tensorrt"]}
+    return [kind for name in names for kind in kinds.get(Path(name).suffix, [])] or ["onnxruntime"]
+
+
+def _present() -> list[str]:
+    try:
+        cuda.device_count()
+    except CrosspointError:
+        return ["cpu"]
+    return ["cpu", "cuda:0"]
+
+
+def _named(choice: Choice) -> dict[str, Any]:
+    return {"model": str(choice.model), "backend": choice.backend, "device": choice.device}
+
+
+def _inputs(encoder: Encoder, batch: int, points: int) -> list[FloatArray]:
+    """Random clouds, normalised as in training, and the first category for a segmenter."""
+    encoder.specification.check_points(points)
+    rng = np.random.default_rng(0)
+    clouds = np.stack([normalise(rng.normal(size=(points, 3))) for _ in range(batch)]).astype(np.float32)
+    categories = encoder.specification.categories
+    return [clouds] if categories is None else [clouds, np.eye(categories, dtype=np.float32)[np.zeros(batch, int)]]
+
+
+def _limit_torch(threads: int) -> None:
+    from crosspoint.core.errors import require
+
+    require("torch", "train", "running .safetensors weights").set_num_threads(threads)
+
+
+class _Memory:
+    """Growth of memory: of the GPU's use, or the peak of what this process has resident; None where unknown."""
+
+    def __init__(self, device: str) -> None:
+        self._index = parse_device(device)
+        self._before = self._used(self._index) if self._index is not None else self._reset_peak()
+
+    def growth(self) -> int | None:
+        """Bytes since the beginning."""
+        now = self._used(self._index) if self._index is not None else _status("VmHWM")
+        return None if now is None or self._before is None else max(0, now - self._before)
+
+    def _used(self, index: int) -> int | None:
+        try:
+            runtime = cuda.cuda_runtime()
+            with cuda.current_device(runtime, index):
+                status, free, total = runtime.cudaMemGetInfo()
+        except CrosspointError:
+            return None
+        return None if int(status) else int(total - free)
+
+    def _reset_peak(self) -> int | None:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return None
+        return _status("VmRSS")
+
+
+def _status(field: str) -> int | None:
+    """An entry of `/proc/self/status` in bytes."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), None)

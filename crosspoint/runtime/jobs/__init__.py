@@ -1,0 +1,1 @@
+"""Jobs over many clouds: embedding, in parts and on several machines, and search."""

@@ -1,0 +1,103 @@
+"""Sources through an encoder: clouds of equal size go together, results come out in the order of the clouds."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import numpy as np
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
+from crosspoint.core.reading import reason_without
+from crosspoint.data.points import Points
+from crosspoint.data.sources import Loaded, Source, read_ahead
+from crosspoint.runtime.encoder import Encoder, FloatArray
+
+Skipped = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Results of some sources.
+
+    Attributes:
+        names: Of the n clouds.
+        vectors: `(n, D)` float32.
+        skipped: The sources that were left out, with why.
+        sources_sha256: Of each source's content as it was read.
+    """
+
+    names: list[str]
+    vectors: FloatArray
+    skipped: list[Skipped]
+    sources_sha256: list[str]
+
+
+class _Batches:
+    """Collects clouds of equal size into batches, embeds those, and puts the results in the order of the clouds."""
+
+    def __init__(self, encoder: Encoder, size: int) -> None:
+        self._encoder, self._size = encoder, size
+        self._waiting: dict[int, list[tuple[int, Points]]] = {}  # by number of points: position and cloud
+        self._done: list[tuple[list[int], FloatArray]] = []
+        self._count = 0
+
+    def add(self, cloud: Points) -> None:
+        """Take a cloud `(N, 3)`."""
+        group = self._waiting.setdefault(len(cloud), [])
+        group.append((self._count, cloud))
+        self._count += 1
+        if len(group) == self._size:
+            self._embed(len(cloud))
+        elif sum(map(len, self._waiting.values())) >= 4 * self._size:  # clouds of many sizes must not pile up
+            self._embed(max(self._waiting, key=lambda points: len(self._waiting[points])))
+
+    def finish(self) -> FloatArray:
+        """Embeddings `(n, D)` of all clouds taken."""
+        for points in list(self._waiting):
+            self._embed(points)
+        result = np.empty((self._count, self._encoder.specification.dim), np.float32)
+        for positions, embeddings in self._done:
+            result[positions] = embeddings
+        return result
+
+    def _embed(self, points: int) -> None:
+        positions, clouds = zip(*self._waiting.pop(points), strict=True)
+        self._done.append((list(positions), self._encoder.embed(np.stack(clouds))))
+
+
+def embed_groups(
+    encoder: Encoder, groups: Sequence[Sequence[Source]], batch: int, readers: int = 0
+) -> Iterator[Embedded]:
+    """Embed groups of sources one after the other, while the next ones are read, across the bounds of groups too.
+
+    Args:
+        encoder: Where the clouds go.
+        groups: Of sources; the results of one group at a time are in memory.
+        batch: Most clouds in one pass.
+        readers: Processes that read, as for `read_ahead`.
+
+    Yields:
+        The result of each group.
+    """
+    sources = list(chain.from_iterable(groups))
+    read = track(read_ahead(sources, 4 * batch, readers), "Embedding", len(sources))
+    for group in groups:
+        yield _embed_group(encoder, islice(read, len(group)), batch)
+
+
+def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> Embedded:
+    batches, names, skipped, content = _Batches(encoder, batch), list[str](), list[Skipped](), list[str]()
+    for source, clouds, sha256 in read:
+        content.append(sha256)
+        try:
+            if isinstance(clouds, InputError):
+                raise clouds
+            encoder.specification.check_points(clouds.shape[1])
+        except InputError as error:
+            skipped.append({"file": source.name, "reason": reason_without(source.origin, error)})
+            continue
+        names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
+        for cloud in clouds:
+            batches.add(cloud)
+    return Embedded(names, batches.finish(), skipped, content)

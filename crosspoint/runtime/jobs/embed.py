@@ -1,0 +1,194 @@
+"""Embedding whatever holds point clouds: files, folders, datasets, arrays."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError, require
+from crosspoint.core.outputs import check_file, check_folder
+from crosspoint.runtime.encoder import Encoder, FloatArray
+from crosspoint.runtime.jobs import parts
+from crosspoint.runtime.jobs.batches import embed_groups
+from crosspoint.runtime.jobs.embeddings import PARQUET, Embeddings, save
+from crosspoint.runtime.jobs.request import Opened, Request, make_request, open_request
+
+SUFFIXES = (".npz", ".npy", ".parquet")
+
+
+def embed(
+    model: Path | str,
+    inputs: Sequence[Path],
+    out: Path | str,
+    points: int | None = None,
+    seed: int = 0,
+    batch: int = 32,
+    device: str = "cpu",
+    backend: str | None = None,
+    *,
+    shard: tuple[int, int] | None = None,
+    part: int | None = None,
+    form: str | None = None,
+    readers: int = 0,
+    ray: bool = False,
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
+
+    Inputs are read as they are needed, ahead of the model; clouds of equal size go through it together. What cannot be
+    read, or has fewer points than needed, is left out and listed in the result.
+
+    Args:
+        model: Whatever `load_encoder` opens.
+        inputs: Mesh and point-cloud files, folders of them, dataset folders. An array `(N, 3)` is one cloud,
+            `(n, N, 3)` is n clouds.
+        out: `.npz` or `.parquet` for embeddings, names and the model's SHA-256; `.npy` for the embeddings alone. A
+            name without a suffix, or with a slash at its end, is a folder of parts, each of them whole or absent; parts
+            that are there already are not made again.
+        points: Points per cloud; by default the model's own number if it has one, at most that of its training if it
+            comes with the package, else all of a cloud.
+        seed: Of the points drawn; what is drawn of a file depends on the seed and the file's name alone.
+        batch: Most clouds in one pass.
+        device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
+        backend: As for `load_encoder`.
+        shard: i and n: make only every n-th part, from the i-th on.
+        part: Sources of a part; by default 1024, and fewer where there would not be a part for each shard.
+        form: Of the parts, `"parquet"` (the default) or `"npz"`.
+        readers: Processes that read; 0 for threads of this one.
+        ray: Make the parts on a Ray cluster.
+        trust: As for `load_encoder`.
+
+    Returns:
+        `model` (the specification), `out`, `points`, `seed`, `dim`, `embedded`, `skipped` (a list of `file` and
+        `reason`), `seconds`; of a file also `names`, of a folder `parts`: `total`, `made`, `kept`, `missing`.
+
+    Raises:
+        InputError: The model or an option cannot be used, an input is missing, the folder holds another job, or not
+            one cloud could be read; then nothing is written.
+    """
+    start = time.perf_counter()
+    request = make_request(model, inputs, points, seed, batch, device, backend, trust)
+    if readers < 0:
+        raise InputError(f"{readers} readers cannot be; give --readers 0 or more")
+    if _is_folder(out):
+        check_folder(Path(out), inputs=inputs)
+        result = _embed_folder(request, Path(out), shard, part, form or parts.FORMATS[0], readers, ray)
+    elif shard or part or form or ray:
+        raise InputError(f"--shard, --part, --format and --ray make parts in a folder, not {out}; give --out FOLDER/")
+    else:
+        result = _embed_file(request, Path(out), readers)
+    return {**result, "out": str(out), "seed": seed, "seconds": time.perf_counter() - start}
+
+
+def embed_points(encoder: Encoder, points: FloatArray, batch: int = 32) -> FloatArray:
+    """Embeddings `(n, D)` of normalised clouds `(n, N, 3)`, `batch` at a time."""
+    if len(points) == 0:
+        return np.empty((0, encoder.specification.dim), np.float32)
+    starts = range(0, len(points), batch)
+    return np.concatenate([encoder.embed(points[start : start + batch]) for start in track(starts, "Embedding")])
+
+
+def _is_folder(out: Path | str) -> bool:
+    suffix = Path(out).suffix
+    return str(out).endswith("/") or not suffix or (Path(out).is_dir() and suffix not in SUFFIXES)
+
+
+def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
+    if out.suffix not in SUFFIXES or out.is_dir():
+        raise InputError(f"{out} cannot be written; give a name that ends in {', '.join(SUFFIXES)}, or a folder's")
+    check_file(out, inputs=request.inputs)
+    if out.suffix == ".parquet":
+        require("pyarrow.parquet", "parquet", PARQUET)
+    opened = open_request(request)
+    with opened.encoder as encoder:
+        (result,) = embed_groups(encoder, [opened.sources], request.batch, readers)
+        if not result.names:
+            first = f"; the first: {bad['file']}: {bad['reason']}" if (bad := next(iter(result.skipped), None)) else ""
+            raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
+        sha256 = encoder.specification.sha256
+        save(out, Embeddings(result.vectors, result.names, sha256, _about(request, opened)))
+    return {
+        **describe(opened),
+        "embedded": len(result.names),
+        "names": result.names,
+        "skipped": result.skipped,
+    }
+
+
+def _about(request: Request, opened: Opened) -> dict[str, Any]:
+    return {
+        "model": request.model,
+        "points": opened.points,
+        "at_most": opened.at_most,
+        "seed": request.seed,
+        "base": request.base,
+    }
+
+
+def describe(opened: Opened) -> dict[str, Any]:
+    """`model`, `points` and `dim` of a result."""
+    specification = opened.encoder.specification
+    return {"model": asdict(specification), "points": opened.points, "dim": specification.dim}
+
+
+def _embed_folder(
+    request: Request, out: Path, shard: tuple[int, int] | None, part: int | None, form: str, readers: int, ray: bool
+) -> dict[str, Any]:
+    number, shards = shard or (1, 1)
+    if not 1 <= number <= shards:
+        raise InputError(f"there is no shard {number}/{shards}; shards of {shards} are 1/{shards} to {shards}/{shards}")
+    if part is not None and part < 1:
+        raise InputError(f"a part of {part} holds nothing; give --part 1 or more")
+    if form not in parts.FORMATS:
+        raise InputError(f"parts cannot be {form}; give --format {' or '.join(parts.FORMATS)}")
+    if form == "parquet":
+        require("pyarrow.parquet", "parquet", PARQUET)
+    if ray:
+        from crosspoint.runtime.jobs.ray_job import embed_on_ray
+
+        plan, described, kept, made = embed_on_ray(request, out, (number, shards), part, form)
+    else:
+        opened = open_request(request)
+        with opened.encoder as encoder:
+            plan, described = join_job(request, opened, out, shards, part, form), describe(opened)
+            mine = parts.shard_of(plan, number, shards)
+            kept = parts.kept(plan, out, opened.sources, mine)
+            absent = [index for index in mine if index not in kept]
+            made = parts.write_parts(encoder, plan, out, opened.sources, absent, request.batch, readers)
+    outcomes = [outcome for _, outcome in sorted((kept | made).items())]
+    counts = {
+        "total": plan.count,
+        "made": len(made),
+        "kept": len(kept),
+        "missing": len(parts.missing(plan, out, range(plan.count))),
+    }
+    return {
+        **described,
+        "shard": [number, shards],
+        "parts": counts,
+        "embedded": sum(outcome.embedded for outcome in outcomes),
+        "skipped": [bad for outcome in outcomes for bad in outcome.skipped],
+    }
+
+
+def join_job(request: Request, opened: Opened, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:
+    """The folder's plan, which becomes that of this request if there is none.
+
+    Raises:
+        InputError: The folder holds another job.
+    """
+    sources = opened.sources
+    plan = parts.Plan(
+        **_about(request, opened),
+        model_sha256=opened.encoder.specification.sha256,
+        sources=len(sources),
+        sources_sha256=parts.names_digest(sources),
+        content_sha256=parts.content_digest(sources),
+        size=parts.part_size(part, len(sources), shards, out),
+        format=form,
+    )
+    return parts.join(plan, out)

@@ -1,0 +1,168 @@
+"""Files of embeddings: what is in them, written atomically, and read back with every doubt checked.
+
+Each file carries a checksum, the SHA-256 of its own bytes with the checksum's digits taken as zeros: in the comment at
+the end of an `.npz`, in the metadata of a `.parquet`. Other readers pass over it; here one changed byte is an error.
+"""
+
+import hashlib
+import json
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.core.arrays import Npz
+from crosspoint.core.errors import InputError, require
+from crosspoint.core.files import atomic_file
+from crosspoint.core.reading import read_bytes, reading
+from crosspoint.runtime.encoder import FloatArray
+
+PARQUET = "writing and reading Parquet"
+KEY = b"crosspoint"  # in the metadata of a Parquet file
+CHECKSUM = b"crosspoint-sha256:"  # and 64 digits
+ZEROS = b"0" * 64
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings and where they come from.
+
+    Attributes:
+        vectors: `(n, D)` float32.
+        names: Of the n clouds.
+        model_sha256: Of the file that was run.
+        about: How they were made, JSON-serialisable: `model`, `points`, `at_most`, `seed`, `base` (the folder that
+            names are relative to) and, of a part, which one of which job it is.
+    """
+
+    vectors: FloatArray
+    names: list[str]
+    model_sha256: str
+    about: dict[str, Any]
+
+
+def save(path: Path, embeddings: Embeddings) -> None:
+    """Write `.npz`, `.parquet`, or `.npy` (vectors alone), atomically; the same embeddings give the same bytes.
+
+    Raises:
+        InputError: The place cannot be written to.
+        MissingDependency: pyarrow is not installed.
+    """
+    with atomic_file(path) as temporary:
+        write(temporary, embeddings)
+
+
+def write(path: Path, embeddings: Embeddings) -> None:
+    """As `save`, to a file that is already temporary."""
+    if path.suffix == ".npy":
+        np.save(path, embeddings.vectors)
+        return
+    if path.suffix == ".npz":
+        _write_npz(path, embeddings)
+    else:
+        _write_parquet(path, embeddings)
+    _add_checksum(path)
+
+
+def _write_npz(path: Path, embeddings: Embeddings) -> None:
+    about = np.array(json.dumps(embeddings.about, sort_keys=True))
+    sha256, names = np.array(embeddings.model_sha256), np.array(embeddings.names, dtype=np.str_)
+    np.savez(path, embeddings=embeddings.vectors, names=names, model_sha256=sha256, about=about)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = CHECKSUM + ZEROS
+
+
+def _write_parquet(path: Path, embeddings: Embeddings) -> None:
+    """Columns `name` (string) and `embedding` (list of D float32, of fixed size)."""
+    arrow, parquet = require("pyarrow", "parquet", PARQUET), require("pyarrow.parquet", "parquet", PARQUET)
+    values = arrow.array(embeddings.vectors.reshape(-1))
+    vectors = arrow.FixedSizeListArray.from_arrays(values, embeddings.vectors.shape[1])
+    about = {"model_sha256": embeddings.model_sha256, **embeddings.about}
+    table = arrow.table({"name": arrow.array(embeddings.names, arrow.string()), "embedding": vectors})
+    table = table.replace_schema_metadata(
+        {KEY: json.dumps(about, sort_keys=True), KEY + b".checksum": CHECKSUM + ZEROS}
+    )
+    parquet.write_table(table, path, compression="none", use_dictionary=False)  # noise does not compress
+
+
+def _add_checksum(path: Path) -> None:
+    content = path.read_bytes()
+    at = content.rindex(CHECKSUM + ZEROS) + len(CHECKSUM)
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def _verify(content: bytes) -> None:
+    """Raise ValueError unless the bytes are those that were written."""
+    at = content.rfind(CHECKSUM) + len(CHECKSUM)
+    if at < len(CHECKSUM):
+        raise ValueError("it has no checksum: cut off, of other origin, or from an earlier version")
+    whole = memoryview(content)
+    digest = hashlib.sha256(whole[:at])
+    digest.update(ZEROS)
+    digest.update(whole[at + len(ZEROS) :])
+    if content[at : at + len(ZEROS)] != digest.hexdigest().encode():
+        raise ValueError("its bytes are not those that were written")
+
+
+def load(path: Path, advice: str = "embed again") -> Embeddings:
+    """Read one `.npz` or `.parquet` file that `save` wrote.
+
+    Args:
+        path: The file.
+        advice: What to do about a damaged one.
+
+    Raises:
+        InputError: It is missing, damaged or something else.
+        MissingDependency: pyarrow is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in (".npz", ".parquet"):
+        raise InputError(f"{path} does not say which model made it; give embeddings as .npz, .parquet or their folder")
+    if path.suffix == ".parquet":
+        require("pyarrow.parquet", "parquet", PARQUET)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give what crosspoint embed wrote")
+    content = read_bytes(path)
+    with reading(path, "a file of embeddings", advice):
+        _verify(content)
+        result = _parse_npz(content) if path.suffix == ".npz" else _parse_parquet(content)
+        if result.vectors.ndim != 2 or len(result.names) != len(result.vectors):
+            raise ValueError(f"its {len(result.names)} names do not fit {result.vectors.shape}")
+        if not np.isfinite(result.vectors).all():
+            raise ValueError("not all of its numbers are finite")
+    return result
+
+
+def _parse_npz(content: bytes) -> Embeddings:
+    file = Npz(content)
+    vectors, names = np.asarray(file["embeddings"], np.float32), _text(file["names"])
+    about: dict[str, Any] = {**json.loads(str(_text(file["about"])))}
+    return Embeddings(vectors, names.tolist(), str(_text(file["model_sha256"])), about)
+
+
+def _text(array: NDArray[Any]) -> NDArray[np.str_]:
+    """An array of text; NumPy takes any number for a character, Python only those of Unicode."""
+    text = np.array(array, np.str_, order="C")
+    text = text.astype(text.dtype.newbyteorder("="))
+    if text.dtype.itemsize and text.reshape(-1).view(np.uint32).max(initial=0) > sys.maxunicode:
+        raise ValueError("it holds text that is not Unicode")
+    return text
+
+
+def _parse_parquet(content: bytes) -> Embeddings:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
+        table = file.read()
+    about: dict[str, Any] = {**json.loads(table.schema.metadata[KEY])}
+    column = table["embedding"].combine_chunks()
+    vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
+    names = [str(name) for name in table["name"].to_pylist()]
+    return Embeddings(np.asarray(vectors, np.float32), names, str(about.pop("model_sha256")), about)

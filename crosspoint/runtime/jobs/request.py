@@ -1,0 +1,114 @@
+"""What is to be embedded with which model, in a form that can be sent to another machine, and opened there."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crosspoint.core.errors import InputError
+from crosspoint.data.sources import Source, base_of, find_sources
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.released import find_release
+from crosspoint.runtime.signing import find_key_files
+
+
+@dataclass(frozen=True)
+class Request:
+    """A model, inputs and options, checked as far as that goes without opening them.
+
+    Attributes:
+        model: A name, or an absolute path.
+        inputs: Absolute paths.
+        points: Per cloud; None for what the model asks for.
+        seed: Of the points drawn.
+        batch: Most clouds in one pass.
+        device: Where the model runs.
+        backend: What runs it.
+        trust: Whether a `.plan` without a manifest may be opened.
+        verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
+    """
+
+    model: str
+    inputs: tuple[Path, ...]
+    points: int | None
+    seed: int
+    batch: int
+    device: str
+    backend: str | None
+    trust: bool = False
+    verify_keys: tuple[Path, ...] = ()
+
+    @property
+    def base(self) -> str:
+        """The folder that names are relative to."""
+        return base_of(self.inputs)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The encoder, and the sources as they will be read: `points` of each cloud, or at most that many."""
+
+    encoder: Encoder
+    sources: list[Source]
+    points: int | None
+    at_most: bool
+
+
+def make_request(
+    model: Path | str,
+    inputs: Sequence[Path],
+    points: int | None,
+    seed: int,
+    batch: int,
+    device: str,
+    backend: str | None,
+    trust: bool = False,
+) -> Request:
+    """A request with absolute paths, and with the public keys that are set here.
+
+    Raises:
+        InputError: There are no inputs, or an option cannot be.
+    """
+    if not inputs:
+        raise InputError("no inputs were given; give files, folders or datasets")
+    if batch < 1:
+        raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
+    if seed < 0:
+        raise InputError(f"the seed {seed} is negative; give --seed 0 or more")
+    named = find_release(model) is not None or not os.path.exists(model)
+    place = str(model) if named else str(Path(model).absolute())
+    paths = tuple(Path(given).absolute() for given in inputs)
+    return Request(place, paths, points, seed, batch, device, backend, trust, find_key_files())
+
+
+def open_request(request: Request, threads: int | None = None) -> Opened:
+    """Load the model and find the sources.
+
+    Args:
+        request: From `make_request`.
+        threads: As for `load_encoder`.
+
+    Raises:
+        InputError: The model or an option cannot be used, or an input is missing.
+    """
+    release = find_release(request.model)
+    encoder = load_encoder(
+        request.model,
+        request.device,
+        request.backend,
+        threads=threads,
+        trust=request.trust,
+        verify_key=request.verify_keys or None,
+    )
+    try:
+        count = encoder.specification.points if request.points is None else request.points
+        at_most = count is None and release is not None
+        if count is not None:
+            encoder.specification.check_points(count)
+        elif release is not None:
+            count = release.points
+        return Opened(encoder, find_sources(list(request.inputs), count, request.seed, at_most), count, at_most)
+    except BaseException:
+        encoder.close()
+        raise

@@ -1,0 +1,144 @@
+"""A picture of a query and its nearest neighbours, side by side."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.core.errors import CrosspointError
+from crosspoint.core.files import atomic_file
+from crosspoint.data.io.files import is_mesh, read_points
+from crosspoint.data.io.meshes import read_mesh
+from crosspoint.data.points import Points, normalise
+from crosspoint.data.rendering.raycast import camera, picture, solid
+from crosspoint.data.sources import find_sources
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+
+TILE, GAP, LINE = 220, 12, 18  # pixels
+COLUMNS = 6  # the query and five neighbours in a row
+SHOWN = 4096  # points drawn of a mesh or cloud
+AXES = camera(np.deg2rad(35.0), np.deg2rad(22.0))
+NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of points
+PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
+
+
+def draw(
+    file: Path, query: str, results: Sequence[dict[str, Any]], base: Path, files: Path | None, metric: str
+) -> None:
+    """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
+
+    Names are data from elsewhere: they lead to files within `base` and to nothing else.
+
+    Args:
+        file: Where to.
+        query: A file, or a name.
+        results: Of `search`.
+        base: Folder that names are relative to.
+        files: The same, if the user has given it: only there data sets are looked for.
+        metric: Named under each distance.
+
+    Raises:
+        InputError: `file` cannot be written.
+    """
+    from PIL import Image, ImageDraw
+
+    tiles = [(query, "query"), *((hit["name"], f"{metric} distance {hit['distance']:.4f}") for hit in results)]
+    paths = [Path(query) if Path(query).is_file() else _inside(base, query)]
+    paths += [_inside(base, hit["name"]) for hit in results]
+    columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
+    step = TILE + GAP, TILE + 2 * LINE + GAP
+    sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)
+    canvas = ImageDraw.Draw(sheet)
+    for i, ((name, note), path) in enumerate(zip(tiles, paths, strict=True)):
+        x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
+        if (tile := _tile(name, path, base, files)) is not None:
+            sheet.paste(tile, (x, y), tile)
+        else:
+            _text(canvas, "not found", x, y + TILE // 2, QUIET)
+        _text(canvas, name, x, y + TILE, INK)
+        _text(canvas, note, x, y + TILE + LINE, QUIET if i else MARK)
+    canvas.rectangle((GAP // 2, GAP // 2, GAP // 2 + step[0], GAP // 2 + step[1] - 1), outline=MARK, width=2)
+    with atomic_file(file) as temporary:
+        sheet.save(temporary)
+
+
+def _inside(base: Path, name: str) -> Path | None:
+    """The file of that name, unless the name leads out of the folder."""
+    path = Path(os.path.normpath(base / name))
+    return path if path.is_relative_to(os.path.normpath(base)) and _is_file(path) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a NUL byte
+        return False
+
+
+def _tile(name: str, path: Path | None, base: Path, files: Path | None) -> "Image.Image | None":
+    from PIL import Image
+
+    try:
+        if path is not None and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
+            mesh = read_mesh(path)
+            return Image.fromarray(np.asarray(picture(solid(mesh.vertices, mesh.faces), AXES, TILE)))
+        points = _of_several(name, base, files) if path is None else read_points(path, SHOWN, 0, at_most=True)[0]
+    except CrosspointError:
+        return None
+    return None if points is None else _dots(points)
+
+
+def _of_several(name: str, base: Path, files: Path | None) -> Points | None:
+    """A cloud of a file of several, `file#3`, or of a data set."""
+    stem, _, number = name.rpartition("#")
+    path = _inside(base, stem)
+    if path is not None and number.isdecimal():
+        several = read_points(path, None, 0)  # (n, N, 3)
+        cloud: Points | None = several[int(number)] if int(number) < len(several) else None
+        return cloud
+    for source in [] if files is None else find_sources([files], None, 0):
+        if source.name == name:
+            points: Points = source.read()[0]
+            return points
+    return None
+
+
+def _dots(points: Points) -> "Image.Image":
+    """A cloud `(N, 3)` as discs, the near ones darker and over the far ones, in parallel projection."""
+    from PIL import Image, ImageDraw
+
+    size = 2 * TILE  # drawn at twice the size for smooth edges
+    seen = normalise(points) @ AXES.T  # (N, 3): right, up, towards the viewer
+    low, high = seen.min(0), seen.max(0)
+    place = (seen - (low + high) / 2) / max(float((high - low)[:2].max()), 1e-9) * 0.88 * size * [1, -1, 1] + size / 2
+    depth = (seen[:, 2] - low[2]) / max(float(high[2] - low[2]), 1e-9)
+    colours: NDArray[np.int64] = np.rint(FAR + depth[:, None] * (NEAR - FAR)).astype(int)
+    image = Image.new("RGBA", (size, size))
+    canvas = ImageDraw.Draw(image)
+    radius = max(2.0, 0.35 * size / np.sqrt(len(points)) ** 1.1)
+    for i in np.argsort(depth):
+        x, y = place[i, :2]
+        canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(*colours[i].tolist(), 255))
+    return image.resize((TILE, TILE), Image.Resampling.LANCZOS)
+
+
+def _text(canvas: "ImageDraw.ImageDraw", text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
+    """Centred under a tile, its beginning cut off where it is too long: the end of a name tells most."""
+    font = _font()
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[-TILE:])
+    while canvas.textlength(text, font) > TILE:
+        text = "…" + text.removeprefix("…")[1:]
+    canvas.text((x + TILE / 2, y), text, colour, font, anchor="ma")
+
+
+def _font() -> "ImageFont.FreeTypeFont":
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 13)

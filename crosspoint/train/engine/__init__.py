@@ -1,0 +1,1 @@
+"""What every kind of training shares: the loop, checkpoints, several processes, the run folder."""

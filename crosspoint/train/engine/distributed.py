@@ -1,0 +1,115 @@
+"""Several processes that train on one batch together, started by `torchrun`."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_gather
+from torch.nn.parallel import DistributedDataParallel
+
+from crosspoint.core.errors import CrosspointError, InputError
+from crosspoint.models.normalisation import synchronise
+
+PATIENCE = timedelta(minutes=10)  # how long a process waits for the others before the run ends
+
+
+class LostProcess(CrosspointError):
+    """Another process of the run died or stopped answering."""
+
+    exit_code = 1
+
+
+class Group:
+    """The processes of a run; a run of one process has no communication.
+
+    Args:
+        rank: Number of this process, from 0.
+        size: Number of processes.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank = rank
+        self.size = size
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Concatenate the processes' tensors `(n, …)` to `(size·n, …)`, with gradients to all of them.
+
+        The gradient of what one process computes from another's samples flows back to that process; with plain
+        `all_gather` it would be lost, and the whole would be 1/size of the true gradient.
+        """
+        if self.size == 1:
+            return tensor
+        return torch.cat(all_gather(tensor))  # type: ignore[no-untyped-call]
+
+    def mean(self, values: dict[str, float], device: torch.device) -> dict[str, float]:
+        """The mean of each value over the processes."""
+        if self.size == 1:
+            return values
+        tensor = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+        distributed.all_reduce(tensor)
+        return dict(zip(values, (tensor / self.size).tolist(), strict=True))
+
+    def any(self, condition: bool, device: torch.device) -> bool:
+        """Whether the condition holds in any process."""
+        if self.size == 1:
+            return condition
+        tensor = torch.tensor(int(condition), device=device)
+        distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
+        return bool(tensor.item())
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def share(self, network: nn.Module, device: torch.device) -> nn.Module:
+        """The network with synchronised statistics and averaged gradients."""
+        if self.size == 1:
+            return network
+        devices = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(synchronise(network), device_ids=devices, broadcast_buffers=False)
+
+
+@contextlib.contextmanager
+def processes(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
+    """The group that `torchrun` made this process a part of, and its own device; a group of one without `torchrun`.
+
+    Raises:
+        InputError: There are more processes than GPUs on this machine.
+        LostProcess: Another process died while this one was waiting for it.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield Group(), device
+        return
+    if device.type == "cuda":
+        local = int(os.environ["LOCAL_RANK"])
+        if local >= torch.cuda.device_count():
+            raise InputError(
+                f"torchrun started process {local} on a machine with {torch.cuda.device_count()} GPUs; "
+                "lower --nproc-per-node"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield Group(distributed.get_rank(), distributed.get_world_size()), device
+    except RuntimeError as error:
+        if not _is_communication(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise LostProcess(f"another process of this run ended ({reason}); see its message, then --resume") from error
+    finally:
+        distributed.destroy_process_group()
+
+
+def _is_communication(error: RuntimeError) -> bool:
+    words = ("gloo", "NCCL", "Connection", "Timed out", "timeout", "Broken pipe")
+    return isinstance(error, distributed.DistBackendError) or any(word in str(error) for word in words)

@@ -1,0 +1,323 @@
+"""Training for part segmentation, end to end, from a pretrained backbone or from scratch (Table 5 of the paper)."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+import crosspoint
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.files import write_json
+from crosspoint.core.reading import reading
+from crosspoint.data.points import normalise
+from crosspoint.data.sets.datasets import PartClouds
+from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
+from crosspoint.models.segmentation import DGCNNSegmenter
+from crosspoint.models.weights import save_model
+from crosspoint.train.engine.checkpoint import newest, restore, save_checkpoint
+from crosspoint.train.engine.distributed import Group, processes
+from crosspoint.train.engine.loop import run_steps
+from crosspoint.train.engine.run_folder import AGAIN, read_config, settle_recipe, tidy
+from crosspoint.train.partseg.data import PartData, augment_parts, load_part_data
+from crosspoint.train.partseg.recipes import RECIPES, PartSegRecipe
+from crosspoint.train.partseg.weights import Initial, find_initial, load_initial
+from crosspoint.train.pretrain.augment import Draw
+from crosspoint.train.pretrain.pairs import Item, Steps
+from crosspoint.train.pretrain.pretrain import CHECKPOINT_SECONDS, choose_device
+
+SCHEMA = "crosspoint.partseg-run/1"
+SEGMENTER = "segmenter.safetensors"
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
+
+
+def partseg(
+    data: Path,
+    out: Path,
+    start: Path | None = None,
+    recipe: str | PartSegRecipe | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    device: str | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> dict[str, Any]:
+    """Train a part segmenter and leave a run folder.
+
+    The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/` and `segmenter.safetensors`, the
+    network of the best epoch so far. Under `torchrun` the batch is shared by all processes.
+
+    Args:
+        data: A folder in ShapeNetPart's format, with a `taxonomy.json` where the parts are not ShapeNetPart's.
+        out: The run folder; new, or an interrupted run with `resume`.
+        start: A run folder or `.safetensors` file with a pretrained backbone; None to start from random weights.
+        recipe: A recipe or the name of one; `clean` if None, or what the resumed run had.
+        overrides: `key=value` for fields of the recipe.
+        resume: Go on with the run in `out`; it starts if there is none yet.
+        device: `cpu`, `cuda` or `cuda:i`; a GPU if there is one, if None.
+        checkpoint_seconds: Time between checkpoints.
+
+    Returns:
+        `out`, `steps`, `epochs`, `seconds`, `device`, `processes`, `initial` (where the weights came from, or None),
+        `selected_on` and `best` (`epoch`, `instance_miou`, `class_miou`; None without a selection).
+
+    Raises:
+        InputError: Anything the user gave cannot be used.
+        CheckFailed: The loss is not finite.
+        Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
+    """
+    chosen = settle_recipe(out, recipe, overrides, resume, RECIPES)
+    initial = _settle_initial(out, start)
+    part_data = load_part_data(data, chosen)
+    with processes(choose_device(device)) as (group, where):
+        if group.leads and resume:
+            tidy(out)
+        run = Run(chosen, part_data, initial, out, where, group)
+        if resume and newest(out / "checkpoints") is not None:
+            run.restore()
+        else:
+            run.begin()
+        run.share()
+        return run.loop(checkpoint_seconds)
+
+
+def _settle_initial(out: Path, start: Path | None) -> Initial | None:
+    """Where the weights of a new run come from, or those of the one in `out` came from, which must be the same."""
+    found = None if start is None else find_initial(start)
+    if not (out / "config.json").exists():
+        return found
+    values = read_config(out).get("initial")
+    with reading(out / "config.json", "the start of a run", AGAIN):
+        saved = None if values is None else Initial(**values)
+    if found is not None and (saved is None or saved.sha256 != found.sha256):
+        was = "random weights" if saved is None else saved.path
+        raise InputError(f"{out} was started from {was}, not from {found.path}; resume without --from")
+    return saved
+
+
+def learning_rate(recipe: PartSegRecipe, epoch: int) -> float:
+    """Of all steps of an epoch, counted from 0: `l + ½ (h − l) (1 + cos(π e / E))` from h down towards l."""
+    low, high = recipe.final_learning_rate, recipe.learning_rate
+    return low + (high - low) * (1 + math.cos(math.pi * epoch / recipe.epochs)) / 2
+
+
+def smoothed_cross_entropy(logits: Tensor, parts: Tensor, smoothing: float) -> Tensor:
+    """Cross entropy with a target of 1 − ε for the true part and ε / (K − 1) for each other one, as in DGCNN's code.
+
+    PyTorch's own smoothing by ε' gives ε' / K to *every* part; they are the same for ε' = ε K / (K − 1).
+
+    Args:
+        logits: `(B, N, K)`.
+        parts: `(B, N)`.
+        smoothing: ε.
+    """
+    count = logits.shape[2]
+    own = smoothing * count / (count - 1) if count > 1 else 0.0
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    return functional.cross_entropy(logits.flatten(0, 1).to(wide), parts.flatten(), label_smoothing=own)
+
+
+def make_network(recipe: PartSegRecipe, data: PartData) -> DGCNNSegmenter:
+    """The network of a recipe, with random weights that depend on its seed alone."""
+    torch.manual_seed(recipe.seed)
+    return DGCNNSegmenter(len(data.taxonomy.parts), len(data.taxonomy.categories), recipe.k)
+
+
+class Run:
+    """State of a run: the network, its optimiser, the best epoch, and how many steps they have behind them.
+
+    Args:
+        recipe: Everything that decides the outcome.
+        data: As the recipe divides it.
+        initial: Where the backbone's weights come from.
+        out: The run's folder.
+        device: Where to train.
+        group: The processes that share each batch.
+    """
+
+    def __init__(
+        self,
+        recipe: PartSegRecipe,
+        data: PartData,
+        initial: Initial | None,
+        out: Path,
+        device: torch.device,
+        group: Group,
+    ) -> None:
+        self.recipe, self.data, self.initial, self.out = recipe, data, initial, out
+        self.device, self.group = device, group
+        self.network = make_network(recipe, data).to(device).train()
+        self.shared: nn.Module = self.network
+        self.optimiser = torch.optim.SGD(
+            self.network.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        self.draw = Draw(device, group.rank, group.size)
+        self.fingerprint = data.fingerprint()
+        self.best: dict[str, float] | None = None
+        self.step = 0
+
+    def begin(self) -> None:
+        """Load the initial weights and write `config.json`."""
+        if self.initial is not None:
+            load_initial(self.initial, self.network)
+        if not self.group.leads:
+            return
+        weights = "random" if self.initial is None else self.initial.describe(self.recipe.k)
+        click.echo(f"initial weights: {weights}", err=True)
+        contents = {"objects": len(self.data.train.labels), "sha256": self.fingerprint}
+        write_json(
+            self.out / "config.json",
+            {
+                "schema": SCHEMA,
+                "recipe": self.recipe.as_dict(),
+                "initial": self.initial and self.initial.as_dict(),
+                "data": {**contents, "selected_on": self.data.selected_on, "taxonomy": self._taxonomy()},
+                "device": self.device.type,
+                "versions": {"crosspoint": crosspoint.__version__, "torch": torch.__version__},
+            },
+        )
+
+    def share(self) -> None:
+        """Spread the network over the processes of the group."""
+        self.shared = self.group.share(self.network, self.device)
+
+    def restore(self) -> None:
+        """Go back to the newest readable checkpoint.
+
+        Raises:
+            InputError: There is none, or the data has changed since.
+        """
+        state = restore(self.out / "checkpoints", self.network, self.optimiser, self.fingerprint)
+        best = state.get("best")
+        if best is not None and not (isinstance(best, dict) and isinstance(best.get("instance_miou"), float)):
+            raise InputError(f"the checkpoints in {self.out} do not say which epoch was the best; start the run anew")
+        self.best, self.step = best, state["step"]
+
+    def save(self) -> None:
+        """Write a checkpoint; where no epoch is chosen, the network as it is now too."""
+        if not self.group.leads:
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best": self.best,
+            "data": self.fingerprint,
+        }
+        save_checkpoint(self.out / "checkpoints", self.step, state)
+        if self.data.selection is None:
+            self._save_segmenter()
+
+    def loop(self, checkpoint_seconds: float) -> dict[str, Any]:
+        """Train until the recipe's last epoch; see `partseg`."""
+        steps = Steps(len(self.data.train.labels), self.recipe, self.step, self.group.rank, self.group.size)
+
+        def train(items: list[Item], epoch: int) -> dict[str, float]:
+            rows = torch.tensor([item for _, item in items])
+            return self.train_step(rows, learning_rate(self.recipe, epoch))
+
+        def measure() -> dict[str, float]:
+            epochs, rest = divmod(self.step, steps.per_epoch)
+            return self.end_epoch(epochs - 1) if epochs and not rest else {}
+
+        result = run_steps(self, steps, steps.per_epoch, checkpoint_seconds, train, measure)
+        return {
+            **result,
+            "initial": self.initial and self.initial.as_dict(),
+            "selected_on": self.data.selected_on,
+            "best": self.best,
+        }
+
+    def train_step(self, rows: Tensor, rate: float) -> dict[str, float]:
+        """One step of the optimiser on some objects of the training part; returns its loss and accuracy.
+
+        Raises:
+            CheckFailed: The loss is not finite. The weights are as they were.
+        """
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = rate
+        logits, parts = self.forward(rows)
+        loss = smoothed_cross_entropy(logits, parts, self.recipe.label_smoothing)
+        if self.group.any(not math.isfinite(loss.item()), self.device):
+            last = newest(self.out / "checkpoints")
+            raise CheckFailed(
+                f"the loss is {loss.item()} in step {self.step + 1}, with the objects {rows.tolist()}; "
+                f"the last good checkpoint is {last or 'none'}; lower the learning rate or look at these objects"
+            )
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+        self.optimiser.step()
+        values = {"loss": loss.item(), "accuracy": (logits.argmax(dim=2) == parts).float().mean().item()}
+        return {**self.group.mean(values, self.device), "gradient_norm": norm.item(), "learning_rate": rate}
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Augment objects and pass them through the network: logits `(B, N, parts)` and true parts `(B, N)`."""
+        digest = hashlib.sha256(f"{self.recipe.seed}/{self.step}".encode()).digest()[:7]
+        seed = int.from_bytes(digest, "big")
+        torch.manual_seed(seed + self.group.rank)  # of dropout in the head
+        train = self.data.train
+        points = torch.from_numpy(train.points)[rows].to(self.device)
+        parts = torch.from_numpy(train.parts)[rows].to(self.device)
+        points, parts = augment_parts(points, parts, self.recipe, self.draw.seed(seed))
+        return self._logits(self.shared, points, train.labels[rows.numpy()]), parts
+
+    def _logits(self, network: nn.Module, points: Tensor, labels: NDArray[np.int64]) -> Tensor:
+        category = functional.one_hot(torch.from_numpy(labels), len(self.data.taxonomy.categories))
+        low = PRECISIONS[self.recipe.precision]
+        dtype = next(self.network.parameters()).dtype
+        with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
+            logits: Tensor = network(points.to(dtype), category.to(self.device, dtype))
+        return logits
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Mean IoUs of the selection after an epoch; if it is the best so far, the network becomes the result."""
+        if self.data.selection is None:
+            return {}
+        result = self.evaluate(self.data.selection)
+        values = {"instance_miou": result.instance, "class_miou": result.by_class}
+        if self.best is None or values["instance_miou"] >= self.best["instance_miou"]:
+            self.best = {"epoch": epoch, **values}
+            self._save_segmenter()
+        return {f"selection_{name}": value for name, value in values.items()}
+
+    @torch.no_grad()
+    def evaluate(self, clouds: PartClouds) -> Ious:
+        """IoUs of the network as it is, on the first points of each cloud."""
+        taxonomy, recipe = self.data.taxonomy, self.recipe
+        allowed = allowed_parts(clouds.labels, taxonomy.category_parts, len(taxonomy.parts))
+        predicted = []
+        self.network.eval()
+        for start in range(0, len(clouds.labels), recipe.batch):
+            rows = slice(start, start + recipe.batch)
+            points = torch.from_numpy(normalise(clouds.points[rows, : recipe.points])).to(self.device)
+            logits = self._logits(self.network, points, clouds.labels[rows]).float().cpu().numpy()
+            predicted.append(most_likely(logits, allowed[rows] if recipe.restrict else None))
+        self.network.train()
+        truth = clouds.parts[:, : recipe.points]
+        return object_ious(truth, np.concatenate(predicted), clouds.labels, taxonomy.category_parts)
+
+    def _save_segmenter(self) -> None:
+        origin = {
+            "task": "partseg",
+            **self.recipe.as_dict(),
+            "steps": self.step,
+            "selected_on": self.data.selected_on,
+            "best": self.best,
+            "initial": self.initial and self.initial.sha256,
+            "taxonomy": self._taxonomy(),
+        }
+        save_model(self.network, self.out / SEGMENTER, origin)
+
+    def _taxonomy(self) -> dict[str, Any]:
+        taxonomy = self.data.taxonomy
+        own = dict(zip(taxonomy.categories, taxonomy.category_parts, strict=True))
+        return {"categories": taxonomy.categories, "parts": taxonomy.parts, "category_parts": own}

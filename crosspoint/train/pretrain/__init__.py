@@ -1,0 +1,1 @@
+"""CrossPoint pretraining."""

@@ -1,0 +1,60 @@
+"""What a run starts from, if not from random weights: a point encoder, or all branches of another run."""
+
+from pathlib import Path
+
+from crosspoint.core.content import Content
+from crosspoint.core.errors import InputError
+from crosspoint.models.crosspoint import CrossPoint
+from crosspoint.models.weights import parse_weights
+from crosspoint.train.engine.checkpoint import newest, parse_checkpoint
+from crosspoint.train.pretrain.recipes import Recipe
+
+
+def find_start(init: Path) -> Path:
+    """The file that holds the weights: `init` itself, or the newest checkpoint of a run folder.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if init.is_dir():
+        found = newest(init / "checkpoints")
+        if found is None:
+            raise InputError(f"{init} has no checkpoint; give a run folder or a .safetensors file to start from")
+        return found
+    if not init.is_file():
+        raise InputError(f"{init} does not exist; give a .safetensors file or a run folder to start from")
+    return init
+
+
+def load_start(start: Content, network: CrossPoint, recipe: Recipe) -> None:
+    """Give a network the weights of the file that `find_start` found: its point encoder's, or of a checkpoint all.
+
+    Raises:
+        InputError: They are of another architecture, or cannot be read.
+    """
+    if start.path.suffix == ".safetensors":
+        _load_encoder(start, network, recipe)
+    else:
+        _load_branches(start, network)
+
+
+def _load_encoder(start: Content, network: CrossPoint, recipe: Recipe) -> None:
+    weights = parse_weights(start)
+    held = weights.config.get("architecture")
+    if held != recipe.backbone:
+        raise InputError(
+            f"{start.path} holds a {held}, the recipe trains a {recipe.backbone}; --set backbone={held} or give other "
+            "weights"
+        )
+    network.points.load_state_dict(weights.network().state_dict())
+
+
+def _load_branches(start: Content, network: CrossPoint) -> None:
+    state, own = parse_checkpoint(start)["network"], network.state_dict()
+    for name, values in own.items():
+        if name not in state or state[name].shape != values.shape:
+            raise InputError(
+                f"{start.path} holds no {name.partition('.')[0]} like the recipe's; start with the same backbone and "
+                "image_depth and an objective that the run had, or give its encoder.safetensors"
+            )
+    network.load_state_dict({name: state[name] for name in own})

@@ -1,0 +1,77 @@
+"""The contrastive losses, equations 1 to 6 of the paper."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from crosspoint.models.crosspoint import Projections
+from crosspoint.train.engine.distributed import Group
+
+OBJECTIVES = ("joint", "imid", "cmid")
+
+
+def nt_xent(one: Tensor, two: Tensor, temperature: float, group: Group | None = None) -> Tensor:
+    """Normalised temperature-scaled cross entropy between two views of the same N objects (eqs 1–2, and 4–5).
+
+    With cosine similarity s, the loss of sample i of the first view is (eq. 1)
+
+        l(i, 1, 2) = −log  exp(s(z¹_i, z²_i)/τ) / (Σ_{k≠i} exp(s(z¹_i, z¹_k)/τ) + Σ_k exp(s(z¹_i, z²_k)/τ))
+
+    and the loss is the mean of l(i, 1, 2) and l(i, 2, 1) over all i (eq. 2). Always in float32 or wider.
+
+    Args:
+        one: `(N, D)`, not normalised.
+        two: `(N, D)`.
+        temperature: τ.
+        group: Where the batch is spread over processes, the other processes' samples are negatives too; the mean of
+            the results over the processes is then the loss of the whole batch.
+    """
+    with torch.autocast(one.device.type, enabled=False):
+        wide = torch.promote_types(one.dtype, torch.float32)
+        one = functional.normalize(one.to(wide), dim=1)
+        two = functional.normalize(two.to(wide), dim=1)
+        own = torch.cat([one, two])  # (2n, D)
+        start = 0
+        if group is not None and group.size > 1:
+            one, two, start = group.gather(one), group.gather(two), group.rank * len(one)
+        everything = torch.cat([one, two])  # (2N, D)
+        logits = own @ everything.t() / temperature  # (2n, 2N)
+        count = len(own) // 2
+        index = start + torch.arange(count, device=own.device)
+        itself = torch.cat([index, index + len(one)])
+        positive = torch.cat([index + len(one), index])
+        logits = logits.scatter(1, itself.unsqueeze(1), float("-inf"))
+        return functional.cross_entropy(logits, positive)
+
+
+class Losses(NamedTuple):
+    """What is minimised and its two terms; a term that the objective leaves out is None."""
+
+    total: Tensor
+    imid: Tensor | None
+    cmid: Tensor | None
+
+
+def crosspoint_loss(projections: Projections, temperature: float, objective: str, group: Group | None = None) -> Losses:
+    """`L = L_imid + L_cmid` (eq. 6), or one of its terms (Figure 3).
+
+    L_imid contrasts the two views of each cloud (eqs 1–2); L_cmid the prototype, the mean of the two *projected*
+    vectors before normalisation (eq. 3), with the projected image (eqs 4–5).
+
+    Args:
+        projections: Of one batch.
+        temperature: τ.
+        objective: `joint`, `imid` or `cmid`.
+        group: The processes that share the batch, if there are several.
+    """
+    imid = cmid = None
+    if objective != "cmid":
+        imid = nt_xent(projections.first, projections.second, temperature, group)
+    if objective != "imid":
+        assert projections.image is not None
+        prototype = (projections.first + projections.second) / 2  # (B, 256)
+        cmid = nt_xent(prototype, projections.image, temperature, group)
+    terms = [term for term in (imid, cmid) if term is not None]
+    return Losses(torch.stack(terms).sum(), imid, cmid)

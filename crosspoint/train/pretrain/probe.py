@@ -1,0 +1,86 @@
+"""A linear probe of the encoder while it trains: does what it learns separate classes that it never sees?"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from crosspoint.core.errors import InputError
+from crosspoint.data.points import normalise
+from crosspoint.data.sets.datasets import Clouds, load_classification
+from crosspoint.eval.features import HELD_OUT, stratified, take
+from crosspoint.eval.metrics import linear
+from crosspoint.eval.svm import OFFICIAL_C
+from crosspoint.parity.user_clouds import balanced
+from crosspoint.train.pretrain.recipes import Recipe
+
+FITTED, TESTED = 2000, 1000  # objects, at most: a probe is to be a small part of an epoch
+RELATIVE_C = 10.0  # times one over the variance of the features, so that their scale does not matter
+BATCH = 32
+
+
+class LinearProbe:
+    """Linear-SVM accuracy of the encoder as it is, on a part of labelled *training* data.
+
+    A fifth of the training split is held out, stratified, by the recipe's seed; at most `FITTED` objects fit the
+    machine and `TESTED` are predicted. With the recipe `official`, which selects by test accuracy, it is the whole
+    training split, the whole test split and the published C instead.
+
+    Args:
+        data: A folder in ModelNet40's or ScanObjectNN's format.
+        every: Epochs between two probes.
+        recipe: Of the run: number of points, seed, and whether it is `official`.
+
+    Raises:
+        InputError: The data cannot be read or its clouds have too few points.
+    """
+
+    def __init__(self, data: Path, every: int, recipe: Recipe) -> None:
+        if every < 1:
+            raise InputError(f"--probe-every is {every}; give at least 1 epoch")
+        self.every, self.epochs = every, recipe.epochs
+        whole = load_classification(data, recipe.points)
+        self.c: float | None = None
+        if recipe.name == "official":
+            if whole.test is None:
+                raise InputError(f"{data} has no test split, which the recipe official probes; choose another recipe")
+            self.c = OFFICIAL_C[whole.name]
+            self.fitted, self.tested = whole.train, whole.test
+            return
+        train, held_out = stratified(whole.train.labels, HELD_OUT, recipe.seed)
+        self.fitted = _some(take(whole.train, train), FITTED, recipe.seed)
+        self.tested = _some(take(whole.train, held_out), TESTED, recipe.seed)
+
+    def due(self, epochs: float) -> bool:
+        """Whether a probe belongs after that many epochs; before the first and after the last one too."""
+        return epochs % self.every == 0 or epochs == self.epochs
+
+    def accuracy(self, encoder: nn.Module) -> float:
+        """Share of the held-out objects that are classified correctly. The encoder is left as it was."""
+        training = encoder.training
+        encoder.eval()
+        fitted, tested = (_embed(encoder, part.points) for part in (self.fitted, self.tested))
+        encoder.train(training)
+        variance = float(np.square(fitted - fitted.mean(axis=0)).sum(axis=1).mean())
+        if not variance > 0:
+            return float(np.mean(self.tested.labels == np.bincount(self.fitted.labels).argmax()))
+        c = RELATIVE_C / variance if self.c is None else self.c
+        predicted = linear.fit(fitted, self.fitted.labels, c).predict(tested)
+        return float(np.mean(predicted == self.tested.labels))
+
+
+def _some(clouds: Clouds, count: int, seed: int) -> Clouds:
+    return take(clouds, balanced(clouds.labels, count, seed))
+
+
+@torch.no_grad()
+def _embed(encoder: nn.Module, clouds: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Embeddings `(n, D)` of clouds `(n, N, 3)`."""
+    own = next(encoder.parameters())
+    pieces = []
+    for start in range(0, len(clouds), BATCH):
+        points = torch.from_numpy(normalise(clouds[start : start + BATCH])).to(own.device, own.dtype)
+        pieces.append(encoder(points).double().cpu().numpy())
+    return np.concatenate(pieces)

@@ -1,0 +1,92 @@
+"""What the self-test holds of a TensorRT engine, on encoders in host memory that are right, or wrong in one way."""
+
+import numpy as np
+import pytest
+
+from crosspoint.core.errors import CheckFailed
+from crosspoint.doctor.self_test import engines
+from crosspoint.doctor.self_test.engines import lent, replayed, run_on
+from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailable
+
+
+class Engine:
+    """A linear encoder that captures a shape at its second call; `stale` repeats what it captured."""
+
+    def __init__(self, stale=False, captures=True, by_itself=False, categories=None):
+        self.specification = type("Specification", (), {"categories": categories})
+        self.stale, self.captures, self.by_itself = stale, captures, by_itself
+        self.calls, self.kept = 0, None
+
+    @property
+    def graphs(self):
+        return None if self.by_itself else int(self.captures and self.calls > 1)
+
+    def embed(self, points):
+        self.calls += 1
+        result = np.cumsum(points.max(axis=1), axis=1)
+        if self.stale and self.calls > 2:
+            return self.kept
+        self.kept = result
+        return result
+
+    def segment(self, points, category):
+        return points @ np.ones((3, 4), np.float32) + category.sum(axis=1)[:, None, None]
+
+    def embed_into(self, points, out):
+        out[...] = self.embed(points)
+
+    def segment_into(self, points, category, out):
+        out[...] = self.segment(points, category)
+
+
+def copy(array):
+    return np.array(array)
+
+
+def others():
+    return run_on(Engine(), engines._clouds(Engine(), 1))
+
+
+def test_graphs_that_compute_the_same_pass():
+    assert replayed(Engine(), others()).startswith("1 captured; calls differ by 0.0e+00")
+    assert replayed(Engine(by_itself=True), others()).startswith("TensorRT-RTX captures by itself")
+
+
+def test_a_graph_that_repeats_old_clouds_fails():
+    with pytest.raises(CheckFailed, match=r"calls differ by .* \(limit 1e-05\)"):
+        replayed(Engine(stale=True), others())
+
+
+def test_where_nothing_is_captured_it_says_so():
+    with pytest.raises(CheckFailed, match="nothing was captured as a CUDA graph"):
+        replayed(Engine(captures=False), others())
+
+
+@pytest.mark.parametrize("categories", [None, 3])
+def test_arrays_that_are_used_where_they_lie(categories):
+    assert lent(Engine(categories=categories), copy, copy).startswith("results differ from those of copies by 0.0e+00")
+
+
+def test_arrays_that_are_not_read_again_fail():
+    class Once(Engine):
+        def embed_into(self, points, out):
+            if self.kept is not None and not out.any():
+                out[...] = self.kept
+
+    with pytest.raises(CheckFailed, match="results differ from those of copies"):
+        lent(Once(), copy, copy)
+
+
+def test_inputs_are_a_batch_of_the_self_test_s_size():
+    points, category = engines._clouds(Engine(categories=3), 1)
+    assert points.shape == (BATCH[1], POINTS, 3)
+    assert category.tolist() == [[0, 1, 0], [0, 0, 1]]
+
+
+def test_an_engine_for_other_gpus_is_not_available(monkeypatch, tmp_path):
+    built = type("Manifest", (), {"engine": type("Entry", (), {"targets": ("sm86", "sm89")})})
+    monkeypatch.setattr(engines, "load_manifest", lambda folder: built)
+    facts = {"cuda_python": {"devices": ["sm90"]}, "torch": {}}
+    with pytest.raises(NotAvailable, match="built for sm86, sm89, and this GPU is sm90"):
+        engines.require_own(Context(tmp_path, facts), "bundle")
+    engines.require_own(Context(tmp_path, {**facts, "cuda_python": {"devices": ["sm86"]}}), "bundle")

@@ -1,0 +1,133 @@
+"""The self-test's verdicts on exported networks, given results that are right, or wrong in one way."""
+
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.doctor.self_test import networks
+from crosspoint.doctor.self_test.step import Context, NotAvailable
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def context(tmp_path):
+    return Context(tmp_path, {})
+
+
+def diagnosis(passed):
+    ran = {"backend": "onnxruntime", "device": "cpu", "precision": "fp32"}
+    return {"passed": passed, "advice": "They part at edge2.", "candidate": ran}
+
+
+def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "crosspoint.parity.layers.diagnose.diagnose", lambda *a, **b: asked.append((a, b)) or diagnosis(False)
+    )
+    with pytest.raises(CheckFailed, match=r"^They part at edge2\.$"):
+        networks.diagnosed(context, "run", "bundle", "cuda", "tensorrt")
+    assert asked == [
+        ((context.folder / "run", context.folder / "bundle"), {"points": 128, "device": "cuda", "backend": "tensorrt"})
+    ]
+
+
+def test_a_diagnosis_that_found_none_says_what_ran(context, monkeypatch):
+    monkeypatch.setattr("crosspoint.parity.layers.diagnose.diagnose", lambda *_, **__: diagnosis(True))
+    assert networks.diagnosed(context, "run", "bundle") == "onnxruntime on cpu, fp32: They part at edge2."
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("it has no kernels on the CPU", NotAvailable),
+        ("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED", NotAvailable),
+        ("the file is damaged", InputError),
+    ],
+)
+def test_only_a_lack_of_kernels_is_no_failure(message, expected, context, monkeypatch):
+    def diagnose(*_, **__):
+        raise InputError(message)
+
+    monkeypatch.setattr("crosspoint.parity.layers.diagnose.diagnose", diagnose)
+    with pytest.raises(expected, match=r"kernels|NOT_IMPLEMENTED|damaged"):
+        networks.diagnosed(context, "run", "bundle")
+
+
+def test_a_parity_that_failed_fails(context, monkeypatch):
+    gate = {"passed": False, "rule": "relative L2", "measured": 0.5, "limit": 1e-4}
+    monkeypatch.setattr("crosspoint.parity.parity.parity", lambda *_, **__: {"gate": gate})
+    with pytest.raises(CheckFailed, match=r"relative L2: 0\.5 \(limit 0\.0001\)"):
+        networks.compared(context, "run", "bundle")
+    gate |= {"passed": True, "measured": 1e-6}
+    assert networks.compared(context, "run", "bundle") == "relative L2: 1.0e-06 (limit 0.0001)"
+
+
+@pytest.fixture
+def embedding(context, monkeypatch):
+    """What `crosspoint embed` leaves and how it ends, in a process that is not started."""
+    left = SimpleNamespace(returncode=0, stderr="no\n", values=np.arange(6.0).reshape(2, 3), command=[])
+
+    def run(command, **options):
+        left.command = command
+        np.savez(context.folder / "bundle.npz", embeddings=left.values)
+        return left
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return left
+
+
+def test_embeddings_that_differ_pass(context, embedding):
+    assert (
+        networks.embed_without_torch(context, "bundle", "--device", "cuda")
+        == "2 embeddings of 3 numbers, --device cuda"
+    )
+    assert "sys.modules['torch'] = None" in embedding.command[2]
+    assert embedding.command[-2:] == ["--device", "cuda"]
+
+
+@pytest.mark.parametrize(
+    "values", [np.ones((2, 3)), np.zeros((2, 3)), np.array([[1, NAN, 2]]), np.array([[1, np.inf]])]
+)
+def test_embeddings_that_are_all_the_same_or_no_numbers_fail(values, context, embedding):
+    embedding.values = values
+    with pytest.raises(CheckFailed, match="not finite, or all the same"):
+        networks.embed_without_torch(context, "bundle")
+
+
+def test_an_embedding_that_ended_badly_fails(context, embedding):
+    embedding.returncode = 2
+    with pytest.raises(CheckFailed, match="crosspoint embed ended with 2: no"):
+        networks.embed_without_torch(context, "bundle")
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, NAN])
+def test_a_throughput_that_is_none_fails(rate, context, monkeypatch):
+    good = {"model": "run", "backend": "pytorch", "p50_ms": 1.0, "clouds_per_second": 5.0}
+    rows = [good, {**good, "clouds_per_second": rate}]
+    monkeypatch.setattr("crosspoint.runtime.bench.bench.bench", lambda *_, **__: {"rows": rows, "not_run": []})
+    with pytest.raises(CheckFailed, match="a throughput is not positive"):
+        networks.measured(context, "cpu", ["run"])
+    rows.pop()
+    assert networks.measured(context, "cpu", ["run"]) == "run with pytorch 1.00 ms"
+
+
+def test_models_that_could_not_be_measured_are_named(context, monkeypatch):
+    lacking = [{"model": "a/bundle", "backend": "tensorrt", "reason": "there is no GPU"}]
+    monkeypatch.setattr("crosspoint.runtime.bench.bench.bench", lambda *_, **__: {"rows": [], "not_run": lacking})
+    assert networks.measured(context, "cpu", ["run"]) == "bundle with tensorrt not: there is no GPU"
+
+
+@pytest.mark.parametrize("written", [["model.onnx"], []])
+def test_a_triton_repository_without_its_configuration_fails(written, context, monkeypatch):
+    (context.folder / "triton" / "1").mkdir(parents=True)
+    for name in written:
+        (context.folder / "triton" / "1" / name).touch()
+    monkeypatch.setattr(networks, "export", lambda *_, **__: {})
+    with pytest.raises(CheckFailed, match=r"and no config\.pbtxt"):
+        networks.export_for_triton(context, "run", "bundle")
+    (context.folder / "triton" / "config.pbtxt").touch()
+    assert networks.export_for_triton(context, "run", "bundle").startswith("config.pbtxt")

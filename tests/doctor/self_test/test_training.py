@@ -1,0 +1,111 @@
+"""The self-test's verdicts on training, given results that are right, or wrong in one way."""
+
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from crosspoint.core.errors import CheckFailed
+from crosspoint.doctor.self_test import training
+from crosspoint.doctor.self_test.step import Context
+from crosspoint.doctor.self_test.training import LOSS, TOLERANCE, judge_step
+
+GRADIENT = np.array([3.0, 4.0])  # of length 5
+NAN = float("nan")
+
+
+@pytest.fixture
+def context(tmp_path):
+    return Context(tmp_path, {"torch": {"devices": [{}]}})
+
+
+def off_by(error):
+    """A gradient whose relative error is this."""
+    return GRADIENT + 5 * error * np.array([0.8, -0.6])  # across the gradient, so that its length would not tell
+
+
+def test_the_limits_are_those_that_were_measured():
+    assert (TOLERANCE, LOSS) == ({"fp32": 2e-2, "bf16": 0.8, "fp16": 0.5}, 0.05)
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_a_gradient_within_its_limit_passes_and_one_beyond_fails(precision):
+    limit = TOLERANCE[precision]
+    said = judge_step((2.0, GRADIENT), (2.0, off_by(0.99 * limit)), precision)
+    assert said.startswith("loss 2.0000 and 2.0000 on the CPU in fp32 (limit 5%), gradients differ by")
+    with pytest.raises(CheckFailed, match="gradients differ by"):
+        judge_step((2.0, GRADIENT), (2.0, off_by(1.01 * limit)), precision)
+
+
+@pytest.mark.parametrize("expected", [2.0, -2.0])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_loss_within_its_limit_passes_and_one_beyond_fails(expected, sign):
+    judge_step((expected, GRADIENT), (expected + sign * 0.99 * LOSS * 2, GRADIENT), "fp32")
+    with pytest.raises(CheckFailed, match=r"gradients differ by 0\.0e"):
+        judge_step((expected, GRADIENT), (expected + sign * 1.01 * LOSS * 2, GRADIENT), "fp32")
+
+
+@pytest.mark.parametrize(
+    "on_gpu", [(NAN, GRADIENT), (2.0, np.array([NAN, 4.0])), (2.0, np.zeros(2)), (2.0, -GRADIENT), (np.inf, GRADIENT)]
+)
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_what_no_training_survives_fails_in_every_precision(on_gpu, precision):
+    with pytest.raises(CheckFailed):
+        judge_step((2.0, GRADIENT), on_gpu, precision)
+
+
+def test_the_reference_is_the_cpu_in_float32(context, monkeypatch):
+    pytest.importorskip("torch")
+    outcomes = {("cpu", "fp32"): (2.0, GRADIENT), ("cuda", "fp16"): (2.0, off_by(0.4))}
+    monkeypatch.setattr(training, "run_step", lambda *given: outcomes[given])
+    assert "gradients differ by 4.0e-01 (limit 0.5)" in training.training_step(context, "fp16")
+    outcomes["cuda", "fp16"] = (2.0, off_by(0.6))
+    with pytest.raises(CheckFailed, match="gradients differ by"):
+        training.training_step(context, "fp16")
+
+
+def test_a_real_step_in_bf16_passes_its_own_limit_and_not_that_of_fp32():
+    pytest.importorskip("torch")
+    exact, rounded = (training.run_step("cpu", precision) for precision in ("fp32", "bf16"))
+    judge_step(exact, rounded, "bf16")
+    with pytest.raises(CheckFailed, match="gradients differ by"):
+        judge_step(exact, rounded, "fp32")
+
+
+@pytest.mark.parametrize("loss", [NAN, np.inf])
+def test_a_loss_that_is_no_number_fails(loss, context, monkeypatch):
+    result = {"loss": loss, "steps": 2, "device": "cpu"}
+    monkeypatch.setattr("crosspoint.train.pretrain.pretrain.train", lambda *_: result)
+    with pytest.raises(CheckFailed, match=r"the loss is (nan|inf)"):
+        training.train(context, "run", "cpu")
+    result["loss"] = 1.0
+    assert training.train(context, "run", "cpu") == "2 steps on cpu, loss 1.000"
+
+
+@pytest.mark.parametrize("miou", [NAN, 0.0, 1.5])
+def test_a_segmenter_that_segments_nothing_fails(miou, context, monkeypatch):
+    result = {"steps": 2, "device": "cpu", "best": {"instance_miou": miou}}
+    monkeypatch.setattr("crosspoint.train.partseg.finetune.partseg", lambda *_, **__: result)
+    with pytest.raises(CheckFailed, match="the instance mIoU is"):
+        training.finetune(context, "run", "cpu")
+    result["best"] = {"instance_miou": 0.25}
+    assert training.finetune(context, "run", "cpu") == "2 steps on cpu, instance mIoU 0.25"
+
+
+@pytest.mark.parametrize("code", [1, -9])
+def test_processes_that_end_badly_fail(code, context, monkeypatch):
+    done = SimpleNamespace(returncode=code, stdout="run: 2 steps", stderr="NCCL said\nno")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(CheckFailed, match=f"torchrun ended with {code}: NCCL said no"):
+        training.torchrun(context, 2, "cuda")
+    done.returncode = 0
+    assert training.torchrun(context, 2, "cuda") == "2 process(es); 2 steps"
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (6, [1, 2, 4, 6])])
+def test_nccl_is_tried_on_powers_of_two_and_on_all(count, sizes, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(training, "torchrun", lambda context, size, device: ran.append((size, device)) or str(size))
+    assert training.nccl(Context(tmp_path, {"torch": {"devices": [{}] * count}})) == "; ".join(map(str, sizes))
+    assert ran == [(size, "cuda") for size in sizes]

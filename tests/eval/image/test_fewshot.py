@@ -1,0 +1,154 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+
+from crosspoint.core.errors import InputError
+from crosspoint.data.sets.cifar_fs import find_classes, load_pictures
+from crosspoint.eval.image.fewshot import (
+    QUERIES,
+    WAYS,
+    Features,
+    answer,
+    describe_images,
+    draw_task,
+    embed_pictures,
+    image_fewshot,
+)
+from crosspoint.models import PointNet
+from crosspoint.models.image import ImageEncoder
+from crosspoint.models.weights import load_model, save_model
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory, writers):
+    return writers["cifar-fs"](tmp_path_factory.mktemp("pictures") / "cifar-fs")
+
+
+@pytest.fixture(scope="session")
+def image_encoder(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("run") / "image_encoder.safetensors"
+    save_model(ImageEncoder(18).eval(), path)
+    return path
+
+
+def test_both_layouts_and_a_folder_above_are_read(tmp_path, pictures, writers):
+    nested = writers["cifar-fs"](tmp_path / "nested", nested=True)
+    for root in (pictures, pictures.parent, nested):
+        classes = find_classes(root)
+        assert {part: len(names) for part, names in classes.items()} == {"train": 3, "val": 5, "test": 5}
+        loaded = load_pictures(classes["test"], 32)
+        assert loaded.images.shape == (100, 3, 32, 32)
+        assert np.bincount(loaded.labels).tolist() == [20] * 5
+
+
+def test_pictures_are_what_is_in_the_files(pictures):
+    classes = find_classes(pictures)["val"]
+    first = np.asarray(Image.open(pictures / "data" / "val_0" / "0.png"))
+    np.testing.assert_array_equal(load_pictures(classes, 32).images[0], first.transpose(2, 0, 1))
+    assert load_pictures(classes, 16).images.shape[2:] == (16, 16)
+
+
+@pytest.mark.parametrize("damage", ["class", "picture", "pipe", "twice", "nothing", "outside"])
+def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
+    root = tmp_path / "set"
+    shutil.copytree(pictures, root)
+    if damage == "class":
+        shutil.rmtree(root / "data" / "val_1")
+        match = "has no folder val_1"
+    elif damage == "picture":
+        (root / "data" / "val_1" / "0.png").write_bytes(b"no picture")
+        match = "is damaged or not a PNG or JPEG picture"
+    elif damage == "pipe":
+        os.mkfifo(root / "data" / "val_1" / "00.png")
+        match = "is a pipe"
+    elif damage == "outside":
+        (root / "splits" / "bertinetto" / "val.txt").write_text("../../val_1")
+        match = "is not the name of a class"
+    elif damage == "twice":
+        (root / "splits" / "bertinetto" / "test.txt").write_text("val_1")
+        match = "the class val_1 is in val and in test"
+    else:
+        shutil.rmtree(root / "splits")
+        match = "no classes of pictures found; expected data/"
+    with pytest.raises(InputError, match=match):
+        load_pictures(find_classes(root)["val"], 32)
+
+
+def test_a_task_has_five_classes_and_no_object_twice():
+    labels = np.repeat(np.arange(8), [30] * 7 + [10])  # the last class is too small
+    for i in range(20):
+        support, query = draw_task(labels, 5, (0, i))
+        assert np.bincount(labels[support], minlength=8)[labels[support]].tolist() == [5] * (5 * WAYS)
+        assert len(query) == WAYS * QUERIES
+        assert not set(support) & set(query)
+        assert 7 not in labels[support]
+
+
+def test_answers_are_those_of_logistic_regression():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(6), 25)
+    values = (rng.standard_normal((150, 8)) + rng.standard_normal((6, 8))[labels]).astype(np.float32)
+    found = answer(Features(values, labels), 5, (0, 1), 10.0)
+    support, query = draw_task(labels, 5, (0, 1))
+    machine = LogisticRegression(C=10.0, max_iter=1000).fit(values[support], labels[support])
+    np.testing.assert_array_equal(found.predicted, machine.predict(values[query]))
+
+
+def test_features_are_of_unit_length_and_normalised_as_in_pretraining(pictures, image_encoder):
+    loaded = load_pictures(find_classes(pictures)["val"], 32)
+    model = load_model(image_encoder)
+    pixels = loaded.images[:3].astype(np.float32) / 255
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    x = (pixels - mean[:, None, None]) / std[:, None, None]
+    with torch.no_grad():
+        expected = model(torch.from_numpy(x.astype(np.float32))).numpy()
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(embed_pictures(model, loaded, "cpu").values[:3], expected, atol=1e-5)
+
+
+def test_all_methods_with_intervals_and_a_paired_comparison(tmp_path, pictures, image_encoder):
+    torch.manual_seed(1)
+    save_model(ImageEncoder(18).eval(), tmp_path / "image_encoder.safetensors")
+    arguments = {"tasks": 4, "overrides": ("epochs=1", "batch=30"), "cache": tmp_path / "cache"}
+    result = image_fewshot(image_encoder, pictures, **arguments, against=tmp_path)
+    assert [(row["method"], row["shots"]) for row in result["rows"]] == [
+        (method, shots) for method in ("frozen", "rfs", "pretrained + rfs") for shots in (1, 5)
+    ]
+    for row in result["rows"]:
+        values = row["official"]["accuracies"]
+        half = 1.96 * np.std(values, ddof=1) / 2
+        assert row["official"]["interval"] == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=1e-4)
+        assert ("against" in row["official"]) == (row["method"] != "rfs")
+    json.dumps(result, allow_nan=False)
+    kept = sorted((tmp_path / "cache").iterdir())
+    assert len(kept) == 3  # from scratch, and from each encoder
+    again = image_fewshot(image_encoder, pictures, **arguments)
+    assert sorted((tmp_path / "cache").iterdir()) == kept
+    assert [row["clean"]["mean"] for row in again["rows"]] == [row["clean"]["mean"] for row in result["rows"]]
+
+
+def test_counts_say_whether_it_is_the_published_set(pictures):
+    found = describe_images(pictures)
+    assert not found["published"]
+    assert "3 + 5 + 5 classes of 20 to 20 pictures; not CIFAR-FS" in found["remark"]
+
+
+def test_the_point_encoder_is_refused(tmp_path, pictures):
+    save_model(PointNet(), tmp_path / "encoder.safetensors")
+    with pytest.raises(InputError, match=r"holds no image_encoder"):
+        image_fewshot(tmp_path, pictures)
+    with pytest.raises(InputError, match=r"is a pointnet, not an image encoder"):
+        image_fewshot(tmp_path / "encoder.safetensors", pictures)
+
+
+def test_too_few_classes_for_a_task(tmp_path, image_encoder, writers):
+    root = writers["cifar-fs"](tmp_path / "small", counts=(2, 5, 4))
+    with pytest.raises(InputError, match="4 classes of test have 5 support and 15 query pictures, 5 are needed"):
+        image_fewshot(image_encoder, root)

@@ -1,0 +1,50 @@
+import hashlib
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from crosspoint.core.errors import InputError
+from crosspoint.export.onnx.build import build
+from crosspoint.export.onnx.calibrate import CLOUDS, calibrate, calibration_set
+from crosspoint.export.onnx.fold import deploy
+from crosspoint.parity.clouds import ordinary
+
+
+def test_ranges_are_the_largest_magnitudes(network):
+    model, points = build(deploy(network("pointnet")), None), ordinary(5, 40)
+    found = calibrate(model, ["layer1", "points", "layer1"], {"points": points})
+    model.graph.output.append(onnx.helper.make_tensor_value_info("layer1", onnx.TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (layer1,) = session.run(["layer1"], {"points": points})
+    assert found == pytest.approx({"layer1": np.abs(layer1).max(), "points": np.abs(points).max()}, rel=1e-5)
+
+
+def test_a_folder_of_clouds_is_drawn_from_and_hashed(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(CLOUDS + 3):
+        np.save(tmp_path / f"{i:03d}.npy", rng.standard_normal((40, 3)).astype(np.float32))
+    drawn, again = calibration_set(tmp_path, 32), calibration_set(tmp_path, 32)
+    assert drawn.points.shape == (CLOUDS, 32, 3)
+    np.testing.assert_allclose(np.linalg.norm(drawn.points, axis=2).max(axis=1), 1, atol=1e-5)
+    description = drawn.describe()
+    assert description["sha256"] == hashlib.sha256(drawn.points.tobytes()).hexdigest()
+    assert description == again.describe()
+    assert (description["clouds"], description["points"]) == (CLOUDS, 32)
+    assert description["source"].startswith(tmp_path.name)
+    assert str(tmp_path) not in description["source"]
+    (tmp_path / "000.npy").unlink()
+    (tmp_path / "001.npy").unlink()
+    assert calibration_set(tmp_path, 32).describe()["sha256"] != description["sha256"]
+
+
+def test_without_a_folder_it_says_that_clouds_were_made():
+    made = calibration_set(None, 32)
+    assert made.describe()["source"] == "made surfaces, since no clouds were given"
+    np.testing.assert_array_equal(made.points, ordinary(CLOUDS, 32))
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="--calibrate"):
+        calibration_set(tmp_path / "nowhere", 32)

@@ -1,0 +1,140 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.export.onnx.build import build
+from crosspoint.export.onnx.calibrate import CalibrationSet
+from crosspoint.export.onnx.candidate_check import Exam
+from crosspoint.export.onnx.choose import choose_half, choose_int8
+from crosspoint.export.onnx.fold import deploy
+from crosspoint.export.onnx.precision import product_precisions
+from crosspoint.parity import gate
+from crosspoint.parity.clouds import ordinary
+from crosspoint.parity.reference import Reference
+from crosspoint.runtime.profile import make_profile
+
+CALIBRATION = CalibrationSet(ordinary(4, 48), "made")
+
+
+@pytest.fixture
+def graph(network):
+    return lambda name: build(deploy(network(name)), None)
+
+
+class AccuracyOf:
+    """Stands for an exam with labelled data: accuracy is lost by a layer in int8, as much as a table says."""
+
+    def __init__(self, lost, max_drop):
+        self.lost, self.max_drop, self.accuracy, self.measured = (
+            lost,
+            max_drop,
+            SimpleNamespace(measure="SVM accuracy"),
+            0,
+        )
+
+    def finds_neighbours(self, model, precision):
+        return True
+
+    def measure(self, model, precision):
+        assert precision == "int8"
+        self.measured += 1
+        low = [name for name, kind in product_precisions(model).items() if kind == "int8"]
+        return {"difference": -sum(self.lost.get(name, 0) for name in low) / 100}
+
+
+def unlabelled(finds=lambda model, precision: True):
+    """Stands for an exam without labelled data."""
+    return SimpleNamespace(accuracy=None, finds_neighbours=finds, measure=lambda model, precision: None)
+
+
+def test_without_labels_every_layer_that_can_be_is_int8(graph):
+    chosen = choose_int8(graph("dgcnn"), unlabelled(), CALIBRATION, None)
+    assert chosen.kept == ["edge1/near", "edge1/own/product"]
+    assert chosen.details["calibration"]["sha256"] == CALIBRATION.describe()["sha256"]
+    assert set(chosen.details["sensitivity"]) == set(product_precisions(graph("dgcnn"))) - set(chosen.kept)
+    assert all(error > 0 for error in chosen.details["sensitivity"].values())
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2, 3])
+def test_the_most_sensitive_layers_return_until_accuracy_holds(bad, graph):
+    model = graph("pointnet")
+    sensitivity = choose_int8(model, unlabelled(), CALIBRATION, None).details["sensitivity"]
+    order = sorted(sensitivity, key=lambda name: -sensitivity[name])
+    exam = AccuracyOf(dict.fromkeys(order[:bad], 1.0), max_drop=0.5)  # each of these loses too much
+    chosen = choose_int8(model, exam, CALIBRATION, None)
+    assert set(chosen.kept) == {"layer1/linear/product", *order[:bad]}
+    assert [name for name in product_precisions(model) if name in chosen.kept] == chosen.kept
+    assert exam.measured <= 4
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2, 4])
+def test_the_most_sensitive_layers_return_until_the_neighbours_are_found(bad, graph):
+    model = graph("dgcnn")
+    sensitivity = choose_int8(model, unlabelled(), CALIBRATION, None).details["sensitivity"]
+    order = sorted(sensitivity, key=lambda name: -sensitivity[name])
+
+    def finds(lowered, precision):
+        assert precision == "int8"
+        return not any(product_precisions(lowered)[name] == "int8" for name in order[:bad])
+
+    chosen = choose_int8(model, unlabelled(finds), CALIBRATION, None)
+    assert set(chosen.kept) == {"edge1/near", "edge1/own/product", *order[:bad]}
+
+
+def test_int8_that_never_finds_its_neighbours_is_left_to_the_gate(graph):
+    chosen = choose_int8(graph("dgcnn"), unlabelled(lambda *_: False), CALIBRATION, None)
+    assert chosen.kept == ["edge1/near", "edge1/own/product"]
+
+
+def test_if_a_single_layer_loses_too_much_the_export_fails(graph):
+    model = graph("pointnet")
+    exam = AccuracyOf(dict.fromkeys(product_precisions(model), 0.7), max_drop=0.5)
+    with pytest.raises(CheckFailed, match=r"int8 loses more than 0\.5 points of SVM accuracy even in .* alone"):
+        choose_int8(model, exam, CALIBRATION, None)
+
+
+def test_a_network_without_wide_layers_is_refused(graph):
+    model = graph("pointnet")
+    for node in model.graph.node:
+        node.op_type = "Identity" if node.op_type == "MatMul" else node.op_type
+        if node.op_type == "Identity":
+            del node.input[1:]
+    del model.graph.node[1:]
+    with pytest.raises(InputError, match="no layer that int8 would serve"):
+        choose_int8(model, unlabelled(), CALIBRATION, None)
+
+
+@pytest.mark.parametrize(("found_at", "kept"), [(0, 0), (2, 2), (4, 6)])
+def test_layers_return_until_the_network_finds_its_neighbours(found_at, kept, graph):
+    model, seen = graph("dgcnn"), []
+
+    def finds(lowered, precision):
+        low = [name for name, kind in product_precisions(lowered).items() if kind == "fp32"]
+        seen.append(len(low))
+        return len(low) >= kept
+
+    chosen = choose_half(model, "bf16", SimpleNamespace(finds_neighbours=finds))
+    assert len(chosen.kept) == kept
+    assert seen == sorted(set(seen))
+    assert chosen.kept == [*product_precisions(model)][:kept]
+
+
+def test_what_never_finds_them_is_left_to_the_gate(graph):
+    chosen = choose_half(graph("dgcnn"), "fp16", SimpleNamespace(finds_neighbours=lambda *_: False))
+    assert chosen.kept == []
+
+
+def test_bf16_keeps_the_neighbours_of_a_real_network(network):
+    model = network("dgcnn")
+    profile = make_profile(2, 48)
+    reference = Reference(model)
+    exam = Exam(reference, gate.prepare(reference, model.config, profile), profile, None, 0.2)
+    exact = build(deploy(model), 48)
+    chosen = choose_half(exact, "bf16", exam)
+    report = exam.examine("a.onnx", chosen.model, "bf16")
+    assert report["overlap_min"] >= 0.99
+    assert report["status"].startswith("built, not executed")
+    assert report["candidate"] == "emulation in float32, every bf16 value rounded"
+    assert np.isfinite([case["relative_l2_max"] for case in report["cases"]]).all()

@@ -1,0 +1,232 @@
+"""Faults that are put in, one by one, and have to be found: the layer, the kind, the channels."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from crosspoint.commands.diagnose import diagnose_command
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.models import DGCNN
+from crosspoint.parity.layers.cause import measure
+from crosspoint.parity.layers.compare import Clouds, compare, relative_l2
+from crosspoint.parity.layers.diagnose import diagnose, open_layers
+from crosspoint.parity.layers.layers import LAYERS
+from crosspoint.runtime.load import load_encoder
+
+POINTS = 48
+
+
+def swap(norm, first=3, second=11):
+    """Running mean and variance of two channels, exchanged."""
+    for statistic in (norm.running_mean, norm.running_var):
+        statistic[[first, second]] = statistic[[second, first]].clone()
+
+
+@pytest.mark.parametrize("name", ["dgcnn", "pointnet", "dgcnn_seg", "dgcnn_partseg"])
+def test_an_export_is_no_difference(name, network, saved, exported):
+    model = network(name)
+    result = diagnose(saved(model, "a"), exported(model, "b"), points=POINTS)
+    assert result["passed"], result["advice"]
+    assert result["advice"].startswith("No difference")
+    assert result["causes"] == []
+    assert [layer["name"] for layer in result["layers"]] == [layer.name for layer in LAYERS[name]]
+    assert all(layer["hostile"]["own_overlap_min"] in (None, 1.0) for layer in result["layers"])
+
+
+def test_uncentred_float16_distances_are_found(network, saved, exported, float16_distances, tmp_path):
+    model = network("dgcnn")
+    with torch.no_grad():
+        for edge in model.edges:  # features far from the origin, as the ones behind a trained bias are
+            edge.linear.norm.bias += 4
+    candidate = float16_distances(exported(model, "b"), tmp_path / "half.onnx")
+    result = diagnose(saved(model, "a"), candidate, points=POINTS)
+    usual = [row["name"] for row in result["layers"] if (row["usual"]["own_overlap_min"] or 1) < 0.99]
+    first = next(cause for cause in result["causes"] if cause["layer"] == "edge2")
+    assert not result["passed"]
+    assert first["kind"] == "uncentred distances"
+    assert "FLOAT16" in first["facts"]["types"]
+    assert first["facts"]["overlap_centred"] > first["facts"]["overlap"]
+    assert usual[0] == "edge2"  # points are centred when they come in; features are not
+    assert {"edge2", "edge3", "edge4"} <= {cause["layer"] for cause in result["causes"]}
+    assert result["advice"].startswith("They part at edge2")
+    assert "its uncentred distances cancel in float16; subtract each cloud's mean" in result["advice"]
+    assert all(row["usual"]["channel_max"] < 1e-5 for row in result["layers"])  # the weights are as they were
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "find"),
+    [
+        ("dgcnn", "edge2", lambda model: model.edges[1].linear.norm),
+        ("dgcnn", "embed", lambda model: model.embed.norm),
+        ("pointnet", "layer3", lambda model: model.norms[2]),
+        ("dgcnn_seg", "edge3", lambda model: model.edges[2].linear.norm),
+        ("dgcnn_partseg", "hidden2", lambda model: model.hidden[1].norm),
+    ],
+)
+def test_swapped_statistics_of_two_channels_are_found(name, layer, find, network, saved, exported):
+    model, wrong = network(name), network(name)
+    swap(find(wrong))
+    result = diagnose(saved(model, "a"), exported(wrong, "b"), points=POINTS)
+    assert [cause["layer"] for cause in result["causes"]] == [layer]
+    cause = result["causes"][0]
+    assert cause["kind"] == "batch normalisation"
+    assert cause["facts"]["channels"] == [3, 11]
+    variance = find(model).running_var.double() + 1e-5
+    expected = float((variance[3] / variance[11]).sqrt())
+    np.testing.assert_allclose(cause["facts"]["scales"], [expected, 1 / expected], rtol=1e-3)
+    assert f"They part at {layer}: " in result["advice"]
+    assert "the statistics of these two channels swapped" in result["advice"]
+
+
+def test_batch_normalisations_of_two_layers_exchanged_are_found(network, saved):
+    model, wrong = network("dgcnn"), network("dgcnn")
+    one, other = wrong.edges[0].linear.norm, wrong.edges[1].linear.norm
+    for statistic in ("running_mean", "running_var"):
+        first, second = getattr(one, statistic).clone(), getattr(other, statistic).clone()
+        getattr(one, statistic).copy_(second)
+        getattr(other, statistic).copy_(first)
+    result = diagnose(saved(model, "a"), saved(wrong, "b"), points=POINTS)
+    assert [cause["layer"] for cause in result["causes"]] == ["edge1", "edge2"]
+    assert result["advice"].startswith("The batch normalisations of edge1 and edge2 have each other's statistics")
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "find", "row", "source"),
+    [
+        ("dgcnn", "edge3", lambda m: m.edges[2].linear.weight, 5, "channel 5 of x_j − x_i"),
+        ("dgcnn", "edge4", lambda m: m.edges[3].linear.weight, 130, "channel 2 of x_i"),
+        ("dgcnn", "embed", lambda m: m.embed.linear.weight, 70, "channel 6 of edge2"),
+        ("pointnet", "layer2", lambda m: m.linears[1].weight, 14, "channel 14 of layer1"),
+        ("dgcnn_partseg", "logits", lambda m: m.classify.weight, 20, "channel 20 of hidden3"),
+    ],
+)
+def test_one_flipped_sign_is_found(name, layer, find, row, source, network, saved, exported):
+    model, wrong = network(name), network(name)
+    with torch.no_grad():
+        find(wrong)[4, row] *= -1
+    result = diagnose(saved(model, "a"), exported(wrong, "b"), points=POINTS)
+    assert [(cause["layer"], cause["kind"]) for cause in result["causes"]] == [(layer, "weight sign")]
+    assert (cause := result["causes"][0])["facts"]["channel"] == 4
+    assert cause["facts"]["input"] == row
+    assert f"They part at {layer}: " in result["advice"]
+    assert f"one weight with the wrong sign, from {source} to channel 4" in result["advice"]
+
+
+def test_a_fault_inside_two_convolutions_is_named_by_its_channels(network, saved):
+    model, wrong = network("dgcnn_seg"), network("dgcnn_seg")
+    swap(wrong.edges[1].norm)
+    result = diagnose(saved(model, "a"), saved(wrong, "b"), points=POINTS)
+    assert [(cause["layer"], cause["kind"]) for cause in result["causes"]] == [("edge2", "values")]
+    assert result["causes"][0]["facts"]["channels"] == [3, 11]
+
+
+def test_other_weights_and_another_k_are_found(network, saved):
+    model, wrong, narrow = network("dgcnn"), network("dgcnn"), DGCNN(k=4).eval()
+    with torch.no_grad():
+        wrong.edges[1].linear.weight.add_(0.05 * torch.randn(64, 128))
+    narrow.load_state_dict(model.state_dict())
+    result = diagnose(saved(model, "a"), saved(wrong, "b"), points=POINTS)
+    assert [(cause["layer"], cause["kind"]) for cause in result["causes"]] == [("edge2", "weights")]
+    result = diagnose(saved(model, "a"), saved(narrow, "c"), points=POINTS)
+    assert {cause["kind"] for cause in result["causes"]} == {"neighbours"}
+    assert "looks at 4 neighbours of each point where the reference looks at 6" in result["advice"]
+
+
+def test_what_is_carried_in_is_not_added(network, saved):
+    model, wrong = network("dgcnn"), network("dgcnn")
+    swap(wrong.edges[0].linear.norm)
+    layers = {
+        row["name"]: row["usual"] for row in diagnose(saved(model, "a"), saved(wrong, "b"), points=POINTS)["layers"]
+    }
+    assert layers["edge1"]["introduced_max"] == layers["edge1"]["total_max"] > 1e-2
+    for name in ("edge2", "edge3", "edge4", "embed", "embedding"):
+        assert layers[name]["introduced_max"] == 0 < layers[name]["total_max"]
+    assert layers["edge2"]["overlap_min"] < 1 == layers["edge2"]["own_overlap_min"]
+
+
+def test_measured_weights_are_those_of_the_layer(network, saved):
+    model = network("dgcnn")
+    with load_encoder(saved(model, "a")) as encoder:
+        layers = open_layers(encoder)
+        points = np.random.default_rng(0).normal(size=(2, POINTS, 3)).astype(np.float32)
+        clouds = Clouds(points, ["a", "b"], [False, False])
+        difference = compare(layers, layers, LAYERS["dgcnn"][1:2], clouds)[0]
+        features = layers.compute(["edge1"], {"points": points})
+        weights, _ = measure(layers, layers, difference, features, np.arange(64))
+    linear = model.edges[1].linear
+    scale, shift = linear.norm.frozen()
+    expected = torch.cat([(scale[:, None] * linear.weight).T, shift[None]]).detach().numpy()
+    np.testing.assert_allclose(weights, expected, atol=1e-4)
+
+
+def test_relative_l2_of_special_cases():
+    a = np.array([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    b = np.array([[3.0, 4.5], [0.0, 0.0], [np.nan, 0.0], [1.0, 1.0]])
+    np.testing.assert_allclose(relative_l2(a, b), [0.1, 0, np.inf, 0])
+
+
+def test_models_of_different_kinds_are_refused(network, saved):
+    with pytest.raises(InputError, match="two forms of one network"):
+        diagnose(saved(network("dgcnn"), "a"), saved(network("pointnet"), "b"), points=POINTS)
+
+
+def test_a_model_that_shows_no_layers_is_compared_by_its_output(network, saved, exported, tmp_path):
+    model, wrong = network("dgcnn"), network("dgcnn")
+    import onnx
+
+    def nameless(path):
+        graph = onnx.load(path)
+        onnx.helper.set_model_props(graph, {})
+        onnx.save(graph, path)
+        return path
+
+    same = diagnose(saved(model, "a"), nameless(exported(model, "b")), points=POINTS)
+    assert [layer["name"] for layer in same["layers"]] == ["embedding"]
+    assert same["passed"]
+    assert "the only layer that both show" in same["advice"]
+    swap(wrong.edges[1].linear.norm)
+    other = diagnose(saved(model, "a"), nameless(exported(wrong, "c")), points=POINTS)
+    assert not other["passed"]
+    assert "shows no layers" in other["advice"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(diagnose_command, [str(argument) for argument in arguments])
+
+
+def test_the_command_on_files_with_picture_and_json(network, saved, exported, tmp_path):
+    model, wrong = network("dgcnn"), network("dgcnn")
+    swap(wrong.edges[1].linear.norm)
+    (tmp_path / "clouds").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        np.save(tmp_path / "clouds" / f"{i}.npy", rng.normal(size=(80, 3)).astype(np.float32))
+    options = (
+        "--data",
+        tmp_path / "clouds",
+        "--points",
+        POINTS,
+        "--out",
+        tmp_path / "a.png",
+        "--json",
+        tmp_path / "a.json",
+    )
+    done = run(saved(model, "a"), saved(wrong, "b"), *options)
+    assert isinstance(done.exception, CheckFailed)
+    assert "They part at edge2" in str(done.exception)
+    assert "parts here" in done.output
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert result["schema"] == "crosspoint.diagnose/1"
+    assert result["clouds"] == {"usual": 3, "hostile": 7, "points": POINTS}
+    assert result["causes"][0]["clouds"][:3] == ["clouds 0", "clouds 1", "clouds 2"]
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width > 700
+        colours = np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)
+    assert [192, 57, 43] in colours.tolist()  # the layer that parts is red
+    equal = run(saved(model, "a"), saved(model, "c"), "--points", POINTS)
+    assert equal.exit_code == 0
+    assert equal.output.splitlines()[-1].startswith("No difference")

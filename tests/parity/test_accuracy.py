@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.data.points import normalise
+from crosspoint.parity.accuracy import Accuracy, verification_clouds
+from crosspoint.parity.limits import require_accuracy
+
+
+class Through:
+    """An encoder that gives what the network gives, or zeros."""
+
+    def __init__(self, network, factor=1.0):
+        self.network, self.factor = network, factor
+
+    def embed(self, points):
+        with torch.inference_mode():
+            return self.network(torch.from_numpy(points)).numpy() * self.factor
+
+
+def test_the_trained_network_loses_nothing_against_itself(network, modelnet):
+    probe = verification_clouds(modelnet, 48, None)
+    model = network("pointnet")
+    task = Accuracy(model, probe).compare(Through(model))
+    assert task["difference"] == 0
+    assert task["equal_predictions"] == 1
+    assert (task["objects"], task["training_clouds"]) == (15, 45)
+    assert task["reference_accuracy"] > 0.5
+    require_accuracy("a.onnx", task, 0.0)
+
+
+def test_its_accuracy_is_that_of_scikit_learn(network, modelnet):
+    from sklearn.svm import SVC
+
+    probe = verification_clouds(modelnet, 48, None)
+    model = network("pointnet")
+    task = Accuracy(model, probe).compare(Through(model))
+    features = Through(model).embed(probe.points)
+    machine = SVC(kernel="linear", C=task["C"]).fit(features[:45], probe.labels[:45])
+    assert task["candidate_accuracy"] == pytest.approx(machine.score(features[45:], probe.labels[45:]))
+
+
+def test_an_encoder_that_tells_nothing_fails(network, modelnet):
+    probe = verification_clouds(modelnet, 48, None)
+    model = network("pointnet")
+    task = Accuracy(model, probe).compare(Through(model, 0.0))
+    with pytest.raises(CheckFailed, match=r"a\.onnx loses .*% to .*% of \d+ objects, .*\(limit 0\.5\)"):
+        require_accuracy("a.onnx", task, 0.5)
+
+
+def test_data_without_labels_or_a_wrong_folder_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", normalise(np.random.default_rng(0).standard_normal((40, 3))))
+    with pytest.raises(InputError, match="cannot be used for an SVM"):
+        verification_clouds(tmp_path, 32, None)
+    with pytest.raises(InputError, match="does not exist; give --verify-data"):
+        verification_clouds(tmp_path / "nowhere", 32, None)

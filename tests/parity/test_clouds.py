@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from crosspoint.parity.clouds import hostile, ordinary
+
+
+@pytest.mark.parametrize("points", [1, 2, 7, 64])
+def test_clouds_have_the_number_of_points_and_are_finite(points):
+    assert ordinary(5, points).shape == (5, points, 3)
+    for cloud in (*ordinary(5, points), *hostile(points).values()):
+        assert cloud.shape == (points, 3)
+        assert cloud.dtype == np.float32
+        assert np.isfinite(cloud).all()
+
+
+def test_ordinary_clouds_are_normalised_and_differ():
+    clouds = ordinary(5, 64)
+    np.testing.assert_allclose(clouds.mean(axis=1), 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(clouds, axis=2).max(axis=1), 1, rtol=1e-6)
+    assert len({cloud.tobytes() for cloud in clouds}) == 5
+
+
+def test_duplicates_and_a_lattice_have_exact_ties():
+    clouds = hostile(64)
+    assert len(np.unique(clouds["each point four times"], axis=0)) == 16
+    lattice = clouds["lattice"]
+    distances = np.linalg.norm(lattice[:, None] - lattice[None], axis=-1).round(5)
+    assert len(np.unique(distances)) < 64

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+
+from crosspoint.models.neighbours import nearest
+from crosspoint.parity.reference import Reference, overlap
+
+
+@pytest.fixture
+def cloud():
+    return torch.from_numpy(np.random.default_rng(0).standard_normal((50, 3)))
+
+
+def test_the_nearest_points_are_all_right(cloud):
+    assert overlap(cloud, nearest(cloud[None], 6)[0]) == 1.0
+
+
+def test_a_far_point_among_the_neighbours_counts_as_wrong(cloud):
+    chosen = nearest(cloud[None], 50)[0]  # ascending
+    wrong = torch.cat([chosen[:, :5], chosen[:, -1:]], dim=1)
+    assert overlap(cloud, wrong) == pytest.approx(5 / 6)
+
+
+def test_a_point_named_twice_counts_once(cloud):
+    chosen = nearest(cloud[None], 6)[0]
+    chosen[:, 5] = chosen[:, 4]
+    assert overlap(cloud, chosen) == pytest.approx(5 / 6)
+
+
+def test_any_choice_among_equally_far_points_is_right():
+    x = torch.tensor([[0.0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], dtype=torch.float64)
+    first = torch.tensor([[0, 1, 2], [1, 0, 3], [2, 0, 3], [3, 0, 1], [4, 0, 1]])
+    second = torch.tensor([[0, 3, 4], [1, 0, 4], [2, 0, 4], [3, 0, 2], [4, 0, 2]])
+    assert overlap(x, first) == overlap(x, second) == 1.0
+
+
+@pytest.mark.parametrize("name", ["dgcnn", "dgcnn_seg", "dgcnn_partseg"])
+def test_on_its_own_graphs_given_back_the_network_gives_the_same(name, network, inputs):
+    model, drawn = network(name).double(), inputs(name, 1, 30)
+    features = []
+    edges = [module for module in model.modules() if type(module).__name__ in ("EdgeConv", "EdgeConv2")]
+    hooks = [edge.register_forward_hook(lambda _, args, __: features.append(args[0])) for edge in edges]
+    with torch.inference_mode():
+        expected = model(**{key: torch.from_numpy(value).double() for key, value in drawn.items()})
+    for hook in hooks:
+        hook.remove()
+    reference = Reference(model)
+    graphs = [nearest(x, model.config["k"]).numpy() for x in features]
+    output, shares = reference.on_graphs(drawn, graphs)
+    np.testing.assert_allclose(output, expected.numpy(), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(reference.on_own_graphs(drawn), expected.numpy())
+    assert shares == [1.0] * len(edges)
+
+
+def test_on_other_graphs_the_network_gives_something_else(network, inputs):
+    drawn = inputs("dgcnn", 1, 30)
+    reference = Reference(network("dgcnn"))
+    everyone_and_itself = np.tile(np.arange(6), (1, 30, 1))
+    output, shares = reference.on_graphs(drawn, [everyone_and_itself] * 4)
+    assert np.linalg.norm(output - reference.on_own_graphs(drawn)) > 1e-2 * np.linalg.norm(output)
+    assert max(shares) < 0.9

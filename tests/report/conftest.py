@@ -1,0 +1,5 @@
+"""Fixtures."""
+
+from toy_sets import modelnet, pointnet, writers
+
+__all__ = ["modelnet", "pointnet", "writers"]

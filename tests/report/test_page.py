@@ -1,0 +1,378 @@
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from plyfile import PlyData, PlyElement
+
+from crosspoint.cli import crosspoint
+from crosspoint.core.errors import InputError
+from crosspoint.data.sets.datasets import load_classification
+from crosspoint.eval.svm import svm
+from crosspoint.parity.parity import parity
+from crosspoint.report.charts import draw_cloud, line_chart, place_labels
+from crosspoint.report.html import bar, table, tag
+from crosspoint.report.page import report
+from crosspoint.report.read import classes_of
+from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.jobs.embeddings import Embeddings, save
+
+VOID = {"meta", "img"}
+HOSTILE = "<script>alert(1)</script>\"'&"
+
+
+class Reader(HTMLParser):
+    """Checks that every element is closed in order; collects elements, attributes and text."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], []
+
+    def handle_starttag(self, name, attributes):
+        self.tags.append((name, dict(attributes)))
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_endtag(self, name):
+        assert self.open.pop() == name
+
+    def handle_data(self, text):
+        self.text.append(text)
+
+
+def read(path):
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    reader.close()
+    assert not reader.open
+    return reader
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+
+
+def metrics(steps):
+    names = ("loss", "loss_imid", "loss_cmid", "alignment", "uniformity", "spread", "objects_per_second")
+    return "".join(json.dumps({"step": s, **{n: s + i for i, n in enumerate(names)}}) + "\n" for s in range(1, steps))
+
+
+def write_modelnet(folder):
+    """Noisy balls, sticks and plates, ten of each to train and four to test."""
+    folder.mkdir(parents=True)
+    stretch = np.array([[1.0, 1.0, 1.0], [0.3, 1.0, 0.3], [1.0, 0.3, 1.0]])
+    for seed, (split, count) in enumerate((("train", 10), ("test", 4))):
+        labels = np.tile(np.arange(3), count)
+        points = np.random.default_rng(seed).standard_normal((3 * count, 32, 3)) * stretch[labels][:, None]
+        with h5py.File(folder / f"ply_data_{split}0.h5", "w") as file:
+            file["data"], file["label"] = points.astype(np.float32), labels.astype(np.uint8)[:, None]
+    (folder / "shape_names.txt").write_text("ball\nstick\nplate\n")
+    return folder
+
+
+def write_pairs(root):
+    for i, name in enumerate(("ball", "stick")):
+        write_ply(root / "ShapeNet" / name / "0.ply", np.random.default_rng(i).standard_normal((64, 3)))
+        folder = root / "ShapeNetRendering" / name / "0" / "rendering"
+        folder.mkdir(parents=True)
+        Image.new("RGBA", (16, 16), (200, 10, 10, 255)).save(folder / "00.png")
+
+
+def write_ply(path, points):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = np.array([tuple(p) for p in points], [(a, "<f4") for a in "xyz"])
+    PlyData([PlyElement.describe(rows, "vertex")]).write(str(path))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, pointnet):
+    """A folder of the quickstart's form, its results made by the real commands."""
+    root = tmp_path_factory.mktemp("all") / "quick"
+    data = write_modelnet(root / "shapes" / "modelnet40_ply_hdf5_2048")
+    write_pairs(root / "shapes")
+    for name in ("trained", "untrained"):
+        result = svm(pointnet, data, 32, seeds=1, out=root / "results" / name)
+        write(root / "results" / f"svm-{name}.json", {"schema": "crosspoint.svm/1", **result})
+    write(root / "results/parity.json", {"schema": "crosspoint.parity/1", **parity(pointnet, pointnet, data, 32)})
+    embed(pointnet, [data], root / "embeddings.npz", 32)
+    write(root / "run/metrics.jsonl", metrics(12))
+    write(root / "run/config.json", {"recipe": {"k": 20}, "versions": {"torch": "9.9"}, "data": {"objects": 30}})
+    steps = [{"name": "train", "seconds": 3.0, "status": "ran"}, {"name": "run", "seconds": 0, "status": "built only"}]
+    write(root / "quickstart.json", {"schema": "crosspoint.quickstart/1", "seed": 4, "accuracy": {}, "steps": steps})
+    return root
+
+
+def test_page_shows_everything_and_loads_nothing(folder, tmp_path):
+    result = report(folder, tmp_path / "page.html")
+    assert result["sections"] == [
+        "Headline",
+        "Accuracy",
+        "Training",
+        "Map of the embeddings",
+        "Sample shapes",
+        "Parity",
+        "Time",
+        "Versions and hashes",
+    ]
+    assert [entry["what"] for entry in result["missing"]] == [
+        "few-shot accuracy",
+        "a turntable of a cloud with its parts, which takes data in ShapeNetPart's format",
+        "the exported model",
+    ]
+    assert result["remarks"] == []
+    assert result["bytes"] == (tmp_path / "page.html").stat().st_size < 3_000_000
+    page = read(tmp_path / "page.html")
+    text = " ".join(page.text)
+    measured = json.loads((folder / "results/svm-trained.json").read_text())
+    for rule in ("official", "clean"):
+        assert f"{measured[rule]['accuracy']:.1%}" in text
+    assert "torch 9.9" in text
+    assert "built only" in text
+    for _, attributes in page.tags:
+        for name in ("src", "href", "srcset", "data"):
+            assert attributes.get(name, "data:").startswith("data:")
+    assert not re.search(r"url\(|@import|https?:", (tmp_path / "page.html").read_text())
+
+
+def test_map_has_a_dot_and_a_cloud_for_each_embedding_in_its_class_colour(folder, tmp_path):
+    report(folder, tmp_path / "page.html")
+    page = read(tmp_path / "page.html")
+    dots = [attributes for name, attributes in page.tags if name == "circle"]
+    data = load_classification(folder / "shapes", None)
+    assert len(dots) == len(data.train.labels) + len(data.test.labels)
+    expected = [data.class_names[i] for i in (*data.train.labels, *data.test.labels)]
+    assert [dot["aria-label"] for dot in dots] == expected
+    assert len({dot["fill"] for dot in dots}) == len(set(expected)) == 3
+    svg = next(attributes for name, attributes in page.tags if "data-clouds" in attributes)
+    packed = np.frombuffer(base64.b64decode(svg["data-clouds"]), np.uint8).reshape(len(dots), -1, 3)
+    assert packed.shape[1] == int(svg["data-points"])
+    first = packed[0] / 127.5 - 1
+    cloud = data.train.points[0] - data.train.points[0].mean(axis=0)
+    cloud = cloud / np.linalg.norm(cloud, axis=1).max()
+    distance = np.linalg.norm(first[:, None] - cloud[None], axis=2).min(axis=1)
+    assert distance.max() < 0.01
+
+
+def test_same_folder_gives_the_same_bytes(folder, tmp_path):
+    for name in ("a.html", "b.html"):
+        report(folder, tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_a_training_run_alone_names_the_commands_for_the_rest(folder, tmp_path):
+    result = report(folder / "run", tmp_path / "page.html")
+    assert result["sections"] == ["Training", "Versions and hashes"]
+    commands = [entry["command"] for entry in result["missing"]]
+    assert any(command.startswith(f"crosspoint export {folder / 'run'} ") for command in commands)
+    for command in commands:
+        words = command.split()[1:]
+        group = crosspoint
+        while hasattr(group, "commands"):
+            group = group.commands[words.pop(0)]
+        known = {option for parameter in group.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known
+    assert "Not here" in " ".join(read(tmp_path / "page.html").text)
+
+
+def test_strings_of_files_are_escaped(tmp_path, folder):
+    run = tmp_path / "run"
+    write(run / "metrics.jsonl", metrics(5))
+    write(run / "config.json", {"recipe": {HOSTILE: HOSTILE}, "versions": {HOSTILE: HOSTILE}, "device": HOSTILE})
+    steps = [{"name": HOSTILE, "seconds": 1, "status": HOSTILE}]
+    write(run / "quickstart.json", {"schema": "crosspoint.quickstart/1", "steps": steps, "seed": HOSTILE})
+    embeddings = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+    names = [f"{HOSTILE}{i % 2}/cloud{i}" for i in range(8)]
+    save(run / "e.npz", Embeddings(embeddings, names, HOSTILE, {}))
+    result = json.loads((folder / "results/svm-trained.json").read_text())
+    result["model"]["backend"] = result["official"]["rule"] = result["per_class"][0]["class"] = HOSTILE
+    write(run / "svm-x.json", result)
+    result = report(run)
+    assert result["remarks"] == []
+    page = read(run / "report.html")
+    assert [name for name, _ in page.tags].count("script") == 1
+    assert " ".join(page.text).count("<script>alert(1)</script>") >= 7
+
+
+def test_damaged_pieces_are_left_out_with_a_remark(tmp_path):
+    write(tmp_path / "metrics.jsonl", metrics(4) + '{"step": 5, "lo')
+    write(tmp_path / "manifest.json", '{"files": ')
+    write(tmp_path / "results/svm-a.json", {"schema": "crosspoint.svm/1", "official": 3})
+    write(tmp_path / "results/parity.json", {"schema": "crosspoint.parity/1", "passed": True, "gate": []})
+    write(tmp_path / "results/list.json", [1, 2])
+    write(tmp_path / "results/deep.json", "[" * 100_000)
+    (tmp_path / "embeddings.npz").write_bytes(b"PK\x03\x04 nothing")
+    (tmp_path / "shapes").mkdir()
+    (tmp_path / "shapes/ply_data_train0.h5").write_bytes(b"no")
+    result = report(tmp_path)
+    assert result["sections"] == ["Training", "Versions and hashes"]  # these say that the manifest is damaged
+    remarks = "\n".join(result["remarks"])
+    for name in ("manifest.json", "deep.json", "embeddings.npz", "ply_data_train0", "Accuracy", "Parity", "headline"):
+        assert name in remarks
+    read(tmp_path / "report.html")
+
+
+def test_embeddings_with_a_changed_byte_are_left_out(tmp_path):
+    write(tmp_path / "metrics.jsonl", metrics(4))
+    save(tmp_path / "e.npz", Embeddings(np.ones((8, 4), np.float32), [f"a/{i}" for i in range(8)], "0" * 64, {}))
+    assert report(tmp_path)["remarks"] == []
+    content = bytearray((tmp_path / "e.npz").read_bytes())
+    content[200] ^= 1
+    (tmp_path / "e.npz").write_bytes(content)
+    (remark,) = report(tmp_path)["remarks"]
+    assert "e.npz: is damaged or not a file of embeddings" in remark
+
+
+@pytest.mark.parametrize("line", ['{"step": 1' + "0" * 400 + "}", '{"step": NaN}', '{"step": true}', "7", "\x00"])
+def test_lines_that_are_no_steps_are_passed_over(tmp_path, line):
+    write(tmp_path / "metrics.jsonl", metrics(4) + line + "\n")
+    assert report(tmp_path)["sections"] == ["Training"]
+
+
+@pytest.mark.parametrize(("train", "expected"), [(9840, True), (9839, False)])
+def test_the_papers_column_appears_for_its_own_data_alone(folder, tmp_path, train, expected):
+    result = json.loads((folder / "results/svm-trained.json").read_text())
+    result["data"] |= {"train": train, "test": 2468, "points": 1024}
+    write(tmp_path / "svm-a.json", result)
+    report(tmp_path)
+    text = " ".join(read(tmp_path / "report.html").text)
+    assert ("89.1%" in text) is expected  # PointNet, table 1
+    assert ("not those of the paper" in text) is not expected
+
+
+@pytest.mark.parametrize("executed", [True, False])
+def test_engine_is_shown_as_the_manifest_says(tmp_path, executed):
+    status = "executed, passed the parity gate" if executed else "built, not executed"
+    engine = {"builder": "tensorrt-rtx", "version": "1", "targets": ["sm86"], "executed": executed, "status": status}
+    values = {
+        "schema": "crosspoint.manifest/1",
+        "engine": engine,
+        "profile": {"batch": [1, 8, 32], "points": None},
+        "precision": {"asked": "fp32", "read_back": "fp32"},
+        "inputs": {"points": ["batch", 512, 3]},
+        "outputs": {"embedding": ["batch", 1024]},
+    }
+    write(tmp_path / "manifest.json", values)
+    result = report(tmp_path)
+    assert "What ran, and what was only built" in result["sections"]
+    page = read(tmp_path / "report.html")
+    text = " ".join(page.text)
+    assert status in text
+    assert ("has not been shown to be right" in text) is not executed
+    assert "batch × 512 × 3" in text
+
+
+def test_fewshot_rows_are_shown(tmp_path):
+    row = {"ways": 5, "shots": 10, "queries_from": "test split", "mean": 0.8125, "std": 0.03, "standard_error": None}
+    model = {"backend": "onnxruntime", "device": "cpu", "architecture": "dgcnn"}
+    data = {"format": "modelnet40", "train": 40, "test": 20, "points": 512, "k": None}
+    values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
+    write(tmp_path / "f.json", values)
+    assert report(tmp_path)["sections"] == ["Few-shot accuracy"]
+    text = " ".join(read(tmp_path / "report.html").text)
+    for expected in ("5-way 10-shot", "81.2%", "3.0%", "–", "ONNX Runtime on cpu, 10 tasks each, 512 points"):
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("train", "source", "shots", "shown"),
+    [
+        (9840, "training split", 20, "94.9 ± 2.1"),
+        (9840, "training split", 7, None),
+        (9840, "test split", 20, None),
+        (4000, "training split", 20, None),
+    ],
+)
+def test_few_shot_tasks_of_the_paper_have_its_column(tmp_path, train, source, shots, shown):
+    row = {"ways": 5, "shots": shots, "queries_from": source, "mean": 0.9, "std": 0.03, "standard_error": 0.01}
+    model = {"backend": "pytorch", "device": "cpu", "architecture": "dgcnn"}
+    data = {"format": "modelnet40", "train": train, "test": 2468, "points": 1024, "k": 5}
+    values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
+    write(tmp_path / "f.json", values)
+    report(tmp_path)
+    text = " ".join(read(tmp_path / "report.html").text)
+    assert ("The paper's tasks" in text) is (shown is not None)
+    assert shown is None or shown in text
+
+
+def test_folder_with_nothing_to_show_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        report(tmp_path)
+    with pytest.raises(InputError, match="cannot be listed"):
+        report(tmp_path / "absent")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_out_that_is_a_folder_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        report(folder, tmp_path)
+
+
+def test_command_writes_page_and_json(folder, tmp_path):
+    arguments = ["report", str(folder / "run"), "--out", str(tmp_path / "p.html"), "--json", str(tmp_path / "r.json")]
+    done = CliRunner().invoke(crosspoint, arguments)
+    assert done.exit_code == 0
+    assert "add it with: crosspoint export" in done.output
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["schema"] == "crosspoint.report/1"
+    assert result["bytes"] == (tmp_path / "p.html").stat().st_size
+
+
+def test_markup_escapes_text_and_keeps_elements():
+    assert tag("a", "<", tag("b", "&"), class_='"') == '<a class="&quot;">&lt;<b>&amp;</b></a>'
+    assert "<td>&lt;i&gt;</td>" in table(("x",), [("<i>",)])
+    assert 'style="width:100.0%"' in bar(7.0, "")
+
+
+def test_line_chart_places_values_by_their_axes():
+    step, values = np.array([0.0, 5.0, 10.0]), np.array([0.0, 1.0, 2.0])
+    drawn = line_chart("x", "", step, {"a": values})
+    points = re.search(r'<polyline points="([^"]+)"', drawn)[1]
+    x, y = np.array([pair.split(",") for pair in points.split()], float).T
+    np.testing.assert_allclose(np.diff(x), np.diff(x)[0], atol=0.11)
+    np.testing.assert_allclose(np.diff(y), np.diff(y)[0], atol=0.11)
+    assert x[0] < x[-1]
+    assert y[0] > y[-1]  # larger is higher
+
+
+def test_constant_line_is_drawn():
+    drawn = line_chart("x", "", np.array([3.0]), {"a": np.array([2.0])})
+    assert "nan" not in drawn
+    assert "polyline" in drawn
+
+
+def test_labels_are_pushed_apart_within_the_box():
+    rng = np.random.default_rng(0)
+    at = place_labels(rng.normal([500, 380], 40, (40, 2)), [80.0] * 40, 17, (1000, 760))
+    gap = np.abs(at[:, None] - at[None])
+    overlap = (gap[..., 0] < 79) & (gap[..., 1] < 16)
+    assert overlap.sum() == 40  # each with itself
+    assert ((at >= [40, 8.5]) & (at <= [960, 751.5])).all()
+
+
+def test_drawn_cloud_is_seen_upright():
+    points = np.zeros((50, 3), np.float32)
+    points[:, 1] = np.linspace(0, 1, 50)
+    alpha = np.asarray(Image.open(io.BytesIO(draw_cloud(points, 100))))[..., 3]
+    assert alpha[:45].any()
+    assert not alpha[60:].any()
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cup/a.off", "set/hat/b.off"], ["cup", "hat"]),
+        (["a.off", "b.off"], None),
+        (["x/a.off", "x/b.off"], None),
+        (["train/000000", "cup/a.off"], None),
+        (["train/000000"], None),
+    ],
+)
+def test_classes_by_name(names, expected):
+    assert classes_of(names, None) == expected

@@ -1,0 +1,84 @@
+"""Recipes say what they are, take overrides of any field, and refuse what no run can have."""
+
+import dataclasses
+import json
+
+import pytest
+
+from crosspoint.core.errors import InputError
+from crosspoint.train.pretrain.recipes import RECIPES, Recipe, make_recipe, recipe_from
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_carry_their_name_and_survive_json(name):
+    recipe = make_recipe(name)
+    assert recipe.name == name
+    assert recipe_from(json.loads(json.dumps(recipe.as_dict())), "config.json", Recipe) == recipe
+
+
+def test_published_values():
+    official, paper = make_recipe("official"), make_recipe("paper")
+    assert (official.k, official.temperature, official.batch, official.weight_decay) == (15, 0.1, 20, 1e-6)
+    assert (official.schedule, official.dropout, official.elastic, official.crop) == (
+        "cosine-early",
+        0.875,
+        False,
+        False,
+    )
+    assert (paper.weight_decay, paper.dropout, paper.elastic, paper.crop) == (1e-4, 0.0, True, True)
+    assert (paper.points, paper.image_size, paper.image_depth, paper.epochs, paper.learning_rate) == (
+        2048,
+        224,
+        50,
+        100,
+        1e-3,
+    )
+
+
+def test_every_field_can_be_set():
+    others = {
+        "backbone": "pointnet",
+        "image_depth": "34",
+        "objective": "imid",
+        "schedule": "constant",
+        "dropout": "0.3",
+        "negatives": "local",
+        "precision": "bf16",
+    }
+    for field in dataclasses.fields(Recipe):
+        if field.name == "name":
+            continue
+        old = getattr(make_recipe("clean"), field.name)
+        text = others.get(field.name) or (str(not old).lower() if isinstance(old, bool) else str(old + 33))
+        changed = getattr(make_recipe("clean", [f"{field.name}={text}"]), field.name)
+        assert changed != old
+        assert type(changed) is type(old)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("batchsize=3", "did you mean batch"),
+        ("epoch=3", "did you mean epochs"),
+        ("name=x", "no field 'name'"),
+        ("batch", "not of the form key=value"),
+        ("batch=many", "batch is of type int"),
+        ("batch=2.5", "batch is of type int"),
+        ("elastic=3", "elastic is of type bool"),
+        ("learning_rate=-1", "must be positive"),
+        ("learning_rate=nan", "must be positive"),
+        ("backbone=pointnext", "is not one of dgcnn, pointnet"),
+        ("epochs=0", "at least 1"),
+        ("points=10", "fewer than k=20"),
+        ("dropout=1", r"\[0, 1\)"),
+        ("epochs=inf", "epochs is of type int"),
+    ],
+)
+def test_wrong_overrides_are_answered(override, message):
+    with pytest.raises(InputError, match=message):
+        make_recipe("clean", [override])
+
+
+def test_wrong_name_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match="did you mean official"):
+        make_recipe("offical")
