@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from crosspoint.data.sources import read_ahead
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.jobs import parts
-from crosspoint.runtime.jobs.embed import join_job
+from crosspoint.runtime.jobs.join import join_job
 from crosspoint.runtime.jobs.request import make_request, open_request
 
 

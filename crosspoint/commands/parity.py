@@ -47,8 +47,8 @@ def parity_command(
 
     --device and --backend are the candidate's; its precision decides the gate.
     """
-    from crosspoint.commands.tables.eval import print_parity, print_skipped, verdict
-    from crosspoint.parity.parity import parity
+    from crosspoint.commands.tables.eval import print_parity, print_skipped
+    from crosspoint.parity.parity import parity, verdict
 
     result = parity(
         reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device, by_interval

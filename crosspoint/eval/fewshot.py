@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import Clouds, load_classification
-from crosspoint.eval.features import check_seed, check_stored, describe_model, embed_clouds, open_encoders
+from crosspoint.data.splits import check_stored
+from crosspoint.eval.features import check_seed, describe_model, embed_clouds, open_encoders
 from crosspoint.eval.metrics.statistics import paired_runs, summary
 from crosspoint.runtime.encoder import Encoder
 

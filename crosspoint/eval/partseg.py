@@ -7,7 +7,6 @@ random choices of points where more are stored than used.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +18,17 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
 from crosspoint.data.points import choose, normalise
 from crosspoint.data.sets.datasets import PartClouds, Taxonomy, load_parts
-from crosspoint.eval.features import check_seed, check_stored, describe_model
+from crosspoint.data.splits import check_stored
+from crosspoint.eval.features import check_seed, describe_model
 from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
 from crosspoint.eval.metrics.statistics import mean_interval, paired, summary
+from crosspoint.eval.segmentation_result import Labels, SegmentationResult
 from crosspoint.runtime.encoder import Encoder
 
 BATCH = 16
 POINTS = 2048
 OFFICIAL_RULE = "first points, most likely of all parts"
 CLEAN_RULE = "random points, most likely of the category's parts"
-
-Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Segmented:
-    """Predicted parts of the same clouds.
-
-    Attributes:
-        clouds: What was segmented: points `(n, N, 3)`, labels `(n,)`, true parts `(n, N)`.
-        of_all: `(n, N)`, the most likely of all parts.
-        of_own: `(n, N)`, the most likely of the category's own.
-        reference: `of_own` of the other model, if there is one.
-        margins: `(n, N)`, by how much the other model prefers its own choice to `of_own`; 0 where they agree.
-    """
-
-    clouds: PartClouds
-    of_all: Labels
-    of_own: Labels
-    reference: Labels | None
-    margins: NDArray[np.float32] | None
 
 
 def partseg(
@@ -142,7 +122,9 @@ def draw_points(clouds: PartClouds, points: int, seed: int) -> PartClouds:
     return PartClouds(chosen, clouds.labels, np.take_along_axis(clouds.parts, rows, axis=1))
 
 
-def segment(encoder: Encoder, clouds: PartClouds, taxonomy: Taxonomy, reference: Encoder | None = None) -> Segmented:
+def segment(
+    encoder: Encoder, clouds: PartClouds, taxonomy: Taxonomy, reference: Encoder | None = None
+) -> SegmentationResult:
     """Normalise clouds as in training and segment them, by two models where there is a reference; with a bar."""
     of_all, of_own, other, margins = [], [], [], []
     for points, category, allowed in track(list(_batches(clouds, taxonomy)), "Segmenting"):
@@ -154,7 +136,7 @@ def segment(encoder: Encoder, clouds: PartClouds, taxonomy: Taxonomy, reference:
             other.append(most_likely(expected, allowed))
             margins.append(_at(expected, other[-1]) - _at(expected, of_own[-1]))
     joined = [np.concatenate(pieces) if pieces else None for pieces in (other, margins)]
-    return Segmented(clouds, np.concatenate(of_all), np.concatenate(of_own), joined[0], joined[1])
+    return SegmentationResult(clouds, np.concatenate(of_all), np.concatenate(of_own), joined[0], joined[1])
 
 
 def _batches(
@@ -174,7 +156,7 @@ def _at(logits: NDArray[np.float32], parts: Labels) -> NDArray[np.float32]:
 
 
 def _result(
-    models: list[dict[str, Any]], official: Segmented, samples: list[Segmented], taxonomy: Taxonomy
+    models: list[dict[str, Any]], official: SegmentationResult, samples: list[SegmentationResult], taxonomy: Taxonomy
 ) -> dict[str, Any]:
     numbers = taxonomy.category_parts
     published = object_ious(official.clouds.parts, official.of_all, official.clouds.labels, numbers)
@@ -225,7 +207,9 @@ def _per_category(official: Ious, runs: list[Ious], taxonomy: Taxonomy) -> list[
     return rows
 
 
-def _compare(reference: dict[str, Any], sample: Segmented, numbers: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
+def _compare(
+    reference: dict[str, Any], sample: SegmentationResult, numbers: tuple[tuple[int, ...], ...]
+) -> dict[str, Any]:
     """The candidate's labels against the reference's, point by point and in mIoU."""
     assert sample.reference is not None
     assert sample.margins is not None

@@ -13,7 +13,7 @@ from crosspoint.core.files import atomic_file
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import Taxonomy
 from crosspoint.eval.metrics.miou import object_ious
-from crosspoint.eval.partseg import Segmented
+from crosspoint.eval.segmentation_result import SegmentationResult
 
 WORST = 12  # objects in the second picture
 COLUMNS = 3  # objects in a row
@@ -25,7 +25,7 @@ COLOURS = (  # of a category's parts, in order: distinct in hue and in lightness
 RIGHT, WRONG = "#cccccc", "#cc2222"
 
 
-def draw_results(segmented: Segmented, taxonomy: Taxonomy, out: Path) -> None:
+def draw_results(segmented: SegmentationResult, taxonomy: Taxonomy, out: Path) -> None:
     """Draw `partseg.png`, of each category the object whose IoU is the median, and `partseg_worst.png`.
 
     Raises:
@@ -44,7 +44,7 @@ def _median(rows: NDArray[np.int64], scores: NDArray[np.float64]) -> int:
 
 
 def draw(
-    segmented: Segmented,
+    segmented: SegmentationResult,
     taxonomy: Taxonomy,
     scores: NDArray[np.float64],
     rows: Sequence[int],

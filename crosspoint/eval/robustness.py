@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
 from crosspoint.data.points import normalise
-from crosspoint.eval.features import Split, check_seed, describe_model, embed_clouds, load_split, open_encoders
+from crosspoint.data.splits import Split, load_split
+from crosspoint.eval.features import check_seed, describe_model, embed_clouds, open_encoders
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.statistics import paired, wilson
 from crosspoint.runtime.encoder import Encoder

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
-from crosspoint.eval.features import Split, check_seed, describe_model, embed_split, load_split, open_encoders, sample
+from crosspoint.data.splits import Split, load_split, sample
+from crosspoint.eval.features import check_seed, describe_model, embed_split, open_encoders
 from crosspoint.eval.metrics import linear
+from crosspoint.eval.metrics.linear import OFFICIAL_C
 from crosspoint.eval.metrics.statistics import confusion, paired, per_class, summary, wilson
 from crosspoint.runtime.encoder import Encoder
 
 PICTURE = "confusion.png"
-OFFICIAL_C = {"modelnet40": 0.1, "scanobjectnn": 0.01}
 
 Features = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Embeddings of the training and of the test part, `(n, D)` and `(m, D)`."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import Clouds
-from crosspoint.eval.features import Split, describe_model, embed_clouds, load_split, open_encoders, take
+from crosspoint.data.splits import Split, load_split, take
+from crosspoint.eval.features import describe_model, embed_clouds, open_encoders
 from crosspoint.eval.paper.published import MODELNET10
 
 NEIGHBOURS = 5

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed
 from crosspoint.parity.clouds import UNNORMALISED, hostile, ordinary
+from crosspoint.parity.neighbour_graphs import NeighbourGraphs
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.profile import Profile
 
 if TYPE_CHECKING:  # a device compares without torch and onnx
-    from crosspoint.export.onnx.graph_probe import Probe
     from crosspoint.parity.reference import Reference
 
 Floats = NDArray[np.float32]
@@ -135,7 +135,7 @@ def through(encoder: Encoder) -> Run:
     return run
 
 
-def compare(run: Run, prepared: list[Clouds], batches: list[int], probe: "Probe | None") -> list[Case]:
+def compare(run: Run, prepared: list[Clouds], batches: list[int], probe: NeighbourGraphs | None) -> list[Case]:
     """Errors of a candidate on ordinary clouds at every batch size, and on all others as they are.
 
     Args:
@@ -151,7 +151,7 @@ def compare(run: Run, prepared: list[Clouds], batches: list[int], probe: "Probe 
     return [_case(run, *pair, probe) for pair in track(pairs, "Comparing")]
 
 
-def _case(run: Run, clouds: Clouds, name: str, batch: int, probe: "Probe | None") -> Case:
+def _case(run: Run, clouds: Clouds, name: str, batch: int, probe: NeighbourGraphs | None) -> Case:
     rows = np.arange(batch) % len(clouds.inputs["points"])  # clouds repeat in a larger batch
     inputs = {key: array[rows] for key, array in clouds.inputs.items()}
     output = run(inputs).astype(np.float64)

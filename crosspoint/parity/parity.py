@@ -215,3 +215,12 @@ def round_up(value: float) -> float:
     exponent = math.floor(math.log10(value)) - 1
     rounded = float(f"{math.ceil(value / 10.0**exponent)}e{exponent}")
     return rounded if rounded >= value else float(f"{math.ceil(value / 10.0**exponent) + 1}e{exponent}")
+
+
+def verdict(gate: dict[str, Any]) -> str:
+    """The gate in one line."""
+    if gate["measured"] is None:
+        return f"{gate['tier']}: not passed, the {gate['rule']} was not measured; give more labelled --data"
+    worst = f" ({gate['worst']})" if "worst" in gate else ""
+    judged = "passed" if gate["passed"] else f"not passed, would pass at {gate['would_pass_at']:.1e}"
+    return f"{gate['tier']}: {gate['rule']} {gate['measured']:.2e}{worst}, limit {gate['limit']:g}: {judged}"

@@ -18,9 +18,9 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import Taxonomy, load_parts
+from crosspoint.data.splits import balanced
 from crosspoint.eval.metrics.miou import allowed_parts, most_likely, object_ious
 from crosspoint.eval.metrics.statistics import mean_interval
-from crosspoint.parity.user_clouds import balanced
 from crosspoint.runtime.encoder import Encoder
 
 BATCH = 8  # of 2048 points and 40 neighbours each, the trained network takes about a gigabyte

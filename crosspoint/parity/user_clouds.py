@@ -12,7 +12,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.io.files import find_files, read_many
 from crosspoint.data.points import choose, normalise
 from crosspoint.data.sets.datasets import Clouds, PairedRenders, load_parts, recognise
-from crosspoint.eval.features import load_split, take
+from crosspoint.data.splits import balanced, load_split, take
 
 FloatArray = NDArray[np.float32]
 
@@ -111,16 +111,6 @@ def _labelled(train: Clouds, test: Clouds, points: int, limit: int | None, seed:
     if len(counts) < 2 or counts.min() < 2:
         return Probe(clouds, None, len(clouds), f"{source}; too few clouds of each class for an SVM")
     return Probe(clouds, np.concatenate([part.labels for part in parts]), to_train, source)
-
-
-def balanced(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Sorted indices of `count` of `(n,)` labels, the same number of each class as far as there are as many."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    ranks = np.empty(len(labels), np.int64)  # the how-manieth of its class each object is, in random order
-    for label in np.unique(labels):
-        own = order[labels[order] == label]
-        ranks[own] = np.arange(len(own))
-    return np.sort(order[np.argsort(ranks[order], kind="stable")][:count])
 
 
 def hostile_clouds(points: int, seed: int) -> dict[str, FloatArray]:

@@ -4,7 +4,8 @@ import pytest
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_classification
-from crosspoint.eval.features import check_seed, embed_clouds, embed_split, load_split, sample, stratified
+from crosspoint.data.splits import load_split, sample, stratified
+from crosspoint.eval.features import check_seed, embed_clouds, embed_split
 from crosspoint.runtime.load import load_encoder
 
 

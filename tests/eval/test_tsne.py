@@ -3,7 +3,7 @@ import pytest
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import Clouds
-from crosspoint.eval.features import Split
+from crosspoint.data.splits import Split
 from crosspoint.eval.tsne import neighbour_accuracy, ten_classes, tsne
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from crosspoint.core.errors import InputError
-from crosspoint.parity.user_clouds import balanced, hostile_clouds, random_clouds, real_clouds
+from crosspoint.data.splits import balanced
+from crosspoint.parity.user_clouds import hostile_clouds, random_clouds, real_clouds
 
 
 def distinct(cloud):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crosspoint.core import outputs
 from crosspoint.core.console import print_table
+from crosspoint.eval.paper.comparison import COMPARISON, comparison_rows
 
 
 def print_svm(result: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ def _paired(row: dict[str, Any]) -> tuple[str, ...]:
 
 def print_comparison(result: dict[str, Any]) -> None:
     """The paper's numbers beside ours, in per cent, and what has to be known of them."""
-    print_table(f"{result['title']}, per cent", COMPARISON, _comparison(result))
+    print_table(f"{result['title']}, per cent", COMPARISON, comparison_rows(result))
 
 
 def print_robustness(result: dict[str, Any]) -> None:
@@ -110,46 +110,6 @@ def print_image_fewshot(result: dict[str, Any]) -> None:
         print_paired(result["against"]["model"]["path"], named)
 
 
-COMPARISON = ("method", "setting", "paper", "official", "clean", "± over")
-
-
-def _comparison(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    rows = []
-    for row in result["rows"]:
-        paper, ours = row["paper"], [row[rule] for rule in ("official", "clean")]
-        over = "; ".join(dict.fromkeys(cell["over"] for cell in ours if cell is not None and cell["std"] is not None))
-        first = "–" if paper is None else _value(paper["value"], paper["spread"])
-        cells = ["–" if cell is None else _measured(cell) for cell in ours]
-        rows.append((row["method"], row["setting"], first, *cells, over or "–"))
-    return rows
-
-
-def _measured(cell: dict[str, Any]) -> str:
-    """A mean ± its deviation; where nothing was repeated, with its 95 % interval."""
-    if cell["std"] is not None or cell["interval"] is None:
-        return _value(cell["mean"], cell["std"])
-    return f"{cell['mean']:.2f} (95 %: {cell['interval'][0]:.2f} … {cell['interval'][1]:.2f})"
-
-
-def _value(value: float, spread: float | None) -> str:
-    return f"{value:.2f}" if spread is None else f"{value:.2f} ± {spread:.2f}"
-
-
-def markdown(result: dict[str, Any]) -> str:
-    """A comparison as a Markdown page with its picture, its notes, its data and its models."""
-    lines = [f"# {result['title']}", "", f"{outputs.COMPARISON}{result['source']}.", ""]
-    lines += ["| " + " | ".join(COMPARISON) + " |", "| " + " | ".join("---" for _ in COMPARISON) + " |"]
-    lines += ["| " + " | ".join(row) + " |" for row in _comparison(result)]
-    lines += ["", f"![]({result['target']}.png)", ""]
-    lines += [f"- **{rule}**: {meaning}" for rule, meaning in result["rules"].items()]
-    lines += ["", "## To know", "", *(f"- {note}" for note in result["notes"]), "", "## Models", ""]
-    for role, models in result["models"].items():
-        lines += [f"- {role}: `{model['path']}`, SHA-256 {model['sha256']}" for model in models]
-    lines += ["", "## Data", ""]
-    lines += [f"- {known['name']}: {known['content']}. Source: {known['source']}" for known in result["needs"]["sets"]]
-    return "\n".join([*lines, f"- Then: {result['needs']['then']}", ""])
-
-
 def print_parity(result: dict[str, Any]) -> None:
     """Task parity where there is one, then the numbers, in the order of what matters."""
     task = result["task"]
@@ -177,15 +137,6 @@ def print_skipped(result: dict[str, Any]) -> None:
     skipped = result["data"]["skipped"]
     if skipped:
         print_table("Files skipped", ("reason",), [(reason,) for reason in skipped])
-
-
-def verdict(gate: dict[str, Any]) -> str:
-    """The gate in one line."""
-    if gate["measured"] is None:
-        return f"{gate['tier']}: not passed, the {gate['rule']} was not measured; give more labelled --data"
-    worst = f" ({gate['worst']})" if "worst" in gate else ""
-    judged = "passed" if gate["passed"] else f"not passed, would pass at {gate['would_pass_at']:.1e}"
-    return f"{gate['tier']}: {gate['rule']} {gate['measured']:.2e}{worst}, limit {gate['limit']:g}: {judged}"
 
 
 def _accuracy(result: dict[str, Any]) -> tuple[str, ...]:

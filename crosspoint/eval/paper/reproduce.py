@@ -205,8 +205,8 @@ def reproduce(
     Raises:
         InputError: The data or a model cannot be used, or there is no model at all.
     """
-    from crosspoint.commands.tables.eval import markdown
     from crosspoint.eval.figures import draw_comparison
+    from crosspoint.eval.paper.comparison import markdown
 
     target = TARGETS[name]
     files = [f"{name}.{suffix}" for suffix in ("json", "md", "png")]

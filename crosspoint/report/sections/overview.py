@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crosspoint.commands.tables.eval import verdict
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
 from crosspoint.eval.paper import published
+from crosspoint.parity.parity import verdict
 from crosspoint.report.charts import shrunk
 from crosspoint.report.html import Html, badge, bar, join, table, tag
 from crosspoint.report.read import DAMAGE, Pieces, Result

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from crosspoint.runtime.encoder import Encoder, FloatArray
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.batches import embed_groups
 from crosspoint.runtime.jobs.embeddings import PARQUET, Embeddings, save
-from crosspoint.runtime.jobs.request import Opened, Request, make_request, open_request
+from crosspoint.runtime.jobs.join import about_job, describe, join_job
+from crosspoint.runtime.jobs.request import Request, make_request, open_request
 
 SUFFIXES = (".npz", ".npy", ".parquet")
 
@@ -110,29 +110,13 @@ def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
             first = f"; the first: {bad['file']}: {bad['reason']}" if (bad := next(iter(result.skipped), None)) else ""
             raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
         sha256 = encoder.specification.sha256
-        save(out, Embeddings(result.vectors, result.names, sha256, _about(request, opened)))
+        save(out, Embeddings(result.vectors, result.names, sha256, about_job(request, opened)))
     return {
         **describe(opened),
         "embedded": len(result.names),
         "names": result.names,
         "skipped": result.skipped,
     }
-
-
-def _about(request: Request, opened: Opened) -> dict[str, Any]:
-    return {
-        "model": request.model,
-        "points": opened.points,
-        "at_most": opened.at_most,
-        "seed": request.seed,
-        "base": request.base,
-    }
-
-
-def describe(opened: Opened) -> dict[str, Any]:
-    """`model`, `points` and `dim` of a result."""
-    specification = opened.encoder.specification
-    return {"model": asdict(specification), "points": opened.points, "dim": specification.dim}
 
 
 def _embed_folder(
@@ -173,22 +157,3 @@ def _embed_folder(
         "embedded": sum(outcome.embedded for outcome in outcomes),
         "skipped": [bad for outcome in outcomes for bad in outcome.skipped],
     }
-
-
-def join_job(request: Request, opened: Opened, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:
-    """The folder's plan, which becomes that of this request if there is none.
-
-    Raises:
-        InputError: The folder holds another job.
-    """
-    sources = opened.sources
-    plan = parts.Plan(
-        **_about(request, opened),
-        model_sha256=opened.encoder.specification.sha256,
-        sources=len(sources),
-        sources_sha256=parts.names_digest(sources),
-        content_sha256=parts.content_digest(sources),
-        size=parts.part_size(part, len(sources), shards, out),
-        format=form,
-    )
-    return parts.join(plan, out)

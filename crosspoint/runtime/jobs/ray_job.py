@@ -13,6 +13,7 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, CrosspointError, require
 from crosspoint.runtime.encoder import parse_device
 from crosspoint.runtime.jobs import parts
+from crosspoint.runtime.jobs.join import describe, join_job
 from crosspoint.runtime.jobs.request import Opened, Request, open_request
 
 RETRIES = 5  # of a part whose worker died
@@ -66,16 +67,12 @@ def _opened(request: Request) -> Opened:
 @lru_cache(maxsize=1)
 def _joined(request: Request, plan: parts.Plan, out: Path) -> Opened:
     """As `_opened`, after it is clear that model and inputs are the job's on this machine too."""
-    from crosspoint.runtime.jobs.embed import join_job
-
     opened = _opened(request)
     join_job(request, opened, out, 1, plan.size, plan.format)
     return opened
 
 
 def _prepare(request: Request, out: Path, shard: tuple[int, int], part: int | None, form: str) -> Any:
-    from crosspoint.runtime.jobs.embed import describe, join_job
-
     try:
         opened = _opened(request)
         plan = join_job(request, opened, out, shard[1], part, form)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import PartClouds, PartSet, Taxonomy, load_parts
-from crosspoint.eval.features import stratified
+from crosspoint.data.splits import stratified
 from crosspoint.train.partseg.recipes import PartSegRecipe
 from crosspoint.train.pretrain.augment import Draw, normalise
 

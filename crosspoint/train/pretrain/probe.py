@@ -10,10 +10,9 @@ from torch import nn
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import Clouds, load_classification
-from crosspoint.eval.features import HELD_OUT, stratified, take
+from crosspoint.data.splits import HELD_OUT, balanced, stratified, take
 from crosspoint.eval.metrics import linear
-from crosspoint.eval.svm import OFFICIAL_C
-from crosspoint.parity.user_clouds import balanced
+from crosspoint.eval.metrics.linear import OFFICIAL_C
 from crosspoint.train.pretrain.recipes import Recipe
 
 FITTED, TESTED = 2000, 1000  # objects, at most: a probe is to be a small part of an epoch

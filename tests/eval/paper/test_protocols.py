@@ -10,15 +10,16 @@ from sklearn.svm import SVC
 
 from crosspoint.data.points import choose, normalise
 from crosspoint.data.sets.datasets import load_classification
+from crosspoint.data.splits import HELD_OUT
 from crosspoint.eval import fewshot as few_shot
 from crosspoint.eval import partseg, robustness
-from crosspoint.eval.features import HELD_OUT
 from crosspoint.eval.fewshot import Labelled, fewshot, run_task
 from crosspoint.eval.image import fewshot as image_fewshot
 from crosspoint.eval.metrics import linear
+from crosspoint.eval.metrics.linear import OFFICIAL_C
 from crosspoint.eval.paper import protocols, published
 from crosspoint.eval.paper.roles import Facts
-from crosspoint.eval.svm import OFFICIAL_C, svm
+from crosspoint.eval.svm import svm
 from crosspoint.models.weights import load_model
 from crosspoint.parity.parity import task_parity
 from crosspoint.parity.user_clouds import Probe

@@ -1,0 +1,111 @@
+"""Labelled sets in a part to train on and a part to test on, and choices of objects that keep classes in balance."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.core.errors import InputError
+from crosspoint.data.points import choose
+from crosspoint.data.sets.datasets import Clouds, load_classification
+
+HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Split:
+    """A labelled set of clouds in a part to train on and a part to test on.
+
+    Attributes:
+        name: Format of the data, `"modelnet40"` or `"scanobjectnn"`.
+        class_names: By label.
+        train: All stored points.
+        test: All stored points.
+        test_from: Where the test part comes from, for the reader of a result.
+        divided: Where one stored part was divided in two: it, and its rows that are `train` and `test`.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Clouds
+    test: Clouds
+    test_from: str
+    divided: tuple[Clouds, NDArray[np.int64], NDArray[np.int64]] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What a result says of its data."""
+        return {
+            "format": self.name,
+            "classes": len(self.class_names),
+            "train": len(self.train.labels),
+            "test": len(self.test.labels),
+            "test_from": self.test_from,
+        }
+
+
+def load_split(data: Path, points: int, seed: int) -> Split:
+    """Read a classification set; where it has no test split, hold out a stratified fifth of the training split.
+
+    Args:
+        data: A folder in ModelNet40's or ScanObjectNN's format.
+        points: Fewest points that every cloud needs.
+        seed: Of the held-out part.
+
+    Raises:
+        InputError: The data cannot be read, clouds have fewer points, or a class is too small to be split.
+    """
+    whole = load_classification(data, None)
+    check_stored(data, whole.train.points, points)
+    if whole.test is not None:
+        check_stored(data, whole.test.points, points)
+        return Split(whole.name, whole.class_names, whole.train, whole.test, "the test split")
+    train, test = stratified(whole.train.labels, HELD_OUT, seed)
+    source = f"{HELD_OUT:.0%} of the training split, stratified, seed {seed}: there is no test split"
+    parts = take(whole.train, train), take(whole.train, test)
+    return Split(whole.name, whole.class_names, *parts, source, (whole.train, train, test))
+
+
+def check_stored(data: Path, clouds: NDArray[np.float32], points: int) -> None:
+    """Raise InputError if clouds `(n, N, 3)` hold fewer than `points` points."""
+    if not 1 <= points <= clouds.shape[1]:
+        raise InputError(f"{data} stores {clouds.shape[1]} points per cloud, {points} were asked for; give --points")
+
+
+def stratified(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sorted indices of a stratified split of `(n,)` labels: the larger part, and a `share` of each class.
+
+    Raises:
+        InputError: A class has a single object, or there are too few objects for one of each class on both sides.
+    """
+    from sklearn.model_selection import train_test_split
+
+    try:
+        train, test = train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed)
+    except ValueError as error:
+        raise InputError(
+            f"a held-out part of {share:.0%} cannot be drawn from {len(labels)} objects ({error}); add objects"
+        ) from error
+    return np.sort(train), np.sort(test)
+
+
+def take(clouds: Clouds, rows: NDArray[np.int64]) -> Clouds:
+    """The clouds at some indices."""
+    return Clouds(clouds.points[rows], clouds.labels[rows])
+
+
+def sample(clouds: NDArray[np.float32], points: int, seed: int) -> NDArray[np.float32]:
+    """Draw `points` of each cloud `(n, N, 3)` at random, without replacement: `(n, points, 3)`."""
+    rng = np.random.default_rng(seed)
+    return np.stack([choose(cloud, points, rng) for cloud in clouds])
+
+
+def balanced(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Sorted indices of `count` of `(n,)` labels, the same number of each class as far as there are as many."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    ranks = np.empty(len(labels), np.int64)  # the how-manieth of its class each object is, in random order
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        ranks[own] = np.arange(len(own))
+    return np.sort(order[np.argsort(ranks[order], kind="stable")][:count])

@@ -1,0 +1,83 @@
+"""The shape of the package: imports point one way, in no circle, and no folder is too full to be read at a glance."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import crosspoint
+
+PACKAGE = Path(crosspoint.__file__).parent
+FULL = 18  # files side by side
+
+BASE = {"core"}
+RUNTIME = BASE | {"data", "models", "runtime", "eval.metrics"}
+ARROWS = {  # a room, and those that it may import from
+    "core": set(),
+    "data": BASE,
+    "models": BASE,
+    "runtime": BASE | {"data", "models"},
+    "eval.metrics": BASE | {"data"},
+    "train": RUNTIME,
+    "eval": RUNTIME | {"train"},
+    "parity": RUNTIME | {"eval"},
+    "export": RUNTIME | {"eval", "parity"},
+    "report": RUNTIME | {"eval", "parity"},
+    "doctor": RUNTIME | {"train", "eval", "parity", "export"},
+    "quickstart": RUNTIME | {"train", "eval", "parity", "export", "report"},
+    "commands": RUNTIME | {"train", "eval", "parity", "export", "report", "doctor", "quickstart"},
+    "cli": BASE | {"commands"},
+}
+
+
+def module_of(path):
+    """`data.io.clouds` of `crosspoint/data/io/clouds.py`; of a package's `__init__.py` the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = [
+    path for path in sorted(PACKAGE.rglob("*.py")) if path not in (PACKAGE / "__init__.py", PACKAGE / "__main__.py")
+]
+MODULES = {module_of(path): path for path in FILES}
+
+
+def room_of(module):
+    return "eval.metrics" if module.startswith("eval.metrics") else module.partition(".")[0]
+
+
+def imports_of(path):
+    """Modules of the package that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "crosspoint":
+            base = node.module.partition(".")[2]
+            for alias in node.names:
+                name = f"{base}.{alias.name}".lstrip(".")
+                found.add(name if name in MODULES else base)
+    return found - {""}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    allowed = ARROWS[room_of(module)] | {room_of(module)}
+    assert {name for name in imports_of(MODULES[module]) if room_of(name) not in allowed} == set()
+
+
+def test_no_imports_go_in_a_circle():
+    TopologicalSorter({module: imports_of(path) - {module} for module, path in MODULES.items()}).prepare()
+
+
+def test_a_circle_would_be_seen():
+    with pytest.raises(ValueError, match="cycle"):
+        TopologicalSorter({"a": {"b"}, "b": {"c"}, "c": {"a"}}).prepare()
+
+
+def test_every_room_says_what_it_may_import():
+    assert {room_of(module) for module in MODULES} <= set(ARROWS)
+
+
+def test_no_folder_is_too_full():
+    folders = {path.parent for path in MODULES.values()}
+    counts = {folder.name: len([path for path in folder.glob("*.py") if path.stem != "__init__"]) for folder in folders}
+    assert {name: count for name, count in counts.items() if count > FULL} == {}
