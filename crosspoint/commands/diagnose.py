@@ -19,7 +19,9 @@ from crosspoint.core.errors import CheckFailed, require
 @click.command("diagnose")
 @click.argument("reference", type=PathArgument)
 @click.argument("candidate", type=PathArgument)
-@click.option("--data", "data_dir", type=PathArgument, help="A dataset, or a folder of clouds.  [default: made clouds]")
+@click.option(
+    "--data", "data_dir", type=PathArgument, help="A dataset, or a folder of clouds.  [default: synthetic clouds]"
+)
 @click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the models' own, else 1024]")
 @click.option("--clouds", type=click.IntRange(min=1), default=16, show_default=True, help="At most so many of --data.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random choice.")

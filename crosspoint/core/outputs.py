@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_json, reason_of
-from crosspoint.core.workspaces import in_use, remove_remains, workspace
+from crosspoint.core.workspaces import in_use, remove_partial_files, workspace
 
 PICTURES = {  # first bytes by suffix
     ".png": (b"\x89PNG\r\n\x1a\n",),
@@ -140,7 +140,7 @@ def check_replaceable(
 def check_content(path: Path, ours: Callable[[Path], None] | None, option: str = "--out") -> None:
     """The part of `check_replaceable` that can change during the work: what lies in the folder."""
     if path.exists():
-        remove_remains(path)
+        remove_partial_files(path)
         if in_use(path):
             if ours is None:
                 raise InputError(f"{option} {path} exists and is not empty; delete it or choose another place")
@@ -184,7 +184,7 @@ def _check_apart(path: Path, option: str, inputs: Iterable[Path], within: bool) 
 def _check_writable(folder: Path, path: Path, option: str) -> None:
     """Make and remove a workspace in `folder`, or in the folder above it that exists, and tidy up there."""
     existing = next(place for place in (folder, *folder.parents, Path()) if place.exists())
-    remove_remains(existing)
+    remove_partial_files(existing)
     try:
         with workspace(existing):
             pass

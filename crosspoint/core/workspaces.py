@@ -109,7 +109,7 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_remains(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove the workspaces of killed processes of this machine from a folder; those of live ones stay."""
     host, boot = _machine()
     with contextlib.suppress(OSError):

@@ -18,7 +18,7 @@ from crosspoint.core.files import sha256
 from crosspoint.core.pool import start_pool
 from crosspoint.core.reading import regular
 from crosspoint.data.io.files import find_files, read_points
-from crosspoint.data.points import Points, choose, normalise
+from crosspoint.data.points import Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 
@@ -232,4 +232,4 @@ def _rendered(pairs: PairedRenders, index: int, key: str, count: int | None, see
     points = pairs.points(index)
     if count is None or (at_most and len(points) <= count):
         return points[None]
-    return choose(points, count, np.random.default_rng([seed, *os.fsencode(key)]))[None]
+    return sample_points(points, count, np.random.default_rng([seed, *os.fsencode(key)]))[None]

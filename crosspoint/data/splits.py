@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.errors import InputError
-from crosspoint.data.points import choose
+from crosspoint.data.points import sample_points
 from crosspoint.data.sets.datasets import Clouds, load_classification
 
 HELD_OUT = 0.2
@@ -98,7 +98,7 @@ def take(clouds: Clouds, rows: NDArray[np.int64]) -> Clouds:
 def sample(clouds: NDArray[np.float32], points: int, seed: int) -> NDArray[np.float32]:
     """Draw `points` of each cloud `(n, N, 3)` at random, without replacement: `(n, points, 3)`."""
     rng = np.random.default_rng(seed)
-    return np.stack([choose(cloud, points, rng) for cloud in clouds])
+    return np.stack([sample_points(cloud, points, rng) for cloud in clouds])
 
 
 def balanced(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:

@@ -188,6 +188,6 @@ def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries:
         recognise.append(others[:queries])
     train, test = np.concatenate(learn), np.concatenate(recognise)
     scaler = StandardScaler().fit(support.features[train])
-    machine = SVC(kernel="linear", C=1.0).fit(scaler.transform(support.features[train]), support.labels[train])
-    predicted = machine.predict(scaler.transform(query.features[test])).astype(np.int64)
+    classifier = SVC(kernel="linear", C=1.0).fit(scaler.transform(support.features[train]), support.labels[train])
+    predicted = classifier.predict(scaler.transform(query.features[test])).astype(np.int64)
     return Answers(query.labels[test], predicted)

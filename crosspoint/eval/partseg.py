@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
-from crosspoint.data.points import choose, normalise
+from crosspoint.data.points import normalise, sample_points
 from crosspoint.data.sets.datasets import PartClouds, Taxonomy, load_parts
 from crosspoint.data.splits import check_stored
 from crosspoint.eval.features import check_seed, describe_model
@@ -117,7 +117,7 @@ def draw_points(clouds: PartClouds, points: int, seed: int) -> PartClouds:
     """A random choice of the points of each cloud, without replacement, with their parts."""
     rng = np.random.default_rng(seed)
     numbers = np.arange(clouds.parts.shape[1])
-    rows = np.stack([choose(numbers, points, rng) for _ in clouds.labels])  # (n, points)
+    rows = np.stack([sample_points(numbers, points, rng) for _ in clouds.labels])  # (n, points)
     chosen = np.take_along_axis(clouds.points, rows[..., None], axis=1)
     return PartClouds(chosen, clouds.labels, np.take_along_axis(clouds.parts, rows, axis=1))
 

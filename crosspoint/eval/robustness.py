@@ -1,7 +1,7 @@
 """How accuracy falls as clouds get worse: rotated, noisy, thinned, occluded, or with fewer points.
 
 The paper has no such measurement. A linear SVM is fitted on features of intact training clouds, with C by
-cross-validation; test clouds are spoilt, brought to mean 0 and radius 1 again as every cloud is, and embedded.
+cross-validation; test clouds are corrupted, brought to mean 0 and radius 1 again as every cloud is, and embedded.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,22 +22,22 @@ from crosspoint.eval.metrics.statistics import paired, wilson
 from crosspoint.runtime.encoder import Encoder
 
 Cloud = NDArray[np.float64]  # (N, 3), mean 0 and radius 1
-Spoil = Callable[[Cloud, float, np.random.Generator], Cloud]
+Corrupt = Callable[[Cloud, float, np.random.Generator], Cloud]
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """A way to spoil clouds.
+    """A way to corrupt clouds.
 
     Attributes:
         title: What it does, with the unit of its severity.
         severities: From harmless to severe; the first one leaves a cloud as it is.
-        spoil: From a cloud `(N, 3)`, a severity and a source of randomness to the spoilt cloud.
+        corrupt: From a cloud `(N, 3)`, a severity and a source of randomness to the corrupted cloud.
     """
 
     title: str
     severities: tuple[float, ...]
-    spoil: Spoil
+    corrupt: Corrupt
 
 
 def rotate(cloud: Cloud, degrees: float, rng: np.random.Generator) -> Cloud:
@@ -111,7 +111,7 @@ def robustness(
 ) -> dict[str, Any]:
     """Accuracy of several models over the severity of each corruption.
 
-    Every model meets the same spoilt clouds. Where a model's number of points is fixed, `fewer` is left out for it.
+    Every model meets the same corrupted clouds. Where a model's number of points is fixed, `fewer` is left out for it.
 
     Args:
         models: Anything that can embed: PyTorch weights, bundles, engines.
@@ -122,7 +122,7 @@ def robustness(
         device: Where models run.
         backend: What runs them; None for each one's usual one.
         cache: Folder in which features are kept and found again.
-        against: A model that every other is compared with, on the same spoilt clouds; one of `models`, or another.
+        against: A model that every other is compared with, on the same corrupted clouds; one of `models`, or another.
         out: Folder for the picture `robustness.png`.
 
     Returns:
@@ -169,17 +169,17 @@ def robustness(
     return result if reference is None else {**result, "against": {"model": described[reference]}}
 
 
-def spoil_all(clouds: NDArray[np.float32], name: str, severity: float, seed: int) -> NDArray[np.float32]:
-    """Spoil clouds `(n, N, 3)`, each in its own way; what is random depends on the corruption and the seed alone."""
+def corrupt_all(clouds: NDArray[np.float32], name: str, severity: float, seed: int) -> NDArray[np.float32]:
+    """Corrupt clouds `(n, N, 3)`, each in its own way; what is random depends on the corruption and the seed alone."""
     corruption = CORRUPTIONS[name]
     if severity == corruption.severities[0]:
         return normalise(clouds)
     number = list(CORRUPTIONS).index(name)
-    spoilt = [
-        corruption.spoil(cloud.astype(np.float64), severity, np.random.default_rng((seed, number, i)))
+    corrupted = [
+        corruption.corrupt(cloud.astype(np.float64), severity, np.random.default_rng((seed, number, i)))
         for i, cloud in enumerate(normalise(clouds))
     ]
-    return normalise(np.stack(spoilt))
+    return normalise(np.stack(corrupted))
 
 
 Predictions = dict[tuple[str, float], NDArray[np.int64]]
@@ -188,18 +188,18 @@ Predictions = dict[tuple[str, float], NDArray[np.int64]]
 def _predict(
     encoder: Encoder, split: Split, names: Sequence[str], points: int, seed: int, cache: Path | None
 ) -> Predictions:
-    """Predicted classes of spoilt test clouds, by corruption and severity; too few points are left out."""
+    """Predicted classes of corrupted test clouds, by corruption and severity; too few points are left out."""
     train = embed_clouds(encoder, split.train.points[:, :points], "Embedding, intact", cache=cache)
     products = linear.gram(train)
     c, _ = linear.choose_c(train, split.train.labels, products, seed)
-    machine = linear.fit(train, split.train.labels, c, products)
+    classifier = linear.fit(train, split.train.labels, c, products)
     found: Predictions = {}
     for name in names:
         for severity in CORRUPTIONS[name].severities:
-            clouds = spoil_all(split.test.points[:, :points], name, severity, seed)
+            clouds = corrupt_all(split.test.points[:, :points], name, severity, seed)
             if clouds.shape[1] >= encoder.specification.min_points:
                 features = embed_clouds(encoder, clouds, f"Embedding, {name} {severity:g}", cache=cache)
-                found[name, severity] = machine.predict(features)
+                found[name, severity] = classifier.predict(features)
     return found
 
 

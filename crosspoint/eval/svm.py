@@ -149,8 +149,8 @@ def _official(features: Features, split: Split) -> tuple[dict[str, Any], NDArray
         raise InputError("a linear SVM needs objects of at least two classes; check the labels of the training split")
     for _ in track(("official",), "Official SVM"):
         start = time.perf_counter()
-        machine = SVC(kernel="linear", C=c).fit(features[0], split.train.labels)
-        predicted = machine.predict(features[1]).astype(np.int64)
+        classifier = SVC(kernel="linear", C=c).fit(features[0], split.train.labels)
+        predicted = classifier.predict(features[1]).astype(np.int64)
         seconds = time.perf_counter() - start
     counts = confusion(split.test.labels, predicted, len(split.class_names))
     rule = f"SVC(kernel='linear', C={c}) on the first points"

@@ -63,8 +63,8 @@ def neighbour_accuracy(features: NDArray[np.float32], labels: NDArray[np.int64])
     from sklearn.neighbors import KNeighborsClassifier
 
     count = min(NEIGHBOURS, len(labels) - 1)
-    machine = KNeighborsClassifier(count).fit(features, labels)
-    others = machine.kneighbors(return_distance=False)  # (n, count), without the objects themselves
+    classifier = KNeighborsClassifier(count).fit(features, labels)
+    others = classifier.kneighbors(return_distance=False)  # (n, count), without the objects themselves
     votes = np.stack([np.bincount(row, minlength=labels.max() + 1) for row in labels[others]])
     return float(np.mean(votes.argmax(axis=1) == labels))
 

@@ -50,7 +50,7 @@ PREPROCESSING = {
 
 @dataclass(frozen=True)
 class Verification:
-    """What a candidate is verified and calibrated with, besides made clouds.
+    """What a candidate is verified and calibrated with, besides synthetic clouds.
 
     Attributes:
         data: Labelled clouds: for SVM accuracy in ModelNet40's format or another known one, for the mIoU of a part

@@ -151,7 +151,8 @@ class EdgeLinear(nn.Module):
         inputs: Channels of the points.
         outputs: Channels of the result.
         maximum: Whether the maximum over the edges is taken of the result itself. In channels with γ = 0 all edges are
-            equal, and the gradient of γ is then that of the own edge, where near is 0 and own the whole.
+            equal, and the gradient of γ is then that of the own edge, where the neighbour term is 0 and the centre term
+            the whole.
     """
 
     def __init__(self, inputs: int, outputs: int, maximum: bool) -> None:
@@ -162,7 +163,7 @@ class EdgeLinear(nn.Module):
         self.norm = EdgeNorm(outputs)
 
     def forward(self, x: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor]:
-        """Terms `near` and `own` with `BN(e_ij) = near_j + own_i`.
+        """Terms `neighbour_term` and `center_term` with `BN(e_ij) = neighbour_term_j + center_term_i`.
 
         Args:
             x: `(B, N, C)`.
@@ -186,9 +187,9 @@ class EdgeLinear(nn.Module):
         if self.maximum:
             first = (self.norm.weight != 0).to(first.dtype).unsqueeze(1) * first
         scale = scale.unsqueeze(1)  # (D, 1)
-        near = nn.functional.linear(x, scale * first)
-        own = nn.functional.linear(x, scale * (second - first), shift)
-        return near, own
+        neighbour_term = nn.functional.linear(x, scale * first)
+        center_term = nn.functional.linear(x, scale * (second - first), shift)
+        return neighbour_term, center_term
 
 
 class EdgeConv(nn.Module):
@@ -205,11 +206,13 @@ class EdgeConv(nn.Module):
         self.k = k
         self.linear = EdgeLinear(inputs, outputs, maximum=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Equation 2."""
-        neighbours = nearest(x, self.k)
-        near, own = self.linear(x, neighbours)
-        return nn.functional.leaky_relu(max_over_neighbours(near, neighbours).add_(own), SLOPE, inplace=True)
+    def forward(self, x: Tensor, neighbours: Tensor | None = None) -> Tensor:
+        """Equation 2; `neighbours (B, N, k)` are found in x where not given."""
+        if neighbours is None:
+            neighbours = nearest(x, self.k)
+        neighbour_term, center_term = self.linear(x, neighbours)
+        y = max_over_neighbours(neighbour_term, neighbours).add_(center_term)
+        return nn.functional.leaky_relu(y, SLOPE, inplace=True)
 
 
 class EdgeConv2(nn.Module):
@@ -234,8 +237,8 @@ class EdgeConv2(nn.Module):
         if neighbours is None:
             neighbours = nearest(x, self.k)
         batch, count, k = neighbours.shape
-        near, own = self.first(x, neighbours)  # (B, N, hidden)
-        edges = gather_neighbours(near.flatten(0, 1), flat_rows(neighbours)).view(batch * count, k, -1)
-        edges = nn.functional.leaky_relu(edges + own.flatten(0, 1).unsqueeze(1), SLOPE)  # (B·N, k, hidden)
+        neighbour_term, center_term = self.first(x, neighbours)  # (B, N, hidden)
+        edges = gather_neighbours(neighbour_term.flatten(0, 1), flat_rows(neighbours)).view(batch * count, k, -1)
+        edges = nn.functional.leaky_relu(edges + center_term.flatten(0, 1).unsqueeze(1), SLOPE)  # (B·N, k, hidden)
         edges = self.norm(self.second(edges.flatten(0, 1)))  # (B·N·k, outputs)
         return nn.functional.leaky_relu(edges.view(batch, count, k, -1).amax(dim=2), SLOPE)

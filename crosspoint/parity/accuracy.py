@@ -12,14 +12,14 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.statistics import paired
-from crosspoint.parity.user_clouds import Probe, real_clouds
+from crosspoint.parity.user_clouds import UserClouds, real_clouds
 from crosspoint.runtime.encoder import Encoder
 
 BATCH = 32
 Floats = NDArray[np.float32]
 
 
-def verification_clouds(folder: Path, points: int, limit: int | None, seed: int = 0) -> Probe:
+def verification_clouds(folder: Path, points: int, limit: int | None, seed: int = 0) -> UserClouds:
     """Labelled clouds, those of the training part first.
 
     Args:
@@ -50,7 +50,7 @@ class Accuracy:
 
     measure = "SVM accuracy"
 
-    def __init__(self, network: nn.Module, probe: Probe, seed: int = 0) -> None:
+    def __init__(self, network: nn.Module, probe: UserClouds, seed: int = 0) -> None:
         assert probe.labels is not None
         self._probe = probe
         self._train, self._test = slice(0, probe.train), slice(probe.train, None)

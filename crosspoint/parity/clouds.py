@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from crosspoint.data.points import normalise
 
 Array = NDArray[np.float32]
-Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+Surface = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 
 def _box(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -33,7 +33,7 @@ def _sheet(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
     return np.stack([x, 0.2 * np.sin(3 * x), z], axis=1)
 
 
-SURFACES: tuple[Draw, ...] = (_box, _ball, _tube, _sheet)
+SURFACES: tuple[Surface, ...] = (_box, _ball, _tube, _sheet)
 
 
 def ordinary(clouds: int, points: int, seed: int = 0) -> Array:

@@ -13,7 +13,7 @@ from crosspoint.eval.features import check_seed, describe_model
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.statistics import paired
 from crosspoint.parity.numeric import LIMIT, Comparison
-from crosspoint.parity.user_clouds import Probe, hostile_clouds, random_clouds, real_clouds
+from crosspoint.parity.user_clouds import UserClouds, hostile_clouds, random_clouds, real_clouds
 from crosspoint.runtime.encoder import Encoder
 
 FloatArray = NDArray[np.float32]
@@ -113,7 +113,7 @@ def _hostile(a: Encoder, b: Encoder, points: int, seed: int) -> list[Comparison]
     return [Comparison(name, cloud, embed(a, cloud, 1), embed(b, cloud, 1)) for name, cloud in hostile.items()]
 
 
-def _batches(a: Encoder, b: Encoder, probe: Probe, seed: int) -> list[Comparison]:
+def _batches(a: Encoder, b: Encoder, probe: UserClouds, seed: int) -> list[Comparison]:
     """The candidate in calls of 1, 2, an odd and the largest number of clouds, against the reference one by one.
 
     Engines can be wrong at batches above 1 only, so the same clouds go through in every size, hostile ones among them.
@@ -141,7 +141,7 @@ def _point_counts(a: Encoder, b: Encoder, points: int, seed: int) -> list[Compar
 
 
 def task_parity(
-    probe: Probe, labels: NDArray[np.int64], first: FloatArray, second: FloatArray, seed: int
+    probe: UserClouds, labels: NDArray[np.int64], first: FloatArray, second: FloatArray, seed: int
 ) -> dict[str, Any]:
     """Linear-SVM accuracy on either side, and the paired comparison of the predictions.
 

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crosspoint.models.edgeconv import SLOPE, EdgeConv, EdgeConv2
-from crosspoint.models.neighbours import max_over_neighbours
+from crosspoint.models.edgeconv import EdgeConv, EdgeConv2
 
 # What float32 cannot tell apart: errors of a score, of the cloud's squared radius, and of a feature, of the longest one
 SCORE_ERROR, FEATURE_ERROR = 1e-5, 1e-6
@@ -64,22 +63,14 @@ class Reference:
 
     def _hook(self, index: int) -> Hook:
         def on_chosen(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            assert isinstance(module, EdgeConv | EdgeConv2)
             if not self._chosen:
                 return output
             chosen = self._chosen[index]
             self._overlap.append(overlap(arguments[0][0], chosen[0]) if chosen.shape[2] == module.k else 0.0)
-            return _convolve(module, arguments[0], chosen)
+            return module.forward(arguments[0], chosen)  # calling it would come back here
 
         return on_chosen
-
-
-def _convolve(edge: nn.Module, x: Tensor, neighbours: Tensor) -> Tensor:
-    """An EdgeConv on given neighbours `(B, N, k)`."""
-    if isinstance(edge, EdgeConv2):
-        return edge.forward(x, neighbours)
-    assert isinstance(edge, EdgeConv)
-    near, own = edge.linear(x, neighbours)
-    return nn.functional.leaky_relu(max_over_neighbours(near, neighbours) + own, SLOPE)
 
 
 def overlap(features: Tensor, chosen: Tensor) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.data.io.files import find_files, read_many
-from crosspoint.data.points import choose, normalise
+from crosspoint.data.points import normalise, sample_points
 from crosspoint.data.sets.datasets import Clouds, PairedRenders, load_parts, recognise
 from crosspoint.data.splits import balanced, load_split, take
 
@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Probe:
+class UserClouds:
     """Real clouds, normalised, in one array.
 
     Attributes:
@@ -36,7 +36,7 @@ class Probe:
     skipped: tuple[str, ...] = ()
 
 
-def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> Probe:
+def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> UserClouds:
     """Read a dataset of any format that the project knows, or every readable file of a folder.
 
     Args:
@@ -63,13 +63,13 @@ def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> Probe:
         renders = PairedRenders(data)
         rows = track(_draw(len(renders), limit, seed), "Reading clouds")
         rng = np.random.default_rng(seed)
-        clouds = np.stack([choose(renders.points(int(row)), points, rng) for row in rows])
+        clouds = np.stack([sample_points(renders.points(int(row)), points, rng) for row in rows])
     else:
         return _files(data, points, limit, seed)
-    return Probe(normalise(clouds), None, len(clouds), f"{known}, no labels")
+    return UserClouds(normalise(clouds), None, len(clouds), f"{known}, no labels")
 
 
-def _files(data: Path, points: int, limit: int | None, seed: int) -> Probe:
+def _files(data: Path, points: int, limit: int | None, seed: int) -> UserClouds:
     """Clouds of the files in a folder; bad files are passed over and named."""
     files = find_files([data])
     chosen = [files[row] for row in _draw(len(files), limit, seed)]
@@ -82,7 +82,7 @@ def _files(data: Path, points: int, limit: int | None, seed: int) -> Probe:
     if not clouds:
         raise InputError(f"not one of {len(chosen)} files of {data} could be used; the first: {skipped[0]}")
     points_of_all = np.concatenate(clouds)[:limit]
-    return Probe(points_of_all, None, len(points_of_all), "files, no labels", tuple(skipped))
+    return UserClouds(points_of_all, None, len(points_of_all), "files, no labels", tuple(skipped))
 
 
 def _format(data: Path) -> str | None:
@@ -99,7 +99,7 @@ def _draw(count: int, limit: int | None, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
 
 
-def _labelled(train: Clouds, test: Clouds, points: int, limit: int | None, seed: int, source: str) -> Probe:
+def _labelled(train: Clouds, test: Clouds, points: int, limit: int | None, seed: int, source: str) -> UserClouds:
     """Both parts, of which a limit takes its share; no labels where that leaves too little to fit a classifier."""
     whole = len(train.labels) + len(test.labels)
     share = 1.0 if limit is None else min(1.0, limit / whole)
@@ -109,8 +109,8 @@ def _labelled(train: Clouds, test: Clouds, points: int, limit: int | None, seed:
     clouds = normalise(np.concatenate([part.points[:, :points] for part in parts]))
     counts = np.unique(parts[0].labels, return_counts=True)[1]
     if len(counts) < 2 or counts.min() < 2:
-        return Probe(clouds, None, len(clouds), f"{source}; too few clouds of each class for an SVM")
-    return Probe(clouds, np.concatenate([part.labels for part in parts]), to_train, source)
+        return UserClouds(clouds, None, len(clouds), f"{source}; too few clouds of each class for an SVM")
+    return UserClouds(clouds, np.concatenate([part.labels for part in parts]), to_train, source)
 
 
 def hostile_clouds(points: int, seed: int) -> dict[str, FloatArray]:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from crosspoint.core import workspaces
-from crosspoint.core.workspaces import fresh_path, in_use, remove_remains, workspace
+from crosspoint.core.workspaces import fresh_path, in_use, remove_partial_files, workspace
 
 HOLD = """
 import sys
@@ -36,7 +36,7 @@ def holder(tmp_path):
 
 
 def test_a_live_process_keeps_its_workspace(holder, tmp_path):
-    remove_remains(tmp_path)
+    remove_partial_files(tmp_path)
     assert (next(tmp_path.iterdir()) / "new" / "half").read_text() == "half"
     holder.communicate()
     assert holder.returncode == 0
@@ -47,7 +47,7 @@ def test_a_killed_process_s_workspace_is_removed(holder, tmp_path):
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     assert len(list(tmp_path.iterdir())) == 1
-    remove_remains(tmp_path)
+    remove_partial_files(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -56,7 +56,7 @@ def test_one_of_this_machine_is_known_by_its_name_or_its_kernel(tmp_path, monkey
     host, boot = workspaces._machine()
     names = {"host": f"{host}-00000000", "boot": f"00000000-{boot}"}
     (tmp_path / f".crosspoint-{names[found]}-12345678").mkdir()
-    remove_remains(tmp_path)
+    remove_partial_files(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -64,7 +64,7 @@ def test_another_machine_s_and_other_hidden_files_stay(tmp_path):
     names = [".crosspoint-00000000-00000000-12345678", ".git", ".crosspoint", ".crosspoint-mine", ".job.json.x1"]
     for name in names:
         (tmp_path / name).mkdir()
-    remove_remains(tmp_path)
+    remove_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
@@ -75,7 +75,7 @@ def test_what_was_to_be_replaced_comes_back_where_nothing_took_its_place(tmp_pat
         (old / name / "file").write_text("old")
     (tmp_path / "replaced").mkdir()
     (tmp_path / "replaced" / "file").write_text("new")
-    remove_remains(tmp_path)
+    remove_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lost", "replaced"]
     assert (tmp_path / "lost" / "file").read_text() == "old"
     assert (tmp_path / "replaced" / "file").read_text() == "new"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from crosspoint.core.errors import InputError
-from crosspoint.eval.robustness import CORRUPTIONS, drop, occlude, robustness, rotate, spoil_all, thin
+from crosspoint.eval.robustness import CORRUPTIONS, corrupt_all, drop, occlude, robustness, rotate, thin
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNN, PointNet
@@ -28,16 +28,16 @@ def test_a_rotation_is_one_by_the_angle_asked_for(degrees):
 
 def test_axes_of_rotation_are_random():
     clouds = np.repeat(CLOUD[None].astype(np.float32), 5, axis=0)
-    turned = spoil_all(clouds, "rotation", 90, 0)
+    turned = corrupt_all(clouds, "rotation", 90, 0)
     assert len({cloud[0].tobytes() for cloud in turned}) == 5
 
 
-@pytest.mark.parametrize("spoil", [drop, occlude])
+@pytest.mark.parametrize("corrupt", [drop, occlude])
 @pytest.mark.parametrize(("lost", "left"), [(0.25, 30), (0.9, 4), (1.0, 1)])
-def test_lost_points_are_replaced_by_copies(spoil, lost, left):
-    spoilt = spoil(CLOUD, lost, rng())
-    assert spoilt.shape == CLOUD.shape
-    kept = np.unique(spoilt, axis=0)
+def test_lost_points_are_replaced_by_copies(corrupt, lost, left):
+    corrupted = corrupt(CLOUD, lost, rng())
+    assert corrupted.shape == CLOUD.shape
+    kept = np.unique(corrupted, axis=0)
     assert len(kept) == left
     assert {tuple(point) for point in kept} <= {tuple(point) for point in CLOUD}
 
@@ -57,11 +57,11 @@ def test_fewer_points_are_a_part_of_the_cloud():
 def test_the_first_severity_leaves_a_cloud_as_it_is_and_others_do_not(name):
     clouds = np.random.default_rng(0).standard_normal((2, 40, 3)).astype(np.float32)
     first, *others = CORRUPTIONS[name].severities
-    whole = spoil_all(clouds, name, first, 0)
+    whole = corrupt_all(clouds, name, first, 0)
     for severity in others:
-        spoilt = spoil_all(clouds, name, severity, 0)
-        assert spoilt.shape != whole.shape or np.abs(spoilt - whole).max() > 1e-3
-        np.testing.assert_array_equal(spoilt, spoil_all(clouds, name, severity, 0))
+        corrupted = corrupt_all(clouds, name, severity, 0)
+        assert corrupted.shape != whole.shape or np.abs(corrupted - whole).max() > 1e-3
+        np.testing.assert_array_equal(corrupted, corrupt_all(clouds, name, severity, 0))
 
 
 def test_intact_clouds_have_the_accuracy_of_the_svm(modelnet, pointnet, tmp_path):

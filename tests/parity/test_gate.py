@@ -8,7 +8,7 @@ from crosspoint.core.errors import CheckFailed
 from crosspoint.export.onnx import build as graph
 from crosspoint.export.onnx.file import write_onnx
 from crosspoint.export.onnx.fold import deploy
-from crosspoint.export.onnx.graph_probe import Probe
+from crosspoint.export.onnx.graph_probe import GraphProbe
 from crosspoint.parity import gate
 from crosspoint.parity.reference import Reference
 from crosspoint.runtime.backends.onnx import OnnxEncoder
@@ -20,7 +20,7 @@ PROFILE = make_profile("1:2:4", "32:64:96")
 def measure(network, path, profile=PROFILE):
     reference = Reference(network)
     prepared = gate.prepare(reference, network.config, profile)
-    with Probe(reference, path) as probe, OnnxEncoder(path) as encoder:
+    with GraphProbe(reference, path) as probe, OnnxEncoder(path) as encoder:
         return gate.compare(gate.through(encoder), prepared, gate.batch_sizes(profile), probe)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from crosspoint.data.points import choose, normalise
+from crosspoint.data.points import normalise, sample_points
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 40), st.just(3))
 WHOLE = arrays.arrays(np.float64, SHAPES, elements=st.integers(-1000, 1000).map(float))  # exact under every move
@@ -56,7 +56,7 @@ def test_a_cloud_is_normalised_alone_as_among_others(points):
 def test_chosen_points_are_different_rows_of_the_cloud(stored, data):
     count, seed = data.draw(st.integers(1, stored)), data.draw(st.integers(0, 2**32))
     points = np.arange(3 * stored).reshape(stored, 3)
-    chosen = choose(points, count, np.random.default_rng(seed))
+    chosen = sample_points(points, count, np.random.default_rng(seed))
     rows = chosen[:, 0] // 3
     assert len(set(rows.tolist())) == count
     np.testing.assert_array_equal(chosen, points[rows])

@@ -11,7 +11,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import list_folder, reading, regular
 from crosspoint.data.io import clouds, meshes
 from crosspoint.data.io.mesh_files import ply_faces
-from crosspoint.data.points import Points, check_count, choose
+from crosspoint.data.points import Points, check_count, sample_points
 
 SUFFIXES = clouds.SUFFIXES | meshes.SUFFIXES
 MESH_POINTS = 2048  # drawn from a mesh when no number is asked for: what the published data sets hold
@@ -46,7 +46,7 @@ def read_points(path: Path, count: int | None, seed: int, at_most: bool = False)
     if count is None or (at_most and found.shape[1] <= count):
         return found
     with reading(path, "a cloud"):
-        return np.stack([choose(cloud, count, rng) for cloud in found])
+        return np.stack([sample_points(cloud, count, rng) for cloud in found])
 
 
 def read_many(paths: Iterable[Path], count: int | None, seed: int) -> Iterator[tuple[Path, Points | InputError]]:

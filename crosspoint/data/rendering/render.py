@@ -20,7 +20,7 @@ from crosspoint.core.outputs import check_content, check_folder, check_known, is
 from crosspoint.core.pool import spread
 from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, reason_without, regular
-from crosspoint.core.workspaces import in_use, remove_remains
+from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.data.io.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
 
@@ -260,7 +260,7 @@ def _generator(seed: int, task: Task) -> np.random.Generator:
 def _remove_remains(tasks: Sequence[Task], out: Path) -> None:
     """Delete what a killed run left half written."""
     for folder in {task.cloud(out).parent for task in tasks} | {task.pictures(out).parent for task in tasks}:
-        remove_remains(folder)
+        remove_partial_files(folder)
 
 
 def _write_pictures(folder: Path, pictures: npt.NDArray[np.uint8]) -> None:

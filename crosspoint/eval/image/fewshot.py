@@ -191,8 +191,8 @@ def answer(features: Features, shots: int, seed: Sequence[int], c: float) -> Ans
     from sklearn.linear_model import LogisticRegression
 
     support, query = draw_task(features.labels, shots, seed)
-    machine = LogisticRegression(C=c, max_iter=1000).fit(features.values[support], features.labels[support])
-    return Answers(features.labels[query], machine.predict(features.values[query]).astype(np.int64))
+    classifier = LogisticRegression(C=c, max_iter=1000).fit(features.values[support], features.labels[support])
+    return Answers(features.labels[query], classifier.predict(features.values[query]).astype(np.int64))
 
 
 def _choose_c(features: Features, shots: int, tasks: int, seed: int) -> float:

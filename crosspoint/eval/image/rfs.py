@@ -18,7 +18,7 @@ from crosspoint.data.sets.cifar_fs import Pictures
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import Weights, read_weights, save_model
 from crosspoint.train.engine.checkpoint import newest, restore, save_checkpoint
-from crosspoint.train.pretrain.augment import Draw, augment_images
+from crosspoint.train.pretrain.augment import SampleRng, augment_images
 from crosspoint.train.pretrain.recipes import check_values, choose_recipe
 
 PADDING = 4  # pixels that a random crop may move by
@@ -124,14 +124,14 @@ def _train(
     optimiser = torch.optim.SGD(
         network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
     )
-    draw = Draw(device)
+    rng = SampleRng(device)
     first = 0
     if checkpoints is not None and newest(checkpoints) is not None:
         first = restore(checkpoints, network, optimiser, checkpoints.name)["step"]
     images, labels = torch.from_numpy(base.images), torch.from_numpy(base.labels)
     what = "RFS from scratch" if start is None else "RFS from the image encoder"
     for epoch in track(range(first, recipe.epochs), what):
-        draw.seed(recipe.seed + epoch)
+        rng.seed(recipe.seed + epoch)
         rate = recipe.learning_rate * 0.1 ** sum(epoch >= share * recipe.epochs for share in DECAYS)
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -139,7 +139,7 @@ def _train(
         for rows in torch.split(order, recipe.batch):
             if len(rows) < 2:
                 continue  # batch normalisation needs two pictures
-            x = augment_images(_random_shift(images[rows].to(device), draw).unsqueeze(1), False, draw).squeeze(1)
+            x = augment_images(_random_shift(images[rows].to(device), rng).unsqueeze(1), False, rng).squeeze(1)
             loss = functional.cross_entropy(network(x), labels[rows].to(device))
             if not torch.isfinite(loss):
                 raise CheckFailed(f"the loss is {loss.item()} in epoch {epoch + 1}; lower it: --rfs learning_rate=0.01")
@@ -152,11 +152,11 @@ def _train(
     return encoder
 
 
-def _random_shift(images: Tensor, draw: Draw) -> Tensor:
+def _random_shift(images: Tensor, rng: SampleRng) -> Tensor:
     """Random crops `(B, 3, S, S)` of the same size out of pictures with `PADDING` black pixels around."""
     batch, _, size, _ = images.shape
     padded = functional.pad(images, [PADDING] * 4)
-    start = (draw.uniform(batch, 2) * (2 * PADDING + 1)).long().clamp_max(2 * PADDING)  # (B, 2)
+    start = (rng.uniform(batch, 2) * (2 * PADDING + 1)).long().clamp_max(2 * PADDING)  # (B, 2)
     inside = torch.arange(size, device=images.device)
     rows = (start[:, :1] + inside).view(batch, 1, size, 1)
     columns = (start[:, 1:] + inside).view(batch, 1, 1, size)

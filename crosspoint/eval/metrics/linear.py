@@ -1,8 +1,8 @@
-"""The linear SVM of the protocols, exact and quick: libsvm's one-vs-one machine solved on a shared Gram matrix.
+"""The linear SVM of the protocols, exact and quick: libsvm's one-vs-one classifier solved on a shared Gram matrix.
 
 `sklearn.svm.SVC(kernel="linear")` computes the inner products of the same rows again for each pair of classes, each
 fold and each C. All of them are entries of one matrix `K = X Xᵀ`, so it is computed once, and libsvm solves the same
-dual problems on parts of it (`kernel="precomputed"`). A machine is kept as its primal weights `w = Σ α_i y_i x_i`.
+dual problems on parts of it (`kernel="precomputed"`). A classifier is kept as its primal weights `w = Σ α_i y_i x_i`.
 """
 
 import math
@@ -25,7 +25,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LinearSVM:
-    """A fitted one-vs-one linear machine over the pairs of classes (0, 1), (0, 2) … (1, 2) and so on.
+    """A fitted one-vs-one linear classifier over the pairs of classes (0, 1), (0, 2) … (1, 2) and so on.
 
     Attributes:
         classes: The labels, ascending, `(c,)`.
@@ -64,7 +64,7 @@ def gram(features: Floats) -> NDArray[np.float64]:
 def fit(
     features: Floats, labels: Labels, c: float, products: NDArray[np.float64] | None = None, tolerance: float = 1e-3
 ) -> LinearSVM:
-    """Fit the machine of `SVC(kernel="linear", C=c, tol=tolerance)`, to the solver's tolerance.
+    """Fit the classifier of `SVC(kernel="linear", C=c, tol=tolerance)`, to the solver's tolerance.
 
     Args:
         features: `(n, D)`.
@@ -80,18 +80,18 @@ def fit(
 
     if len(np.unique(labels)) < 2:
         raise InputError("a linear SVM needs objects of at least two classes; check the labels of the training split")
-    machine = SVC(kernel="precomputed", C=c, tol=tolerance, cache_size=500)
-    machine.fit(gram(features) if products is None else products, labels)
-    sign = -1.0 if len(machine.classes_) == 2 else 1.0  # scikit-learn turns the sign where there is one pair only
-    coefficients = _pair_coefficients(sign * machine.dual_coef_, machine.n_support_)  # (pairs, support)
-    weights = coefficients @ np.asarray(features[machine.support_], np.float64)
-    return LinearSVM(machine.classes_.astype(np.int64), weights, sign * machine.intercept_)
+    classifier = SVC(kernel="precomputed", C=c, tol=tolerance, cache_size=500)
+    classifier.fit(gram(features) if products is None else products, labels)
+    sign = -1.0 if len(classifier.classes_) == 2 else 1.0  # scikit-learn turns the sign where there is one pair only
+    coefficients = _pair_coefficients(sign * classifier.dual_coef_, classifier.n_support_)  # (pairs, support)
+    weights = coefficients @ np.asarray(features[classifier.support_], np.float64)
+    return LinearSVM(classifier.classes_.astype(np.int64), weights, sign * classifier.intercept_)
 
 
 def grid(features: Floats) -> list[float]:
     """The values of C that cross-validation tries: half decades around one over the variance of the features.
 
-    Scaling features by s and C by 1/s² gives the same machine, so the grid follows the mean squared distance of
+    Scaling features by s and C by 1/s² gives the same classifier, so the grid follows the mean squared distance of
     `(n, D)` features from their mean. It uses no labels.
     """
     x = np.asarray(features, np.float64)

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from crosspoint.core.errors import CheckFailed
-from crosspoint.export.onnx.graph_probe import Probe
+from crosspoint.export.onnx.graph_probe import GraphProbe
 from crosspoint.export.onnx.graph_view import LOW
 from crosspoint.export.onnx.precision import emulate
 from crosspoint.parity import gate
@@ -86,7 +86,7 @@ class Exam:
         return True
 
     def _compare(self, label: str, graph: onnx.ModelProto, batches: list[int]) -> list[gate.Case]:
-        with opened(graph) as (path, encoder), Probe(self.reference, path) as probe:
+        with opened(graph) as (path, encoder), GraphProbe(self.reference, path) as probe:
             try:
                 return gate.compare(gate.through(encoder), self.prepared, batches, probe)
             except CheckFailed as error:  # the encoder's own checks, which name the temporary file

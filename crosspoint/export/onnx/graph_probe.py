@@ -17,7 +17,7 @@ Inputs = dict[str, NDArray[np.float32]]
 Result = tuple[NDArray[np.float64], list[float]]
 
 
-class Probe:
+class GraphProbe:
     """A copy of an ONNX model that also gives its graphs; a temporary file beside it while the block lasts.
 
     Args:
@@ -36,7 +36,7 @@ class Probe:
         self._path = onnx_file.with_suffix(".probe.onnx")
         onnx.save(model, self._path)
 
-    def __enter__(self) -> "Probe":
+    def __enter__(self) -> "GraphProbe":
         self._encoder = OnnxEncoder(self._path)
         return self
 

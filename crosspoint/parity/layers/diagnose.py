@@ -42,7 +42,7 @@ def diagnose(
     Args:
         reference: The model to be equal to; whatever `load_encoder` opens.
         candidate: The model in question.
-        data: A dataset or a folder of clouds and meshes; None for made clouds. Hostile clouds are always added.
+        data: A dataset or a folder of clouds and meshes; None for synthetic clouds. Hostile clouds are always added.
         points: Points per cloud; None for the number that a model fixes, else 1024.
         clouds: At most this many of `data`.
         seed: Of every random choice.

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from crosspoint.core.errors import InputError
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SegmentationBackbone
-from crosspoint.models.edgeconv import SLOPE, EdgeConv, EdgeConv2
-from crosspoint.models.neighbours import max_over_neighbours, nearest
+from crosspoint.models.edgeconv import EdgeConv, EdgeConv2
+from crosspoint.models.neighbours import nearest
 from crosspoint.parity.layers.layers import Array, Layers
 from crosspoint.runtime.encoder import Specification
 
@@ -62,17 +62,9 @@ def _edges(edges: Iterable[nn.Module], source: str) -> Table:
         assert isinstance(edge, EdgeConv | EdgeConv2)
         graph = f"edge{i}/neighbours"
         table[graph] = lambda get, x=source, k=edge.k: nearest(get(x), k)  # type: ignore[misc]
-        table[f"edge{i}"] = lambda get, x=source, g=graph, e=edge: _convolve(e, get(x), get(g))  # type: ignore[misc]
+        table[f"edge{i}"] = lambda get, x=source, g=graph, e=edge: e(get(x), get(g))  # type: ignore[misc]
         source = f"edge{i}"
     return table
-
-
-def _convolve(edge: EdgeConv | EdgeConv2, x: Tensor, neighbours: Tensor) -> Tensor:
-    """An EdgeConv on given neighbours `(B, N, k)`."""
-    if isinstance(edge, EdgeConv2):
-        return edge.forward(x, neighbours)
-    near, own = edge.linear(x, neighbours)
-    return nn.functional.leaky_relu(max_over_neighbours(near, neighbours) + own, SLOPE)
 
 
 def _side_by_side(get: Get, count: int) -> Tensor:

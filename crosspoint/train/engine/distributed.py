@@ -22,7 +22,7 @@ class LostProcess(CrosspointError):
     exit_code = 1
 
 
-class Group:
+class ProcessGroup:
     """The processes of a run; a run of one process has no communication.
 
     Args:
@@ -35,7 +35,7 @@ class Group:
         self.size = size
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
 
@@ -70,7 +70,7 @@ class Group:
         if self.size > 1:
             distributed.barrier()
 
-    def share(self, network: nn.Module, device: torch.device) -> nn.Module:
+    def wrap_ddp(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network with synchronised statistics and averaged gradients."""
         if self.size == 1:
             return network
@@ -79,7 +79,7 @@ class Group:
 
 
 @contextlib.contextmanager
-def processes(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
+def processes(device: torch.device) -> Iterator[tuple[ProcessGroup, torch.device]]:
     """The group that `torchrun` made this process a part of, and its own device; a group of one without `torchrun`.
 
     Raises:
@@ -87,7 +87,7 @@ def processes(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
         LostProcess: Another process died while this one was waiting for it.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        yield Group(), device
+        yield ProcessGroup(), device
         return
     if device.type == "cuda":
         local = int(os.environ["LOCAL_RANK"])
@@ -100,7 +100,7 @@ def processes(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Group(distributed.get_rank(), distributed.get_world_size()), device
+        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size()), device
     except RuntimeError as error:
         if not _is_communication(error):
             raise

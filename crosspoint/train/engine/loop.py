@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from crosspoint.core.interrupt import Stopped, stop_signals
-from crosspoint.train.engine.distributed import Group
+from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.engine.metrics import Recorder
 from crosspoint.train.engine.progress import Progress
 
@@ -33,7 +33,7 @@ class Trained(Protocol):
 
     out: Path
     device: torch.device
-    group: Group
+    group: ProcessGroup
     step: int
 
     @property
@@ -73,8 +73,8 @@ def run_steps(
     started = saved = time.monotonic()
     title = f"Training on {group.size} × {run.device.type}" if group.size > 1 else f"On {run.device}"
     with (
-        Recorder(run.out, run.step) if group.leads else nullcontext() as recorder,
-        Progress(title, run.step, total, group.leads) as progress,
+        Recorder(run.out, run.step) if group.is_main else nullcontext() as recorder,
+        Progress(title, run.step, total, group.is_main) as progress,
         stop_signals() as signals,
     ):
         values = recorder.last if recorder is not None else {}

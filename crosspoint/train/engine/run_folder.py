@@ -16,7 +16,7 @@ from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, regular
-from crosspoint.core.workspaces import in_use, remove_remains
+from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.train.engine.checkpoint import newest
 from crosspoint.train.pretrain.pairs import Source
 from crosspoint.train.pretrain.recipes import R, Recipe, choose_recipe, recipe_from
@@ -26,7 +26,7 @@ AGAIN = "restore it or start the run anew elsewhere"
 READERS, CHUNK = 8, 256  # threads that hash files, and files at a time
 
 
-def settle_recipe(
+def resolve_recipe(
     out: Path, recipe: str | R | None, overrides: Sequence[str], resume: bool, recipes: Mapping[str, Callable[[], R]]
 ) -> R:
     """The recipe of a new run, or of the one in `out`, which must not change.
@@ -128,7 +128,7 @@ def start_folder(
 def tidy(out: Path) -> None:
     """Delete what a killed run left half written; nothing else, whatever its name."""
     for folder in (out, out / "checkpoints"):
-        remove_remains(folder)
+        remove_partial_files(folder)
 
 
 def fingerprint(source: Source) -> str:

@@ -13,7 +13,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import PartClouds, PartSet, Taxonomy, load_parts
 from crosspoint.data.splits import stratified
 from crosspoint.train.partseg.recipes import PartSegRecipe
-from crosspoint.train.pretrain.augment import Draw, normalise
+from crosspoint.train.pretrain.augment import SampleRng, normalise
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ def _join(one: PartClouds, two: PartClouds) -> PartClouds:
     return PartClouds(*(np.concatenate(pair) for pair in pairs))
 
 
-def augment_parts(points: Tensor, parts: Tensor, recipe: PartSegRecipe, draw: Draw) -> tuple[Tensor, Tensor]:
+def augment_parts(points: Tensor, parts: Tensor, recipe: PartSegRecipe, rng: SampleRng) -> tuple[Tensor, Tensor]:
     """Points in random order, normalised, stretched along each axis and shifted, with their labels.
 
     Args:
         points: `(B, M, 3)`, as stored.
         parts: `(B, M)`.
         recipe: Number of points N, and how far to go.
-        draw: On the device of `points`.
+        rng: On the device of `points`.
 
     Returns:
         `(B, N, 3)` and `(B, N)`.
@@ -97,8 +97,8 @@ def augment_parts(points: Tensor, parts: Tensor, recipe: PartSegRecipe, draw: Dr
     if not recipe.resample:
         points, parts = points[:, : recipe.points], parts[:, : recipe.points]
     batch, stored = parts.shape
-    order = draw.uniform(batch, stored).argsort(dim=1)[:, : recipe.points]  # (B, N)
+    order = rng.uniform(batch, stored).argsort(dim=1)[:, : recipe.points]  # (B, N)
     x = normalise(points.gather(1, order.unsqueeze(2).expand(-1, -1, 3)))
-    x = x * draw.uniform(batch, 1, 3, low=1 / recipe.stretch, high=recipe.stretch)
-    x = x + draw.uniform(batch, 1, 3, low=-recipe.shift, high=recipe.shift)
+    x = x * rng.uniform(batch, 1, 3, low=1 / recipe.stretch, high=recipe.stretch)
+    x = x + rng.uniform(batch, 1, 3, low=-recipe.shift, high=recipe.shift)
     return x, parts.gather(1, order)

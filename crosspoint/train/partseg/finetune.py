@@ -23,13 +23,13 @@ from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, objec
 from crosspoint.models.segmentation import DGCNNSegmenter
 from crosspoint.models.weights import save_model
 from crosspoint.train.engine.checkpoint import newest, restore, save_checkpoint
-from crosspoint.train.engine.distributed import Group, processes
+from crosspoint.train.engine.distributed import ProcessGroup, processes
 from crosspoint.train.engine.loop import run_steps
-from crosspoint.train.engine.run_folder import AGAIN, read_config, settle_recipe, tidy
+from crosspoint.train.engine.run_folder import AGAIN, read_config, resolve_recipe, tidy
 from crosspoint.train.partseg.data import PartData, augment_parts, load_part_data
 from crosspoint.train.partseg.recipes import RECIPES, PartSegRecipe
 from crosspoint.train.partseg.weights import Initial, find_initial, load_initial
-from crosspoint.train.pretrain.augment import Draw
+from crosspoint.train.pretrain.augment import SampleRng
 from crosspoint.train.pretrain.pairs import Item, Steps
 from crosspoint.train.pretrain.pretrain import CHECKPOINT_SECONDS, choose_device
 
@@ -72,18 +72,18 @@ def partseg(
         CheckFailed: The loss is not finite.
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
-    chosen = settle_recipe(out, recipe, overrides, resume, RECIPES)
+    chosen = resolve_recipe(out, recipe, overrides, resume, RECIPES)
     initial = _settle_initial(out, start)
     part_data = load_part_data(data, chosen)
     with processes(choose_device(device)) as (group, where):
-        if group.leads and resume:
+        if group.is_main and resume:
             tidy(out)
         run = Run(chosen, part_data, initial, out, where, group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
             run.begin()
-        run.share()
+        run.wrap_ddp()
         return run.loop(checkpoint_seconds)
 
 
@@ -148,7 +148,7 @@ class Run:
         initial: Initial | None,
         out: Path,
         device: torch.device,
-        group: Group,
+        group: ProcessGroup,
     ) -> None:
         self.recipe, self.data, self.initial, self.out = recipe, data, initial, out
         self.device, self.group = device, group
@@ -160,7 +160,7 @@ class Run:
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
-        self.draw = Draw(device, group.rank, group.size)
+        self.rng = SampleRng(device, group.rank, group.size)
         self.fingerprint = data.fingerprint()
         self.best: dict[str, float] | None = None
         self.step = 0
@@ -169,7 +169,7 @@ class Run:
         """Load the initial weights and write `config.json`."""
         if self.initial is not None:
             load_initial(self.initial, self.network)
-        if not self.group.leads:
+        if not self.group.is_main:
             return
         weights = "random" if self.initial is None else self.initial.describe(self.recipe.k)
         click.echo(f"initial weights: {weights}", err=True)
@@ -186,9 +186,9 @@ class Run:
             },
         )
 
-    def share(self) -> None:
+    def wrap_ddp(self) -> None:
         """Spread the network over the processes of the group."""
-        self.shared = self.group.share(self.network, self.device)
+        self.shared = self.group.wrap_ddp(self.network, self.device)
 
     def restore(self) -> None:
         """Go back to the newest readable checkpoint.
@@ -204,7 +204,7 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint; where no epoch is chosen, the network as it is now too."""
-        if not self.group.leads:
+        if not self.group.is_main:
             return
         state = {
             "network": self.network.state_dict(),
@@ -267,7 +267,7 @@ class Run:
         train = self.data.train
         points = torch.from_numpy(train.points)[rows].to(self.device)
         parts = torch.from_numpy(train.parts)[rows].to(self.device)
-        points, parts = augment_parts(points, parts, self.recipe, self.draw.seed(seed))
+        points, parts = augment_parts(points, parts, self.recipe, self.rng.seed(seed))
         return self._logits(self.shared, points, train.labels[rows.numpy()]), parts
 
     def _logits(self, network: nn.Module, points: Tensor, labels: NDArray[np.int64]) -> Tensor:

@@ -1,7 +1,7 @@
 """Augmentations of points and images, batched and on the device, as the official code and the paper have them.
 
-All randomness comes from a `Draw`, which gives every sample of a batch the same numbers whether one process holds the
-whole batch or several hold a slice each.
+All randomness comes from a `SampleRng`, which gives every sample of a batch the same numbers whether one process holds
+the whole batch or several hold a slice each.
 """
 
 import math
@@ -18,7 +18,7 @@ ELASTIC_GRID, ELASTIC_STRENGTH = 4, 0.2
 CROP_SCALE, CROP_RATIO = (0.6, 1.0), (3 / 4, 4 / 3)
 
 
-class Draw:
+class SampleRng:
     """Random numbers for the samples of this process out of a batch that `size` processes share.
 
     Args:
@@ -32,7 +32,7 @@ class Draw:
         self.rank = rank
         self.size = size
 
-    def seed(self, seed: int) -> "Draw":
+    def seed(self, seed: int) -> "SampleRng":
         """Start the sequence that belongs to a seed."""
         self.generator.manual_seed(seed)
         return self
@@ -59,20 +59,20 @@ def normalise(points: Tensor) -> Tensor:
     return points / radius.clamp_min(1e-12).view(-1, 1, 1)
 
 
-def elastic(points: Tensor, draw: Draw) -> Tensor:
+def elastic(points: Tensor, rng: SampleRng) -> Tensor:
     """Elastic distortion: a smooth random displacement field, trilinear between `ELASTIC_GRID³` normal draws.
 
     The paper names the distortion without its parameters; the field has a standard deviation of at most
     `ELASTIC_STRENGTH / 2` at its nodes, in units of the cloud's radius.
     """
-    field = draw.normal(len(points), 3, ELASTIC_GRID, ELASTIC_GRID, ELASTIC_GRID)
-    field = field * draw.uniform(len(points), 1, 1, 1, 1, high=ELASTIC_STRENGTH / 2)
+    field = rng.normal(len(points), 3, ELASTIC_GRID, ELASTIC_GRID, ELASTIC_GRID)
+    field = field * rng.uniform(len(points), 1, 1, 1, 1, high=ELASTIC_STRENGTH / 2)
     at = points.view(len(points), -1, 1, 1, 3)  # normalised clouds lie in [−1, 1]³, as grid_sample has it
     moved = functional.grid_sample(field, at, align_corners=True, padding_mode="border")  # (B, 3, N, 1, 1)
     return points + moved.flatten(2).transpose(1, 2)
 
 
-def augment_points(points: Tensor, dropout: float, with_elastic: bool, draw: Draw) -> Tensor:
+def augment_points(points: Tensor, dropout: float, with_elastic: bool, rng: SampleRng) -> Tensor:
     """One view of each cloud, in the order of the official code.
 
     Normalisation, elastic distortion where asked for, scale U(0.5, 2), rotation about y by U(0, 2π), translation by
@@ -83,22 +83,22 @@ def augment_points(points: Tensor, dropout: float, with_elastic: bool, draw: Dra
         points: `(B, N, 3)`.
         dropout: Largest share dropped; 0.875 in the official code, 0 in the paper.
         with_elastic: Whether to distort, as the paper says.
-        draw: On the device of `points`.
+        rng: On the device of `points`.
     """
     batch, count, _ = points.shape
     x = normalise(points)
     if with_elastic:
-        x = elastic(x, draw)
-    x = x * draw.uniform(batch, 1, 1, low=0.5, high=2.0)
-    angle = draw.uniform(batch, high=2 * torch.pi)
+        x = elastic(x, rng)
+    x = x * rng.uniform(batch, 1, 1, low=0.5, high=2.0)
+    angle = rng.uniform(batch, high=2 * torch.pi)
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     rotation = torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=1).view(batch, 3, 3)
     x = x @ rotation.transpose(1, 2)
     extent = x.amax(dim=1, keepdim=True) - x.amin(dim=1, keepdim=True)  # (B, 1, 3)
-    x = x + draw.uniform(batch, 1, 3, low=-0.5, high=0.5) * extent
-    x = x + (JITTER * draw.normal(batch, count, 3)).clamp_(-JITTER_LIMIT, JITTER_LIMIT)
+    x = x + rng.uniform(batch, 1, 3, low=-0.5, high=0.5) * extent
+    x = x + (JITTER * rng.normal(batch, count, 3)).clamp_(-JITTER_LIMIT, JITTER_LIMIT)
     if dropout > 0:
-        dropped = draw.uniform(batch, count) <= draw.uniform(batch, 1, high=dropout)
+        dropped = rng.uniform(batch, count) <= rng.uniform(batch, 1, high=dropout)
         x = torch.where(dropped.unsqueeze(2), x[:, :1], x)
     return x
 
@@ -126,16 +126,16 @@ def _saturation(images: Tensor, factor: Tensor) -> Tensor:
 COLOUR = (_brightness, _contrast, _saturation)
 
 
-def colour_jitter(images: Tensor, draw: Draw) -> Tensor:
+def colour_jitter(images: Tensor, rng: SampleRng) -> Tensor:
     """Brightness, contrast and saturation by factors U(0.6, 1.4), in an order of its own for each image.
 
     Args:
         images: `(B, 3, H, W)` in [0, 1].
-        draw: On the device of `images`.
+        rng: On the device of `images`.
     """
     batch = len(images)
-    factors = draw.uniform(batch, 3, low=1 - STRENGTH, high=1 + STRENGTH)
-    order = draw.uniform(batch, 3).argsort(dim=1)
+    factors = rng.uniform(batch, 3, low=1 - STRENGTH, high=1 + STRENGTH)
+    order = rng.uniform(batch, 3).argsort(dim=1)
     images = images.clone()
     for turn in range(3):
         for number, change in enumerate(COLOUR):
@@ -144,36 +144,36 @@ def colour_jitter(images: Tensor, draw: Draw) -> Tensor:
     return images
 
 
-def random_crop(images: Tensor, draw: Draw) -> Tensor:
+def random_crop(images: Tensor, rng: SampleRng) -> Tensor:
     """Crops of 60 to 100 % of the area and aspect ratios of 3:4 to 4:3, resized bilinearly to the same size."""
     batch = len(images)
-    area = draw.uniform(batch, low=CROP_SCALE[0], high=CROP_SCALE[1])
-    ratio = draw.uniform(batch, low=math.log(CROP_RATIO[0]), high=math.log(CROP_RATIO[1])).exp()
+    area = rng.uniform(batch, low=CROP_SCALE[0], high=CROP_SCALE[1])
+    ratio = rng.uniform(batch, low=math.log(CROP_RATIO[0]), high=math.log(CROP_RATIO[1])).exp()
     width, height = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
-    x = draw.uniform(batch, low=-1.0) * (1 - width)
-    y = draw.uniform(batch, low=-1.0) * (1 - height)
+    x = rng.uniform(batch, low=-1.0) * (1 - width)
+    y = rng.uniform(batch, low=-1.0) * (1 - height)
     zero = torch.zeros_like(x)
     affine = torch.stack([width, zero, x, zero, height, y], dim=1).view(batch, 2, 3)
     grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
 
 
-def augment_images(images: Tensor, crop: bool, draw: Draw) -> Tensor:
+def augment_images(images: Tensor, crop: bool, rng: SampleRng) -> Tensor:
     """Crop where asked for, colour jitter, horizontal flip of every second image, and ImageNet's normalisation.
 
     Args:
         images: `(B, n, 3, H, W)`, uint8.
         crop: Whether to crop, as the paper says.
-        draw: On the device of `images`.
+        rng: On the device of `images`.
 
     Returns:
         `(B, n, 3, H, W)`, float32.
     """
     x = images.flatten(0, 1).float().div_(255)
     if crop:
-        x = random_crop(x, draw)
-    x = colour_jitter(x, draw)
-    flipped = draw.uniform(len(x)) < 0.5
+        x = random_crop(x, rng)
+    x = colour_jitter(x, rng)
+    flipped = rng.uniform(len(x)) < 0.5
     x = torch.where(flipped.view(-1, 1, 1, 1), x.flip(3), x)
     mean, std = x.new_tensor(MEAN).view(1, 3, 1, 1), x.new_tensor(STD).view(1, 3, 1, 1)
     return x.sub_(mean).div_(std).view(images.shape)

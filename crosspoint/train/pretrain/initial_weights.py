@@ -10,7 +10,7 @@ from crosspoint.train.engine.checkpoint import newest, parse_checkpoint
 from crosspoint.train.pretrain.recipes import Recipe
 
 
-def find_start(init: Path) -> Path:
+def find_initial_weights(init: Path) -> Path:
     """The file that holds the weights: `init` itself, or the newest checkpoint of a run folder.
 
     Raises:
@@ -26,8 +26,8 @@ def find_start(init: Path) -> Path:
     return init
 
 
-def load_start(start: Content, network: CrossPoint, recipe: Recipe) -> None:
-    """Give a network the weights of the file that `find_start` found: its point encoder's, or of a checkpoint all.
+def load_initial_weights(start: Content, network: CrossPoint, recipe: Recipe) -> None:
+    """Give a network the weights of `find_initial_weights`' file: its point encoder's, or of a checkpoint all.
 
     Raises:
         InputError: They are of another architecture, or cannot be read.

@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from crosspoint.models.crosspoint import Projections
-from crosspoint.train.engine.distributed import Group
+from crosspoint.train.engine.distributed import ProcessGroup
 
 OBJECTIVES = ("joint", "imid", "cmid")
 
 
-def nt_xent(one: Tensor, two: Tensor, temperature: float, group: Group | None = None) -> Tensor:
+def nt_xent(one: Tensor, two: Tensor, temperature: float, group: ProcessGroup | None = None) -> Tensor:
     """Normalised temperature-scaled cross entropy between two views of the same N objects (eqs 1–2, and 4–5).
 
     With cosine similarity s, the loss of sample i of the first view is (eq. 1)
@@ -54,7 +54,9 @@ class Losses(NamedTuple):
     cmid: Tensor | None
 
 
-def crosspoint_loss(projections: Projections, temperature: float, objective: str, group: Group | None = None) -> Losses:
+def crosspoint_loss(
+    projections: Projections, temperature: float, objective: str, group: ProcessGroup | None = None
+) -> Losses:
     """`L = L_imid + L_cmid` (eq. 6), or one of its terms (Figure 3).
 
     L_imid contrasts the two views of each cloud (eqs 1–2); L_cmid the prototype, the mean of the two *projected*

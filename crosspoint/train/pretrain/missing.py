@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from crosspoint.train.engine.distributed import Group
+from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.pretrain.pairs import Source, Steps, make_loader
 from crosspoint.train.pretrain.pretrain import Run, choose_device, train
 from crosspoint.train.pretrain.recipes import Recipe, make_recipe
@@ -60,7 +60,7 @@ def seconds_of(recipe: Recipe, source: Source, device: str | None, workers: int 
     """
     where = choose_device(device)
     with tempfile.TemporaryDirectory() as nowhere:
-        run = Run(recipe, source, Path(nowhere), where, Group())
+        run = Run(recipe, source, Path(nowhere), where, ProcessGroup())
         steps = Steps(len(source), recipe)
         times = []
         start = time.perf_counter()

@@ -22,12 +22,12 @@ from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
 from crosspoint.train.engine.checkpoint import ADVICE, newest, restore, save_checkpoint
-from crosspoint.train.engine.distributed import Group, processes
+from crosspoint.train.engine.distributed import ProcessGroup, processes
 from crosspoint.train.engine.loop import run_steps
 from crosspoint.train.engine.metrics import embedding_health
-from crosspoint.train.engine.run_folder import check_origin, fingerprint, settle_recipe, start_folder, tidy
-from crosspoint.train.pretrain.augment import Draw, augment_images, augment_points
-from crosspoint.train.pretrain.initial_weights import find_start, load_start
+from crosspoint.train.engine.run_folder import check_origin, fingerprint, resolve_recipe, start_folder, tidy
+from crosspoint.train.pretrain.augment import SampleRng, augment_images, augment_points
+from crosspoint.train.pretrain.initial_weights import find_initial_weights, load_initial_weights
 from crosspoint.train.pretrain.losses import crosspoint_loss
 from crosspoint.train.pretrain.pairs import Batch, Source, Steps, make_loader, open_source
 from crosspoint.train.pretrain.probe import LinearProbe
@@ -78,23 +78,23 @@ def train(
         CheckFailed: The loss is not finite.
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
-    chosen = settle_recipe(out, recipe, overrides, resume, RECIPES)
+    chosen = resolve_recipe(out, recipe, overrides, resume, RECIPES)
     source = open_source(data)
-    start = None if init is None else read_once(find_start(init))
+    start = None if init is None else read_once(find_initial_weights(init))
     origin = check_origin(out, start)
     linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
     with processes(choose_device(device)) as (group, where):
-        if group.leads and resume:
+        if group.is_main and resume:
             tidy(out)
         run = Run(chosen, source, out, where, group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
             if start is not None:
-                load_start(start, run.network, chosen)
-            if group.leads:
+                load_initial_weights(start, run.network, chosen)
+            if group.is_main:
                 start_folder(out, chosen, len(source), run.data, where, origin)
-        run.share()
+        run.wrap_ddp()
         workers = available_cpus() // 2 if workers is None else workers
         return run.loop(workers, checkpoint_seconds, linear_probe)
 
@@ -154,7 +154,7 @@ class Run:
         group: The processes that share each batch.
     """
 
-    def __init__(self, recipe: Recipe, source: Source, out: Path, device: torch.device, group: Group) -> None:
+    def __init__(self, recipe: Recipe, source: Source, out: Path, device: torch.device, group: ProcessGroup) -> None:
         self.recipe, self.source, self.out, self.device, self.group = recipe, source, out, device, group
         self.network = make_network(recipe).to(device).train()
         self.shared: nn.Module = self.network
@@ -162,7 +162,7 @@ class Run:
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self.draw = Draw(device, group.rank, group.size)
+        self.rng = SampleRng(device, group.rank, group.size)
         self.step = 0
 
     @cached_property
@@ -170,9 +170,9 @@ class Run:
         """What tells the data from others."""
         return fingerprint(self.source)
 
-    def share(self) -> None:
+    def wrap_ddp(self) -> None:
         """Spread the network over the processes of the group."""
-        self.shared = self.group.share(self.network, self.device)
+        self.shared = self.group.wrap_ddp(self.network, self.device)
 
     def restore(self) -> None:
         """Go back to the newest readable checkpoint.
@@ -188,7 +188,7 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint, and the encoders as they are now."""
-        if not self.group.leads:
+        if not self.group.is_main:
             return
         state = {
             "network": self.network.state_dict(),
@@ -222,19 +222,19 @@ class Run:
         """Augment a batch and pass it through the network: projections and losses."""
         recipe = self.recipe
         seed = hashlib.sha256(f"{recipe.seed}/{self.step}".encode()).digest()[:7]
-        draw = self.draw.seed(int.from_bytes(seed, "big"))
+        rng = self.rng.seed(int.from_bytes(seed, "big"))
         points = batch.points.to(self.device, non_blocking=True)
-        first = augment_points(points, recipe.dropout, recipe.elastic, draw)
-        second = augment_points(points, recipe.dropout, recipe.elastic, draw)
+        first = augment_points(points, recipe.dropout, recipe.elastic, rng)
+        second = augment_points(points, recipe.dropout, recipe.elastic, rng)
         images: Tensor | None = None
         if recipe.objective != "imid":
-            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, draw)
+            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng)
         low = PRECISIONS[recipe.precision]
         dtype = next(self.network.parameters()).dtype
         with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
             inputs = (first.to(dtype), second.to(dtype), images if images is None else images.to(dtype))
             projections = self.shared(*inputs)
-        group = self.group if recipe.negatives == "global" else Group()
+        group = self.group if recipe.negatives == "global" else ProcessGroup()
         return projections, crosspoint_loss(projections, recipe.temperature, recipe.objective, group)
 
     def train_step(self, batch: Batch, rate: float) -> dict[str, float]:

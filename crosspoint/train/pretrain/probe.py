@@ -24,7 +24,7 @@ class LinearProbe:
     """Linear-SVM accuracy of the encoder as it is, on a part of labelled *training* data.
 
     A fifth of the training split is held out, stratified, by the recipe's seed; at most `FITTED` objects fit the
-    machine and `TESTED` are predicted. With the recipe `official`, which selects by test accuracy, it is the whole
+    classifier and `TESTED` are predicted. With the recipe `official`, which selects by test accuracy, it is the whole
     training split, the whole test split and the published C instead.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
 
-from crosspoint.data.points import choose, normalise
+from crosspoint.data.points import normalise, sample_points
 from crosspoint.data.sets.datasets import load_classification
 from crosspoint.data.splits import HELD_OUT
 from crosspoint.eval import fewshot as few_shot
@@ -22,7 +22,7 @@ from crosspoint.eval.paper.roles import Facts
 from crosspoint.eval.svm import svm
 from crosspoint.models.weights import load_model
 from crosspoint.parity.parity import task_parity
-from crosspoint.parity.user_clouds import Probe
+from crosspoint.parity.user_clouds import UserClouds
 
 
 def embedded(model, points):
@@ -211,7 +211,7 @@ def test_clean_is_a_grid_search_on_drawn_points_with_folds_of_the_same_seed(mode
         drawn = []
         for part in (whole.train, whole.test):
             rng = np.random.default_rng(5 + number)
-            drawn.append(embedded(pointnet, np.stack([choose(cloud, 16, rng) for cloud in part.points])))
+            drawn.append(embedded(pointnet, np.stack([sample_points(cloud, 16, rng) for cloud in part.points])))
         folds = StratifiedKFold(5, shuffle=True, random_state=5 + number)
         grid = {"C": linear.grid(drawn[0])}
         search = GridSearchCV(SVC(kernel="linear"), grid, cv=folds).fit(drawn[0], whole.train.labels)
@@ -256,7 +256,7 @@ def test_task_parity_fits_each_side_on_its_own_features():
     first = (3 * rng.standard_normal((3, 5))[labels] + rng.standard_normal((90, 5))).astype(np.float32)
     mixed = np.linalg.qr(np.random.default_rng(1).standard_normal((5, 5)))[0].astype(np.float32)
     second = (first @ mixed)[:, ::-1] * np.array([1, 5, 0.2, 3, 1], np.float32) + rng.standard_normal((90, 5))
-    probe = Probe(np.zeros((90, 4, 3), np.float32), labels, 60, "made", [])
+    probe = UserClouds(np.zeros((90, 4, 3), np.float32), labels, 60, "made", [])
     found = task_parity(probe, labels, first, second.astype(np.float32), 0)
     for features, key in ((first, "reference_accuracy"), (second.astype(np.float32), "candidate_accuracy")):
         machine = SVC(kernel="linear", C=found["C"]).fit(features[:60], labels[:60])
@@ -273,21 +273,21 @@ def test_task_parity_fits_each_side_on_its_own_features():
 def test_corrupted_clouds_are_centred_and_scaled_again(name):
     clouds = np.random.default_rng(0).standard_normal((4, 60, 3)).astype(np.float32) + 5
     for severity in robustness.CORRUPTIONS[name].severities:
-        spoilt = robustness.spoil_all(clouds, name, severity, 0)
-        np.testing.assert_allclose(spoilt.mean(axis=1), 0, atol=1e-5)
-        np.testing.assert_allclose(np.linalg.norm(spoilt, axis=2).max(axis=1), 1, atol=1e-6)
+        corrupted = robustness.corrupt_all(clouds, name, severity, 0)
+        np.testing.assert_allclose(corrupted.mean(axis=1), 0, atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(corrupted, axis=2).max(axis=1), 1, atol=1e-6)
 
 
 def test_a_corruption_is_applied_to_the_normalised_cloud():
     """Noise is in radii: a cloud a hundred times as large gets the same."""
     clouds = np.random.default_rng(0).standard_normal((3, 60, 3)).astype(np.float32)
-    small, large = (robustness.spoil_all(scale * clouds, "noise", 0.05, 0) for scale in (1, 128))
+    small, large = (robustness.corrupt_all(scale * clouds, "noise", 0.05, 0) for scale in (1, 128))
     np.testing.assert_allclose(small, large, atol=1e-6)
 
 
 def test_corruptions_depend_on_the_seed_and_on_the_cloud():
     clouds = np.repeat(np.random.default_rng(0).standard_normal((1, 60, 3)), 2, axis=0).astype(np.float32)
-    first, other = (robustness.spoil_all(clouds, "noise", 0.05, seed) for seed in (0, 1))
+    first, other = (robustness.corrupt_all(clouds, "noise", 0.05, seed) for seed in (0, 1))
     assert np.abs(first - other).max() > 1e-3
     assert np.abs(first[0] - first[1]).max() > 1e-3
 
@@ -299,6 +299,6 @@ def test_the_machine_of_the_curves_is_fitted_on_intact_first_points(modelnet, po
     folds = StratifiedKFold(5, shuffle=True, random_state=3)
     search = GridSearchCV(SVC(kernel="linear"), {"C": linear.grid(train)}, cv=folds).fit(train, whole.train.labels)
     for row in result["curves"][0]["rows"]:
-        clouds = robustness.spoil_all(whole.test.points[:, :24], "noise", row["severity"], 3)
+        clouds = robustness.corrupt_all(whole.test.points[:, :24], "noise", row["severity"], 3)
         assert row["accuracy"] == pytest.approx(search.score(embedded(pointnet, clouds), whole.test.labels))
         assert row["interval"] == pytest.approx(wilson_by_hand(row["accuracy"], 15), abs=1e-7)

@@ -286,13 +286,13 @@ def _run(kind: str) -> Files:
 def _read_run(kind: str, root: Path) -> None:
     """What `train --resume` does before it trains: recipe, origin, network, metrics."""
     from crosspoint.train.engine.metrics import Recorder
-    from crosspoint.train.engine.run_folder import check_origin, settle_recipe
+    from crosspoint.train.engine.run_folder import check_origin, resolve_recipe
     from crosspoint.train.partseg import finetune
     from crosspoint.train.partseg import recipes as partseg_recipes
     from crosspoint.train.pretrain import pretrain, recipes
 
     found: Any = recipes.RECIPES if kind == "pretrain" else partseg_recipes.RECIPES
-    recipe = settle_recipe(root, None, (), True, found)
+    recipe = resolve_recipe(root, None, (), True, found)
     check_origin(root, None)
     if kind == "pretrain":
         pretrain.make_network(recipe)

@@ -43,7 +43,7 @@ def train_some(overrides, folder):
     with processes(torch.device("cpu")) as (group, device):
         run = Run(recipe, Objects(), folder, device, group)
         run.network.double()
-        run.share()
+        run.wrap_ddp()
         steps = Steps(len(run.source), recipe, 0, group.rank, group.size)
         losses = []
         for batch in make_loader(run.source, recipe, steps, 0):
@@ -110,7 +110,7 @@ def asks(rank, port, folder):
             "mean": group.mean({"a": float(rank), "b": 4.0}, device),
             "rows": rows.tolist(),
             "gradient": mine.grad.tolist(),
-            "leads": group.leads,
+            "leads": group.is_main,
         }
         torch.save(found, folder / f"{rank}.pt")
 

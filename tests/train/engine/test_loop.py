@@ -8,7 +8,7 @@ import torch
 
 from crosspoint.core.interrupt import Stopped
 from crosspoint.train.engine import loop
-from crosspoint.train.engine.distributed import Group
+from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.engine.loop import run_steps
 
 
@@ -29,7 +29,7 @@ class Run:
     out: object
     recipe: object = field(default_factory=lambda: SimpleNamespace(batch=2, epochs=2))
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
-    group: Group = field(default_factory=Group)
+    group: ProcessGroup = field(default_factory=ProcessGroup)
     step: int = 0
     saved: list = field(default_factory=list)
 
@@ -75,7 +75,7 @@ def test_a_run_that_is_quick_is_saved_at_its_end_alone(tmp_path, clock):
 
 
 def test_what_another_process_meets_stops_this_one_and_saves(tmp_path, clock):
-    class Others(Group):
+    class Others(ProcessGroup):
         """Stands for two processes of which the other one was asked to stop after the second step."""
 
         asked = 0

@@ -92,11 +92,11 @@ def test_a_run_starts_from_the_file_whose_hash_it_notes(pairs, small, tmp_path, 
     first, other, path = DGCNN(4), DGCNN(4), tmp_path / "encoder.safetensors"
     save_model(first, path)
     expected = sha256(path)
-    load_start = pretrain.load_start
+    load_initial_weights = pretrain.load_initial_weights
 
     def replace_and_load(start, network, recipe):
         save_model(other, path)
-        load_start(start, network, recipe)
+        load_initial_weights(start, network, recipe)
         assert torch.equal(network.points.embed.linear.weight, first.embed.linear.weight)
 
     class Begun(Exception):
@@ -105,7 +105,7 @@ def test_a_run_starts_from_the_file_whose_hash_it_notes(pairs, small, tmp_path, 
     def note(*arguments):
         raise Begun(arguments[-1])
 
-    monkeypatch.setattr(pretrain, "load_start", replace_and_load)
+    monkeypatch.setattr(pretrain, "load_initial_weights", replace_and_load)
     monkeypatch.setattr(pretrain, "start_folder", note)
     with pytest.raises(Begun, match=expected):
         train(pairs, tmp_path / "run", "quick", small, device="cpu", workers=0, init=path)

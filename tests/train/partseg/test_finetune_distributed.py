@@ -23,7 +23,7 @@ def train_some(data, folder):
         run = Run(recipe, load_part_data(data, recipe), None, folder, device, group)
         run.network.double()
         run.network.dropouts = nn.ModuleList([nn.Identity()] * 3)
-        run.share()
+        run.wrap_ddp()
         losses = []
         for items in Steps(16, recipe, 0, group.rank, group.size):
             losses.append(run.train_step(torch.tensor([i for _, i in items]), 1e-3)["loss"])

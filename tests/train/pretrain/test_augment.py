@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance
 
 from crosspoint.train.pretrain import augment
 from crosspoint.train.pretrain.augment import (
-    Draw,
+    SampleRng,
     augment_images,
     augment_points,
     colour_jitter,
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def draw(seed=0):
-    return Draw(CPU).seed(seed)
+    return SampleRng(CPU).seed(seed)
 
 
 def clouds(batch=64, count=128):
@@ -40,7 +40,7 @@ def test_normalised_clouds_are_centred_with_radius_one():
 def test_views_are_similarities_of_the_cloud_plus_bounded_jitter(monkeypatch):
     monkeypatch.setattr(augment, "JITTER", 0.0)
     x = normalise(clouds())
-    y = augment_points(clouds(), dropout=0.0, with_elastic=False, draw=draw())
+    y = augment_points(clouds(), dropout=0.0, with_elastic=False, rng=draw())
     ratio = torch.pdist(y[0]) / torch.pdist(x[0])
     assert ratio.std() < 1e-4, "one scale for all distances"
     scales = torch.stack([torch.pdist(b).mean() / torch.pdist(a).mean() for a, b in zip(x, y, strict=True)])
@@ -134,7 +134,7 @@ def test_processes_draw_what_one_process_draws(with_elastic):
     x = clouds(8, 32)
     whole = augment_points(x, 0.5, with_elastic, draw(5))
     for rank in range(4):
-        part = augment_points(x[2 * rank : 2 * rank + 2], 0.5, with_elastic, Draw(CPU, rank, 4).seed(5))
+        part = augment_points(x[2 * rank : 2 * rank + 2], 0.5, with_elastic, SampleRng(CPU, rank, 4).seed(5))
         torch.testing.assert_close(part, whole[2 * rank : 2 * rank + 2], rtol=0, atol=1e-6)
 
 
@@ -153,7 +153,7 @@ def test_colour_changes_agree_with_pillow():
 
 def test_images_are_normalised_flipped_and_jittered():
     images = torch.randint(0, 256, (40, 2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    out = augment_images(images, crop=False, draw=draw())
+    out = augment_images(images, crop=False, rng=draw())
     assert out.shape == images.shape
     assert out.dtype == torch.float32
     low = (0 - np.array(augment.MEAN)) / np.array(augment.STD)

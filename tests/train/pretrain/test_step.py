@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from crosspoint.train.engine.distributed import Group
+from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.pretrain import pretrain
 from crosspoint.train.pretrain.pairs import Steps, make_loader
 from crosspoint.train.pretrain.pretrain import Run, learning_rate
@@ -35,7 +35,7 @@ class Objects:
 
 def make_run(tmp_path, *overrides, double=True):
     base = ("points=24", "k=4", "batch=8", "image_size=32", "image_depth=18", "backbone=pointnet")
-    run = Run(make_recipe("quick", [*base, *overrides]), Objects(), tmp_path, CPU, Group())
+    run = Run(make_recipe("quick", [*base, *overrides]), Objects(), tmp_path, CPU, ProcessGroup())
     if double:
         run.network.double()
     return run
