@@ -246,7 +246,7 @@ def serve() -> int:
         names = Path(line.rstrip("\n"))
         child = os.fork()
         if not child:
-            os.setsid()
+            os.setpgrp()
             output = os.open(names.with_suffix(".txt"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(output, 1)
             os.dup2(output, 2)
