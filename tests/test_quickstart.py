@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -85,11 +86,16 @@ def small(monkeypatch):
 
 def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     out = tmp_path / "quickstart"
+    started = time.monotonic()
     assert run(out, monkeypatch, "--seed", "3", "--json", str(tmp_path / "result.json")) == 0
+    taken = time.monotonic() - started
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["schema"], result["seed"]) == ("crosspoint.quickstart/1", 3)
     assert result == json.loads((out / "quickstart.json").read_text())
     check(out, result, 64)
+    steps = sum(step["seconds"] for step in result["steps"])
+    assert steps - 0.1 <= result["seconds"] <= taken + 0.1
+    assert result["seconds"] == round(result["seconds"], 1)
     said = capsys.readouterr().out
     assert f"report: {out}/report.html" in said
     assert f"trained    {result['accuracy']['trained']['clean']:.1%}" in said

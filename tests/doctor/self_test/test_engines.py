@@ -39,6 +39,28 @@ class Engine:
         out[...] = self.segment(points, category)
 
 
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [("tensorrt", "256 to 1024 points, timing cache of 3 bytes; built"), ("rtx", "256 to 1024 points; built")],
+)
+def test_a_range_says_which_timing_cache_it_left(tmp_path, monkeypatch, module, said):
+    def built(context, run, out, module, precision, points, options):
+        assert points == engines.RANGE
+        if options.timing_cache is not None:
+            options.timing_cache.write_bytes(b"abc")
+        return "built"
+
+    monkeypatch.setattr(engines, "_built", built)
+    monkeypatch.setattr(engines, "RANGE", (256, 512, 1024))
+    assert engines.build_range(Context(tmp_path, 0), "run", module) == said
+
+
+def test_a_build_that_leaves_no_timing_cache_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "_built", lambda *given, **options: "built")
+    with pytest.raises(CheckFailed, match="left no timing cache"):
+        engines.build_range(Context(tmp_path, 0), "run", "tensorrt")
+
+
 def copy(array):
     return np.array(array)
 
