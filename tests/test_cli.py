@@ -1,12 +1,19 @@
 """The command line as a whole: it starts light, knows every command, and ends mistakes in one line."""
 
+import io
+import signal
 import subprocess
 import sys
+from dataclasses import asdict
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from crosspoint import cli
 from crosspoint.cli import crosspoint
+from crosspoint.core.interrupt import Terminated
+from crosspoint.data.sets.catalogue import SETS
 
 HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "trimesh", "h5py", "rich", "onnx", "onnxruntime", "numpy", "PIL")
 
@@ -77,6 +84,37 @@ def test_every_command_writes_json(path):
     for name in path:
         command = command.commands[name]
     assert any("--json" in parameter.opts for parameter in command.params)
+
+
+def test_a_command_that_is_asked_to_end_says_so_and_exits_as_a_shell_does(monkeypatch, capsys):
+    def ended():
+        raise Terminated(signal.SIGTERM)
+
+    monkeypatch.setattr(cli, "_run", ended)
+    with pytest.raises(SystemExit) as exit_of:
+        cli.main()
+    assert exit_of.value.code == 128 + signal.SIGTERM == 143
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "crosspoint: terminated\n")
+
+
+def test_a_name_that_is_no_text_does_not_end_a_command(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(cli, "_run", lambda: print("a\udcff.npy") or 0)
+    with pytest.raises(SystemExit) as exit_of:
+        cli.main()
+    out.flush()
+    assert (exit_of.value.code, out.buffer.getvalue()) == (0, b"a\\udcff.npy\n")
+
+
+def test_what_is_known_of_a_data_set_is_listed():
+    said = CliRunner().invoke(crosspoint, ["data", "list"]).output
+    for known in SETS:
+        words = [str(value) for name, value in asdict(known).items() if name != "name"]
+        assert known.name in said
+        assert all(word.split()[0] in said for word in words if word)
+        assert f"name      {known.name}" not in said
 
 
 def test_version_and_unknown_command():

@@ -52,7 +52,9 @@ NAMES = {  # a function or a type that is easily taken for another
     "amin": "amax",
 }
 AXES = ("axis", "dim", "dims")
-UNTESTED = ("strict", "description", "help", "title", "stacklevel", "encoding", "errors", "daemon")  # keywords
+UNTESTED = (  # keywords that change what a person reads, or what happens to faults of the program itself
+    *("strict", "frozen", "sort_keys", "description", "help", "title", "stacklevel", "encoding", "errors", "daemon"),
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class _Finder:
     def find(self, node: ast.AST) -> Iterator[Fault]:
         """The faults of a node and all below it."""
         if isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr)) or self._for_types(node):
+            return
+        if isinstance(node, ast.keyword) and node.arg in UNTESTED:
             return
         yield from self._here(node)
         for name, value in ast.iter_fields(node):
