@@ -43,7 +43,7 @@ class Reader(HTMLParser):
         self.tags.append((name, dict(attributes)))
 
     def handle_data(self, text):
-        self.pieces.append(text)
+        self.pieces.append(" ".join(text.split()))
 
 
 def shown(folder):
@@ -228,8 +228,8 @@ def test_parts_and_speed_are_in_the_headline(tmp_path, results):
     rate = alone(tmp_path, results, "bench")["rows"][0]["clouds_per_second"]
     sections, page = shown(tmp_path)
     assert sections[0] == "Headline"
-    cards = page.text[: page.text.index("Part segmentation")]
-    assert f"{miou:.1%} mean IoU of parts, clean" in cards
+    cards = " ".join(page.text[: page.text.index("Part segmentation")].split())
+    assert f"{miou:.1%} mean IoU of the parts of" in cards
     assert f"{rate:,.0f} clouds a second: " in cards
 
 
