@@ -63,7 +63,30 @@ class Section:
     content: Markup
 
 
-def report(run: Path, out: Path | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        out: The page.
+        bytes: Its size.
+        sections: Their titles.
+        missing: What is not on the page, with the command that would add it.
+        remarks: One for each file that could not be used.
+    """
+
+    out: str
+    bytes: int
+    sections: list[str]
+    missing: list[Missing]
+    remarks: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `crosspoint report --json` writes it."""
+        return asdict(self)
+
+
+def report(run: Path, out: Path | None = None) -> Report:
     """Write a self-contained HTML page about all results that lie in a folder and its direct subfolders.
 
     It shows what it finds of: a training run (`metrics.jsonl`, `config.json`), a bundle (`manifest.json`), results of
@@ -74,9 +97,6 @@ def report(run: Path, out: Path | None = None) -> dict[str, Any]:
     Args:
         run: The folder, for example of a training run or of the quickstart.
         out: The page to write; None for `report.html` in the folder.
-
-    Returns:
-        `out`, `bytes`, `sections` (titles), `missing` (a list of `what` and `command`) and `remarks`.
 
     Raises:
         InputError: The folder cannot be read or holds nothing to show, or the page cannot be written.
@@ -104,13 +124,8 @@ def report(run: Path, out: Path | None = None) -> dict[str, Any]:
     with atomic_file(out) as temporary:
         text = render_page(f"crosspoint: {name}", **shown)
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON can hold half a character
-    return {
-        "out": str(out),
-        "bytes": out.stat().st_size,
-        "sections": [section.title or "Headline" for section in sections],
-        "missing": [asdict(entry) for entry in missing],
-        "remarks": pieces.remarks,
-    }
+    titles = [section.title or "Headline" for section in sections]
+    return Report(str(out), out.stat().st_size, titles, missing, pieces.remarks)
 
 
 def _build(pieces: Pieces, title: str) -> Markup | Missing:

@@ -58,7 +58,7 @@ def page(tmp_path_factory, pointnet, writers):
     data = writers["modelnet40"](root / "sets")
     embed(pointnet, [data], root / "embeddings.npz", 32)
     write_parts(root / "parts" / "shapenet_part_seg_hdf5_data")
-    return report(root)["out"]
+    return report(root).out
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def measured(tmp_path_factory, pointnet, part_set, writers):
         done = CliRunner().invoke(crosspoint, words)
         assert done.exit_code == 0, done.output
     result = report(root)
-    assert result["remarks"] == []
-    assert {"The paper's tables and figures", "Robustness", "Part segmentation", "Speed"} <= set(result["sections"])
-    return result["out"]
+    assert result.remarks == []
+    assert {"The paper's tables and figures", "Robustness", "Part segmentation", "Speed"} <= set(result.sections)
+    return result.out
 
 
 @pytest.fixture(scope="module")

@@ -48,8 +48,8 @@ def test_every_form_is_read_whole(forms, form):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_has_its_dots_on_the_page(forms, form, tmp_path):
     result = report(forms / form, tmp_path / "page.html")
-    assert result["remarks"] == []
-    assert "Map of the embeddings" in result["sections"]
+    assert result.remarks == []
+    assert "Map of the embeddings" in result.sections
     page = (tmp_path / "page.html").read_text()
     assert page.count("<circle ") == CLOUDS
     assert f"t-SNE of {CLOUDS} embeddings in {'embeddings' if form.startswith('parts') else form};" in page
@@ -57,8 +57,8 @@ def test_every_form_has_its_dots_on_the_page(forms, form, tmp_path):
 
 def test_a_folder_of_parts_can_be_the_report_s_own(forms, tmp_path):
     result = report(forms / "parts of npz" / "embeddings", tmp_path / "page.html")
-    assert "Map of the embeddings" in result["sections"]
-    assert result["remarks"] == []
+    assert "Map of the embeddings" in result.sections
+    assert result.remarks == []
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -81,8 +81,8 @@ def test_a_job_that_is_not_finished_is_left_out_with_a_remark(forms, pointnet, t
         found_in(tmp_path)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2}\n')
     result = report(tmp_path)
-    assert "Map of the embeddings" not in result["sections"]
-    (remark,) = result["remarks"]
+    assert "Map of the embeddings" not in result.sections
+    (remark,) = result.remarks
     assert remark.startswith("job is not finished: 1 of 12 parts")
 
 
@@ -103,5 +103,5 @@ def test_without_pyarrow_the_parquet_file_is_left_out_with_a_remark(forms, tmp_p
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2}\n')
     (tmp_path / "e.parquet").write_bytes((forms / "all.parquet" / "all.parquet").read_bytes())
-    (remark,) = report(tmp_path)["remarks"]
+    (remark,) = report(tmp_path).remarks
     assert "needs the package pyarrow" in remark

@@ -118,7 +118,7 @@ def folder(tmp_path_factory, pointnet):
 
 def test_page_shows_everything_and_loads_nothing(folder, tmp_path):
     result = report(folder, tmp_path / "page.html")
-    assert result["sections"] == [
+    assert result.sections == [
         "Headline",
         "Accuracy",
         "Training",
@@ -128,13 +128,13 @@ def test_page_shows_everything_and_loads_nothing(folder, tmp_path):
         "Time",
         "Versions and hashes",
     ]
-    assert [entry["what"] for entry in result["missing"]] == [
+    assert [entry.what for entry in result.missing] == [
         "few-shot accuracy",
         "a turntable of a cloud with its parts, which takes data in ShapeNetPart's format",
         "the exported model",
     ]
-    assert result["remarks"] == []
-    assert result["bytes"] == (tmp_path / "page.html").stat().st_size < 3_000_000
+    assert result.remarks == []
+    assert result.bytes == (tmp_path / "page.html").stat().st_size < 3_000_000
     page = read(tmp_path / "page.html")
     text = " ".join(page.text)
     measured = json.loads((folder / "results/svm-trained.json").read_text())
@@ -175,8 +175,8 @@ def test_same_folder_gives_the_same_bytes(folder, tmp_path):
 
 def test_a_training_run_alone_names_the_commands_for_the_rest(folder, tmp_path):
     result = report(folder / "run", tmp_path / "page.html")
-    assert result["sections"] == ["Headline", "Training", "Versions and hashes"]
-    commands = [entry["command"] for entry in result["missing"]]
+    assert result.sections == ["Headline", "Training", "Versions and hashes"]
+    commands = [entry.command for entry in result.missing]
     assert any(command.startswith(f"crosspoint export {folder / 'run'} ") for command in commands)
     for command in commands:
         words = command.split()[1:]
@@ -201,7 +201,7 @@ def test_strings_of_files_are_escaped(tmp_path, folder):
     result["model"]["backend"] = result["official"]["rule"] = result["per_class"][0]["class"] = HOSTILE
     write(run / "svm-x.json", result)
     result = report(run)
-    assert result["remarks"] == []
+    assert result.remarks == []
     page = read(run / "report.html")
     assert [name for name, _ in page.tags].count("script") == 1
     assert " ".join(page.text).count("<script>alert(1)</script>") >= 7
@@ -218,8 +218,8 @@ def test_damaged_pieces_are_left_out_with_a_remark(tmp_path):
     (tmp_path / "shapes").mkdir()
     (tmp_path / "shapes/ply_data_train0.h5").write_bytes(b"no")
     result = report(tmp_path)
-    assert result["sections"] == ["Headline", "Training", "Versions and hashes"]  # these say: the manifest is damaged
-    remarks = "\n".join(result["remarks"])
+    assert result.sections == ["Headline", "Training", "Versions and hashes"]  # these say: the manifest is damaged
+    remarks = "\n".join(result.remarks)
     for name in ("manifest.json", "deep.json", "embeddings.npz", "ply_data_train0"):
         assert name in remarks
     for name in ("svm-a.json", "parity.json"):
@@ -230,18 +230,18 @@ def test_damaged_pieces_are_left_out_with_a_remark(tmp_path):
 def test_embeddings_with_a_changed_byte_are_left_out(tmp_path):
     write(tmp_path / "metrics.jsonl", metrics(4))
     save(tmp_path / "e.npz", Embeddings(np.ones((8, 4), np.float32), [f"a/{i}" for i in range(8)], "0" * 64, {}))
-    assert report(tmp_path)["remarks"] == []
+    assert report(tmp_path).remarks == []
     content = bytearray((tmp_path / "e.npz").read_bytes())
     content[200] ^= 1
     (tmp_path / "e.npz").write_bytes(content)
-    (remark,) = report(tmp_path)["remarks"]
+    (remark,) = report(tmp_path).remarks
     assert "e.npz: is damaged or not a file of embeddings" in remark
 
 
 @pytest.mark.parametrize("line", ['{"step": 1' + "0" * 400 + "}", '{"step": NaN}', '{"step": true}', "7", "\x00"])
 def test_lines_that_are_no_steps_are_passed_over(tmp_path, line):
     write(tmp_path / "metrics.jsonl", metrics(4) + line + "\n")
-    assert report(tmp_path)["sections"] == ["Headline", "Training"]
+    assert report(tmp_path).sections == ["Headline", "Training"]
 
 
 @pytest.mark.parametrize(("train", "expected"), [(9840, True), (9839, False)])
@@ -269,7 +269,7 @@ def test_engine_is_shown_as_the_manifest_says(tmp_path, executed):
     }
     write(tmp_path / "manifest.json", values)
     result = report(tmp_path)
-    assert "What ran, and what was only built" in result["sections"]
+    assert "What ran, and what was only built" in result.sections
     page = read(tmp_path / "report.html")
     text = " ".join(page.text)
     assert status in text
@@ -283,7 +283,7 @@ def test_fewshot_rows_are_shown(tmp_path):
     data = {"format": "modelnet40", "train": 40, "test": 20, "points": 512, "k": None}
     values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
     write(tmp_path / "f.json", values)
-    assert report(tmp_path)["sections"] == ["Few-shot accuracy"]
+    assert report(tmp_path).sections == ["Few-shot accuracy"]
     text = " ".join(read(tmp_path / "report.html").text)
     for expected in ("5-way 10-shot", "81.2%", "3.0%", "–", "ONNX Runtime on cpu, 10 tasks each, 512 points"):
         assert expected in text
@@ -373,7 +373,7 @@ GATE = {
 
 def test_an_engine_that_was_only_built_is_no_headline(tmp_path):
     write(tmp_path / "manifest.json", MANIFEST)
-    assert "Headline" not in report(tmp_path)["sections"]
+    assert "Headline" not in report(tmp_path).sections
     write(tmp_path / "manifest.json", {**MANIFEST, "parity": GATE})
     report(tmp_path)
     assert tiles_of(tmp_path / "report.html") == [
