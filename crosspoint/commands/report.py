@@ -21,9 +21,9 @@ def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
     from crosspoint.report.page import report
 
     result = report(run, out)
-    write_result(json_file, "report", result)
-    for missing in result["missing"]:
-        say(f"not in it: {missing['what']}; add it with: {missing['command']}")
-    for remark in result["remarks"]:
+    write_result(json_file, "report", result.to_json())
+    for missing in result.missing:
+        say(f"not in it: {missing.what}; add it with: {missing.command}")
+    for remark in result.remarks:
         say(f"left out: {remark}", err=True)
-    say(f"{result['out']}: {len(result['sections'])} sections, {result['bytes'] / 1e6:.1f} MB")
+    say(f"{result.out}: {len(result.sections)} sections, {result.bytes / 1e6:.1f} MB")

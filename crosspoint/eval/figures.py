@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from crosspoint.eval.tsne import Panel
 
 COLUMNS = (
-    ("paper", "value", "spread", "0.65"),
-    ("official", "mean", "std", "tab:blue"),
-    ("clean", "mean", "std", "tab:orange"),
+    ("paper", "value", "spread", "0.65", "paper"),
+    ("official", "mean", "std", "tab:blue", "official: ours by the paper's rule"),
+    ("clean", "mean", "std", "tab:orange", "clean: ours, nothing chosen on tested objects"),
 )
-"""Columns of a comparison: which entries hold the number and its spread, and the colour."""
+"""Columns of a comparison: which entries hold the number and its spread, the colour, and what the legend says."""
 
 
 def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title: str, path: Path) -> None:
@@ -72,14 +72,14 @@ def draw_comparison(rows: Sequence[dict[str, Any]], title: str, path: Path) -> N
     axes = figure.add_subplot()
     names = [f"{row['method']}\n{row['setting']}" for row in rows]
     places = np.arange(len(rows), dtype=np.float64)
-    for number, (column, value, spread, colour) in enumerate(COLUMNS):
+    for number, (column, value, spread, colour, label) in enumerate(COLUMNS):
         shown = [(place, row[column]) for place, row in zip(places, rows, strict=True) if row[column] is not None]
         if not shown:
             continue
         at = [place + 0.27 * (number - 1) for place, _ in shown]
         values = [cell[value] for _, cell in shown]
         errors = np.array([_ends(cell, value, spread) for _, cell in shown]).T  # (2, bars)
-        axes.barh(at, values, 0.25, xerr=errors, color=colour, label=column, error_kw={"elinewidth": 1})
+        axes.barh(at, values, 0.25, xerr=errors, color=colour, label=label, error_kw={"elinewidth": 1})
         for y, x, error in zip(at, values, errors[1], strict=True):
             axes.text(x + error + 0.8, y, f"{x:.1f}", va="center", fontsize=8)
     axes.set_yticks(places, names, fontsize=9)

@@ -1,1 +1,5 @@
 """One HTML page about a run."""
+
+from crosspoint.core.errors import require
+
+require("jinja2", "report", "the report")

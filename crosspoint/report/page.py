@@ -1,59 +1,102 @@
 """One self-contained page that shows what a folder of results holds."""
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from crosspoint import __version__
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.outputs import check_file
-from crosspoint.report.html import Html, join, page, tag
+from crosspoint.report.html import render_page
+from crosspoint.report.missing import Missing
 from crosspoint.report.read import DAMAGE, Pieces, read_pieces
-from crosspoint.report.sections import overview as sections
-from crosspoint.report.sections import pictures, tasks, turntable
-from crosspoint.report.sections.overview import Missing
-from crosspoint.report.sections.reproduce import reproduce_section
-from crosspoint.report.sections.robustness import robustness_section
-from crosspoint.report.sections.speed import speed_section
+from crosspoint.report.sections.accuracy import accuracy
+from crosspoint.report.sections.embedding_map import embedding_map
+from crosspoint.report.sections.engine import engine
+from crosspoint.report.sections.few_shot import few_shot
+from crosspoint.report.sections.headline import headline
+from crosspoint.report.sections.image_few_shot import image_few_shot
+from crosspoint.report.sections.parity import parity
+from crosspoint.report.sections.part_segmentation import part_segmentation
+from crosspoint.report.sections.provenance import provenance
+from crosspoint.report.sections.reproduction import reproduction
+from crosspoint.report.sections.robustness import robustness
+from crosspoint.report.sections.sample_shapes import sample_shapes
+from crosspoint.report.sections.speed import speed
+from crosspoint.report.sections.steps import steps
+from crosspoint.report.sections.training import training
+from crosspoint.report.sections.turntable import turntable
 
-SECTIONS: dict[str, Callable[[Pieces], Html | Missing]] = {
-    "": sections.headline,
-    "The paper's tables and figures": reproduce_section,
-    "Accuracy": sections.svm_section,
-    "Few-shot accuracy": sections.fewshot_section,
-    "Robustness": robustness_section,
-    "Part segmentation": tasks.partseg_section,
-    "Few-shot accuracy with pictures": tasks.pictures_section,
-    "Training": pictures.training_section,
-    "Map of the embeddings": pictures.map_section,
-    "Sample shapes": pictures.shapes_section,
-    "Shapes and their parts": turntable.parts_section,
-    "Parity": sections.parity_section,
-    "What ran, and what was only built": sections.engine_section,
-    "Speed": speed_section,
-    "Time": sections.steps_section,
-    "Versions and hashes": sections.provenance_section,
+SECTIONS: dict[str, Callable[[Pieces], Markup | Missing]] = {
+    "": headline,
+    "The paper's tables and figures": reproduction,
+    "Accuracy": accuracy,
+    "Few-shot accuracy": few_shot,
+    "Robustness": robustness,
+    "Part segmentation": part_segmentation,
+    "Few-shot accuracy with pictures": image_few_shot,
+    "Training": training,
+    "Map of the embeddings": embedding_map,
+    "Sample shapes": sample_shapes,
+    "Shapes and their parts": turntable,
+    "Parity": parity,
+    "What ran, and what was only built": engine,
+    "Speed": speed,
+    "Time": steps,
+    "Versions and hashes": provenance,
 }
 
 OF_ENCODERS = ("Accuracy", "Few-shot accuracy", "Map of the embeddings", "Sample shapes", "Parity")
 """Sections that a part segmenter, which embeds nothing, does not lack."""
 
 
-def report(run: Path, out: Path | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; the headline has no title."""
+
+    title: str
+    content: Markup
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        out: The page.
+        bytes: Its size.
+        sections: Their titles.
+        missing: What is not on the page, with the command that would add it.
+        remarks: One for each file that could not be used.
+    """
+
+    out: str
+    bytes: int
+    sections: list[str]
+    missing: list[Missing]
+    remarks: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `crosspoint report --json` writes it."""
+        return asdict(self)
+
+
+def report(run: Path, out: Path | None = None) -> Report:
     """Write a self-contained HTML page about all results that lie in a folder and its direct subfolders.
 
     It shows what it finds of: a training run (`metrics.jsonl`, `config.json`), a bundle (`manifest.json`), results of
-    commands (`--json`), embeddings (`.npz`), data in the published formats, and the quickstart's summary. What is
-    missing is named with the command that would add it; what is damaged is left out with a remark.
+    commands (`--json`), embeddings (in any form of `crosspoint embed`), data in the published formats, and the
+    quickstart's summary. What is missing is named with the command that would add it; what is damaged is left out with
+    a remark.
 
     Args:
         run: The folder, for example of a training run or of the quickstart.
         out: The page to write; None for `report.html` in the folder.
-
-    Returns:
-        `out`, `bytes`, `sections` (titles), `missing` (a list of `what` and `command`) and `remarks`.
 
     Raises:
         InputError: The folder cannot be read or holds nothing to show, or the page cannot be written.
@@ -62,61 +105,42 @@ def report(run: Path, out: Path | None = None) -> dict[str, Any]:
     out = folder / "report.html" if out is None else Path(out)
     check_file(out, kind=".html")
     pieces = read_pieces(folder)
-    shown: list[str] = []
+    sections: list[Section] = []
     missing: list[Missing] = []
-    content = [_head(pieces)]
     for title in track(SECTIONS, "Report"):
-        made = _build(pieces, title)
-        if isinstance(made, Missing):
-            missing += [] if pieces.segments and title in OF_ENCODERS else [made]
-        elif made is not None and made:
-            shown.append(title or "Headline")
-            content.append(tag("section", *([tag("h2", title)] if title else []), made))
-    if not shown:
+        built = _build(pieces, title)
+        if isinstance(built, Missing):
+            missing += [] if pieces.segments and title in OF_ENCODERS else [built]
+        elif built:
+            sections.append(Section(title, built))
+    if not sections:
         trouble = f"; {pieces.remarks[0]}" if pieces.remarks else ""
         raise InputError(
             f"{folder}: holds no run, bundle, results (--json), embeddings or renderings{trouble}; "
             "give the folder of `crosspoint quickstart` or of `crosspoint train`"
         )
-    content.append(_foot(pieces, missing))
+    name = folder.resolve().name
+    shown = {"name": name, "about": _about(pieces), "sections": sections, "missing": missing, "remarks": pieces.remarks}
     with atomic_file(out) as temporary:
-        text = page(f"crosspoint: {folder.resolve().name}", content)
+        text = render_page(f"crosspoint: {name}", **shown)
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON can hold half a character
-    return {
-        "out": str(out),
-        "bytes": out.stat().st_size,
-        "sections": shown,
-        "missing": [entry._asdict() for entry in missing],
-        "remarks": pieces.remarks,
-    }
+    titles = [section.title or "Headline" for section in sections]
+    return Report(str(out), out.stat().st_size, titles, missing, pieces.remarks)
 
 
-def _build(pieces: Pieces, title: str) -> Html | Missing | None:
-    """A section; None, with a remark, if what it is made of does not have the form that our commands write."""
+def _build(pieces: Pieces, title: str) -> Markup | Missing:
+    """A section; an empty one, with a remark, if what it is made of does not have the form that our commands write."""
     try:
         return SECTIONS[title](pieces)
     except DAMAGE as error:
         name = f"“{title}”" if title else "The headline"
         pieces.remarks.append(f"{name} is left out: its files are not as crosspoint writes them ({error!r})")
-        return None
+        return Markup()
 
 
-def _head(pieces: Pieces) -> Html:
-    seed = pieces.summary.get("seed")
-    objects = pieces.config.get("data", {})
-    count = objects.get("objects") if isinstance(objects, dict) else None
-    words = [f"crosspoint {__version__}"]
-    how = "with labelled parts" if pieces.segments else "without labels"
-    words += [] if count is None else [f"trained on {count} objects {how}"]
-    words += [] if seed is None else [f"seed {seed}"]
-    return tag("header", tag("h1", pieces.folder.resolve().name), tag("p", " · ".join(words), class_="quiet"))
-
-
-def _foot(pieces: Pieces, missing: list[Missing]) -> Html:
-    """What is not on the page, and how to get it there."""
-    lines = [
-        tag("p", f"Not here: {entry.what}. Add it with ", tag("code", entry.command), class_="missing")
-        for entry in missing
-    ]
-    lines += [tag("p", remark, class_="missing") for remark in pieces.remarks]
-    return tag("section", tag("h2", "Left out"), *lines) if lines else join([])
+def _about(pieces: Pieces) -> list[str]:
+    """What the line below the title says."""
+    words, seed, objects = [f"crosspoint {__version__}"], pieces.summary.seed, pieces.config.data.objects
+    if objects is not None:
+        words.append(f"trained on {objects} objects {'with labelled parts' if pieces.segments else 'without labels'}")
+    return words if seed is None else [*words, f"seed {seed}"]

@@ -6,29 +6,30 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from markupsafe import Markup
 
-from crosspoint.core.arrays import Npz
-from crosspoint.core.errors import InputError
-from crosspoint.core.reading import read_bytes, read_json, readable, reading
+from crosspoint.core.errors import CrosspointError, InputError
+from crosspoint.core.reading import read_json, readable, reading
 from crosspoint.data.sets.datasets import ClassificationSet, PairedRenders, PartSet, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
-from crosspoint.report.html import Html, join, tag
-from crosspoint.runtime.jobs.embeddings import load
+from crosspoint.report.embedded import Embedded, find_embeddings, read_embedded
+from crosspoint.report.html import join, render
+from crosspoint.report.parse import parse
+from crosspoint.report.results import Bundle, Result, Run, Summary
 from crosspoint.runtime.manifest import load_manifest
 from crosspoint.runtime.signing import find_key_files
 
-KINDS = ("svm", "fewshot", "parity", "quickstart", "robustness", "partseg", "image-fewshot", "bench", "reproduce")
+KINDS = tuple(each.kind for each in Result.__subclasses__())
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError)
 """What is raised by files that do not have the form that our commands write."""
-STORED_NAME = re.compile(r"(?:.*/)?(train|test)/(\d{6,})")
+T = TypeVar("T")
+R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
-class Result:
+class Stored:
     """A file that a command wrote with `--json`: the schema's kind, the file's place, the content."""
 
     kind: str
@@ -37,13 +38,16 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Embeddings:
-    """What `crosspoint embed` wrote: embeddings (n, D), names (n,) and the model's hash."""
+class Found(Generic[R]):
+    """A result, and the file that it was read from."""
 
     path: Path
-    values: NDArray[np.float32]
-    names: list[str]
-    sha256: str
+    values: R
+
+    @property
+    def name(self) -> str:
+        """What it is called: `svm-trained.json` is `trained`."""
+        return self.path.stem.removeprefix(f"{self.values.kind}-")
 
 
 @dataclass
@@ -51,18 +55,17 @@ class Pieces:
     """All that was found, and a remark for each file that could not be used."""
 
     folder: Path
-    metrics: list[dict[str, float]] = field(default_factory=list)
     run: Path | None = None
-    config: dict[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    config: Run = field(default_factory=Run)
     bundle: Path | None = None
-    manifest: dict[str, Any] = field(default_factory=dict)
-    results: list[Result] = field(default_factory=list)
-    embeddings: Embeddings | None = None
+    manifest: Bundle | None = None
+    results: list[Stored] = field(default_factory=list)
+    embeddings: Embedded | None = None
     data: ClassificationSet | None = None
     data_folder: Path | None = None
     pairs: PairedRenders | None = None
     parts: PartSet | None = None
-    summary: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -70,25 +73,45 @@ class Pieces:
         """Whether the run is one of a part segmenter, which embeds nothing."""
         return self.run is not None and (self.run / "segmenter.safetensors").is_file()
 
-    def of(self, kind: str) -> list[Result]:
-        """The results of one kind, e.g. `"svm"`."""
-        return [result for result in self.results if result.kind == kind]
+    @property
+    def summary(self) -> Summary:
+        """The quickstart's summary, an empty one where there is none."""
+        return next((found.values for found in self.of(Summary)), Summary())
 
-    def each(self, results: list[Result], build: Callable[[Result], Html], named: bool = True) -> Html:
-        """What `build` makes of each result; with `named`, under their files' names if there are several.
+    def of(self, kind: type[R]) -> list[Found[R]]:
+        """The results of one kind; one that does not have the form of its kind is left out with a remark."""
+        parsed = []
+        for stored in (stored for stored in self.results if stored.kind == kind.kind):
+            values = self.parse(kind, stored.values, stored.path)
+            parsed += [] if values is None else [Found(stored.path, values)]
+        return parsed
 
-        A damaged result is left out with a remark, and takes no other with it.
-        """
-        made = []
-        for result in results:
+    def parse(self, kind: type[T], values: object, path: Path) -> T | None:
+        """The content of a file as a dataclass; None, with a remark, where it does not have that form."""
+        try:
+            return parse(kind, values)
+        except ValueError as error:
+            self.leave_out(path, error)
+            return None
+
+    def each(self, kind: type[R], build: Callable[[Found[R]], Markup]) -> Markup:
+        """What `build` makes of each result of a kind, under the files' names if there are several."""
+        built = []
+        for found in self.of(kind):
             try:
-                own = build(result)
-            except DAMAGE as error:
-                place = _short(self, result.path)
-                self.remarks.append(f"{place} is left out: it is not as crosspoint writes it ({error!r})")
-            else:
-                made += [tag("h3", result.path.stem), own] if named and len(results) > 1 else [own]
-        return join(made)
+                built.append((found.path.stem, build(found)))
+            except DAMAGE as error:  # numbers that no command writes, such as a table without rows
+                self.leave_out(found.path, error)
+        return built[0][1] if len(built) == 1 else join(render("named", name=name, content=own) for name, own in built)
+
+    def leave_out(self, path: Path, error: Exception) -> None:
+        """Note, once, that a file does not have the form that our commands write."""
+        remark = f"{self.short(path)} is left out: it is not as crosspoint writes it ({error})"
+        self.remarks += [] if remark in self.remarks else [remark]
+
+    def short(self, path: Path) -> str:
+        """The name of a file within the folder, or the folder's own."""
+        return path.resolve().name if path == self.folder else path.relative_to(self.folder).as_posix()
 
 
 def read_pieces(folder: Path) -> Pieces:
@@ -105,15 +128,11 @@ def read_pieces(folder: Path) -> Pieces:
         raise InputError(f"{folder}: cannot be listed ({error.strerror}); give a folder with results") from error
     _read_run(pieces, folders)
     _read_bundle(pieces, folders)
-    for path in sorted(path for place in folders for path in _files(place, "*.json")):
+    for path in sorted(path for place in folders for path in place.glob("*.json") if path.is_file()):
         _read_result(pieces, path)
     _read_embeddings(pieces, folders)
     _read_data(pieces, folders)
     return pieces
-
-
-def _files(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if path.is_file())
 
 
 def _first(folders: list[Path], name: str) -> Path | None:
@@ -130,13 +149,9 @@ def _read_json(pieces: Pieces, path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _remark(pieces: Pieces, path: Path, error: InputError) -> None:
+def _remark(pieces: Pieces, path: Path, error: CrosspointError) -> None:
     """Note what is wrong with a file, under its name within the folder."""
-    pieces.remarks.append(str(error).replace(str(path), _short(pieces, path), 1))
-
-
-def _short(pieces: Pieces, path: Path) -> str:
-    return path.relative_to(pieces.folder).as_posix()
+    pieces.remarks.append(str(error).replace(str(path), pieces.short(path), 1))
 
 
 def _read_run(pieces: Pieces, folders: list[Path]) -> None:
@@ -148,8 +163,9 @@ def _read_run(pieces: Pieces, folders: list[Path]) -> None:
         pieces.metrics = _steps(path)
     except InputError as error:
         _remark(pieces, path, error)
-    if (path.parent / "config.json").is_file():
-        pieces.config = _read_json(pieces, path.parent / "config.json")
+    config = path.parent / "config.json"
+    if config.is_file():
+        pieces.config = pieces.parse(Run, _read_json(pieces, config), config) or Run()
 
 
 def _steps(path: Path) -> list[dict[str, float]]:
@@ -173,9 +189,12 @@ def _is_number(value: object) -> bool:
 
 def _read_bundle(pieces: Pieces, folders: list[Path]) -> None:
     path = _first(folders, "manifest.json")
-    if path is not None:
-        signed = load_manifest(path.parent) if find_key_files() else None  # refused where no key that is set covers it
-        pieces.bundle, pieces.manifest = path.parent, _read_json(pieces, path) if signed is None else signed.values
+    if path is None:
+        return
+    signed = load_manifest(path.parent) if find_key_files() else None  # refused where no key that is set covers it
+    values = _read_json(pieces, path) if signed is None else signed.values
+    pieces.bundle = path.parent
+    pieces.manifest = pieces.parse(Bundle, values, path) if values else None
 
 
 def _read_result(pieces: Pieces, path: Path) -> None:
@@ -183,32 +202,19 @@ def _read_result(pieces: Pieces, path: Path) -> None:
         return
     values = _read_json(pieces, path)
     match = re.fullmatch(r"crosspoint\.([a-z-]+)/1", str(values.get("schema")))
-    if match is None or match[1] not in KINDS:
-        return
-    if match[1] == "quickstart":
-        pieces.summary = values
-    else:
-        pieces.results.append(Result(match[1], path, values))
+    if match is not None and match[1] in KINDS:
+        pieces.results.append(Stored(match[1], path, values))
 
 
 def _read_embeddings(pieces: Pieces, folders: list[Path]) -> None:
-    """The first archive that `crosspoint embed` wrote; archives without embeddings are something else."""
-    for path in (path for folder in folders for path in _files(folder, "*.npz")):
+    """Those of the first file, or folder of parts, that holds some."""
+    for path in find_embeddings(folders):
         try:
-            pieces.embeddings = _load_embeddings(path)
-        except InputError as error:
+            pieces.embeddings = read_embedded(path)
+        except CrosspointError as error:
             _remark(pieces, path, error)
         if pieces.embeddings is not None:
             return
-
-
-def _load_embeddings(path: Path) -> Embeddings | None:
-    content = read_bytes(path)
-    with reading(path, "an archive of arrays"):
-        if "embeddings" not in Npz(content).names:
-            return None
-    found = load(path)
-    return Embeddings(path, found.vectors, found.names, found.model_sha256)
 
 
 def _read_data(pieces: Pieces, folders: list[Path]) -> None:
@@ -228,32 +234,3 @@ def _read_data(pieces: Pieces, folders: list[Path]) -> None:
                 pieces.parts = load_parts(folder, None)
         except InputError as error:
             pieces.remarks.append(str(error))
-
-
-def classes_of(names: list[str], data: ClassificationSet | None) -> list[str] | None:
-    """The class of each embedded cloud, or None where the names and the data do not tell.
-
-    A name like `train/000012` is the object of that number in the data's split; other names tell by their folder.
-    """
-    stored = [STORED_NAME.fullmatch(name) for name in names]
-    if not all(stored):
-        folders = [name.rpartition("/")[0].rpartition("/")[2] for name in names]
-        return folders if len(set(folders)) > 1 and not any(stored) and all(folders) else None
-    if data is None:
-        return None
-    found = [_label(data, match[1], int(match[2])) for match in stored if match]
-    return None if None in found else [data.class_names[label] for label in found if label is not None]
-
-
-def _label(data: ClassificationSet, split: str, number: int) -> int | None:
-    clouds = data.train if split == "train" else data.test
-    return None if clouds is None or number >= len(clouds.labels) else int(clouds.labels[number])
-
-
-def stored_cloud(name: str, data: ClassificationSet | None) -> NDArray[np.float32] | None:
-    """The points (N, 3) of an embedded cloud of the data, or None where it is not of the data."""
-    match = STORED_NAME.fullmatch(name)
-    if match is None or data is None or _label(data, match[1], int(match[2])) is None:
-        return None
-    clouds = data.train if match[1] == "train" else data.test
-    return None if clouds is None else clouds.points[int(match[2])]

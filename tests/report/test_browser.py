@@ -30,6 +30,10 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+CUT_TABLES = """return [...document.querySelectorAll('table')]
+  .filter((table) => table.getBoundingClientRect().right > table.parentElement.getBoundingClientRect().right + 1
+    || [...table.querySelectorAll('td')].some((cell) => cell.scrollWidth > cell.clientWidth + 1))
+  .map((table) => table.innerText)"""
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -54,7 +58,7 @@ def page(tmp_path_factory, pointnet, writers):
     data = writers["modelnet40"](root / "sets")
     embed(pointnet, [data], root / "embeddings.npz", 32)
     write_parts(root / "parts" / "shapenet_part_seg_hdf5_data")
-    return report(root)["out"]
+    return report(root).out
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +84,9 @@ def measured(tmp_path_factory, pointnet, part_set, writers):
         done = CliRunner().invoke(crosspoint, words)
         assert done.exit_code == 0, done.output
     result = report(root)
-    assert result["remarks"] == []
-    assert {"The paper's tables and figures", "Robustness", "Part segmentation", "Speed"} <= set(result["sections"])
-    return result["out"]
+    assert result.remarks == []
+    assert {"The paper's tables and figures", "Robustness", "Part segmentation", "Speed"} <= set(result.sections)
+    return result.out
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +122,7 @@ def test_nothing_is_wider_than_the_screen_and_nothing_is_complained_of(browser, 
     browser.execute_script("for (const folded of document.querySelectorAll('details')) folded.open = true")
     assert browser.execute_script("return innerWidth") == width
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(CUT_TABLES) == []
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -152,6 +157,28 @@ def test_the_turntable_turns_and_changes_its_shape_and_its_legend(opened):
     opened.find_elements(By.CSS_SELECTOR, ".turntable button")[1].click()
     assert opened.execute_script(legend) == ["abc"]
     assert pixels(opened) != before
+
+
+def test_the_turntable_uses_the_whole_width(opened):
+    edges = "return [...document.querySelectorAll(arguments[0])].map((part) => part.getBoundingClientRect().toJSON())"
+    (figure,) = opened.execute_script(edges, ".turntable")
+    (canvas,), (side,) = (opened.execute_script(edges, f".turntable {part}") for part in ("canvas", ".side"))
+    assert canvas["left"] == figure["left"]
+    assert abs(side["right"] - figure["right"]) < 1
+    assert 0 < side["left"] - canvas["right"] < 40
+    assert canvas["top"] == side["top"]
+
+
+def test_on_a_phone_an_entry_of_a_table_has_its_column_s_name(browser, measured):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    )
+    browser.get(f"file://{measured}")
+    before = "return getComputedStyle(document.querySelector(arguments[0]), '::before').content"
+    names = "return [...document.querySelectorAll('table.stacked td[data-column]')].map((cell) => cell.dataset.column)"
+    assert browser.execute_script(before, "td[data-column='p90, ms']") == '"p90, ms"'
+    assert {"official", "clean", "ran on", "p50, ms", "memory, MB"} <= set(browser.execute_script(names))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_nothing_is_wider_than_the_paper(browser, measured):

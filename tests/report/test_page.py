@@ -1,13 +1,17 @@
 import base64
+import html
 import io
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from markupsafe import Markup
 from PIL import Image
 from plyfile import PlyData, PlyElement
 
@@ -16,10 +20,13 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import load_classification
 from crosspoint.eval.svm import svm
 from crosspoint.parity.parity import parity
-from crosspoint.report.charts import draw_cloud, line_chart, place_labels
-from crosspoint.report.html import bar, table, tag
+from crosspoint.report.charts import line_chart, ticks
+from crosspoint.report.embedded import classes_of
+from crosspoint.report.html import render
 from crosspoint.report.page import report
-from crosspoint.report.read import classes_of
+from crosspoint.report.pictures import draw_cloud
+from crosspoint.report.results import Step
+from crosspoint.report.scatter import place_labels
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, save
 
@@ -43,7 +50,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == name
 
     def handle_data(self, text):
-        self.text.append(text)
+        self.text.append(" ".join(text.split()))
 
 
 def read(path):
@@ -111,7 +118,7 @@ def folder(tmp_path_factory, pointnet):
 
 def test_page_shows_everything_and_loads_nothing(folder, tmp_path):
     result = report(folder, tmp_path / "page.html")
-    assert result["sections"] == [
+    assert result.sections == [
         "Headline",
         "Accuracy",
         "Training",
@@ -121,13 +128,13 @@ def test_page_shows_everything_and_loads_nothing(folder, tmp_path):
         "Time",
         "Versions and hashes",
     ]
-    assert [entry["what"] for entry in result["missing"]] == [
+    assert [entry.what for entry in result.missing] == [
         "few-shot accuracy",
         "a turntable of a cloud with its parts, which takes data in ShapeNetPart's format",
         "the exported model",
     ]
-    assert result["remarks"] == []
-    assert result["bytes"] == (tmp_path / "page.html").stat().st_size < 3_000_000
+    assert result.remarks == []
+    assert result.bytes == (tmp_path / "page.html").stat().st_size < 3_000_000
     page = read(tmp_path / "page.html")
     text = " ".join(page.text)
     measured = json.loads((folder / "results/svm-trained.json").read_text())
@@ -168,8 +175,8 @@ def test_same_folder_gives_the_same_bytes(folder, tmp_path):
 
 def test_a_training_run_alone_names_the_commands_for_the_rest(folder, tmp_path):
     result = report(folder / "run", tmp_path / "page.html")
-    assert result["sections"] == ["Training", "Versions and hashes"]
-    commands = [entry["command"] for entry in result["missing"]]
+    assert result.sections == ["Headline", "Training", "Versions and hashes"]
+    commands = [entry.command for entry in result.missing]
     assert any(command.startswith(f"crosspoint export {folder / 'run'} ") for command in commands)
     for command in commands:
         words = command.split()[1:]
@@ -194,7 +201,7 @@ def test_strings_of_files_are_escaped(tmp_path, folder):
     result["model"]["backend"] = result["official"]["rule"] = result["per_class"][0]["class"] = HOSTILE
     write(run / "svm-x.json", result)
     result = report(run)
-    assert result["remarks"] == []
+    assert result.remarks == []
     page = read(run / "report.html")
     assert [name for name, _ in page.tags].count("script") == 1
     assert " ".join(page.text).count("<script>alert(1)</script>") >= 7
@@ -211,28 +218,30 @@ def test_damaged_pieces_are_left_out_with_a_remark(tmp_path):
     (tmp_path / "shapes").mkdir()
     (tmp_path / "shapes/ply_data_train0.h5").write_bytes(b"no")
     result = report(tmp_path)
-    assert result["sections"] == ["Training", "Versions and hashes"]  # these say that the manifest is damaged
-    remarks = "\n".join(result["remarks"])
-    for name in ("manifest.json", "deep.json", "embeddings.npz", "ply_data_train0", "Accuracy", "Parity", "headline"):
+    assert result.sections == ["Headline", "Training", "Versions and hashes"]  # these say: the manifest is damaged
+    remarks = "\n".join(result.remarks)
+    for name in ("manifest.json", "deep.json", "embeddings.npz", "ply_data_train0"):
         assert name in remarks
+    for name in ("svm-a.json", "parity.json"):
+        assert remarks.count(f"results/{name} is left out: it is not as crosspoint writes it") == 1
     read(tmp_path / "report.html")
 
 
 def test_embeddings_with_a_changed_byte_are_left_out(tmp_path):
     write(tmp_path / "metrics.jsonl", metrics(4))
     save(tmp_path / "e.npz", Embeddings(np.ones((8, 4), np.float32), [f"a/{i}" for i in range(8)], "0" * 64, {}))
-    assert report(tmp_path)["remarks"] == []
+    assert report(tmp_path).remarks == []
     content = bytearray((tmp_path / "e.npz").read_bytes())
     content[200] ^= 1
     (tmp_path / "e.npz").write_bytes(content)
-    (remark,) = report(tmp_path)["remarks"]
+    (remark,) = report(tmp_path).remarks
     assert "e.npz: is damaged or not a file of embeddings" in remark
 
 
 @pytest.mark.parametrize("line", ['{"step": 1' + "0" * 400 + "}", '{"step": NaN}', '{"step": true}', "7", "\x00"])
 def test_lines_that_are_no_steps_are_passed_over(tmp_path, line):
     write(tmp_path / "metrics.jsonl", metrics(4) + line + "\n")
-    assert report(tmp_path)["sections"] == ["Training"]
+    assert report(tmp_path).sections == ["Headline", "Training"]
 
 
 @pytest.mark.parametrize(("train", "expected"), [(9840, True), (9839, False)])
@@ -260,7 +269,7 @@ def test_engine_is_shown_as_the_manifest_says(tmp_path, executed):
     }
     write(tmp_path / "manifest.json", values)
     result = report(tmp_path)
-    assert "What ran, and what was only built" in result["sections"]
+    assert "What ran, and what was only built" in result.sections
     page = read(tmp_path / "report.html")
     text = " ".join(page.text)
     assert status in text
@@ -274,7 +283,7 @@ def test_fewshot_rows_are_shown(tmp_path):
     data = {"format": "modelnet40", "train": 40, "test": 20, "points": 512, "k": None}
     values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
     write(tmp_path / "f.json", values)
-    assert report(tmp_path)["sections"] == ["Few-shot accuracy"]
+    assert report(tmp_path).sections == ["Few-shot accuracy"]
     text = " ".join(read(tmp_path / "report.html").text)
     for expected in ("5-way 10-shot", "81.2%", "3.0%", "–", "ONNX Runtime on cpu, 10 tasks each, 512 points"):
         assert expected in text
@@ -301,6 +310,132 @@ def test_few_shot_tasks_of_the_paper_have_its_column(tmp_path, train, source, sh
     assert shown is None or shown in text
 
 
+def words_of(path):
+    return " ".join(" ".join(read(path).text).split())
+
+
+def tiles_of(path):
+    """The text of the headline's tiles."""
+    text = path.read_text()
+    cards = re.search(r'<div class="cards">(.*?)</section>', text, re.DOTALL)[1]
+    return [
+        " ".join(html.unescape(re.sub("<[^>]*>", " ", card)).split())
+        for card in re.split('<div class="card[^"]*">', cards)[1:]
+    ]
+
+
+def test_tiles_have_one_number_each_and_say_what_it_is(folder, tmp_path):
+    report(folder, tmp_path / "page.html")
+    measured = json.loads((folder / "results/svm-trained.json").read_text())
+    first, untrained, gain, parity_, *_ = tiles_of(tmp_path / "page.html")
+    assert first.startswith(f"{measured['clean']['accuracy']:.1%} of held-out objects classified right by a linear SVM")
+    assert f"({measured['data']['test']} objects; 95 % interval" in first
+    assert untrained.endswith("the same with the encoder before training")
+    assert gain == "+0.0 percentage points gained by training"
+    assert parity_.startswith("passed parity")
+    assert "official" not in first + untrained + gain
+
+
+def test_official_and_clean_are_explained_where_they_stand(folder, tmp_path):
+    report(folder, tmp_path / "page.html")
+    measured, words = json.loads((folder / "results/svm-trained.json").read_text()), words_of(tmp_path / "page.html")
+    assert "the rule that this page calls clean : nothing was chosen by looking at the tested objects" in words
+    assert (
+        f"official , the paper's protocol: {measured['official']['rule']}. A fixed C suits features of one scale"
+        in words
+    )
+    assert f"clean : {measured['clean']['rule']}." in words
+
+
+MANIFEST = {
+    "engine": {
+        "builder": "tensorrt",
+        "version": "10",
+        "targets": [],
+        "executed": False,
+        "status": "built, not executed",
+    },
+    "profile": {"batch": [1, 8, 32], "points": None},
+    "precision": {"asked": "fp32", "read_back": "fp32"},
+    "inputs": {"points": ["batch", 512, 3]},
+    "outputs": {"embedding": ["batch", 1024]},
+}
+GATE = {
+    "candidate": "onnxruntime on the CPU",
+    "reference": "PyTorch in float64",
+    "limits": {"relative_l2": 1e-4, "overlap": 0.99},
+    "relative_l2_max": 3e-7,
+    "cosine_min": 1.0,
+    "overlap_min": None,
+    "cases": [],
+}
+
+
+def test_an_engine_that_was_only_built_is_no_headline(tmp_path):
+    write(tmp_path / "manifest.json", MANIFEST)
+    assert "Headline" not in report(tmp_path).sections
+    write(tmp_path / "manifest.json", {**MANIFEST, "parity": GATE})
+    report(tmp_path)
+    assert tiles_of(tmp_path / "report.html") == [
+        "passed the export's parity gate, onnxruntime on the CPU: largest relative L2 error 3.0e-07",
+        "built, not executed TensorRT engine of the bundle "
+        "No result of an evaluation lies in this folder; the commands at the end of the page add them.",
+    ]
+
+
+def test_without_results_the_headline_is_how_far_training_came(tmp_path):
+    lines = [{"step": 1, "probe_accuracy": 0.5}, {"step": 1125, "loss": 1.0}, {"step": 1126, "probe_accuracy": 0.755}]
+    write(tmp_path / "metrics.jsonl", "\n".join(map(json.dumps, lines)))
+    report(tmp_path)
+    steps, probe = tiles_of(tmp_path / "report.html")
+    assert steps == "1,126 steps of training"
+    assert probe.startswith(
+        "75.5% of held-out objects right by the linear probe in the last measurement (the first: 50.0%)"
+    )
+    assert "No result of an evaluation lies in this folder" in probe
+
+
+def test_near_ties_have_columns_and_the_limit_names_its_own(folder, tmp_path):
+    values = json.loads((folder / "results/parity.json").read_text())
+    values["numeric"][1] |= {
+        "relative_l2_max": 1.9e-4,
+        "over_limit": 1,
+        "explained": 1,
+        "relative_l2_unexplained": 3e-7,
+    }
+    write(tmp_path / "parity.json", values)
+    report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    columns = re.findall(r'<th scope="col">([^<]*)', page)
+    assert columns[:5] == ["clouds", "largest error", "over the limit", "near ties", "held to the limit"]
+    row = page[page.index(f"<td>{values['numeric'][1]['clouds']}</td>") :]
+    assert re.findall("<td>([^<]*)", row)[1:5] == ["1.9e-04", "1", "1", "3.0e-07"]
+    assert "A near tie is a cloud in which two neighbours are almost equally far" in " ".join(page.split())
+
+
+def test_the_small_svm_of_parity_says_that_it_is_not_the_accuracy(folder, tmp_path):
+    report(folder, tmp_path / "page.html")
+    values = json.loads((folder / "results/parity.json").read_text())
+    task, clouds = values["task"], values["data"]["clouds"]
+    words = words_of(tmp_path / "page.html")
+    assert f"of {clouds - task['objects']} of these clouds and tested on the other {task['objects']}, has" in words
+    assert "It only compares the two models" in words
+
+
+def test_a_coarser_precision_has_no_near_ties(folder, tmp_path):
+    values = json.loads((folder / "results/parity.json").read_text())
+    for row in values["numeric"]:
+        for name in ("over_limit", "explained", "relative_l2_unexplained"):
+            del row[name]
+    gate = {"tier": "fp16", "rule": "difference of linear-SVM accuracies", "limit": 0.002, "measured": 0.004}
+    values |= {"gate": {**gate, "would_pass_at": 0.004, "passed": False}, "passed": False}
+    write(tmp_path / "parity.json", values)
+    report(tmp_path)
+    words = words_of(tmp_path / "report.html")
+    assert "near ties" not in words
+    assert "difference of linear-SVM accuracies is 4.00e-03; the limit is 0.002. It would pass at 4.0e-03." in words
+
+
 def test_folder_with_nothing_to_show_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no run"):
         report(tmp_path)
@@ -324,10 +459,34 @@ def test_command_writes_page_and_json(folder, tmp_path):
     assert result["bytes"] == (tmp_path / "p.html").stat().st_size
 
 
-def test_markup_escapes_text_and_keeps_elements():
-    assert tag("a", "<", tag("b", "&"), class_='"') == '<a class="&quot;">&lt;<b>&amp;</b></a>'
-    assert "<td>&lt;i&gt;</td>" in table(("x",), [("<i>",)])
-    assert 'style="width:100.0%"' in bar(7.0, "")
+def test_templates_escape_text_and_keep_markup():
+    assert render("named", name="<i>", content=Markup("<b>1</b>")) == "<h3>&lt;i&gt;</h3>\n<b>1</b>"
+
+
+def test_no_bar_is_longer_than_its_place():
+    assert "width:100.0%" in render("steps", steps=[Step("train", 7.0, "ran")], longest=1.0, total=7.0)
+
+
+def test_without_jinja_the_reason_is_one_line():
+    code = "import sys; sys.modules['jinja2'] = None; import crosspoint.report"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith(
+        "crosspoint.core.errors.MissingDependency: the report needs the package jinja2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "whole", "expected"),
+    [
+        ((0.0, 1.0), False, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        ((-3.7, -3.2), False, [-3.7, -3.6, -3.5, -3.4, -3.3, -3.2]),
+        ((1, 1125), True, [500, 1000]),
+        ((0, 3), True, [0, 1, 2, 3]),
+        ((2, 2), True, [2]),
+    ],
+)
+def test_ticks_are_round_numbers_within_the_ends(ends, whole, expected):
+    np.testing.assert_allclose(ticks(*ends, whole=whole), expected, atol=1e-12)
 
 
 def test_line_chart_places_values_by_their_axes():

@@ -43,14 +43,14 @@ class Reader(HTMLParser):
         self.tags.append((name, dict(attributes)))
 
     def handle_data(self, text):
-        self.pieces.append(text)
+        self.pieces.append(" ".join(text.split()))
 
 
 def shown(folder):
     """The sections of a folder's report, and the page."""
     result = report(folder)
-    assert result["remarks"] == []
-    return result["sections"], Reader(folder / "report.html")
+    assert result.remarks == []
+    return result.sections, Reader(folder / "report.html")
 
 
 def alone(tmp_path, results, kind, change=None):
@@ -194,8 +194,8 @@ def test_a_damaged_result_is_left_out_and_takes_no_other_with_it(tmp_path, resul
     values = alone(tmp_path, results, kind)
     (tmp_path / "broken.json").write_text(json.dumps({"schema": f"crosspoint.{kind}/1", "rows": 3, "data": []}))
     result = report(tmp_path)
-    assert result["sections"][-1] == TITLES[kind]
-    (remark,) = result["remarks"]
+    assert result.sections[-1] == TITLES[kind]
+    (remark,) = result.remarks
     assert "broken.json is left out" in remark
     text = Reader(tmp_path / "report.html").text
     assert all(words in text for words in expected_of(kind, values))
@@ -204,7 +204,7 @@ def test_a_damaged_result_is_left_out_and_takes_no_other_with_it(tmp_path, resul
 
 def test_sections_without_results_do_not_name_them(tmp_path, results):
     alone(tmp_path, results, "bench")
-    named = " ".join(entry["command"] for entry in report(tmp_path)["missing"])
+    named = " ".join(entry.command for entry in report(tmp_path).missing)
     assert not re.search("reproduce|robustness|partseg|image-fewshot|bench", named)
 
 
@@ -216,7 +216,7 @@ def test_a_segmenter_and_a_bundle_name_what_is_still_to_be_measured(tmp_path):
     (run / "config.json").write_text('{"data": {"objects": 205}}')
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "manifest.json").write_text("{}")
-    named = [entry["command"] for entry in report(tmp_path)["missing"]]
+    named = [entry.command for entry in report(tmp_path).missing]
     assert "trained on 205 objects with labelled parts" in Reader(tmp_path / "report.html").text
     assert not re.search("svm|fewshot|embed|parity", " ".join(named))  # those are not for segmenters
     assert f"crosspoint eval partseg {run} --data DATA --json {tmp_path}/results/partseg.json" in named
@@ -228,8 +228,8 @@ def test_parts_and_speed_are_in_the_headline(tmp_path, results):
     rate = alone(tmp_path, results, "bench")["rows"][0]["clouds_per_second"]
     sections, page = shown(tmp_path)
     assert sections[0] == "Headline"
-    cards = page.text[: page.text.index("Part segmentation")]
-    assert f"{miou:.1%} mean IoU of parts, clean" in cards
+    cards = " ".join(page.text[: page.text.index("Part segmentation")].split())
+    assert f"{miou:.1%} mean IoU of the parts of" in cards
     assert f"{rate:,.0f} clouds a second: " in cards
 
 

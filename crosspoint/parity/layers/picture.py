@@ -1,6 +1,5 @@
 """The diagnosis as a picture: errors and right neighbours, layer by layer."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from crosspoint.core.files import atomic_file
 
 FLOOR = 1e-9  # what is drawn of zero
+LEGEND = 2.6  # inches to the right of the axes
 TOTAL, INTRODUCED, BAD = "#7f8c9b", "#1f5fa8", "#c0392b"
 
 
@@ -23,7 +23,7 @@ def draw_diagnosis(result: dict[str, Any], path: Path) -> None:
         path: The PNG to write.
     """
     layers = result["layers"]
-    figure = Figure(figsize=(max(7.0, 1.15 * len(layers) + 2.5), 6.4), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 1.15 * len(layers) + 2.5) + LEGEND, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
     errors, shares = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     _draw_errors(errors, layers, result["limits"]["introduced"])
@@ -35,9 +35,24 @@ def draw_diagnosis(result: dict[str, Any], path: Path) -> None:
         if layer["parts"]:
             label.set_color(BAD)
             label.set_fontweight("bold")
-    figure.suptitle(textwrap.fill(result["advice"], width=int(12 * figure.get_figwidth())), fontsize=10)
+    errors.set_title(_title(result), loc="left")
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
+
+
+def _title(result: dict[str, Any]) -> str:
+    """The layer to look at first, and what is wrong with it; how it is put right, the command says."""
+    causes = result["causes"]
+    if result["passed"] or not causes:
+        return "No difference between the layers" if result["passed"] else "The outputs differ"
+    usual = {layer["name"] for layer in result["layers"] if _is_off(layer["usual"], result["limits"])}
+    first = next((cause for cause in causes if cause["layer"] in usual), causes[0])
+    return f"First difference at {first['layer']}: {first['kind']}"
+
+
+def _is_off(layer: dict[str, Any], limits: dict[str, float]) -> bool:
+    share = layer["own_overlap_min"]
+    return bool(layer["channel_max"] > limits["introduced"] or (share is not None and share < limits["overlap"]))
 
 
 def _draw_errors(axes: Axes, layers: list[dict[str, Any]], limit: float) -> None:
@@ -53,16 +68,18 @@ def _draw_errors(axes: Axes, layers: list[dict[str, Any]], limit: float) -> None
     usual, hostile = values("usual", "channel_max"), values("hostile", "channel_max")
     axes.bar(x - 0.2, usual, 0.36, color=colours(usual))
     axes.bar(x + 0.2, hostile, 0.36, fill=False, edgecolor=colours(hostile))
-    axes.bar(0, 0, color=INTRODUCED, label="added by the layer, worst channel")
+    axes.bar(0, 0, color=INTRODUCED, label="added by the layer,\nworst channel")
     axes.bar(0, 0, fill=False, edgecolor=INTRODUCED, label="the same on hostile clouds")
     axes.plot(x, values("usual", "total_max"), "o-", color=TOTAL, label="gathered so far, relative L2")
-    axes.axhline(limit, color="black", linewidth=0.8, linestyle="--", label=f"limit of what a layer may add, {limit:g}")
+    axes.axhline(
+        limit, color="black", linewidth=0.8, linestyle="--", label=f"limit of what a layer\nmay add, {limit:g}"
+    )
     axes.set_yscale("log")
     axes.set_ylim(bottom=FLOOR)
     axes.set_ylabel("error, worst cloud")
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8, loc="best", framealpha=0.9)
+    _legend(axes)
 
 
 def _draw_overlaps(axes: Axes, layers: list[dict[str, Any]], limit: float) -> None:
@@ -75,7 +92,7 @@ def _draw_overlaps(axes: Axes, layers: list[dict[str, Any]], limit: float) -> No
         return
     series = (
         ("usual", "own_overlap_min", "on equal features", INTRODUCED, "s-"),
-        ("hostile", "own_overlap_min", "on equal features, hostile clouds", INTRODUCED, "s:"),
+        ("hostile", "own_overlap_min", "on equal features,\nhostile clouds", INTRODUCED, "s:"),
         ("usual", "overlap_min", "on the features that it has", TOTAL, "o-"),
     )
     lowest = 100 * limit
@@ -87,7 +104,13 @@ def _draw_overlaps(axes: Axes, layers: list[dict[str, Any]], limit: float) -> No
         )
         low = [(i, share) for i, share in zip(edges, shares, strict=True) if share < 100 * limit and "own" in name]
         axes.plot([i for i, _ in low], [share for _, share in low], "s", color=BAD, markersize=7, zorder=3)
+    axes.plot([], [], "s", color=BAD, markersize=7, label=f"fewer than {100 * limit:g} %")
     axes.axhline(100 * limit, color="black", linewidth=0.8, linestyle="--")
     axes.set_ylim(max(0.0, lowest - 0.15 * (100 - lowest)), 100 + 0.05 * (100 - lowest) + 0.02)
     axes.grid(axis="y", color="0.9")
-    axes.legend(fontsize=8, loc="best", framealpha=0.9)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """To the right of the axes, where it covers nothing."""
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False)

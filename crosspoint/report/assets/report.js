@@ -4,6 +4,15 @@ addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details")) details.open = true;
 });
 
+// On a narrow screen the rows of a table of more than two columns become cards, whose entries need their columns' names.
+for (const table of document.querySelectorAll("table")) {
+  const columns = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+  if (columns.length < 3) continue;
+  table.classList.add("stacked");
+  for (const row of table.tBodies[0].rows)
+    [...row.cells].forEach((cell, number) => { cell.dataset.column = columns[number]; });
+}
+
 const unpack = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 // Points [first, last) of packed clouds, seen from a little above, around the middle of a canvas.

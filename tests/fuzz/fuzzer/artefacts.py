@@ -526,7 +526,7 @@ def _read_report(root: Path) -> None:
     from crosspoint.report.page import report
 
     result = report(root)
-    assert all(map(is_line, result["remarks"])), result["remarks"]
+    assert all(map(is_line, result.remarks)), result.remarks
     (root / "report.html").read_text(encoding="utf-8")
 
 

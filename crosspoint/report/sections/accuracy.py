@@ -1,0 +1,47 @@
+"""Accuracy of a linear SVM on frozen embeddings: by both rules, per class, and where the model errs."""
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from crosspoint.eval.paper import published
+from crosspoint.report.html import render
+from crosspoint.report.missing import Missing, command, data_of, model_of
+from crosspoint.report.pictures import shrunk
+from crosspoint.report.read import Found, Pieces
+from crosspoint.report.results import Svm
+
+FIRST = {"trained": 0, "untrained": 1}
+
+
+def accuracy(pieces: Pieces) -> Markup | Missing:
+    """Every model that was evaluated, the trained one first."""
+    results = sorted(pieces.of(Svm), key=lambda found: FIRST.get(found.name, 2))
+    if not results:
+        words = ("eval svm", model_of(pieces), "--data", data_of(pieces), "--json", Path("results/svm-trained.json"))
+        return Missing("accuracy of a linear SVM", command(pieces, *words))
+    first = results[0]
+    clean = [{row.name: row.clean for row in found.values.per_class} for found in results]
+    return render(
+        "accuracy",
+        results=[(_title(found), found.values) for found in results],
+        papers=[_published(found.values) for found in results],
+        classes=[(row.name, row.objects, [own.get(row.name) for own in clean]) for row in first.values.per_class],
+        confused=first.name,
+        confusion=shrunk(first.path.parent / first.name / "confusion.png"),
+    )
+
+
+def _title(found: Found[Svm]) -> str:
+    """A model's name; one that is called an engine is called so only if an engine ran."""
+    ran = str(found.values.model.backend).startswith("tensorrt")
+    return "exported" if found.name == "engine" and not ran else found.name
+
+
+def _published(result: Svm) -> float | None:
+    """The paper's accuracy for the same architecture, if the data have the sizes of the published splits."""
+    data = result.data
+    if (data.train, data.test) not in published.COUNTS.get(data.format, ()) or data.points != 1024:
+        return None
+    known = published.LINEAR[data.format].get(result.model.architecture)
+    return None if known is None else known.value / 100

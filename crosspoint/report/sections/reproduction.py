@@ -1,0 +1,34 @@
+"""The paper's tables and figures: its numbers beside ours."""
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from crosspoint.report.html import render
+from crosspoint.report.pictures import shrunk
+from crosspoint.report.read import Found, Pieces
+from crosspoint.report.results import Reproduction
+
+
+def reproduction(pieces: Pieces) -> Markup:
+    """Each table or figure that was reproduced: the paper's column, ours by both rules, and what has to be known."""
+    results = [(found.values, _drawn(found)) for found in _distinct(pieces.of(Reproduction))]
+    return render("reproduction", results=results) if results else Markup()
+
+
+def _distinct(results: list[Found[Reproduction]]) -> list[Found[Reproduction]]:
+    """Tables before figures; of equal results, which --json and --out both write, the one beside its picture."""
+    kept: list[Found[Reproduction]] = []
+    for found in sorted(results, key=lambda found: not _picture(found.path).is_file()):
+        if all(found.values != other.values for other in kept):
+            kept.append(found)
+    return sorted(kept, key=lambda found: found.values.target.replace("table", ""))
+
+
+def _picture(path: Path) -> Path:
+    return path.with_suffix(".png")
+
+
+def _drawn(found: Found[Reproduction]) -> str | None:
+    """The address of Figure 4's picture; of tables it would repeat the numbers."""
+    return shrunk(_picture(found.path)) if found.values.target == "figure4" else None
