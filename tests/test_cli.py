@@ -1,9 +1,11 @@
 """The command line as a whole: it starts light, knows every command, and ends mistakes in one line."""
 
+import errno
 import io
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import asdict
 
 import click
@@ -96,6 +98,14 @@ def test_a_command_that_is_asked_to_end_says_so_and_exits_as_a_shell_does(monkey
     assert exit_of.value.code == 128 + signal.SIGTERM == 143
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "crosspoint: terminated\n")
+
+
+@pytest.mark.parametrize(("error", "seen"), [(OSError(errno.ENOSPC, "full"), 0), (OSError(errno.EIO, "broken"), 1)])
+def test_what_ends_a_thread_is_said_unless_a_full_disk_does_that_itself(monkeypatch, error, seen):
+    said = []
+    monkeypatch.setattr(threading, "__excepthook__", said.append)
+    cli._of_thread(threading.ExceptHookArgs((type(error), error, None, None)))
+    assert len(said) == seen
 
 
 def test_a_name_that_is_no_text_does_not_end_a_command(monkeypatch):

@@ -20,6 +20,12 @@ def test_ordinary_clouds_are_normalised_and_differ():
     assert len({cloud.tobytes() for cloud in clouds}) == 5
 
 
+def test_clouds_that_are_not_normalised_are_as_far_off_as_they_are_called():
+    clouds = hostile(64)
+    assert np.linalg.norm(clouds["size 0.0001"], axis=1).max() == pytest.approx(1e-4, rel=1e-5)
+    np.testing.assert_allclose(clouds["100 away"].mean(axis=0), 100, atol=1e-4)
+
+
 def test_duplicates_and_a_lattice_have_exact_ties():
     clouds = hostile(64)
     assert len(np.unique(clouds["each point four times"], axis=0)) == 16

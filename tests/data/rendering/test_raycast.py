@@ -2,7 +2,18 @@ import numpy as np
 import pytest
 
 from crosspoint.core.errors import InputError
-from crosspoint.data.rendering.raycast import FIELD_OF_VIEW, FILLED, SUPERSAMPLING, camera, picture, solid
+from crosspoint.data.rendering.raycast import (
+    AMBIENT,
+    COLOURS,
+    FIELD_OF_VIEW,
+    FILLED,
+    LIGHTS,
+    SUPERSAMPLING,
+    _shade,
+    camera,
+    picture,
+    solid,
+)
 
 trimesh = pytest.importorskip("trimesh")
 pytest.importorskip("embreex")
@@ -84,6 +95,20 @@ def test_shading_shows_direction():
     rgba = picture(solid(cube.vertices, cube.faces), camera(np.radians(35), np.radians(30)), 64)
     sides = np.unique(rgba[rgba[..., 3] == 255][:, :3].mean(-1).round(), return_counts=True)
     assert (sides[1] > 200).sum() == 3
+
+
+def test_the_light_on_a_face_is_lambert_s_law_with_lights_of_unit_length():
+    normals = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]])
+    shades = []
+    for normal in normals:
+        side = np.linalg.svd(normal[None])[2][1:]  # two directions in the face
+        corners = np.stack([normal, normal + side[0], normal + side[1]])
+        shades.append(_shade(solid(corners, np.array([[0, 1, 2]])), 1e3 * normal, np.eye(3))[0])
+    expected = AMBIENT.copy()[None].repeat(3, axis=0)
+    for row, normal in zip(expected, normals, strict=True):
+        for light, colour in zip(LIGHTS, COLOURS, strict=True):
+            row += max(0.0, float(normal @ light) / float(np.sqrt((light**2).sum()))) * colour
+    np.testing.assert_allclose(shades, expected.clip(0, 1), rtol=1e-5)
 
 
 def test_inside_out_meshes_look_the_same():

@@ -134,6 +134,11 @@ def test_all_methods_with_intervals_and_a_paired_comparison(tmp_path, pictures, 
     assert [row["clean"]["mean"] for row in again["rows"]] == [row["clean"]["mean"] for row in result["rows"]]
 
 
+def test_a_device_that_is_not_here_is_refused_before_pictures_are_read(tmp_path, image_encoder):
+    with pytest.raises(InputError, match="CUDA device"):
+        image_fewshot(image_encoder, tmp_path / "no pictures", device="cuda:99")
+
+
 def test_counts_say_whether_it_is_the_published_set(pictures):
     found = describe_images(pictures)
     assert not found["published"]

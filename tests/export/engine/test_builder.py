@@ -301,6 +301,17 @@ def test_a_timing_cache_that_is_none_is_refused_and_kept(network, rtx, tmp_path)
     assert (tmp_path / "timing.cache").read_bytes() == b"rubbish" * 10
 
 
+@pytest.mark.parametrize(("available", "found"), [(True, "sm86"), (False, None)])
+def test_torch_tells_of_the_gpu_where_cuda_python_is_missing(monkeypatch, available, found):
+    def missing():
+        raise MissingDependency("cuda-python is not installed")
+
+    there = SimpleNamespace(is_available=lambda: available, get_device_capability=lambda index: (8, 6))
+    monkeypatch.setattr(tensorrt, "device_count", missing)
+    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace(cuda=there))
+    assert tensorrt.find_gpu() == found
+
+
 def test_targets_are_chosen_and_sorted(rtx, monkeypatch):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: None)
     assert find_builder(("sm120", "sm86")).targets == ("sm86", "sm120")

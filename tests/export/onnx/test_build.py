@@ -80,7 +80,9 @@ def test_two_files_of_one_network_have_the_same_bytes_and_say_what_they_are(netw
     for file in ("one.onnx", "two.onnx"):
         write_onnx(tmp_path / file, build(deploy(network("dgcnn")), 32), provenance)
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
-    (entry,) = onnx.load(tmp_path / "one.onnx").metadata_props
+    model = onnx.load(tmp_path / "one.onnx")
+    assert model.producer_name == "crosspoint"
+    (entry,) = model.metadata_props
     assert entry.key == "crosspoint"
     assert json.loads(entry.value) == provenance
 

@@ -51,6 +51,10 @@ def test_a_folder(model: Path, folder: Path, tmp_path: Path, small: SimpleNamesp
     assert result["model"]["backend"] == "onnxruntime"
 
 
+def test_the_result_says_the_seed(model: Path, folder: Path, tmp_path: Path) -> None:
+    assert embed(model, [folder], tmp_path / "out.npz", seed=7)["seed"] == 7
+
+
 def test_npy_holds_the_embeddings_alone(model: Path, folder: Path, tmp_path: Path) -> None:
     embed(model, [folder], tmp_path / "out.npz")
     embed(model, [folder], tmp_path / "out.npy")
