@@ -64,8 +64,8 @@ class Verdict:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Verdict":
         """From a result that was read."""
-        names = ("tier", "rule", "limit", "measured", "passed")
-        return cls(*(values[name] for name in names), worst=values.get("worst"))
+        names = ("rule", "limit", "measured", "passed")
+        return cls(values["tier"], **{name: values[name] for name in names}, worst=values.get("worst"))
 
 
 @dataclass(frozen=True)

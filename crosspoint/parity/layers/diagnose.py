@@ -223,8 +223,8 @@ def _causes(a: Layers, b: Layers, differences: list[Difference], clouds: NamedCl
     """Of every layer that adds a difference of its own, in order."""
     causes = []
     for difference in differences:
-        bad = np.flatnonzero(difference.bad(limits))
-        if len(bad):
+        bad = [int(i) for i in np.flatnonzero(difference.bad(limits))]
+        if bad:
             usual = [i for i in bad if not clouds.hostile[i]]
             chosen = (usual or bad)[:SEEN]
             inputs = inputs_of(clouds.points[chosen], b.specification.categories)

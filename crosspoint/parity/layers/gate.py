@@ -1,6 +1,7 @@
 """A model whose layers can be looked at, in front of the parity gate."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class LayersReference:
 
     def on_graphs(self, inputs: Mapping[str, Floats], graphs: Graphs) -> tuple[NDArray[np.float64], dict[str, float]]:
         """The output `(1, …)` of one cloud on given graphs, and by EdgeConv the share of right neighbours."""
-        given = {**inputs, **{f"{edge}{GRAPH}": chosen for edge, chosen in graphs.items()}}
+        given: dict[str, NDArray[Any]] = {**inputs, **{f"{edge}{GRAPH}": chosen for edge, chosen in graphs.items()}}
         names = sorted({self._output, *self._sources.values()} - given.keys())
         made = {**inputs, **self._model.compute(names, given)}
         shares = {}
