@@ -149,8 +149,8 @@ def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]
             write_json(out / "results" / f"svm-{name}.json", {"schema": "crosspoint.svm/1", **result})
         accuracy[name] = {rule: result[rule]["accuracy"] for rule in ("official", "clean")}
     with steps.step("compare the exported model with PyTorch"):
-        compared = parity(models["trained"], models["engine"], data, POINTS, clouds=200, seed=seed)
-        write_json(out / "results" / "parity.json", {"schema": "crosspoint.parity/1", **compared})
+        compared = parity(models["trained"], models["engine"], data, points=POINTS, clouds=200, seed=seed)
+        write_json(out / "results" / "parity.json", {"schema": compared.schema, **compared.to_json()})
     return accuracy
 
 

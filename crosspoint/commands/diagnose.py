@@ -53,11 +53,22 @@ def diagnose_command(
     from crosspoint.commands.tables.diagnose import print_diagnosis
     from crosspoint.parity.layers.diagnose import diagnose
 
-    result = diagnose(reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device, out)
+    result = diagnose(
+        reference,
+        candidate,
+        data=data_dir,
+        points=points,
+        clouds=clouds,
+        seed=seed,
+        device=device,
+        backend=backend,
+        reference_device=reference_device,
+        out=out,
+    )
     print_diagnosis(result)
-    write_result(json_file, "diagnose", result)
+    write_result(json_file, "diagnose", result.to_json())
     if out is not None:
         say(f"{out}: drawn")
-    if not result["passed"]:
-        raise CheckFailed(result["advice"])
-    click.echo(result["advice"])
+    if not result.passed:
+        raise CheckFailed(result.advice)
+    click.echo(result.advice)

@@ -47,15 +47,24 @@ def parity_command(
 
     --device and --backend are the candidate's; its precision decides the gate.
     """
-    from crosspoint.commands.tables.eval import print_parity, print_skipped
-    from crosspoint.parity.parity import parity, verdict
+    from crosspoint.commands.tables.eval import print_parity, print_skipped_files
+    from crosspoint.parity.parity import parity
 
     result = parity(
-        reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device, by_interval
+        reference,
+        candidate,
+        data_dir,
+        points=points,
+        clouds=clouds,
+        seed=seed,
+        device=device,
+        backend=backend,
+        reference_device=reference_device,
+        by_interval=by_interval,
     )
-    print_skipped(result)
+    print_skipped_files(result.data.skipped)
     print_parity(result)
-    write_result(json_file, "parity", result)
-    if not result["passed"]:
-        raise CheckFailed(verdict(result["gate"]))
-    click.echo(verdict(result["gate"]))
+    write_result(json_file, "parity", result.to_json())
+    if not result.passed:
+        raise CheckFailed(str(result.gate))
+    click.echo(str(result.gate))

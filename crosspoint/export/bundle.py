@@ -21,7 +21,7 @@ from crosspoint.export.engine.engine import ONNX, add_engine, check_ours, check_
 from crosspoint.export.engine.on_device import add_build_script
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
-from crosspoint.export.onnx.candidate_check import Exam
+from crosspoint.export.onnx.candidate_check import CandidateCheck
 from crosspoint.export.onnx.choose import Chosen, choose_half, choose_int8
 from crosspoint.export.onnx.file import read_precision, shapes, write_onnx
 from crosspoint.export.onnx.fold import deploy, deploy_head
@@ -30,11 +30,12 @@ from crosspoint.export.onnx.precision import product_precisions, require_precisi
 from crosspoint.export.onnx.projection import Projected, append_head, load_head
 from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import Weights, read_weights
-from crosspoint.parity import gate
 from crosspoint.parity.accuracy import Accuracy, verification_clouds
-from crosspoint.parity.limits import MAX_DROP
+from crosspoint.parity.clouds import CLOUDS, gate_clouds
+from crosspoint.parity.gate import Gate
+from crosspoint.parity.limits import LIMITS
 from crosspoint.parity.part_accuracy import PartAccuracy, verification_parts
-from crosspoint.parity.reference import Reference
+from crosspoint.parity.reference import Reference, embed_network
 from crosspoint.runtime.load import WEIGHTS
 from crosspoint.runtime.manifest import NAME, SCHEMA, sign_bundle
 from crosspoint.runtime.profile import Profile, Range, make_profile
@@ -123,8 +124,8 @@ def export(
         CheckFailed: The linter, the gate or the build failed; nothing was written.
         MissingDependency: A package is not installed.
     """
-    if precision not in gate.TIERS:
-        raise InputError(f"--precision {precision} is not known; give {', '.join(gate.TIERS)}")
+    if precision not in LIMITS:
+        raise InputError(f"--precision {precision} is not known; give {', '.join(LIMITS)}")
     profile = make_profile(batch, points)
     key = None if sign is None else read_signing_key(sign)
     _check_options(trt, profile, target, builder, options)
@@ -140,15 +141,15 @@ def export(
     verification.check(precision)
     exact = _exact_graph(network, profile.fixed_points)
     with atomic_folder(out, check_ours) as folder:
-        exam, calibration = _prepare(network, profile, precision, verification)
-        chosen, report = _graph(exact, precision, exam, calibration)
+        check, calibration = _prepare(network, profile, precision, verification)
+        chosen, report = _graph(exact, precision, check, calibration)
         write_onnx(folder / ONNX, chosen.model, _provenance(network, source, profile, precision))
         manifest = _manifest(folder, network, _source_entry(source, head), profile, precision, chosen, report)
         write_json(folder / NAME, manifest)
         if found is not None:
-            manifest = add_engine(folder, manifest, found, options, profile, exam.prepared)
+            manifest = add_engine(folder, manifest, found, options, profile, check.gate.clouds)
         elif trt:
-            manifest = add_build_script(folder, manifest, options, exam.prepared)
+            manifest = add_build_script(folder, manifest, options, check.gate.clouds)
         if key is not None:
             sign_bundle(folder, key)
     if triton is not None:
@@ -183,17 +184,17 @@ def _network(source: Weights, projection: bool) -> tuple[nn.Module, Weights | No
 
 def _prepare(
     network: nn.Module, profile: Profile, precision: str, verification: Verification
-) -> tuple[Exam, CalibrationSet | None]:
+) -> tuple[CandidateCheck, CalibrationSet | None]:
     """What candidates are compared with, and the clouds that int8 is calibrated with."""
-    reference, config = Reference(network), _config(network)
-    usual = profile.tested_points(int(config.get("k", 1)))[1]
+    config = _config(network)
+    smallest, usual, largest = profile.tested_points(int(config.get("k", 1)))
     accuracy, real = _task(network, usual, verification)
     calibration = calibration_set(verification.calibrate or verification.data, usual) if precision == "int8" else None
     if real is None and calibration is not None and verification.calibrate is not None:
-        real = calibration.points[: gate.CLOUDS]
-    prepared = gate.prepare(reference, config, profile, real)
-    drop = MAX_DROP[precision] if verification.max_drop is None else verification.max_drop
-    return Exam(reference, prepared, profile, accuracy, drop), calibration
+        real = calibration.points[:CLOUDS]
+    clouds = gate_clouds(usual, categories=_categories(network), real=real, counts=(smallest, largest))
+    drop = LIMITS[precision].max_drop if verification.max_drop is None else verification.max_drop
+    return CandidateCheck(Gate(Reference(network), clouds), profile, accuracy, drop), calibration
 
 
 def _task(
@@ -205,29 +206,29 @@ def _task(
     config = _config(network)
     if "categories" in config:
         sample = verification_parts(verification.data, points, verification.clouds, config)
-        return PartAccuracy(network, sample), sample.points[: gate.CLOUDS]
+        return PartAccuracy(network, sample), sample.points[:CLOUDS]
     probe = verification_clouds(verification.data, points, verification.clouds)
-    return Accuracy(network, probe), probe.points[probe.train :][: gate.CLOUDS]
+    return Accuracy(embed_network(network, probe.points), probe), probe.points[probe.train :][:CLOUDS]
 
 
 def _graph(
-    exact: onnx.ModelProto, precision: str, exam: Exam, calibration: CalibrationSet | None
+    exact: onnx.ModelProto, precision: str, check: CandidateCheck, calibration: CalibrationSet | None
 ) -> tuple[Chosen, dict[str, Any]]:
     """The graph that is shipped, after it passed linter and gate, and what is reported of that."""
-    smallest = min(clouds.inputs["points"].shape[1] for clouds in exam.prepared)
+    smallest = min(clouds.inputs["points"].shape[1] for clouds in check.gate.clouds)
     rules = require_clean(exact, smallest)
-    plain = exam if precision == "fp32" else replace(exam, accuracy=None)
-    parity = plain.examine(ONNX, exact, "fp32")
+    plain = check if precision == "fp32" else replace(check, accuracy=None)
+    parity = plain.check(ONNX, exact, "fp32")
     if precision == "fp32":
         return Chosen(exact, [], {}), {"lint": rules, "parity": parity}
     if calibration is not None:
-        chosen = choose_int8(exact, exam, calibration, exam.categories)
+        chosen = choose_int8(exact, check, calibration)
     else:
-        chosen = choose_half(exact, precision, exam)
+        chosen = choose_half(exact, precision, check)
     require_clean(chosen.model, smallest)
     require_precision(chosen.model, precision, chosen.kept)
     before = {name: parity[name] for name in ("tier", "limits", "relative_l2_max", "cosine_min", "overlap_min")}
-    lowered = exam.examine(ONNX, chosen.model, precision)
+    lowered = check.check(ONNX, chosen.model, precision)
     return chosen, {"lint": rules, "parity": {**lowered, "before_lowering": before}}
 
 
@@ -265,6 +266,12 @@ def _config(network: nn.Module) -> dict[str, int | str]:
     config = network.config
     assert isinstance(config, dict)
     return config
+
+
+def _categories(network: nn.Module) -> int | None:
+    """Width of the one-hot category that a part segmenter takes; None for an encoder."""
+    categories = _config(network).get("categories")
+    return None if categories is None else int(categories)
 
 
 def _provenance(network: nn.Module, source: Weights, profile: Profile, precision: str) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-"""Task parity of encoders: linear-SVM accuracy of the trained network and of a candidate on the same clouds."""
+"""Task parity of encoders: linear-SVM accuracy of the reference and of a candidate on the same clouds."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
@@ -40,40 +38,39 @@ def verification_clouds(folder: Path, points: int, limit: int | None, seed: int 
 
 
 class Accuracy:
-    """The trained network's side, computed once: C by cross-validation on its features, and its predictions.
+    """The reference's side, computed once: C by cross-validation on its features, and its predictions.
 
     Args:
-        network: The trained network.
-        probe: From `verification_clouds`.
+        features: Of the reference `(n, D)`, of all clouds of the probe.
+        probe: Labelled clouds.
         seed: Of the folds.
     """
 
     measure = "SVM accuracy"
 
-    def __init__(self, network: nn.Module, probe: UserClouds, seed: int = 0) -> None:
+    def __init__(self, features: Floats, probe: UserClouds, seed: int = 0) -> None:
         assert probe.labels is not None
         self._probe = probe
         self._train, self._test = slice(0, probe.train), slice(probe.train, None)
         self._labels: NDArray[np.int64] = probe.labels
-        features = _embed_network(network, probe.points)
         known = features[self._train], self._labels[self._train]
         products = linear.gram(known[0])
-        self._c, _ = linear.choose_c(*known, products, seed)
-        self._predicted = linear.fit(*known, self._c, products).predict(features[self._test])
+        self.c, _ = linear.choose_c(*known, products, seed)
+        self._predicted = linear.fit(*known, self.c, products).predict(features[self._test])
 
     def compare(self, encoder: Encoder) -> dict[str, Any]:
-        """Both accuracies and the paired comparison of predictions (`crosspoint.eval.metrics.statistics.paired`)."""
-        clouds = self._probe.points
-        starts = track(range(0, len(clouds), BATCH), "Measuring accuracy")
-        features = np.concatenate([encoder.embed(clouds[start : start + BATCH]) for start in starts])
-        machine = linear.fit(features[self._train], self._labels[self._train], self._c)
-        compared = paired(self._labels[self._test], self._predicted, machine.predict(features[self._test]))
+        """Both accuracies and the paired comparison of predictions, for a manifest."""
+        features = embed(encoder, self._probe.points, BATCH, "Measuring accuracy")
         about = {"measure": self.measure, "source": self._probe.source}
-        return {**about, "training_clouds": self._probe.train, "C": self._c, **compared}
+        return {**about, "training_clouds": self._probe.train, "C": self.c, **self.compare_features(features)}
+
+    def compare_features(self, features: Floats) -> dict[str, Any]:
+        """The same from features `(n, D)` (`crosspoint.eval.metrics.statistics.paired`)."""
+        classifier = linear.fit(features[self._train], self._labels[self._train], self.c)
+        return paired(self._labels[self._test], self._predicted, classifier.predict(features[self._test]))
 
 
-def _embed_network(network: nn.Module, clouds: Floats) -> Floats:
-    starts = track(range(0, len(clouds), BATCH), "Embedding with the trained network")
-    with torch.inference_mode():
-        pieces = [network(torch.from_numpy(clouds[start : start + BATCH])).numpy() for start in starts]
-    return np.concatenate(pieces)
+def embed(encoder: Encoder, clouds: Floats, batch: int, description: str) -> Floats:
+    """Embeddings `(n, D)` of normalised clouds `(n, N, 3)`, in calls of `batch`."""
+    starts = track(range(0, len(clouds), batch), description)
+    return np.concatenate([encoder.embed(clouds[start : start + batch]) for start in starts])

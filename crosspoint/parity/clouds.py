@@ -1,6 +1,7 @@
-"""The clouds that an exported model is checked with: ordinary shapes, and those that hurt."""
+"""The clouds that models are compared on: ordinary shapes, the user's own, and those that hurt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,61 @@ def _sheet(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 SURFACES: tuple[Surface, ...] = (_box, _ball, _tube, _sheet)
+CLOUDS = 5  # ordinary ones; odd, so that they fall on other places of a larger batch each time they repeat
+
+
+@dataclass(frozen=True)
+class CloudSet:
+    """Clouds to compare on.
+
+    Attributes:
+        name: For the report.
+        inputs: Of the network by name, `(P, …)`.
+        own_graphs: What the reference gives `(P, …)` on the graphs that it builds itself; None where it was not asked.
+        ties: Whether neighbours lie exactly equally far, so that the graphs are a matter of choice.
+    """
+
+    name: str
+    inputs: dict[str, Array]
+    own_graphs: NDArray[np.float64] | None = None
+    ties: bool = False
+
+    def __len__(self) -> int:
+        return len(self.inputs["points"])
+
+
+def gate_clouds(
+    points: int,
+    *,
+    categories: int | None = None,
+    real: Array | None = None,
+    counts: Iterable[int] = (),
+    seed: int = 0,
+    ordinary_clouds: int = CLOUDS,
+) -> list[CloudSet]:
+    """Everything that a model is compared on; the ordinary clouds, which are run at every batch size, come first.
+
+    Args:
+        points: The usual number of points.
+        categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
+        real: Some of the user's clouds `(n, N, 3)`, normalised.
+        counts: Other numbers of points to try.
+        seed: Of the synthetic clouds.
+        ordinary_clouds: How many there are.
+    """
+    sets = [("ordinary clouds", ordinary(ordinary_clouds, points, seed), False)]
+    sets += [] if real is None else [("real clouds", real, False)]
+    sets += [(f"{n} points", ordinary(2, n, seed=n), False) for n in sorted({*counts} - {points})]
+    sets += [(name, cloud[None], True) for name, cloud in hostile(points, seed + 1).items()]
+    return [CloudSet(name, inputs_of(clouds, categories), None, ties) for name, clouds, ties in sets]
+
+
+def inputs_of(points: Array, categories: int | None) -> dict[str, Array]:
+    """Inputs of a network for clouds `(n, N, 3)`; a part segmenter's categories take turns."""
+    inputs = {"points": points}
+    if categories is not None:
+        inputs["category"] = np.eye(categories, dtype=np.float32)[np.arange(len(points)) % categories]
+    return inputs
 
 
 def ordinary(clouds: int, points: int, seed: int = 0) -> Array:

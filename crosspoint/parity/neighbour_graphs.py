@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 class NeighbourGraphs(Protocol):
     """A candidate that shows which neighbours it chose."""
 
-    def expected(self, inputs: dict[str, NDArray[np.float32]]) -> tuple[NDArray[np.float64], dict[str, float]]:
-        """The network's output `(B, …)` on the candidate's graphs, and by EdgeConv the least share of right neighbours.
+    def neighbours(self, inputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.int64]]:
+        """The neighbours `(B, N, k)` of every EdgeConv, by name and in order.
 
         Args:
-            inputs: By name, a batch.
+            inputs: By name, a batch, which is run as it is: another batch may choose another of two all but equally far
+                neighbours.
         """

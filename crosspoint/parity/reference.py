@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from crosspoint.core.console import track
 from crosspoint.models.edgeconv import EdgeConv, EdgeConv2
 
 # What float32 cannot tell apart: errors of a score, of the cloud's squared radius, and of a feature, of the longest one
@@ -37,18 +38,20 @@ class Reference:
         self._chosen: list[Tensor] = []
         self._overlap: list[float] = []
 
-    def on_graphs(self, inputs: Inputs, chosen: list[NDArray[np.int64]]) -> tuple[NDArray[np.float64], list[float]]:
+    def on_graphs(
+        self, inputs: Inputs, graphs: Mapping[str, NDArray[np.int64]]
+    ) -> tuple[NDArray[np.float64], dict[str, float]]:
         """Evaluate one cloud on the candidate's neighbour graphs, and judge these.
 
         Args:
             inputs: By name, batches of one.
-            chosen: Neighbours `(1, N, k)` of every EdgeConv, in order.
+            graphs: Neighbours `(1, N, k)` of every EdgeConv, in order.
 
         Returns:
             The output `(1, …)`, and of every EdgeConv the share of the candidate's neighbours that are right.
         """
-        self._chosen, self._overlap = [torch.from_numpy(neighbours) for neighbours in chosen], []
-        return self._run(inputs), self._overlap
+        self._chosen, self._overlap = [torch.from_numpy(neighbours) for neighbours in graphs.values()], []
+        return self._run(inputs), dict(zip(graphs, self._overlap, strict=True))
 
     def on_own_graphs(self, inputs: Inputs) -> NDArray[np.float64]:
         """Evaluate clouds on the network's own neighbour graphs."""
@@ -71,6 +74,14 @@ class Reference:
             return module.forward(arguments[0], chosen)  # calling it would come back here
 
         return on_chosen
+
+
+def embed_network(network: nn.Module, clouds: NDArray[np.float32], batch: int = 32) -> NDArray[np.float32]:
+    """Embeddings `(n, D)` of clouds `(n, N, 3)` by the network as it was trained, in float32."""
+    starts = track(range(0, len(clouds), batch), "Embedding with the trained network")
+    with torch.inference_mode():
+        pieces = [network(torch.from_numpy(clouds[start : start + batch])).numpy() for start in starts]
+    return np.concatenate(pieces)
 
 
 def overlap(features: Tensor, chosen: Tensor) -> float:

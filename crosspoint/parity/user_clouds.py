@@ -1,4 +1,4 @@
-"""Clouds to compare models on: real ones from the user's data, and made ones that hurt."""
+"""Real clouds to compare models on, from the user's data."""
 
 import math
 from dataclasses import dataclass
@@ -111,26 +111,3 @@ def _labelled(train: Clouds, test: Clouds, points: int, limit: int | None, seed:
     if len(counts) < 2 or counts.min() < 2:
         return UserClouds(clouds, None, len(clouds), f"{source}; too few clouds of each class for an SVM")
     return UserClouds(clouds, np.concatenate([part.labels for part in parts]), to_train, source)
-
-
-def hostile_clouds(points: int, seed: int) -> dict[str, FloatArray]:
-    """Clouds `(1, N, 3)` by name that numerics stumble over, normalised as every cloud is.
-
-    Apart from repeated points no two distances are equal, so that the neighbours of each point are well defined.
-    """
-    rng = np.random.default_rng(seed)
-    cloud = rng.standard_normal((points, 3))  # (N, 3)
-    index = np.arange(points)
-    clouds = {
-        "every point twice": cloud[index // 2],
-        "all points equal": np.full((points, 3), 0.7),
-        "four distinct points": cloud[index % 4],
-        "tiny scale, 1e-6": 1e-6 * cloud,
-        "far offset, 1e3": cloud + 1e3,
-    }
-    return {name: normalise(values.astype(np.float32)[None]) for name, values in clouds.items()}
-
-
-def random_clouds(count: int, points: int, seed: int) -> FloatArray:
-    """Normally distributed clouds `(count, points, 3)`, normalised."""
-    return normalise(np.random.default_rng(seed).standard_normal((count, points, 3)))

@@ -1,6 +1,7 @@
 import copy
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from crosspoint.cli import main
 from crosspoint.export import bundle
 from crosspoint.export.onnx import choose
-from crosspoint.parity import gate
+from crosspoint.parity.limits import LIMITS
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_a_bad_model_is_one_line_and_exit_code_2(run, tmp_path):
 
 def test_a_failing_gate_is_one_line_and_exit_code_1(run, saved, tmp_path, monkeypatch):
     source = saved("pointnet")
-    monkeypatch.setitem(gate.TIERS, "fp32", gate.Tier(1e-12, 0.99, 1e-2, unnormalised=True))
+    monkeypatch.setitem(LIMITS, "fp32", replace(LIMITS["fp32"], relative_l2=1e-12))
     code, _, err = run("export", source, "--out", tmp_path / "bundle", "--points", "64", "--batch", "2")
     assert code == 1
     assert err.splitlines()[-1].startswith("crosspoint: encoder.onnx differs from the trained network")

@@ -1,7 +1,7 @@
 import pytest
 
 from crosspoint.core.errors import CheckFailed
-from crosspoint.parity.limits import holds, require_accuracy, scores
+from crosspoint.parity.limits import holds, loss, require_accuracy, scores
 
 SVM = {
     "measure": "SVM accuracy",
@@ -48,3 +48,11 @@ def test_the_message_names_what_was_lost():
 def test_both_sides_of_a_task():
     assert (scores(SVM), scores(PARTS)) == ((0.9, 0.87), (0.8, 0.78))
     require_accuracy("a.onnx", SVM, 3.0)
+
+
+def test_what_is_lost_is_never_negative_and_at_worst_the_low_end_of_the_interval():
+    task = {"difference": 0.01, "interval": (-0.02, 0.04)}
+    assert (loss(task), loss(task, by_interval=True)) == (0.0, 2.0)
+    assert holds(task, 0.0)
+    assert not holds(task, 1.9, by_interval=True)
+    assert holds(task, 2.0, by_interval=True)

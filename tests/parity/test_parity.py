@@ -7,7 +7,12 @@ import torch
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.models import DGCNN, PointNet
 from crosspoint.models.weights import load_model, save_model
-from crosspoint.parity.parity import judge, parity, round_up
+from crosspoint.parity.clouds import hostile
+from crosspoint.parity.gate import Case, Report, Seen
+from crosspoint.parity.limits import LIMITS, holds
+from crosspoint.parity.measures import Errors
+from crosspoint.parity.near_ties import NearTies
+from crosspoint.parity.parity import Verdict, judge, parity, round_up, verdict
 
 
 @pytest.fixture
@@ -26,44 +31,56 @@ def changed(tmp_path, pointnet):
 
 def test_a_model_equals_itself(pointnet, modelnet):
     result = parity(pointnet, pointnet, modelnet, points=32)
-    assert result["passed"]
-    assert result["task"]["equal_predictions"] == 1
-    assert result["task"]["mcnemar_p"] == 1
-    names = [row["clouds"] for row in result["numeric"]]
-    assert names[0] == "real (60)"
-    assert {"all points equal", "far offset, 1e3", "batches of 1", "batches of 7", "batches of 32"} <= set(names)
-    json.dumps(result, allow_nan=False)
+    assert result.passed
+    assert result.task["equal_predictions"] == 1
+    assert result.task["mcnemar_p"] == 1
+    ordinary = [f"ordinary clouds, batch {size}" for size in (1, 2, 5, 32)]
+    assert [case.name for case in result.report.cases] == [
+        "real clouds",
+        *ordinary,
+        "1 points",
+        "64 points",
+        *hostile(32),
+    ]
+    written = result.to_json()
+    assert list(written) == ["reference", "candidate", "data", "numeric", "task", "gate", "passed"]
+    assert list(written["numeric"][0]) == [
+        *("clouds", "relative_l2_max", "relative_l2_p99", "relative_l2_median", "cosine_min", "cosine_p1"),
+        *("over_limit", "explained", "relative_l2_unexplained"),
+    ]
+    assert list(written["data"]) == ["path", "source", "clouds", "points", "seed", "skipped"]
+    json.dumps(written, allow_nan=False)
 
 
 def test_another_model_fails_and_the_report_says_what_would_have_passed(pointnet, modelnet, changed):
     result = parity(pointnet, changed(1.5), modelnet, points=32)
-    gate = result["gate"]
-    assert not result["passed"]
-    assert gate["tier"] == "fp32"
-    assert gate["measured"] > 1e-3
-    assert gate["measured"] <= gate["would_pass_at"] <= 1.11 * gate["measured"]
-    assert gate["measured"] == max(row["relative_l2_unexplained"] for row in result["numeric"])
+    gate = result.gate
+    assert not result.passed
+    assert gate.precision == "fp32"
+    assert gate.measured > 1e-3
+    assert gate.measured <= gate.would_pass_at <= 1.11 * gate.measured
+    assert gate.measured == max(row["relative_l2_unexplained"] for row in result.to_json()["numeric"])
 
 
 def test_a_change_in_the_last_digits_passes(pointnet, modelnet, changed):
     result = parity(pointnet, changed(1 + 1e-5), modelnet, points=32)
-    assert result["passed"]
-    assert result["gate"]["measured"] > 0
+    assert result.passed
+    assert result.gate.measured > 0
 
 
 def test_a_folder_of_files_is_enough_for_fp32(tmp_path, pointnet):
     for i in range(3):
         np.save(tmp_path / f"{i}.npy", np.random.default_rng(i).random((50, 3), np.float32))
     result = parity(pointnet, pointnet, tmp_path, points=40)
-    assert result["passed"]
-    assert result["task"] is None
+    assert result.passed
+    assert result.task is None
 
 
 def test_the_fewest_points_are_compared_where_the_number_is_free(tmp_path, modelnet):
     torch.manual_seed(0)
     save_model(DGCNN(k=4).eval(), tmp_path / "a.safetensors")
     result = parity(tmp_path / "a.safetensors", tmp_path / "a.safetensors", modelnet, points=16, clouds=40)
-    assert {"4 points", "32 points"} <= {row["clouds"] for row in result["numeric"]}
+    assert {"4 points", "32 points"} <= {case.name for case in result.report.cases}
 
 
 def test_graphs_with_another_number_of_neighbours_fail(tmp_path, modelnet):
@@ -74,8 +91,8 @@ def test_graphs_with_another_number_of_neighbours_fail(tmp_path, modelnet):
     other.load_state_dict(model.state_dict())
     save_model(other, tmp_path / "b.safetensors")
     result = parity(tmp_path / "a.safetensors", tmp_path / "b.safetensors", modelnet, points=32, clouds=30)
-    assert not result["passed"]
-    assert result["numeric"][0]["explained"] == 0
+    assert not result.passed
+    assert result.report.cases[0].near_ties.explained == 0
 
 
 def test_embeddings_of_different_width_cannot_be_compared(tmp_path, pointnet, modelnet):
@@ -93,54 +110,70 @@ def test_nan_embeddings_fail(tmp_path, pointnet, modelnet):
         parity(pointnet, tmp_path / "a.safetensors", modelnet, points=16)
 
 
-NUMERIC = [
-    {"clouds": "real", "relative_l2_unexplained": 0.05},
-    {"clouds": "batches of 2", "relative_l2_unexplained": 2e-5},
-]
+def report(precision, **errors):
+    """Of a candidate whose errors by name of the clouds have no explanation."""
+    cases = [
+        Case(name, 2, 32, Errors(0.1, 0.0, 0.0, 1.0, 1.0), 0.0, {}, NearTies(1, 0, error))
+        for name, error in errors.items()
+    ]
+    return Report(precision, "candidate", tuple(cases), LIMITS[precision], Seen.NEAR_TIES)
 
 
 @pytest.mark.parametrize(
     ("precision", "difference", "passed"),
-    [
-        ("fp16", -0.002, True),
-        ("fp16", -0.0021, False),
-        ("bf16", 0.003, False),
-        ("int8", -0.005, True),
-        ("int8", -0.006, False),
-    ],
+    [("fp16", -0.002, True), ("fp16", -0.0021, False), ("int8", -0.005, True), ("int8", -0.006, False)],
 )
-def test_lower_precisions_are_judged_by_accuracy(precision, difference, passed):
-    assert judge(precision, NUMERIC, {"difference": difference})["passed"] is passed
+def test_lower_precisions_are_judged_by_the_accuracy_that_they_lose(precision, difference, passed):
+    assert judge(report(precision, real=0.05), {"difference": difference}).passed is passed
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+def test_a_gain_passes_as_it_does_at_export(precision):
+    task = {"difference": 0.003, "interval": (0.002, 0.004), "mcnemar_p": 0.001}
+    assert judge(report(precision, real=0.0), task).passed
+    assert judge(report(precision, real=0.0), task, by_interval=True).passed
+    assert holds(task, 0.0)
 
 
 def test_lower_precisions_do_not_pass_without_labels():
-    gate = judge("fp16", NUMERIC, None)
-    assert not gate["passed"]
-    assert gate["would_pass_at"] is None
+    gate = judge(report("fp16", real=0.05), None)
+    assert not gate.passed
+    assert gate.would_pass_at is None
+    assert str(gate) == (
+        "fp16: not passed, the loss of linear-SVM accuracy was not measured; give more labelled --data"
+    )
 
 
 def test_fp32_is_judged_by_its_worst_cloud():
-    gate = judge("fp32", NUMERIC, {"difference": 0.0})
-    assert (gate["passed"], gate["worst"], gate["would_pass_at"]) == (False, "real", 0.05)
-    assert judge("fp32", NUMERIC[1:], None)["passed"]
+    gate = judge(report("fp32", real=0.05, lattice=2e-5), {"difference": 0.0})
+    assert (gate.passed, gate.worst, gate.would_pass_at) == (False, "real", 0.05)
+    assert judge(report("fp32", lattice=2e-5), None).passed
 
 
-def test_fp32_fails_when_predictions_differ_by_more_than_chance():
+def test_fp32_fails_when_it_loses_more_than_chance():
+    fine = report("fp32", lattice=2e-5)
     task = {"difference": -0.05, "interval": (-0.07, -0.03), "mcnemar_p": 0.001}
-    gate = judge("fp32", NUMERIC[1:], task)
-    assert (gate["passed"], gate["measured"], gate["rule"]) == (False, 0.05, "difference of linear-SVM accuracies")
-    assert judge("fp32", NUMERIC[1:], {**task, "mcnemar_p": 0.5})["passed"]
-    assert judge("fp32", NUMERIC[1:], {**task, "difference": -0.002})["passed"]
+    gate = judge(fine, task)
+    assert (gate.passed, gate.measured, gate.rule) == (False, 0.05, "loss of linear-SVM accuracy")
+    assert judge(fine, {**task, "mcnemar_p": 0.5}).passed
+    assert judge(fine, {**task, "difference": -0.002}).passed
 
 
-def test_by_interval_the_worse_end_is_judged():
+def test_by_interval_the_end_that_loses_more_is_judged():
     task = {"difference": 0.001, "interval": (-0.004, 0.006), "mcnemar_p": 1.0}
-    assert judge("fp16", NUMERIC, task)["passed"]
-    gate = judge("fp16", NUMERIC, task, by_interval=True)
-    assert (gate["passed"], gate["measured"], gate["would_pass_at"]) == (False, 0.006, 0.006)
-    assert not judge("fp32", NUMERIC[1:], task, by_interval=True)["passed"]
-    tight = {**task, "interval": (-0.0005, 0.0018)}
-    assert judge("fp16", NUMERIC, tight, by_interval=True)["passed"]
+    assert judge(report("fp16", real=0.05), task).passed
+    gate = judge(report("fp16", real=0.05), task, by_interval=True)
+    assert (gate.passed, gate.measured, gate.would_pass_at) == (False, 0.004, 0.004)
+    assert not judge(report("fp32", real=0.0), task, by_interval=True).passed
+    assert judge(report("fp16", real=0.05), {**task, "interval": (-0.0018, 0.006)}, by_interval=True).passed
+
+
+def test_a_verdict_that_was_read_says_what_the_one_that_was_written_said():
+    for written in (Verdict("fp32", "error", 1e-4, 2e-5, True, "lattice"), Verdict("int8", "loss", 0.005, None, False)):
+        assert verdict(json.loads(json.dumps(written.to_json()))) == str(written)
+    assert str(Verdict("fp32", "error", 1e-4, 2e-4, False, "lattice")) == (
+        "fp32: error 2.00e-04 (lattice), limit 0.0001: not passed, would pass at 2.0e-04"
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,7 @@ import pytest
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.splits import balanced
-from crosspoint.parity.user_clouds import hostile_clouds, random_clouds, real_clouds
-
-
-def distinct(cloud):
-    return len(np.unique(cloud, axis=0))
-
-
-def test_hostile_clouds_are_what_their_names_say():
-    clouds = hostile_clouds(100, 0)
-    assert all(cloud.shape == (1, 100, 3) and np.isfinite(cloud).all() for cloud in clouds.values())
-    assert distinct(clouds["every point twice"][0]) == 50
-    assert not clouds["all points equal"].any()
-    assert distinct(clouds["four distinct points"][0]) == 4
-    tiny, far = clouds["tiny scale, 1e-6"], clouds["far offset, 1e3"]
-    assert np.linalg.norm(tiny[0], axis=1).max() == pytest.approx(1)
-    assert 1e-6 < np.abs(far - tiny).max() < 1e-3  # the same cloud, as float32 keeps it far away
+from crosspoint.parity.user_clouds import real_clouds
 
 
 def test_labelled_clouds_come_training_part_first(modelnet):
@@ -84,7 +69,3 @@ def test_an_empty_folder_is_refused(tmp_path):
 def test_no_clouds_is_refused(modelnet):
     with pytest.raises(InputError, match="--clouds is 0"):
         real_clouds(modelnet, 32, 0, 0)
-
-
-def test_random_clouds_are_normalised():
-    np.testing.assert_allclose(np.linalg.norm(random_clouds(2, 9, 0), axis=2).max(axis=1), 1, atol=1e-6)

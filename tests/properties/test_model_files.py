@@ -27,7 +27,7 @@ from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SegmentationBackb
 from crosspoint.models.heads import PointHead
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, read_metadata, save_model
-from crosspoint.parity.gate import Clouds
+from crosspoint.parity.clouds import CloudSet
 from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.manifest import load_manifest
 from crosspoint.train.engine.checkpoint import load_checkpoint, newest, save_checkpoint
@@ -206,7 +206,7 @@ def test_reference_outputs_of_a_bundle_come_back_bit_for_bit(folder, names, batc
     outputs = [rng.standard_normal((batch, 5)) for _ in names]
     write_reference(
         folder / "reference.npz",
-        [Clouds(*each) for each in zip(names, inputs, outputs, strict=True)],
+        [CloudSet(*each) for each in zip(names, inputs, outputs, strict=True)],
     )
     found = read_reference(folder / "reference.npz")
     assert [clouds.name for clouds in found] == names

@@ -22,7 +22,7 @@ from crosspoint.eval.metrics.statistics import (
     summary,
     wilson,
 )
-from crosspoint.parity.numeric import compare, cosine, relative_l2
+from crosspoint.parity.measures import Errors, cosine, relative_l2
 
 Z = 1.959963984540054
 
@@ -212,5 +212,5 @@ def test_errors_and_cosines_are_those_of_a_loop(count, dim, seed, exponent):
             assert cosines[i] == pytest.approx(product / math.prod(norms), abs=1e-12)
         elif not any(norms):
             assert (errors[i], cosines[i]) == (0, 1)
-    found = compare(a, b)
-    assert (found["relative_l2_max"], found["cosine_min"]) == (errors.max(), cosines.min())
+    found = Errors.between(a, b)
+    assert (found.relative_l2_max, found.cosine_min) == (errors.max(), cosines.min())

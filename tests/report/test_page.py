@@ -107,7 +107,8 @@ def folder(tmp_path_factory, pointnet):
     for name in ("trained", "untrained"):
         result = svm(pointnet, data, 32, seeds=1, out=root / "results" / name)
         write(root / "results" / f"svm-{name}.json", {"schema": "crosspoint.svm/1", **result})
-    write(root / "results/parity.json", {"schema": "crosspoint.parity/1", **parity(pointnet, pointnet, data, 32)})
+    compared = parity(pointnet, pointnet, data, points=32)
+    write(root / "results/parity.json", {"schema": compared.schema, **compared.to_json()})
     embed(pointnet, [data], root / "embeddings.npz", 32)
     write(root / "run/metrics.jsonl", metrics(12))
     write(root / "run/config.json", {"recipe": {"k": 20}, "versions": {"torch": "9.9"}, "data": {"objects": 30}})

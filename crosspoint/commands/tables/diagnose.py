@@ -1,42 +1,46 @@
 """What `crosspoint diagnose` prints."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from crosspoint.core.console import print_table
 
+if TYPE_CHECKING:
+    from crosspoint.parity.layers.diagnosis import Diagnosis
+    from crosspoint.runtime.encoder import Specification
 
-def print_diagnosis(result: dict[str, Any]) -> None:
+
+def print_diagnosis(result: "Diagnosis") -> None:
     """One row for each layer; then every layer that parts by itself."""
-    counts = result["clouds"]
+    counts = result.clouds
     title = (
-        f"{_name(result['candidate'])} against {_name(result['reference'])}, worst of {counts['usual']} clouds and "
+        f"{_name(result.candidate)} against {_name(result.reference)}, worst of {counts['usual']} clouds and "
         f"{counts['hostile']} hostile ones, {counts['points']} points"
     )
     columns = ("layer", "gathered", "added", "worst channel", "right neighbours", "on equal features")
     print_table(title, (*columns, "hostile: worst channel", "on equal features", ""), _rows(result))
-    if len(result["causes"]) > 1:
-        entries = [(cause["layer"], cause["kind"], cause["text"]) for cause in result["causes"]]
+    if len(result.causes) > 1:
+        entries = [(cause.layer, cause.kind, cause.text) for cause in result.causes]
         print_table("Layers that part by themselves", ("layer", "kind", "what"), entries)
 
 
-def _name(specification: dict[str, Any]) -> str:
-    return f"{specification['path']} ({specification['precision']}, {specification['backend']})"
+def _name(specification: "Specification") -> str:
+    return f"{specification.path} ({specification.precision}, {specification.backend})"
 
 
-def _rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
+def _rows(result: "Diagnosis") -> list[tuple[str, ...]]:
     return [
         (
-            layer["name"],
-            f"{layer['usual']['total_max']:.1e}",
-            f"{layer['usual']['introduced_max']:.1e}",
-            f"{layer['usual']['channel_max']:.1e}",
-            _share(layer["usual"]["overlap_min"]),
-            _share(layer["usual"]["own_overlap_min"]),
-            f"{layer['hostile']['channel_max']:.1e}",
-            _share(layer["hostile"]["own_overlap_min"]),
-            "parts here" if layer["parts"] else "",
+            layer.name,
+            f"{layer.usual.total_max:.1e}",
+            f"{layer.usual.introduced_max:.1e}",
+            f"{layer.usual.channel_max:.1e}",
+            _share(layer.usual.overlap_min),
+            _share(layer.usual.own_overlap_min),
+            f"{layer.hostile.channel_max:.1e}",
+            _share(layer.hostile.own_overlap_min),
+            "parts here" if layer.parts else "",
         )
-        for layer in result["layers"]
+        for layer in result.layers
     ]
 
 

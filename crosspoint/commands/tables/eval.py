@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crosspoint.core.console import print_table
 from crosspoint.eval.paper.comparison import COMPARISON, comparison_rows
+
+if TYPE_CHECKING:
+    from crosspoint.parity.gate import Case
+    from crosspoint.parity.parity import ParityResult
 
 
 def print_svm(result: dict[str, Any]) -> None:
@@ -110,31 +114,32 @@ def print_image_fewshot(result: dict[str, Any]) -> None:
         print_paired(result["against"]["model"]["path"], named)
 
 
-def print_parity(result: dict[str, Any]) -> None:
+def print_parity(result: "ParityResult") -> None:
     """Task parity where there is one, then the numbers, in the order of what matters."""
-    task = result["task"]
+    task = result.task
     if task is not None:
         print_table(
-            f"Linear SVM, {task['objects']} objects to test ({result['data']['source']})",
+            f"Linear SVM, {task['objects']} objects to test ({result.data.source})",
             ("reference", "candidate", "difference", "95 % interval", "equal predictions", "McNemar's p"),
             [_paired(task)],
         )
     print_table(
         "Embeddings, candidate against reference",
         ("clouds", "rel. L2 max", "p99", "median", "cosine min", "p1", "over 1e-4", "near ties"),
-        [_numeric(row) for row in result["numeric"]],
+        [_numeric(case) for case in result.report.cases],
     )
 
 
-def _numeric(row: dict[str, Any]) -> list[object]:
-    errors = [f"{row[name]:.1e}" for name in ("relative_l2_max", "relative_l2_p99", "relative_l2_median")]
-    cosines = [f"{row[name]:.7f}" for name in ("cosine_min", "cosine_p1")]
-    return [row["clouds"], *errors, *cosines, row.get("over_limit", "–"), row.get("explained", "–")]
+def _numeric(case: "Case") -> list[object]:
+    errors, ties = case.errors, case.near_ties
+    numbers = [f"{x:.1e}" for x in (errors.relative_l2_max, errors.relative_l2_p99, errors.relative_l2_median)]
+    cosines = [f"{x:.7f}" for x in (errors.cosine_min, errors.cosine_p1)]
+    counts = ["–", "–"] if ties is None else [ties.over_limit, ties.explained]
+    return [case.name, *numbers, *cosines, *counts]
 
 
-def print_skipped(result: dict[str, Any]) -> None:
+def print_skipped_files(skipped: Sequence[str]) -> None:
     """The files of the data that could not be used, if there are any."""
-    skipped = result["data"]["skipped"]
     if skipped:
         print_table("Files skipped", ("reason",), [(reason,) for reason in skipped])
 

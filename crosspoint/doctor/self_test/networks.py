@@ -67,10 +67,10 @@ def diagnosed(context: Context, reference: str, candidate: str, device: str = "c
         if "no kernels on the CPU" in str(error) or "NOT_IMPLEMENTED" in str(error):  # bf16 products
             raise NotAvailable(f"this ONNX Runtime cannot run it on {device}: {error}") from error
         raise
-    ran = result["candidate"]
-    if not result["passed"]:
-        raise CheckFailed(result["advice"])
-    return f"{ran['backend']} on {ran['device']}, {ran['precision']}: {result['advice']}"
+    ran = result.candidate
+    if not result.passed:
+        raise CheckFailed(result.advice)
+    return f"{ran.backend} on {ran.device}, {ran.precision}: {result.advice}"
 
 
 def compared(context: Context, reference: str, candidate: str, device: str = "cpu", backend: str | None = None) -> str:
@@ -78,10 +78,10 @@ def compared(context: Context, reference: str, candidate: str, device: str = "cp
     from crosspoint.parity.parity import parity
 
     files = (context.folder / reference, context.folder / candidate, context.folder / "shapes" / DATASET)
-    gate = parity(*files, POINTS, clouds=40, device=device, backend=backend)["gate"]
-    if not gate["passed"]:
-        raise CheckFailed(f"{gate['rule']}: {gate['measured']} (limit {gate['limit']})")
-    return f"{gate['rule']}: {gate['measured']:.1e} (limit {gate['limit']:g})"
+    gate = parity(*files, points=POINTS, clouds=40, device=device, backend=backend).gate
+    if not gate.passed:
+        raise CheckFailed(f"{gate.rule}: {gate.measured} (limit {gate.limit})")
+    return f"{gate.rule}: {gate.measured:.1e} (limit {gate.limit:g})"
 
 
 def embed_without_torch(context: Context, model: str, *options: str) -> str:

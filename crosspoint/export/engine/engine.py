@@ -3,7 +3,8 @@
 Nothing here needs torch or onnx, so that the same build and the same comparison run on the device.
 """
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder, check_known, check_place, is_schema
 from crosspoint.core.reading import read_json
 from crosspoint.export.engine.builder import Builder, Engine, Options, build_engine
-from crosspoint.parity import gate
+from crosspoint.parity.clouds import CloudSet
+from crosspoint.parity.gate import ODD, Gate
 from crosspoint.runtime.backends.tensorrt import TensorRTEncoder
 from crosspoint.runtime.manifest import NAME, parse_manifest
 from crosspoint.runtime.profile import Profile
@@ -26,7 +28,7 @@ def add_engine(
     builder: Builder,
     options: Options,
     profile: Profile,
-    prepared: list[gate.Clouds],
+    clouds: Sequence[CloudSet],
 ) -> dict[str, Any]:
     """Build a bundle's engine, and run it where this machine's GPU can.
 
@@ -36,7 +38,7 @@ def add_engine(
         builder: What builds it.
         options: How.
         profile: Shapes that it takes.
-        prepared: Clouds, and what the trained network gives for them.
+        clouds: With what the trained network gives for them.
 
     Returns:
         The manifest, with the engine and what came of running it.
@@ -55,7 +57,7 @@ def add_engine(
     }
     write_json(folder / NAME, manifest)
     if builder.executes:
-        manifest = _execute(folder, manifest, prepared, profile)
+        manifest = _execute(folder, manifest, clouds, profile)
         write_json(folder / NAME, manifest)
     return manifest
 
@@ -106,16 +108,18 @@ def _entry(builder: Builder, options: Options, engine: Engine) -> dict[str, Any]
     }
 
 
-def _execute(folder: Path, manifest: dict[str, Any], prepared: list[gate.Clouds], profile: Profile) -> dict[str, Any]:
+def _execute(folder: Path, manifest: dict[str, Any], clouds: Sequence[CloudSet], profile: Profile) -> dict[str, Any]:
     """Run the engine through the gate; the manifest with the outcome."""
     tier = _tier(manifest)
     low, usual, high = profile.batch
-    sizes = sorted({size for size in (low, 2, gate.ODD, usual, high) if low <= size <= high})
+    sizes = sorted({size for size in (low, 2, ODD, usual, high) if low <= size <= high})
     with TensorRTEncoder(folder / PLAN, parse_manifest(folder, manifest), "cuda") as encoder:
-        cases = gate.compare(gate.through(encoder), prepared, sizes, None)
+        try:
+            report = Gate(None, clouds).check(encoder, tier, batches=sizes, name=PLAN)
+        except CheckFailed as error:
+            raise CheckFailed(f"{error}; nothing was written") from error
         candidate = f"{encoder.specification.backend} on {encoder.specification.device}"
-    limits = gate.require_engine_parity(tier, PLAN, cases)
-    parity = gate.report(tier, candidate, cases, limits)
+    parity = replace(report, candidate=candidate).to_json()
     outcome = {"executed": True, "status": "executed, passed the parity gate", "parity": parity}
     return {**manifest, "engine": {**manifest["engine"], **outcome}}
 

@@ -6,6 +6,7 @@ network gives for them. Neither torch nor onnx is needed: numpy, TensorRT and cu
 
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from crosspoint.core.outputs import check_replaceable
 from crosspoint.core.reading import read_bytes, reading
 from crosspoint.export.engine.builder import Builder, Options, absence, find_builder
 from crosspoint.export.engine.engine import PLAN, add_engine, check_ours, check_timing_cache, file_entry
-from crosspoint.parity.gate import Clouds
+from crosspoint.parity.clouds import CloudSet
 from crosspoint.runtime.backends.cuda import compute_capability, device_count
 from crosspoint.runtime.manifest import AGAIN, NAME, SCRIPT, Manifest, read_manifest, sign_bundle
 from crosspoint.runtime.profile import Profile
@@ -44,7 +45,7 @@ exec "$python" -m crosspoint build "$bundle" "$@"
 
 
 def add_build_script(
-    folder: Path, manifest: dict[str, Any], options: Options, prepared: list[Clouds]
+    folder: Path, manifest: dict[str, Any], options: Options, clouds: Sequence[CloudSet]
 ) -> dict[str, Any]:
     """Put into a bundle what building its engine elsewhere takes.
 
@@ -52,14 +53,14 @@ def add_build_script(
         folder: The bundle, with its ONNX file; script, clouds and manifest are written into it.
         manifest: Without an engine.
         options: How the engine is to be built.
-        prepared: Clouds, and what the trained network gives for them.
+        clouds: With what the trained network gives for them.
 
     Returns:
         The manifest, which lists the files and has the options under `on_device`.
     """
     (folder / SCRIPT).write_text(TEXT.replace("VERSION", __version__))
     (folder / SCRIPT).chmod(0o755)
-    write_reference(folder / REFERENCE, prepared)
+    write_reference(folder / REFERENCE, clouds)
     asked = {"tf32": options.tf32, "workspace": options.workspace}
     files = {**manifest["files"], **{name: file_entry(folder / name) for name in (REFERENCE, SCRIPT)}}
     manifest = {**manifest, "files": dict(sorted(files.items())), "on_device": asked}
@@ -67,18 +68,18 @@ def add_build_script(
     return manifest
 
 
-def write_reference(path: Path, prepared: list[Clouds]) -> None:
+def write_reference(path: Path, clouds: Sequence[CloudSet]) -> None:
     """Write clouds and the network's float64 output; those whose neighbours are a matter of choice are left out."""
     arrays: dict[str, Any] = {}
-    for clouds in prepared:
-        if clouds.own_graphs is not None:
-            arrays |= {f"{clouds.name}/{name}": array for name, array in clouds.inputs.items()}
-            arrays[f"{clouds.name}/output"] = clouds.own_graphs
+    for one in clouds:
+        if one.own_graphs is not None:
+            arrays |= {f"{one.name}/{name}": array for name, array in one.inputs.items()}
+            arrays[f"{one.name}/output"] = one.own_graphs
     with writing(path):
         np.savez_compressed(path, **arrays)
 
 
-def read_reference(path: Path) -> list[Clouds]:
+def read_reference(path: Path) -> list[CloudSet]:
     """What `write_reference` wrote.
 
     Raises:
@@ -96,7 +97,7 @@ def read_reference(path: Path) -> list[Clouds]:
         for parts in found.values():
             if not {"points", "output"} <= set(parts) or len({len(array) for array in parts.values()}) > 1:
                 raise InputError(f"its clouds and their outputs are not as many; {AGAIN}")
-        return [Clouds(name, parts, parts.pop("output")) for name, parts in found.items()]
+        return [CloudSet(name, parts, parts.pop("output")) for name, parts in found.items()]
 
 
 def build_on_device(
@@ -134,9 +135,9 @@ def build_on_device(
     options = replace(options, workspace=workspace or options.workspace)
     with atomic_folder(bundle, check_ours) as folder:
         _copy(listed, folder)
-        builder, prepared = _builder(), read_reference(folder / REFERENCE)
+        builder, clouds = _builder(), read_reference(folder / REFERENCE)
         profile = Profile(listed.batch, listed.points)
-        manifest = add_engine(folder, {**listed.values, "engine": None}, builder, options, profile, prepared)
+        manifest = add_engine(folder, {**listed.values, "engine": None}, builder, options, profile, clouds)
         _require_executed(manifest)
         if key is not None:
             sign_bundle(folder, key)

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from crosspoint.core.errors import CheckFailed
 from crosspoint.export.onnx.graph_probe import GraphProbe
 from crosspoint.export.onnx.graph_view import LOW
 from crosspoint.export.onnx.precision import emulate
-from crosspoint.parity import gate
 from crosspoint.parity.accuracy import Accuracy
+from crosspoint.parity.clouds import CLOUDS
+from crosspoint.parity.gate import Gate, Report, batch_sizes
 from crosspoint.parity.limits import require_accuracy
 from crosspoint.parity.part_accuracy import PartAccuracy
-from crosspoint.parity.reference import Reference
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.profile import Profile
 
@@ -29,19 +29,17 @@ NOT_EXECUTED = (
 
 
 @dataclass(frozen=True)
-class Exam:
+class CandidateCheck:
     """What candidates are compared with.
 
     Attributes:
-        reference: The trained network in float64.
-        prepared: Clouds, from `gate.prepare`.
+        gate: Of the trained network in float64.
         profile: Shapes.
         accuracy: The trained network's SVM or, of a part segmenter, its labels; None without labelled data.
         max_drop: Percentage points of accuracy or mIoU that may be lost.
     """
 
-    reference: Reference
-    prepared: list[gate.Clouds]
+    gate: Gate
     profile: Profile
     accuracy: Accuracy | PartAccuracy | None
     max_drop: float
@@ -49,10 +47,10 @@ class Exam:
     @property
     def categories(self) -> int | None:
         """Width of the one-hot category that a part segmenter takes; None for an encoder."""
-        category = self.prepared[0].inputs.get("category")
+        category = self.gate.clouds[0].inputs.get("category")
         return None if category is None else category.shape[1]
 
-    def examine(self, name: str, model: onnx.ModelProto, precision: str) -> dict[str, Any]:
+    def check(self, name: str, model: onnx.ModelProto, precision: str) -> dict[str, Any]:
         """The report for the manifest; an fp16 graph's has that of its emulation under `emulation`.
 
         ONNX Runtime computes fp16 graphs on the CPU with fewer roundings than a GPU, and bf16 graphs not at all, so
@@ -64,9 +62,8 @@ class Exam:
         reports = []
         for candidate, graph in self._runs(model, precision):
             label = name if candidate == CPU else f"{name} ({candidate})"
-            cases = self._compare(label, graph, gate.batch_sizes(self.profile))
-            limits = gate.require_parity(precision, label, cases)
-            reports.append(gate.report(precision, candidate, cases, limits))
+            report = self._check(label, graph, precision, batch_sizes(self.profile))
+            reports.append(replace(report, candidate=candidate).to_json())
         first, *others = reports
         emulation = others[0] if others else None
         status = NOT_EXECUTED if precision == "bf16" else "executed, passed the parity gate"
@@ -80,16 +77,16 @@ class Exam:
         """Whether a candidate's neighbour graphs are within the limits, every cloud in one batch size only."""
         candidate, graph = self._runs(model, precision)[-1]
         try:
-            gate.require_parity(precision, candidate, self._compare(candidate, graph, [gate.CLOUDS]))
+            self._check(candidate, graph, precision, [CLOUDS])
         except CheckFailed:
             return False
         return True
 
-    def _compare(self, label: str, graph: onnx.ModelProto, batches: list[int]) -> list[gate.Case]:
-        with opened(graph) as (path, encoder), GraphProbe(self.reference, path) as probe:
+    def _check(self, label: str, graph: onnx.ModelProto, precision: str, batches: list[int]) -> Report:
+        with opened(graph) as (path, encoder), GraphProbe(path) as probe:
             try:
-                return gate.compare(gate.through(encoder), self.prepared, batches, probe)
-            except CheckFailed as error:  # the encoder's own checks, which name the temporary file
+                return self.gate.check(encoder, precision, graphs=probe, batches=batches, name=label)
+            except CheckFailed as error:  # the encoder's own checks name the temporary file
                 raise CheckFailed(f"{str(error).replace(str(path), label)}; nothing was written") from error
 
     def measure(self, model: onnx.ModelProto, precision: str) -> dict[str, Any] | None:

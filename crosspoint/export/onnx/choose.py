@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibrate
-from crosspoint.export.onnx.candidate_check import Exam, opened
+from crosspoint.export.onnx.candidate_check import CandidateCheck, opened
 from crosspoint.export.onnx.graph_view import Wiring
 from crosspoint.export.onnx.int8 import quantisable, quantise
 from crosspoint.export.onnx.precision import lower, product_precisions
-from crosspoint.parity.gate import inputs_of, through
+from crosspoint.parity.clouds import inputs_of
+from crosspoint.parity.gate import run
 from crosspoint.parity.limits import holds
+from crosspoint.parity.measures import relative_l2
 
 JUDGED = 16  # calibration clouds that layers are ranked on
 
@@ -35,7 +37,7 @@ class Chosen:
     details: dict[str, Any]
 
 
-def choose_half(model: onnx.ModelProto, precision: str, exam: Exam) -> Chosen:
+def choose_half(model: onnx.ModelProto, precision: str, check: CandidateCheck) -> Chosen:
     """Fp16 or bf16 wherever the network still finds its neighbours.
 
     What decides on the first, second, … choice of neighbours stays float32 until the gate's overlap holds.
@@ -51,12 +53,12 @@ def choose_half(model: onnx.ModelProto, precision: str, exam: Exam) -> Chosen:
         if kept in tried:
             continue
         tried.append(kept)
-        if exam.finds_neighbours(lowered, precision):
+        if check.finds_neighbours(lowered, precision):
             return Chosen(lowered, kept, {})
     return Chosen(lower(model, precision), [], {})  # the gate says what is wrong with it
 
 
-def choose_int8(model: onnx.ModelProto, exam: Exam, calibration: CalibrationSet, categories: int | None) -> Chosen:
+def choose_int8(model: onnx.ModelProto, check: CandidateCheck, calibration: CalibrationSet) -> Chosen:
     """Int8 in as many layers as the gate and, with labelled data, accuracy allow; the most sensitive return first.
 
     Raises:
@@ -66,7 +68,7 @@ def choose_int8(model: onnx.ModelProto, exam: Exam, calibration: CalibrationSet,
     layers = quantisable(model)
     if not layers:
         raise InputError("the network has no layer that int8 would serve; export fp16 or fp32")
-    inputs = inputs_of(calibration.points, categories)
+    inputs = inputs_of(calibration.points, check.categories)
     reads = {node.name: node.input[0] for node in Wiring(model).products()}
     ranges = calibrate(model, [reads[name] for name in layers], inputs)
     details: dict[str, Any] = {"calibration": {**calibration.describe(), "method": "largest magnitude"}}
@@ -74,7 +76,7 @@ def choose_int8(model: onnx.ModelProto, exam: Exam, calibration: CalibrationSet,
     errors = _sensitivity(model, ranges, layers, few)
     details["sensitivity"] = errors
     order = sorted(layers, key=lambda name: -errors[name])
-    fewest = _fewest(model, ranges, order, exam)
+    fewest = _fewest(model, ranges, order, check)
     chosen = quantise(model, ranges, order[fewest:])
     return Chosen(chosen, [name for name in product_precisions(model) if name not in order[fewest:]], details)
 
@@ -84,36 +86,34 @@ def _sensitivity(
 ) -> dict[str, float]:
     """Median relative L2 error of the output when a single layer is int8."""
     with opened(model) as (_, encoder):
-        exact = through(encoder)(inputs)
+        exact = run(encoder, inputs)
     errors = {}
     for name in track(layers, "Ranking layers"):
         with opened(quantise(model, ranges, [name])) as (_, encoder):
-            difference = through(encoder)(inputs) - exact
-        rows, sizes = (array.reshape(len(exact), -1) for array in (difference, exact))
-        errors[name] = float(np.median(np.linalg.norm(rows, axis=1) / np.linalg.norm(sizes, axis=1)))
+            errors[name] = float(np.median(relative_l2(exact, run(encoder, inputs))))
     return errors
 
 
-def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], exam: Exam) -> int:
+def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], check: CandidateCheck) -> int:
     """How many of the most sensitive layers have to be left out for gate and accuracy to hold, by bisection."""
 
     def passes_gate(count: int) -> bool:
-        return exam.finds_neighbours(quantise(model, ranges, order[count:]), "int8")
+        return check.finds_neighbours(quantise(model, ranges, order[count:]), "int8")
 
     def keeps(count: int) -> bool:
         if not passes_gate(count):
             return False
-        task = exam.measure(quantise(model, ranges, order[count:]), "int8")
-        return task is None or holds(task, exam.max_drop)
+        task = check.measure(quantise(model, ranges, order[count:]), "int8")
+        return task is None or holds(task, check.max_drop)
 
     if keeps(0):
         return 0
     low, high = 0, len(order) - 1  # low does not hold; high is taken to
     if not keeps(high):
-        if exam.accuracy is None or not passes_gate(high):
+        if check.accuracy is None or not passes_gate(high):
             return 0  # the gate says what is wrong with it
         raise CheckFailed(
-            f"int8 loses more than {exam.max_drop:g} points of {exam.accuracy.measure} even in {order[-1]} alone; "
+            f"int8 loses more than {check.max_drop:g} points of {check.accuracy.measure} even in {order[-1]} alone; "
             "give a larger --max-drop or export --precision fp16; nothing was written"
         )
     while high - low > 1:

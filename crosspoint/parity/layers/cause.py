@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.parity.layers.compare import OVERLAP, Difference, overlap_when_centred
+from crosspoint.parity.layers.compare import Difference, overlap_when_centred
 from crosspoint.parity.layers.layers import Array, Layer, Layers, as_rows
+from crosspoint.parity.limits import Limits
 
 ROWS_PER_UNKNOWN, WITH_RELU = 4, 32  # ReLU cuts many of them off
 PARALLEL, SAME = 2.0, 5.0  # times the limit: how far a row turns that is only scaled, and what equal weights differ
@@ -45,7 +46,7 @@ class Cause:
 
 
 def find_cause(
-    reference: Layers, candidate: Layers, difference: Difference, features: dict[str, Array], limit: float
+    reference: Layers, candidate: Layers, difference: Difference, features: dict[str, Array], limits: Limits
 ) -> Cause:
     """The fault of a layer that parts from the reference.
 
@@ -54,16 +55,16 @@ def find_cause(
         candidate: The model in question.
         difference: At that layer, on the clouds on which it is bad.
         features: What the reference gives the layer on them.
-        limit: On errors of channels.
+        limits: Of the coarser precision.
     """
-    layer = difference.layer
+    layer, limit = difference.layer, limits.channel
     if difference.widths is not None and difference.widths[0] != difference.widths[1]:
         first, second = difference.widths
         text = f"looks at {second} neighbours of each point where the reference looks at {first}"
         return Cause(
             layer.name, "neighbours", text, f"export or train it again with k = {first}", {"k": [first, second]}
         )
-    if difference.own_overlap is not None and not difference.own_overlap.min() >= OVERLAP:
+    if difference.wrong_neighbours(limits).any():
         return _distances(candidate, difference, features[layer.inputs[0]])
     bad = np.flatnonzero(~(difference.channels <= limit).all(axis=0))
     if layer.slope is not None and limit < COARSE and np.isfinite(difference.channels).all():

@@ -7,7 +7,7 @@ the other.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,18 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from crosspoint.core.console import track
+from crosspoint.parity.clouds import inputs_of
 from crosspoint.parity.layers.layers import Array, Layer, Layers, as_rows
-from crosspoint.parity.layers.onnx_layers import inputs_of
+from crosspoint.parity.limits import Limits
+from crosspoint.parity.measures import TINY, relative_l2
 from crosspoint.parity.reference import overlap
 
-OVERLAP = 0.99
-LIMITS = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 6e-2, "int8": 1.0}
-"""What rounding may add to one channel of one layer, relative to the layer's mean channel."""
 PIECE = 4  # clouds at a time
-TINY = float(np.finfo(np.float64).tiny)
 
 
-class Clouds(NamedTuple):
+class NamedClouds(NamedTuple):
     """Clouds `(P, N, 3)`, what each is called, and whether it is one of those made to hurt."""
 
     points: NDArray[np.float32]
@@ -43,28 +41,54 @@ class Difference:
         total: Relative L2 error of the layer's result when both models run as a whole `(P,)`.
         introduced: The same when both layers get what the reference gave its own, and the same neighbours `(P,)`.
         channels: Error of each channel in that case, relative to the root mean square of all `(P, D)`.
-        overlap: Share of neighbours that are right when both models run as a whole `(P,)`; None without neighbours.
-        own_overlap: The same on equal features `(P,)`.
+        own_overlap: Share of neighbours that are right on equal features `(P,)`; None without neighbours.
         widths: Neighbours of the reference and of the candidate.
+        overlap: Share that is right as the gate counts `(P,)`: the candidate runs as a whole, and the reference on the
+            candidate's graphs.
+        passed: The hostile clouds that pass the gate `(P,)`, which decides there: on points that are equal or in line a
+            sum in float32 can lose digits in one channel that are not missing in the output.
     """
 
     layer: Layer
     total: NDArray[np.float64]
     introduced: NDArray[np.float64]
     channels: NDArray[np.float64]
-    overlap: NDArray[np.float64] | None
     own_overlap: NDArray[np.float64] | None
     widths: tuple[int, int] | None
+    overlap: NDArray[np.float64] | None = None
+    passed: NDArray[np.bool_] | None = None
 
-    def bad(self, limit: float) -> NDArray[np.bool_]:
+    def bad(self, limits: Limits) -> NDArray[np.bool_]:
         """The clouds `(P,)` on which the layer itself parts from the reference's."""
         if self.widths is not None and self.widths[0] != self.widths[1]:
             return np.ones(len(self.total), dtype=bool)
-        right: NDArray[np.bool_] = np.all(self.channels <= limit, axis=1)
-        return ~right if self.own_overlap is None else ~(right & (self.own_overlap >= OVERLAP))
+        wrong: NDArray[np.bool_] = ~np.all(self.channels <= limits.channel, axis=1) | self.wrong_neighbours(limits)
+        return wrong if self.passed is None else wrong & ~self.passed
+
+    def wrong_neighbours(self, limits: Limits) -> NDArray[np.bool_]:
+        """The clouds `(P,)` on which the layer finds wrong neighbours, and the gate finds them wrong too."""
+        wrong = np.zeros(len(self.total), dtype=bool)
+        if self.own_overlap is not None:
+            wrong |= ~(self.own_overlap >= limits.overlap)
+        if self.overlap is not None:
+            wrong &= ~(self.overlap >= limits.overlap)
+        return wrong
+
+    def at(self, rows: Sequence[int] | NDArray[np.int64]) -> "Difference":
+        """The same on some of the clouds."""
+        own, shares, passed = self.own_overlap, self.overlap, self.passed
+        return replace(
+            self,
+            total=self.total[rows],
+            introduced=self.introduced[rows],
+            channels=self.channels[rows],
+            own_overlap=None if own is None else own[rows],
+            overlap=None if shares is None else shares[rows],
+            passed=None if passed is None else passed[rows],
+        )
 
 
-def compare(reference: Layers, candidate: Layers, layers: Sequence[Layer], clouds: Clouds) -> list[Difference]:
+def compare(reference: Layers, candidate: Layers, layers: Sequence[Layer], clouds: NamedClouds) -> list[Difference]:
     """The differences of two models, layer by layer.
 
     Args:
@@ -89,15 +113,15 @@ def _difference(
     given = {name: a[name] for name in layer.inputs}
     outputs = [layer.name] + ([layer.graph] if layer.graph else [])
     second = candidate.compute(outputs, given)
-    shares = own = widths = None
+    own = widths = None
     if layer.graph:
         given[layer.graph] = second[layer.graph]
-        shares, own = (_overlaps(a[layer.inputs[0]], made[layer.graph]) for made in (b, second))
+        own = _overlaps(a[layer.inputs[0]], second[layer.graph])
         widths = (a[layer.graph].shape[2], b[layer.graph].shape[2])
     first = reference.compute([layer.name], given)[layer.name]
     channels = _channel_errors(first, second[layer.name])
     total, introduced = relative_l2(a[layer.name], b[layer.name]), relative_l2(first, second[layer.name])
-    return Difference(layer, total, introduced, channels, shares, own, widths)
+    return Difference(layer, total, introduced, channels, own, widths)
 
 
 def _joined(parts: tuple[Difference, ...]) -> Difference:
@@ -109,17 +133,7 @@ def _joined(parts: tuple[Difference, ...]) -> Difference:
     assert total is not None
     assert introduced is not None
     assert channels is not None
-    return Difference(
-        parts[0].layer, total, introduced, channels, join("overlap"), join("own_overlap"), parts[0].widths
-    )
-
-
-def relative_l2(reference: Array, candidate: Array) -> NDArray[np.float64]:
-    """`‖candidate − reference‖ / ‖reference‖` of every cloud `(P,)`; 0 where they are equal, infinite if not finite."""
-    a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (reference, candidate))
-    difference, size = np.linalg.norm(b - a, axis=1), np.linalg.norm(a, axis=1)
-    error = np.where(difference == 0, 0.0, difference / np.maximum(size, TINY))
-    return np.where(np.isfinite(error), error, np.inf)
+    return Difference(parts[0].layer, total, introduced, channels, join("own_overlap"), parts[0].widths)
 
 
 def _channel_errors(reference: Array, candidate: Array) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from crosspoint.runtime.encoder import Specification
 
 Array = NDArray[Any]
 SLOPE, RELU, NONE = 0.2, 0.0, 1.0  # of what follows a linear map, on its negative side
+GRAPH = "/neighbours"  # an EdgeConv's neighbours are called `<edge>/neighbours`
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Layer:
 
 
 def _edge(number: int, source: str, slope: float | None = SLOPE) -> Layer:
-    return Layer(f"edge{number}", (source,), f"edge{number}/neighbours", slope)
+    return Layer(f"edge{number}", (source,), f"edge{number}{GRAPH}", slope)
 
 
 _BACKBONE = (
-    Layer("transform", ("points",), "transform/edge/neighbours"),
+    Layer("transform", ("points",), f"transform/edge{GRAPH}"),
     _edge(1, "transform", None),
     _edge(2, "edge1", None),
     _edge(3, "edge2"),

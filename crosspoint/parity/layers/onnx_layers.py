@@ -134,13 +134,6 @@ def _session(model: bytes, specification: Specification) -> Any:
     return session
 
 
-def inputs_of(points: Array, categories: int | None) -> dict[str, Array]:
-    """What a model takes with clouds `(B, N, 3)`: of a segmenter, categories in turn as well."""
-    if categories is None:
-        return {INPUTS[0]: points}
-    return {INPUTS[0]: points, INPUTS[1]: np.eye(categories, dtype=np.float32)[np.arange(len(points)) % categories]}
-
-
 def _zeros(name: str, given: Mapping[str, Array]) -> Array:
     """In place of an input of which only the shape is used, beside given tensors `(B, N, …)`."""
     batch, points = max((array.shape[:2] for array in given.values() if array.ndim == 3), default=(0, 0))

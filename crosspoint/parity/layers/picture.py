@@ -1,7 +1,6 @@
 """The diagnosis as a picture: errors and right neighbours, layer by layer."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,30 +8,31 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from crosspoint.core.files import atomic_file
+from crosspoint.parity.layers.diagnosis import Diagnosis, LayerErrors, LayerResult
 
 FLOOR = 1e-9  # what is drawn of zero
 LEGEND = 2.6  # inches to the right of the axes
 TOTAL, INTRODUCED, BAD = "#7f8c9b", "#1f5fa8", "#c0392b"
 
 
-def draw_diagnosis(result: dict[str, Any], path: Path) -> None:
+def draw_diagnosis(result: Diagnosis, path: Path) -> None:
     """Draw the result of `diagnose` to a PNG.
 
     Args:
         result: Of `diagnose`.
         path: The PNG to write.
     """
-    layers = result["layers"]
+    layers = result.layers
     figure = Figure(figsize=(max(7.0, 1.15 * len(layers) + 2.5) + LEGEND, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
     errors, shares = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    _draw_errors(errors, layers, result["limits"]["introduced"])
-    _draw_overlaps(shares, layers, result["limits"]["overlap"])
-    labels = [layer["name"] for layer in layers]
+    _draw_errors(errors, layers, result.limits["introduced"])
+    _draw_overlaps(shares, layers, result.limits["overlap"])
+    labels = [layer.name for layer in layers]
     shares.set_xticks(range(len(labels)), labels)
     shares.set_xlim(-0.6, len(labels) - 0.4)
     for label, layer in zip(shares.get_xticklabels(), layers, strict=True):
-        if layer["parts"]:
+        if layer.parts:
             label.set_color(BAD)
             label.set_fontweight("bold")
     errors.set_title(_title(result), loc="left")
@@ -40,27 +40,30 @@ def draw_diagnosis(result: dict[str, Any], path: Path) -> None:
         figure.savefig(temporary, dpi=110, format="png")
 
 
-def _title(result: dict[str, Any]) -> str:
+def _title(result: Diagnosis) -> str:
     """The layer to look at first, and what is wrong with it; how it is put right, the command says."""
-    causes = result["causes"]
-    if result["passed"] or not causes:
-        return "No difference between the layers" if result["passed"] else "The outputs differ"
-    usual = {layer["name"] for layer in result["layers"] if _is_off(layer["usual"], result["limits"])}
-    first = next((cause for cause in causes if cause["layer"] in usual), causes[0])
-    return f"First difference at {first['layer']}: {first['kind']}"
+    if result.passed or not result.causes:
+        return "No difference between the layers" if result.passed else "The outputs differ"
+    usual = {layer.name for layer in result.layers if _is_off(layer.usual, result.limits)}
+    first = next((cause for cause in result.causes if cause.layer in usual), result.causes[0])
+    return f"First difference at {first.layer}: {first.kind}"
 
 
-def _is_off(layer: dict[str, Any], limits: dict[str, float]) -> bool:
-    share = layer["own_overlap_min"]
-    return bool(layer["channel_max"] > limits["introduced"] or (share is not None and share < limits["overlap"]))
+def _is_off(layer: LayerErrors, limits: dict[str, float]) -> bool:
+    share = layer.own_overlap_min
+    return bool(layer.channel_max > limits["introduced"] or (share is not None and share < limits["overlap"]))
 
 
-def _draw_errors(axes: Axes, layers: list[dict[str, Any]], limit: float) -> None:
+def _of(layer: LayerResult, clouds: str) -> LayerErrors:
+    return layer.usual if clouds == "usual" else layer.hostile
+
+
+def _draw_errors(axes: Axes, layers: list[LayerResult], limit: float) -> None:
     """What each layer adds as bars, what has gathered as a line; usual clouds filled, hostile ones hollow."""
     x = np.arange(len(layers))
 
     def values(clouds: str, name: str) -> list[float]:
-        return [min(max(layer[clouds][name], FLOOR), 1e9) for layer in layers]
+        return [min(max(getattr(_of(layer, clouds), name), FLOOR), 1e9) for layer in layers]
 
     def colours(heights: list[float]) -> list[str]:
         return [INTRODUCED if height <= limit else BAD for height in heights]
@@ -82,9 +85,9 @@ def _draw_errors(axes: Axes, layers: list[dict[str, Any]], limit: float) -> None
     _legend(axes)
 
 
-def _draw_overlaps(axes: Axes, layers: list[dict[str, Any]], limit: float) -> None:
+def _draw_overlaps(axes: Axes, layers: list[LayerResult], limit: float) -> None:
     """Shares of right neighbours, of those layers that look at neighbours."""
-    edges = [i for i, layer in enumerate(layers) if layer["usual"]["overlap_min"] is not None]
+    edges = [i for i, layer in enumerate(layers) if layer.usual.own_overlap_min is not None]
     axes.set_ylabel("right neighbours, %")
     if not edges:
         axes.text(0.5, 0.5, "no layer with neighbours to be seen", ha="center", va="center", transform=axes.transAxes)
@@ -97,7 +100,7 @@ def _draw_overlaps(axes: Axes, layers: list[dict[str, Any]], limit: float) -> No
     )
     lowest = 100 * limit
     for clouds, name, label, colour, style in series:
-        shares = [100 * layers[i][clouds][name] for i in edges]
+        shares = [100 * getattr(_of(layers[i], clouds), name) for i in edges]
         lowest = min(lowest, *shares)
         axes.plot(
             edges, shares, style, color=colour, label=label, markersize=5, fillstyle="none" if ":" in style else "full"

@@ -19,8 +19,8 @@ def context(tmp_path):
 
 
 def diagnosis(passed):
-    ran = {"backend": "onnxruntime", "device": "cpu", "precision": "fp32"}
-    return {"passed": passed, "advice": "They part at edge2.", "candidate": ran}
+    ran = SimpleNamespace(backend="onnxruntime", device="cpu", precision="fp32")
+    return SimpleNamespace(passed=passed, advice="They part at edge2.", candidate=ran)
 
 
 def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
@@ -58,11 +58,11 @@ def test_only_a_lack_of_kernels_is_no_failure(message, expected, context, monkey
 
 
 def test_a_parity_that_failed_fails(context, monkeypatch):
-    gate = {"passed": False, "rule": "relative L2", "measured": 0.5, "limit": 1e-4}
-    monkeypatch.setattr("crosspoint.parity.parity.parity", lambda *_, **__: {"gate": gate})
+    gate = SimpleNamespace(passed=False, rule="relative L2", measured=0.5, limit=1e-4)
+    monkeypatch.setattr("crosspoint.parity.parity.parity", lambda *_, **__: SimpleNamespace(gate=gate))
     with pytest.raises(CheckFailed, match=r"relative L2: 0\.5 \(limit 0\.0001\)"):
         networks.compared(context, "run", "bundle")
-    gate |= {"passed": True, "measured": 1e-6}
+    gate.passed, gate.measured = True, 1e-6
     assert networks.compared(context, "run", "bundle") == "relative L2: 1.0e-06 (limit 0.0001)"
 
 

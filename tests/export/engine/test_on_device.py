@@ -22,7 +22,7 @@ from crosspoint.export.engine import builder as tensorrt
 from crosspoint.export.engine import engine, on_device
 from crosspoint.export.engine.builder import Builder, Options
 from crosspoint.export.engine.on_device import build_on_device, read_reference, write_reference
-from crosspoint.parity.gate import Clouds
+from crosspoint.parity.clouds import CloudSet
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import Manifest, load_manifest, sign_bundle, verify_files
@@ -77,9 +77,11 @@ def test_two_exports_are_the_same_files(saved, tmp_path):
 
 def test_what_the_network_gives_is_carried_exactly(tmp_path):
     prepared = [
-        Clouds("ordinary clouds", {"points": np.random.default_rng(0).random((2, 8, 3), np.float32)}, np.eye(2) / 3),
-        Clouds("lattice", {"points": np.zeros((1, 8, 3), np.float32)}, None),  # neighbours there are a matter of choice
-        Clouds(
+        CloudSet("ordinary clouds", {"points": np.random.default_rng(0).random((2, 8, 3), np.float32)}, np.eye(2) / 3),
+        CloudSet(
+            "lattice", {"points": np.zeros((1, 8, 3), np.float32)}, None
+        ),  # neighbours there are a matter of choice
+        CloudSet(
             "8 points",
             {"points": np.ones((1, 8, 3), np.float32), "category": np.eye(1, 3, dtype=np.float32)},
             np.ones(1),
@@ -168,7 +170,7 @@ def test_damaged_reference_clouds_are_one_line(tmp_path):
 
 def test_an_engine_that_computes_something_else_changes_nothing(bundle, device, monkeypatch):
     prepared = read_reference(bundle / "reference.npz")
-    wrong = [Clouds(clouds.name, clouds.inputs, clouds.own_graphs * 1.5) for clouds in prepared]
+    wrong = [CloudSet(clouds.name, clouds.inputs, clouds.own_graphs * 1.5) for clouds in prepared]
     monkeypatch.setattr(on_device, "read_reference", lambda path: wrong)
     before = files(bundle)
     with pytest.raises(CheckFailed, match=r"encoder\.plan differs from the trained network.*nothing was written"):

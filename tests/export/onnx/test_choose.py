@@ -6,12 +6,12 @@ import pytest
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet
-from crosspoint.export.onnx.candidate_check import Exam
+from crosspoint.export.onnx.candidate_check import CandidateCheck
 from crosspoint.export.onnx.choose import choose_half, choose_int8
 from crosspoint.export.onnx.fold import deploy
 from crosspoint.export.onnx.precision import product_precisions
-from crosspoint.parity import gate
-from crosspoint.parity.clouds import ordinary
+from crosspoint.parity.clouds import gate_clouds, ordinary
+from crosspoint.parity.gate import Gate
 from crosspoint.parity.reference import Reference
 from crosspoint.runtime.profile import make_profile
 
@@ -24,15 +24,11 @@ def graph(network):
 
 
 class AccuracyOf:
-    """Stands for an exam with labelled data: accuracy is lost by a layer in int8, as much as a table says."""
+    """Stands for a check with labelled data: accuracy is lost by a layer in int8, as much as a table says."""
 
     def __init__(self, lost, max_drop):
-        self.lost, self.max_drop, self.accuracy, self.measured = (
-            lost,
-            max_drop,
-            SimpleNamespace(measure="SVM accuracy"),
-            0,
-        )
+        self.lost, self.max_drop, self.measured, self.categories = lost, max_drop, 0, None
+        self.accuracy = SimpleNamespace(measure="SVM accuracy")
 
     def finds_neighbours(self, model, precision):
         return True
@@ -45,12 +41,14 @@ class AccuracyOf:
 
 
 def unlabelled(finds=lambda model, precision: True):
-    """Stands for an exam without labelled data."""
-    return SimpleNamespace(accuracy=None, finds_neighbours=finds, measure=lambda model, precision: None)
+    """Stands for a check without labelled data."""
+    return SimpleNamespace(
+        accuracy=None, categories=None, finds_neighbours=finds, measure=lambda model, precision: None
+    )
 
 
 def test_without_labels_every_layer_that_can_be_is_int8(graph):
-    chosen = choose_int8(graph("dgcnn"), unlabelled(), CALIBRATION, None)
+    chosen = choose_int8(graph("dgcnn"), unlabelled(), CALIBRATION)
     assert chosen.kept == ["edge1/near", "edge1/own/product"]
     assert chosen.details["calibration"]["sha256"] == CALIBRATION.describe()["sha256"]
     assert set(chosen.details["sensitivity"]) == set(product_precisions(graph("dgcnn"))) - set(chosen.kept)
@@ -60,39 +58,39 @@ def test_without_labels_every_layer_that_can_be_is_int8(graph):
 @pytest.mark.parametrize("bad", [0, 1, 2, 3])
 def test_the_most_sensitive_layers_return_until_accuracy_holds(bad, graph):
     model = graph("pointnet")
-    sensitivity = choose_int8(model, unlabelled(), CALIBRATION, None).details["sensitivity"]
+    sensitivity = choose_int8(model, unlabelled(), CALIBRATION).details["sensitivity"]
     order = sorted(sensitivity, key=lambda name: -sensitivity[name])
-    exam = AccuracyOf(dict.fromkeys(order[:bad], 1.0), max_drop=0.5)  # each of these loses too much
-    chosen = choose_int8(model, exam, CALIBRATION, None)
+    check = AccuracyOf(dict.fromkeys(order[:bad], 1.0), max_drop=0.5)  # each of these loses too much
+    chosen = choose_int8(model, check, CALIBRATION)
     assert set(chosen.kept) == {"layer1/linear/product", *order[:bad]}
     assert [name for name in product_precisions(model) if name in chosen.kept] == chosen.kept
-    assert exam.measured <= 4
+    assert check.measured <= 4
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2, 4])
 def test_the_most_sensitive_layers_return_until_the_neighbours_are_found(bad, graph):
     model = graph("dgcnn")
-    sensitivity = choose_int8(model, unlabelled(), CALIBRATION, None).details["sensitivity"]
+    sensitivity = choose_int8(model, unlabelled(), CALIBRATION).details["sensitivity"]
     order = sorted(sensitivity, key=lambda name: -sensitivity[name])
 
     def finds(lowered, precision):
         assert precision == "int8"
         return not any(product_precisions(lowered)[name] == "int8" for name in order[:bad])
 
-    chosen = choose_int8(model, unlabelled(finds), CALIBRATION, None)
+    chosen = choose_int8(model, unlabelled(finds), CALIBRATION)
     assert set(chosen.kept) == {"edge1/near", "edge1/own/product", *order[:bad]}
 
 
 def test_int8_that_never_finds_its_neighbours_is_left_to_the_gate(graph):
-    chosen = choose_int8(graph("dgcnn"), unlabelled(lambda *_: False), CALIBRATION, None)
+    chosen = choose_int8(graph("dgcnn"), unlabelled(lambda *_: False), CALIBRATION)
     assert chosen.kept == ["edge1/near", "edge1/own/product"]
 
 
 def test_if_a_single_layer_loses_too_much_the_export_fails(graph):
     model = graph("pointnet")
-    exam = AccuracyOf(dict.fromkeys(product_precisions(model), 0.7), max_drop=0.5)
+    check = AccuracyOf(dict.fromkeys(product_precisions(model), 0.7), max_drop=0.5)
     with pytest.raises(CheckFailed, match=r"int8 loses more than 0\.5 points of SVM accuracy even in .* alone"):
-        choose_int8(model, exam, CALIBRATION, None)
+        choose_int8(model, check, CALIBRATION)
 
 
 def test_a_network_without_wide_layers_is_refused(graph):
@@ -103,7 +101,7 @@ def test_a_network_without_wide_layers_is_refused(graph):
             del node.input[1:]
     del model.graph.node[1:]
     with pytest.raises(InputError, match="no layer that int8 would serve"):
-        choose_int8(model, unlabelled(), CALIBRATION, None)
+        choose_int8(model, unlabelled(), CALIBRATION)
 
 
 @pytest.mark.parametrize(("found_at", "kept"), [(0, 0), (2, 2), (4, 6)])
@@ -129,11 +127,10 @@ def test_what_never_finds_them_is_left_to_the_gate(graph):
 def test_bf16_keeps_the_neighbours_of_a_real_network(network):
     model = network("dgcnn")
     profile = make_profile(2, 48)
-    reference = Reference(model)
-    exam = Exam(reference, gate.prepare(reference, model.config, profile), profile, None, 0.2)
+    check = CandidateCheck(Gate(Reference(model), gate_clouds(48)), profile, None, 0.2)
     exact = build(deploy(model), 48)
-    chosen = choose_half(exact, "bf16", exam)
-    report = exam.examine("a.onnx", chosen.model, "bf16")
+    chosen = choose_half(exact, "bf16", check)
+    report = check.check("a.onnx", chosen.model, "bf16")
     assert report["overlap_min"] >= 0.99
     assert report["status"].startswith("built, not executed")
     assert report["candidate"] == "emulation in float32, every bf16 value rounded"

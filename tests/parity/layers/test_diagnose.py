@@ -12,9 +12,10 @@ from crosspoint.commands.diagnose import diagnose_command
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.models import DGCNN
 from crosspoint.parity.layers.cause import measure
-from crosspoint.parity.layers.compare import Clouds, compare, relative_l2
+from crosspoint.parity.layers.compare import Difference, NamedClouds, compare
 from crosspoint.parity.layers.diagnose import diagnose, open_layers
 from crosspoint.parity.layers.layers import LAYERS
+from crosspoint.parity.limits import LIMITS
 from crosspoint.runtime.load import load_encoder
 
 POINTS = 48
@@ -30,11 +31,11 @@ def swap(norm, first=3, second=11):
 def test_an_export_is_no_difference(name, network, saved, exported):
     model = network(name)
     result = diagnose(saved(model, "a"), exported(model, "b"), points=POINTS)
-    assert result["passed"], result["advice"]
-    assert result["advice"].startswith("No difference")
-    assert result["causes"] == []
-    assert [layer["name"] for layer in result["layers"]] == [layer.name for layer in LAYERS[name]]
-    assert all(layer["hostile"]["own_overlap_min"] in (None, 1.0) for layer in result["layers"])
+    assert result.passed, result.advice
+    assert result.advice.startswith("No difference")
+    assert result.causes == []
+    assert [layer.name for layer in result.layers] == [layer.name for layer in LAYERS[name]]
+    assert all(layer.hostile.own_overlap_min in (None, 1.0) for layer in result.layers)
 
 
 def test_uncentred_float16_distances_are_found(network, saved, exported, float16_distances, tmp_path):
@@ -44,17 +45,17 @@ def test_uncentred_float16_distances_are_found(network, saved, exported, float16
             edge.linear.norm.bias += 4
     candidate = float16_distances(exported(model, "b"), tmp_path / "half.onnx")
     result = diagnose(saved(model, "a"), candidate, points=POINTS)
-    usual = [row["name"] for row in result["layers"] if (row["usual"]["own_overlap_min"] or 1) < 0.99]
-    first = next(cause for cause in result["causes"] if cause["layer"] == "edge2")
-    assert not result["passed"]
-    assert first["kind"] == "uncentred distances"
-    assert "FLOAT16" in first["facts"]["types"]
-    assert first["facts"]["overlap_centred"] > first["facts"]["overlap"]
+    usual = [row.name for row in result.layers if (row.usual.own_overlap_min or 1) < 0.99]
+    first = next(cause for cause in result.causes if cause.layer == "edge2")
+    assert not result.passed
+    assert first.kind == "uncentred distances"
+    assert "FLOAT16" in first.facts["types"]
+    assert first.facts["overlap_centred"] > first.facts["overlap"]
     assert usual[0] == "edge2"  # points are centred when they come in; features are not
-    assert {"edge2", "edge3", "edge4"} <= {cause["layer"] for cause in result["causes"]}
-    assert result["advice"].startswith("They part at edge2")
-    assert "its uncentred distances cancel in float16; subtract each cloud's mean" in result["advice"]
-    assert all(row["usual"]["channel_max"] < 1e-5 for row in result["layers"])  # the weights are as they were
+    assert {"edge2", "edge3", "edge4"} <= {cause.layer for cause in result.causes}
+    assert result.advice.startswith("They part at edge2")
+    assert "its uncentred distances cancel in float16; subtract each cloud's mean" in result.advice
+    assert all(row.usual.channel_max < 1e-5 for row in result.layers)  # the weights are as they were
 
 
 @pytest.mark.parametrize(
@@ -71,15 +72,15 @@ def test_swapped_statistics_of_two_channels_are_found(name, layer, find, network
     model, wrong = network(name), network(name)
     swap(find(wrong))
     result = diagnose(saved(model, "a"), exported(wrong, "b"), points=POINTS)
-    assert [cause["layer"] for cause in result["causes"]] == [layer]
-    cause = result["causes"][0]
-    assert cause["kind"] == "batch normalisation"
-    assert cause["facts"]["channels"] == [3, 11]
+    assert [cause.layer for cause in result.causes] == [layer]
+    cause = result.causes[0]
+    assert cause.kind == "batch normalisation"
+    assert cause.facts["channels"] == [3, 11]
     variance = find(model).running_var.double() + 1e-5
     expected = float((variance[3] / variance[11]).sqrt())
-    np.testing.assert_allclose(cause["facts"]["scales"], [expected, 1 / expected], rtol=1e-3)
-    assert f"They part at {layer}: " in result["advice"]
-    assert "the statistics of these two channels swapped" in result["advice"]
+    np.testing.assert_allclose(cause.facts["scales"], [expected, 1 / expected], rtol=1e-3)
+    assert f"They part at {layer}: " in result.advice
+    assert "the statistics of these two channels swapped" in result.advice
 
 
 def test_batch_normalisations_of_two_layers_exchanged_are_found(network, saved):
@@ -90,8 +91,8 @@ def test_batch_normalisations_of_two_layers_exchanged_are_found(network, saved):
         getattr(one, statistic).copy_(second)
         getattr(other, statistic).copy_(first)
     result = diagnose(saved(model, "a"), saved(wrong, "b"), points=POINTS)
-    assert [cause["layer"] for cause in result["causes"]] == ["edge1", "edge2"]
-    assert result["advice"].startswith("The batch normalisations of edge1 and edge2 have each other's statistics")
+    assert [cause.layer for cause in result.causes] == ["edge1", "edge2"]
+    assert result.advice.startswith("The batch normalisations of edge1 and edge2 have each other's statistics")
 
 
 @pytest.mark.parametrize(
@@ -109,19 +110,19 @@ def test_one_flipped_sign_is_found(name, layer, find, row, source, network, save
     with torch.no_grad():
         find(wrong)[4, row] *= -1
     result = diagnose(saved(model, "a"), exported(wrong, "b"), points=POINTS)
-    assert [(cause["layer"], cause["kind"]) for cause in result["causes"]] == [(layer, "weight sign")]
-    assert (cause := result["causes"][0])["facts"]["channel"] == 4
-    assert cause["facts"]["input"] == row
-    assert f"They part at {layer}: " in result["advice"]
-    assert f"one weight with the wrong sign, from {source} to channel 4" in result["advice"]
+    assert [(cause.layer, cause.kind) for cause in result.causes] == [(layer, "weight sign")]
+    assert (cause := result.causes[0]).facts["channel"] == 4
+    assert cause.facts["input"] == row
+    assert f"They part at {layer}: " in result.advice
+    assert f"one weight with the wrong sign, from {source} to channel 4" in result.advice
 
 
 def test_a_fault_inside_two_convolutions_is_named_by_its_channels(network, saved):
     model, wrong = network("dgcnn_seg"), network("dgcnn_seg")
     swap(wrong.edges[1].norm)
     result = diagnose(saved(model, "a"), saved(wrong, "b"), points=POINTS)
-    assert [(cause["layer"], cause["kind"]) for cause in result["causes"]] == [("edge2", "values")]
-    assert result["causes"][0]["facts"]["channels"] == [3, 11]
+    assert [(cause.layer, cause.kind) for cause in result.causes] == [("edge2", "values")]
+    assert result.causes[0].facts["channels"] == [3, 11]
 
 
 def test_other_weights_and_another_k_are_found(network, saved):
@@ -130,22 +131,20 @@ def test_other_weights_and_another_k_are_found(network, saved):
         wrong.edges[1].linear.weight.add_(0.05 * torch.randn(64, 128))
     narrow.load_state_dict(model.state_dict())
     result = diagnose(saved(model, "a"), saved(wrong, "b"), points=POINTS)
-    assert [(cause["layer"], cause["kind"]) for cause in result["causes"]] == [("edge2", "weights")]
+    assert [(cause.layer, cause.kind) for cause in result.causes] == [("edge2", "weights")]
     result = diagnose(saved(model, "a"), saved(narrow, "c"), points=POINTS)
-    assert {cause["kind"] for cause in result["causes"]} == {"neighbours"}
-    assert "looks at 4 neighbours of each point where the reference looks at 6" in result["advice"]
+    assert {cause.kind for cause in result.causes} == {"neighbours"}
+    assert "looks at 4 neighbours of each point where the reference looks at 6" in result.advice
 
 
 def test_what_is_carried_in_is_not_added(network, saved):
     model, wrong = network("dgcnn"), network("dgcnn")
     swap(wrong.edges[0].linear.norm)
-    layers = {
-        row["name"]: row["usual"] for row in diagnose(saved(model, "a"), saved(wrong, "b"), points=POINTS)["layers"]
-    }
-    assert layers["edge1"]["introduced_max"] == layers["edge1"]["total_max"] > 1e-2
+    layers = {row.name: row.usual for row in diagnose(saved(model, "a"), saved(wrong, "b"), points=POINTS).layers}
+    assert layers["edge1"].introduced_max == layers["edge1"].total_max > 1e-2
     for name in ("edge2", "edge3", "edge4", "embed", "embedding"):
-        assert layers[name]["introduced_max"] == 0 < layers[name]["total_max"]
-    assert layers["edge2"]["overlap_min"] < 1 == layers["edge2"]["own_overlap_min"]
+        assert layers[name].introduced_max == 0 < layers[name].total_max
+    assert layers["edge2"].overlap_min < 1 == layers["edge2"].own_overlap_min
 
 
 def test_measured_weights_are_those_of_the_layer(network, saved):
@@ -153,7 +152,7 @@ def test_measured_weights_are_those_of_the_layer(network, saved):
     with load_encoder(saved(model, "a")) as encoder:
         layers = open_layers(encoder)
         points = np.random.default_rng(0).normal(size=(2, POINTS, 3)).astype(np.float32)
-        clouds = Clouds(points, ["a", "b"], [False, False])
+        clouds = NamedClouds(points, ["a", "b"], [False, False])
         difference = compare(layers, layers, LAYERS["dgcnn"][1:2], clouds)[0]
         features = layers.compute(["edge1"], {"points": points})
         weights, _ = measure(layers, layers, difference, features, np.arange(64))
@@ -161,12 +160,6 @@ def test_measured_weights_are_those_of_the_layer(network, saved):
     scale, shift = linear.norm.frozen()
     expected = torch.cat([(scale[:, None] * linear.weight).T, shift[None]]).detach().numpy()
     np.testing.assert_allclose(weights, expected, atol=1e-4)
-
-
-def test_relative_l2_of_special_cases():
-    a = np.array([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
-    b = np.array([[3.0, 4.5], [0.0, 0.0], [np.nan, 0.0], [1.0, 1.0]])
-    np.testing.assert_allclose(relative_l2(a, b), [0.1, 0, np.inf, 0])
 
 
 def test_models_of_different_kinds_are_refused(network, saved):
@@ -185,13 +178,60 @@ def test_a_model_that_shows_no_layers_is_compared_by_its_output(network, saved, 
         return path
 
     same = diagnose(saved(model, "a"), nameless(exported(model, "b")), points=POINTS)
-    assert [layer["name"] for layer in same["layers"]] == ["embedding"]
-    assert same["passed"]
-    assert "the only layer that both show" in same["advice"]
+    assert [layer.name for layer in same.layers] == ["embedding"]
+    assert same.passed
+    assert "the only layer that both show" in same.advice
     swap(wrong.edges[1].linear.norm)
     other = diagnose(saved(model, "a"), nameless(exported(wrong, "c")), points=POINTS)
-    assert not other["passed"]
-    assert "shows no layers" in other["advice"]
+    assert not other.passed
+    assert "shows no layers" in other.advice
+
+
+def cancelling(network):
+    """A network whose last EdgeConv subtracts large numbers that are equal where points coincide."""
+    model = DGCNN(k=4).eval()
+    model.load_state_dict(network("dgcnn").state_dict())
+    with torch.no_grad():
+        model.edges[3].linear.weight[:, :128] *= 170
+    return model
+
+
+def test_on_hostile_clouds_the_gate_decides(network, saved, exported):
+    """In float32 a channel of edge4 is off by more than 1e-4 where points coincide, and the output by less."""
+    model = cancelling(network)
+    result = diagnose(saved(model, "a"), exported(model, "b"), points=POINTS)
+    assert result.layers[3].hostile.channel_max > LIMITS["fp32"].channel > result.layers[3].usual.channel_max
+    assert result.passed, result.advice
+
+
+def test_what_the_gate_refuses_on_hostile_clouds_is_found(network, saved, exported):
+    model, wrong = cancelling(network), cancelling(network)
+    with torch.no_grad():
+        wrong.edges[3].linear.weight[:, :128] *= 1 + 1e-5
+        wrong.edges[3].linear.norm.bias += 1e-3  # nothing beside the differences of points, all where there are none
+    result = diagnose(saved(model, "a"), exported(wrong, "b"), points=POINTS)
+    assert not result.passed
+    assert result.causes[0].layer == "edge4"
+    assert "all points equal" in result.causes[0].clouds
+
+
+@pytest.mark.parametrize(
+    ("passed", "own", "overlap", "channel", "bad"),
+    [
+        (True, 0.5, 0.5, 1.0, False),
+        (False, 1.0, 1.0, 0.99e-4, False),
+        (False, 1.0, 1.0, 1.01e-4, True),
+        (False, 0.98, 0.98, 0.0, True),
+        (False, 0.98, 1.0, 0.0, False),
+        (False, 1.0, 0.98, 0.0, False),
+    ],
+)
+def test_a_layer_is_blamed_for_what_it_adds_and_the_gate_does_not_pass(passed, own, overlap, channel, bad):
+    one = np.ones(1)
+    difference = Difference(
+        LAYERS["dgcnn"][0], one, one, channel * np.ones((1, 3)), own * one, (6, 6), overlap * one, np.array([passed])
+    )
+    assert difference.bad(LIMITS["fp32"]).tolist() == [bad]
 
 
 def run(*arguments):
