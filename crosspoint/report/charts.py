@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.pictures import read_picture
 from crosspoint.report.html import Html, join, picture, tag
 
@@ -134,11 +134,10 @@ def _thin(step: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 
 def _ticks(low: float, high: float, whole: bool = False) -> list[float]:
-    from matplotlib.ticker import MaxNLocator
-
+    ticker = require("matplotlib.ticker", "plots", "a chart of the report")
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    ticks = MaxNLocator(5, integer=whole).tick_values(low, high)
+    ticks = ticker.MaxNLocator(5, integer=whole).tick_values(low, high)
     inside = [float(tick) for tick in ticks if low <= tick <= high]
     return inside or [low, high]
 

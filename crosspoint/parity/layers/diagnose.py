@@ -10,6 +10,7 @@ import numpy as np
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
+from crosspoint.core.plots import require_plots
 from crosspoint.parity.clouds import hostile, ordinary
 from crosspoint.parity.layers.cause import Cause, find_cause, swapped_layers
 from crosspoint.parity.layers.compare import LIMITS, OVERLAP, Clouds, Difference, compare, relative_l2
@@ -59,6 +60,7 @@ def diagnose(
     """
     if out is not None:
         check_file(out, kind=".png")
+        require_plots()
     with ExitStack() as stack:
         a = stack.enter_context(load_encoder(reference, reference_device))
         b = stack.enter_context(load_encoder(candidate, device, backend))
