@@ -1,6 +1,6 @@
 """Curves of several training runs side by side: losses, linear probe, spread and speed over the steps.
 
-    python benchmarks/curves.py RUN... --out curves.png
+    python benchmarks curves RUN... --out curves.png
 
 Prints a Markdown table: the probe before, during and after, steps, objects per second (median) and hours.
 """

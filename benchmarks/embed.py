@@ -1,6 +1,6 @@
 """Rate of the embedding job against that of the bare engine on the same clouds in memory, interleaved in one process.
 
-    python benchmarks/embed.py MODEL FOLDER [--rounds 7] [--clouds 256] [--batch 32] [--readers 0]
+    python benchmarks embed MODEL FOLDER [--rounds 7] [--clouds 256] [--batch 32] [--readers 0]
 
 FOLDER holds at least rounds · clouds files of equal size. Each round times the engine on clouds that are read and
 normalised already, and the job (reading, normalising, batching, the engine, one part of Parquet on the disk) on their
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from results import Series, add_json, write
 
 from crosspoint.data.sources import read_ahead
 from crosspoint.runtime.encoder import Encoder
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--clouds", type=int, default=256)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--readers", type=int, default=0)
+    add_json(parser)
     given = parser.parse_args()
     request = make_request(given.model, [given.folder], None, 0, given.batch, "cpu", None)
     start = time.perf_counter()
@@ -68,8 +70,7 @@ def main() -> None:
     print(f"engine {given.clouds / one:.1f} clouds/s, job {given.clouds / other:.1f} clouds/s: {one / other:.1%}")
     print("each round:", " ".join(f"{a / b:.2f}" for (a, _), (b, _) in zip(bare[1:], job[1:], strict=True)))
     print(f"core time per cloud: engine {1000 * busy / given.clouds:.2f} ms, job {1000 * busier / given.clouds:.2f} ms")
+    milliseconds = [[1000 * wall / given.clouds for wall, _ in rows[1:]] for rows in (bare, job)]
+    series = (Series("engine", "ms", tuple(milliseconds[0])), Series("job", "ms", tuple(milliseconds[1]), "engine"))
+    write("embed", given, series)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 r"""What an encoder is worth over the hours of its training: linear SVM, neighbours, few-shot tasks.
 
-    python benchmarks/hours.py measure untrained "joint, 256 points=joint:RUN" --bundles DIR --results DIR \
+    python benchmarks hours measure untrained "joint, 256 points=joint:RUN" --bundles DIR --results DIR \
       --data DIR --out stages.csv
-    python benchmarks/hours.py draw stages.csv --out hours.png
+    python benchmarks hours draw stages.csv --out hours.png
 
 `measure` takes the stages of one training in order, each started from the one before (`--init`), as TITLE=NAME:RUN. A
 stage of several runs, TITLE=NAME:RUN,RUN, took the time of all; one without a run, TITLE=NAME, took none. NAME may be

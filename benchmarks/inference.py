@@ -1,10 +1,9 @@
 """Speed of DGCNN's deployed forms on the CPU against the edge form, interleaved in one process.
 
-python benchmarks/inference.py                   1024 points, k = 20, batch 8, two threads
+python benchmarks inference                   1024 points, k = 20, batch 8, two threads
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from results import Series, add_json, write
 from torch import Tensor
 from train_step import EdgeDGCNN
 
@@ -26,6 +26,7 @@ from crosspoint.models import DGCNN
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 K = 20
+REFERENCE = "edge form, ONNX Runtime"
 Array = NDArray[np.float32]
 Embed = Callable[[Array], Array]
 
@@ -104,7 +105,7 @@ def check_equal(runs: dict[str, Embed], clouds: Array) -> None:
 def rows_of(times: dict[str, tuple[list[float], list[float]]]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     medians = {name: [statistics.median(side) for side in sides] for name, sides in times.items()}
-    eager_ms, naive_ms = (medians[name] for name in ("edge form, PyTorch", "edge form, ONNX Runtime"))
+    eager_ms, naive_ms = (medians[name] for name in ("edge form, PyTorch", REFERENCE))
     for name, (clock, cpu) in medians.items():
         rows.append(
             {
@@ -138,7 +139,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path)
+    add_json(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rng = np.random.default_rng(0)
@@ -147,13 +148,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = contenders(Path(folder), arguments.batch, arguments.points, arguments.threads)
         check_equal(runs, clouds)
-        rows = rows_of(measure(runs, clouds, arguments.rounds))
+        times = measure(runs, clouds, arguments.rounds)
+    rows = rows_of(times)
     show(rows)
-    if arguments.json:
-        settings = {name: getattr(arguments, name) for name in ("batch", "points", "threads", "rounds")}
-        document = {"schema": "crosspoint.benchmark/1", "settings": settings, "rows": rows}
-        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    series = [
+        Series(f"{name}, {what}", "ms", tuple(values), None if name == REFERENCE else f"{REFERENCE}, {what}")
+        for name, sides in times.items()
+        for what, values in zip(("clock", "CPU"), sides, strict=True)
+    ]
+    write("inference", arguments, series, rows)

@@ -1,6 +1,6 @@
 """Solvers of scikit-learn for the linear SVM of the protocols, in one process on the same features.
 
-    python benchmarks/linear_svm.py [--objects 2000] [--classes 40] [--dim 2048] [--rounds 3]
+    python benchmarks linear_svm [--objects 2000] [--classes 40] [--dim 2048] [--rounds 3]
 
 Features are drawn from normal distributions around class means. `SVC` is libsvm, one-vs-one: what the paper used.
 `shared Gram` is `crosspoint.eval.metrics.linear`: the same dual problems on one matrix of inner products. `LinearSVC`
@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from results import Series, add_json, write
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.multiclass import OneVsOneClassifier
 from sklearn.svm import SVC, LinearSVC
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--c", type=float, default=0.1)
+    add_json(parser)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     arrays = draw(options.objects, options.classes, options.dim)
@@ -64,12 +66,10 @@ def main() -> None:
             predicted[name] = solve(arrays)
             times.setdefault(name, []).append(time.perf_counter() - start)
     first = "SVC(kernel='linear')"
+    series = [Series(name, "s", tuple(each), None if name == first else first) for name, each in times.items()]
+    write("linear_svm", options, series)
     for name, seconds in times.items():
         median = statistics.median(seconds)
         ratio = statistics.median(times[first]) / median
         equal = np.mean(predicted[name] == predicted[first])
         print(f"{name:36} {median:8.2f} s   {ratio:6.2f} × libsvm   {equal:7.2%} of its predictions")
-
-
-if __name__ == "__main__":
-    main()

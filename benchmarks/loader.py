@@ -1,6 +1,6 @@
 """Reading rate of loose ShapeNetRender files against their packed form, and of the loader against training steps.
 
-    python benchmarks/loader.py DIR PACK [--items 2000] [--rounds 7] [--recipe quick] [--set KEY=VALUE]
+    python benchmarks loader DIR PACK [--items 2000] [--rounds 7] [--recipe quick] [--set KEY=VALUE]
 
 All forms are interleaved in one process. DIR holds `ShapeNet` and `ShapeNetRendering`; PACK is what
 `crosspoint data pack DIR --out PACK` made of it. One item is the points of a random object and one of its images,
@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from results import Series, add_json, write
 
 from crosspoint.data.sets.datasets import PairedRenders
 from crosspoint.data.sets.pack import PackedRenders
-from crosspoint.train.engine.distributed import Group
+from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.pretrain.pairs import Steps, make_loader
 from crosspoint.train.pretrain.pretrain import Run
 from crosspoint.train.pretrain.recipes import Recipe, make_recipe
@@ -44,9 +45,9 @@ def check(loose: Source, packed: Source, items: Sequence[tuple[int, int]]) -> No
         np.testing.assert_array_equal(loose.image(i, view), packed.image(i, view))
 
 
-def loader_and_step(packed: PackedRenders, recipe: Recipe, rounds: int) -> tuple[float, float]:
-    """Median objects per second that the loader yields with one worker, and that the training step takes on the CPU."""
-    run = Run(recipe, packed, Path("unused"), torch.device("cpu"), Group())
+def loader_and_step(packed: PackedRenders, recipe: Recipe, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds in which the loader yields a batch with one worker, and in which the CPU trains on one, by round."""
+    run = Run(recipe, packed, Path("unused"), torch.device("cpu"), ProcessGroup())
     batches = iter(make_loader(packed, recipe, Steps(len(packed), recipe), workers=1))
     run.train_step(next(batches), recipe.learning_rate)
     loading, training = [], []
@@ -58,7 +59,7 @@ def loader_and_step(packed: PackedRenders, recipe: Recipe, rounds: int) -> tuple
         start = time.perf_counter()
         run.train_step(batch, recipe.learning_rate)
         training.append(time.perf_counter() - start)
-    return recipe.batch / float(np.median(loading)), recipe.batch / float(np.median(training))
+    return loading, training
 
 
 def main() -> None:
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--recipe", default="quick")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    add_json(parser)
     arguments = parser.parse_args()
     loose, packed = PairedRenders(arguments.loose), PackedRenders(arguments.packed)
     generator = np.random.default_rng(0)
@@ -80,11 +82,16 @@ def main() -> None:
         print(f"{name:7}{1 / median:9.0f} items/s {median * 1e6:9.1f} µs")
     print(f"ratio of medians {np.divide(*np.median(times, axis=0)):.1f}")
     recipe = make_recipe(arguments.recipe, arguments.set)
-    loading, training = loader_and_step(packed, recipe, arguments.rounds)
+    seconds_each = loader_and_step(packed, recipe, arguments.rounds)
+    loading, training = (recipe.batch / float(np.median(each)) for each in seconds_each)
     print(
         f"loader {loading:.0f} objects/s with one worker, step {training:.1f} objects/s: {loading / training:.0f} times"
     )
-
-
-if __name__ == "__main__":
-    main()
+    of_items = np.array(times).T * 1e6 / len(items)  # (2, rounds)
+    series = (
+        Series("loose files", "µs", tuple(of_items[0])),
+        Series("packed", "µs", tuple(of_items[1]), "loose files"),
+        Series("training step", "s", tuple(seconds_each[1])),
+        Series("loader", "s", tuple(seconds_each[0]), "training step"),
+    )
+    write("loader", arguments, series)

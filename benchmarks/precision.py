@@ -1,6 +1,6 @@
 """What each precision costs and saves: error, neighbours, SVM accuracy, time and size of one trained encoder.
 
-    python benchmarks/precision.py RUN --data modelnet40_ply_hdf5_2048 --json table.json
+    python benchmarks precision RUN --data modelnet40_ply_hdf5_2048 --json table.json
 
 Every row is a bundle of `crosspoint export`, gate included; a precision that fails has a row that says why. Errors are
 of real clouds, the network evaluated on the same neighbour graphs. Times are of ONNX Runtime on the CPU, all precisions
@@ -8,14 +8,14 @@ in turn in one process, medians.
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from results import Series, add_json, write
+
 from crosspoint.core.errors import CheckFailed
-from crosspoint.core.files import write_json
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.engine.engine import ONNX
 from crosspoint.parity.clouds import ordinary
@@ -54,7 +54,7 @@ def measure(arguments: argparse.Namespace, precision: str, folder: Path) -> dict
     }
 
 
-def time_all(arguments: argparse.Namespace, bundles: dict[str, Path]) -> dict[str, float]:
+def time_all(arguments: argparse.Namespace, bundles: dict[str, Path]) -> list[Series]:
     """Milliseconds a cloud of every bundle, one call of each in turn."""
     clouds = ordinary(arguments.batch, arguments.points)
     encoders = {name: OnnxEncoder(path / ONNX, threads=arguments.threads) for name, path in bundles.items()}
@@ -64,7 +64,9 @@ def time_all(arguments: argparse.Namespace, bundles: dict[str, Path]) -> dict[st
             start = time.perf_counter()
             encoder.embed(clouds)
             times[name].append((time.perf_counter() - start) / len(clouds) * 1e3)
-    return {name: statistics.median(values[2:]) for name, values in times.items()}  # two rounds to warm up
+    return [  # without the two rounds of the warm-up
+        Series(name, "ms", tuple(values[2:]), None if name == "fp32" else "fp32") for name, values in times.items()
+    ]
 
 
 def row(entry: dict[str, Any]) -> list[str]:
@@ -97,21 +99,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, help="keep the bundles here")
-    parser.add_argument("--json", type=Path, dest="json_file")
+    add_json(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.out or Path(scratch)
         entries = [measure(arguments, precision, folder / precision) for precision in PRECISIONS]
         executable = [entry["precision"] for entry in entries if entry.get("status", "built").startswith("executed")]
-        milliseconds = time_all(arguments, {name: folder / name for name in executable})
+        series = time_all(arguments, {name: folder / name for name in executable})
+    milliseconds = {one.name: one.median for one in series}
     for entry in entries:
         entry["milliseconds"] = milliseconds.get(entry["precision"])
     table = [list(COLUMNS), ["---"] * len(COLUMNS), *map(row, entries)]
     print("\n".join(f"| {' | '.join(cells)} |" for cells in table))
-    if arguments.json_file is not None:
-        settings = {name: getattr(arguments, name) for name in ("points", "clouds", "batch", "threads", "rounds")}
-        write_json(arguments.json_file, {"schema": "crosspoint.precision/1", **settings, "rows": entries})
-
-
-if __name__ == "__main__":
-    main()
+    write("precision", arguments, series, entries)

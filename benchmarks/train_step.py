@@ -1,12 +1,11 @@
 """Speed and memory of a training step against the edge form, interleaved in one process.
 
-python benchmarks/train_step.py                  the point branch, forward and backward, at 1024 and 2048 points
-python benchmarks/train_step.py --whole          a whole step of the `clean` recipe, as a profile
-python benchmarks/train_step.py --whole --device cuda --set batch=128
+python benchmarks train_step                  the point branch, forward and backward, at 1024 and 2048 points
+python benchmarks train_step --whole          a whole step of the `clean` recipe, as a profile
+python benchmarks train_step --whole --device cuda --set batch=128
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from results import Series, add_json, write
 from torch import Tensor, nn
 
 from crosspoint.models import DGCNN
@@ -87,8 +87,9 @@ def peak_memory(network: nn.Module, points: Tensor) -> int:
     return status("VmHWM") - before
 
 
-def point_branch(rounds: int) -> list[dict[str, float]]:
-    rows = []
+def point_branch(rounds: int) -> tuple[list[Series], list[dict[str, float]]]:
+    """What was measured, and the rows of the table."""
+    series, rows = [], []
     for count in (1024, 2048):
         torch.manual_seed(0)
         points = torch.randn(16, count, 3)
@@ -99,6 +100,9 @@ def point_branch(rounds: int) -> list[dict[str, float]]:
         for _ in range(rounds):
             times[0].append(seconds(step, ours, points))
             times[1].append(seconds(step, edge, points))
+        edge_form = f"edge form, {count} points"
+        series += [Series(edge_form, "s", tuple(times[1]))]
+        series += [Series(f"factored, {count} points", "s", tuple(times[0]), edge_form)]
         fast, slow = (statistics.median(side) for side in times)
         rows.append(
             {
@@ -115,7 +119,7 @@ def point_branch(rounds: int) -> list[dict[str, float]]:
             f"{count:5d} points  factored {fast:6.2f} s  edge form {slow:6.2f} s  {slow / fast:5.1f} times as fast   "
             f"peak {memory[0] / 1e9:5.2f} GB against {memory[1] / 1e9:5.2f} GB, 1/{memory[1] / memory[0]:.1f}"
         )
-    return rows
+    return series, rows
 
 
 class Objects:
@@ -145,7 +149,7 @@ class Objects:
         return iter(())
 
 
-def whole_step(overrides: list[str], device: str, rounds: int) -> None:
+def whole_step(overrides: list[str], device: str, rounds: int) -> list[Series]:
     from torch.profiler import ProfilerActivity, profile
 
     from crosspoint.train.engine.distributed import ProcessGroup
@@ -173,25 +177,20 @@ def whole_step(overrides: list[str], device: str, rounds: int) -> None:
     )
     for name, time_spent in sorted(spent.items(), key=lambda item: -item[1])[:16]:
         print(f"  {time_spent / sum(spent.values()):6.1%}  {name}")
+    return [Series("whole step", "s", tuple(times))]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
+    add_json(parser)
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.whole:
-        whole_step(arguments.set, arguments.device, arguments.rounds)
-        return
-    rows = point_branch(arguments.rounds)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"schema": "crosspoint.benchmark/1", "rows": rows}, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+        write("train_step", arguments, whole_step(arguments.set, arguments.device, arguments.rounds))
+    else:
+        write("train_step", arguments, *point_branch(arguments.rounds))

@@ -49,12 +49,14 @@ def bench_command(
     """
     from crosspoint.commands.tables.bench import draw_bench, print_bench
     from crosspoint.core.outputs import check_file
+    from crosspoint.core.plots import require_plots
     from crosspoint.runtime.bench.bench import bench
 
     if out is not None and out.suffix != ".png":
         raise InputError(f"--out {out} is no .png; the picture is written as PNG")
     if out is not None:
         check_file(out)
+        require_plots()
     result = bench(models, batch, points, threads, devices, backend, seconds, trust)
     print_bench(result)
     if out is not None:

@@ -2,22 +2,15 @@
 
 from pathlib import Path
 
-MEMINFO = Path("/proc/meminfo")
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # version 2 and 1
 
 
-def available_memory() -> int | None:
-    """Bytes that are free on this machine, or that the container or `ulimit -v` allows, if fewer; None if unknown."""
-    found = [_meminfo(), *map(_number, CGROUPS), _address_space()]
-    return min((limit for limit in found if limit is not None), default=None)
+def available_memory() -> int:
+    """Bytes that are free on this machine, or that the container or `ulimit -v` allows, if fewer."""
+    import psutil
 
-
-def _meminfo() -> int | None:
-    try:
-        lines = MEMINFO.read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, StopIteration):
-        return None
+    found = [int(psutil.virtual_memory().available), *map(_number, CGROUPS), _address_space()]
+    return min(limit for limit in found if limit is not None)
 
 
 def _number(file: Path) -> int | None:

@@ -1,7 +1,8 @@
-"""The CPUs that this process may use: its affinity, and the quota of the container it runs in."""
+"""The CPUs that this process may use: their name, its affinity, and the quota of the container it runs in."""
 
 import math
 import os
+import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,16 @@ def available_cpus(root: Path = Path("/")) -> int:
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return math.ceil(min([affinity, *_quotas(root)]))
+
+
+def cpu_name(root: Path = Path("/")) -> str:
+    """What the system calls the CPU, e.g. `AMD EPYC 7B13`; on a single-board computer the board; else its architecture.
+
+    Args:
+        root: Where `proc` is.
+    """
+    found = (re.match(r"(?:model name|Model)\s*:\s*(.+)", line) for line in _lines(root / "proc/cpuinfo"))
+    return next((match[1] for match in found if match), platform.processor() or platform.machine())
 
 
 def _quotas(root: Path) -> Iterator[float]:

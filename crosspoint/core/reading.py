@@ -90,7 +90,7 @@ def readable(path: Path) -> int:
     if stored * HOLLOW < size and _has_holes(Path(path), size):
         raise InputError(f"{path}: is a sparse file: {_bytes(stored)} are stored of {_bytes(size)}; {ADVICE}")
     available = available_memory()
-    if available is not None and size > available // SHARE:
+    if size > available // SHARE:
         raise InputError(
             f"{path}: has {_bytes(size)}, more than a quarter of the {_bytes(available)} of memory that are available; "
             "divide it, or use a machine with more memory"

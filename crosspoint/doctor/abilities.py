@@ -57,7 +57,7 @@ def abilities(facts: Facts) -> list[Ability]:
         _engine(facts, "tensorrt", "trt"),
         _engine(facts, "tensorrt_rtx", "trt-rtx"),
         Ability("diagnose", exporting.can, exporting.how, exporting.install),
-        Ability("report", YES, "matplotlib"),
+        _report(facts),
     ]
 
 
@@ -87,6 +87,12 @@ def _rendering(facts: Facts) -> Ability:
     if facts["packages"]["embreex"]:
         return Ability("data render", YES, f"embreex {facts['packages']['embreex']}")
     return Ability("data render", NO, "embreex is not installed", pip("render"))
+
+
+def _report(facts: Facts) -> Ability:
+    if facts["packages"]["matplotlib"]:
+        return Ability("report", YES, f"matplotlib {facts['packages']['matplotlib']}")
+    return Ability("report", NO, "matplotlib is not installed", pip("plots"))
 
 
 def _training(facts: Facts) -> Ability:

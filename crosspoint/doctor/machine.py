@@ -1,6 +1,5 @@
 """The machine: system, processor, memory, NVIDIA's driver and GPUs, JetPack. Nothing names the user or the host."""
 
-import os
 import platform
 import re
 import shutil
@@ -9,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from crosspoint.core.processes import available_cpus
+import psutil
+
+from crosspoint.core.processes import available_cpus, cpu_name
 
 TEGRA, MODEL = Path("/etc/nv_tegra_release"), Path("/proc/device-tree/model")
 GPU_FIELDS = ("name", "driver_version", "memory.total", "compute_cap")
@@ -23,9 +24,9 @@ def machine_facts() -> dict[str, Any]:
         "libc": " ".join(platform.libc_ver()),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "virtual_environment": sys.prefix != sys.base_prefix,
-        "processor": _processor(),
+        "processor": cpu_name(),
         "cores": available_cpus(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": gpus(),
         "jetpack": jetpack(),
     }
@@ -74,18 +75,3 @@ def _distribution() -> str:
         return platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
     except OSError:
         return "unknown"
-
-
-def _processor() -> str:
-    try:
-        names = re.findall(r"^(?:model name|Model)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown"
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
-    except (OSError, ValueError):
-        return None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
+from crosspoint.core.plots import require_plots
 from crosspoint.data.points import normalise, sample_points
 from crosspoint.data.sets.datasets import PartClouds, Taxonomy, load_parts
 from crosspoint.data.splits import check_stored
@@ -69,6 +70,7 @@ def partseg(
         raise InputError(f"--seeds is {seeds}; give at least 1")
     if out is not None:
         check_folder(out, files=["partseg.png", "partseg_worst.png"], inputs=[data], within=True)
+        require_plots()
     whole = load_parts(data, None)
     with load_encoder(model, device, backend) as encoder:
         points = points or encoder.specification.points or POINTS

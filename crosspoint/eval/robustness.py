@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
+from crosspoint.core.plots import require_plots
 from crosspoint.data.points import normalise
 from crosspoint.data.splits import Split, load_split
 from crosspoint.eval.features import check_seed, describe_model, embed_clouds, open_encoders
@@ -138,6 +139,7 @@ def robustness(
         raise InputError(f"known corruptions are {', '.join(CORRUPTIONS)}; {what}")
     if out is not None:
         check_folder(out, files=[PICTURE], inputs=[data], within=True)
+        require_plots()
     split = load_split(data, points, seed)
     runs = [(model, backend) for model in models]
     if against is not None and (against, None) not in runs:

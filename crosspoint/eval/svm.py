@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
+from crosspoint.core.plots import require_plots
 from crosspoint.data.splits import Split, load_split, sample
 from crosspoint.eval.features import check_seed, describe_model, embed_split, open_encoders
 from crosspoint.eval.metrics import linear
@@ -84,6 +85,7 @@ def svm(
         raise InputError(f"--seeds is {seeds}; give at least 1")
     if out is not None:
         check_folder(out, files=[PICTURE], inputs=[data], within=True)
+        require_plots()
     with open_encoders(model, against, device, backend, points) as encoders:
         split = load_split(data, points, seed)
         measured = [_measure(encoder, split, points, seed, seeds, cache) for encoder in encoders]

@@ -153,21 +153,6 @@ def max_over_neighbours(values: Tensor, neighbours: Tensor) -> Tensor:
     return result
 
 
-class _SumOverNeighbours(Function):
-    """Forward sums rows of the graph; backward sums rows of the reversed graph."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(rows)
-        return torch.nn.functional.embedding_bag(rows, values, mode="sum")
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (rows,) = ctx.saved_tensors
-        sources, starts = reverse_graph(rows)
-        return torch.nn.functional.embedding_bag(sources, gradients[0], starts, mode="sum"), None
-
-
 def reverse_graph(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Of a graph `rows (P, k)`: which points have p as a neighbour, in one list, and where p's part of it starts."""
     points, k = rows.shape
@@ -182,20 +167,6 @@ def flat_rows(neighbours: Tensor) -> Tensor:
     batch, count, _ = neighbours.shape
     first = torch.arange(0, batch * count, count, device=neighbours.device)
     return (neighbours + first.view(batch, 1, 1)).flatten(0, 1)
-
-
-def sum_over_neighbours(values: Tensor, rows: Tensor) -> Tensor:
-    """`s_i = Σ_j values_j` over the neighbours of i.
-
-    Args:
-        values: `(P, C)`, float32 or float64.
-        rows: Row numbers `(P, k)` of `flat_rows`.
-
-    Returns:
-        Sums `(P, C)`.
-    """
-    result: Tensor = _SumOverNeighbours.apply(values, rows)
-    return result
 
 
 class _Gather(Function):

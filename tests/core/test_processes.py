@@ -1,13 +1,14 @@
 """CPUs from made trees of /proc and /sys, of a process that may run on eight."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from crosspoint.core.processes import available_cpus
+from crosspoint.core.processes import available_cpus, cpu_name
 
 V1 = "30 25 0:26 {top} /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct"
 V2 = "30 25 0:26 {top} /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
@@ -149,3 +150,27 @@ def test_the_affinity_of_a_process_counts() -> None:
     code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
     code += "from crosspoint.core.processes import available_cpus; print(available_cpus())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (
+            "processor\t: 0\nmodel name\t: Some CPU @ 3.00GHz\n\nprocessor\t: 1\nmodel name\t: Another\n",
+            "Some CPU @ 3.00GHz",
+        ),
+        (
+            "processor\t: 0\nBogoMIPS\t: 108.00\n\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n",
+            "Raspberry Pi 5 Model B Rev 1.0",
+        ),
+    ],
+)
+def test_the_name_of_the_cpu(tmp_path: Path, content: str, name: str) -> None:
+    assert cpu_name(tree(tmp_path, "", "", **{"proc/cpuinfo": content})) == name
+
+
+def test_a_cpu_without_a_name_is_its_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert cpu_name(tree(tmp_path, "", "", **{"proc/cpuinfo": "processor\t: 0\n"})) == "aarch64"
+    assert cpu_name(tmp_path / "nowhere") == "aarch64"

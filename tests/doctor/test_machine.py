@@ -1,3 +1,5 @@
+import os
+
 from crosspoint.doctor import machine
 from crosspoint.doctor.machine import gpus, jetpack, machine_facts
 
@@ -6,6 +8,7 @@ def test_this_machine():
     facts = machine_facts()
     assert facts["cores"] >= 1
     assert facts["python"].count(".") == 2
+    assert facts["memory_gib"] == round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
 
 
 def put(folder, name, script):

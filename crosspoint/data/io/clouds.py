@@ -1,7 +1,5 @@
 """Point-cloud files: arrays, PLY, PCD, text and KITTI's binary."""
 
-import io
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,13 @@ import numpy.typing as npt
 
 from crosspoint.core.arrays import Npz, read_npy
 from crosspoint.core.errors import InputError
-from crosspoint.core.reading import ADVICE, check_announced, check_lines, read_bytes, read_start, reading, some
+from crosspoint.core.reading import ADVICE, read_bytes, read_start, reading, some
+from crosspoint.data.io.pcd import read_pcd
 from crosspoint.data.io.ply_header import HEADER_BYTES, check_counts, read_header
 from crosspoint.data.io.text import read_text
 from crosspoint.data.points import Points
 
 AXES = ("x", "y", "z")
-PCD_LINES = 10  # of a header, after which the library stops
-PCD_COLUMNS = 10_000  # values of a point; the longest descriptor in use has 7,992
 
 
 def read_clouds(path: Path) -> Points:
@@ -26,8 +23,8 @@ def read_clouds(path: Path) -> Points:
 
     Args:
         path: `.npy` and `.npz` hold an array (N, 3) or (n, N, 3), an `.npz` with several arrays names it `points`.
-            `.ply` and `.pcd` hold `x`, `y`, `z` and whatever else. `.pts`, `.xyz`, `.txt` and `.csv` are text (see
-            `crosspoint.data.io.text`). `.bin` is KITTI's: float32 x, y, z, intensity.
+            `.ply` and `.pcd` hold `x`, `y`, `z` and whatever else (see `crosspoint.data.io.pcd`). `.pts`, `.xyz`,
+            `.txt` and `.csv` are text (see `crosspoint.data.io.text`). `.bin` is KITTI's: float32 x, y, z, intensity.
 
     Returns:
         (n, N, 3) float32; n is 1 unless the file holds (n, N, 3).
@@ -81,52 +78,6 @@ def _read_ply(path: Path, start: bytes) -> npt.NDArray[Any]:
     return _columns(elements["vertex"].data)
 
 
-def _read_pcd(content: bytes) -> npt.NDArray[Any]:
-    from pypcd4.pypcd4 import PointCloud
-
-    _check_pcd(content)
-    cloud = PointCloud.from_fileobj(io.BytesIO(content))  # type: ignore[arg-type]
-    rows = np.atleast_1d(cloud.pc_data)  # (N,)
-    if len(rows) != cloud.metadata.points:
-        raise InputError(f"is cut off: {len(rows)} of {cloud.metadata.points} points; {ADVICE}")
-    return _columns(rows)
-
-
-def _check_pcd(content: bytes) -> None:
-    """Refuse a header that announces more than follows it; the library makes room for all of it first."""
-    from pypcd4.pypcd4 import MetaData
-
-    lines: list[str] = []
-    length = 0
-    for line in io.BytesIO(content[:HEADER_BYTES]):
-        length += len(line)
-        if (text := line.decode("utf-8").strip()) and not text.startswith("#"):
-            lines.append(text)
-        if lines and (lines[-1].startswith("DATA") or len(lines) == PCD_LINES):
-            break
-    if not lines or not lines[-1].startswith("DATA"):
-        raise InputError(f"has no PCD header; {ADVICE}")
-    header = MetaData.parse_header(lines)
-    columns = sum(header.count)
-    if columns > PCD_COLUMNS:
-        raise InputError(f"announces {columns} values a point, more than {PCD_COLUMNS}; {ADVICE}")
-    body = len(content) - length
-    row = sum(size * count for size, count in zip(header.size, header.count, strict=True))
-    if header.data == "ascii":
-        check_lines(content)
-        least = 2 * columns * header.points - 1  # each a digit and what separates it from the next
-    elif header.data == "binary":
-        least = row * header.points
-    else:
-        packed, plain = struct.unpack_from("<II", content, length)
-        least = 8 + packed
-        check_announced(plain, len(content))
-        if plain != row * header.points:
-            raise InputError(f"is damaged: {plain} bytes are not {header.points} points of {row}; {ADVICE}")
-    if least > body:
-        raise InputError(f"is cut off: its {body} bytes cannot hold {header.points} points; {ADVICE}")
-
-
 def _columns(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
     """The fields x, y, z of structured rows (N,) as (N, 3)."""
     names = rows.dtype.names or ()
@@ -144,7 +95,7 @@ def _read_bin(content: bytes) -> npt.NDArray[np.float32]:
 READERS: dict[str, Callable[[bytes], npt.NDArray[Any]]] = {
     ".npy": read_npy,
     ".npz": _read_npz,
-    ".pcd": _read_pcd,
+    ".pcd": read_pcd,
     ".pts": read_text,
     ".xyz": read_text,
     ".txt": read_text,

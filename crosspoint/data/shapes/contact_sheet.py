@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.files import atomic_file
+from crosspoint.core.plots import label_font
 from crosspoint.data.rendering.raycast import camera, picture, solid
 from crosspoint.data.shapes import Shape
-
-if TYPE_CHECKING:
-    from PIL import ImageFont
 
 TILE = 80  # pixels a side
 GAP = 6
@@ -31,7 +28,7 @@ def contact_sheet(objects: Mapping[str, Sequence[Shape]], file: Path) -> None:
 
     Raises:
         InputError: `file` cannot be written.
-        MissingDependency: `embreex` is not installed.
+        MissingDependency: `embreex` or `matplotlib` is not installed.
     """
     from PIL import Image, ImageDraw
 
@@ -39,7 +36,7 @@ def contact_sheet(objects: Mapping[str, Sequence[Shape]], file: Path) -> None:
     block = (each * TILE + 3 * GAP, TILE + CAPTION + GAP)
     rows = -(-len(objects) // BLOCKS)
     sheet = Image.new("RGB", (BLOCKS * block[0] + GAP, rows * block[1] + GAP), BACKGROUND)
-    draw, font = ImageDraw.Draw(sheet), _font()
+    draw, font = ImageDraw.Draw(sheet), label_font(12)
     for index, (name, shapes) in enumerate(objects.items()):
         x, y = 2 * GAP + index % BLOCKS * block[0], GAP + index // BLOCKS * block[1]
         for place, shape in enumerate(shapes):
@@ -53,10 +50,3 @@ def contact_sheet(objects: Mapping[str, Sequence[Shape]], file: Path) -> None:
 def _tile(shape: Shape) -> NDArray[np.uint8]:
     """The object from its front right, slightly from above: (TILE, TILE, 4) uint8."""
     return np.asarray(picture(solid(shape.vertices, shape.faces), camera(AZIMUTH, ELEVATION), TILE))
-
-
-def _font() -> "ImageFont.FreeTypeFont":
-    import matplotlib
-    from PIL import ImageFont
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 12)

@@ -17,6 +17,7 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json, writing
 from crosspoint.core.outputs import check_file, check_known, check_replaceable, is_schema
+from crosspoint.core.plots import require_plots
 from crosspoint.core.pool import spread
 from crosspoint.core.reading import read_json, reading
 from crosspoint.data.io.meshes import sample_surface
@@ -99,7 +100,7 @@ def make_shapes(
 
     Raises:
         InputError: An option makes no sense, or `out` holds something else or cannot be written.
-        MissingDependency: `embreex` is not installed.
+        MissingDependency: `embreex` is not installed, or for a sheet `matplotlib`.
         CheckFailed: A process was killed.
     """
     settings = {"per_class": per_class, "seed": seed, "views": views, "size": size, "points": points}
@@ -109,6 +110,7 @@ def make_shapes(
     check_replaceable(out, _check_ours)
     if sheet is not None:
         check_file(sheet, "--sheet", ".png", inputs=[out])
+        require_plots()
     start = time.monotonic()
     held_out = max(4, math.ceil(per_class / 4))
     counts = dict(zip(SPLITS, (per_class, held_out, held_out), strict=True))

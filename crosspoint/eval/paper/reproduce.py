@@ -8,6 +8,7 @@ from typing import Any
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file, write_json
 from crosspoint.core.outputs import check_folder
+from crosspoint.core.plots import require_plots
 from crosspoint.data.sets.catalogue import SETS
 from crosspoint.data.sets.layout import find_sets, locate
 from crosspoint.eval.features import describe_model
@@ -205,6 +206,7 @@ def reproduce(
     Raises:
         InputError: The data or a model cannot be used, or there is no model at all.
     """
+    require_plots()
     from crosspoint.eval.figures import draw_comparison
     from crosspoint.eval.paper.comparison import markdown
 

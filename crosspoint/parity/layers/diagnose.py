@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.errors import CheckFailed
 from crosspoint.core.outputs import check_file
+from crosspoint.core.plots import require_plots
 from crosspoint.parity.clouds import UNNORMALISED, CloudSet, gate_clouds, inputs_of
 from crosspoint.parity.gate import Gate, Report, Seen
 from crosspoint.parity.layers.cause import Cause, find_cause, swapped_layers
@@ -60,6 +61,7 @@ def diagnose(
     """
     if out is not None:
         check_file(out, kind=".png")
+        require_plots()
     with ExitStack() as stack:
         a = stack.enter_context(load_encoder(reference, reference_device))
         b = stack.enter_context(load_encoder(candidate, device, backend))

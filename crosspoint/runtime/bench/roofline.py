@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosspoint.core.processes import available_cpus
+from crosspoint.core.processes import available_cpus, cpu_name
 
 DGCNN_EDGES = ((3, 64), (64, 64), (64, 128), (128, 256))
 DGCNN_EMBED = (512, 1024)
@@ -87,11 +87,4 @@ def _fastest(work: Callable[[], object], repeats: int) -> float:
 
 def processor() -> str:
     """The CPU's name, as the system tells it."""
-    import platform
-
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {available_cpus()} cores"
+    return f"{cpu_name()}, {available_cpus()} cores"

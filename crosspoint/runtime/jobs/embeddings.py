@@ -69,10 +69,17 @@ def write(path: Path, embeddings: Embeddings) -> None:
 
 
 def _write_npz(path: Path, embeddings: Embeddings) -> None:
-    about = np.array(json.dumps(embeddings.about, sort_keys=True))
-    sha256, names = np.array(embeddings.model_sha256), np.array(embeddings.names, dtype=np.str_)
-    np.savez(path, embeddings=embeddings.vectors, names=names, model_sha256=sha256, about=about)
-    with zipfile.ZipFile(path, "a") as archive:
+    """As `numpy.savez` does, which in some versions does not close the file where the disk is full."""
+    arrays = {
+        "embeddings": embeddings.vectors,
+        "names": np.array(embeddings.names, dtype=np.str_),
+        "model_sha256": np.array(embeddings.model_sha256),
+        "about": np.array(json.dumps(embeddings.about, sort_keys=True)),
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
         archive.comment = CHECKSUM + ZEROS
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
+from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import reading
 from crosspoint.data.sources import find_sources
 from crosspoint.runtime.encoder import FloatArray
@@ -113,6 +114,7 @@ def search(
 
     Raises:
         InputError: The query, the index or an option cannot be used, or the model is not the one of the index.
+        MissingDependency: A picture is asked for and matplotlib is not installed.
     """
     if k < 1:
         raise InputError(f"{k} neighbours were asked for; give --k 1 or more")
@@ -122,6 +124,7 @@ def search(
         raise InputError(f"{out} cannot be drawn; give a name that ends in {', '.join(PICTURES)}")
     if out is not None:
         check_file(out, inputs=[Path(query), index], within=True)
+        require_plots()
     opened = open_index(index)
     base = opened.base if files is None else Path(files)
     name = _name_in_index(query, base)

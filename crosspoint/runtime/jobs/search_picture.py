@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.errors import CrosspointError
 from crosspoint.core.files import atomic_file
+from crosspoint.core.plots import label_font
 from crosspoint.data.io.files import is_mesh, read_points
 from crosspoint.data.io.meshes import read_mesh
 from crosspoint.data.points import Points, normalise
@@ -18,7 +19,7 @@ from crosspoint.data.rendering.raycast import camera, picture, solid
 from crosspoint.data.sources import find_sources
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
 TILE, GAP, LINE = 220, 12, 18  # pixels
 COLUMNS = 6  # the query and five neighbours in a row
@@ -130,15 +131,8 @@ def _dots(points: Points) -> "Image.Image":
 
 def _text(canvas: "ImageDraw.ImageDraw", text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
     """Centred under a tile, its beginning cut off where it is too long: the end of a name tells most."""
-    font = _font()
+    font = label_font(13)
     text = "".join(letter if letter.isprintable() else "?" for letter in text[-TILE:])
     while canvas.textlength(text, font) > TILE:
         text = "…" + text.removeprefix("…")[1:]
     canvas.text((x + TILE / 2, y), text, colour, font, anchor="ma")
-
-
-def _font() -> "ImageFont.FreeTypeFont":
-    import matplotlib
-    from PIL import ImageFont
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 13)

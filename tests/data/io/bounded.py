@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import h5py  # noqa: F401
+import lzf  # noqa: F401
 import plyfile  # noqa: F401
-import pypcd4  # noqa: F401
 import trimesh.exchange.load  # noqa: F401
 from PIL import Image  # noqa: F401
 

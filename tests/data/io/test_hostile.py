@@ -143,8 +143,10 @@ def pcd(data="binary", body=bytes(12), points=1, count="1 1 1", width=None):
 
 @pytest.mark.parametrize("data", ["ascii", "binary", "binary_compressed"])
 def test_pcd_counts(data, refused):
-    refused("a.pcd", pcd(data, count="1 1 10000000"), "announces 10000002 values a point")
-    refused("a.pcd", pcd(data, count="1 1 5000"), "")
+    refused("a.pcd", pcd(data, count="1 1 10000000"), "10000000 values of z")
+    for count in ("1 1 1 10000000", f"1 1 1 {10**17}"):
+        wide = pcd(data, count=count).replace(b"x y z", b"x y z rgb").replace(b"4 4 4", b"4 4 4 4")
+        refused("a.pcd", wide.replace(b"F F F", b"F F F F"), "" if data == "binary_compressed" else "cannot hold")
     refused("a.pcd", pcd(data, points=10**9), "" if data == "binary_compressed" else "cannot hold 1000000000 points")
     refused("a.pcd", pcd(data, points=DIGITS), "damaged")
     refused("a.pcd", pcd(data, points=-1), "damaged")

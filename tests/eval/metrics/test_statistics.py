@@ -26,6 +26,12 @@ def test_wilson_gives_the_intervals_published_by_newcombe_1998(correct, total, l
     assert wilson(correct, total) == pytest.approx((low, high), abs=5e-5)
 
 
+@pytest.mark.parametrize(("correct", "total"), [(0, 1), (1, 1), (3, 7), (81, 263), (2400, 2468)])
+def test_wilson_is_that_of_scipy_where_the_count_is_whole(correct, total):
+    expected = stats.binomtest(correct, total).proportion_ci(method="wilson")
+    assert wilson(correct, total) == pytest.approx((expected.low, expected.high), rel=1e-12, abs=1e-15)
+
+
 def test_wilson_ends_are_where_the_score_test_just_rejects():
     low, high = wilson(37, 50)
     for p in (low, high):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -45,12 +46,21 @@ def ply() -> bytes:
 
 
 def pcd(encoding: str) -> bytes:
-    """A cloud with intensities."""
-    from pypcd4 import Encoding, PointCloud
+    """A cloud with intensities, as PCL writes it."""
+    import lzf
 
-    cloud = PointCloud.from_xyzi_points(np.c_[POINTS, np.ones(len(POINTS), np.float32)])
-    files = folder(lambda root: cloud.save(root / "x.pcd", Encoding(encoding)))
-    return next(content for content in files.values() if isinstance(content, bytes))
+    rows = np.c_[POINTS, np.ones(len(POINTS), np.float32)]  # (N, 4)
+    header = (
+        "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\n"
+        f"COUNT 1 1 1 1\nWIDTH {len(rows)}\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {len(rows)}\nDATA {encoding}\n"
+    ).encode()
+    if encoding == "ascii":
+        return header + "".join(" ".join(map(str, row)) + "\n" for row in rows.tolist()).encode()
+    if encoding == "binary":
+        return header + rows.tobytes()
+    plain = rows.T.tobytes()
+    packed = lzf.compress(plain)
+    return header + struct.pack("<II", len(packed), len(plain)) + packed
 
 
 def mesh(kind: str) -> bytes:

@@ -115,6 +115,7 @@ FILES = (
         attacks=lambda: {
             "COUNT 10000000": _pcd(COUNT="1 1 10000000"),
             "many points": _pcd(POINTS="4000000000", WIDTH="4000000000", DATA="binary"),
+            "an organised cloud": _pcd(POINTS="", WIDTH="4000000000", HEIGHT="4000000000", DATA="binary"),
             "a size of 5,000 digits": _pcd(SIZE=f"4 4 {LONG}"),
             "compressed to nothing": _pcd(DATA="binary_compressed")[:-7] + struct.pack("<II", 4, 2**31 - 1) + b"\0" * 4,
         },
