@@ -69,7 +69,7 @@ class Accuracy:
         machine = linear.fit(features[self._train], self._labels[self._train], self._c)
         compared = paired(self._labels[self._test], self._predicted, machine.predict(features[self._test]))
         about = {"measure": self.measure, "source": self._probe.source}
-        return {**about, "training_clouds": self._probe.train, "C": self._c, **compared}
+        return {**about, "training_clouds": self._probe.train, "C": self._c, **vars(compared)}
 
 
 def _embed_network(network: nn.Module, clouds: Floats) -> Floats:

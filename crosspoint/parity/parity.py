@@ -74,7 +74,7 @@ def parity(
         comparisons += _hostile(a, b, points, seed) + _batches(a, b, probe, seed) + _point_counts(a, b, points, seed)
         explain = b.specification.precision == "fp32"
         numeric = [comparison.row(a, seed, explain) for comparison in comparisons]
-        models = {"reference": describe_model(a), "candidate": describe_model(b)}
+        models = {"reference": vars(describe_model(a)), "candidate": vars(describe_model(b))}
     task = None if probe.labels is None else task_parity(probe, probe.labels, first, second, seed)
     gate = judge(models["candidate"]["precision"], numeric, task, by_interval)
     return {
@@ -153,7 +153,7 @@ def task_parity(
     reference = linear.fit(first[train], labels[train], c, products)
     candidate = linear.fit(second[train], labels[train], c)
     test = slice(probe.train, None)
-    return {"C": c, **paired(labels[test], reference.predict(first[test]), candidate.predict(second[test]))}
+    return {"C": c, **vars(paired(labels[test], reference.predict(first[test]), candidate.predict(second[test])))}
 
 
 def judge(
