@@ -133,6 +133,7 @@ def _missing_builder() -> str | None:
 
 
 def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]:
+    from crosspoint.eval.options import Sampling
     from crosspoint.eval.svm import svm
     from crosspoint.parity.parity import parity
     from crosspoint.runtime.jobs.embed import embed
@@ -145,9 +146,9 @@ def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]
     accuracy = {}
     for name, model in models.items():
         with steps.step(f"linear SVM on held-out shapes, {name}"):
-            result = svm(model, data, POINTS, seed, seeds=1, out=out / "results" / name)
-            write_json(out / "results" / f"svm-{name}.json", {"schema": "crosspoint.svm/1", **result})
-        accuracy[name] = {rule: result[rule]["accuracy"] for rule in ("official", "clean")}
+            result = svm(model, data, sampling=Sampling(POINTS, seed, 1), out=out / "results" / name)
+            write_json(out / "results" / f"svm-{name}.json", result.to_json())
+        accuracy[name] = {"official": result.official.accuracy, "clean": result.clean.accuracy}
     with steps.step("compare the exported model with PyTorch"):
         compared = parity(models["trained"], models["engine"], data, points=POINTS, clouds=200, seed=seed)
         write_json(out / "results" / "parity.json", {"schema": compared.schema, **compared.to_json()})

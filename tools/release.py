@@ -25,6 +25,7 @@ from torch import nn
 
 from crosspoint.core.errors import CheckFailed, CrosspointError
 from crosspoint.core.files import atomic_file, sha256, write_json
+from crosspoint.eval.options import Sampling
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export
 from crosspoint.models.weights import load_model, read_metadata
@@ -111,8 +112,8 @@ def compare_accuracy(source: Path, half: Path, data: Path, points: int) -> dict[
     """Linear-SVM accuracy by both rules, of the original and of the stored weights."""
     results = {}
     for kind, path in (("fp32", source), ("fp16", half)):
-        found = svm(path, data, points, seeds=1)
-        results[kind] = {rule: float(found[rule]["accuracy"]) for rule in ("official", "clean")}
+        found = svm(path, data, sampling=Sampling(points, seeds=1))
+        results[kind] = {"official": found.official.accuracy, "clean": found.clean.accuracy}
     for rule in ("official", "clean"):
         change = abs(results["fp16"][rule] - results["fp32"][rule])
         if change > ACCURACY:

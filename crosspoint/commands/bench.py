@@ -8,9 +8,9 @@ from crosspoint.commands.common import (
     PathArgument,
     backend_option,
     json_option,
+    save_result,
     trust_option,
     verify_key_option,
-    write_result,
 )
 from crosspoint.core.errors import InputError
 
@@ -57,8 +57,17 @@ def bench_command(
     if out is not None:
         check_file(out)
         require_plots()
-    result = bench(models, batch, points, threads, devices, backend, seconds, trust)
+    result = bench(
+        models,
+        batch=batch,
+        points=points,
+        threads=threads,
+        devices=devices,
+        backend=backend,
+        seconds=seconds,
+        trust=trust,
+    )
     print_bench(result)
     if out is not None:
         draw_bench(result, out)
-    write_result(json_file, "bench", result)
+    save_result(json_file, result)

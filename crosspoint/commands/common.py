@@ -3,9 +3,12 @@
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from crosspoint.core.results import Result
 
 STDOUT = Path("/dev/stdout")  # also given as `-`
 PathArgument = click.Path(path_type=Path)
@@ -87,14 +90,22 @@ class Commands(click.Group):
         return list(self.commands)
 
 
+def save_result(json_file: Path | None, result: "Result") -> None:
+    """Write a result to `json_file`, if one was asked for."""
+    if json_file is not None:
+        _write(json_file, result.to_json())
+
+
 def write_result(json_file: Path | None, kind: str, result: dict[str, Any]) -> None:
     """Write `result` to `json_file`, if one was asked for, under the schema name `crosspoint.<kind>/1`."""
-    if json_file is None:
-        return
+    if json_file is not None:
+        _write(json_file, {"schema": f"crosspoint.{kind}/1", **result})
+
+
+def _write(json_file: Path, content: dict[str, object]) -> None:
     from crosspoint.core.files import json_bytes, write_json
     from crosspoint.core.outputs import check_file
 
-    content = {"schema": f"crosspoint.{kind}/1", **result}
     if json_file == STDOUT:
         click.echo(json_bytes(content), file=click.get_current_context().meta[str(STDOUT)], nl=False)
         return

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Commands, PathArgument, json_option, write_result
+from crosspoint.commands.common import Commands, PathArgument, json_option, save_result, write_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
@@ -20,14 +20,12 @@ def data() -> None:
 @json_option
 def data_list(json_file: Path | None) -> None:
     """Say of each known data set what it is, its terms, where it can be had and the expected folder."""
-    from dataclasses import asdict
+    from crosspoint.data.sets.catalogue import SETS, Catalogue
 
-    from crosspoint.data.sets.catalogue import SETS
-
-    write_result(json_file, "data-list", {"sets": [asdict(known) for known in SETS]})
+    save_result(json_file, Catalogue())
     for known in SETS:
         click.secho(known.name, bold=True)
-        for title, text in asdict(known).items():
+        for title, text in vars(known).items():
             if title != "name":
                 lead = f"  {title:<9}"
                 click.echo(click.wrap_text(text, 110, lead, " " * len(lead)))
@@ -42,13 +40,11 @@ def data_verify(folder: Path, json_file: Path | None) -> None:
 
     Exit code 1 if anything is wrong; it is listed.
     """
-    from dataclasses import asdict
-
     from crosspoint.core.console import print_table
     from crosspoint.data.sets.verify import verify
 
     report = verify(folder)
-    write_result(json_file, "data-verify", asdict(report))
+    save_result(json_file, report)
     print_table(
         f"{folder}: {report.format}",
         ("set", "part", "found", "remark"),

@@ -12,8 +12,8 @@ from crosspoint.commands.common import (
     cache_option,
     device_option,
     json_option,
+    save_result,
     verify_key_option,
-    write_result,
 )
 from crosspoint.commands.partseg import eval_partseg
 from crosspoint.core.console import say
@@ -52,11 +52,13 @@ def eval_svm(
 ) -> None:
     """Linear-SVM accuracy of frozen features (Tables 1 and 2), with C as published and by cross-validation."""
     from crosspoint.commands.tables.eval import print_svm
+    from crosspoint.eval.options import RunOn, Sampling
     from crosspoint.eval.svm import svm
 
-    result = svm(model, data_dir, points, seed, seeds, device, backend, out, cache, against)
+    sampling, run_on = Sampling(points, seed, seeds), RunOn(device, backend, cache)
+    result = svm(model, data_dir, sampling=sampling, run_on=run_on, against=against, out=out)
     print_svm(result)
-    write_result(json_file, "svm", result)
+    save_result(json_file, result)
 
 
 @evaluate.command("fewshot")
@@ -94,10 +96,22 @@ def eval_fewshot(
     """Few-shot accuracy of frozen features (Tables 3 and 4)."""
     from crosspoint.commands.tables.eval import print_fewshot
     from crosspoint.eval.fewshot import fewshot
+    from crosspoint.eval.options import RunOn, Sampling
 
-    result = fewshot(model, data_dir, ways, shots, queries, runs, points, seed, device, backend, k, cache, against)
+    result = fewshot(
+        model,
+        data_dir,
+        ways=ways,
+        shots=shots,
+        queries=queries,
+        runs=runs,
+        k=k,
+        sampling=Sampling(points, seed),
+        run_on=RunOn(device, backend, cache),
+        against=against,
+    )
     print_fewshot(result)
-    write_result(json_file, "fewshot", result)
+    save_result(json_file, result)
 
 
 @evaluate.command("robustness")
@@ -128,14 +142,23 @@ def eval_robustness(
 ) -> None:
     """Accuracy over rotation, noise, dropped points, occlusion and fewer points, of one or more models."""
     from crosspoint.commands.tables.eval import print_robustness
+    from crosspoint.eval.options import RunOn, Sampling
     from crosspoint.eval.robustness import CORRUPTIONS, robustness
 
     chosen = corruptions or tuple(CORRUPTIONS)
-    result = robustness(models, data_dir, chosen, points, seed, device, backend, cache, against, out)
+    result = robustness(
+        models,
+        data_dir,
+        corruptions=chosen,
+        sampling=Sampling(points, seed),
+        run_on=RunOn(device, backend, cache),
+        against=against,
+        out=out,
+    )
     print_robustness(result)
-    for remark in result["remarks"]:
+    for remark in result.remarks:
         say(f"note: {remark}")
-    write_result(json_file, "robustness", result)
+    save_result(json_file, result)
 
 
 @evaluate.command("image-fewshot")
@@ -166,11 +189,22 @@ def eval_image_fewshot(
     """5-way classification of pictures with the image encoder (Table 7): frozen, and after RFS."""
     from crosspoint.commands.tables.eval import print_image_fewshot
     from crosspoint.eval.image.fewshot import METHODS, image_fewshot
+    from crosspoint.eval.options import RunOn
 
     chosen = methods or METHODS
-    result = image_fewshot(model, data_dir, shots, tasks, seed, rfs, chosen, device, cache, against)
+    result = image_fewshot(
+        model,
+        data_dir,
+        shots=shots,
+        tasks=tasks,
+        seed=seed,
+        overrides=rfs,
+        methods=chosen,
+        run_on=RunOn(device, cache=cache),
+        against=against,
+    )
     print_image_fewshot(result)
-    write_result(json_file, "image-fewshot", result)
+    save_result(json_file, result)
 
 
 evaluate.add_command(eval_partseg)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Commands, PathArgument, json_option, write_result
+from crosspoint.commands.common import Commands, PathArgument, json_option, save_result
 from crosspoint.core.console import say
 
 
@@ -41,13 +41,13 @@ def finetune_partseg(
     from crosspoint.train.partseg.finetune import partseg
 
     result = partseg(data_dir, out, start, recipe, overrides, resume, device)
-    if result["rank"] != 0:
+    if result.rank != 0:
         return  # the leading process speaks for all
-    say(f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}")
-    if (best := result["best"]) is not None:
+    say(f"{out}: {result.steps} steps in {result.seconds} s on {result.device}")
+    if (best := result.best) is not None:
         click.echo(
-            f"best epoch {best['epoch'] + 1} of {result['epochs']}, by {result['selected_on']}: "
-            f"instance mIoU {best['instance_miou']:.2%}, class mIoU {best['class_miou']:.2%}"
+            f"best epoch {best.epoch + 1} of {result.epochs}, by {result.selected_on}: "
+            f"instance mIoU {best.instance_miou:.2%}, class mIoU {best.class_miou:.2%}"
         )
     say(f"next: crosspoint eval partseg {out} --data {data_dir}; crosspoint export {out} --out {out}-bundle")
-    write_result(json_file, "finetune-partseg", result)
+    save_result(json_file, result)

@@ -9,8 +9,8 @@ from crosspoint.commands.common import (
     backend_option,
     device_option,
     json_option,
+    save_result,
     verify_key_option,
-    write_result,
 )
 
 
@@ -40,8 +40,10 @@ def eval_partseg(
 ) -> None:
     """Instance and class mIoU of a part segmenter (Table 5), and its labels against another model's."""
     from crosspoint.commands.tables.partseg import print_partseg
+    from crosspoint.eval.options import RunOn, Sampling
     from crosspoint.eval.partseg import partseg
 
-    result = partseg(model, data_dir, points, seed, seeds, device, backend, against, out)
+    sampling, run_on = Sampling(points, seed, seeds), RunOn(device, backend)
+    result = partseg(model, data_dir, sampling=sampling, run_on=run_on, against=against, out=out)
     print_partseg(result)
-    write_result(json_file, "partseg", result)
+    save_result(json_file, result)

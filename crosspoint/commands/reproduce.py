@@ -10,8 +10,8 @@ from crosspoint.commands.common import (
     backend_option,
     cache_option,
     json_option,
+    save_result,
     verify_key_option,
-    write_result,
 )
 from crosspoint.core.console import say
 from crosspoint.core.errors import InputError
@@ -64,7 +64,8 @@ def reproduce_command(
     are taken for its seeds.
     """
     from crosspoint.commands.tables.eval import print_comparison
-    from crosspoint.eval.paper.protocols import Options
+    from crosspoint.eval.options import RunOn, Sampling
+    from crosspoint.eval.paper.protocols import StudyOptions
     from crosspoint.eval.paper.reproduce import TARGETS as known
     from crosspoint.eval.paper.reproduce import reproduce
 
@@ -77,13 +78,20 @@ def reproduce_command(
     def provide(name: str, about: "Target", missing: list[str]) -> dict[str, list[str]]:
         return _train(about, missing, pairs, recipe, overrides, train_seeds, yes, out / "runs", options["device"])
 
-    chosen = Options(**{**options, "rfs": options["rfs"], "cache": options["cache"] or out / "features"})
-    result = reproduce(target, data_dir, models, out, chosen, None if pairs is None else provide)
+    chosen = StudyOptions(
+        Sampling(options["points"], options["seed"], options["seeds"]),
+        RunOn(options["device"], options["backend"], options["cache"] or out / "features"),
+        options["runs"],
+        options["tasks"],
+        options["rfs"],
+    )
+    made = None if pairs is None else provide
+    result = reproduce(target, data_dir, models=models, out=out, options=chosen, provide=made)
     print_comparison(result)
-    for note in result["notes"]:
+    for note in result.notes:
         say(f"note: {note}")
-    say(f"written: {', '.join(result['files'])}")
-    write_result(json_file, "reproduce", result)
+    say(f"written: {', '.join(result.files)}")
+    save_result(json_file, result)
 
 
 def _print_needs(target: "Target") -> None:
@@ -91,10 +99,10 @@ def _print_needs(target: "Target") -> None:
 
     wanted = needs(target)
     click.secho(target.title, bold=True)
-    for known in wanted["sets"]:
-        for title, text in known.items():
+    for known in wanted.sets:
+        for title, text in vars(known).items():
             click.echo(click.wrap_text(f"{title}: {text}", 110, "  ", "      "))
-    click.echo(click.wrap_text(f"then: {wanted['then']}", 110, "  ", "      "))
+    click.echo(click.wrap_text(f"then: {wanted.then}", 110, "  ", "      "))
 
 
 def _train(

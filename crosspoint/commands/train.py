@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.commands.common import PathArgument, json_option, save_result, write_result
 from crosspoint.core.console import say
 
 
@@ -59,11 +59,11 @@ def train(
     result = run(
         data_dir, out, recipe, overrides, resume, device, workers, probe=probe, probe_every=probe_every, init=init
     )
-    if result["rank"] != 0:
+    if result.rank != 0:
         return  # the leading process speaks for all
-    say(f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}, loss {result['loss']:.3f}")
+    say(f"{out}: {result.steps} steps in {result.seconds} s on {result.device}, loss {result.last['loss']:.3f}")
     say(f"next: crosspoint export {out} --out {out}-bundle")
-    write_result(json_file, "train", result)
+    save_result(json_file, result)
 
 
 @click.command("import")

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +32,6 @@ class Split:
     test: Clouds
     test_from: str
     divided: tuple[Clouds, NDArray[np.int64], NDArray[np.int64]] | None = None
-
-    def describe(self) -> dict[str, Any]:
-        """What a result says of its data."""
-        return {
-            "format": self.name,
-            "classes": len(self.class_names),
-            "train": len(self.train.labels),
-            "test": len(self.test.labels),
-            "test_from": self.test_from,
-        }
 
 
 def load_split(data: Path, points: int, seed: int) -> Split:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,53 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.splits import Split
 from crosspoint.eval.cache import cached
+from crosspoint.eval.options import RunOn
 from crosspoint.runtime.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a result says of its model; see `crosspoint.runtime.encoder.Specification`."""
+
+    path: str
+    sha256: str
+    architecture: str
+    dim: int
+    precision: str
+    backend: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The other model, which a result is compared with."""
+
+    model: ModelInfo
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """What a result says of its data.
+
+    Attributes:
+        path: The folder.
+        format: `modelnet40` or `scanobjectnn`.
+        classes: How many there are.
+        train: Objects to train on.
+        test: Objects to test on.
+        test_from: Where the test part comes from.
+        points: Points per cloud.
+        seed: Of every random choice.
+    """
+
+    path: str
+    format: str
+    classes: int
+    train: int
+    test: int
+    test_from: str
+    points: int
+    seed: int
 
 
 def check_seed(seed: int) -> None:
@@ -77,15 +123,14 @@ def embed_split(
 
 @contextmanager
 def open_encoders(
-    model: Path, against: Path | None, device: str, backend: str | None, points: int, k: int | None = None
+    model: Path, against: Path | None, run_on: RunOn, points: int, k: int | None = None
 ) -> Iterator[list[Encoder]]:
     """The model, and the one it is compared with if there is one, on one device and ready for clouds of `points`.
 
     Args:
         model: Anything that can embed.
         against: Another model, run by what its file is for.
-        device: Where both run.
-        backend: What runs the model; None for the usual one.
+        run_on: The device of both, and the backend of the model.
         points: Points per cloud.
         k: Neighbours in the graphs, where the model is one of PyTorch; None for its own number.
 
@@ -95,9 +140,9 @@ def open_encoders(
     from crosspoint.runtime.load import load_encoder
 
     with ExitStack() as stack:
-        encoders = [stack.enter_context(load_encoder(model, device, backend))]
+        encoders = [stack.enter_context(load_encoder(model, run_on.device, run_on.backend))]
         if against is not None:
-            encoders.append(stack.enter_context(load_encoder(against, device)))
+            encoders.append(stack.enter_context(load_encoder(against, run_on.device)))
         for encoder in encoders:
             if k is not None:
                 encoder.set_neighbours(k)
@@ -105,8 +150,13 @@ def open_encoders(
         yield encoders
 
 
-def describe_model(encoder: Encoder) -> dict[str, Any]:
+def describe_model(encoder: Encoder) -> ModelInfo:
     """What a result says of the model that it is about."""
-    specification = encoder.specification
-    names = ("path", "sha256", "architecture", "dim", "precision", "backend", "device")
-    return {name: getattr(specification, name) for name in names}
+    spec = encoder.specification
+    return ModelInfo(spec.path, spec.sha256, spec.architecture, spec.dim, spec.precision, spec.backend, spec.device)
+
+
+def describe_split(data: Path, split: Split, points: int, seed: int) -> SplitInfo:
+    """What a result says of the data that it was measured on."""
+    train, test = len(split.train.labels), len(split.test.labels)
+    return SplitInfo(str(data), split.name, len(split.class_names), train, test, split.test_from, points, seed)

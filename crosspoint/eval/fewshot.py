@@ -1,22 +1,25 @@
 """Few-shot classification of frozen features (CrossPoint, Tables 3 and 4; the protocol of Sharma and Kaul, 2020)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
-from crosspoint.data.sets.datasets import Clouds, load_classification
+from crosspoint.core.results import FLAT, OPTIONAL, Result
+from crosspoint.data.sets.datasets import ClassificationSet, Clouds, load_classification
 from crosspoint.data.splits import check_stored
-from crosspoint.eval.features import check_seed, describe_model, embed_clouds, open_encoders
-from crosspoint.eval.metrics.statistics import paired_runs, summary
+from crosspoint.eval.features import ModelInfo, Reference, check_seed, describe_model, embed_clouds, open_encoders
+from crosspoint.eval.metrics.statistics import PairedRuns, Summary, paired_runs, summary
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
 
 SOURCES = ("training split", "test split")
+POINTS = 1024
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,87 @@ class Answers:
         return float(np.mean(self.truth == self.predicted))
 
 
+@dataclass(frozen=True)
+class FewShotData:
+    """What a few-shot result says of its data.
+
+    Attributes:
+        path: The folder.
+        format: `modelnet40` or `scanobjectnn`.
+        train: Objects of the training split.
+        test: Objects of the test split; None where there is none.
+        points: Points per cloud.
+        seed: Of the tasks.
+        k: Neighbours in the graphs, where another number than the model's own was asked for.
+    """
+
+    path: str
+    format: str
+    train: int
+    test: int | None
+    points: int
+    seed: int
+    k: int | None
+
+
+@dataclass(frozen=True)
+class FewShotTasks:
+    """Accuracy on the tasks of one kind, as fractions of one.
+
+    Attributes:
+        ways: Classes of a task.
+        shots: Support objects per class.
+        queries_from: The split that queries come from.
+        summary: Over the tasks.
+        accuracies: Of each task.
+        against: The comparison with another model on the same tasks, if there is one.
+    """
+
+    ways: int
+    shots: int
+    queries_from: str
+    summary: Summary = field(metadata=FLAT)
+    accuracies: list[float] = field(repr=False)
+    against: PairedRuns | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class FewShotResult(Result):
+    """What the few-shot tasks found.
+
+    Attributes:
+        model: What was measured.
+        data: On what.
+        queries: Query objects per class.
+        runs: Tasks of each kind.
+        tasks: A row for each pair of ways and shots, and each source of queries.
+        against: The other model, the reference of each row's comparison, if there is one.
+    """
+
+    schema: ClassVar[str] = "crosspoint.fewshot/1"
+
+    model: ModelInfo
+    data: FewShotData
+    queries: int
+    runs: int
+    tasks: tuple[FewShotTasks, ...]
+    against: Reference | None = field(default=None, metadata=OPTIONAL)
+
+
 def fewshot(
     model: Path,
     data: Path,
+    *,
     ways: Sequence[int] = (5, 10),
     shots: Sequence[int] = (10, 20),
     queries: int = 20,
     runs: int = 10,
-    points: int = 1024,
-    seed: int = 0,
-    device: str = "cpu",
-    backend: str | None = None,
     k: int | None = None,
-    cache: Path | None = None,
+    sampling: Sampling = Sampling(),
+    run_on: RunOn = RunOn(),
     against: Path | None = None,
     queries_from: Sequence[str] = SOURCES,
-) -> dict[str, Any]:
+) -> FewShotResult:
     """Accuracy on small tasks: some classes, a few objects of each to learn from, others to recognise.
 
     As published, a task's support and query objects both come from the training split; where there is a test split, the
@@ -69,41 +137,45 @@ def fewshot(
         shots: Numbers of support objects per class; every pair of ways and shots is measured.
         queries: Query objects per class.
         runs: Tasks per pair.
-        points: The first ones of each cloud are used.
-        seed: Tasks depend on it, the pair and the number of the run, and on nothing else.
-        device: Where the model runs.
-        backend: What runs it; None for the usual one.
         k: Neighbours in the graphs of a PyTorch model, 5 in the official code; None for those it was trained with. In
             an exported model the number is built in.
-        cache: Folder in which features are kept and found again.
+        sampling: Points per cloud (1024 by default), the first ones of each; the seed of the tasks, which depend on it,
+            the pair and the number of the run, and on nothing else.
+        run_on: Where the model runs.
         against: Another model, which meets the same tasks.
         queries_from: Of `SOURCES`, those that queries are drawn from, as far as the data has them.
-
-    Returns:
-        JSON-serialisable; `tasks` has a row for each pair and source of queries, with `against`, the paired
-        comparison, if there is another model; its reference is the other model.
 
     Raises:
         InputError: The model or the data cannot be used, or too few classes have that many objects.
     """
-    check_seed(seed)
+    check_seed(sampling.seed)
     if not (ways and shots) or min(*ways, *shots, queries, runs) < 1 or min(ways) < 2:
         raise InputError("a few-shot task needs at least 2 ways, 1 shot, 1 query and 1 run; give larger numbers")
-    with open_encoders(model, against, device, backend, points, k) as encoders:
+    points = POINTS if sampling.points is None else sampling.points
+    with open_encoders(model, against, run_on, points, k) as encoders:
         whole = load_classification(data, None)
         parts = {"training split": whole.train, "test split": whole.test}
         sources = {name: part for name, part in parts.items() if part is not None and name in queries_from}
         for clouds in sources.values():
             _check_data(data, whole.train, clouds, (ways, shots, queries), points)
         needed = {"training split": whole.train, **sources}
-        embedded = [_embed(encoder, needed, points, cache) for encoder in encoders]
+        embedded = [_embed(encoder, needed, points, run_on.cache) for encoder in encoders]
         models = [describe_model(encoder) for encoder in encoders]
     settings = [(way, shot, source) for source in sources for way in ways for shot in shots]
-    rows = [_measure(embedded, *setting, queries, runs, seed) for setting in track(settings, "Few-shot tasks")]
-    counts = {"train": len(whole.train.labels), "test": None if whole.test is None else len(whole.test.labels)}
-    about = {"path": str(data), "format": whole.name, **counts, "points": points, "seed": seed, "k": k}
-    result = {"model": models[0], "data": about, "queries": queries, "runs": runs, "tasks": rows}
-    return result if against is None else {**result, "against": {"model": models[1]}}
+    rows = [_measure(embedded, *each, queries, runs, sampling.seed) for each in track(settings, "Few-shot tasks")]
+    return FewShotResult(
+        model=models[0],
+        data=_describe_data(data, whole, points, sampling.seed, k),
+        queries=queries,
+        runs=runs,
+        tasks=tuple(rows),
+        against=None if against is None else Reference(models[1]),
+    )
+
+
+def _describe_data(data: Path, whole: ClassificationSet, points: int, seed: int, k: int | None) -> FewShotData:
+    test = None if whole.test is None else len(whole.test.labels)
+    return FewShotData(str(data), whole.name, len(whole.train.labels), test, points, seed, k)
 
 
 def _check_data(
@@ -131,24 +203,23 @@ def _embed(encoder: Encoder, sources: dict[str, Clouds], points: int, cache: Pat
 
 def _measure(
     embedded: list[dict[str, Labelled]], way: int, shot: int, source: str, queries: int, runs: int, seed: int
-) -> dict[str, Any]:
+) -> FewShotTasks:
     """The row of one kind of task, which every model meets."""
     answers = [
         [run_task(e["training split"], e[source], way, shot, queries, (seed, way, shot, run)) for run in range(runs)]
         for e in embedded
     ]
-    return {"ways": way, "shots": shot, "queries_from": source, **_row(answers)}
-
-
-def _row(answers: list[list[Answers]]) -> dict[str, Any]:
-    """Of one kind of task: the model's accuracies, and the comparison with the other model if there is one."""
     accuracies = [task.accuracy for task in answers[0]]
-    row: dict[str, Any] = {**summary(accuracies), "accuracies": accuracies}
-    if len(answers) == 2:
-        own, other = answers
-        truth = [task.truth for task in own]
-        row["against"] = paired_runs(truth, [task.predicted for task in other], [task.predicted for task in own])
-    return row
+    return FewShotTasks(way, shot, source, summary(accuracies), accuracies, compare_tasks(answers))
+
+
+def compare_tasks(answers: Sequence[Sequence[Answers]]) -> PairedRuns | None:
+    """The comparison of the first model with the second, the reference, on the same tasks; None of one model."""
+    if len(answers) < 2:
+        return None
+    own, other = answers
+    truth, predicted = [task.truth for task in own], [task.predicted for task in own]
+    return paired_runs(truth, [task.predicted for task in other], predicted)
 
 
 def eligible(

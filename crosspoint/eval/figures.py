@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,16 +9,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from crosspoint.core.files import atomic_file
+from crosspoint.eval.curve import SeverityCurve
+from crosspoint.eval.paper.published import Number
+from crosspoint.eval.paper.results import Cell, TableRow
+from crosspoint.eval.tsne import Panel
 
-if TYPE_CHECKING:
-    from crosspoint.eval.tsne import Panel
-
-COLUMNS = (
-    ("paper", "value", "spread", "0.65", "paper"),
-    ("official", "mean", "std", "tab:blue", "official: ours by the paper's rule"),
-    ("clean", "mean", "std", "tab:orange", "clean: ours, nothing chosen on tested objects"),
-)
-"""Columns of a comparison: which entries hold the number and its spread, the colour, and what the legend says."""
+COLUMNS = {
+    "paper": ("0.65", "paper"),
+    "official": ("tab:blue", "official: ours by the paper's rule"),
+    "clean": ("tab:orange", "clean: ours, nothing chosen on tested objects"),
+}
+"""Of a comparison: the colour of a column, and what the legend says of it."""
 
 
 def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title: str, path: Path) -> None:
@@ -57,28 +57,29 @@ def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title:
     _save(figure, path)
 
 
-def draw_comparison(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+def draw_comparison(rows: Sequence[TableRow], title: str, path: Path) -> None:
     """Draw a table's rows as bars, the paper's number beside ours.
 
     The line at a bar's end is ± its standard deviation; of a number that was not repeated its 95 % interval.
 
     Args:
-        rows: As `crosspoint.eval.paper.protocols.row` makes them.
+        rows: Of the table.
         title: What is measured.
         path: The PNG to write.
     """
     figure = Figure(figsize=(8.5, 1.6 + 0.62 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    names = [f"{row['method']}\n{row['setting']}" for row in rows]
+    names = [f"{row.method}\n{row.setting}" for row in rows]
     places = np.arange(len(rows), dtype=np.float64)
-    for number, (column, value, spread, colour, label) in enumerate(COLUMNS):
-        shown = [(place, row[column]) for place, row in zip(places, rows, strict=True) if row[column] is not None]
+    for number, (column, (colour, label)) in enumerate(COLUMNS.items()):
+        cells = [(place, getattr(row, column)) for place, row in zip(places, rows, strict=True)]
+        shown = [(place, *_bar(cell)) for place, cell in cells if cell is not None]
         if not shown:
             continue
-        at = [place + 0.27 * (number - 1) for place, _ in shown]
-        values = [cell[value] for _, cell in shown]
-        errors = np.array([_ends(cell, value, spread) for _, cell in shown]).T  # (2, bars)
+        at = [place + 0.27 * (number - 1) for place, *_ in shown]
+        values = [value for _, value, *_ in shown]
+        errors = np.array([ends for *_, ends in shown]).T  # (2, bars)
         axes.barh(at, values, 0.25, xerr=errors, color=colour, label=label, error_kw={"elinewidth": 1})
         for y, x, error in zip(at, values, errors[1], strict=True):
             axes.text(x + error + 0.8, y, f"{x:.1f}", va="center", fontsize=8)
@@ -92,15 +93,18 @@ def draw_comparison(rows: Sequence[dict[str, Any]], title: str, path: Path) -> N
     _save(figure, path)
 
 
-def _ends(cell: dict[str, Any], value: str, spread: str) -> tuple[float, float]:
-    """How far the line at a bar's end reaches to the left and to the right."""
-    if cell[spread] is not None or cell.get("interval") is None:
-        return cell[spread] or 0.0, cell[spread] or 0.0
-    low, high = cell["interval"]
-    return cell[value] - low, high - cell[value]
+def _bar(cell: Number | Cell) -> tuple[float, tuple[float, float]]:
+    """The length of a bar, and how far the line at its end reaches to the left and to the right."""
+    if isinstance(cell, Number):
+        return cell.value, (cell.spread or 0.0,) * 2
+    mean, std = cell.summary.mean, cell.summary.std
+    if std is not None or cell.interval is None:
+        return mean, (std or 0.0,) * 2
+    low, high = cell.interval
+    return mean, (mean - low, high - mean)
 
 
-def draw_panels(panels: Sequence["Panel"], class_names: Sequence[str], path: Path) -> None:
+def draw_panels(panels: Sequence[Panel], class_names: Sequence[str], path: Path) -> None:
     """Draw objects in the plane, coloured by class, one panel for each model."""
     figure = Figure(figsize=(4.6 * len(panels), 5.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -123,7 +127,7 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=110, format="png", bbox_inches="tight")
 
 
-def draw_curves(curves: Sequence[dict[str, Any]], titles: dict[str, str], path: Path) -> None:
+def draw_curves(curves: Sequence[SeverityCurve], titles: dict[str, str], path: Path) -> None:
     """Draw accuracy over severity, one panel for each corruption and one line for each model, with 95 % intervals.
 
     Severities are evenly spaced, harmless ones to the left.
@@ -140,14 +144,14 @@ def draw_curves(curves: Sequence[dict[str, Any]], titles: dict[str, str], path: 
     grid = np.atleast_1d(figure.subplots(lines, columns, squeeze=False)).ravel()
     models = list(dict.fromkeys(_model_name(curve) for curve in curves))
     for axes, (name, title) in zip(grid, titles.items(), strict=False):
-        for curve in (curve for curve in curves if curve["corruption"] == name):
-            rows, model = curve["rows"], _model_name(curve)
+        for curve in (curve for curve in curves if curve.corruption == name):
+            rows, model = curve.rows, _model_name(curve)
             colour = f"C{models.index(model)}"
-            accuracy = np.array([row["accuracy"] for row in rows])
-            low, high = np.array([row["interval"] for row in rows]).T
+            accuracy = np.array([row.accuracy for row in rows])
+            low, high = np.array([row.interval for row in rows]).T
             axes.plot(range(len(rows)), 100 * accuracy, "o-", color=colour, markersize=4, label=model)
             axes.fill_between(range(len(rows)), 100 * low, 100 * high, color=colour, alpha=0.15, linewidth=0)
-            axes.set_xticks(range(len(rows)), [f"{row['severity']:g}" for row in rows])
+            axes.set_xticks(range(len(rows)), [f"{row.severity:g}" for row in rows])
         axes.set_ylim(0, 100)
         axes.set_xlabel(title)
         axes.set_ylabel("accuracy, %")
@@ -159,6 +163,6 @@ def draw_curves(curves: Sequence[dict[str, Any]], titles: dict[str, str], path: 
     _save(figure, path)
 
 
-def _model_name(curve: dict[str, Any]) -> str:
-    model = curve["model"]
-    return f"{Path(model['path']).parent.name}/{Path(model['path']).name} ({model['backend']}, {model['precision']})"
+def _model_name(curve: SeverityCurve) -> str:
+    path = Path(curve.model.path)
+    return f"{path.parent.name}/{path.name} ({curve.model.backend}, {curve.model.precision})"

@@ -7,8 +7,10 @@ random choices of points where more are stored than used.
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +19,14 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
+from crosspoint.core.results import FLAT, Result
 from crosspoint.data.points import normalise, sample_points
 from crosspoint.data.sets.datasets import PartClouds, Taxonomy, load_parts
 from crosspoint.data.splits import check_stored
-from crosspoint.eval.features import check_seed, describe_model
+from crosspoint.eval.features import ModelInfo, check_seed, describe_model
 from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
-from crosspoint.eval.metrics.statistics import mean_interval, paired, summary
+from crosspoint.eval.metrics.statistics import Paired, Summary, mean_interval, paired, summary
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.segmentation_result import Labels, SegmentationResult
 from crosspoint.runtime.encoder import Encoder
 
@@ -32,32 +36,186 @@ OFFICIAL_RULE = "first points, most likely of all parts"
 CLEAN_RULE = "random points, most likely of the category's parts"
 
 
+Interval = tuple[float, float] | None
+"""95 % interval of a mean over objects; None of a single object."""
+
+
+@dataclass(frozen=True)
+class PartData:
+    """What a result says of its data.
+
+    Attributes:
+        test: Objects of the test split.
+        points: Points per cloud.
+        categories: How many there are.
+        parts: Parts of all categories.
+        path: The folder.
+        format: `shapenetpart`.
+        stored: Points per cloud that are stored.
+        seed: Of the first random choice of points.
+    """
+
+    test: int
+    points: int
+    categories: int
+    parts: int
+    path: str
+    format: str
+    stored: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class PartScores:
+    """Scores of one choice of points, as fractions of one.
+
+    Attributes:
+        instance_miou: Mean IoU over objects.
+        class_miou: Mean over categories.
+        point_accuracy: Share of the points whose part is right.
+    """
+
+    instance_miou: float
+    class_miou: float
+    point_accuracy: float
+
+
+@dataclass(frozen=True)
+class OfficialScores:
+    """By the rule of the published code; the interval is that of the instance mIoU."""
+
+    rule: str
+    scores: PartScores = field(metadata=FLAT)
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class CleanScores:
+    """Among the parts of the object's own category.
+
+    Attributes:
+        rule: How points and parts are chosen.
+        summary: Of the runs' instance mIoU.
+        instance_miou: Mean over the runs.
+        class_miou: Likewise.
+        interval: Of the instance mIoU.
+        runs: One for each choice of points.
+    """
+
+    rule: str
+    summary: Summary = field(metadata=FLAT)
+    instance_miou: float
+    class_miou: float
+    interval: Interval
+    runs: tuple[PartScores, ...]
+
+
+@dataclass(frozen=True)
+class CategoryIou:
+    """Mean IoU of the objects of a category.
+
+    Attributes:
+        category: Its name.
+        objects: How many there are.
+        official: By the rule of the published code.
+        clean: Among the category's own parts.
+        parts: Of each part by its name, by `clean`.
+    """
+
+    category: str
+    objects: int
+    official: float
+    clean: float
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True)
+class MiouDifference:
+    """Instance mIoU, candidate against reference.
+
+    Attributes:
+        reference: Of the reference.
+        candidate: Of the candidate.
+        difference: Candidate minus reference.
+        interval: Of the difference.
+        largest_of_an_object: Largest absolute difference of an object's IoU.
+    """
+
+    reference: float
+    candidate: float
+    difference: float
+    interval: Interval
+    largest_of_an_object: float
+
+
+@dataclass(frozen=True)
+class LabelComparison:
+    """The candidate's labels against the reference's, point by point and in mIoU.
+
+    Attributes:
+        reference: The other model.
+        equal_labels: Share of the points with the same label.
+        objects_with_all_equal: Share of the objects of which all points have.
+        least_equal: Share of equal labels of the object that has the fewest.
+        differing_points: How many labels differ.
+        largest_margin: By how much the reference prefers its own label at such a point, in logits, at most.
+        points: The paired comparison of the labels.
+        instance_miou: Of both models.
+    """
+
+    reference: ModelInfo
+    equal_labels: float
+    objects_with_all_equal: float
+    least_equal: float
+    differing_points: int
+    largest_margin: float
+    points: Paired
+    instance_miou: MiouDifference
+
+
+@dataclass(frozen=True)
+class PartSegResult(Result):
+    """What was found of a part segmenter.
+
+    Attributes:
+        model: What was measured.
+        data: On what.
+        official: By the rule of the published code.
+        clean: Among the parts of the object's own category.
+        per_category: In the order of the labels.
+        against: The comparison with another model, if there is one.
+        seconds: Segmenting.
+    """
+
+    schema: ClassVar[str] = "crosspoint.partseg/1"
+
+    model: ModelInfo
+    data: PartData
+    official: OfficialScores
+    clean: CleanScores
+    per_category: tuple[CategoryIou, ...] = field(repr=False)
+    against: LabelComparison | None
+    seconds: float
+
+
 def partseg(
     model: Path,
     data: Path,
-    points: int | None = None,
-    seed: int = 0,
-    seeds: int = 3,
-    device: str = "cpu",
-    backend: str | None = None,
+    *,
+    sampling: Sampling = Sampling(),
+    run_on: RunOn = RunOn(),
     against: Path | None = None,
     out: Path | None = None,
-) -> dict[str, Any]:
+) -> PartSegResult:
     """Segment the test split and measure instance and class mIoU (see `crosspoint.eval.metrics.miou`).
 
     Args:
         model: A part segmenter: run folder, `.safetensors`, bundle, `.onnx` or `.plan`.
         data: A folder in ShapeNetPart's format, with a `taxonomy.json` where the parts are not ShapeNetPart's.
-        points: Points per cloud; None for the number that the model fixes, else 2048.
-        seed: Of the first random choice of points.
-        seeds: Choices of points in `clean` where more are stored than used.
-        device: Where the model runs.
-        backend: What runs it; None for the usual one.
+        sampling: Points per cloud (by default the number that the model fixes, else 2048), and the choices of them.
+        run_on: Where the model runs; labels are not cached.
         against: Another segmenter, the reference that labels are compared with; it runs on the CPU.
         out: Folder for the pictures `partseg.png` and `partseg_worst.png`.
-
-    Returns:
-        JSON-serialisable; mIoUs are fractions of one.
 
     Raises:
         InputError: A model or the data cannot be used, they do not fit each other, or `out` cannot be written to.
@@ -65,6 +223,7 @@ def partseg(
     """
     from crosspoint.runtime.load import load_encoder
 
+    seed, seeds = sampling.seed, sampling.seeds
     check_seed(seed)
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; give at least 1")
@@ -72,33 +231,42 @@ def partseg(
         check_folder(out, files=["partseg.png", "partseg_worst.png"], inputs=[data], within=True)
         require_plots()
     whole = load_parts(data, None)
-    with load_encoder(model, device, backend) as encoder:
-        points = points or encoder.specification.points or POINTS
-        reference = None if against is None else load_encoder(against, "cpu")
-        try:
-            for segmenter in filter(None, (encoder, reference)):
-                check_segmenter(segmenter, whole.taxonomy, data)
-                segmenter.specification.check_points(points)
-            check_stored(data, whole.test.points, points)
-            start = time.perf_counter()
-            first = PartClouds(whole.test.points[:, :points], whole.test.labels, whole.test.parts[:, :points])
-            official = segment(encoder, first, whole.taxonomy, reference)
-            samples = [official]
-            if points < whole.test.points.shape[1]:
-                drawn = (draw_points(whole.test, points, seed + turn) for turn in range(seeds))
-                samples = [segment(encoder, clouds, whole.taxonomy, reference) for clouds in drawn]
-            seconds = time.perf_counter() - start
-            models = [describe_model(segmenter) for segmenter in (encoder, reference) if segmenter is not None]
-        finally:
-            if reference is not None:
-                reference.close()
-    result = _result(models, official, samples, whole.taxonomy)
-    result["data"] |= {"path": str(data), "format": whole.name, "stored": whole.test.points.shape[1], "seed": seed}
-    result["seconds"] = seconds
+    with ExitStack() as stack:
+        encoder = stack.enter_context(load_encoder(model, run_on.device, run_on.backend))
+        reference = None if against is None else stack.enter_context(load_encoder(against, "cpu"))
+        usual = encoder.specification.points or POINTS
+        points = usual if sampling.points is None else sampling.points
+        for segmenter in filter(None, (encoder, reference)):
+            check_segmenter(segmenter, whole.taxonomy, data)
+            segmenter.specification.check_points(points)
+        check_stored(data, whole.test.points, points)
+        start = time.perf_counter()
+        first = PartClouds(whole.test.points[:, :points], whole.test.labels, whole.test.parts[:, :points])
+        official = segment(encoder, first, whole.taxonomy, reference)
+        samples = [official]
+        if points < whole.test.points.shape[1]:
+            drawn = (draw_points(whole.test, points, seed + turn) for turn in range(seeds))
+            samples = [segment(encoder, clouds, whole.taxonomy, reference) for clouds in drawn]
+        seconds = time.perf_counter() - start
+    taxonomy, stored = whole.taxonomy, whole.test.points.shape[1]
+    counts = len(first.labels), points, len(taxonomy.categories), len(taxonomy.parts)
+    published = _ious(official, official.of_all, taxonomy)
+    runs = [_ious(sample, sample.of_own, taxonomy) for sample in samples]
+    result = PartSegResult(
+        model=describe_model(encoder),
+        data=PartData(*counts, str(data), whole.name, stored, seed),
+        official=OfficialScores(
+            OFFICIAL_RULE, _scores(published, first.parts, official.of_all), mean_interval(published.of_objects)
+        ),
+        clean=_clean(runs, samples, stored == points),
+        per_category=_per_category(published, runs, taxonomy),
+        against=None if reference is None else _compare(describe_model(reference), samples[0], taxonomy),
+        seconds=seconds,
+    )
     if out is not None:
         from crosspoint.eval.partseg_pictures import draw_results
 
-        draw_results(samples[0], whole.taxonomy, out)
+        draw_results(samples[0], taxonomy, out)
     return result
 
 
@@ -157,82 +325,61 @@ def _at(logits: NDArray[np.float32], parts: Labels) -> NDArray[np.float32]:
     return np.take_along_axis(logits, parts[..., None], axis=2)[..., 0]
 
 
-def _result(
-    models: list[dict[str, Any]], official: SegmentationResult, samples: list[SegmentationResult], taxonomy: Taxonomy
-) -> dict[str, Any]:
-    numbers = taxonomy.category_parts
-    published = object_ious(official.clouds.parts, official.of_all, official.clouds.labels, numbers)
-    runs = [object_ious(sample.clouds.parts, sample.of_own, sample.clouds.labels, numbers) for sample in samples]
-    objects = np.mean([run.of_objects for run in runs], axis=0)
-    same = samples[0] is official
-    count, points = official.of_own.shape
-    return {
-        "model": models[0],
-        "data": {"test": count, "points": points, "categories": len(numbers), "parts": len(taxonomy.parts)},
-        "official": {
-            "rule": OFFICIAL_RULE,
-            **_scores(published, official.clouds.parts, official.of_all),
-            "interval": mean_interval(published.of_objects),
-        },
-        "clean": {
-            "rule": CLEAN_RULE.replace("random points", "all stored points") if same else CLEAN_RULE,
-            **summary([run.instance for run in runs]),
-            "instance_miou": float(np.mean([run.instance for run in runs])),
-            "class_miou": float(np.mean([run.by_class for run in runs])),
-            "interval": mean_interval(objects),
-            "runs": [_scores(run, s.clouds.parts, s.of_own) for run, s in zip(runs, samples, strict=True)],
-        },
-        "per_category": _per_category(published, runs, taxonomy),
-        "against": _compare(models[1], samples[0], numbers) if len(models) > 1 else None,
-    }
+def _ious(sample: SegmentationResult, predicted: Labels, taxonomy: Taxonomy) -> Ious:
+    return object_ious(sample.clouds.parts, predicted, sample.clouds.labels, taxonomy.category_parts)
 
 
-def _scores(ious: Ious, truth: Labels, predicted: Labels) -> dict[str, float]:
-    accuracy = float(np.mean(truth == predicted))
-    return {"instance_miou": ious.instance, "class_miou": ious.by_class, "point_accuracy": accuracy}
+def _clean(runs: list[Ious], samples: list[SegmentationResult], all_points: bool) -> CleanScores:
+    return CleanScores(
+        rule=CLEAN_RULE.replace("random points", "all stored points") if all_points else CLEAN_RULE,
+        summary=summary([run.instance for run in runs]),
+        instance_miou=float(np.mean([run.instance for run in runs])),
+        class_miou=float(np.mean([run.by_class for run in runs])),
+        interval=mean_interval(np.mean([run.of_objects for run in runs], axis=0)),
+        runs=tuple(_scores(run, s.clouds.parts, s.of_own) for run, s in zip(runs, samples, strict=True)),
+    )
 
 
-def _per_category(official: Ious, runs: list[Ious], taxonomy: Taxonomy) -> list[dict[str, Any]]:
+def _scores(ious: Ious, truth: Labels, predicted: Labels) -> PartScores:
+    return PartScores(ious.instance, ious.by_class, float(np.mean(truth == predicted)))
+
+
+def _per_category(official: Ious, runs: list[Ious], taxonomy: Taxonomy) -> tuple[CategoryIou, ...]:
     rows = []
     for label, before in official.by_category.items():
         of_parts = np.mean([run.by_part(label) for run in runs], axis=0)
         names = [taxonomy.parts[part] for part in taxonomy.category_parts[label]]
         rows.append(
-            {
-                "category": taxonomy.categories[label],
-                "objects": int(np.sum(official.labels == label)),
-                "official": before,
-                "clean": float(np.mean([run.by_category[label] for run in runs])),
-                "parts": dict(zip(names, of_parts.tolist(), strict=True)),
-            }
+            CategoryIou(
+                category=taxonomy.categories[label],
+                objects=int(np.sum(official.labels == label)),
+                official=before,
+                clean=float(np.mean([run.by_category[label] for run in runs])),
+                parts=dict(zip(names, of_parts.tolist(), strict=True)),
+            )
         )
-    return rows
+    return tuple(rows)
 
 
-def _compare(
-    reference: dict[str, Any], sample: SegmentationResult, numbers: tuple[tuple[int, ...], ...]
-) -> dict[str, Any]:
-    """The candidate's labels against the reference's, point by point and in mIoU."""
+def _compare(reference: ModelInfo, sample: SegmentationResult, taxonomy: Taxonomy) -> LabelComparison:
     assert sample.reference is not None
     assert sample.margins is not None
-    truth, labels = sample.clouds.parts, sample.clouds.labels
-    before = object_ious(truth, sample.reference, labels, numbers)
-    after = object_ious(truth, sample.of_own, labels, numbers)
+    before, after = (_ious(sample, labels, taxonomy) for labels in (sample.reference, sample.of_own))
     equal = np.mean(sample.reference == sample.of_own, axis=1)  # (n,)
     difference = after.of_objects - before.of_objects
-    return {
-        "reference": reference,
-        "equal_labels": float(equal.mean()),
-        "objects_with_all_equal": float(np.mean(equal == 1)),
-        "least_equal": float(equal.min()),
-        "differing_points": int(np.sum(sample.reference != sample.of_own)),
-        "largest_margin": float(sample.margins.max()),
-        "points": paired(truth.ravel(), sample.reference.ravel(), sample.of_own.ravel()),
-        "instance_miou": {
-            "reference": before.instance,
-            "candidate": after.instance,
-            "difference": float(difference.mean()),
-            "interval": mean_interval(difference),
-            "largest_of_an_object": float(np.abs(difference).max()),
-        },
-    }
+    return LabelComparison(
+        reference=reference,
+        equal_labels=float(equal.mean()),
+        objects_with_all_equal=float(np.mean(equal == 1)),
+        least_equal=float(equal.min()),
+        differing_points=int(np.sum(sample.reference != sample.of_own)),
+        largest_margin=float(sample.margins.max()),
+        points=paired(sample.clouds.parts.ravel(), sample.reference.ravel(), sample.of_own.ravel()),
+        instance_miou=MiouDifference(
+            reference=before.instance,
+            candidate=after.instance,
+            difference=float(difference.mean()),
+            interval=mean_interval(difference),
+            largest_of_an_object=float(np.abs(difference).max()),
+        ),
+    )

@@ -5,9 +5,9 @@ cross-validation; test clouds are corrupted, brought to mean 0 and radius 1 agai
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,23 @@ from numpy.typing import NDArray
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
+from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.data.points import normalise
 from crosspoint.data.splits import Split, load_split
-from crosspoint.eval.features import check_seed, describe_model, embed_clouds, open_encoders
+from crosspoint.eval.curve import CurveModel, SeverityAccuracy, SeverityCurve
+from crosspoint.eval.features import (
+    ModelInfo,
+    Reference,
+    SplitInfo,
+    check_seed,
+    describe_model,
+    describe_split,
+    embed_clouds,
+    open_encoders,
+)
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.statistics import paired, wilson
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
 
 Cloud = NDArray[np.float64]  # (N, 3), mean 0 and radius 1
@@ -89,6 +101,7 @@ def _refill(cloud: Cloud, kept: NDArray[np.int64], rng: np.random.Generator) -> 
 
 
 PICTURE = "robustness.png"
+POINTS = 1024
 CORRUPTIONS = {
     "rotation": Corruption("rotation about a random axis, degrees", (0, 15, 30, 60, 90, 180), rotate),
     "noise": Corruption("noise, standard deviation in radii", (0, 0.01, 0.02, 0.03, 0.05, 0.1), add_noise),
@@ -98,18 +111,41 @@ CORRUPTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class RobustnessResult(Result):
+    """What was found of corrupted clouds.
+
+    Attributes:
+        models: What was measured.
+        data: On what.
+        curves: One for each model and corruption.
+        remarks: What was left out, and why.
+        against: The model that every other is compared with, if there is one.
+    """
+
+    schema: ClassVar[str] = "crosspoint.robustness/1"
+
+    models: tuple[ModelInfo, ...]
+    data: SplitInfo
+    curves: tuple[SeverityCurve, ...]
+    remarks: tuple[str, ...]
+    against: Reference | None = field(default=None, metadata=OPTIONAL)
+
+
+Predictions = dict[tuple[str, float], NDArray[np.int64]]
+"""Predicted classes of corrupted test clouds, `(m,)`, by corruption and severity."""
+
+
 def robustness(
     models: Sequence[Path],
     data: Path,
+    *,
     corruptions: Sequence[str] = tuple(CORRUPTIONS),
-    points: int = 1024,
-    seed: int = 0,
-    device: str = "cpu",
-    backend: str | None = None,
-    cache: Path | None = None,
+    sampling: Sampling = Sampling(),
+    run_on: RunOn = RunOn(),
     against: Path | None = None,
     out: Path | None = None,
-) -> dict[str, Any]:
+) -> RobustnessResult:
     """Accuracy of several models over the severity of each corruption.
 
     Every model meets the same corrupted clouds. Where a model's number of points is fixed, `fewer` is left out for it.
@@ -118,21 +154,17 @@ def robustness(
         models: Anything that can embed: PyTorch weights, bundles, engines.
         data: A folder in ModelNet40's or ScanObjectNN's format.
         corruptions: Names in `CORRUPTIONS`.
-        points: Points per cloud, the first ones.
-        seed: Of the held-out part where there is no test split, of the folds and of the corruptions.
-        device: Where models run.
-        backend: What runs them; None for each one's usual one.
-        cache: Folder in which features are kept and found again.
-        against: A model that every other is compared with, on the same corrupted clouds; one of `models`, or another.
+        sampling: Points per cloud (1024 by default), the first ones; the seed of the held-out part where there is no
+            test split, of the folds and of the corruptions.
+        run_on: Where models run.
+        against: A model that every other is compared with, on the same corrupted clouds; one of `models`, or another,
+            which is run by what its file is for.
         out: Folder for the picture `robustness.png`.
-
-    Returns:
-        JSON-serialisable; `curves` has one entry for each model and corruption, with a row for each severity.
 
     Raises:
         InputError: A model or the data cannot be used, or a corruption is not known.
     """
-    check_seed(seed)
+    check_seed(sampling.seed)
     unknown = [name for name in corruptions if name not in CORRUPTIONS]
     if unknown or not corruptions or not models:
         what = f"{unknown[0]!r} is not one" if unknown else "none was given"
@@ -140,35 +172,35 @@ def robustness(
     if out is not None:
         check_folder(out, files=[PICTURE], inputs=[data], within=True)
         require_plots()
-    split = load_split(data, points, seed)
-    runs = [(model, backend) for model in models]
-    if against is not None and (against, None) not in runs:
-        runs.append((against, None))
-    described, curves, predictions, remarks = [], [], [], []
-    for model, own in runs:
-        with open_encoders(model, None, device, own, points) as encoders:
+    points = POINTS if sampling.points is None else sampling.points
+    split = load_split(data, points, sampling.seed)
+    about = describe_split(data, split, points, sampling.seed)
+    runs = [(model, run_on) for model in models]
+    own_backend = RunOn(run_on.device, None, run_on.cache)
+    if against is not None and (against, own_backend) not in runs:
+        runs.append((against, own_backend))
+    measured, remarks = [], []
+    for model, where in runs:
+        with open_encoders(model, None, where, points) as encoders:
             encoder = encoders[0]
-            described.append(describe_model(encoder))
             usable = [name for name in corruptions if name != "fewer" or encoder.specification.points is None]
             if len(usable) < len(corruptions):
                 remarks.append(f"{model} takes exactly {points} points, so `fewer` is left out; `dropped` has copies")
-            found = _predict(encoder, split, usable, points, seed, cache)
-        predictions.append(found)
-        curves += [_curve(described[-1], name, split, found) for name in usable]
-    reference = None if against is None else runs.index((against, None))
-    if reference is not None:
-        _compare(curves, len(models), predictions, reference, split, described)
-    result = {
-        "models": described[: len(models)],
-        "data": {"path": str(data), **split.describe(), "points": points, "seed": seed},
-        "curves": curves,
-        "remarks": remarks,
-    }
+            found = _predict(encoder, split, usable, about, where.cache)
+            measured.append(Measured(describe_model(encoder), usable, found))
+    reference = None if against is None else measured[runs.index((against, own_backend))]
+    result = RobustnessResult(
+        models=tuple(each.model for each in measured[: len(models)]),
+        data=about,
+        curves=_curves(measured, len(models), reference, split.test.labels),
+        remarks=tuple(remarks),
+        against=None if reference is None else Reference(reference.model),
+    )
     if out is not None:
         from crosspoint.eval.figures import draw_curves
 
-        draw_curves(curves, {name: CORRUPTIONS[name].title for name in corruptions}, Path(out) / PICTURE)
-    return result if reference is None else {**result, "against": {"model": described[reference]}}
+        draw_curves(result.curves, {name: CORRUPTIONS[name].title for name in corruptions}, Path(out) / PICTURE)
+    return result
 
 
 def corrupt_all(clouds: NDArray[np.float32], name: str, severity: float, seed: int) -> NDArray[np.float32]:
@@ -184,52 +216,49 @@ def corrupt_all(clouds: NDArray[np.float32], name: str, severity: float, seed: i
     return normalise(np.stack(corrupted))
 
 
-Predictions = dict[tuple[str, float], NDArray[np.int64]]
+@dataclass(frozen=True)
+class Measured:
+    """A model, the corruptions that it was measured with, and its predictions."""
+
+    model: ModelInfo
+    corruptions: list[str]
+    predictions: Predictions
 
 
-def _predict(
-    encoder: Encoder, split: Split, names: Sequence[str], points: int, seed: int, cache: Path | None
-) -> Predictions:
-    """Predicted classes of corrupted test clouds, by corruption and severity; too few points are left out."""
-    train = embed_clouds(encoder, split.train.points[:, :points], "Embedding, intact", cache=cache)
+def _predict(encoder: Encoder, split: Split, names: Sequence[str], about: SplitInfo, cache: Path | None) -> Predictions:
+    """Predicted classes of corrupted test clouds; too few points are left out."""
+    train = embed_clouds(encoder, split.train.points[:, : about.points], "Embedding, intact", cache=cache)
     products = linear.gram(train)
-    c, _ = linear.choose_c(train, split.train.labels, products, seed)
+    c, _ = linear.choose_c(train, split.train.labels, products, about.seed)
     classifier = linear.fit(train, split.train.labels, c, products)
     found: Predictions = {}
     for name in names:
         for severity in CORRUPTIONS[name].severities:
-            clouds = corrupt_all(split.test.points[:, :points], name, severity, seed)
+            clouds = corrupt_all(split.test.points[:, : about.points], name, severity, about.seed)
             if clouds.shape[1] >= encoder.specification.min_points:
                 features = embed_clouds(encoder, clouds, f"Embedding, {name} {severity:g}", cache=cache)
                 found[name, severity] = classifier.predict(features)
     return found
 
 
-def _curve(model: dict[str, Any], name: str, split: Split, found: Predictions) -> dict[str, Any]:
-    rows = []
-    for (corruption, severity), predicted in found.items():
-        if corruption == name:
-            right = predicted == split.test.labels
-            row = {"severity": severity, "accuracy": float(right.mean())}
-            rows.append({**row, "interval": wilson(int(right.sum()), len(right))})
-    label = {"path": model["path"], "backend": model["backend"], "precision": model["precision"]}
-    return {"model": label, "corruption": name, "rows": rows}
+def _curves(
+    measured: Sequence[Measured], count: int, reference: Measured | None, truth: NDArray[np.int64]
+) -> tuple[SeverityCurve, ...]:
+    """The curves of all models; the first `count`, those that were asked for, are compared with the reference."""
+    curves = []
+    for number, each in enumerate(measured):
+        label = CurveModel(each.model.path, each.model.backend, each.model.precision)
+        known = {} if reference is None or number >= count else reference.predictions
+        for name in each.corruptions:
+            found = {key: predicted for key, predicted in each.predictions.items() if key[0] == name}
+            rows = [_row(key[1], truth, predicted, known.get(key)) for key, predicted in found.items()]
+            curves.append(SeverityCurve(label, name, tuple(rows)))
+    return tuple(curves)
 
 
-def _compare(
-    curves: list[dict[str, Any]],
-    count: int,
-    predictions: list[Predictions],
-    number: int,
-    split: Split,
-    described: list[dict[str, Any]],
-) -> None:
-    """Put the paired comparison with the model of that number into every row of the first `count` that it has too."""
-    reference = predictions[number]
-    own = {described[i]["path"]: predictions[i] for i in range(count)}
-    for curve in curves:
-        mine = own.get(curve["model"]["path"])
-        for row in curve["rows"] if mine is not None else []:
-            key = (curve["corruption"], row["severity"])
-            if mine is not None and key in reference:
-                row["against"] = paired(split.test.labels, reference[key], mine[key])
+def _row(
+    severity: float, truth: NDArray[np.int64], predicted: NDArray[np.int64], reference: NDArray[np.int64] | None
+) -> SeverityAccuracy:
+    right = predicted == truth
+    against = None if reference is None else paired(truth, reference, predicted)
+    return SeverityAccuracy(severity, float(right.mean()), wilson(int(right.sum()), len(right)), against)

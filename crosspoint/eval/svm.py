@@ -5,10 +5,10 @@ cross-validation on the training split, and repeats over several random choices 
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,116 +17,240 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
+from crosspoint.core.results import OPTIONAL, Result, key
 from crosspoint.data.splits import Split, load_split, sample
-from crosspoint.eval.features import check_seed, describe_model, embed_split, open_encoders
+from crosspoint.eval.features import (
+    ModelInfo,
+    SplitInfo,
+    check_seed,
+    describe_model,
+    describe_split,
+    embed_split,
+    open_encoders,
+)
 from crosspoint.eval.metrics import linear
-from crosspoint.eval.metrics.linear import OFFICIAL_C
-from crosspoint.eval.metrics.statistics import confusion, paired, per_class, summary, wilson
+from crosspoint.eval.metrics.linear import OFFICIAL_C, TriedC
+from crosspoint.eval.metrics.statistics import Paired, confusion, paired, per_class, summary, wilson
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
 
 PICTURE = "confusion.png"
+POINTS = 1024
 
 Features = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Embeddings of the training and of the test part, `(n, D)` and `(m, D)`."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one model was found to be worth.
+class Accuracy:
+    """Accuracy on the test part, as a fraction of one.
 
     Attributes:
-        result: Both rules, JSON-serialisable.
-        official: Predicted classes of the test part, `(m,)`.
-        clean: Likewise; of the first choice of points.
-        counts: Confusion of `clean`, over all choices of points.
+        accuracy: Over all objects.
+        interval: Wilson's 95 % interval, for the objects of one choice of points.
+        class_accuracy: Mean over the classes.
+        rule: How C and the points were chosen.
     """
 
-    result: dict[str, Any]
+    accuracy: float
+    interval: tuple[float, float]
+    class_accuracy: float
+    rule: str
+
+
+@dataclass(frozen=True)
+class OfficialAccuracy(Accuracy):
+    """By the rule of the paper's code.
+
+    Attributes:
+        c: The penalty.
+        seconds: Fitting and predicting.
+    """
+
+    c: float = field(metadata=key("C"))
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SvmRun:
+    """One choice of points.
+
+    Attributes:
+        seed: Of the points and of the folds.
+        c: The value that cross-validation chose.
+        accuracy: On the test part.
+        cross_validation: Of each value tried.
+    """
+
+    seed: int
+    c: float = field(metadata=key("C"))
+    accuracy: float
+    cross_validation: tuple[TriedC, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class CleanAccuracy(Accuracy):
+    """With C by cross-validation on the training part.
+
+    Attributes:
+        std: Sample standard deviation over the runs; None of one.
+        runs: One for each choice of points.
+        seconds: Choosing C, fitting and predicting.
+    """
+
+    std: float | None
+    runs: tuple[SvmRun, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """Accuracy of one class; None where it has no test object."""
+
+    name: str = field(metadata=key("class"))
+    objects: int
+    official: float | None
+    clean: float | None
+
+
+@dataclass(frozen=True)
+class RuleAccuracies:
+    """The accuracy by either rule."""
+
+    official: float
+    clean: float
+
+
+@dataclass(frozen=True)
+class SvmComparison:
+    """Another model, the reference, on the same objects; C is each model's own.
+
+    Attributes:
+        model: The reference.
+        accuracy: Its accuracies.
+        official: The paired comparison by this rule.
+        clean: Likewise, on the first choice of points.
+    """
+
+    model: ModelInfo
+    accuracy: RuleAccuracies
+    official: Paired
+    clean: Paired
+
+
+@dataclass(frozen=True)
+class SvmResult(Result):
+    """What the linear SVM found.
+
+    Attributes:
+        model: What was measured.
+        data: On what.
+        official: By the rule of the paper's code.
+        clean: With C by cross-validation.
+        per_class: In the order of the labels.
+        confusion: Counts of `clean` over all choices of points; a row is a true class, a column a predicted one.
+        embedding_seconds: Time that embedding took.
+        against: The comparison with another model, if there is one.
+    """
+
+    schema: ClassVar[str] = "crosspoint.svm/1"
+
+    model: ModelInfo
+    data: SplitInfo
+    official: OfficialAccuracy
+    clean: CleanAccuracy
+    per_class: tuple[ClassAccuracy, ...] = field(repr=False)
+    confusion: list[list[int]] = field(repr=False)
+    embedding_seconds: float
+    against: SvmComparison | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one model was found to be worth, and its predictions `(m,)` of the test part by either rule.
+
+    `clean` is of the first choice of points.
+    """
+
+    result: SvmResult
     official: NDArray[np.int64]
     clean: NDArray[np.int64]
-    counts: NDArray[np.int64]
 
 
 def svm(
     model: Path,
     data: Path,
-    points: int = 1024,
-    seed: int = 0,
-    seeds: int = 3,
-    device: str = "cpu",
-    backend: str | None = None,
-    out: Path | None = None,
-    cache: Path | None = None,
+    *,
+    sampling: Sampling = Sampling(),
+    run_on: RunOn = RunOn(),
     against: Path | None = None,
-) -> dict[str, Any]:
+    out: Path | None = None,
+) -> SvmResult:
     """Fit linear SVMs on a model's frozen, un-normalised embeddings and measure their accuracy.
 
     Args:
         model: Anything that can embed.
         data: A folder in ModelNet40's or ScanObjectNN's format.
-        points: Points per cloud: the first ones for `official`, random ones for `clean` where more are stored.
-        seed: Of the held-out part where there is no test split, the folds and the first choice of points.
-        seeds: Choices of points in `clean` where more are stored than used.
-        device: Where the model runs.
-        backend: What runs it; None for the usual one.
-        out: Folder for the picture `confusion.png`.
-        cache: Folder in which features are kept and found again.
+        sampling: Points per cloud (1024 by default): the first ones for `official`, random ones for `clean` where more
+            are stored; the seed of the held-out part where there is no test split, the folds and the first choice of
+            points.
+        run_on: Where the model runs.
         against: Another model, whose predictions of the same objects are compared with the model's.
-
-    Returns:
-        JSON-serialisable; `official.accuracy` and `clean.accuracy` are fractions of one. With `against` there is
-        `against`, with the paired comparison by either rule; its reference is the other model.
+        out: Folder for the picture `confusion.png`.
 
     Raises:
         InputError: The model or the data cannot be used, they do not fit each other, or `out` cannot be written to.
+
+    Example:
+        >>> svm("run", "modelnet40", run_on=RunOn(device="cuda")).clean.accuracy  # doctest: +SKIP
     """
-    check_seed(seed)
-    if seeds < 1:
-        raise InputError(f"--seeds is {seeds}; give at least 1")
+    check_seed(sampling.seed)
+    if sampling.seeds < 1:
+        raise InputError(f"--seeds is {sampling.seeds}; give at least 1")
     if out is not None:
         check_folder(out, files=[PICTURE], inputs=[data], within=True)
         require_plots()
-    with open_encoders(model, against, device, backend, points) as encoders:
-        split = load_split(data, points, seed)
-        measured = [_measure(encoder, split, points, seed, seeds, cache) for encoder in encoders]
-    own = measured[0]
-    about = {"path": str(data), **split.describe(), "points": points, "seed": seed}
-    result = {"model": own.result["model"], "data": about, **own.result}
+    points = POINTS if sampling.points is None else sampling.points
+    with open_encoders(model, against, run_on, points) as encoders:
+        split = load_split(data, points, sampling.seed)
+        about = describe_split(data, split, points, sampling.seed)
+        measured = [_measure(encoder, split, about, sampling.seeds, run_on.cache) for encoder in encoders]
+    result = measured[0].result
     if against is not None:
-        result["against"] = _against(split, measured[1], own)
+        result = replace(result, against=_compare(split, measured[1], measured[0]))
     if out is not None:
-        _draw(out, result, split, own.counts)
+        _draw(out, result, split)
     return result
 
 
-def _measure(encoder: Encoder, split: Split, points: int, seed: int, seeds: int, cache: Path | None) -> Measured:
+def _measure(encoder: Encoder, split: Split, about: SplitInfo, seeds: int, cache: Path | None) -> Measured:
     start = time.perf_counter()
-    features, samples = _embed(encoder, split, points, seed, seeds, cache)
+    features, samples = _embed(encoder, split, about.points, about.seed, seeds, cache)
     seconds = time.perf_counter() - start
     official, official_predicted = _official(features, split)
-    clean, predicted = _clean(samples, split, seed)
+    clean, predicted = _clean(samples, split, about.seed)
     official_counts = confusion(split.test.labels, official_predicted, len(split.class_names))
-    counts = sum(confusion(split.test.labels, run, len(split.class_names)) for run in predicted)
-    assert not isinstance(counts, int)  # there is at least one run
-    result = {
-        "model": describe_model(encoder),
-        "official": official,
-        "clean": clean,
-        "per_class": _rows(split, official_counts, counts),
-        "confusion": counts.tolist(),
-        "embedding_seconds": seconds,
-    }
-    return Measured(result, official_predicted, predicted[0], counts)
+    counts = np.sum([confusion(split.test.labels, run, len(split.class_names)) for run in predicted], axis=0)
+    result = SvmResult(
+        model=describe_model(encoder),
+        data=about,
+        official=official,
+        clean=clean,
+        per_class=_rows(split, official_counts, counts),
+        confusion=counts.tolist(),
+        embedding_seconds=seconds,
+    )
+    return Measured(result, official_predicted, predicted[0])
 
 
-def _against(split: Split, reference: Measured, candidate: Measured) -> dict[str, Any]:
-    """The paired comparison by either rule; C is each model's own."""
-    rules = {
-        "official": paired(split.test.labels, reference.official, candidate.official),
-        "clean": paired(split.test.labels, reference.clean, candidate.clean),
-    }
-    accuracies = {rule: reference.result[rule]["accuracy"] for rule in rules}
-    return {"model": reference.result["model"], "accuracy": accuracies, **rules}
+def _compare(split: Split, reference: Measured, candidate: Measured) -> SvmComparison:
+    result = reference.result
+    return SvmComparison(
+        model=result.model,
+        accuracy=RuleAccuracies(result.official.accuracy, result.clean.accuracy),
+        official=paired(split.test.labels, reference.official, candidate.official),
+        clean=paired(split.test.labels, reference.clean, candidate.clean),
+    )
 
 
 def _embed(
@@ -143,7 +267,7 @@ def _embed(
     return first, samples
 
 
-def _official(features: Features, split: Split) -> tuple[dict[str, Any], NDArray[np.int64]]:
+def _official(features: Features, split: Split) -> tuple[OfficialAccuracy, NDArray[np.int64]]:
     from sklearn.svm import SVC
 
     c = OFFICIAL_C[split.name]
@@ -156,10 +280,10 @@ def _official(features: Features, split: Split) -> tuple[dict[str, Any], NDArray
         seconds = time.perf_counter() - start
     counts = confusion(split.test.labels, predicted, len(split.class_names))
     rule = f"SVC(kernel='linear', C={c}) on the first points"
-    return {**_accuracy(counts, 1), "rule": rule, "C": c, "seconds": seconds}, predicted
+    return OfficialAccuracy(*_accuracy(counts, 1), rule, c, seconds), predicted
 
 
-def _clean(samples: list[Features], split: Split, seed: int) -> tuple[dict[str, Any], list[NDArray[np.int64]]]:
+def _clean(samples: list[Features], split: Split, seed: int) -> tuple[CleanAccuracy, list[NDArray[np.int64]]]:
     """C by cross-validation for each choice of points; accuracies are averaged. Returns the predictions of each too."""
     start = time.perf_counter()
     counts = np.zeros((len(split.class_names),) * 2, np.int64)
@@ -170,44 +294,33 @@ def _clean(samples: list[Features], split: Split, seed: int) -> tuple[dict[str, 
         predicted = linear.fit(train, split.train.labels, c, products).predict(test)
         predictions.append(predicted)
         counts += confusion(split.test.labels, predicted, len(split.class_names))
-        accuracy = float(np.mean(predicted == split.test.labels))
-        runs.append({"seed": seed + run, "C": c, "accuracy": accuracy, "cross_validation": tried})
-    result = {
-        **_accuracy(counts, len(runs)),
-        "rule": f"C by {linear.FOLDS}-fold cross-validation on the training part"
-        + (f", {len(runs)} random choices of points" if len(runs) > 1 else ""),
-        "std": summary([float(r["accuracy"]) for r in runs])["std"],  # type: ignore[arg-type]
-        "runs": runs,
-        "seconds": time.perf_counter() - start,
-    }
-    return result, predictions
+        runs.append(SvmRun(seed + run, c, float(np.mean(predicted == split.test.labels)), tried))
+    rule = f"C by {linear.FOLDS}-fold cross-validation on the training part"
+    rule += f", {len(runs)} random choices of points" if len(runs) > 1 else ""
+    std = summary([run.accuracy for run in runs]).std
+    seconds = time.perf_counter() - start
+    return CleanAccuracy(*_accuracy(counts, len(runs)), rule, std, tuple(runs), seconds), predictions
 
 
-def _accuracy(counts: NDArray[np.int64], runs: int) -> dict[str, Any]:
+def _accuracy(counts: NDArray[np.int64], runs: int) -> tuple[float, tuple[float, float], float]:
     """Accuracy over all objects, its interval for the objects of one run, and the mean over classes."""
     correct, total = int(np.trace(counts)), int(counts.sum())
     classes = [value for value in per_class(counts) if value is not None]
-    return {
-        "accuracy": correct / total,
-        "interval": wilson(correct / runs, total // runs),
-        "class_accuracy": float(np.mean(classes)),
-    }
+    return correct / total, wilson(correct / runs, total // runs), float(np.mean(classes))
 
 
-def _rows(split: Split, official: NDArray[np.int64], clean: NDArray[np.int64]) -> list[dict[str, Any]]:
+def _rows(split: Split, official: NDArray[np.int64], clean: NDArray[np.int64]) -> tuple[ClassAccuracy, ...]:
     columns = zip(split.class_names, official.sum(axis=1), per_class(official), per_class(clean), strict=True)
-    return [
-        {"class": name, "objects": int(objects), "official": first, "clean": second}
-        for name, objects, first, second in columns
-    ]
+    return tuple(ClassAccuracy(name, int(objects), first, second) for name, objects, first, second in columns)
 
 
-def _draw(out: Path, result: dict[str, Any], split: Split, counts: NDArray[np.int64]) -> None:
+def _draw(out: Path, result: SvmResult, split: Split) -> None:
     from crosspoint.eval.figures import draw_confusion
 
-    low, high = result["clean"]["interval"]
+    clean = result.clean
+    low, high = clean.interval
     title = (
-        f"{Path(result['model']['path']).name}: {result['clean']['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
-        f" of {len(split.test.labels)} objects, C by cross-validation\ntested on {split.test_from}"
+        f"{Path(result.model.path).name}: {clean.accuracy:.1%} [{low:.1%}, {high:.1%}]"
+        f" of {result.data.test} objects, C by cross-validation\ntested on {result.data.test_from}"
     )
-    draw_confusion(counts, split.class_names, title, Path(out) / PICTURE)
+    draw_confusion(np.array(result.confusion), split.class_names, title, Path(out) / PICTURE)

@@ -1,7 +1,7 @@
 """Figure 4: features of ten classes in the plane, by t-SNE, for several models side by side."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,8 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import Clouds
 from crosspoint.data.splits import Split, load_split, take
-from crosspoint.eval.features import describe_model, embed_clouds, open_encoders
+from crosspoint.eval.features import embed_clouds, open_encoders
+from crosspoint.eval.options import RunOn
 from crosspoint.eval.paper.published import MODELNET10
 
 NEIGHBOURS = 5
@@ -24,14 +25,12 @@ class Panel(NamedTuple):
         places: `(n, 2)`.
         labels: `(n,)`.
         accuracy: Share of objects whose `NEIGHBOURS` nearest others, in feature space, vote for their class.
-        model: What is known of the model.
     """
 
     title: str
     places: NDArray[np.float32]
     labels: NDArray[np.int64]
     accuracy: float
-    model: dict[str, Any]
 
 
 def ten_classes(split: Split) -> tuple[tuple[str, ...], Clouds]:
@@ -70,9 +69,16 @@ def neighbour_accuracy(features: NDArray[np.float32], labels: NDArray[np.int64])
 
 
 def panels(
-    models: dict[str, Path], data: Path, points: int, seed: int, device: str, backend: str | None, cache: Path | None
+    models: dict[str, Path], data: Path, *, points: int, seed: int = 0, run_on: RunOn = RunOn()
 ) -> tuple[tuple[str, ...], list[Panel]]:
     """One panel for each model, by its title.
+
+    Args:
+        models: Anything that can embed, by title.
+        data: A folder in ModelNet40's or ScanObjectNN's format.
+        points: Points per cloud, the first ones.
+        seed: Of t-SNE, and of the held-out part where there is no test split.
+        run_on: Where the models run.
 
     Returns:
         The names of the classes, and the panels.
@@ -83,9 +89,8 @@ def panels(
     class_names, objects = ten_classes(load_split(data, points, seed))
     result = []
     for title, model in track(list(models.items()), "t-SNE"):
-        with open_encoders(model, None, device, backend, points) as encoders:
-            features = embed_clouds(encoders[0], objects.points[:, :points], f"Embedding, {title}", cache=cache)
-            about = describe_model(encoders[0])
+        with open_encoders(model, None, run_on, points) as encoders:
+            features = embed_clouds(encoders[0], objects.points[:, :points], f"Embedding, {title}", cache=run_on.cache)
         accuracy = neighbour_accuracy(features, objects.labels)
-        result.append(Panel(title, tsne(features, seed), objects.labels, accuracy, about))
+        result.append(Panel(title, tsne(features, seed), objects.labels, accuracy))
     return class_names, result

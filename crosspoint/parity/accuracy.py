@@ -67,7 +67,7 @@ class Accuracy:
     def compare_features(self, features: Floats) -> dict[str, Any]:
         """The same from features `(n, D)` (`crosspoint.eval.metrics.statistics.paired`)."""
         classifier = linear.fit(features[self._train], self._labels[self._train], self.c)
-        return paired(self._labels[self._test], self._predicted, classifier.predict(features[self._test]))
+        return vars(paired(self._labels[self._test], self._predicted, classifier.predict(features[self._test])))
 
 
 def embed(encoder: Encoder, clouds: Floats, batch: int, description: str) -> Floats:

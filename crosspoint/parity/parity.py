@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.eval.features import check_seed, describe_model
+from crosspoint.eval.features import ModelInfo, check_seed, describe_model
 from crosspoint.parity.accuracy import BATCH, Accuracy, embed
 from crosspoint.parity.clouds import CloudSet, gate_clouds
 from crosspoint.parity.gate import ODD, Case, Gate, Report, unexplained
@@ -104,8 +104,8 @@ class ParityResult:
 
     schema: ClassVar[str] = "crosspoint.parity/1"
 
-    reference: dict[str, Any]
-    candidate: dict[str, Any]
+    reference: ModelInfo
+    candidate: ModelInfo
     data: ParityData
     report: Report
     task: dict[str, Any] | None
@@ -119,8 +119,8 @@ class ParityResult:
     def to_json(self) -> dict[str, Any]:
         """As `crosspoint parity --json` writes it, without the schema."""
         return {
-            "reference": self.reference,
-            "candidate": self.candidate,
+            "reference": asdict(self.reference),
+            "candidate": asdict(self.candidate),
             "data": asdict(self.data),
             "numeric": [_row(case) for case in self.report.cases],
             "task": self.task,

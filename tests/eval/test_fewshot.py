@@ -5,6 +5,7 @@ import torch
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.eval.fewshot import Labelled, eligible, fewshot, run_task
+from crosspoint.eval.options import Sampling
 from crosspoint.models import DGCNN, PointNet
 from crosspoint.models.weights import save_model
 from crosspoint.runtime.load import load_encoder
@@ -47,52 +48,53 @@ def test_classes_need_support_and_queries_together_when_both_come_from_one_split
 
 
 def test_every_pair_and_both_sources_are_reported(modelnet, pointnet):
-    result = fewshot(pointnet, modelnet, (2, 3), (1, 5), queries=5, runs=4, points=32)
-    rows = [(row["queries_from"], row["ways"], row["shots"]) for row in result["tasks"]]
+    result = fewshot(pointnet, modelnet, ways=(2, 3), shots=(1, 5), queries=5, runs=4, sampling=Sampling(32))
+    rows = [(row.queries_from, row.ways, row.shots) for row in result.tasks]
     sources = ("training split", "test split")
     assert rows == [(source, ways, shots) for source in sources for ways in (2, 3) for shots in (1, 5)]
-    for row in result["tasks"]:
-        assert len(row["accuracies"]) == 4
-        assert row["standard_error"] == pytest.approx(row["std"] / 2)
+    for row in result.tasks:
+        assert len(row.accuracies) == 4
+        assert row.summary.standard_error == pytest.approx(row.summary.std / 2)
 
 
 def test_a_pair_does_not_depend_on_the_others(modelnet, pointnet):
-    many = fewshot(pointnet, modelnet, (2, 3), (1, 5), queries=5, runs=3, points=32)["tasks"]
-    one = fewshot(pointnet, modelnet, (3,), (5,), queries=5, runs=3, points=32)["tasks"]
+    few = {"queries": 5, "runs": 3}
+    many = fewshot(pointnet, modelnet, ways=(2, 3), shots=(1, 5), **few, sampling=Sampling(32)).tasks
+    one = fewshot(pointnet, modelnet, ways=(3,), shots=(5,), **few, sampling=Sampling(32)).tasks
     assert many[3] == one[0]
-    assert fewshot(pointnet, modelnet, (3,), (5,), queries=5, runs=3, points=32, seed=1)["tasks"] != one
+    assert fewshot(pointnet, modelnet, ways=(3,), shots=(5,), **few, sampling=Sampling(32, 1)).tasks != one
 
 
 def test_there_is_no_test_variant_without_a_test_split(tmp_path, writers, pointnet):
     root = writers["modelnet40"](tmp_path, test=0)
-    result = fewshot(pointnet, root, (2,), (1,), queries=5, runs=2, points=32)
-    assert [row["queries_from"] for row in result["tasks"]] == ["training split"]
+    result = fewshot(pointnet, root, ways=(2,), shots=(1,), queries=5, runs=2, sampling=Sampling(32))
+    assert [row.queries_from for row in result.tasks] == ["training split"]
 
 
 @pytest.mark.parametrize(("ways", "shots", "queries"), [((4,), (1,), 5), ((3,), (11,), 5), ((3,), (5,), 6)])
 def test_too_few_classes_say_what_to_lower(modelnet, pointnet, ways, shots, queries):
     with pytest.raises(InputError, match=r"classes of .* lower --ways, --shots or --queries"):
-        fewshot(pointnet, modelnet, ways, shots, queries, points=32)
+        fewshot(pointnet, modelnet, ways=ways, shots=shots, queries=queries, sampling=Sampling(32))
 
 
 def test_one_way_is_no_task(modelnet, pointnet):
     with pytest.raises(InputError, match="at least 2 ways"):
-        fewshot(pointnet, modelnet, (1,))
+        fewshot(pointnet, modelnet, ways=(1,))
 
 
 def test_another_model_meets_the_same_tasks(tmp_path, modelnet, pointnet):
     torch.manual_seed(5)
     other = tmp_path / "other.safetensors"
     save_model(PointNet().eval(), other)
-    arguments = {"ways": (2,), "shots": (5,), "queries": 5, "runs": 4, "points": 32}
-    pairs = [row["against"] for row in fewshot(pointnet, modelnet, **arguments, against=other)["tasks"]]
-    alone = fewshot(other, modelnet, **arguments)["tasks"]
-    assert [pair["reference_accuracy"] for pair in pairs] == pytest.approx([row["mean"] for row in alone])
-    assert all(pair["equal_predictions"] == 1 for pair in _against_itself(modelnet, pointnet, arguments))
+    arguments = {"ways": (2,), "shots": (5,), "queries": 5, "runs": 4, "sampling": Sampling(32)}
+    pairs = [row.against for row in fewshot(pointnet, modelnet, **arguments, against=other).tasks]
+    alone = fewshot(other, modelnet, **arguments).tasks
+    assert [pair.reference_accuracy for pair in pairs] == pytest.approx([row.summary.mean for row in alone])
+    assert all(pair.equal_predictions == 1 for pair in _against_itself(modelnet, pointnet, arguments))
 
 
 def _against_itself(data, model, arguments):
-    return [row["against"] for row in fewshot(model, data, **arguments, against=model)["tasks"]]
+    return [row.against for row in fewshot(model, data, **arguments, against=model).tasks]
 
 
 def test_k_is_set_for_pytorch_and_changes_the_features(tmp_path, modelnet):
@@ -113,4 +115,21 @@ def test_k_is_set_for_pytorch_and_changes_the_features(tmp_path, modelnet):
 
 def test_a_model_without_graphs_has_no_k(modelnet, pointnet):
     with pytest.raises(InputError, match="no neighbour graphs"):
-        fewshot(pointnet, modelnet, (2,), (1,), 5, 2, 32, k=5)
+        fewshot(pointnet, modelnet, ways=(2,), shots=(1,), queries=5, runs=2, sampling=Sampling(32), k=5)
+
+
+def test_the_json_has_the_entries_that_scripts_read(modelnet, pointnet):
+    """Names and order are a contract: others read these files."""
+    few = {"ways": (2,), "shots": (5,), "queries": 5, "runs": 2, "sampling": Sampling(32)}
+    written = fewshot(pointnet, modelnet, **few, against=pointnet).to_json()
+    assert list(written) == ["schema", "model", "data", "queries", "runs", "tasks", "against"]
+    assert written["schema"] == "crosspoint.fewshot/1"
+    assert list(written["data"]) == ["path", "format", "train", "test", "points", "seed", "k"]
+    assert list(written["tasks"][0]) == [
+        *("ways", "shots", "queries_from", "mean", "std", "standard_error", "accuracies", "against")
+    ]
+    assert list(written["tasks"][0]["against"])[-3:] == ["difference", "interval", "runs"]
+    assert list(written["against"]) == ["model"]
+    alone = fewshot(pointnet, modelnet, **few).to_json()
+    assert "against" not in alone
+    assert "against" not in alone["tasks"][0]

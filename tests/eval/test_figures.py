@@ -4,6 +4,9 @@ from PIL import Image
 
 from crosspoint.eval import figures
 from crosspoint.eval.figures import draw_comparison, draw_confusion
+from crosspoint.eval.metrics.statistics import Summary
+from crosspoint.eval.paper.published import Number
+from crosspoint.eval.paper.results import Cell, TableRow
 
 
 def test_a_matrix_of_forty_classes_has_room_for_its_labels(tmp_path):
@@ -23,9 +26,7 @@ def test_a_class_without_objects_is_drawn_empty(tmp_path):
 def test_the_line_at_a_bars_end_is_its_deviation_or_else_its_interval(tmp_path, monkeypatch, std, interval, ends):
     kept = []
     monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
-    cell = {"mean": 80.0, "std": std, "interval": interval}
-    paper = {"value": 90.0, "spread": None}
-    row = {"method": "m", "setting": "s", "paper": paper, "official": cell, "clean": None}
-    draw_comparison([row], "title", tmp_path / "a.png")
+    cell = Cell(Summary(80.0, std, None), "3 tasks", interval, [[80.0]])
+    draw_comparison([TableRow("m", "s", Number(90.0), cell, None)], "title", tmp_path / "a.png")
     _, ours = kept[0].axes[0].collections  # the paper's bar first
     np.testing.assert_allclose(ours.get_segments()[0][:, 0], ends)

@@ -14,6 +14,7 @@ from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_parts
+from crosspoint.eval.options import Sampling
 from crosspoint.eval.partseg import draw_points, partseg
 from crosspoint.eval.partseg_pictures import project
 from crosspoint.export.bundle import export
@@ -59,23 +60,24 @@ def by_hand(path, data, points, restrict):
 
 
 def test_both_rules_are_those_of_the_network_run_by_hand(segmenter, part_set):
-    result = partseg(segmenter, part_set, points=64)
+    result = partseg(segmenter, part_set, sampling=Sampling(64))
     official, clean = by_hand(segmenter, part_set, 64, False), by_hand(segmenter, part_set, 64, True)
-    assert (result["official"]["instance_miou"], result["official"]["class_miou"]) == pytest.approx(official)
-    assert (result["clean"]["instance_miou"], result["clean"]["class_miou"]) == pytest.approx(clean)
-    assert len(result["clean"]["runs"]) == 1, "all stored points leave no choice"
-    assert [row["category"] for row in result["per_category"]] == ["Mushroom", "Dumbbell"]
-    assert list(result["per_category"][1]["parts"]) == ["Dumbbell/ball", "Dumbbell/bar", "Dumbbell/ring"]
-    assert np.mean([row["clean"] for row in result["per_category"]]) == pytest.approx(clean[1])
+    scores = result.official.scores
+    assert (scores.instance_miou, scores.class_miou) == pytest.approx(official)
+    assert (result.clean.instance_miou, result.clean.class_miou) == pytest.approx(clean)
+    assert len(result.clean.runs) == 1, "all stored points leave no choice"
+    assert [row.category for row in result.per_category] == ["Mushroom", "Dumbbell"]
+    assert list(result.per_category[1].parts) == ["Dumbbell/ball", "Dumbbell/bar", "Dumbbell/ring"]
+    assert np.mean([row.clean for row in result.per_category]) == pytest.approx(clean[1])
 
 
 def test_fewer_points_are_drawn_several_times(segmenter, part_set):
-    result = partseg(segmenter, part_set, points=32, seeds=4)
-    runs = [run["instance_miou"] for run in result["clean"]["runs"]]
+    result = partseg(segmenter, part_set, sampling=Sampling(32, seeds=4))
+    runs = [run.instance_miou for run in result.clean.runs]
     assert len(set(runs)) > 1
-    assert result["clean"]["std"] == pytest.approx(np.std(runs, ddof=1))
-    assert result["official"]["instance_miou"] == pytest.approx(by_hand(segmenter, part_set, 32, False)[0])
-    assert result["clean"] == partseg(segmenter, part_set, points=32, seeds=4)["clean"]
+    assert result.clean.summary.std == pytest.approx(np.std(runs, ddof=1))
+    assert result.official.scores.instance_miou == pytest.approx(by_hand(segmenter, part_set, 32, False)[0])
+    assert result.clean == partseg(segmenter, part_set, sampling=Sampling(32, seeds=4)).clean
 
 
 def test_drawn_points_keep_their_parts(part_set):
@@ -89,23 +91,23 @@ def test_drawn_points_keep_their_parts(part_set):
 
 def test_the_onnx_bundle_gives_the_same_labels(segmenter, bundle, part_set):
     result = partseg(bundle, part_set, against=segmenter)
-    against = result["against"]
-    assert result["model"]["backend"] == "onnxruntime"
-    assert against["reference"]["backend"] == "pytorch"
-    assert against["equal_labels"] > 0.999
-    assert against["largest_margin"] < 1e-4
-    assert against["instance_miou"]["reference"] == pytest.approx(by_hand(segmenter, part_set, 64, True)[0])
+    against = result.against
+    assert result.model.backend == "onnxruntime"
+    assert against.reference.backend == "pytorch"
+    assert against.equal_labels > 0.999
+    assert against.largest_margin < 1e-4
+    assert against.instance_miou.reference == pytest.approx(by_hand(segmenter, part_set, 64, True)[0])
 
 
 def test_another_model_is_told_apart(segmenter, part_set, tmp_path):
     other = make_segmenter(tmp_path / "other.safetensors", 1)
-    against = partseg(segmenter, part_set, points=64, against=other)["against"]
-    first, second = (partseg(m, part_set, points=64)["clean"]["instance_miou"] for m in (other, segmenter))
-    assert against["instance_miou"]["difference"] == pytest.approx(second - first)
-    assert against["equal_labels"] < 1
-    assert against["largest_margin"] > 0
-    assert against["points"]["objects"] == 6 * 64
-    low, high = against["instance_miou"]["interval"]
+    against = partseg(segmenter, part_set, sampling=Sampling(64), against=other).against
+    first, second = (partseg(m, part_set, sampling=Sampling(64)).clean.instance_miou for m in (other, segmenter))
+    assert against.instance_miou.difference == pytest.approx(second - first)
+    assert against.equal_labels < 1
+    assert against.largest_margin > 0
+    assert against.points.objects == 6 * 64
+    low, high = against.instance_miou.interval
     assert low <= second - first <= high
 
 
@@ -133,22 +135,42 @@ def test_pictures_show_y_up_and_keep_lengths():
 
 def test_mistakes_are_one_line(segmenter, pointnet, bundle, part_set, tmp_path):
     with pytest.raises(InputError, match="is an encoder, not a part segmenter"):
-        partseg(pointnet, part_set, points=64)
+        partseg(pointnet, part_set, sampling=Sampling(64))
     with pytest.raises(InputError, match=r"knows 3 categories and 7 parts, .* has 2 and 5"):
-        partseg(make_segmenter(tmp_path / "b.safetensors", 0, 7, 3), part_set, points=64)
+        partseg(make_segmenter(tmp_path / "b.safetensors", 0, 7, 3), part_set, sampling=Sampling(64))
     with pytest.raises(InputError, match="is an encoder"):
-        partseg(segmenter, part_set, points=64, against=pointnet)
+        partseg(segmenter, part_set, sampling=Sampling(64), against=pointnet)
     with pytest.raises(InputError, match="stores 64 points per cloud, 2048 were asked for"):
         partseg(segmenter, part_set)
     with pytest.raises(InputError, match="takes exactly 64"):
-        partseg(bundle, part_set, points=32)
+        partseg(bundle, part_set, sampling=Sampling(32))
     with pytest.raises(InputError, match="takes at least 6"):
-        partseg(segmenter, part_set, points=3)
+        partseg(segmenter, part_set, sampling=Sampling(3))
     with pytest.raises(InputError, match="--seeds is 0"):
-        partseg(segmenter, part_set, points=64, seeds=0)
+        partseg(segmenter, part_set, sampling=Sampling(64, seeds=0))
 
 
 def test_evaluating_does_not_import_torch():
-    names = "partseg, partseg_pictures\nfrom crosspoint.eval.metrics import miou"
-    code = f"import sys\nsys.modules['torch'] = None\nfrom crosspoint.eval import {names}"
+    code = "import sys\nsys.modules['torch'] = None\nfrom crosspoint.eval import partseg, partseg_pictures"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_json_has_the_entries_that_scripts_read(segmenter, part_set):
+    """Names and order are a contract: others read these files."""
+    written = partseg(segmenter, part_set, sampling=Sampling(32, seeds=2), against=segmenter).to_json()
+    assert list(written) == ["schema", "model", "data", "official", "clean", "per_category", "against", "seconds"]
+    assert list(written["data"]) == [*("test", "points", "categories", "parts", "path", "format", "stored", "seed")]
+    assert list(written["official"]) == ["rule", "instance_miou", "class_miou", "point_accuracy", "interval"]
+    assert list(written["clean"]) == [
+        *("rule", "mean", "std", "standard_error", "instance_miou", "class_miou", "interval", "runs")
+    ]
+    assert list(written["clean"]["runs"][0]) == ["instance_miou", "class_miou", "point_accuracy"]
+    assert list(written["per_category"][0]) == ["category", "objects", "official", "clean", "parts"]
+    assert list(written["against"]) == [
+        *("reference", "equal_labels", "objects_with_all_equal", "least_equal", "differing_points"),
+        *("largest_margin", "points", "instance_miou"),
+    ]
+    assert list(written["against"]["instance_miou"]) == [
+        *("reference", "candidate", "difference", "interval", "largest_of_an_object")
+    ]
+    assert partseg(segmenter, part_set, sampling=Sampling(64)).to_json()["against"] is None

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from crosspoint.core.errors import InputError
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.robustness import CORRUPTIONS, corrupt_all, drop, occlude, robustness, rotate, thin
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export
@@ -65,22 +66,23 @@ def test_the_first_severity_leaves_a_cloud_as_it_is_and_others_do_not(name):
 
 
 def test_intact_clouds_have_the_accuracy_of_the_svm(modelnet, pointnet, tmp_path):
-    result = robustness([pointnet], modelnet, ("noise", "fewer"), points=64, cache=tmp_path / "cache")
-    expected = svm(pointnet, modelnet, points=64, cache=tmp_path / "cache")["clean"]["accuracy"]
-    for curve in result["curves"]:
-        assert curve["rows"][0]["accuracy"] == pytest.approx(expected)
-        assert [row["severity"] for row in curve["rows"]] == list(CORRUPTIONS[curve["corruption"]].severities)
-    json.dumps(result, allow_nan=False)
+    run_on = RunOn(cache=tmp_path / "cache")
+    result = robustness([pointnet], modelnet, corruptions=("noise", "fewer"), sampling=Sampling(64), run_on=run_on)
+    expected = svm(pointnet, modelnet, sampling=Sampling(64), run_on=run_on).clean.accuracy
+    for curve in result.curves:
+        assert curve.rows[0].accuracy == pytest.approx(expected)
+        assert [row.severity for row in curve.rows] == list(CORRUPTIONS[curve.corruption].severities)
+    json.dumps(result.to_json(), allow_nan=False)
 
 
 def test_two_models_meet_the_same_clouds(modelnet, pointnet, tmp_path):
     torch.manual_seed(3)
     save_model(PointNet().eval(), tmp_path / "other.safetensors")
     models = [pointnet, tmp_path / "other.safetensors"]
-    result = robustness(models, modelnet, ("noise",), points=16, against=pointnet, out=tmp_path)
-    own, other = result["curves"]  # the reference is among the models and meets the clouds once
-    assert all(row["against"]["equal_predictions"] == 1 for row in own["rows"])
-    assert [row["against"]["candidate_accuracy"] for row in other["rows"]] == [row["accuracy"] for row in other["rows"]]
+    result = robustness(models, modelnet, corruptions=("noise",), sampling=Sampling(16), against=pointnet, out=tmp_path)
+    own, other = result.curves  # the reference is among the models and meets the clouds once
+    assert all(row.against.equal_predictions == 1 for row in own.rows)
+    assert [row.against.candidate_accuracy for row in other.rows] == [row.accuracy for row in other.rows]
     assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -89,14 +91,46 @@ def test_an_exported_model_with_a_fixed_number_of_points_leaves_fewer_points_out
     save_model(DGCNN(k=4).eval(), tmp_path / "encoder.safetensors")
     export(tmp_path / "encoder.safetensors", tmp_path / "bundle", points=16, batch=(1, 2, 4))
     models = [tmp_path / "encoder.safetensors", tmp_path / "bundle"]
-    result = robustness(models, modelnet, ("dropped", "fewer"), points=16)
-    assert [curve["corruption"] for curve in result["curves"]] == ["dropped", "fewer", "dropped"]
-    assert "takes exactly 16 points" in result["remarks"][0]
-    dropped = [[row["accuracy"] for row in curve["rows"]] for curve in result["curves"][::2]]
+    result = robustness(models, modelnet, corruptions=("dropped", "fewer"), sampling=Sampling(16))
+    assert [curve.corruption for curve in result.curves] == ["dropped", "fewer", "dropped"]
+    assert "takes exactly 16 points" in result.remarks[0]
+    dropped = [[row.accuracy for row in curve.rows] for curve in result.curves[::2]]
     assert dropped[0] == dropped[1]
-    assert min(row["severity"] for row in result["curves"][1]["rows"]) * 16 >= 4  # the graph needs k points
+    assert min(row.severity for row in result.curves[1].rows) * 16 >= 4  # the graph needs k points
 
 
 def test_an_unknown_corruption_is_answered_with_the_known_ones(modelnet, pointnet):
     with pytest.raises(InputError, match=r"rotation, noise, dropped, occlusion, fewer; 'fog' is not one"):
-        robustness([pointnet], modelnet, ("fog",))
+        robustness([pointnet], modelnet, corruptions=("fog",))
+
+
+def test_a_reference_of_the_same_file_is_no_candidate_of_itself(modelnet, tmp_path):
+    """A bundle that is run by two backends is one path twice; the reference's own curve has no comparison."""
+    torch.manual_seed(0)
+    save_model(DGCNN(k=4).eval(), tmp_path / "encoder.safetensors")
+    export(tmp_path / "encoder.safetensors", tmp_path / "bundle", points=16, batch=(1, 2, 4))
+    result = robustness(
+        [tmp_path / "bundle"],
+        modelnet,
+        corruptions=("noise",),
+        sampling=Sampling(16),
+        run_on=RunOn(backend="onnxruntime"),
+        against=tmp_path / "bundle",
+    )
+    asked, reference = result.curves
+    assert all(row.against is not None for row in asked.rows)
+    assert all(row.against is None for row in reference.rows)
+
+
+def test_the_json_has_the_entries_that_scripts_read(modelnet, pointnet):
+    """Names and order are a contract: others read these files."""
+    few = {"corruptions": ("noise",), "sampling": Sampling(16)}
+    written = robustness([pointnet], modelnet, **few, against=pointnet).to_json()
+    assert list(written) == ["schema", "models", "data", "curves", "remarks", "against"]
+    assert written["schema"] == "crosspoint.robustness/1"
+    assert list(written["curves"][0]) == ["model", "corruption", "rows"]
+    assert list(written["curves"][0]["model"]) == ["path", "backend", "precision"]
+    assert list(written["curves"][0]["rows"][0]) == ["severity", "accuracy", "interval", "against"]
+    alone = robustness([pointnet], modelnet, **few).to_json()
+    assert "against" not in alone
+    assert "against" not in alone["curves"][0]["rows"][0]

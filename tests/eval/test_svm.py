@@ -8,6 +8,7 @@ from sklearn.svm import SVC
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_classification
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.svm import svm
 from crosspoint.models import PointNet
 from crosspoint.models.weights import load_model, save_model
@@ -16,7 +17,7 @@ from crosspoint.models.weights import load_model, save_model
 @pytest.mark.parametrize(("form", "c"), [("modelnet40", 0.1), ("scanobjectnn", 0.01)])
 def test_official_is_svc_on_the_first_points(form, c, tmp_path, writers, pointnet):
     root = writers[form](tmp_path)
-    result = svm(pointnet, root, points=32, seeds=1)["official"]
+    result = svm(pointnet, root, sampling=Sampling(32, seeds=1)).official
     whole = load_classification(root, None)
     assert whole.test is not None
     network = load_model(pointnet)
@@ -25,27 +26,27 @@ def test_official_is_svc_on_the_first_points(form, c, tmp_path, writers, pointne
             network(torch.from_numpy(normalise(part.points[:, :32]))).numpy() for part in (whole.train, whole.test)
         )
     machine = SVC(kernel="linear", C=c).fit(train, whole.train.labels)
-    assert result["accuracy"] == pytest.approx(machine.score(test, whole.test.labels))
-    assert result["C"] == c
-    assert result["interval"][0] < result["accuracy"] <= result["interval"][1]
+    assert result.accuracy == pytest.approx(machine.score(test, whole.test.labels))
+    assert result.c == c
+    assert result.interval[0] < result.accuracy <= result.interval[1]
 
 
 def test_clean_averages_over_choices_of_points(modelnet, pointnet):
-    result = svm(pointnet, modelnet, points=16, seed=5, seeds=3)["clean"]
-    accuracies = [run["accuracy"] for run in result["runs"]]
-    assert [run["seed"] for run in result["runs"]] == [5, 6, 7]
+    result = svm(pointnet, modelnet, sampling=Sampling(16, 5, 3)).clean
+    accuracies = [run.accuracy for run in result.runs]
+    assert [run.seed for run in result.runs] == [5, 6, 7]
     assert len(set(accuracies)) > 1
-    assert result["accuracy"] == pytest.approx(np.mean(accuracies))
-    assert result["std"] == pytest.approx(np.std(accuracies, ddof=1))
-    for run in result["runs"]:
-        best = max(row["accuracy"] for row in run["cross_validation"])
-        assert run["C"] == min(row["C"] for row in run["cross_validation"] if row["accuracy"] == best)
+    assert result.accuracy == pytest.approx(np.mean(accuracies))
+    assert result.std == pytest.approx(np.std(accuracies, ddof=1))
+    for run in result.runs:
+        best = max(row.accuracy for row in run.cross_validation)
+        assert run.c == min(row.c for row in run.cross_validation if row.accuracy == best)
 
 
 def test_clean_runs_once_where_every_stored_point_is_used(modelnet, pointnet):
-    result = svm(pointnet, modelnet, points=64)["clean"]
-    assert len(result["runs"]) == 1
-    assert result["std"] is None
+    result = svm(pointnet, modelnet, sampling=Sampling(64)).clean
+    assert len(result.runs) == 1
+    assert result.std is None
 
 
 def test_the_result_is_repeatable_and_json(modelnet, pointnet):
@@ -54,22 +55,22 @@ def test_the_result_is_repeatable_and_json(modelnet, pointnet):
             return {k: timeless(v) for k, v in value.items() if "seconds" not in k}
         return value
 
-    first, second = (timeless(svm(pointnet, modelnet, points=16, seeds=2)) for _ in range(2))
+    first, second = (timeless(svm(pointnet, modelnet, sampling=Sampling(16, seeds=2)).to_json()) for _ in range(2))
     assert json.dumps(first) == json.dumps(second)
 
 
 def test_classes_objects_and_confusion_add_up(modelnet, pointnet):
-    result = svm(pointnet, modelnet, points=16, seeds=2)
-    confusion = np.array(result["confusion"])
+    result = svm(pointnet, modelnet, sampling=Sampling(16, seeds=2))
+    confusion = np.array(result.confusion)
     assert confusion.sum() == 2 * 15
-    assert confusion.trace() / confusion.sum() == pytest.approx(result["clean"]["accuracy"])
-    assert [row["class"] for row in result["per_class"]] == ["ball", "stick", "plate"]
-    assert [row["objects"] for row in result["per_class"]] == [5, 5, 5]
-    assert np.mean([row["clean"] for row in result["per_class"]]) == pytest.approx(result["clean"]["class_accuracy"])
+    assert confusion.trace() / confusion.sum() == pytest.approx(result.clean.accuracy)
+    assert [row.name for row in result.per_class] == ["ball", "stick", "plate"]
+    assert [row.objects for row in result.per_class] == [5, 5, 5]
+    assert np.mean([row.clean for row in result.per_class]) == pytest.approx(result.clean.class_accuracy)
 
 
 def test_the_picture_is_drawn_and_nothing_else_is_left(tmp_path, modelnet, pointnet):
-    svm(pointnet, modelnet, points=16, seeds=1, out=tmp_path / "out")
+    svm(pointnet, modelnet, sampling=Sampling(16, seeds=1), out=tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["confusion.png"]
     assert (tmp_path / "out" / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
@@ -88,12 +89,12 @@ def test_one_class_is_refused(tmp_path, writers, pointnet):
         with h5py.File(path, "r+") as file:
             file["label"][...] = 0
     with pytest.raises(InputError, match="two classes"):
-        svm(pointnet, root, points=16, seeds=1)
+        svm(pointnet, root, sampling=Sampling(16, seeds=1))
 
 
 def test_zero_seeds_are_refused(modelnet, pointnet):
     with pytest.raises(InputError, match="--seeds is 0"):
-        svm(pointnet, modelnet, seeds=0)
+        svm(pointnet, modelnet, sampling=Sampling(seeds=0))
 
 
 @pytest.fixture
@@ -104,18 +105,40 @@ def other(tmp_path):
 
 
 def test_a_model_against_itself_differs_in_nothing(modelnet, pointnet, tmp_path):
-    result = svm(pointnet, modelnet, points=16, seeds=2, against=pointnet, cache=tmp_path / "cache")["against"]
-    for rule in ("official", "clean"):
-        assert result[rule]["equal_predictions"] == 1
-        assert result[rule]["mcnemar_p"] == 1
-        assert result[rule]["difference"] == 0
+    run_on = RunOn(cache=tmp_path / "cache")
+    against = svm(pointnet, modelnet, sampling=Sampling(16, seeds=2), run_on=run_on, against=pointnet).against
+    for pair in (against.official, against.clean):
+        assert (pair.equal_predictions, pair.mcnemar_p, pair.difference) == (1, 1, 0)
 
 
 def test_against_gives_what_both_models_give_alone(modelnet, pointnet, other):
-    result = svm(pointnet, modelnet, points=16, seeds=1, against=other)
-    alone = svm(other, modelnet, points=16, seeds=1)
+    result = svm(pointnet, modelnet, sampling=Sampling(16, seeds=1), against=other)
+    alone = svm(other, modelnet, sampling=Sampling(16, seeds=1))
     for rule in ("official", "clean"):
-        pair = result["against"][rule]
-        assert pair["candidate_accuracy"] == pytest.approx(result[rule]["accuracy"])
-        assert pair["reference_accuracy"] == pytest.approx(alone[rule]["accuracy"])
-        assert pair["interval"][0] < pair["difference"] < pair["interval"][1]
+        pair = getattr(result.against, rule)
+        assert pair.candidate_accuracy == pytest.approx(getattr(result, rule).accuracy)
+        assert pair.reference_accuracy == pytest.approx(getattr(alone, rule).accuracy)
+        assert pair.interval[0] < pair.difference < pair.interval[1]
+
+
+def test_the_json_has_the_entries_that_scripts_read(modelnet, pointnet):
+    """Names and order are a contract: others read these files."""
+    written = svm(pointnet, modelnet, sampling=Sampling(16, seeds=2), against=pointnet).to_json()
+    assert list(written) == [
+        *("schema", "model", "data", "official", "clean", "per_class", "confusion", "embedding_seconds", "against")
+    ]
+    assert written["schema"] == "crosspoint.svm/1"
+    assert list(written["model"]) == ["path", "sha256", "architecture", "dim", "precision", "backend", "device"]
+    assert list(written["data"]) == [*("path", "format", "classes", "train", "test", "test_from", "points", "seed")]
+    assert list(written["official"]) == ["accuracy", "interval", "class_accuracy", "rule", "C", "seconds"]
+    assert list(written["clean"]) == ["accuracy", "interval", "class_accuracy", "rule", "std", "runs", "seconds"]
+    assert list(written["clean"]["runs"][0]) == ["seed", "C", "accuracy", "cross_validation"]
+    assert list(written["clean"]["runs"][0]["cross_validation"][0]) == ["C", "accuracy", "std"]
+    assert list(written["per_class"][0]) == ["class", "objects", "official", "clean"]
+    assert list(written["against"]) == ["model", "accuracy", "official", "clean"]
+    assert list(written["against"]["accuracy"]) == ["official", "clean"]
+    assert list(written["against"]["clean"]) == [
+        *("objects", "reference_accuracy", "candidate_accuracy", "equal_predictions", "only_reference_right"),
+        *("only_candidate_right", "mcnemar_p", "difference", "interval"),
+    ]
+    assert "against" not in svm(pointnet, modelnet, sampling=Sampling(64)).to_json()

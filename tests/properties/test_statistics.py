@@ -124,12 +124,12 @@ def test_a_paired_comparison_counts_objects(case):
     result = paired(*case)
     b = sum(y == one != two for y, one, two in rows)
     c = sum(y == two != one for y, one, two in rows)
-    assert (result["objects"], result["only_reference_right"], result["only_candidate_right"]) == (len(rows), b, c)
-    assert result["reference_accuracy"] == pytest.approx(sum(y == one for y, one, _ in rows) / len(rows))
-    assert result["candidate_accuracy"] == pytest.approx(sum(y == two for y, _, two in rows) / len(rows))
-    assert result["equal_predictions"] == pytest.approx(sum(one == two for _, one, two in rows) / len(rows))
-    assert result["difference"] == pytest.approx((c - b) / len(rows))
-    assert result["mcnemar_p"] == mcnemar(b, c)
+    assert (result.objects, result.only_reference_right, result.only_candidate_right) == (len(rows), b, c)
+    assert result.reference_accuracy == pytest.approx(sum(y == one for y, one, _ in rows) / len(rows))
+    assert result.candidate_accuracy == pytest.approx(sum(y == two for y, _, two in rows) / len(rows))
+    assert result.equal_predictions == pytest.approx(sum(one == two for _, one, two in rows) / len(rows))
+    assert result.difference == pytest.approx((c - b) / len(rows))
+    assert result.mcnemar_p == mcnemar(b, c)
 
 
 @given(predictions())
@@ -141,8 +141,8 @@ def test_a_paired_interval_is_wald_s_on_a_table_with_half_an_object_more_in_each
     half = Z * table.std() / math.sqrt(len(outcomes) + 2)
     expected = max(-1.0, table.mean() - half), min(1.0, table.mean() + half)
     result = paired(truth, first, second)
-    assert result["interval"] == pytest.approx(expected, abs=1e-12)
-    b, c = result["only_reference_right"], result["only_candidate_right"]
+    assert result.interval == pytest.approx(expected, abs=1e-12)
+    b, c = result.only_reference_right, result.only_candidate_right
     low, high = paired_interval(c, b, len(outcomes))
     assert (-high, -low) == pytest.approx(expected, abs=1e-12)
 
@@ -164,10 +164,10 @@ def test_the_mean_and_deviation_of_runs_are_the_textbook_s(values):
     exact = [Fraction(value) for value in values]
     variance = sum((value - mean(exact)) ** 2 for value in exact) / (len(exact) - 1)
     found = summary(values)
-    assert found["mean"] == pytest.approx(float(mean(exact)), abs=1e-12)
-    assert found["std"] == pytest.approx(math.sqrt(variance), abs=1e-9)
+    assert found.mean == pytest.approx(float(mean(exact)), abs=1e-12)
+    assert found.std == pytest.approx(math.sqrt(variance), abs=1e-9)
     error = math.sqrt(variance / len(values))
-    assert found["standard_error"] == pytest.approx(error, abs=1e-9)
+    assert found.standard_error == pytest.approx(error, abs=1e-9)
     expected = float(mean(exact)) - Z * error, float(mean(exact)) + Z * error
     assert mean_interval(np.array(values)) == pytest.approx(expected, abs=1e-9)
 
@@ -177,12 +177,12 @@ def test_runs_are_compared_by_the_t_interval_of_their_differences(runs):
     truth, first, second = zip(*runs, strict=True)
     differences = [np.mean(two == y) - np.mean(one == y) for y, one, two in runs]
     result = paired_runs(truth, first, second)
-    assert result["difference"] == pytest.approx(np.mean(differences))
+    assert result.difference == pytest.approx(np.mean(differences))
     half = stats.t.ppf(0.975, len(runs) - 1) * np.std(differences, ddof=1) / math.sqrt(len(runs))
-    assert result["interval"] == pytest.approx((np.mean(differences) - half, np.mean(differences) + half))
+    assert result.interval == pytest.approx((np.mean(differences) - half, np.mean(differences) + half))
     pooled = paired(*(np.concatenate(values) for values in (truth, first, second)))
-    assert result["mcnemar_p"] == pooled["mcnemar_p"]
-    assert result["objects"] == sum(len(y) for y in truth)
+    assert result.mcnemar_p == pooled.mcnemar_p
+    assert result.objects == sum(len(y) for y in truth)
 
 
 @given(predictions(), st.integers(0, 3))

@@ -18,6 +18,7 @@ from plyfile import PlyData, PlyElement
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import load_classification
+from crosspoint.eval.options import Sampling
 from crosspoint.eval.svm import svm
 from crosspoint.parity.parity import parity
 from crosspoint.report.charts import line_chart, ticks
@@ -105,8 +106,8 @@ def folder(tmp_path_factory, pointnet):
     data = write_modelnet(root / "shapes" / "modelnet40_ply_hdf5_2048")
     write_pairs(root / "shapes")
     for name in ("trained", "untrained"):
-        result = svm(pointnet, data, 32, seeds=1, out=root / "results" / name)
-        write(root / "results" / f"svm-{name}.json", {"schema": "crosspoint.svm/1", **result})
+        result = svm(pointnet, data, sampling=Sampling(32, seeds=1), out=root / "results" / name)
+        write(root / "results" / f"svm-{name}.json", result.to_json())
     compared = parity(pointnet, pointnet, data, points=32)
     write(root / "results/parity.json", {"schema": compared.schema, **compared.to_json()})
     embed(pointnet, [data], root / "embeddings.npz", 32)

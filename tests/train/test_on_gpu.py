@@ -26,7 +26,7 @@ def losses(run):
 def test_the_loss_falls(pairs, tmp_path, small, backbone, precision):
     overrides = (*small, "epochs=15", f"backbone={backbone}", f"precision={precision}")
     result = train(pairs, tmp_path / "run", "quick", overrides, workers=2)
-    assert result["device"] == "cuda"
+    assert result.device == "cuda"
     values = losses(tmp_path / "run")
     assert len(values) == 45
     assert sum(values[-10:]) < sum(values[:10])
@@ -57,4 +57,4 @@ def test_an_interrupted_run_goes_on(pairs, tmp_path, small, monkeypatch, precisi
 def test_a_checkpoint_of_a_gpu_goes_on_without_one(pairs, tmp_path, small):
     train(pairs, tmp_path / "first", "quick", small, device="cuda", workers=0)
     result = train(pairs, tmp_path / "second", "quick", small, device="cpu", workers=0, init=tmp_path / "first")
-    assert result["device"] == "cpu"
+    assert result.device == "cpu"

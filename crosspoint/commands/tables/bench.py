@@ -1,10 +1,11 @@
 """The measured speeds as a table and as a picture."""
 
 from pathlib import Path
-from typing import Any
 
 from crosspoint.core.console import print_table, say
 from crosspoint.core.files import atomic_file
+from crosspoint.runtime.bench.bench import BenchResult, BenchRow, CallFloor
+from crosspoint.runtime.bench.roofline import Machine
 
 COLUMNS = (
     "model",
@@ -21,76 +22,74 @@ COLUMNS = (
 )
 
 
-def print_bench(result: dict[str, Any]) -> None:
+def print_bench(result: BenchResult) -> None:
     """Print the table, the floors, and what was not run and why."""
-    rows = result["rows"]
+    rows = result.rows
     cells = [
         (
-            row["model"],
-            row["engine"],
-            row["device"] + (f", {row['threads']} threads" if row["threads"] else ""),
-            row["precision"],
-            *(f"{row[f'p{q}_ms']:.2f}" for q in (50, 90, 99)),
-            f"{row['clouds_per_second']:.1f}",
-            "" if row["gflops"] is None else f"{row['gflops']:.0f}",
-            "" if row["memory_bytes"] is None else f"{row['memory_bytes'] / 1e6:.0f}",
-            f"{row['first_call_ms']:.0f}",
+            row.model,
+            row.engine,
+            row.device + (f", {row.threads} threads" if row.threads else ""),
+            row.precision,
+            *(f"{value:.2f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms)),
+            f"{row.clouds_per_second:.1f}",
+            "" if row.gflops is None else f"{row.gflops:.0f}",
+            "" if row.memory_bytes is None else f"{row.memory_bytes / 1e6:.0f}",
+            f"{row.first_call_ms:.0f}",
         )
         for row in rows
     ]
-    points = ", ".join(str(count) for count in sorted({row["points"] for row in rows}))
-    print_table(f"{result['batch']} clouds a call, {points} points, on {result['processor']}", COLUMNS, cells)
-    for line in sorted({_floor(row, result) for row in rows if row["floor"]}):
+    points = ", ".join(str(count) for count in sorted({row.points for row in rows}))
+    print_table(f"{result.batch} clouds a call, {points} points, on {result.processor}", COLUMNS, cells)
+    for line in sorted({_floor(row, row.floor, result.machine) for row in rows if row.floor is not None}):
         print(line)
-    for row in result["not_run"]:
-        say(f"not run: {row['model']} by {row['backend']} on {row['device']}: {row['reason']}")
+    for row in result.not_run:
+        say(f"not run: {row.model} by {row.backend} on {row.device}: {row.reason}")
 
 
-def _floor(row: dict[str, Any], result: dict[str, Any]) -> str:
-    floor = row["floor"]
+def _floor(row: BenchRow, floor: CallFloor, machine: Machine | None) -> str:
     text = (
-        f"floor of {row['architecture']} with {row['points']} points, {row['precision']}: "
-        f"{floor['operations'] / 1e9:.2f} GFLOP and {floor['bytes'] / 1e6:.2f} MB a cloud"
+        f"floor of {row.architecture} with {row.points} points, {row.precision}: "
+        f"{floor.operations / 1e9:.2f} GFLOP and {floor.bytes / 1e6:.2f} MB a cloud"
     )
-    if floor["call_ms"] is None:
+    if floor.call_ms is None or machine is None:
         return text
-    machine = result["machine"]
     return (
-        f"{text}, {floor['call_ms']:.2f} ms a call at this CPU's {machine['gflops']:.0f} GFLOP/s and "
-        f"{machine['gigabytes']:.0f} GB/s on {row['threads']} threads"
+        f"{text}, {floor.call_ms:.2f} ms a call at this CPU's {machine.gflops:.0f} GFLOP/s and "
+        f"{machine.gigabytes:.0f} GB/s on {row.threads} threads"
     )
 
 
-def draw_bench(result: dict[str, Any], path: Path) -> None:
+def draw_bench(result: BenchResult, path: Path) -> None:
     """Draw a bar for every row, to a PNG: the median of a call, whiskers to p90 and p99, and the floor."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = result["rows"]
+    rows = result.rows
     figure = Figure(figsize=(9, 1.6 + 0.75 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for i, row in enumerate(rows):
-        axes.barh(i, row["p50_ms"], height=0.55, color="#4c78a8")
-        axes.plot([row["p50_ms"], row["p99_ms"]], [i, i], color="0.25", linewidth=1)
-        axes.plot([row["p90_ms"]], [i], "|", color="0.25", markersize=11)
-        axes.plot([row["p99_ms"]], [i], "|", color="0.25", markersize=7)
+        axes.barh(i, row.p50_ms, height=0.55, color="#4c78a8")
+        axes.plot([row.p50_ms, row.p99_ms], [i, i], color="0.25", linewidth=1)
+        axes.plot([row.p90_ms], [i], "|", color="0.25", markersize=11)
+        axes.plot([row.p99_ms], [i], "|", color="0.25", markersize=7)
         axes.annotate(
-            f"{row['p50_ms']:.1f} ms, {row['clouds_per_second']:.3g} clouds/s",
-            (row["p99_ms"], i),
+            f"{row.p50_ms:.1f} ms, {row.clouds_per_second:.3g} clouds/s",
+            (row.p99_ms, i),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
         )
-        if row["floor"] and row["floor"]["call_ms"] is not None:
-            axes.plot([row["floor"]["call_ms"]] * 2, [i - 0.36, i + 0.36], color="#e45756", linewidth=2)
+        if row.floor is not None and row.floor.call_ms is not None:
+            axes.plot([row.floor.call_ms] * 2, [i - 0.36, i + 0.36], color="#e45756", linewidth=2)
     axes.plot([], [], color="#e45756", linewidth=2, label="floor: matrix products at this machine's peak")
     axes.plot([], [], "|", color="0.25", markersize=11, label="p90, p99")
-    labels = [f"{Path(row['model']).name}\n{row['engine']}\n{row['device']}, {row['precision']}" for row in rows]
+    labels = [f"{Path(row.model).name}\n{row.engine}\n{row.device}, {row.precision}" for row in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.3 * max(row["p99_ms"] for row in rows))
-    axes.set_xlabel(f"milliseconds of a call of {result['batch']} clouds, median")
+    axes.set_xlim(0, 1.3 * max(row.p99_ms for row in rows))
+    axes.set_xlabel(f"milliseconds of a call of {result.batch} clouds, median")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.28 if len(rows) < 3 else -0.16), frameon=False, ncols=2)
     with atomic_file(path) as temporary:

@@ -2,116 +2,122 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crosspoint.core.console import print_table
+from crosspoint.eval.fewshot import FewShotResult
+from crosspoint.eval.image.fewshot import ImageFewShotResult
+from crosspoint.eval.metrics.statistics import Paired
 from crosspoint.eval.paper.comparison import COMPARISON, comparison_rows
+from crosspoint.eval.paper.results import ReproduceResult
+from crosspoint.eval.robustness import RobustnessResult
+from crosspoint.eval.svm import Accuracy, SvmResult
 
 if TYPE_CHECKING:
     from crosspoint.parity.gate import Case
     from crosspoint.parity.parity import ParityResult
 
 
-def print_svm(result: dict[str, Any]) -> None:
+def print_svm(result: SvmResult) -> None:
     """Accuracy of each class, then both rules."""
 
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{value:.1%}"
 
-    rows = [(r["class"], r["objects"], percent(r["official"]), percent(r["clean"])) for r in result["per_class"]]
+    rows = [(r.name, r.objects, percent(r.official), percent(r.clean)) for r in result.per_class]
     print_table("Accuracy by class", ("class", "objects", "official", "clean"), rows)
-    official, clean, data = result["official"], result["clean"], result["data"]
+    official, clean, data = result.official, result.clean, result.data
     print_table(
-        f"Linear SVM, {data['train']} objects to train, {data['test']} to test ({data['test_from']})",
+        f"Linear SVM, {data.train} objects to train, {data.test} to test ({data.test_from})",
         ("protocol", "accuracy", "95 % interval", "std", "class mean", "C", "rule"),
         (
-            ("official", *_accuracy(official), f"{official['C']:g}", official["rule"]),
-            ("clean", *_accuracy(clean), ", ".join(f"{run['C']:.3g}" for run in clean["runs"]), clean["rule"]),
+            ("official", *_accuracy(official, None), f"{official.c:g}", official.rule),
+            ("clean", *_accuracy(clean, clean.std), ", ".join(f"{run.c:.3g}" for run in clean.runs), clean.rule),
         ),
     )
-    if "against" in result:
-        other = result["against"]
-        print_paired(other["model"]["path"], [(rule, other[rule]) for rule in ("official", "clean")])
+    if (other := result.against) is not None:
+        print_paired(other.model.path, [("official", other.official), ("clean", other.clean)])
 
 
-def print_fewshot(result: dict[str, Any]) -> None:
+def print_fewshot(result: FewShotResult) -> None:
     """One row for each kind of task."""
     rows = [
         [
-            row["ways"],
-            row["shots"],
-            row["queries_from"],
-            f"{row['mean']:.2%}",
-            _points(row["std"]),
-            _points(row["standard_error"]),
+            row.ways,
+            row.shots,
+            row.queries_from,
+            f"{row.summary.mean:.2%}",
+            _points(row.summary.std),
+            _points(row.summary.standard_error),
         ]
-        for row in result["tasks"]
+        for row in result.tasks
     ]
-    title = f"Few-shot accuracy, {result['runs']} tasks each, {result['queries']} queries per class"
+    title = f"Few-shot accuracy, {result.runs} tasks each, {result.queries} queries per class"
     print_table(title, ("ways", "shots", "queries from", "mean", "std", "standard error"), rows)
-    if "against" in result:
-        named = [(f"{r['ways']}-way {r['shots']}-shot, {r['queries_from']}", r["against"]) for r in result["tasks"]]
-        print_paired(result["against"]["model"]["path"], named)
+    if result.against is not None:
+        named = [(f"{r.ways}-way {r.shots}-shot, {r.queries_from}", r.against) for r in result.tasks]
+        print_paired(result.against.model.path, named)
 
 
-def print_paired(reference: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """The paired comparison of two models, one row for each measurement."""
+def print_paired(reference: str, rows: Sequence[tuple[str, Paired | None]]) -> None:
+    """The paired comparison of two models, one row for each measurement that has one."""
     columns = ("measured", "reference", "model", "difference", "95 % interval", "equal predictions", "McNemar's p")
-    print_table(f"Against {reference}, on the same objects", columns, [(name, *_paired(row)) for name, row in rows])
-
-
-def _paired(row: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        f"{row['reference_accuracy']:.2%}",
-        f"{row['candidate_accuracy']:.2%}",
-        f"{100 * row['difference']:+.2f} points",
-        "–" if row["interval"] is None else _interval(row["interval"]),
-        f"{row['equal_predictions']:.2%}",
-        f"{row['mcnemar_p']:.3g}",
+    print_table(
+        f"Against {reference}, on the same objects", columns, [(name, *_paired(row)) for name, row in rows if row]
     )
 
 
-def print_comparison(result: dict[str, Any]) -> None:
+def _paired(row: Paired) -> tuple[str, ...]:
+    return (
+        f"{row.reference_accuracy:.2%}",
+        f"{row.candidate_accuracy:.2%}",
+        f"{100 * row.difference:+.2f} points",
+        "–" if row.interval is None else _interval(row.interval),
+        f"{row.equal_predictions:.2%}",
+        f"{row.mcnemar_p:.3g}",
+    )
+
+
+def print_comparison(result: ReproduceResult) -> None:
     """The paper's numbers beside ours, in per cent, and what has to be known of them."""
-    print_table(f"{result['title']}, per cent", COMPARISON, comparison_rows(result))
+    print_table(f"{result.title}, per cent", COMPARISON, comparison_rows(result))
 
 
-def print_robustness(result: dict[str, Any]) -> None:
+def print_robustness(result: RobustnessResult) -> None:
     """One row for each model and severity of each corruption."""
     rows = [
         (
-            curve["corruption"],
-            f"{row['severity']:g}",
-            f"{Path(curve['model']['path']).name} ({curve['model']['backend']})",
-            f"{row['accuracy']:.2%}",
-            _interval(row["interval"]),
-            *(_paired(row["against"])[2:] if "against" in row else ("–",) * 4),
+            curve.corruption,
+            f"{row.severity:g}",
+            f"{Path(curve.model.path).name} ({curve.model.backend})",
+            f"{row.accuracy:.2%}",
+            _interval(row.interval),
+            *(("–",) * 4 if row.against is None else _paired(row.against)[2:]),
         )
-        for curve in result["curves"]
-        for row in curve["rows"]
+        for curve in result.curves
+        for row in curve.rows
     ]
     other = ("difference", "its interval", "equal predictions", "McNemar's p")
     columns = ("corruption", "severity", "model", "accuracy", "95 % interval", *other)
-    shown = len(columns) if "against" in result else 5
+    shown = 5 if result.against is None else len(columns)
     print_table("Robustness of linear-SVM accuracy", columns[:shown], [row[:shown] for row in rows])
 
 
-def print_image_fewshot(result: dict[str, Any]) -> None:
+def print_image_fewshot(result: ImageFewShotResult) -> None:
     """One row for each method and number of shots."""
     rows = []
-    for row in result["rows"]:
-        cells = [f"{row[rule]['mean']:.2%}  {_interval(row[rule]['interval'])}" for rule in ("official", "clean")]
-        rows.append((row["method"], row["shots"], *cells, f"{row['clean']['C']:g}"))
-    title = f"{result['ways']}-way tasks with pictures, {result['tasks']} of each kind, accuracy and 95 % interval"
+    for row in result.rows:
+        cells = [f"{found.summary.mean:.2%}  {_interval(found.interval)}" for found in (row.official, row.clean)]
+        rows.append((row.method, row.shots, *cells, f"{row.clean.c:g}"))
+    title = f"{result.ways}-way tasks with pictures, {result.tasks} of each kind, accuracy and 95 % interval"
     print_table(title, ("method", "shots", "official (C = 1)", "clean", "C of clean"), rows)
-    named = [
-        (f"{row['method']}, {row['shots']}-shot, {rule}", row[rule]["against"])
-        for row in result["rows"]
-        for rule in ("official", "clean")
-        if "against" in row[rule]
-    ]
-    if named:
-        print_paired(result["against"]["model"]["path"], named)
+    if result.against is not None:
+        named = [
+            (f"{row.method}, {row.shots}-shot, {rule}", found.against)
+            for row in result.rows
+            for rule, found in (("official", row.official), ("clean", row.clean))
+        ]
+        print_paired(result.against.model.path, named)
 
 
 def print_parity(result: "ParityResult") -> None:
@@ -121,7 +127,7 @@ def print_parity(result: "ParityResult") -> None:
         print_table(
             f"Linear SVM, {task['objects']} objects to test ({result.data.source})",
             ("reference", "candidate", "difference", "95 % interval", "equal predictions", "McNemar's p"),
-            [_paired(task)],
+            [_paired(Paired(**{name: task[name] for name in Paired.__dataclass_fields__}))],
         )
     print_table(
         "Embeddings, candidate against reference",
@@ -144,9 +150,8 @@ def print_skipped_files(skipped: Sequence[str]) -> None:
         print_table("Files skipped", ("reason",), [(reason,) for reason in skipped])
 
 
-def _accuracy(result: dict[str, Any]) -> tuple[str, ...]:
-    std = _points(result.get("std"))
-    return f"{result['accuracy']:.2%}", _interval(result["interval"]), std, f"{result['class_accuracy']:.2%}"
+def _accuracy(result: Accuracy, std: float | None) -> tuple[str, ...]:
+    return f"{result.accuracy:.2%}", _interval(result.interval), _points(std), f"{result.class_accuracy:.2%}"
 
 
 def _interval(interval: tuple[float, float]) -> str:

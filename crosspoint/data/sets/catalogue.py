@@ -1,6 +1,9 @@
 """The data sets that are known, and where each can be had. Nothing is ever downloaded."""
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from crosspoint.core.results import Result
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,12 @@ SETS = (
         "written by the command",
     ),
 )
+
+
+@dataclass(frozen=True)
+class Catalogue(Result):
+    """The data sets that are known."""
+
+    schema: ClassVar[str] = "crosspoint.data-list/1"
+
+    sets: tuple[DataSet, ...] = SETS

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.printable import printable
 from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reason_without
+from crosspoint.core.results import Result
 from crosspoint.data.io.hdf5 import open_h5, range_problem, shape_problems
 from crosspoint.data.sets.layout import EXPECTED, TAXONOMY_FILE, find_sets, split_files
 from crosspoint.data.sets.pack import PackedRenders, is_pack
@@ -30,7 +31,7 @@ BLOCK = 256  # clouds read at once
 
 
 @dataclass(frozen=True)
-class Row:
+class Finding:
     """One line of the table: a part of a set, what was found there and how that compares with the published set."""
 
     set: str
@@ -40,7 +41,7 @@ class Row:
 
 
 @dataclass
-class Report:
+class VerifyReport(Result):
     """What was found.
 
     Attributes:
@@ -49,12 +50,14 @@ class Report:
         problems: One line for everything that is wrong; empty if nothing is.
     """
 
+    schema: ClassVar[str] = "crosspoint.data-verify/1"
+
     format: str
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Finding] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Read every file of the data sets in a folder and list what is wrong with them.
 
     Checked are names, keys, shapes, types, label ranges, parts against their category, coordinates, pictures, and
@@ -73,23 +76,23 @@ def verify(root: Path) -> Report:
     if not sets:
         wanted = "; ".join(f"{kind}: {files}" for kind, files in EXPECTED.items())
         raise InputError(f"{root}: no data set found; expected {wanted}; see `crosspoint data list`")
-    report = Report(" + ".join(kind for kind, _ in sets))
+    report = VerifyReport(" + ".join(kind for kind, _ in sets))
     for kind, folder in sets:
         if kind == "shapenetrender":
             _verify_renders(folder, report)
         else:
             _verify_h5(kind, folder, report)
-    report.rows = [Row(*map(printable, astuple(row))) for row in report.rows]
+    report.rows = [Finding(*map(printable, astuple(row))) for row in report.rows]
     report.problems = [*map(printable, report.problems)]
     return report
 
 
-def _verify_pack(root: Path) -> Report:
+def _verify_pack(root: Path) -> VerifyReport:
     pack = PackedRenders(root)
-    return Report("pack", [Row(root.name, "pairs", f"{len(pack):,} objects")], pack.verify())
+    return VerifyReport("pack", [Finding(root.name, "pairs", f"{len(pack):,} objects")], pack.verify())
 
 
-def _verify_h5(kind: str, folder: Path, report: Report) -> None:
+def _verify_h5(kind: str, folder: Path, report: VerifyReport) -> None:
     try:
         taxonomy = read_taxonomy(folder) if kind == "shapenetpart" else None
         classes = taxonomy.categories if taxonomy else read_class_names(kind, folder)
@@ -102,7 +105,9 @@ def _verify_h5(kind: str, folder: Path, report: Report) -> None:
         files = split_files(kind, folder, split)
         report.problems += _gaps(folder, split, files) if kind != "scanobjectnn" else []
         if not files:
-            report.rows.append(Row(folder.name, split, "absent", "" if split == "val" else "hold out a part of train"))
+            report.rows.append(
+                Finding(folder.name, split, "absent", "" if split == "val" else "hold out a part of train")
+            )
             if split in required:
                 report.problems.append(f"{folder}: has no {split} files")
             continue
@@ -115,7 +120,7 @@ def _verify_h5(kind: str, folder: Path, report: Report) -> None:
             f"{tally.clouds:,} clouds of {_span(tally.stored)} points, {len(tally.labels)} of {len(classes)} classes"
         )
         found += f", {len(tally.parts)} of {len(taxonomy.parts)} parts" if taxonomy else ""
-        report.rows.append(Row(folder.name, split, found, _compared(tally.clouds, published.get(split))))
+        report.rows.append(Finding(folder.name, split, found, _compared(tally.clouds, published.get(split))))
 
 
 @dataclass
@@ -189,7 +194,7 @@ def _membership(taxonomy: Taxonomy) -> Any:
     return member
 
 
-def _verify_renders(folder: Path, report: Report) -> None:
+def _verify_renders(folder: Path, report: VerifyReport) -> None:
     clouds, renderings = cloud_keys(folder), rendering_keys(folder)
     for key in sorted(clouds - renderings):
         report.problems.append(f"{folder / 'ShapeNet' / key}.ply: has no renderings")
@@ -219,9 +224,11 @@ def _verify_renders(folder: Path, report: Report) -> None:
                 sizes.add(result)
     categories = len({key.split("/")[0] for key in pairs.keys})
     found = f"{len(pairs):,} objects of {categories} categories, {_span(points)} points, {_span(views)} views"
-    report.rows.append(Row(folder.name, "pairs", found, _compared(len(pairs), PUBLISHED["shapenetrender"]["pairs"])))
+    report.rows.append(
+        Finding(folder.name, "pairs", found, _compared(len(pairs), PUBLISHED["shapenetrender"]["pairs"]))
+    )
     shapes = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)[:3]) + (" …" if len(sizes) > 3 else "")
-    report.rows.append(Row(folder.name, "pictures", f"{len(pictures):,} of {shapes or 'no size'}"))
+    report.rows.append(Finding(folder.name, "pictures", f"{len(pictures):,} of {shapes or 'no size'}"))
 
 
 def _picture_size(path: Path) -> tuple[int, int] | InputError:

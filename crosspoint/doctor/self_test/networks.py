@@ -105,8 +105,8 @@ def measured(context: Context, device: str, models: Sequence[str]) -> str:
 
     files = [context.folder / model for model in models if (context.folder / model).exists()]
     result = bench(files, batch=BATCH[1], points=POINTS, devices=[device], seconds=0.2)
-    if any(not row["clouds_per_second"] > 0 for row in result["rows"]):
-        raise CheckFailed(f"a throughput is not positive: {result['rows']}")
-    rows = [f"{Path(row['model']).name} with {row['backend']} {row['p50_ms']:.2f} ms" for row in result["rows"]]
-    lacking = [f"{Path(one['model']).name} with {one['backend']} not: {one['reason']}" for one in result["not_run"]]
+    if any(not row.clouds_per_second > 0 for row in result.rows):
+        raise CheckFailed(f"a throughput is not positive: {[row.clouds_per_second for row in result.rows]}")
+    rows = [f"{Path(row.model).name} with {row.backend} {row.p50_ms:.2f} ms" for row in result.rows]
+    lacking = [f"{Path(one.model).name} with {one.backend} not: {one.reason}" for one in result.not_run]
     return "; ".join([*rows, *lacking])

@@ -34,9 +34,10 @@ def train(context: Context, name: str, device: str, *overrides: str) -> str:
 
     data, chosen = context.folder / "shapes", (*TRAINING, *overrides)
     result = pretrain(data, context.folder / name, "quick", chosen, False, device, 0)
-    if not math.isfinite(result["loss"]):
-        raise CheckFailed(f"the loss is {result['loss']}")
-    return f"{result['steps']} steps on {result['device']}, loss {result['loss']:.3f}"
+    loss = result.last["loss"]
+    if not math.isfinite(loss):
+        raise CheckFailed(f"the loss is {loss}")
+    return f"{result.steps} steps on {result.device}, loss {loss:.3f}"
 
 
 def train_on_cuda(context: Context, precision: str) -> str:
@@ -50,9 +51,10 @@ def finetune(context: Context, name: str, device: str, *overrides: str) -> str:
 
     data, chosen = context.folder / "shapes" / PART_SET, (*PARTS_TRAINING, *overrides)
     result = partseg(data, context.folder / name, recipe="quick", overrides=chosen, device=device)
-    if not 0 < result["best"]["instance_miou"] <= 1:
-        raise CheckFailed(f"the instance mIoU is {result['best']['instance_miou']}")
-    return f"{result['steps']} steps on {result['device']}, instance mIoU {result['best']['instance_miou']:.2f}"
+    score = math.nan if result.best is None else result.best.instance_miou
+    if not 0 < score <= 1:
+        raise CheckFailed(f"the instance mIoU is {score}")
+    return f"{result.steps} steps on {result.device}, instance mIoU {score:.2f}"
 
 
 def finetune_on_cuda(context: Context, precision: str) -> str:

@@ -1,24 +1,27 @@
 """Few-shot classification of pictures with the image encoder (CrossPoint, Table 7), frozen and after RFS."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
+from crosspoint.core.results import FLAT, OPTIONAL, Result, key
 from crosspoint.data.sets.cifar_fs import PARTS, Pictures, find_classes, load_pictures
 from crosspoint.eval.features import check_seed
-from crosspoint.eval.fewshot import Answers
-from crosspoint.eval.metrics.statistics import Z95, paired_runs, summary
+from crosspoint.eval.fewshot import Answers, compare_tasks
+from crosspoint.eval.metrics.statistics import Z95, PairedRuns, Summary, summary
+from crosspoint.eval.options import RunOn
 from crosspoint.eval.paper.roles import weights_of
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from crosspoint.eval.image.rfs import RFSRecipe
     from crosspoint.models.weights import Weights
 
 WAYS, QUERIES = 5, 15
@@ -37,18 +40,112 @@ class Features:
     labels: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class ImageModel:
+    """What a result says of an image encoder."""
+
+    path: str
+    sha256: str
+    architecture: str
+    depth: int
+
+
+@dataclass(frozen=True)
+class ImageReference:
+    """The other image encoder, which a result is compared with."""
+
+    model: ImageModel
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """What a result says of a set of pictures.
+
+    Attributes:
+        path: The folder.
+        format: `cifar-fs`.
+        classes: To train on, to validate and to test.
+        published: Whether the counts are those of CIFAR-FS.
+        remark: The same for the reader.
+    """
+
+    path: str
+    format: str
+    classes: tuple[int, int, int]
+    published: bool
+    remark: str
+
+
+@dataclass(frozen=True)
+class ImageAccuracy:
+    """Accuracy on the tasks of one kind by one rule, as fractions of one.
+
+    Attributes:
+        c: Of the logistic regression.
+        summary: Over the tasks.
+        interval: 95 % interval of the mean, `m ± 1.96 s / √n`, as published.
+        accuracies: Of each task.
+        against: The comparison with another encoder on the same tasks, if there is one.
+    """
+
+    c: float = field(metadata=key("C"))
+    summary: Summary = field(metadata=FLAT)
+    interval: tuple[float, float]
+    accuracies: list[float] = field(repr=False)
+    against: PairedRuns | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class ImageTasks:
+    """One method at one number of shots: with C = 1 (`official`) and with C by validation tasks (`clean`)."""
+
+    method: str
+    shots: int
+    official: ImageAccuracy
+    clean: ImageAccuracy
+
+
+@dataclass(frozen=True)
+class ImageFewShotResult(Result):
+    """What the few-shot tasks with pictures found.
+
+    Attributes:
+        model: What was measured.
+        data: On what.
+        ways: Classes of a task.
+        queries: Query pictures per class.
+        tasks: Of each kind.
+        seed: Of the tasks.
+        rfs: The recipe of the training on base classes.
+        rows: One for each method and number of shots.
+        against: The other encoder, the reference of the comparisons, if there is one.
+    """
+
+    schema: ClassVar[str] = "crosspoint.image-fewshot/1"
+
+    model: ImageModel
+    data: ImageData
+    ways: int
+    queries: int
+    tasks: int
+    seed: int
+    rfs: "RFSRecipe"
+    rows: tuple[ImageTasks, ...]
+    against: ImageReference | None = field(default=None, metadata=OPTIONAL)
+
+
 def image_fewshot(
     model: Path,
     data: Path,
+    *,
     shots: Sequence[int] = (1, 5),
     tasks: int = 600,
     seed: int = 0,
     overrides: Sequence[str] = (),
     methods: Sequence[str] = METHODS,
-    device: str = "cpu",
-    cache: Path | None = None,
+    run_on: RunOn = RunOn(),
     against: Path | None = None,
-) -> dict[str, Any]:
+) -> ImageFewShotResult:
     """Accuracy of logistic regression on 5-way tasks from classes that no training has seen.
 
     Features are scaled to unit length, as in RFS, whose tasks have 15 queries per class. `frozen` takes the image
@@ -63,13 +160,9 @@ def image_fewshot(
         seed: Tasks depend on it, the shots and their number, and on nothing else.
         overrides: `key=value` for fields of `crosspoint.eval.image.rfs.RFSRecipe`.
         methods: Of `METHODS`, those to measure.
-        device: Where encoders run and train.
-        cache: Folder in which encoders trained on base classes are kept and found again.
+        run_on: The device on which encoders run and train, and the folder in which encoders trained on base classes are
+            kept and found again; they run in PyTorch.
         against: Another image encoder, which meets the same tasks with the methods that use one.
-
-    Returns:
-        JSON-serialisable; a row for each method and number of shots, with `official` (C = 1) and `clean` (C by tasks
-        from the validation classes).
 
     Raises:
         InputError: The model or the pictures cannot be used, or the classes are too few or too small for a task.
@@ -83,7 +176,9 @@ def image_fewshot(
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise InputError(f"there is no method {unknown[0]!r}; known are {', '.join(METHODS)}")
-    choose_device(device)
+    if run_on.backend not in (None, "pytorch"):
+        raise InputError(f"image encoders run in PyTorch, not by {run_on.backend}; leave the backend out")
+    choose_device(run_on.device)
     recipe = make_rfs_recipe(overrides)
     weights = [_image_weights(path) for path in (model, against) if path is not None]
     classes = find_classes(data)
@@ -92,33 +187,34 @@ def image_fewshot(
         _check_tasks(data, part, pictures[part], max(shots), tasks)
     rows = []
     for method in methods:
-        encoders = [_encoder(method, found, pictures["train"], recipe, device, cache) for found in weights]
+        encoders = [_encoder(method, found, pictures["train"], recipe, run_on) for found in weights]
         used = encoders[:1] if method == "rfs" else encoders  # from scratch there is nothing to compare
-        features = [{part: embed_pictures(e, pictures[part], device) for part in ("val", "test")} for e in used]
-        rows += [{"method": method, "shots": n, **_row(features, n, tasks, seed, method)} for n in shots]
-    result = {
-        "model": _describe(weights[0]),
-        "data": describe_images(data),
-        "ways": WAYS,
-        "queries": QUERIES,
-        "tasks": tasks,
-        "seed": seed,
-        "rfs": asdict(recipe),
-        "rows": rows,
-    }
-    return result if against is None else {**result, "against": {"model": _describe(weights[1])}}
+        features = [{part: embed_pictures(e, pictures[part], run_on.device) for part in ("val", "test")} for e in used]
+        for n in shots:
+            official, clean = (_accuracy(features, n, tasks, seed, method, rule) for rule in ("official", "clean"))
+            rows.append(ImageTasks(method, n, official, clean))
+    return ImageFewShotResult(
+        model=_describe(weights[0]),
+        data=describe_images(data),
+        ways=WAYS,
+        queries=QUERIES,
+        tasks=tasks,
+        seed=seed,
+        rfs=recipe,
+        rows=tuple(rows),
+        against=None if against is None else ImageReference(_describe(weights[1])),
+    )
 
 
-def describe_images(data: Path) -> dict[str, Any]:
+def describe_images(data: Path) -> ImageData:
     """Classes and pictures of a set, and whether its counts are those of CIFAR-FS."""
     classes = find_classes(data)
-    counts = tuple(len(classes[part]) for part in PARTS)
+    train, val, test = (len(classes[part]) for part in PARTS)
     sizes = {sum(1 for _ in folder.iterdir()) for part in PARTS for folder in classes[part].values()}
-    is_published = (counts, sizes) == (PUBLISHED[0], {PUBLISHED[1]})
-    found = f"{data}: {' + '.join(map(str, counts))} classes of {min(sizes)} to {max(sizes)} pictures"
+    is_published = ((train, val, test), sizes) == (PUBLISHED[0], {PUBLISHED[1]})
+    found = f"{data}: {train} + {val} + {test} classes of {min(sizes)} to {max(sizes)} pictures"
     told = ", by counts CIFAR-FS" if is_published else "; not CIFAR-FS, so these numbers are not the paper's"
-    about = {"path": str(data), "format": "cifar-fs", "classes": counts, "published": is_published}
-    return {**about, "remark": found + told}
+    return ImageData(str(data), "cifar-fs", (train, val, test), is_published, found + told)
 
 
 def _image_weights(model: Path) -> "Weights":
@@ -145,15 +241,15 @@ def _check_tasks(data: Path, part: str, pictures: Pictures, shots: int, tasks: i
         )
 
 
-def _encoder(
-    method: str, weights: "Weights", base: Pictures, recipe: Any, device: str, cache: Path | None
-) -> "nn.Module":
+def _encoder(method: str, weights: "Weights", base: Pictures, recipe: "RFSRecipe", run_on: RunOn) -> "nn.Module":
     from crosspoint.eval.image.rfs import train_rfs
 
     if method == "frozen":
         return weights.network()
     depth = int(weights.config["depth"])
-    return train_rfs(base, weights if method == "pretrained + rfs" else None, depth, recipe, device, cache)
+    return train_rfs(
+        base, weights if method == "pretrained + rfs" else None, depth, recipe, run_on.device, run_on.cache
+    )
 
 
 def embed_pictures(encoder: "nn.Module", pictures: Pictures, device: str) -> Features:
@@ -202,36 +298,27 @@ def _choose_c(features: Features, shots: int, tasks: int, seed: int) -> float:
     return GRID[int(np.argmax(means))]
 
 
-def _row(
-    features: list[dict[str, Features]], shots: int, tasks: int, seed: int, method: str
-) -> dict[str, dict[str, Any]]:
-    """By either rule, the first encoder's accuracies and, if there are two, the paired comparison."""
-    found: dict[str, dict[str, Any]] = {}
-    for rule in ("official", "clean"):
-        answers, cs = [], []
-        for parts in features:
-            c = OFFICIAL_C if rule == "official" else _choose_c(parts["val"], shots, tasks, seed)
-            numbers = track(range(tasks), f"{method}, {shots}-shot, {rule}")
-            answers.append([answer(parts["test"], shots, (seed, shots, 0, i), c) for i in numbers])
-            cs.append(c)
-        accuracies = [task.accuracy for task in answers[0]]
-        found[rule] = {"C": cs[0], **summary(accuracies), "interval": _interval(accuracies), "accuracies": accuracies}
-        if len(answers) == 2:
-            own, other = answers
-            truth = [task.truth for task in own]
-            found[rule]["against"] = paired_runs(truth, [t.predicted for t in other], [t.predicted for t in own])
-    return found
-
-
-def _interval(accuracies: list[float]) -> tuple[float, float]:
-    """95 % interval of the mean over tasks, `m ± 1.96 s / √n`, as published."""
+def _accuracy(
+    features: list[dict[str, Features]], shots: int, tasks: int, seed: int, method: str, rule: str
+) -> ImageAccuracy:
+    """The first encoder's accuracies by a rule and, if there are two, the paired comparison."""
+    answers, cs = [], []
+    for parts in features:
+        c = OFFICIAL_C if rule == "official" else _choose_c(parts["val"], shots, tasks, seed)
+        numbers = track(range(tasks), f"{method}, {shots}-shot, {rule}")
+        answers.append([answer(parts["test"], shots, (seed, shots, 0, i), c) for i in numbers])
+        cs.append(c)
+    accuracies = [task.accuracy for task in answers[0]]
     found = summary(accuracies)
-    mean, error = found["mean"], found["standard_error"]
-    assert mean is not None
-    assert error is not None
-    return mean - Z95 * error, mean + Z95 * error
+    return ImageAccuracy(cs[0], found, _interval(found), accuracies, compare_tasks(answers))
 
 
-def _describe(weights: "Weights") -> dict[str, Any]:
-    about = {"path": str(weights.path), "sha256": weights.sha256, "architecture": "resnet"}
-    return {**about, "depth": weights.config["depth"]}
+def _interval(found: Summary) -> tuple[float, float]:
+    """95 % interval of the mean over tasks, `m ± 1.96 s / √n`, as published."""
+    assert found.standard_error is not None  # there are two tasks at least
+    half = Z95 * found.standard_error
+    return found.mean - half, found.mean + half
+
+
+def _describe(weights: "Weights") -> ImageModel:
+    return ImageModel(str(weights.path), weights.sha256, "resnet", int(weights.config["depth"]))

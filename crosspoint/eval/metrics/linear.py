@@ -6,13 +6,14 @@ dual problems on parts of it (`kernel="precomputed"`). A classifier is kept as i
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
+from crosspoint.core.results import key
 
 FOLDS = 5
 OFFICIAL_C = {"modelnet40": 0.1, "scanobjectnn": 0.01}  # of the paper's code
@@ -21,6 +22,21 @@ EXPONENTS = tuple(step / 2 for step in range(-4, 7))
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TriedC:
+    """One value of C in cross-validation.
+
+    Attributes:
+        c: The value.
+        accuracy: Mean over the folds.
+        std: Sample standard deviation over the folds.
+    """
+
+    c: float = field(metadata=key("C"))
+    accuracy: float
+    std: float
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ def grid(features: Floats) -> list[float]:
 
 def choose_c(
     features: Floats, labels: Labels, products: NDArray[np.float64], seed: int
-) -> tuple[float, list[dict[str, float]]]:
+) -> tuple[float, tuple[TriedC, ...]]:
     """Choose C by stratified cross-validation: the best mean accuracy, the smallest C of equals.
 
     Args:
@@ -114,7 +130,7 @@ def choose_c(
         seed: Of the folds.
 
     Returns:
-        C, and for each value tried `{"C", "accuracy", "std"}` over the folds.
+        C, and what was found of each value tried.
 
     Raises:
         InputError: A class has one object only, or all embeddings are equal.
@@ -135,11 +151,8 @@ def choose_c(
         for row, c in zip(scores, values, strict=True):
             predicted = fit(features[train], labels[train], c, part).predict(features[held_out])
             row[fold] = np.mean(predicted == labels[held_out])
-    rows = [
-        {"C": c, "accuracy": float(row.mean()), "std": float(row.std(ddof=1))}
-        for c, row in zip(values, scores, strict=True)
-    ]
-    return values[int(scores.mean(axis=1).argmax())], rows
+    tried = tuple(TriedC(c, float(row.mean()), float(row.std(ddof=1))) for c, row in zip(values, scores, strict=True))
+    return values[int(scores.mean(axis=1).argmax())], tried
 
 
 def _pair_coefficients(dual: NDArray[np.float64], support: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -2,13 +2,66 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of repeated runs.
+
+    Attributes:
+        mean: Over the runs.
+        std: Sample standard deviation; None of fewer than two runs.
+        standard_error: Of the mean, `std / √n`; None likewise.
+    """
+
+    mean: float
+    std: float | None
+    standard_error: float | None
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two classifiers, the reference and the candidate, on the same objects.
+
+    Attributes:
+        objects: How many there are.
+        reference_accuracy: Share of the objects that the reference has right.
+        candidate_accuracy: Likewise.
+        equal_predictions: Share of the objects of which both say the same.
+        only_reference_right: Objects that only the reference has right.
+        only_candidate_right: Likewise.
+        mcnemar_p: Two-sided p-value of McNemar's exact test.
+        difference: The candidate's accuracy minus the reference's.
+        interval: 95 % interval of the difference; None of a single task.
+    """
+
+    objects: int
+    reference_accuracy: float
+    candidate_accuracy: float
+    equal_predictions: float
+    only_reference_right: int
+    only_candidate_right: int
+    mcnemar_p: float
+    difference: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class PairedRuns(Paired):
+    """Two classifiers over the same repeated tasks.
+
+    Attributes:
+        runs: How many tasks there are.
+    """
+
+    runs: int
 
 
 def wilson(correct: float, total: int) -> tuple[float, float]:
@@ -63,12 +116,12 @@ def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def summary(values: Sequence[float]) -> dict[str, float | None]:
+def summary(values: Sequence[float]) -> Summary:
     """Mean, sample standard deviation and standard error of repeated runs; no deviation of fewer than two runs."""
     if len(values) < 2:
-        return {"mean": float(np.mean(values)), "std": None, "standard_error": None}
+        return Summary(float(np.mean(values)), None, None)
     std = float(np.std(values, ddof=1))
-    return {"mean": float(np.mean(values)), "std": std, "standard_error": std / math.sqrt(len(values))}
+    return Summary(float(np.mean(values)), std, std / math.sqrt(len(values)))
 
 
 def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -83,31 +136,26 @@ def per_class(matrix: NDArray[np.int64]) -> list[float | None]:
     return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(matrix)]
 
 
-def paired(truth: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[str, Any]:
-    """Compare two classifiers' predictions of the same objects, each `(n,)`.
-
-    Returns:
-        Both accuracies, the share of equal predictions, how many objects only one of them has right, McNemar's exact
-        p-value, and the second accuracy minus the first with its 95 % interval.
-    """
+def paired(truth: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> Paired:
+    """Compare two classifiers' predictions of the same objects, each `(n,)`; the first is the reference."""
     right, also = first == truth, second == truth
     only_first, only_second = int(np.sum(right & ~also)), int(np.sum(also & ~right))
-    return {
-        "objects": len(truth),
-        "reference_accuracy": float(right.mean()),
-        "candidate_accuracy": float(also.mean()),
-        "equal_predictions": float(np.mean(first == second)),
-        "only_reference_right": only_first,
-        "only_candidate_right": only_second,
-        "mcnemar_p": mcnemar(only_first, only_second),
-        "difference": (only_second - only_first) / len(truth),
-        "interval": paired_interval(only_first, only_second, len(truth)),
-    }
+    return Paired(
+        objects=len(truth),
+        reference_accuracy=float(right.mean()),
+        candidate_accuracy=float(also.mean()),
+        equal_predictions=float(np.mean(first == second)),
+        only_reference_right=only_first,
+        only_candidate_right=only_second,
+        mcnemar_p=mcnemar(only_first, only_second),
+        difference=(only_second - only_first) / len(truth),
+        interval=paired_interval(only_first, only_second, len(truth)),
+    )
 
 
 def paired_runs(
     truth: Sequence[NDArray[np.int64]], first: Sequence[NDArray[np.int64]], second: Sequence[NDArray[np.int64]]
-) -> dict[str, Any]:
+) -> PairedRuns:
     """Compare two classifiers over the same repeated tasks, each a run with objects of its own.
 
     Objects of a task share what was learnt there, so the interval is that of the tasks' mean difference: with the mean
@@ -118,16 +166,13 @@ def paired_runs(
         truth: Labels of each task's objects.
         first: The reference's predictions.
         second: The candidate's.
-
-    Returns:
-        As of `paired`; the interval is None for a single task.
     """
     from scipy.stats import t
 
     pooled = paired(np.concatenate(truth), np.concatenate(first), np.concatenate(second))
     differences = [float(np.mean(b == y) - np.mean(a == y)) for y, a, b in zip(truth, first, second, strict=True)]
-    error = summary(differences)["standard_error"]
+    error = summary(differences).standard_error
     mean = float(np.mean(differences))
     half = None if error is None else float(t.ppf(0.975, len(differences) - 1)) * error
     interval = None if half is None else (mean - half, mean + half)
-    return {**pooled, "runs": len(differences), "difference": mean, "interval": interval}
+    return PairedRuns(**{**vars(pooled), "difference": mean, "interval": interval}, runs=len(differences))

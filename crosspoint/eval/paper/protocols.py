@@ -1,14 +1,15 @@
 """The protocols behind the paper's tables, each as rows that hold the paper's number beside ours, in per cent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from crosspoint.eval.fewshot import eligible, fewshot
-from crosspoint.eval.metrics.statistics import summary
+from crosspoint.eval.metrics.statistics import Summary, summary
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.published import Number
+from crosspoint.eval.paper.results import Cell, TableRow
 from crosspoint.eval.paper.roles import Facts
 from crosspoint.eval.svm import svm
 
@@ -16,33 +17,24 @@ SVM_POINTS, FEWSHOT_POINTS, QUERIES = 1024, 2048, 20
 OFFICIAL_K = 5  # neighbours in the official code's few-shot evaluation
 SET_NAMES = {"modelnet40": "ModelNet40", "scanobjectnn": "ScanObjectNN"}
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
-class Options:
+class StudyOptions:
     """How a protocol is run.
 
     Attributes:
-        points: Points per cloud; None for the paper's number, or all stored ones where there are fewer.
-        seed: Of every random choice.
-        seeds: Choices of points in `clean`.
+        sampling: Points per cloud (by default the paper's number, or all stored ones where there are fewer), the seed
+            of every random choice, and the choices of points in `clean`.
+        run_on: Where models run.
         runs: Few-shot tasks.
         tasks: Few-shot tasks with images.
-        device: Where models run.
-        backend: What runs them; None for the usual one.
-        cache: Folder of features.
         rfs: `key=value` for fields of the RFS recipe.
     """
 
-    points: int | None = None
-    seed: int = 0
-    seeds: int = 3
+    sampling: Sampling = Sampling()
+    run_on: RunOn = RunOn()
     runs: int = 10
     tasks: int = 600
-    device: str = "cpu"
-    backend: str | None = None
-    cache: Path | None = None
     rfs: Sequence[str] = ()
 
 
@@ -62,7 +54,7 @@ class Study:
     models: dict[str, list[Path]]
     facts: dict[Path, Facts]
     sets: list[tuple[str, Path]]
-    options: Options
+    options: StudyOptions
     out: Path
     notes: list[str] = field(default_factory=list)
 
@@ -72,13 +64,7 @@ class Study:
             self.notes.append(sentence)
 
 
-def row(method: str, setting: str, paper: Number | None, official: Row | None, clean: Row | None) -> Row:
-    """One line of a table."""
-    number = None if paper is None else paper._asdict()
-    return {"method": method, "setting": setting, "paper": number, "official": official, "clean": clean}
-
-
-def measure(runs: Sequence[Sequence[float]], of: str, interval: Sequence[float] | None = None) -> Row:
+def measure(runs: Sequence[Sequence[float]], of: str, interval: tuple[float, float] | None = None) -> Cell:
     """Mean ± standard deviation, in per cent, of fractions.
 
     Args:
@@ -91,24 +77,26 @@ def measure(runs: Sequence[Sequence[float]], of: str, interval: Sequence[float] 
     several = len(runs) > 1
     found = summary(means if several else runs[0])
     over = f"{len(runs)} models" if several else f"{len(runs[0])} {of}"
-    percent = {name: None if value is None else 100 * value for name, value in found.items()}
-    ends = None if several or interval is None else [100 * end for end in interval]
-    return {**percent, "over": over, "interval": ends, "values": [[100 * v for v in values] for values in runs]}
+    percent = (None if value is None else 100 * value for value in (found.std, found.standard_error))
+    ends = None if several or interval is None else (100 * interval[0], 100 * interval[1])
+    values = [[100 * value for value in values] for values in runs]
+    return Cell(Summary(100 * found.mean, *percent), over, ends, values)
 
 
 def points_of(study: Study, model: Path, stored: int, usual: int) -> int:
     """How many points to use: as asked, as the model fixes, as published, or all that are stored."""
     from crosspoint.runtime.load import load_encoder
 
-    with load_encoder(model, study.options.device, study.options.backend) as encoder:
+    run_on = study.options.run_on
+    with load_encoder(model, run_on.device, run_on.backend) as encoder:
         fixed = encoder.specification.points
-    points = study.options.points or fixed or min(usual, stored)
+    points = study.options.sampling.points or fixed or min(usual, stored)
     if points != usual:
         study.note(f"clouds have {points} points; the published protocol uses {usual}")
     return points
 
 
-def linear(study: Study, papers: dict[str, dict[str, Number]], names: dict[str, str]) -> list[Row]:
+def linear(study: Study, papers: dict[str, dict[str, Number]], names: dict[str, str]) -> list[TableRow]:
     """Linear SVMs (Tables 1, 2 and 6, Figure 3): each role's models on each set.
 
     Args:
@@ -123,26 +111,20 @@ def linear(study: Study, papers: dict[str, dict[str, Number]], names: dict[str, 
                 svm(
                     model,
                     folder,
-                    points_of(study, model, stored_points(folder), SVM_POINTS),
-                    options.seed,
-                    options.seeds,
-                    options.device,
-                    options.backend,
-                    cache=options.cache,
+                    sampling=replace(
+                        options.sampling, points=points_of(study, model, stored_points(folder), SVM_POINTS)
+                    ),
+                    run_on=options.run_on,
                 )
                 for model in models
             ]
-            if results[0]["data"]["test_from"] != "the test split":
-                study.note(f"{SET_NAMES[kind]}: tested on {results[0]['data']['test_from']}")
-            official = measure(
-                [[r["official"]["accuracy"]] for r in results], "run", results[0]["official"]["interval"]
-            )
-            clean = measure(
-                [[run["accuracy"] for run in r["clean"]["runs"]] for r in results],
-                "choices of points",
-                results[0]["clean"]["interval"],
-            )
-            rows.append(row(names[role], SET_NAMES[kind], papers.get(kind, {}).get(role), official, clean))
+            first = results[0]
+            if first.data.test_from != "the test split":
+                study.note(f"{SET_NAMES[kind]}: tested on {first.data.test_from}")
+            official = measure([[r.official.accuracy] for r in results], "run", first.official.interval)
+            runs = [[run.accuracy for run in r.clean.runs] for r in results]
+            clean = measure(runs, "choices of points", first.clean.interval)
+            rows.append(TableRow(names[role], SET_NAMES[kind], papers.get(kind, {}).get(role), official, clean))
     return rows
 
 
@@ -153,7 +135,7 @@ def stored_points(folder: Path) -> int:
     return int(load_classification(folder, None).train.points.shape[1])
 
 
-def few(study: Study) -> list[Row]:
+def few(study: Study) -> list[TableRow]:
     """Few-shot tasks (Tables 3 and 4): queries from the training split, as published, and from the test split."""
     from crosspoint.data.sets.datasets import load_classification
 
@@ -181,7 +163,9 @@ def few(study: Study) -> list[Row]:
                         )
                 paper = published.FEWSHOT[kind][role][number]
                 name = published.BACKBONES[role]
-                rows.append(row(name, f"{ways}-way {shots}-shot", paper, found.get("official"), found.get("clean")))
+                rows.append(
+                    TableRow(name, f"{ways}-way {shots}-shot", paper, found.get("official"), found.get("clean"))
+                )
     return rows
 
 
@@ -199,23 +183,19 @@ def _few(
     result = fewshot(
         model,
         folder,
-        setting[:1],
-        setting[1:],
-        QUERIES,
-        options.runs,
-        points_of(study, model, stored, FEWSHOT_POINTS),
-        options.seed,
-        options.device,
-        options.backend,
-        k,
-        options.cache,
+        ways=setting[:1],
+        shots=setting[1:],
+        queries=QUERIES,
+        runs=options.runs,
+        k=k,
+        sampling=replace(options.sampling, points=points_of(study, model, stored, FEWSHOT_POINTS)),
+        run_on=options.run_on,
         queries_from=("training split" if published_rule else "test split",),
     )
-    accuracies: list[float] = result["tasks"][0]["accuracies"]
-    return accuracies
+    return result.tasks[0].accuracies
 
 
-def parts(study: Study) -> list[Row]:
+def parts(study: Study) -> list[TableRow]:
     """Part segmentation (Table 5): mean IoU over objects, as published, and over categories."""
     from crosspoint.eval.partseg import partseg
 
@@ -223,22 +203,19 @@ def parts(study: Study) -> list[Row]:
     rows, options = [], study.options
     ((_, folder),) = study.sets
     for role, models in study.models.items():
-        results = [
-            partseg(model, folder, options.points, options.seed, options.seeds, options.device, options.backend)
-            for model in models
-        ]
+        results = [partseg(model, folder, sampling=options.sampling, run_on=options.run_on) for model in models]
         for model in models:
             if study.facts[model].recipe.get("selection") == "test":
                 study.note(f"{model}: its best epoch was chosen on the test split, as the official code does")
         for key, setting in (("instance_miou", "mean over objects"), ("class_miou", "mean over categories")):
-            official = measure([[r["official"][key]] for r in results], "run")
-            clean = measure([[run[key] for run in r["clean"]["runs"]] for r in results], "choices of points")
+            official = measure([[getattr(r.official.scores, key)] for r in results], "run")
+            clean = measure([[getattr(run, key) for run in r.clean.runs] for r in results], "choices of points")
             paper = published.PARTS[role] if key == "instance_miou" else None
-            rows.append(row(names[role], setting, paper, official, clean))
+            rows.append(TableRow(names[role], setting, paper, official, clean))
     return rows
 
 
-def images(study: Study) -> list[Row]:
+def images(study: Study) -> list[TableRow]:
     """Few-shot images (Table 7): frozen features, RFS from scratch, and RFS from the pretrained image encoder."""
     from crosspoint.eval.image.fewshot import image_fewshot
 
@@ -250,32 +227,26 @@ def images(study: Study) -> list[Row]:
             model,
             folder,
             tasks=options.tasks,
-            seed=options.seed,
+            seed=options.sampling.seed,
             overrides=options.rfs,
-            device=options.device,
-            cache=options.cache,
+            run_on=replace(options.run_on, backend=None),
         )
         for model in study.models["image"]
     ]
     rows = []
     for method, name in names.items():
         for column, shots in enumerate((1, 5)):
-            found = [_image_row(result, method, shots) for result in results]
-            rules = {
-                rule: measure([entry[rule]["accuracies"] for entry in found], "tasks", found[0][rule]["interval"])
-                for rule in ("official", "clean")
-            }
+            found = [next(r for r in result.rows if (r.method, r.shots) == (method, shots)) for result in results]
+            official, clean = (
+                measure([rule.accuracies for rule in rules], "tasks", rules[0].interval)
+                for rules in ([row.official for row in found], [row.clean for row in found])
+            )
             paper = published.CIFAR_FS[method][column]
-            rows.append(row(name, f"5-way {shots}-shot", paper, rules["official"], rules["clean"]))
+            rows.append(TableRow(name, f"5-way {shots}-shot", paper, official, clean))
     return rows
 
 
-def _image_row(result: dict[str, Any], method: str, shots: int) -> dict[str, Any]:
-    found: dict[str, Any] = next(r for r in result["rows"] if r["method"] == method and r["shots"] == shots)
-    return found
-
-
-def clusters(study: Study, names: dict[str, str]) -> list[Row]:
+def clusters(study: Study, names: dict[str, str]) -> list[TableRow]:
     """t-SNE (Figure 4), drawn side by side, and how well nearest neighbours in feature space share a class.
 
     Args:
@@ -288,11 +259,11 @@ def clusters(study: Study, names: dict[str, str]) -> list[Row]:
     options, ((_, folder),) = study.options, study.sets
     first = {names[role]: models[0] for role, models in study.models.items()}
     points = points_of(study, next(iter(first.values())), stored_points(folder), SVM_POINTS)
-    class_names, drawn = panels(first, folder, points, options.seed, options.device, options.backend, options.cache)
+    class_names, drawn = panels(first, folder, points=points, seed=options.sampling.seed, run_on=options.run_on)
     if class_names != published.MODELNET10:
         study.note(f"classes shown: {', '.join(class_names)}; the figure has ModelNet10's")
     draw_panels(drawn, class_names, study.out / "figure4.png")
     return [
-        row(panel.title, f"vote of {NEIGHBOURS} neighbours", None, None, measure([[panel.accuracy]], "run"))
+        TableRow(panel.title, f"vote of {NEIGHBOURS} neighbours", None, None, measure([[panel.accuracy]], "run"))
         for panel in drawn
     ]

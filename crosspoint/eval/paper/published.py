@@ -4,10 +4,11 @@ Facts only, in per cent. `spread` is what stands behind the ± in the paper; its
 text a standard deviation.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Number(NamedTuple):
+@dataclass(frozen=True)
+class Number:
     """A published value and the number behind its ±, both in per cent."""
 
     value: float

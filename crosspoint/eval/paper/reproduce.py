@@ -1,19 +1,20 @@
 """The tables and figures of the paper: the protocol, the paper's row beside ours, as JSON, Markdown and a picture."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from crosspoint.core.errors import InputError
-from crosspoint.core.files import atomic_file, write_json
+from crosspoint.core.files import atomic_file, sha256, write_json
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
 from crosspoint.data.sets.catalogue import SETS
 from crosspoint.data.sets.layout import find_sets, locate
 from crosspoint.eval.features import describe_model
+from crosspoint.eval.image.fewshot import ImageData, describe_images
 from crosspoint.eval.paper import published
-from crosspoint.eval.paper.protocols import Options, Row, Study, clusters, few, images, linear, parts
+from crosspoint.eval.paper.protocols import Study, StudyOptions, clusters, few, images, linear, parts
+from crosspoint.eval.paper.results import Needs, ReproduceResult, SetInfo, TableModel, TableRow, WeightsFile
 from crosspoint.eval.paper.roles import Facts, assign, weights_of
 
 SOURCE = "Afham et al., CrossPoint, CVPR 2022"
@@ -48,7 +49,7 @@ class Target:
     advice: str
     field: str
     roles: dict[str, str]
-    protocol: Callable[[Study], list[Row]]
+    protocol: Callable[[Study], list[TableRow]]
     rules: dict[str, str]
     files: tuple[str, ...] = ENCODERS
     several: bool = False
@@ -101,16 +102,16 @@ def _few_table(kind: str, number: int, set_name: str) -> Target:
     )
 
 
-def _views(study: Study) -> list[Row]:
+def _views(study: Study) -> list[TableRow]:
     paper = {"modelnet40": {str(n): number for n, number in published.IMAGES.items()}}
     return linear(study, paper, TARGETS["table6"].roles)
 
 
-def _objectives(study: Study) -> list[Row]:
+def _objectives(study: Study) -> list[TableRow]:
     return linear(study, published.OBJECTIVES, OBJECTIVES)
 
 
-def _map(study: Study) -> list[Row]:
+def _map(study: Study) -> list[TableRow]:
     return clusters(study, OBJECTIVES)
 
 
@@ -185,11 +186,12 @@ Provide = Callable[[str, Target, list[str]], dict[str, list[str]]]
 def reproduce(
     name: str,
     data: Path,
+    *,
     models: Sequence[str],
     out: Path,
-    options: Options | None = None,
+    options: StudyOptions = StudyOptions(),
     provide: Provide | None = None,
-) -> dict[str, Any]:
+) -> ReproduceResult:
     """Run the protocol of a table or figure, and write `NAME.json`, `NAME.md` and `NAME.png` to a folder.
 
     Args:
@@ -201,7 +203,7 @@ def reproduce(
         provide: Makes models of the roles that are missing, by target; None to leave them out.
 
     Returns:
-        What `NAME.json` holds: `rows` with `paper`, `official` and `clean` in per cent, `data`, `models`, `notes`.
+        What `NAME.json` holds.
 
     Raises:
         InputError: The data or a model cannot be used, or there is no model at all.
@@ -214,7 +216,7 @@ def reproduce(
     files = [f"{name}.{suffix}" for suffix in ("json", "md", "png")]
     check_folder(out, files=files, inputs=[data], within=True)
     sets = find_data(target, data)
-    described = [describe_set(kind, folder) for kind, folder in sets]
+    described = tuple(describe_set(kind, folder) for kind, folder in sets)
     given = list(models)
     found, _ = assign(given, target.role_of, list(target.roles), target.files)
     missing = [role for role in target.roles if role not in found]
@@ -224,23 +226,23 @@ def reproduce(
     found, facts = assign(given, target.role_of, list(target.roles), target.files)
     if not found:
         raise InputError(f"{name} needs models; {target.advice.partition('models: ')[2] or target.advice}")
-    study = Study(found, facts, sets, options or Options(), Path(out))
-    study.notes += [entry["remark"] for entry in described] + _remarks(target, study)
+    study = Study(found, facts, sets, options, Path(out))
+    study.notes += [entry.remark for entry in described] + _remarks(target, study)
     rows = target.protocol(study)
-    result = {
-        "target": name,
-        "title": target.title,
-        "source": SOURCE,
-        "unit": "per cent",
-        "needs": needs(target),
-        "data": described,
-        "models": {role: [_describe(target, path, facts[path]) for path in paths] for role, paths in found.items()},
-        "rules": target.rules,
-        "rows": rows,
-        "notes": study.notes,
-        "files": [str(Path(out) / file) for file in files],
-    }
-    write_json(Path(out) / f"{name}.json", {"schema": "crosspoint.reproduce/1", **result})
+    result = ReproduceResult(
+        target=name,
+        title=target.title,
+        source=SOURCE,
+        unit="per cent",
+        needs=needs(target),
+        data=described,
+        models={role: [_describe(target, path, facts[path]) for path in paths] for role, paths in found.items()},
+        rules=target.rules,
+        rows=tuple(rows),
+        notes=tuple(study.notes),
+        files=tuple(str(Path(out) / file) for file in files),
+    )
+    write_json(Path(out) / f"{name}.json", result.to_json())
     if target.protocol is not _map:  # which draws a picture of its own
         draw_comparison(rows, target.title, Path(out) / f"{name}.png")
     with atomic_file(Path(out) / f"{name}.md") as temporary:
@@ -248,9 +250,9 @@ def reproduce(
     return result
 
 
-def needs(target: Target) -> dict[str, Any]:
+def needs(target: Target) -> Needs:
     """The data of a target: what it is, where it can be had, the expected files, and what to do with them."""
-    return {"sets": [asdict(known) for known in SETS if known.name in target.needs], "then": target.advice}
+    return Needs(tuple(known for known in SETS if known.name in target.needs), target.advice)
 
 
 def find_data(target: Target, data: Path) -> list[tuple[str, Path]]:
@@ -268,13 +270,10 @@ def find_data(target: Target, data: Path) -> list[tuple[str, Path]]:
     return [locate(data, target.formats)]
 
 
-def describe_set(kind: str, folder: Path) -> dict[str, Any]:
+def describe_set(kind: str, folder: Path) -> SetInfo | ImageData:
     """Objects and classes of a set, and whether it is the published one, by counts and class names."""
     if kind == "cifar-fs":
-        from crosspoint.eval.image.fewshot import describe_images
-
-        about: dict[str, Any] = describe_images(folder)
-        return about
+        return describe_images(folder)
     train, test, names, right = _parts(folder) if kind == "shapenetpart" else _classes(kind, folder)
     is_published = right and (train, test) in published.COUNTS[kind]
     first = published.COUNTS[kind][0]
@@ -283,8 +282,7 @@ def describe_set(kind: str, folder: Path) -> dict[str, Any]:
         remark += f"; not the published set ({first[0]} + {first[1]}), so these numbers are not the paper's"
     else:
         remark += ", by counts and names the published set"
-    found = {"path": str(folder), "format": kind, "train": train, "test": test, "classes": names}
-    return {**found, "published": is_published, "remark": remark}
+    return SetInfo(str(folder), kind, train, test, names, is_published, remark)
 
 
 def _classes(kind: str, folder: Path) -> tuple[int, int, int, bool]:
@@ -318,14 +316,11 @@ def _remarks(target: Target, study: Study) -> list[str]:
     return remarks
 
 
-def _describe(target: Target, path: Path, facts: Any) -> dict[str, Any]:
-    from crosspoint.core.files import sha256
+def _describe(target: Target, path: Path, facts: Facts) -> TableModel:
     from crosspoint.runtime.load import load_encoder
 
     weights = weights_of(path, target.files)
     if weights is not None:
-        about = {"path": str(weights), "sha256": sha256(weights)}
-    else:
-        with load_encoder(path) as encoder:
-            about = describe_model(encoder)
-    return {**about, "config": dict(facts.config), "recipe": dict(facts.recipe), "objects": facts.objects}
+        return TableModel(WeightsFile(str(weights), sha256(weights)), facts.config, facts.recipe, facts.objects)
+    with load_encoder(path) as encoder:
+        return TableModel(describe_model(encoder), facts.config, facts.recipe, facts.objects)

@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.processes import available_cpus
+from crosspoint.core.results import Result
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import cuda
 from crosspoint.runtime.bench.roofline import Floor, Machine, floor_of, measure_machine, processor
@@ -29,6 +30,97 @@ class Choice:
     model: Path
     backend: str
     device: str
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A way to run a model that is not there, and why."""
+
+    model: str
+    backend: str
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CallFloor(Floor):
+    """The floor of a cloud.
+
+    Attributes:
+        call_ms: The shortest time of a call, in milliseconds; None where the device's speed was not measured.
+    """
+
+    call_ms: float | None
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """How fast one model is by one backend on one device.
+
+    Attributes:
+        model: Its path.
+        backend: What ran it.
+        device: Where.
+        engine: The backend's name and version.
+        architecture: Of the network.
+        precision: Of the engine.
+        points: Per cloud.
+        threads: On the CPU; None on a GPU.
+        open_ms: Opening the model, in milliseconds.
+        first_call_ms: The first call.
+        calls: Calls that were measured.
+        p50_ms: Of a call, the median.
+        p90_ms: 90 % of the calls took at most so long.
+        p99_ms: 99 % likewise.
+        clouds_per_second: Throughput.
+        memory_bytes: Growth of memory; None where unknown.
+        floor: What the computation takes at least; None of an unknown architecture.
+        gflops: 10⁹ operations a second.
+        sha256: Of the model.
+    """
+
+    model: str
+    backend: str
+    device: str
+    engine: str
+    architecture: str
+    precision: str
+    points: int
+    threads: int | None
+    open_ms: float
+    first_call_ms: float
+    calls: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    clouds_per_second: float
+    memory_bytes: int | None
+    floor: CallFloor | None
+    gflops: float | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BenchResult(Result):
+    """What was measured.
+
+    Attributes:
+        processor: The CPU's name.
+        machine: The CPU's speed; None where nothing ran on it.
+        batch: Clouds of a call.
+        threads: On the CPU.
+        rows: One for each way to run a model.
+        not_run: The ways that could not be run.
+    """
+
+    schema: ClassVar[str] = "crosspoint.bench/1"
+
+    processor: str
+    machine: Machine | None
+    batch: int
+    threads: int
+    rows: tuple[BenchRow, ...]
+    not_run: tuple[NotRun, ...]
 
 
 class Contender:
@@ -66,6 +158,7 @@ class Contender:
 
 def bench(
     models: Sequence[Path],
+    *,
     batch: int = 8,
     points: int | None = None,
     threads: int | None = None,
@@ -73,7 +166,7 @@ def bench(
     backend: str | None = None,
     seconds: float = 5.0,
     trust: bool = False,
-) -> dict[str, Any]:
+) -> BenchResult:
     """Measure models on all backends that are there, in turns, so that what else the machine does meets all of them.
 
     Args:
@@ -86,9 +179,6 @@ def bench(
         seconds: To spend on each, after its warm-up; a call is never cut short, and at least 5 are made.
         trust: As for `load_encoder`.
 
-    Returns:
-        What `crosspoint bench --json` writes.
-
     Raises:
         InputError: An argument does not fit, or nothing could be run; the message holds the first reason.
     """
@@ -99,11 +189,9 @@ def bench(
         try:
             contenders.append(Contender(choice, points, batch, threads, trust))
         except CrosspointError as error:
-            failures.append({**_named(choice), "reason": str(error)})
+            failures.append(NotRun(str(choice.model), choice.backend, choice.device, str(error)))
     if not contenders:
-        raise InputError(
-            f"nothing could be run: {failures[0]['reason']}" if failures else "no backend runs these models"
-        )
+        raise InputError(f"nothing could be run: {failures[0].reason}" if failures else "no backend runs these models")
     try:
         _measure(contenders, seconds)
         machine = measure_machine(threads) if any(each.choice.device == "cpu" for each in contenders) else None
@@ -111,14 +199,7 @@ def bench(
     finally:
         for each in contenders:
             each.encoder.close()
-    return {
-        "processor": processor(),
-        "machine": None if machine is None else asdict(machine),
-        "batch": batch,
-        "threads": threads,
-        "rows": rows,
-        "not_run": failures,
-    }
+    return BenchResult(processor(), machine, batch, threads, tuple(rows), tuple(failures))
 
 
 def _measure(contenders: list[Contender], seconds: float) -> None:
@@ -135,36 +216,40 @@ def _measure(contenders: list[Contender], seconds: float) -> None:
             each.times.append(each.call())
 
 
-def _row(contender: Contender, batch: int, threads: int, machine: Machine | None) -> dict[str, Any]:
+def _row(contender: Contender, batch: int, threads: int, machine: Machine | None) -> BenchRow:
     spec, times = contender.encoder.specification, np.array(contender.times)
     floor = floor_of(spec.architecture, contender.points, spec.dim, spec.precision, batch)
     rate = batch * len(times) / float(times.sum())
     on_cpu = spec.device == "cpu"
-    return {
-        **_named(contender.choice),
-        "device": spec.device,
-        "engine": spec.engine or spec.backend,
-        "architecture": spec.architecture,
-        "precision": spec.precision,
-        "points": contender.points,
-        "threads": threads if on_cpu else None,
-        "open_ms": 1e3 * contender.open_seconds,
-        "first_call_ms": 1e3 * contender.first_seconds,
-        "calls": len(times),
-        **{f"p{q}_ms": 1e3 * float(np.quantile(times, q / 100, method="higher")) for q in (50, 90, 99)},
-        "clouds_per_second": rate,
-        "memory_bytes": contender.memory_bytes,
-        "floor": _floor_entry(floor, batch, machine if on_cpu else None),
-        "gflops": None if floor is None else floor.operations * rate / 1e9,
-        "sha256": spec.sha256,
-    }
+    p50, p90, p99 = (1e3 * float(np.quantile(times, q / 100, method="higher")) for q in (50, 90, 99))
+    return BenchRow(
+        model=str(contender.choice.model),
+        backend=contender.choice.backend,
+        device=spec.device,
+        engine=spec.engine or spec.backend,
+        architecture=spec.architecture,
+        precision=spec.precision,
+        points=contender.points,
+        threads=threads if on_cpu else None,
+        open_ms=1e3 * contender.open_seconds,
+        first_call_ms=1e3 * contender.first_seconds,
+        calls=len(times),
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        clouds_per_second=rate,
+        memory_bytes=contender.memory_bytes,
+        floor=_call_floor(floor, batch, machine if on_cpu else None),
+        gflops=None if floor is None else floor.operations * rate / 1e9,
+        sha256=spec.sha256,
+    )
 
 
-def _floor_entry(floor: Floor | None, batch: int, machine: Machine | None) -> dict[str, Any] | None:
-    """Of a cloud, and the shortest time of a call where the device's speed was measured."""
+def _call_floor(floor: Floor | None, batch: int, machine: Machine | None) -> CallFloor | None:
     if floor is None:
         return None
-    return {**asdict(floor), "call_ms": None if machine is None else 1e3 * batch * machine.seconds(floor)}
+    call_ms = None if machine is None else 1e3 * batch * machine.seconds(floor)
+    return CallFloor(floor.operations, floor.bytes, call_ms)
 
 
 def _choices(model: Path, devices: Sequence[str], backend: str | None) -> list[Choice]:
@@ -198,10 +283,6 @@ def _present() -> list[str]:
     except CrosspointError:
         return ["cpu"]
     return ["cpu", "cuda:0"]
-
-
-def _named(choice: Choice) -> dict[str, Any]:
-    return {"model": str(choice.model), "backend": choice.backend, "device": choice.device}
 
 
 def _inputs(encoder: Encoder, batch: int, points: int) -> list[FloatArray]:

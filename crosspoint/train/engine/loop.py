@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 
 from crosspoint.core.interrupt import Stopped, stop_signals
+from crosspoint.core.results import FLAT, Result
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.engine.metrics import Recorder
 from crosspoint.train.engine.progress import Progress
@@ -44,6 +46,33 @@ class Trained(Protocol):
         """Write a checkpoint."""
 
 
+@dataclass(frozen=True)
+class TrainResult(Result):
+    """What a run came to.
+
+    Attributes:
+        out: The run's folder.
+        steps: That the run has done.
+        epochs: Of its recipe.
+        seconds: Of this process, without what was done before it.
+        device: Where it trained.
+        rank: Of this process; 0 speaks for all.
+        processes: That shared each batch.
+        last: What was last recorded, as `loss`.
+    """
+
+    schema: ClassVar[str] = "crosspoint.train/1"
+
+    out: str
+    steps: int
+    epochs: int
+    seconds: float
+    device: str
+    rank: int
+    processes: int
+    last: dict[str, float] = field(metadata=FLAT)
+
+
 def run_steps(
     run: Trained,
     batches: Iterable[B],
@@ -51,7 +80,7 @@ def run_steps(
     checkpoint_seconds: float,
     train: Callable[[B, int], dict[str, float]],
     measure: Callable[[], dict[str, float]],
-) -> dict[str, Any]:
+) -> TrainResult:
     """Train on every batch, record each step, save now and then and at the end.
 
     Args:
@@ -62,9 +91,6 @@ def run_steps(
         train: One step on a batch in an epoch; returns what is recorded of it.
         measure: What else is recorded of the state after `run.step` steps, before the first one too; it is asked in
             the leading process alone, and its time does not count into the speed.
-
-    Returns:
-        `out`, `steps`, `epochs`, `seconds`, `device`, `rank`, `processes` and what was last recorded.
 
     Raises:
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
@@ -104,13 +130,13 @@ def run_steps(
             recorder.flush()
     run.save()
     group.wait()
-    return {
-        "out": str(run.out),
-        "steps": run.step,
-        "epochs": run.recipe.epochs,
-        "seconds": round(time.monotonic() - started, 1),
-        "device": str(run.device),
-        "rank": group.rank,
-        "processes": group.size,
-        **{name: value for name, value in values.items() if name not in ("step", "epoch")},
-    }
+    return TrainResult(
+        out=str(run.out),
+        steps=run.step,
+        epochs=run.recipe.epochs,
+        seconds=round(time.monotonic() - started, 1),
+        device=str(run.device),
+        rank=group.rank,
+        processes=group.size,
+        last={name: value for name, value in values.items() if name not in ("step", "epoch")},
+    )

@@ -3,8 +3,9 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 import numpy as np
@@ -24,7 +25,7 @@ from crosspoint.models.segmentation import DGCNNSegmenter
 from crosspoint.models.weights import save_model
 from crosspoint.train.engine.checkpoint import newest, restore, save_checkpoint
 from crosspoint.train.engine.distributed import ProcessGroup, processes
-from crosspoint.train.engine.loop import run_steps
+from crosspoint.train.engine.loop import TrainResult, run_steps
 from crosspoint.train.engine.run_folder import AGAIN, read_config, resolve_recipe, tidy
 from crosspoint.train.partseg.data import PartData, augment_parts, load_part_data
 from crosspoint.train.partseg.recipes import RECIPES, PartSegRecipe
@@ -38,6 +39,32 @@ SEGMENTER = "segmenter.safetensors"
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
 
 
+@dataclass(frozen=True)
+class BestEpoch:
+    """The epoch, counted from 0, whose network is the result, and its mIoUs on the selection."""
+
+    epoch: int
+    instance_miou: float
+    class_miou: float
+
+
+@dataclass(frozen=True)
+class FinetuneResult(TrainResult):
+    """What a run came to.
+
+    Attributes:
+        initial: Where the backbone's weights came from; None of random ones.
+        selected_on: What the best epoch was chosen on.
+        best: The best epoch; None without a selection.
+    """
+
+    schema: ClassVar[str] = "crosspoint.finetune-partseg/1"
+
+    initial: Initial | None
+    selected_on: str
+    best: BestEpoch | None
+
+
 def partseg(
     data: Path,
     out: Path,
@@ -47,7 +74,7 @@ def partseg(
     resume: bool = False,
     device: str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> dict[str, Any]:
+) -> FinetuneResult:
     """Train a part segmenter and leave a run folder.
 
     The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/` and `segmenter.safetensors`, the
@@ -62,10 +89,6 @@ def partseg(
         resume: Go on with the run in `out`; it starts if there is none yet.
         device: `cpu`, `cuda` or `cuda:i`; a GPU if there is one, if None.
         checkpoint_seconds: Time between checkpoints.
-
-    Returns:
-        `out`, `steps`, `epochs`, `seconds`, `device`, `processes`, `initial` (where the weights came from, or None),
-        `selected_on` and `best` (`epoch`, `instance_miou`, `class_miou`; None without a selection).
 
     Raises:
         InputError: Anything the user gave cannot be used.
@@ -216,7 +239,7 @@ class Run:
         if self.data.selection is None:
             self._save_segmenter()
 
-    def loop(self, checkpoint_seconds: float) -> dict[str, Any]:
+    def loop(self, checkpoint_seconds: float) -> FinetuneResult:
         """Train until the recipe's last epoch; see `partseg`."""
         steps = Steps(len(self.data.train.labels), self.recipe, self.step, self.group.rank, self.group.size)
 
@@ -229,12 +252,12 @@ class Run:
             return self.end_epoch(epochs - 1) if epochs and not rest else {}
 
         result = run_steps(self, steps, steps.per_epoch, checkpoint_seconds, train, measure)
-        return {
-            **result,
-            "initial": self.initial and self.initial.as_dict(),
-            "selected_on": self.data.selected_on,
-            "best": self.best,
-        }
+        best = (
+            None
+            if self.best is None
+            else BestEpoch(int(self.best["epoch"]), self.best["instance_miou"], self.best["class_miou"])
+        )
+        return FinetuneResult(**vars(result), initial=self.initial, selected_on=self.data.selected_on, best=best)
 
     def train_step(self, rows: Tensor, rate: float) -> dict[str, float]:
         """One step of the optimiser on some objects of the training part; returns its loss and accuracy.

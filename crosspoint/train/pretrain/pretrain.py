@@ -23,7 +23,7 @@ from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
 from crosspoint.train.engine.checkpoint import ADVICE, newest, restore, save_checkpoint
 from crosspoint.train.engine.distributed import ProcessGroup, processes
-from crosspoint.train.engine.loop import run_steps
+from crosspoint.train.engine.loop import TrainResult, run_steps
 from crosspoint.train.engine.metrics import embedding_health
 from crosspoint.train.engine.run_folder import check_origin, fingerprint, resolve_recipe, start_folder, tidy
 from crosspoint.train.pretrain.augment import SampleRng, augment_images, augment_points
@@ -49,7 +49,7 @@ def train(
     probe: Path | None = None,
     probe_every: int = 1,
     init: Path | None = None,
-) -> dict[str, Any]:
+) -> TrainResult:
     """Pretrain CrossPoint and leave a run folder.
 
     The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/`, `encoder.safetensors`, its
@@ -69,9 +69,6 @@ def train(
         probe_every: Epochs between two probes.
         init: Weights that the point encoder starts from, of the same architecture, or a run folder, from whose newest
             checkpoint all branches start; random weights if None.
-
-    Returns:
-        `out`, `steps`, `epochs`, `seconds`, `device`, `processes` and the last recorded losses.
 
     Raises:
         InputError: Anything the user gave cannot be used.
@@ -203,7 +200,7 @@ class Run:
         if self.network.image is not None:
             save_model(self.network.image, self.out / "image_encoder.safetensors", origin)
 
-    def loop(self, workers: int, checkpoint_seconds: float, probe: LinearProbe | None = None) -> dict[str, Any]:
+    def loop(self, workers: int, checkpoint_seconds: float, probe: LinearProbe | None = None) -> TrainResult:
         """Train until the recipe's last epoch; see `train`."""
         steps = Steps(len(self.source), self.recipe, self.step, self.group.rank, self.group.size)
 

@@ -107,8 +107,8 @@ def test_an_embedding_that_ended_badly_fails(context, embedding):
 @pytest.mark.parametrize("rate", [0.0, -1.0, NAN])
 def test_a_throughput_that_is_none_fails(rate, context, monkeypatch):
     good = {"model": "run", "backend": "pytorch", "p50_ms": 1.0, "clouds_per_second": 5.0}
-    rows = [good, {**good, "clouds_per_second": rate}]
-    monkeypatch.setattr("crosspoint.runtime.bench.bench.bench", lambda *_, **__: {"rows": rows, "not_run": []})
+    rows = [SimpleNamespace(**good), SimpleNamespace(**{**good, "clouds_per_second": rate})]
+    monkeypatch.setattr("crosspoint.runtime.bench.bench.bench", lambda *_, **__: SimpleNamespace(rows=rows, not_run=[]))
     with pytest.raises(CheckFailed, match="a throughput is not positive"):
         networks.measured(context, "cpu", ["run"])
     rows.pop()
@@ -116,8 +116,10 @@ def test_a_throughput_that_is_none_fails(rate, context, monkeypatch):
 
 
 def test_models_that_could_not_be_measured_are_named(context, monkeypatch):
-    lacking = [{"model": "a/bundle", "backend": "tensorrt", "reason": "there is no GPU"}]
-    monkeypatch.setattr("crosspoint.runtime.bench.bench.bench", lambda *_, **__: {"rows": [], "not_run": lacking})
+    lacking = [SimpleNamespace(model="a/bundle", backend="tensorrt", reason="there is no GPU")]
+    monkeypatch.setattr(
+        "crosspoint.runtime.bench.bench.bench", lambda *_, **__: SimpleNamespace(rows=[], not_run=lacking)
+    )
     assert networks.measured(context, "cpu", ["run"]) == "bundle with tensorrt not: there is no GPU"
 
 

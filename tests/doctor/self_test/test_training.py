@@ -75,21 +75,21 @@ def test_a_real_step_in_bf16_passes_its_own_limit_and_not_that_of_fp32():
 
 @pytest.mark.parametrize("loss", [NAN, np.inf])
 def test_a_loss_that_is_no_number_fails(loss, context, monkeypatch):
-    result = {"loss": loss, "steps": 2, "device": "cpu"}
+    result = SimpleNamespace(last={"loss": loss}, steps=2, device="cpu")
     monkeypatch.setattr("crosspoint.train.pretrain.pretrain.train", lambda *_: result)
     with pytest.raises(CheckFailed, match=r"the loss is (nan|inf)"):
         training.train(context, "run", "cpu")
-    result["loss"] = 1.0
+    result.last["loss"] = 1.0
     assert training.train(context, "run", "cpu") == "2 steps on cpu, loss 1.000"
 
 
 @pytest.mark.parametrize("miou", [NAN, 0.0, 1.5])
 def test_a_segmenter_that_segments_nothing_fails(miou, context, monkeypatch):
-    result = {"steps": 2, "device": "cpu", "best": {"instance_miou": miou}}
+    result = SimpleNamespace(steps=2, device="cpu", best=SimpleNamespace(instance_miou=miou))
     monkeypatch.setattr("crosspoint.train.partseg.finetune.partseg", lambda *_, **__: result)
     with pytest.raises(CheckFailed, match="the instance mIoU is"):
         training.finetune(context, "run", "cpu")
-    result["best"] = {"instance_miou": 0.25}
+    result.best = SimpleNamespace(instance_miou=0.25)
     assert training.finetune(context, "run", "cpu") == "2 steps on cpu, instance mIoU 0.25"
 
 

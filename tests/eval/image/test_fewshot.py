@@ -20,6 +20,7 @@ from crosspoint.eval.image.fewshot import (
     embed_pictures,
     image_fewshot,
 )
+from crosspoint.eval.options import RunOn
 from crosspoint.models import PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, save_model
@@ -116,22 +117,30 @@ def test_features_are_of_unit_length_and_normalised_as_in_pretraining(pictures, 
 def test_all_methods_with_intervals_and_a_paired_comparison(tmp_path, pictures, image_encoder):
     torch.manual_seed(1)
     save_model(ImageEncoder(18).eval(), tmp_path / "image_encoder.safetensors")
-    arguments = {"tasks": 4, "overrides": ("epochs=1", "batch=30"), "cache": tmp_path / "cache"}
+    arguments = {"tasks": 4, "overrides": ("epochs=1", "batch=30"), "run_on": RunOn(cache=tmp_path / "cache")}
     result = image_fewshot(image_encoder, pictures, **arguments, against=tmp_path)
-    assert [(row["method"], row["shots"]) for row in result["rows"]] == [
+    assert [(row.method, row.shots) for row in result.rows] == [
         (method, shots) for method in ("frozen", "rfs", "pretrained + rfs") for shots in (1, 5)
     ]
-    for row in result["rows"]:
-        values = row["official"]["accuracies"]
+    for row in result.rows:
+        values = row.official.accuracies
         half = 1.96 * np.std(values, ddof=1) / 2
-        assert row["official"]["interval"] == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=1e-4)
-        assert ("against" in row["official"]) == (row["method"] != "rfs")
-    json.dumps(result, allow_nan=False)
+        assert row.official.interval == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=1e-4)
+        assert (row.official.against is not None) == (row.method != "rfs")
+    written = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert list(written) == [*("schema", "model", "data", "ways", "queries", "tasks", "seed", "rfs", "rows", "against")]
+    assert written["schema"] == "crosspoint.image-fewshot/1"
+    assert list(written["model"]) == ["path", "sha256", "architecture", "depth"]
+    assert list(written["data"]) == ["path", "format", "classes", "published", "remark"]
+    assert list(written["rows"][0]) == ["method", "shots", "official", "clean"]
+    assert list(written["rows"][0]["clean"]) == [
+        *("C", "mean", "std", "standard_error", "interval", "accuracies", "against")
+    ]
     kept = sorted((tmp_path / "cache").iterdir())
     assert len(kept) == 3  # from scratch, and from each encoder
     again = image_fewshot(image_encoder, pictures, **arguments)
     assert sorted((tmp_path / "cache").iterdir()) == kept
-    assert [row["clean"]["mean"] for row in again["rows"]] == [row["clean"]["mean"] for row in result["rows"]]
+    assert [row.clean.summary for row in again.rows] == [row.clean.summary for row in result.rows]
 
 
 def test_a_device_that_is_not_here_is_refused_before_pictures_are_read(tmp_path, image_encoder):
@@ -141,8 +150,8 @@ def test_a_device_that_is_not_here_is_refused_before_pictures_are_read(tmp_path,
 
 def test_counts_say_whether_it_is_the_published_set(pictures):
     found = describe_images(pictures)
-    assert not found["published"]
-    assert "3 + 5 + 5 classes of 20 to 20 pictures; not CIFAR-FS" in found["remark"]
+    assert not found.published
+    assert "3 + 5 + 5 classes of 20 to 20 pictures; not CIFAR-FS" in found.remark
 
 
 def test_the_point_encoder_is_refused(tmp_path, pictures):

@@ -65,7 +65,7 @@ def test_cross_validation_is_that_of_scikit_learn():
     chosen, tried = linear.choose_c(features, labels, linear.gram(features), 3)
     folds = StratifiedKFold(5, shuffle=True, random_state=3)
     search = GridSearchCV(SVC(kernel="linear"), {"C": linear.grid(features)}, cv=folds).fit(features, labels)
-    np.testing.assert_allclose([row["accuracy"] for row in tried], search.cv_results_["mean_test_score"], atol=1e-12)
+    np.testing.assert_allclose([row.accuracy for row in tried], search.cv_results_["mean_test_score"], atol=1e-12)
     assert chosen == search.best_params_["C"]
 
 

@@ -1,11 +1,13 @@
 import itertools
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from crosspoint.eval.metrics.statistics import (
+    Summary,
     confusion,
     mcnemar,
     mean_interval,
@@ -73,11 +75,11 @@ def test_paired_interval_covers_the_true_difference_as_often_as_it_says():
 
 
 def test_summary_by_hand():
-    assert summary([0.5, 0.7, 0.9]) == pytest.approx({"mean": 0.7, "std": 0.2, "standard_error": 0.2 / math.sqrt(3)})
+    assert astuple(summary([0.5, 0.7, 0.9])) == pytest.approx((0.7, 0.2, 0.2 / math.sqrt(3)))
 
 
 def test_summary_of_one_run_has_no_deviation():
-    assert summary([0.5]) == {"mean": 0.5, "std": None, "standard_error": None}
+    assert summary([0.5]) == Summary(0.5, None, None)
 
 
 def test_confusion_rows_are_true_classes():
@@ -91,12 +93,12 @@ def test_paired_by_hand():
     first = np.array([0, 0, 1, 0, 0, 1])  # right, right, right, wrong, wrong, wrong
     second = np.array([0, 1, 1, 1, 2, 1])  # right, wrong, right, right, right, wrong
     result = paired(truth, first, second)
-    assert result["reference_accuracy"] == pytest.approx(3 / 6)
-    assert result["candidate_accuracy"] == pytest.approx(4 / 6)
-    assert result["equal_predictions"] == pytest.approx(3 / 6)
-    assert (result["only_reference_right"], result["only_candidate_right"]) == (1, 2)
-    assert result["difference"] == pytest.approx(1 / 6)
-    assert result["mcnemar_p"] == 1.0
+    assert result.reference_accuracy == pytest.approx(3 / 6)
+    assert result.candidate_accuracy == pytest.approx(4 / 6)
+    assert result.equal_predictions == pytest.approx(3 / 6)
+    assert (result.only_reference_right, result.only_candidate_right) == (1, 2)
+    assert result.difference == pytest.approx(1 / 6)
+    assert result.mcnemar_p == 1.0
 
 
 def test_paired_runs_is_the_t_interval_of_the_differences_of_tasks():
@@ -107,14 +109,14 @@ def test_paired_runs_is_the_t_interval_of_the_differences_of_tasks():
     result = paired_runs(truth, first, second)
     by_hand = [np.mean(b == y) - np.mean(a == y) for y, a, b in zip(truth, first, second, strict=True)]
     expected = stats.ttest_1samp(by_hand, 0).confidence_interval(0.95)
-    assert result["interval"] == pytest.approx((expected.low, expected.high))
-    assert result["difference"] == pytest.approx(np.mean(by_hand))
-    assert result["objects"] == 120
+    assert result.interval == pytest.approx((expected.low, expected.high))
+    assert result.difference == pytest.approx(np.mean(by_hand))
+    assert result.objects == 120
 
 
 def test_paired_runs_of_one_task_has_no_interval():
     labels = [np.array([0, 1])]
-    assert paired_runs(labels, labels, labels)["interval"] is None
+    assert paired_runs(labels, labels, labels).interval is None
 
 
 def test_the_interval_of_a_mean_by_hand():

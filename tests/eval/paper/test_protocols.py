@@ -1,6 +1,7 @@
 """The published protocols against literal references: which objects, points, rules and seeds make each number."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from crosspoint.eval.fewshot import Labelled, fewshot, run_task
 from crosspoint.eval.image import fewshot as image_fewshot
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.linear import OFFICIAL_C
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import protocols, published
 from crosspoint.eval.paper.roles import Facts
 from crosspoint.eval.svm import svm
@@ -39,8 +41,8 @@ def test_the_published_constants():
     assert (image_fewshot.WAYS, image_fewshot.QUERIES, image_fewshot.OFFICIAL_C) == (5, 15, 1.0)
     assert linear.FOLDS == 5
     assert HELD_OUT == 0.2
-    usual = protocols.Options()
-    assert (usual.runs, usual.tasks, usual.seeds, usual.seed) == (10, 600, 3, 0)
+    usual = protocols.StudyOptions()
+    assert (usual.runs, usual.tasks, usual.sampling) == (10, 600, Sampling(None, 0, 3))
 
 
 # ---- few-shot ----
@@ -101,18 +103,18 @@ def test_features_are_standardised_by_the_support_of_the_task_alone():
 
 
 def test_every_run_is_another_task_of_its_seed_way_shot_and_number(modelnet, pointnet):
-    result = fewshot(pointnet, modelnet, (2, 3), (1, 4), queries=5, runs=4, points=32, seed=7)
+    result = fewshot(pointnet, modelnet, ways=(2, 3), shots=(1, 4), queries=5, runs=4, sampling=Sampling(32, 7))
     whole = load_classification(modelnet, None)
     parts = {"training split": whole.train, "test split": whole.test}
     data = {name: Labelled(embedded(pointnet, part.points[:, :32]), part.labels) for name, part in parts.items()}
-    for row in result["tasks"]:
-        way, shot = row["ways"], row["shots"]
-        query = data[row["queries_from"]]
+    for row in result.tasks:
+        way, shot = row.ways, row.shots
+        query = data[row.queries_from]
         expected = [task_by_hand(data["training split"], query, way, shot, 5, (7, way, shot, run)) for run in range(4)]
-        assert row["accuracies"] == pytest.approx(expected)
-        assert row["mean"] == pytest.approx(sum(expected) / 4)
-        assert row["std"] == pytest.approx(np.std(expected, ddof=1))
-    assert max(len(set(row["accuracies"])) for row in result["tasks"]) > 1
+        assert row.accuracies == pytest.approx(expected)
+        assert row.summary.mean == pytest.approx(sum(expected) / 4)
+        assert row.summary.std == pytest.approx(np.std(expected, ddof=1))
+    assert max(len(set(row.accuracies)) for row in result.tasks) > 1
 
 
 def test_usual_few_shot_is_the_published_one(monkeypatch, modelnet, pointnet):
@@ -124,7 +126,7 @@ def test_usual_few_shot_is_the_published_one(monkeypatch, modelnet, pointnet):
 
     monkeypatch.setattr(few_shot, "run_task", task)
     monkeypatch.setattr(few_shot, "_check_data", lambda *_: None)
-    fewshot(pointnet, modelnet, points=32, queries_from=("training split",))
+    fewshot(pointnet, modelnet, sampling=Sampling(32), queries_from=("training split",))
     assert asked == [(ways, shots, 20) for ways in (5, 10) for shots in (10, 20) for _ in range(10)]
 
 
@@ -149,55 +151,57 @@ def study(tmp_path, writers, pointnet, monkeypatch):
     monkeypatch.setattr(protocols.published, "SETTINGS", ((2, 10), (3, 20)))
     model = Path(pointnet)
     facts = {model: Facts({"architecture": "dgcnn", "k": 20}, {}, None)}
-    return protocols.Study({"dgcnn": [model]}, facts, [("modelnet40", root)], protocols.Options(), tmp_path)
+    return protocols.Study({"dgcnn": [model]}, facts, [("modelnet40", root)], protocols.StudyOptions(), tmp_path)
 
 
 def test_few_shot_rules_draw_from_their_own_split_with_their_own_neighbours(study, monkeypatch):
     answers = {("training split",): 0.25, ("test split",): 0.75}
-    recorder = Recorder(lambda *_, queries_from: {"tasks": [{"accuracies": [answers[queries_from]] * 2}]})
+    recorder = Recorder(
+        lambda *_, queries_from, **__: SimpleNamespace(tasks=[SimpleNamespace(accuracies=[answers[queries_from]] * 2)])
+    )
     monkeypatch.setattr(protocols, "fewshot", recorder)
     rows = protocols.few(study)
-    assert [(row["official"]["mean"], row["clean"]["mean"]) for row in rows] == [(25, 75), (25, 75)]
+    assert [(row.official.summary.mean, row.clean.summary.mean) for row in rows] == [(25, 75), (25, 75)]
     ((model,),), ((_, root),) = study.models.values(), study.sets
     for (given, named), (setting, k) in zip(
         recorder.calls, [(s, k) for s in ((2, 10), (3, 20)) for k in (5, None)], strict=True
     ):
-        ways, shots, queries, runs, points, seed, device, backend, neighbours, cache = given[2:]
-        assert given[:2] == (model, root)
-        assert (ways, shots) == ((setting[0],), (setting[1],))
-        assert (queries, runs, points, seed) == (20, 10, 2048, 0)
-        assert (device, backend, cache) == ("cpu", None, None)
-        assert neighbours == k, "the official code looks at five neighbours here"
+        assert given == (model, root)
+        assert (named["ways"], named["shots"]) == ((setting[0],), (setting[1],))
+        assert (named["queries"], named["runs"]) == (20, 10)
+        assert (named["sampling"].points, named["sampling"].seed) == (2048, 0)
+        assert named["run_on"] == RunOn("cpu", None, None)
+        assert named["k"] == k, "the official code looks at five neighbours here"
         assert named["queries_from"] == (("training split",) if k == 5 else ("test split",))
 
 
 def test_linear_tables_use_the_first_1024_points_and_three_choices(study, monkeypatch):
-    result = {
-        "data": {"test_from": "the test split"},
-        "official": {"accuracy": 0.25, "interval": (0.2, 0.3)},
-        "clean": {"runs": [{"accuracy": a} for a in (0.5, 0.7)], "interval": (0.4, 0.8)},
-    }
+    result = SimpleNamespace(
+        data=SimpleNamespace(test_from="the test split"),
+        official=SimpleNamespace(accuracy=0.25, interval=(0.2, 0.3)),
+        clean=SimpleNamespace(runs=[SimpleNamespace(accuracy=a) for a in (0.5, 0.7)], interval=(0.4, 0.8)),
+    )
     recorder = Recorder(lambda *_, **__: result)
     monkeypatch.setattr(protocols, "svm", recorder)
     (row,) = protocols.linear(study, published.LINEAR, published.BACKBONES)
-    (((_, _, points, seed, seeds, *_), _),) = recorder.calls
-    assert (points, seed, seeds) == (1024, 0, 3)
-    assert row["official"]["mean"] == pytest.approx(25)
-    assert row["official"]["interval"] == pytest.approx([20, 30])
-    assert row["clean"]["mean"] == pytest.approx(60)
-    assert row["clean"]["values"] == [pytest.approx([50, 70])]
-    assert row["paper"]["value"] == 91.2
+    ((_, named),) = recorder.calls
+    assert named["sampling"] == Sampling(1024, 0, 3)
+    assert row.official.summary.mean == pytest.approx(25)
+    assert row.official.interval == pytest.approx([20, 30])
+    assert row.clean.summary.mean == pytest.approx(60)
+    assert row.clean.values == [pytest.approx([50, 70])]
+    assert row.paper.value == 91.2
 
 
 def test_a_table_holds_the_numbers_of_its_protocol(study, modelnet):
     study.sets = [("modelnet40", modelnet)]
-    study.options = protocols.Options(points=32, seeds=2, seed=5)
+    study.options = protocols.StudyOptions(Sampling(32, 5, 2))
     (row,) = protocols.linear(study, published.LINEAR, published.BACKBONES)
     ((model,),) = study.models.values()
-    alone = svm(model, modelnet, 32, 5, 2)
-    assert row["official"]["mean"] == pytest.approx(100 * alone["official"]["accuracy"])
-    assert row["clean"]["mean"] == pytest.approx(100 * alone["clean"]["accuracy"])
-    assert row["clean"]["std"] == pytest.approx(100 * alone["clean"]["std"])
+    alone = svm(model, modelnet, sampling=Sampling(32, 5, 2))
+    assert row.official.summary.mean == pytest.approx(100 * alone.official.accuracy)
+    assert row.clean.summary.mean == pytest.approx(100 * alone.clean.accuracy)
+    assert row.clean.summary.std == pytest.approx(100 * alone.clean.std)
 
 
 # ---- the linear SVM ----
@@ -205,9 +209,9 @@ def test_a_table_holds_the_numbers_of_its_protocol(study, modelnet):
 
 def test_clean_is_a_grid_search_on_drawn_points_with_folds_of_the_same_seed(modelnet, pointnet):
     whole = load_classification(modelnet, None)
-    result = svm(pointnet, modelnet, points=16, seed=5, seeds=2)["clean"]
+    result = svm(pointnet, modelnet, sampling=Sampling(16, 5, 2)).clean
     right = 0
-    for number, run in enumerate(result["runs"]):
+    for number, run in enumerate(result.runs):
         drawn = []
         for part in (whole.train, whole.test):
             rng = np.random.default_rng(5 + number)
@@ -216,11 +220,11 @@ def test_clean_is_a_grid_search_on_drawn_points_with_folds_of_the_same_seed(mode
         grid = {"C": linear.grid(drawn[0])}
         search = GridSearchCV(SVC(kernel="linear"), grid, cv=folds).fit(drawn[0], whole.train.labels)
         expected = search.cv_results_["mean_test_score"]
-        np.testing.assert_allclose([tried["accuracy"] for tried in run["cross_validation"]], expected, atol=1e-12)
-        assert run["C"] == search.best_params_["C"]
-        assert run["accuracy"] == pytest.approx(search.score(drawn[1], whole.test.labels))
-        right += round(run["accuracy"] * 15)
-    assert result["accuracy"] == pytest.approx(right / 30)
+        np.testing.assert_allclose([tried.accuracy for tried in run.cross_validation], expected, atol=1e-12)
+        assert run.c == search.best_params_["C"]
+        assert run.accuracy == pytest.approx(search.score(drawn[1], whole.test.labels))
+        right += round(run.accuracy * 15)
+    assert result.accuracy == pytest.approx(right / 30)
 
 
 def wilson_by_hand(p, n, z=1.959963984540054):
@@ -231,10 +235,10 @@ def wilson_by_hand(p, n, z=1.959963984540054):
 
 def test_intervals_are_for_the_objects_of_one_run(modelnet, pointnet):
     """Three choices of the same objects' points are not three times as many objects."""
-    result = svm(pointnet, modelnet, points=16, seeds=3)
-    assert 0 < result["clean"]["accuracy"] < 1
-    for rule in ("official", "clean"):
-        assert result[rule]["interval"] == pytest.approx(wilson_by_hand(result[rule]["accuracy"], 15))
+    result = svm(pointnet, modelnet, sampling=Sampling(16, seeds=3))
+    assert 0 < result.clean.accuracy < 1
+    for rule in (result.official, result.clean):
+        assert rule.interval == pytest.approx(wilson_by_hand(rule.accuracy, 15))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -246,7 +250,7 @@ def test_the_deviation_over_folds_is_that_of_a_sample(seed):
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     search = GridSearchCV(SVC(kernel="linear"), {"C": linear.grid(features)}, cv=folds).fit(features, labels)
     scores = np.stack([search.cv_results_[f"split{fold}_test_score"] for fold in range(5)])  # (folds, C)
-    np.testing.assert_allclose([row["std"] for row in tried], scores.std(axis=0, ddof=1), atol=1e-12)
+    np.testing.assert_allclose([row.std for row in tried], scores.std(axis=0, ddof=1), atol=1e-12)
 
 
 def test_task_parity_fits_each_side_on_its_own_features():
@@ -294,12 +298,12 @@ def test_corruptions_depend_on_the_seed_and_on_the_cloud():
 
 
 def test_the_machine_of_the_curves_is_fitted_on_intact_first_points(modelnet, pointnet):
-    result = robustness.robustness([pointnet], modelnet, ("noise",), points=24, seed=3)
+    result = robustness.robustness([pointnet], modelnet, corruptions=("noise",), sampling=Sampling(24, 3))
     whole = load_classification(modelnet, None)
     train = embedded(pointnet, whole.train.points[:, :24])
     folds = StratifiedKFold(5, shuffle=True, random_state=3)
     search = GridSearchCV(SVC(kernel="linear"), {"C": linear.grid(train)}, cv=folds).fit(train, whole.train.labels)
-    for row in result["curves"][0]["rows"]:
-        clouds = robustness.corrupt_all(whole.test.points[:, :24], "noise", row["severity"], 3)
-        assert row["accuracy"] == pytest.approx(search.score(embedded(pointnet, clouds), whole.test.labels))
-        assert row["interval"] == pytest.approx(wilson_by_hand(row["accuracy"], 15), abs=1e-7)
+    for row in result.curves[0].rows:
+        clouds = robustness.corrupt_all(whole.test.points[:, :24], "noise", row.severity, 3)
+        assert row.accuracy == pytest.approx(search.score(embedded(pointnet, clouds), whole.test.labels))
+        assert row.interval == pytest.approx(wilson_by_hand(row.accuracy, 15), abs=1e-7)

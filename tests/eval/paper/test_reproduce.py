@@ -17,8 +17,9 @@ from crosspoint.commands.reproduce import TARGETS as NAMES
 from crosspoint.commands.reproduce import duration
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.taxonomy import MODELNET40, SCANOBJECTNN
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import published
-from crosspoint.eval.paper.protocols import Options, measure
+from crosspoint.eval.paper.protocols import StudyOptions, measure
 from crosspoint.eval.paper.reproduce import TARGETS, describe_set, reproduce
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet
 from crosspoint.models.image import ImageEncoder
@@ -30,7 +31,7 @@ STORED, CLASSES = 16, 10
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
-    return Options(points=STORED, seeds=2, runs=2, tasks=3, rfs=("epochs=1", "batch=40"), cache=cache)
+    return StudyOptions(Sampling(STORED, seeds=2), RunOn(cache=cache), 2, 3, ("epochs=1", "batch=40"))
 
 
 def clouds(per_class, seed, classes=CLASSES):
@@ -87,26 +88,32 @@ def pictures(tmp_path_factory, writers):
 
 def check(out, name, result, paper):
     """The three files say what was returned, and the paper's numbers are the expected ones."""
-    assert json.loads((out / f"{name}.json").read_text())["rows"] == json.loads(json.dumps(result["rows"]))
+    written = json.loads((out / f"{name}.json").read_text())
+    assert written == json.loads(json.dumps(result.to_json()))
+    assert list(written) == [
+        *("schema", "target", "title", "source", "unit", "needs", "data", "models", "rules", "rows", "notes", "files")
+    ]
+    assert list(written["rows"][0]) == ["method", "setting", "paper", "official", "clean"]
+    assert list(written["rows"][0]["clean"]) == ["mean", "std", "standard_error", "over", "interval", "values"]
     assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     page = (out / f"{name}.md").read_text()
-    assert result["title"] in page
-    assert [None if row["paper"] is None else row["paper"]["value"] for row in result["rows"]] == paper
-    for cell in (cell for row in result["rows"] for cell in (row["official"], row["clean"]) if cell):
-        means = [np.mean(values) for values in cell["values"]]
-        assert cell["mean"] == pytest.approx(np.mean(means))
-        assert 1 < cell["mean"] <= 100, "per cent, not a fraction of one"
-    assert any("not the paper's" in note for note in result["notes"])
+    assert result.title in page
+    assert [None if row.paper is None else row.paper.value for row in result.rows] == paper
+    for cell in (cell for row in result.rows for cell in (row.official, row.clean) if cell):
+        means = [np.mean(values) for values in cell.values]
+        assert cell.summary.mean == pytest.approx(np.mean(means))
+        assert 1 < cell.summary.mean <= 100, "per cent, not a fraction of one"
+    assert any("not the paper's" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(("name", "paper"), [("table1", [91.2, 89.1]), ("table2", [81.7, 75.6])])
 def test_linear_tables(tmp_path, sets, models, name, paper, small):
-    result = reproduce(name, sets, [models["pointnet"], models["dgcnn"]], tmp_path, small)
+    result = reproduce(name, sets, models=[models["pointnet"], models["dgcnn"]], out=tmp_path, options=small)
     check(tmp_path, name, result, sorted(paper))
-    for row in result["rows"]:
-        assert row["official"]["interval"][0] < row["official"]["mean"] < row["official"]["interval"][1]
-        assert row["official"]["mean"] > 15  # ten classes
-    low, high = result["rows"][0]["official"]["interval"]  # on the first points, so it is not repeated
+    for row in result.rows:
+        assert row.official.interval[0] < row.official.summary.mean < row.official.interval[1]
+        assert row.official.summary.mean > 15  # ten classes
+    low, high = result.rows[0].official.interval  # on the first points, so it is not repeated
     assert f"(95 %: {low:.2f} … {high:.2f})" in (tmp_path / f"{name}.md").read_text()
 
 
@@ -114,19 +121,19 @@ def test_linear_tables(tmp_path, sets, models, name, paper, small):
     ("name", "paper"), [("table3", [92.5, 94.9, 83.6, 87.9]), ("table4", [74.8, 79.0, 62.9, 73.9])]
 )
 def test_fewshot_tables(tmp_path, sets, models, name, paper, small):
-    result = reproduce(name, sets, [models["dgcnn"]], tmp_path, small)
+    result = reproduce(name, sets, models=[models["dgcnn"]], out=tmp_path, options=small)
     check(tmp_path, name, result, paper)
-    assert [row["setting"] for row in result["rows"]] == [
+    assert [row.setting for row in result.rows] == [
         "5-way 10-shot", "5-way 20-shot", "10-way 10-shot", "10-way 20-shot",
     ]  # fmt: skip
-    assert all(row[rule]["over"] == "2 tasks" for row in result["rows"] for rule in ("official", "clean"))
-    assert any("PointNet: no model" in note for note in result["notes"])
+    assert all(cell.over == "2 tasks" for row in result.rows for cell in (row.official, row.clean))
+    assert any("PointNet: no model" in note for note in result.notes)
 
 
 def test_number_of_images(tmp_path, sets, models, small):
-    result = reproduce("table6", sets, [models[3], models[1]], tmp_path, small)
+    result = reproduce("table6", sets, models=[models[3], models[1]], out=tmp_path, options=small)
     check(tmp_path, "table6", result, [91.2, 90.9])
-    assert [row["method"] for row in result["rows"]] == ["n = 1", "n = 3"]
+    assert [row.method for row in result.rows] == ["n = 1", "n = 3"]
 
 
 @pytest.fixture
@@ -147,57 +154,61 @@ def part_set(tmp_path):
 def test_part_segmentation(tmp_path, part_set, small):
     scratch = saved(DGCNNSegmenter(4, 2, 4), tmp_path / "a.safetensors", initial=None, selection="val")
     pretrained = saved(DGCNNSegmenter(4, 2, 4), tmp_path / "b.safetensors", initial="0" * 64, selection="test")
-    result = reproduce("table5", part_set, [scratch, pretrained], tmp_path, small)
+    result = reproduce("table5", part_set, models=[scratch, pretrained], out=tmp_path, options=small)
     check(tmp_path, "table5", result, [85.5, None, 85.1, None])
-    assert any("b.safetensors: its best epoch was chosen on the test split" in note for note in result["notes"])
+    assert any("b.safetensors: its best epoch was chosen on the test split" in note for note in result.notes)
     with pytest.raises(InputError, match="--pairs does not make the models of this table: runs of `crosspoint fin"):
         invoke("reproduce", "table5", "--data", part_set, "--pairs", tmp_path, "--out", tmp_path)
 
 
 def test_images(tmp_path, pictures, models, small):
-    result = reproduce("table7", pictures, [models["image"]], tmp_path, small)
+    result = reproduce("table7", pictures, models=[models["image"]], out=tmp_path, options=small)
     check(tmp_path, "table7", result, [24.12, 28.18, 60.20, 76.79, 64.45, 80.14])
 
 
 def test_objectives_on_both_sets(tmp_path, sets, models, small):
-    result = reproduce("figure3", sets, [models["joint"], models["imid"], models["cmid"]], tmp_path, small)
+    result = reproduce(
+        "figure3", sets, models=[models["joint"], models["imid"], models["cmid"]], out=tmp_path, options=small
+    )
     check(tmp_path, "figure3", result, [91.2, None, 90.0, 81.7, None, 81.0])
 
 
 def test_clusters_of_the_three_objectives(tmp_path, sets, models, small):
-    result = reproduce("figure4", sets, [models["joint"], models["imid"], models["cmid"]], tmp_path, small)
+    result = reproduce(
+        "figure4", sets, models=[models["joint"], models["imid"], models["cmid"]], out=tmp_path, options=small
+    )
     check(tmp_path, "figure4", result, [None, None, None])
-    assert any("classes shown: bathtub" in note for note in result["notes"])
+    assert any("classes shown: bathtub" in note for note in result.notes)
 
 
 def test_several_models_of_one_part_are_its_seeds(tmp_path, sets, models, small):
-    result = reproduce("table1", sets, [models["pointnet"], models["joint"]], tmp_path, small)
-    (row,) = result["rows"]
-    means = [np.mean(values) for values in row["clean"]["values"]]
-    assert row["clean"]["over"] == "2 models"
-    assert row["clean"]["mean"] == pytest.approx(np.mean(means))
-    assert row["clean"]["std"] == pytest.approx(np.std(means, ddof=1))
+    result = reproduce("table1", sets, models=[models["pointnet"], models["joint"]], out=tmp_path, options=small)
+    (row,) = result.rows
+    means = [np.mean(values) for values in row.clean.values]
+    assert row.clean.over == "2 models"
+    assert row.clean.summary.mean == pytest.approx(np.mean(means))
+    assert row.clean.summary.std == pytest.approx(np.std(means, ddof=1))
 
 
 def test_a_model_whose_part_is_not_known_is_refused_with_the_way_to_say_it(tmp_path, sets, models, small):
     with pytest.raises(InputError, match=r"part is not recorded.*--model joint="):
-        reproduce("figure3", sets, [models["pointnet"]], tmp_path, small)
-    result = reproduce("figure3", sets, [f"cmid={models['pointnet']}"], tmp_path, small)
-    assert [row["method"] for row in result["rows"]] == ["cross-modal alone"] * 2
+        reproduce("figure3", sets, models=[models["pointnet"]], out=tmp_path, options=small)
+    result = reproduce("figure3", sets, models=[f"cmid={models['pointnet']}"], out=tmp_path, options=small)
+    assert [row.method for row in result.rows] == ["cross-modal alone"] * 2
 
 
 def test_no_model_says_which_are_needed(tmp_path, sets, small):
     with pytest.raises(InputError, match="table6 needs models; runs with --views 1 to 5"):
-        reproduce("table6", sets, [], tmp_path, small)
+        reproduce("table6", sets, models=[], out=tmp_path, options=small)
 
 
 def test_the_published_set_is_recognised_by_counts_and_names(tmp_path):
     root = tmp_path / "modelnet40_ply_hdf5_2048"
     for split, count in (("train", 9840), ("test", 2468)):
         write(root / f"ply_data_{split}0.h5", np.zeros((count, 1, 3), np.float32), np.arange(count) % 40)
-    assert describe_set("modelnet40", root)["published"]
+    assert describe_set("modelnet40", root).published
     (root / "shape_names.txt").write_text("\n".join(reversed(MODELNET40.split())))
-    assert not describe_set("modelnet40", root)["published"]
+    assert not describe_set("modelnet40", root).published
 
 
 def test_counts_alone_do_not_make_the_published_set(tmp_path):
@@ -205,15 +216,15 @@ def test_counts_alone_do_not_make_the_published_set(tmp_path):
         tmp_path / "main_split" / "training_objectdataset.h5", np.zeros((2309, 1, 3), np.float32), np.arange(2309) % 15
     )
     found = describe_set("scanobjectnn", tmp_path / "main_split")
-    assert len(SCANOBJECTNN.split()) == found["classes"]
-    assert not found["published"]
-    assert "not the published set (2309 + 581)" in found["remark"]
+    assert len(SCANOBJECTNN.split()) == found.classes
+    assert not found.published
+    assert "not the published set (2309 + 581)" in found.remark
 
 
 def test_measure_of_one_model_is_over_its_repetitions():
     found = measure([[0.5, 0.7]], "tasks", (0.4, 0.8))
-    assert (found["mean"], found["over"], found["interval"]) == (pytest.approx(60), "2 tasks", [40, 80])
-    assert found["std"] == pytest.approx(100 * np.std([0.5, 0.7], ddof=1))
+    assert (found.summary.mean, found.over, found.interval) == (pytest.approx(60), "2 tasks", (40, 80))
+    assert found.summary.std == pytest.approx(100 * np.std([0.5, 0.7], ddof=1))
 
 
 def invoke(*arguments, **options):

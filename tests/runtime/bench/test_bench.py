@@ -22,45 +22,45 @@ def gpu_present():
 def test_two_models_in_turns(tmp_path, small):
     files = [small.write_onnx(tmp_path / f"{name}.onnx") for name in "ab"]
     result = bench(files, devices=["cpu"], **QUICK)
-    assert [row["model"] for row in result["rows"]] == [str(file) for file in files]
-    for row in result["rows"]:
-        assert row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
-        assert row["calls"] >= 5
-        assert row["clouds_per_second"] > 0
-        assert (row["device"], row["points"], row["threads"]) == ("cpu", 16, 1)
-        assert row["engine"].startswith("ONNX Runtime")
-        assert row["floor"] is None
-        assert row["memory_bytes"] is None or row["memory_bytes"] >= 0
-    assert result["not_run"] == []
+    assert [row.model for row in result.rows] == [str(file) for file in files]
+    for row in result.rows:
+        assert row.p50_ms <= row.p90_ms <= row.p99_ms
+        assert row.calls >= 5
+        assert row.clouds_per_second > 0
+        assert (row.device, row.points, row.threads) == ("cpu", 16, 1)
+        assert row.engine.startswith("ONNX Runtime")
+        assert row.floor is None
+        assert row.memory_bytes is None or row.memory_bytes >= 0
+    assert result.not_run == ()
 
 
 def test_a_known_architecture_has_its_floor(tmp_path, small):
     metadata = '{"model": {"architecture": "dgcnn", "k": 10}, "k": 10}'
-    (row,) = bench([small.write_onnx(tmp_path / "m.onnx", metadata=metadata)], devices=["cpu"], **QUICK)["rows"]
-    assert row["floor"]["operations"] > 0
-    assert row["floor"]["call_ms"] > 0
-    assert row["gflops"] > 0
+    (row,) = bench([small.write_onnx(tmp_path / "m.onnx", metadata=metadata)], devices=["cpu"], **QUICK).rows
+    assert row.floor.operations > 0
+    assert row.floor.call_ms > 0
+    assert row.gflops > 0
 
 
 def test_segmenters_are_measured_too(tmp_path, small):
-    (row,) = bench([small.write_segmenter(tmp_path / "s.onnx")], devices=["cpu"], **QUICK)["rows"]
-    assert row["p50_ms"] > 0
+    (row,) = bench([small.write_segmenter(tmp_path / "s.onnx")], devices=["cpu"], **QUICK).rows
+    assert row.p50_ms > 0
 
 
 @pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
 def test_what_cannot_run_is_listed_with_its_reason(tmp_path, small):
     file = small.write_onnx(tmp_path / "m.onnx")
     result = bench([file], devices=["cpu", "cuda"], **QUICK)
-    assert [row["device"] for row in result["rows"]] == ["cpu"]
-    assert {row["backend"] for row in result["not_run"]} == {"onnxruntime", "onnxruntime-tensorrt"}
-    assert all(row["device"] == "cuda" and row["reason"] for row in result["not_run"])
+    assert [row.device for row in result.rows] == ["cpu"]
+    assert {row.backend for row in result.not_run} == {"onnxruntime", "onnxruntime-tensorrt"}
+    assert all(row.device == "cuda" and row.reason for row in result.not_run)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not gpu_present(), reason="no NVIDIA GPU")
 def test_a_gpu_is_measured_beside_the_cpu(tmp_path, small):
     result = bench([small.write_onnx(tmp_path / "m.onnx")], **QUICK)
-    devices = [row["device"] for row in result["rows"]]
+    devices = [row.device for row in result.rows]
     assert "cpu" in devices
     assert "cuda:0" in devices
 
@@ -105,6 +105,13 @@ def test_the_command_writes_table_picture_and_json(tmp_path, small):
     written = json.loads(document.read_text())
     assert written["schema"] == "crosspoint.bench/1"
     assert written["batch"] == 8
+    assert list(written) == ["schema", "processor", "machine", "batch", "threads", "rows", "not_run"]
+    assert list(written["machine"]) == ["gflops", "gigabytes"]
+    assert list(written["rows"][0]) == [
+        *("model", "backend", "device", "engine", "architecture", "precision", "points", "threads", "open_ms"),
+        *("first_call_ms", "calls", "p50_ms", "p90_ms", "p99_ms", "clouds_per_second", "memory_bytes", "floor"),
+        *("gflops", "sha256"),
+    ]
     with Image.open(picture) as image:
         assert image.format == "PNG"
         assert min(image.size) > 100

@@ -26,21 +26,21 @@ def test_percentiles_rates_and_units_by_hand():
     times = [0.001 * i for i in range(1, 101)]  # 1 to 100 ms
     np.random.default_rng(0).shuffle(times)
     row = _row(contender(times), batch=8, threads=2, machine=Machine(100.0, 10.0))
-    assert [row[f"p{q}_ms"] for q in (50, 90, 99)] == pytest.approx([51, 91, 100])  # at least so many of the calls
-    assert row["clouds_per_second"] == pytest.approx(8 * 100 / 5.05)
-    assert (row["open_ms"], row["first_call_ms"]) == (250, 125)
-    assert (row["calls"], row["threads"], row["memory_bytes"]) == (100, 2, 5000)
+    assert [row.p50_ms, row.p90_ms, row.p99_ms] == pytest.approx([51, 91, 100])  # at least so many of the calls
+    assert row.clouds_per_second == pytest.approx(8 * 100 / 5.05)
+    assert (row.open_ms, row.first_call_ms) == (250, 125)
+    assert (row.calls, row.threads, row.memory_bytes) == (100, 2, 5000)
     floor = floor_of("dgcnn", 1024, 2048, "fp32", 8)
-    assert row["gflops"] == pytest.approx(floor.operations * row["clouds_per_second"] / 1e9)
+    assert row.gflops == pytest.approx(floor.operations * row.clouds_per_second / 1e9)
     seconds = max(floor.operations / 100e9, floor.bytes / 10e9)
-    assert row["floor"]["call_ms"] == pytest.approx(1e3 * 8 * seconds)
+    assert row.floor.call_ms == pytest.approx(1e3 * 8 * seconds)
 
 
 def test_a_gpu_has_no_threads_and_its_speed_is_not_the_cpus():
     specification = SPECIFICATION.__class__(**{**SPECIFICATION.__dict__, "device": "cuda:0"})
     row = _row(contender([0.1, 0.2], specification), batch=1, threads=2, machine=Machine(100.0, 10.0))
-    assert row["threads"] is None
-    assert row["floor"]["call_ms"] is None
+    assert row.threads is None
+    assert row.floor.call_ms is None
 
 
 class Counted:

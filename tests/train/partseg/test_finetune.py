@@ -78,7 +78,7 @@ def test_the_schedule_is_the_cosine_of_pytorch():
 
 def test_run_folder_is_complete(finished, backbone):
     run, result = finished
-    assert result["steps"] == 12
+    assert result.steps == 12
     config = json.loads((run / "config.json").read_text())
     assert config["recipe"]["epochs"] == 3
     assert config["initial"]["path"] == str(backbone)
@@ -89,7 +89,7 @@ def test_run_folder_is_complete(finished, backbone):
     assert {"loss", "accuracy", "gradient_norm", "learning_rate"} <= set(lines[0])
     metadata = read_metadata(run / "segmenter.safetensors")
     assert metadata["model"] == {"architecture": "dgcnn_partseg", "parts": 5, "categories": 2, "k": 4}
-    assert metadata["recipe"]["best"] == result["best"]
+    assert metadata["recipe"]["best"] == vars(result.best)
     with load_encoder(run) as encoder:
         assert encoder.specification.categories == 2
 
@@ -97,8 +97,8 @@ def test_run_folder_is_complete(finished, backbone):
 def test_the_result_is_the_best_epoch_by_validation(finished, part_set):
     run, result = finished
     scores = [line["selection_instance_miou"] for line in metrics(run) if "selection_instance_miou" in line]
-    assert result["best"]["instance_miou"] == max(scores)
-    assert scores[result["best"]["epoch"]] == max(scores)
+    assert result.best.instance_miou == max(scores)
+    assert scores[result.best.epoch] == max(scores)
 
 
 def test_the_network_learns_parts_that_follow_from_the_coordinates(part_set, tmp_path):
@@ -123,8 +123,8 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, part_set, backb
             partseg(part_set, out, backbone, "clean", SMALL, resume=True, device="cpu")
     result = partseg(part_set, out, resume=True, device="cpu")
     assert_same(out, finished[0])
-    assert result["best"] == finished[1]["best"]
-    assert partseg(part_set, out, resume=True, device="cpu")["best"] == result["best"], "nothing is left to do"
+    assert result.best == finished[1].best
+    assert partseg(part_set, out, resume=True, device="cpu").best == result.best, "nothing is left to do"
 
 
 def test_a_run_that_died_before_its_first_checkpoint_starts_from_the_same_weights(
@@ -150,7 +150,7 @@ def test_each_selection_has_its_result(write_parts, tmp_path):
         out = tmp_path / selection
         result = partseg(root, out, None, "clean", (*overrides, f"selection={selection}"), device="cpu")
         assert json.loads((out / "config.json").read_text())["data"]["objects"] == objects
-        assert (result["best"] is None) == (selection == "last")
+        assert (result.best is None) == (selection == "last")
         assert (out / "segmenter.safetensors").exists()
     last = torch.load(next((tmp_path / "last" / "checkpoints").iterdir()), weights_only=True)["network"]
     for name, tensor in segmenter(tmp_path / "last").items():
@@ -160,7 +160,7 @@ def test_each_selection_has_its_result(write_parts, tmp_path):
 def test_official_and_bf16_run(part_set, tmp_path):
     overrides = ("points=32", "k=4", "batch=4", "epochs=1")
     result = partseg(part_set, tmp_path / "official", None, "official", overrides, device="cpu")
-    assert "test split" in result["selected_on"]
+    assert "test split" in result.selected_on
     partseg(part_set, tmp_path / "low", None, "official", (*overrides, "precision=bf16"), device="cpu")
     low, full = metrics(tmp_path / "low")[0], metrics(tmp_path / "official")[0]
     assert low["loss"] == pytest.approx(full["loss"], rel=0.05)
@@ -207,4 +207,7 @@ def test_the_command_says_what_was_loaded_and_how_the_epoch_was_chosen(part_set,
     assert "best epoch 1 of 1, by 20% of the training split, stratified, seed 0" in result.output
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["schema"] == "crosspoint.finetune-partseg/1"
+    assert list(written)[:8] == ["schema", "out", "steps", "epochs", "seconds", "device", "rank", "processes"]
+    assert list(written)[-3:] == ["initial", "selected_on", "best"]
+    assert list(written["best"]) == ["epoch", "instance_miou", "class_miou"]
     assert written["initial"]["tensors"] == len(load_model(backbone).state_dict())

@@ -44,7 +44,7 @@ def finished(pairs, small, tmp_path_factory):
 
 def test_run_folder_is_complete(finished):
     run, result = finished
-    assert result["steps"] == 6
+    assert result.steps == 6
     config = json.loads((run / "config.json").read_text())
     assert config["schema"] == "crosspoint.run/1"
     assert config["recipe"]["epochs"] == 2
@@ -77,8 +77,8 @@ def test_training_moves_the_loss_down(pairs, tmp_path, small):
 def test_resuming_a_finished_run_says_what_it_ended_with(finished, pairs):
     run, result = finished
     again = train(pairs, run, resume=True, device="cpu", workers=0)
-    assert again["steps"] == 6
-    assert again["loss"] == result["loss"]
+    assert again.steps == 6
+    assert again.last["loss"] == result.last["loss"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -137,14 +137,14 @@ def test_a_full_disk_keeps_the_checkpoints_before(pairs, tmp_path, small, monkey
 def test_objectives_and_backbones(pairs, tmp_path, small, objective, backbone):
     overrides = (*small, f"objective={objective}", f"backbone={backbone}", "epochs=1", "views=2")
     result = train(pairs, tmp_path / "run", "clean", overrides, device="cpu", workers=0)
-    assert result["loss"] == result[f"loss_{objective}"]
+    assert result.last["loss"] == result.last[f"loss_{objective}"]
     assert (tmp_path / "run" / "image_encoder.safetensors").exists() == (objective == "cmid")
 
 
 @pytest.mark.parametrize("recipe", ["official", "paper"])
 def test_published_recipes_run(pairs, tmp_path, small, recipe):
     result = train(pairs, tmp_path / "run", recipe, (*small, "epochs=1"), device="cpu", workers=0)
-    assert result["steps"] == 3
+    assert result.steps == 3
 
 
 def test_bf16_stays_close_to_fp32(pairs, tmp_path, small, finished):
