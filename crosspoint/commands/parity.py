@@ -13,6 +13,7 @@ from crosspoint.commands.common import (
     verify_key_option,
     write_result,
 )
+from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
 
@@ -67,6 +68,9 @@ def parity_command(
         reference_device=reference_device,
         by_interval=by_interval,
     )
+    for role in ("reference", "candidate"):
+        ran = result[role]
+        say(f"{role}: {ran['path']} ({ran['precision']}, {ran['backend']} on {ran['device']})")
     print_skipped(result)
     print_parity(result)
     write_result(json_file, "parity", result)
