@@ -130,7 +130,7 @@ def through(encoder: Encoder) -> Run:
     """A candidate as users run it, with the checks and the splitting of batches that come with it."""
 
     def run(inputs: dict[str, Floats]) -> Floats:
-        return encoder.segment(**inputs) if "category" in inputs else encoder.embed(**inputs)
+        return encoder.segment(**inputs) if "category" in inputs else encoder.embed(inputs["points"])
 
     return run
 

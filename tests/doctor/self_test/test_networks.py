@@ -27,7 +27,9 @@ def diagnosis(passed):
 def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "crosspoint.parity.layers.diagnose.diagnose", lambda *a, **b: asked.append((a, b)) or diagnosis(False)
+        import_module("crosspoint.parity.layers.diagnose"),
+        "diagnose",
+        lambda *a, **b: asked.append((a, b)) or diagnosis(False),
     )
     with pytest.raises(CheckFailed, match=r"^They part at edge2\.$"):
         networks.diagnosed(context, "run", "bundle", "cuda", "tensorrt")
