@@ -25,6 +25,7 @@ from crosspoint.parity.pair import check_pair
 from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.released import trained
 
 SYNTHETIC, SEEN = 8, 4  # clouds: how many are made without data, and on how many a fault is looked into
 
@@ -45,7 +46,7 @@ def diagnose(
     """Run two models layer by layer on the same clouds and find where they part.
 
     Args:
-        reference: The model to be equal to; whatever `load_encoder` opens.
+        reference: The model to be equal to; whatever `load_encoder` opens, of a released model its trained network.
         candidate: The model in question.
         data: A dataset or a folder of clouds and meshes; None for synthetic clouds. Hostile clouds are always added.
         points: Points per cloud; None for the number that a model fixes, else 1024.
@@ -63,7 +64,7 @@ def diagnose(
         check_file(out, kind=".png")
         require_plots()
     with ExitStack() as stack:
-        a = stack.enter_context(load_encoder(reference, reference_device))
+        a = stack.enter_context(load_encoder(trained(reference), reference_device))
         b = stack.enter_context(load_encoder(candidate, device, backend))
         points = points or b.specification.points or a.specification.points or 1024
         check_pair(a, b, points)

@@ -8,6 +8,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
 from crosspoint.models.weights import Weights, read_weights
 from crosspoint.runtime.load import WEIGHTS
+from crosspoint.runtime.released import resolve
 
 HOW = "pretrain one: crosspoint train --set backbone=dgcnn_seg"
 
@@ -76,6 +77,7 @@ def load_initial(initial: Initial, network: DGCNNSegmenter) -> None:
 
 
 def _file(model: Path) -> Path:
+    model = resolve(model, ".safetensors")
     path = next((model / name for name in WEIGHTS if (model / name).is_file()), None) if model.is_dir() else model
     if path is None or not path.exists():
         raise InputError(

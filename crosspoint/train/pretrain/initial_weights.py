@@ -6,23 +6,25 @@ from crosspoint.core.content import Content
 from crosspoint.core.errors import InputError
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.weights import parse_weights
+from crosspoint.runtime.released import names, resolve
 from crosspoint.train.engine.checkpoint import newest, parse_checkpoint
 from crosspoint.train.pretrain.recipes import Recipe
 
 
 def find_initial_weights(init: Path) -> Path:
-    """The file that holds the weights: `init` itself, or the newest checkpoint of a run folder.
+    """The file that holds the weights: of a released model, `init` itself, or the newest checkpoint of a run folder.
 
     Raises:
         InputError: There is no such file.
     """
+    init = resolve(init, ".safetensors")
     if init.is_dir():
         found = newest(init / "checkpoints")
         if found is None:
-            raise InputError(f"{init} has no checkpoint; give a run folder or a .safetensors file to start from")
+            raise InputError(f"{init} has no checkpoint; give another run folder, a .safetensors file or {names()}")
         return found
     if not init.is_file():
-        raise InputError(f"{init} does not exist; give a .safetensors file or a run folder to start from")
+        raise InputError(f"{init} does not exist; give a .safetensors file, a run folder or {names()}")
     return init
 
 

@@ -1,6 +1,7 @@
 """The self-test's verdicts on exported networks, given results that are right, or wrong in one way."""
 
 import subprocess
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,7 +27,9 @@ def diagnosis(passed):
 def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "crosspoint.parity.layers.diagnose.diagnose", lambda *a, **b: asked.append((a, b)) or diagnosis(False)
+        import_module("crosspoint.parity.layers.diagnose"),
+        "diagnose",
+        lambda *a, **b: asked.append((a, b)) or diagnosis(False),
     )
     with pytest.raises(CheckFailed, match=r"^They part at edge2\.$"):
         networks.diagnosed(context, "run", "bundle", "cuda", "tensorrt")
@@ -36,7 +39,9 @@ def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
 
 
 def test_a_diagnosis_that_found_none_says_what_ran(context, monkeypatch):
-    monkeypatch.setattr("crosspoint.parity.layers.diagnose.diagnose", lambda *_, **__: diagnosis(True))
+    monkeypatch.setattr(
+        import_module("crosspoint.parity.layers.diagnose"), "diagnose", lambda *_, **__: diagnosis(True)
+    )
     assert networks.diagnosed(context, "run", "bundle") == "onnxruntime on cpu, fp32: They part at edge2."
 
 
@@ -52,14 +57,16 @@ def test_only_a_lack_of_kernels_is_no_failure(message, expected, context, monkey
     def diagnose(*_, **__):
         raise InputError(message)
 
-    monkeypatch.setattr("crosspoint.parity.layers.diagnose.diagnose", diagnose)
+    monkeypatch.setattr(import_module("crosspoint.parity.layers.diagnose"), "diagnose", diagnose)
     with pytest.raises(expected, match=r"kernels|NOT_IMPLEMENTED|damaged"):
         networks.diagnosed(context, "run", "bundle")
 
 
 def test_a_parity_that_failed_fails(context, monkeypatch):
     gate = SimpleNamespace(passed=False, rule="relative L2", measured=0.5, limit=1e-4)
-    monkeypatch.setattr("crosspoint.parity.parity.parity", lambda *_, **__: SimpleNamespace(gate=gate))
+    monkeypatch.setattr(
+        import_module("crosspoint.parity.parity"), "parity", lambda *_, **__: SimpleNamespace(gate=gate)
+    )
     with pytest.raises(CheckFailed, match=r"relative L2: 0\.5 \(limit 0\.0001\)"):
         networks.compared(context, "run", "bundle")
     gate.passed, gate.measured = True, 1e-6
