@@ -8,6 +8,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
 from crosspoint.models.weights import Weights, read_weights
 from crosspoint.runtime.load import WEIGHTS
+from crosspoint.runtime.released import resolve
 
 HOW = "pretrain one: crosspoint train --set backbone=dgcnn_seg"
 
@@ -51,12 +52,12 @@ class Initial:
 
 
 def find_initial(model: Path) -> Initial:
-    """What a run folder or a `.safetensors` file gives a segmenter to start from.
+    """What a run folder, a `.safetensors` file or a released model gives a segmenter to start from.
 
     Raises:
         InputError: There is no such file, or it holds no segmentation backbone.
     """
-    weights = read_weights(_file(model))
+    weights = read_weights(_file(resolve(model, ".safetensors")))
     backbone = _backbone(weights)
     path, architecture = str(weights.path.resolve()), str(weights.config["architecture"])
     return Initial(path, weights.sha256, architecture, backbone.k, len(backbone.state_dict()))

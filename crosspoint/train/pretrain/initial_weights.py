@@ -6,12 +6,13 @@ from crosspoint.core.content import Content
 from crosspoint.core.errors import InputError
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.weights import parse_weights
+from crosspoint.runtime.released import names, resolve
 from crosspoint.train.engine.checkpoint import newest, parse_checkpoint
 from crosspoint.train.pretrain.recipes import Recipe
 
 
 def find_initial_weights(init: Path) -> Path:
-    """The file that holds the weights: `init` itself, or the newest checkpoint of a run folder.
+    """The file that holds the weights: `init` itself, the newest checkpoint of a run folder, or a released model's.
 
     Raises:
         InputError: There is no such file.
@@ -21,9 +22,10 @@ def find_initial_weights(init: Path) -> Path:
         if found is None:
             raise InputError(f"{init} has no checkpoint; give a run folder or a .safetensors file to start from")
         return found
-    if not init.is_file():
-        raise InputError(f"{init} does not exist; give a .safetensors file or a run folder to start from")
-    return init
+    found = resolve(init, ".safetensors")
+    if not found.is_file():
+        raise InputError(f"{init} does not exist; give a .safetensors file, a run folder or a name ({names()})")
+    return found
 
 
 def load_initial_weights(start: Content, network: CrossPoint, recipe: Recipe) -> None:
