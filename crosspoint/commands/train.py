@@ -32,8 +32,7 @@ from crosspoint.core.console import say
     "--init",
     type=PathArgument,
     metavar="WEIGHTS",
-    help="Start the point encoder from a .safetensors file or a released model (dgcnn, pointnet), or all branches "
-    "from a run folder.",
+    help="Start the point encoder from a .safetensors file, or all branches from a run folder.",
 )
 @json_option
 def train(

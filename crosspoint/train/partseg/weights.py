@@ -52,12 +52,12 @@ class Initial:
 
 
 def find_initial(model: Path) -> Initial:
-    """What a run folder, a `.safetensors` file or a released model gives a segmenter to start from.
+    """What a run folder or a `.safetensors` file gives a segmenter to start from.
 
     Raises:
         InputError: There is no such file, or it holds no segmentation backbone.
     """
-    weights = read_weights(_file(resolve(model, ".safetensors")))
+    weights = read_weights(_file(model))
     backbone = _backbone(weights)
     path, architecture = str(weights.path.resolve()), str(weights.config["architecture"])
     return Initial(path, weights.sha256, architecture, backbone.k, len(backbone.state_dict()))
@@ -77,6 +77,7 @@ def load_initial(initial: Initial, network: DGCNNSegmenter) -> None:
 
 
 def _file(model: Path) -> Path:
+    model = resolve(model, ".safetensors")
     path = next((model / name for name in WEIGHTS if (model / name).is_file()), None) if model.is_dir() else model
     if path is None or not path.exists():
         raise InputError(

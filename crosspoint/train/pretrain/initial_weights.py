@@ -12,20 +12,20 @@ from crosspoint.train.pretrain.recipes import Recipe
 
 
 def find_initial_weights(init: Path) -> Path:
-    """The file that holds the weights: `init` itself, the newest checkpoint of a run folder, or a released model's.
+    """The file that holds the weights: of a released model, `init` itself, or the newest checkpoint of a run folder.
 
     Raises:
         InputError: There is no such file.
     """
+    init = resolve(init, ".safetensors")
     if init.is_dir():
         found = newest(init / "checkpoints")
         if found is None:
-            raise InputError(f"{init} has no checkpoint; give a run folder or a .safetensors file to start from")
+            raise InputError(f"{init} has no checkpoint; give another run folder, a .safetensors file or {names()}")
         return found
-    found = resolve(init, ".safetensors")
-    if not found.is_file():
-        raise InputError(f"{init} does not exist; give a .safetensors file, a run folder or a name ({names()})")
-    return found
+    if not init.is_file():
+        raise InputError(f"{init} does not exist; give a .safetensors file, a run folder or {names()}")
+    return init
 
 
 def load_initial_weights(start: Content, network: CrossPoint, recipe: Recipe) -> None:
