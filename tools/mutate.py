@@ -10,9 +10,13 @@ see, stand with their reason in `tools/faults_explained.json` and are counted ap
 """
 
 import argparse
+import contextlib
+import importlib
+import itertools
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -46,6 +50,18 @@ SEEN_BY_PEOPLE = (  # drawings: their tests say that they are there, a person sa
     "crosspoint/commands/tables/*",
 )
 SECONDS = 240  # that a fault may take; one that makes the tests hang is noticed
+ENOUGH = 60.0  # seconds of tests, as the map timed them, after which a fault that none has noticed has survived
+LIBRARIES = (
+    "pytest",
+    "hypothesis",
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "sklearn.svm",
+    "scipy.stats",
+    "h5py",
+)
 NOTICED, SURVIVED, UNREACHED = "noticed", "survived", "no test runs it"
 
 
@@ -117,7 +133,9 @@ class Tests:
         if (ROOT / mirrored).is_file():  # what runs in processes of its own is not in the map
             names |= {known for known in self._seconds if known.startswith(f"{mirrored}::")}
         order = {name: (not name.startswith(mirrored), self._seconds.get(name, 0.0)) for name in names}
-        return sorted((name for name in names if name in self._seconds), key=lambda name: order[name])
+        known = sorted((name for name in names if name in self._seconds), key=lambda name: order[name])
+        ends = itertools.accumulate(self._seconds[name] for name in known)
+        return [name for i, (name, end) in enumerate(zip(known, ends, strict=True)) if not i or end < ENOUGH]
 
 
 def _durations() -> dict[str, float]:
@@ -170,6 +188,11 @@ class Copy:
             target = place / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, target)
+        self._server = self._serve()
+
+    def close(self) -> None:
+        """End the process that runs the tests."""
+        self._server.communicate()
 
     def judge(self, fault: Fault, tests: Sequence[str]) -> Outcome:
         """Plant a fault, run tests until one fails, and take the fault out again."""
@@ -187,35 +210,63 @@ class Copy:
     def _run(self, tests: Sequence[str]) -> tuple[str, str]:
         names = self._place / "names.json"
         names.write_text(json.dumps(list(tests)))
-        command = [sys.executable, __file__, "tests", str(names)]
-        environment = {**os.environ, "PYTHONPATH": str(self._place), "PYTHONDONTWRITEBYTECODE": "1"}
-        with subprocess.Popen(
-            command,
-            cwd=self._place,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        ) as process:
-            try:
-                output, _ = process.communicate(timeout=SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                return NOTICED, f"not finished after {SECONDS} s"
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(f"{names}\n")
+        self._server.stdin.flush()
+        code = json.loads(self._server.stdout.readline())
+        output = names.with_suffix(".txt").read_text(errors="replace")
         failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        if process.returncode == 4:
+        if code is None:
+            return NOTICED, f"not finished after {SECONDS} s"
+        if code == 4:
             raise SystemExit(f"the map is older than the tests; make it again\n{output[-2000:]}")
-        if process.returncode in (0, 5):
-            return (SURVIVED if process.returncode == 0 else UNREACHED), ""
-        if process.returncode > 0 and not failed:
+        if code in (0, 5):
+            return (SURVIVED if code == 0 else UNREACHED), ""
+        if code > 0 and not failed:
             raise SystemExit(f"the tests did not run\n{output[-2000:]}")
-        return NOTICED, failed[0] if failed else f"ended by signal {-process.returncode}"
+        return NOTICED, failed[0] if failed else f"ended by signal {-code}"
+
+    def _serve(self) -> "subprocess.Popen[str]":
+        """A process in the copy that runs tests when it is given their names."""
+        environment = {**os.environ, "PYTHONPATH": str(self._place), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, __file__, "serve"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self._place, env=environment, stdin=pipe, stdout=pipe, text=True)
+
+
+def serve() -> int:
+    """For each line, the path of a list of tests, fork, run them, and print the exit code; null if it takes too long.
+
+    The libraries are loaded once; the package and its tests are loaded by each child anew.
+    """
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    for line in sys.stdin:
+        names = Path(line.rstrip("\n"))
+        child = os.fork()
+        if not child:
+            os.setpgrp()
+            output = os.open(names.with_suffix(".txt"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            code = 3
+            try:
+                code = run_tests(names)
+                sys.stdout.flush()
+            finally:
+                os._exit(code)
+        ended, _, _ = select.select([os.pidfd_open(child)], [], [], SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # and whatever it has started
+        _, status = os.waitpid(child, 0)
+        print(json.dumps(os.waitstatus_to_exitcode(status) if ended else None), flush=True)
+    return 0
 
 
 def run_tests(names: Path) -> int:
-    """In a process of its own: run the named tests until one fails."""
+    """Run the named tests until one fails."""
     import pytest
 
     return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--timeout=120", *json.loads(names.read_text())]))
@@ -239,6 +290,8 @@ def run(count: int, seed: int, jobs: int, only: Sequence[str], log: Path) -> int
 
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(work, copies, [waiting[i::jobs] for i in range(jobs)]))
+        for copy in copies:
+            copy.close()
     return show(log)
 
 
@@ -276,7 +329,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("map")
-    commands.add_parser("tests").add_argument("names", type=Path)
+    commands.add_parser("serve")
     for name in ("run", "show"):
         commands.add_parser(name).add_argument("--log", type=Path, default=LOG)
     running = commands.choices["run"]
@@ -287,8 +340,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.command == "map":
         return make_map()
-    if given.command == "tests":
-        return run_tests(given.names)
+    if given.command == "serve":
+        return serve()
     if given.command == "show":
         return show(given.log)
     return run(given.count, given.seed, given.jobs, given.only, given.log)

@@ -258,9 +258,14 @@ class Encoder(ABC):
             piece = {name: array[start : start + (spec.max_batch or total)] for name, array in inputs.items()}
             size = len(piece["points"])
             if size < spec.min_batch:
-                padding = spec.min_batch - size
-                piece = {name: np.concatenate([a, np.repeat(a[-1:], padding, axis=0)]) for name, a in piece.items()}
-            made = self.run(piece)[output][:size]
+                piece = {name: self._padded(array) for name, array in piece.items()}
+            made = self.run(piece)[output]
+            wanted = (*piece["points"].shape[: 1 if output == "embedding" else 2], spec.dim)
+            if made.shape != wanted:
+                raise InputError(
+                    f"{spec.path} made {output} of shape {made.shape}, not {wanted}; export the model again"
+                )
+            made = made[:size]
             bad += [start + i for i, values in enumerate(made) if not np.isfinite(values).all()]
             if start == 0:
                 result = made if size == total else np.empty((total, *made.shape[1:]), np.float32)
@@ -272,6 +277,17 @@ class Encoder(ABC):
                 f"({spec.backend}, {spec.precision}); compare it with its original: crosspoint parity"
             )
         return result
+
+    def _padded(self, array: FloatArray) -> FloatArray:
+        """A batch of the fewest clouds that the model takes, of which the last ones are copies of the last."""
+        fewest = self.specification.min_batch
+        try:
+            return np.concatenate([array, np.repeat(array[-1:], fewest - len(array), axis=0)])
+        except (MemoryError, ValueError) as error:  # NumPy raises either
+            raise InputError(
+                f"{self.specification.path} takes {fewest} clouds at a time, which do not fit into memory; export the "
+                "model with a smaller --batch"
+            ) from error
 
 
 class _Calls:

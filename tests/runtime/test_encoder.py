@@ -40,6 +40,20 @@ def test_small_batches_are_padded_and_the_padding_is_dropped(clouds: Clouds) -> 
     assert encoder.calls == [3, 2]
 
 
+@pytest.mark.parametrize("fewest", [2**32 - 1, 2**62])
+def test_a_batch_that_does_not_fit_into_memory_is_one_line(clouds: Clouds, fewest: int) -> None:
+    with pytest.raises(InputError, match=rf"sum takes {fewest} clouds at a time, which do not fit into memory"):
+        Recorder(min_batch=fewest).embed(clouds(1))
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (7, 4), (6, 3), (8, 3), (7, 1, 3)])
+def test_a_result_of_another_shape_than_the_file_says_is_refused(clouds: Clouds, shape: tuple[int, ...]) -> None:
+    encoder = Recorder()
+    encoder.run = lambda inputs: {"embedding": np.zeros(shape, np.float32)}
+    with pytest.raises(InputError, match=r"sum made embedding of shape .*, not \(7, 3\); export the model again"):
+        encoder.embed(clouds(7))
+
+
 @pytest.mark.parametrize(
     ("limits", "count", "fits"),
     [

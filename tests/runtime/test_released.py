@@ -157,7 +157,7 @@ class Absent(MetaPathFinder):
         if name in ("torch", "onnx"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
-from crosspoint.runtime import named
+from crosspoint.runtime import released as named
 named.FOLDER = Path({str(weights)!r})
 from crosspoint.cli import crosspoint
 crosspoint.main(["embed", "cloud.npy"], standalone_mode=False)

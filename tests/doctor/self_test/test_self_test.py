@@ -179,7 +179,7 @@ def test_all_of_it_on_this_machine(tmp_path):
 
 
 QUICK = """
-from crosspoint.doctor import steps
+from crosspoint.doctor.self_test import steps
 
 STEPS = tuple(step for step in steps.STEPS if step.name in {names!r})
 """

@@ -367,7 +367,7 @@ def test_readers_as_processes_read_the_same(model: Path, folder: Path, tmp_path:
 SLOW = """
 import os, sys, signal
 from pathlib import Path
-from crosspoint.runtime import parts
+from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embed import embed
 save, made = parts.save, []
 def count(path, value):

@@ -152,7 +152,7 @@ def test_every_process_gets_its_own_slice_of_the_same_batches():
 DIES = """
 import functools, os, signal
 from crosspoint.cli import main
-from crosspoint.train import pretrain
+from crosspoint.train.pretrain import pretrain
 
 original = pretrain.Run.train_step
 
