@@ -1,25 +1,88 @@
-"""CrossPoint: label-free pretraining, TensorRT export and edge inference for point-cloud encoders."""
+"""CrossPoint: label-free pretraining, TensorRT export and edge inference for point-cloud encoders.
+
+    import crosspoint as cp
+
+    with cp.load("dgcnn") as encoder:                # a released model, or a path
+        embeddings = encoder.embed(["a.ply", "b.ply"])  # (2, 2048)
+
+| name | what it does |
+| --- | --- |
+| `load(model, device)` | opens a model |
+| `embed(model, inputs, out, …)` | embeds files into a file or a folder of parts, as `crosspoint embed` |
+| `read_points(path, count, seed)` | reads a point cloud or draws points from a mesh, `(n, N, 3)` |
+| `train(data, out, …)` | pretrains an encoder |
+| `export(model, out, …)` | exports a trained network to ONNX and TensorRT |
+| `parity(reference, candidate, data, …)` | compares two models |
+| `evaluate.svm`, `.fewshot`, `.partseg`, `.image_fewshot`, `.robustness` | the protocols of the paper |
+
+Each is imported when it is first used, so that `import crosspoint` is quick and needs no PyTorch.
+
+`train`, `export` and `parity` are also the names of packages. **The functions win**, in whichever order things are
+imported: after `import crosspoint.export.bundle` the name `crosspoint.export` still is the function. The packages are
+reached by `from`:
+
+    from crosspoint.export.bundle import Verification   # works
+    from crosspoint.export import bundle                # works
+    import crosspoint.export.bundle as bundle           # ImportError: Python looks for it in the function
+
+`crosspoint.export.bundle` is no expression either, nor a target of `monkeypatch.setattr("crosspoint.export.bundle.…")`;
+give `importlib.import_module("crosspoint.export.bundle")` there.
+"""
 
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crosspoint.core.lazy import lazy
+
 if TYPE_CHECKING:
+    from crosspoint import evaluate as evaluate
+    from crosspoint.data.io.files import read_points as read_points
+    from crosspoint.export.bundle import export as export
+    from crosspoint.parity.parity import parity as parity
     from crosspoint.runtime.encoder import Encoder
+    from crosspoint.runtime.jobs.embed import embed as embed
+    from crosspoint.train.pretrain.pretrain import train as train
 
 # ONNX Runtime looks at this when it is first imported; unset, it keeps a device's number and a queue of events in the
 # user's cache and sends them to its maker. It stays as the user has set it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "embed", "evaluate", "export", "load", "parity", "read_points", "train"]
+
+_functions = {
+    "embed": "crosspoint.runtime.jobs.embed",
+    "export": "crosspoint.export.bundle",
+    "parity": "crosspoint.parity.parity",
+    "read_points": "crosspoint.data.io.files",
+    "train": "crosspoint.train.pretrain.pretrain",
+}
+_get = lazy(__name__, _functions, torch=frozenset({"export", "train"}))
 
 
-def load(model: Path | str, device: str = "cpu", backend: str | None = None) -> "Encoder":
-    """Open a model that comes with the package by its name, `"dgcnn"` or `"pointnet"`, or any other by its path.
+def __getattr__(name: str) -> object:
+    if name == "evaluate":
+        from importlib import import_module
+
+        return import_module("crosspoint.evaluate")
+    return _get(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load(model: Path | str, device: str = "cpu", *, backend: str | None = None) -> "Encoder":
+    """Open a released model by its name, `"dgcnn"` or `"pointnet"`, or any other model by its path.
 
     The same as `crosspoint.runtime.load_encoder`, which says what is taken and raised. Nothing is fetched from the
     network, and PyTorch is needed for the backend `"pytorch"` alone.
+
+    Args:
+        model: Name or path.
+        device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
+        backend: Inference backend; by default chosen from the file type.
 
     Example:
         >>> with crosspoint.load("dgcnn") as encoder:      # doctest: +SKIP

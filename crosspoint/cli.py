@@ -26,15 +26,29 @@ from crosspoint.commands.report import report_command
 from crosspoint.commands.reproduce import reproduce_command
 from crosspoint.commands.search import search_command
 from crosspoint.commands.train import import_command, train
+from crosspoint.core.console import verbosity
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.interrupt import Terminated, end_on_signals, ignore_signals
 from crosspoint.core.printable import printable
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(__version__, prog_name="crosspoint")
-def crosspoint() -> None:
-    """Pretrain CrossPoint encoders without labels, export them to TensorRT, and prove that they are the same."""
+@click.group(
+    cls=Commands,
+    example="crosspoint embed scan.ply",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.version_option(__version__, "-V", "--version", prog_name="crosspoint")
+@click.option("-q", "--quiet", is_flag=True, help="Show results and errors only: no progress bars and no tables.")
+@click.option("-v", "--verbose", is_flag=True, help="Show on standard error what is done, with file and seconds.")
+@click.pass_context
+def crosspoint(context: click.Context, quiet: bool, verbose: bool) -> None:
+    """Pretrain point-cloud encoders without labels, export them to TensorRT, and check that the export is right.
+
+    Exit codes: 0 done, 1 a check failed, 2 wrong input, 130 interrupted.
+    """
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other; give one of them.")
+    context.with_resource(verbosity(quiet, verbose))
 
 
 for command in (
@@ -87,12 +101,17 @@ def main() -> None:
 def _run() -> int:
     """The exit code of the command that was given."""
     try:
-        code = crosspoint.main(standalone_mode=False)
+        code = crosspoint.main(prog_name="crosspoint", standalone_mode=False)
     except CrosspointError as error:
         click.echo(f"crosspoint: {error}", err=True)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        if isinstance(
+            error, getattr(click.exceptions, "NoArgsIsHelpError", ())
+        ):  # a group without a command, click 8.2
+            error.show()
+        else:
+            click.echo(f"crosspoint: {_line(error)}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("crosspoint: interrupted", err=True)
@@ -108,6 +127,13 @@ def _run() -> int:
         click.echo(f"crosspoint: {path}: {error.strerror}; {advice}", err=True)
         return InputError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _line(error: click.ClickException) -> str:
+    """What is wrong with an option or argument, and which help says more, in one line."""
+    message = printable(" ".join(error.format_message().split()))
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return message if context is None else f"{message} See {context.command_path} --help."
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
-
+from crosspoint.core.console import announce
 from crosspoint.core.errors import InputError, MissingDependency, require
 from crosspoint.core.files import write_json
 from crosspoint.core.outputs import check_folder, is_schema
@@ -32,7 +31,7 @@ class Steps:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Announce a step, time it, and keep its outcome."""
-        click.echo(f"· {name}", err=True)
+        announce(f"· {name}")
         started = time.monotonic()
         yield
         self.rows.append({"name": name, "seconds": round(time.monotonic() - started, 1), "status": "ran"})

@@ -25,6 +25,7 @@ ARROWS = {  # a room, and those that it may import from
     "export": RUNTIME | {"eval", "parity"},
     "report": RUNTIME | {"eval", "parity"},
     "doctor": RUNTIME | {"train", "eval", "parity", "export"},
+    "evaluate": RUNTIME | {"train", "eval"},
     "quickstart": RUNTIME | {"train", "eval", "parity", "export", "report"},
     "commands": RUNTIME | {"train", "eval", "parity", "export", "report", "doctor", "quickstart"},
     "cli": BASE | {"commands"},

@@ -1,12 +1,18 @@
 """The command line as a whole: it starts light, knows every command, and ends mistakes in one line."""
 
+import os
+import re
+import shlex
 import subprocess
 import sys
 
 import click
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
+from crosspoint.commands import common, embed, evaluate, export, finetune, search, train
 
 HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "trimesh", "h5py", "rich", "onnx", "onnxruntime", "numpy", "PIL")
 
@@ -71,19 +77,143 @@ def test_commands_of_the_contract_are_there():
     } <= paths
 
 
-@pytest.mark.parametrize("path", [path for path in commands() if path not in GROUPS])
-def test_every_command_writes_json(path):
+def command_of(path):
     command = crosspoint
     for name in path:
         command = command.commands[name]
-    assert any("--json" in parameter.opts for parameter in command.params)
+    return command
 
 
-def test_version_and_unknown_command():
-    assert run("--version").stdout.startswith("crosspoint, version ")
-    done = run("trian")
+@pytest.mark.parametrize("path", [path for path in commands() if path not in GROUPS])
+def test_every_command_writes_json(path):
+    assert any("--json" in parameter.opts for parameter in command_of(path).params)
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_every_help_ends_with_an_example(path):
+    shown = CliRunner().invoke(crosspoint, [*path, "--help"]).output
+    assert shown.endswith(f"\nExample:\n  {command_of(path).example}\n")
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_an_example_is_a_valid_call_of_its_command(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    called = []
+    for other in commands():
+        if other not in GROUPS:
+            monkeypatch.setattr(command_of(other), "callback", lambda other=other, **_: called.append(other))
+    program, *arguments = shlex.split(command_of(path).example)
+    assert program == "crosspoint"
+    crosspoint.main(arguments, standalone_mode=False)
+    assert [found[: len(path)] for found in called] == [path]
+
+
+def choices_of(path, option):
+    (found,) = [parameter for parameter in command_of(path).params if option in parameter.opts]
+    return tuple(found.type.choices)
+
+
+def test_values_of_options_are_those_of_the_code_behind_them():
+    from crosspoint.eval.image.fewshot import METHODS
+    from crosspoint.eval.robustness import CORRUPTIONS
+    from crosspoint.export.engine.builder import BUILDERS
+    from crosspoint.runtime.jobs.parts import FORMATS
+    from crosspoint.runtime.jobs.search import METRICS
+    from crosspoint.runtime.load import BACKENDS
+    from crosspoint.train.partseg.recipes import RECIPES as PART_RECIPES
+    from crosspoint.train.pretrain.recipes import CHOICES, RECIPES
+
+    assert common.BACKENDS == BACKENDS
+    assert tuple(RECIPES) == common.RECIPES
+    assert tuple(PART_RECIPES) == finetune.RECIPES
+    assert (CHOICES["objective"], CHOICES["negatives"]) == (train.OBJECTIVES, train.NEGATIVES)
+    assert CHOICES["precision"] == train.PRECISIONS
+    assert (*BUILDERS, "device") == export.BUILDERS
+    assert (embed.FORMATS, search.METRICS) == (FORMATS, METRICS)
+    assert (METHODS, tuple(CORRUPTIONS)) == (evaluate.METHODS, evaluate.CORRUPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("path", "option"),
+    [
+        (("train",), "--recipe"),
+        (("train",), "--objective"),
+        (("train",), "--negatives"),
+        (("train",), "--precision"),
+        (("finetune", "partseg"), "--recipe"),
+        (("export",), "--precision"),
+        (("export",), "--builder"),
+        (("embed",), "--format"),
+        (("search",), "--metric"),
+        (("eval", "robustness"), "--corruption"),
+        (("eval", "image-fewshot"), "--method"),
+        (("reproduce",), "--recipe"),
+        *[
+            (path, "--backend")
+            for path in commands()
+            if "--backend" in {o for p in command_of(path).params for o in p.opts}
+        ],
+    ],
+)
+def test_shell_completion_offers_the_values_of_an_option(path, option):
+    words = shlex.join(["crosspoint", *path, option])
+    environment = {**os.environ, "_CROSSPOINT_COMPLETE": "bash_complete"}
+    environment |= {"COMP_WORDS": f"{words} ", "COMP_CWORD": str(len(path) + 2)}
+    code = "import sys; sys.argv = ['crosspoint']; from crosspoint.cli import main; main()"
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert shown.stdout.splitlines() == [f"plain,{value}" for value in choices_of(path, option)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("trian",), "No such command 'trian'"),
+        (("export", "run", "--out", "bundle", "--precision", "fp17"), "'fp17' is not one of 'fp32', 'fp16'"),
+        (("export", "run", "--out", "bundle", "--precission", "fp16"), "No such option"),
+        (("reproduce",), "Missing argument"),
+        (("--quiet", "--verbose", "data", "list"), "--quiet and --verbose exclude each other"),
+    ],
+)
+def test_a_wrong_call_is_one_line_that_names_the_help(arguments, message):
+    done = run(*arguments)
     assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert " --help" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(option):
+    assert CliRunner().invoke(crosspoint, [option]).output.startswith("crosspoint, version ")
+
+
+@pytest.fixture
+def cloud(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("cloud.npy", np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32))
+    np.save("bad.npy", np.zeros(3, np.float32))
+
+
+def test_quiet_shows_results_and_errors_but_no_tables(cloud):
+    usual = CliRunner().invoke(crosspoint, ["embed", "pointnet", "cloud.npy", "bad.npy"])
+    quiet = CliRunner().invoke(crosspoint, ["--quiet", "embed", "pointnet", "cloud.npy", "bad.npy"])
+    assert "embeddings.npz: 1 embeddings" in quiet.output
+    assert "Skipped" in usual.output
+    assert "Skipped" not in quiet.output
+    assert str(quiet.exception).startswith("1 inputs were skipped")
+
+
+def test_verbose_says_on_standard_error_what_was_done_with_file_and_seconds(cloud):
+    shown = CliRunner().invoke(crosspoint, ["--verbose", "embed", "pointnet", "cloud.npy"])
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.count("\n") == 1
+    for action in (r"open \S*pointnet.onnx on cpu", "read cloud.npy", r"write embeddings.npz"):
+        assert re.search(rf"^crosspoint: {action}: \d+\.\d\d s$", shown.stderr, re.MULTILINE), shown.stderr
+
+
+def test_a_command_is_not_verbose_after_one_that_was(cloud):
+    CliRunner().invoke(crosspoint, ["--verbose", "embed", "pointnet", "cloud.npy"])
+    assert CliRunner().invoke(crosspoint, ["embed", "pointnet", "cloud.npy"]).stderr == ""
 
 
 def test_quickstart_refuses_a_folder_in_use(tmp_path):

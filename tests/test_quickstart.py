@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -126,5 +127,5 @@ def test_without_a_builder_the_reason_stands_in_the_engine_s_place(monkeypatch):
     def missing(targets):
         raise MissingDependency("tensorrt is not installed")
 
-    monkeypatch.setattr("crosspoint.export.engine.builder.find_builder", missing)
+    monkeypatch.setattr(import_module("crosspoint.export.engine.builder"), "find_builder", missing)
     assert quickstart._missing_builder() == "tensorrt is not installed"

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import (
+    Command,
     PathArgument,
     backend_option,
     json_option,
@@ -15,21 +16,28 @@ from crosspoint.commands.common import (
 from crosspoint.core.errors import InputError
 
 
-@click.command("bench")
-@click.argument("models", nargs=-1, required=True, type=PathArgument)
-@click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1), help="Clouds of a call.")
-@click.option("--points", type=click.IntRange(min=1), help="Points of a cloud.  [default: the model's own, else 1024]")
-@click.option("--threads", type=click.IntRange(min=1), help="On the CPU.  [default: all]")
+@click.command("bench", cls=Command, example="crosspoint bench dgcnn bundle --batch 1 --out bench.png")
+@click.argument("models", nargs=-1, required=True, type=PathArgument, metavar="MODEL...")
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1), help="Clouds per call.")
+@click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the model's own, else 1024]")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
 @click.option(
-    "--device", "devices", multiple=True, help="cpu, cuda or cuda:<index>; may be repeated.  [default: all there are]"
+    "--device",
+    "devices",
+    multiple=True,
+    help="Device: cpu, cuda or cuda:INDEX; can be repeated.  [default: the CPU, and the first GPU if there is one]",
 )
 @backend_option
 @trust_option
 @verify_key_option
 @click.option(
-    "--seconds", default=5.0, show_default=True, type=click.FloatRange(min=0), help="For each, after warm-up."
+    "--seconds",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Seconds to measure each model, after its warm-up.",
 )
-@click.option("--out", type=PathArgument, help="Draw the result to this PNG.")
+@click.option("--out", type=PathArgument, help="Draw the result as this .png file.")
 @json_option
 def bench_command(
     models: tuple[Path, ...],
@@ -43,19 +51,30 @@ def bench_command(
     out: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Measure how fast models are, on every backend that is there, beside what the computation takes at least.
+    """Measure latency, throughput and memory of models on every backend that is installed.
 
-    MODELS are run folders, .safetensors, bundles, .onnx or .plan files. All are open at once and called in turns.
+    MODEL is a released model (dgcnn, pointnet), a run folder, a .safetensors file, a bundle, or an .onnx or .plan file.
+    All models are open at once and are called in turns. The table also shows the shortest time that the hardware
+    allows.
     """
     from crosspoint.commands.tables.bench import draw_bench, print_bench
     from crosspoint.core.outputs import check_file
     from crosspoint.runtime.bench.bench import bench
 
     if out is not None and out.suffix != ".png":
-        raise InputError(f"--out {out} is no .png; the picture is written as PNG")
+        raise InputError(f"--out {out} does not end in .png; the picture is written as PNG")
     if out is not None:
         check_file(out)
-    result = bench(models, batch, points, threads, devices, backend, seconds, trust)
+    result = bench(
+        models,
+        batch=batch,
+        points=points,
+        threads=threads,
+        devices=devices,
+        backend=backend,
+        seconds=seconds,
+        trust=trust,
+    )
     print_bench(result)
     if out is not None:
         draw_bench(result, out)

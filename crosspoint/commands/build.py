@@ -4,24 +4,35 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, sign_option, verify_key_option, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, sign_option, verify_key_option, write_result
 
 
-@click.command("build")
+@click.command("build", cls=Command, example="crosspoint build bundle --timing-cache timings.cache")
 @click.argument("bundle", type=PathArgument)
-@click.option("--timing-cache", type=PathArgument, metavar="FILE", help="Kernel timings to use and to add to.")
-@click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="Most GPU memory that a layer may take.")
+@click.option(
+    "--timing-cache",
+    type=PathArgument,
+    metavar="FILE",
+    help="TensorRT timing cache to read and update; it makes the next build faster.",
+)
+@click.option(
+    "--workspace",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help="Largest GPU workspace of one layer, in MiB.  [default: TensorRT's own]",
+)
 @sign_option
 @verify_key_option
 @json_option
 def build_command(
     bundle: Path, timing_cache: Path | None, workspace: int | None, sign: Path | None, json_file: Path | None
 ) -> None:
-    """Build the TensorRT engine of a bundle on this machine, run it, and compare it with the trained network.
+    """Build the TensorRT engine of a bundle on this machine, and check it.
 
-    BUNDLE comes from export --trt --builder device. It gains its engine if that passed, and stays as it is if it did
-    not (exit code 1). Needs neither torch nor onnx. A signature of the bundle does not cover the new engine: --sign
-    signs the result, with a key of this machine.
+    BUNDLE is made by crosspoint export --trt --builder device. The engine is run here and compared with the trained
+    network. If it passes, it is added to the bundle; if not, the bundle is left unchanged and the exit code is 1.
+    Neither torch nor onnx is needed. An earlier signature of the bundle does not cover the new engine: --sign signs the
+    result with a key of this machine.
     """
     from crosspoint.commands.tables.export import print_export
     from crosspoint.export.engine.on_device import build_on_device

@@ -1,4 +1,4 @@
-"""What commands share: option declarations, the group class, and the machine-readable result."""
+"""What commands share: options, help texts with an example, and the result as JSON."""
 
 import contextlib
 import sys
@@ -9,6 +9,10 @@ import click
 
 STDOUT = Path("/dev/stdout")  # also given as `-`
 PathArgument = click.Path(path_type=Path)
+
+# Sets of values stand here again, because --help imports nothing that is heavy; a test compares them with their source.
+BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
+RECIPES = ("clean", "official", "paper", "quick")
 
 
 def _json_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
@@ -30,10 +34,12 @@ json_option = click.option(
     "json_file",
     type=PathArgument,
     callback=_json_place,
-    help="Write a machine-readable result here; - for standard output, and all else goes to standard error.",
+    help="Write the result as JSON to this file; - is standard output, and everything else goes to standard error.",
 )
-device_option = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:<index>.")
-backend_option = click.option("--backend", help="What runs the model.  [default: what its file is for]")
+device_option = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda or cuda:INDEX.")
+backend_option = click.option(
+    "--backend", type=click.Choice(BACKENDS), help="Inference backend.  [default: chosen from the file type]"
+)
 
 
 def _cache_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
@@ -48,13 +54,18 @@ cache_option = click.option(
     "--cache",
     type=PathArgument,
     envvar="CROSSPOINT_CACHE",
+    show_envvar=True,
     callback=_cache_place,
-    help="Keep features here and find them again.",
+    help="Folder that keeps features, so that a second run does not compute them again.",
 )
-against_option = click.option("--against", type=PathArgument, help="Another model, to compare the predictions with.")
+against_option = click.option(
+    "--against", type=PathArgument, metavar="MODEL", help="Another model; the predictions of both are compared."
+)
 
 trust_option = click.option(
-    "--trust", is_flag=True, help="Open a .plan without a manifest: it is code, and runs as you."
+    "--trust",
+    is_flag=True,
+    help="Open a .plan file without a manifest. It is executable code and runs with your permissions.",
 )
 
 
@@ -70,16 +81,34 @@ verify_key_option = click.option(
     "--verify-key",
     multiple=True,
     type=PathArgument,
+    metavar="KEY.pub",
     expose_value=False,
     callback=_set_verify_key,
-    help="Open only bundles signed with this public key; may be repeated.  [env var: CROSSPOINT_VERIFY_KEY]",
+    help="Open only bundles signed with this public key; can be repeated.  [env var: CROSSPOINT_VERIFY_KEY]",
 )
 sign_option = click.option(
-    "--sign", type=PathArgument, metavar="KEY", help="Sign the bundle with this private key of crosspoint keygen."
+    "--sign", type=PathArgument, metavar="KEY", help="Sign the bundle with this private key, made by crosspoint keygen."
 )
 
 
-class Commands(click.Group):
+class Command(click.Command):
+    """A command whose help ends with an example.
+
+    Args:
+        example: A whole command line.
+    """
+
+    def __init__(self, *arguments: Any, example: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.example = example
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example on a line of its own, never wrapped, so that it can be copied."""
+        with formatter.section("Example"):
+            formatter.write(f"  {self.example}\n")
+
+
+class Commands(Command, click.Group):
     """A group that lists its commands in the order of the workflow instead of by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -4,22 +4,22 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Commands, PathArgument, json_option, write_result
+from crosspoint.commands.common import Command, Commands, PathArgument, json_option, write_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
 SHOWN = 30  # problems printed; the machine-readable result has all
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, example="crosspoint data verify modelnet40_ply_hdf5_2048")
 def data() -> None:
-    """Make, render and check data."""
+    """Create, render, pack and check data sets."""
 
 
-@data.command("list")
+@data.command("list", cls=Command, example="crosspoint data list --json sets.json")
 @json_option
 def data_list(json_file: Path | None) -> None:
-    """Say of each known data set what it is, its terms, where it can be had and the expected folder."""
+    """List the known data sets: content, licence, download and folder layout."""
     from dataclasses import asdict
 
     from crosspoint.data.sets.catalogue import SETS
@@ -34,13 +34,13 @@ def data_list(json_file: Path | None) -> None:
         click.echo()
 
 
-@data.command("verify")
+@data.command("verify", cls=Command, example="crosspoint data verify ShapeNetRender")
 @click.argument("folder", metavar="DIR", type=PathArgument)
 @json_option
 def data_verify(folder: Path, json_file: Path | None) -> None:
-    """Recognise the data sets in a folder and check every file of them.
+    """Recognise the data sets in the folder DIR and check each of their files.
 
-    Exit code 1 if anything is wrong; it is listed.
+    Problems are listed, and the exit code is then 1.
     """
     from dataclasses import asdict
 
@@ -62,15 +62,15 @@ def data_verify(folder: Path, json_file: Path | None) -> None:
         raise CheckFailed(f"{folder}: {len(report.problems)} problems; repair or replace the files named above")
 
 
-@data.command("make-shapes")
+@data.command("make-shapes", cls=Command, example="crosspoint data make-shapes --out shapes --per-class 20")
 @click.option("--out", required=True, type=PathArgument, help="New folder, or an earlier result to replace.")
 @click.option("--per-class", default=50, show_default=True, help="Training objects per category.")
-@click.option("--seed", default=0, show_default=True, help="Seed of shapes, points and viewpoints.")
-@click.option("--views", default=4, show_default=True, help="Pictures per training object.")
-@click.option("--size", default=64, show_default=True, help="Width and height of the pictures.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of shapes, points and viewpoints.")
+@click.option("--views", default=4, show_default=True, help="Images per training object.")
+@click.option("--size", default=64, show_default=True, help="Width and height of the images, in pixels.")
 @click.option("--points", default=2048, show_default=True, help="Points per object.")
-@click.option("--sheet", type=PathArgument, help="Write a PNG that shows a few objects of every category here.")
-@click.option("--jobs", type=int, help="Processes.  [default: all cores]")
+@click.option("--sheet", type=PathArgument, help="Also draw some objects of each category to this .png file.")
+@click.option("--jobs", type=int, help="Number of processes.  [default: one per core]")
 @json_option
 def data_make_shapes(
     out: Path,
@@ -83,7 +83,10 @@ def data_make_shapes(
     jobs: int | None,
     json_file: Path | None,
 ) -> None:
-    """Make parametric shapes of 41 categories: pretraining pairs, a classification split and a part split."""
+    """Generate data from parametric shapes of 41 categories.
+
+    The folder holds pairs for pretraining, a classification set and a part segmentation set.
+    """
     from crosspoint.data.shapes.make_shapes import make_shapes
 
     result = make_shapes(out, per_class, seed, views, size, points, sheet, jobs)
@@ -94,14 +97,14 @@ def data_make_shapes(
     )
 
 
-@data.command("render")
-@click.argument("meshes", nargs=-1, required=True, type=PathArgument)
+@data.command("render", cls=Command, example="crosspoint data render meshes/ --out pairs --views 8")
+@click.argument("meshes", nargs=-1, required=True, type=PathArgument, metavar="MESHES...")
 @click.option("--out", required=True, type=PathArgument, help="Output folder; an unfinished run in it is continued.")
-@click.option("--views", default=8, show_default=True, help="Pictures per mesh.")
-@click.option("--size", default=224, show_default=True, help="Width and height of the pictures.")
+@click.option("--views", default=8, show_default=True, help="Images per mesh.")
+@click.option("--size", default=224, show_default=True, help="Width and height of the images, in pixels.")
 @click.option("--points", default=2048, show_default=True, help="Points per mesh.")
-@click.option("--seed", default=0, show_default=True, help="Seed of points and viewpoints.")
-@click.option("--jobs", type=int, help="Processes.  [default: all cores]")
+@click.option("--seed", default=0, show_default=True, help="Random seed of points and viewpoints.")
+@click.option("--jobs", type=int, help="Number of processes.  [default: one per core]")
 @json_option
 def data_render(
     meshes: tuple[Path, ...],
@@ -113,9 +116,10 @@ def data_render(
     jobs: int | None,
     json_file: Path | None,
 ) -> None:
-    """Make training pairs from mesh files and folders of them: ShapeNetRender's layout.
+    """Turn meshes into pretraining pairs of point clouds and images.
 
-    Exit code 1 if meshes were skipped; they are listed.
+    MESHES are mesh files and folders of them; the result has ShapeNetRender's layout. Meshes that cannot be read are
+    skipped and listed, and the exit code is then 1.
     """
     from crosspoint.data.rendering.render import render
 
@@ -128,17 +132,20 @@ def data_render(
         raise CheckFailed(f"{len(result['skipped'])} of {result['objects']} meshes were skipped; repair or remove them")
 
 
-@data.command("pack")
+@data.command("pack", cls=Command, example="crosspoint data pack ShapeNetRender --out packed --size 224")
 @click.argument("folder", metavar="DIR", type=PathArgument)
-@click.option("--out", required=True, type=PathArgument, help="New folder for the packed form.")
-@click.option("--size", type=int, help="Resize images to this width and height.  [default: as they are]")
-@click.option("--views", type=int, help="Keep the first images of each object.  [default: all]")
-@click.option("--shard-mb", default=256, show_default=True, help="Size at which a shard is closed, in megabytes.")
+@click.option("--out", required=True, type=PathArgument, help="New folder for the shards.")
+@click.option("--size", type=int, help="Resize images to this width and height, in pixels.  [default: keep their size]")
+@click.option("--views", type=int, help="Keep only the first images of each object.  [default: all]")
+@click.option("--shard-mb", default=256, show_default=True, help="Size of a shard, in megabytes.")
 @json_option
 def data_pack(
     folder: Path, out: Path, size: int | None, views: int | None, shard_mb: int, json_file: Path | None
 ) -> None:
-    """Pack a folder in ShapeNetRender's layout into checksummed shards that are read many times faster."""
+    """Pack pretraining pairs into shards with checksums.
+
+    DIR is a folder in ShapeNetRender's layout. crosspoint train reads shards faster than single files.
+    """
     from crosspoint.data.sets.pack import pack
 
     result = pack(folder, out, size, views, shard_mb)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import (
+    Command,
     PathArgument,
     backend_option,
     device_option,
@@ -16,20 +17,25 @@ from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed, require
 
 
-@click.command("diagnose")
+@click.command("diagnose", cls=Command, example="crosspoint diagnose run bundle --out layers.png")
 @click.argument("reference", type=PathArgument)
 @click.argument("candidate", type=PathArgument)
 @click.option(
-    "--data", "data_dir", type=PathArgument, help="A dataset, or a folder of clouds.  [default: synthetic clouds]"
+    "--data",
+    "data_dir",
+    type=PathArgument,
+    help="Data set, or folder of clouds or meshes.  [default: synthetic clouds]",
 )
 @click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the models' own, else 1024]")
-@click.option("--clouds", type=click.IntRange(min=1), default=16, show_default=True, help="At most so many of --data.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random choice.")
-@click.option("--out", type=PathArgument, help="A picture to draw (PNG).")
+@click.option(
+    "--clouds", type=click.IntRange(min=1), default=16, show_default=True, help="Largest number of clouds from --data."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
+@click.option("--out", type=PathArgument, help="Draw the error of each layer to this .png file.")
 @device_option
 @backend_option
 @verify_key_option
-@click.option("--reference-device", default="cpu", show_default=True, help="Where the reference runs.")
+@click.option("--reference-device", default="cpu", show_default=True, help="Device of the reference.")
 @json_option
 def diagnose_command(
     reference: Path,
@@ -44,16 +50,29 @@ def diagnose_command(
     reference_device: str,
     json_file: Path | None,
 ) -> None:
-    """Run two models layer by layer and find where they part, and why. Exit code 1 if they do.
+    """Compare two models layer by layer, and find the first layer that differs and why.
 
-    --device and --backend are the candidate's.
+    REFERENCE is a trained network: a released model (dgcnn, pointnet), a run folder or a .safetensors file. CANDIDATE
+    is a model to compare with it, such as its bundle. --device and --backend apply to CANDIDATE. The exit code is 1 if
+    they differ.
     """
     require("torch", "train", "diagnosing")
     require("onnx", "train", "diagnosing")
     from crosspoint.commands.tables.diagnose import print_diagnosis
     from crosspoint.parity.layers.diagnose import diagnose
 
-    result = diagnose(reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device, out)
+    result = diagnose(
+        reference,
+        candidate,
+        data=data_dir,
+        points=points,
+        clouds=clouds,
+        seed=seed,
+        device=device,
+        backend=backend,
+        reference_device=reference_device,
+        out=out,
+    )
     print_diagnosis(result)
     write_result(json_file, "diagnose", result)
     if out is not None:

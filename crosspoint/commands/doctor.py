@@ -4,19 +4,21 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import json_option, write_result
+from crosspoint.commands.common import Command, json_option, write_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
 
-@click.command("doctor")
-@click.option("--self-test", is_flag=True, help="Train, export, build, execute and compare at toy size.")
+@click.command("doctor", cls=Command, example="crosspoint doctor --self-test")
+@click.option(
+    "--self-test", is_flag=True, help="Run each step once on tiny models: train, export, build, run, compare."
+)
 @json_option
 def doctor_command(self_test: bool, json_file: Path | None) -> None:
-    """What this machine can train, export and run, and what to install for the rest.
+    """Show what this machine can train, export and run, and what to install for the rest.
 
-    With --self-test all of it is run once, on whatever is here, and a JSON for a bug report is written (to --json FILE,
-    else crosspoint-self-test.json); exit code 1 if a step failed.
+    --self-test runs all of it once and writes a JSON file for bug reports (--json FILE, or crosspoint-self-test.json).
+    The exit code is 1 if a step failed.
     """
     from crosspoint.commands.tables.doctor import print_doctor, print_self_test
     from crosspoint.core.outputs import check_file
@@ -35,7 +37,7 @@ def doctor_command(self_test: bool, json_file: Path | None) -> None:
     tested = run(result)
     print_self_test(tested)
     write_result(out, "self-test", tested)
-    say(f"{out}: send this with a bug report; it names no host, user or path")
+    say(f"{out}: attach this file to a bug report; it contains no host name, user name or path")
     failed = [step["name"] for step in tested["steps"] if step["status"] == "failed"]
     if failed:
         raise CheckFailed(f"the self-test failed at: {', '.join(failed)}")

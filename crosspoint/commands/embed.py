@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from crosspoint.commands.common import (
+    Command,
     PathArgument,
     backend_option,
     device_option,
@@ -17,19 +18,30 @@ from crosspoint.commands.common import (
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.printable import printable
 
+FORMATS = ("parquet", "npz")
 
-@click.command("embed")
+
+@click.command("embed", cls=Command, example="crosspoint embed dgcnn scans/ --out embeddings.npz")
 @click.argument("given", nargs=-1, required=True, type=PathArgument, metavar="[MODEL] INPUT...")
-@click.option("--model", help="The model; then all arguments are inputs.  [default: dgcnn]")
-@click.option("--out", default="embeddings.npz", show_default=True, help=".npz, .parquet, .npy, or a folder of parts.")
-@click.option("--points", type=int, help="Points per cloud.  [default: what the model asks for, else all of a cloud]")
-@click.option("--seed", default=0, show_default=True, help="Seed of the points that are drawn.")
-@click.option("--batch", default=32, show_default=True, help="Most clouds in one pass.")
-@click.option("--shard", metavar="I/N", help="Make only the parts of shard I of N, from 1/N to N/N.")
-@click.option("--part", type=int, help="Inputs of a part.  [default: 1024, or fewer for many shards]")
-@click.option("--format", "form", help="Of the parts: parquet or npz.  [default: parquet]")
-@click.option("--readers", default=0, show_default=True, help="Processes that read; 0 for threads.")
-@click.option("--ray", is_flag=True, help="Make the parts on a Ray cluster.")
+@click.option("--model", help="Model; all arguments are then inputs.  [default: dgcnn]")
+@click.option(
+    "--out",
+    default="embeddings.npz",
+    show_default=True,
+    help="Output file (.npz, .parquet or .npy), or a folder that receives the embeddings in parts.",
+)
+@click.option(
+    "--points",
+    type=int,
+    help="Points per cloud, drawn at random.  [default: the model's own number, else all points of the cloud]",
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
+@click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
+@click.option("--shard", metavar="I/N", help="Write only the parts of shard I of N; I counts from 1.")
+@click.option("--part", type=int, help="Inputs per part.  [default: 1024, or fewer if there are many shards]")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="File format of the parts.  [default: parquet]")
+@click.option("--readers", default=0, show_default=True, help="Processes that read files; 0 reads in threads.")
+@click.option("--ray", is_flag=True, help="Compute the parts on a Ray cluster.")
 @device_option
 @backend_option
 @trust_option
@@ -43,17 +55,18 @@ def embed_command(
     json_file: Path | None,
     **options: Any,
 ) -> None:
-    """Embed mesh and point-cloud files, folders of them, and datasets.
+    """Compute an embedding for each point cloud or mesh.
 
-    MODEL is the name of a model that comes with the package (dgcnn, pointnet), a run folder, a .safetensors file, a
-    bundle, an .onnx file, or a .plan with its manifest beside it. A first argument that is none of these is an input,
-    and dgcnn embeds it. Exit code 1 if inputs were skipped; they are listed.
+    INPUT is a point-cloud or mesh file, a folder of them, or a data set. MODEL is a released model (dgcnn, pointnet), a
+    run folder, a .safetensors file, a bundle, an .onnx file, or a .plan file with its manifest.json. If the first
+    argument is none of these, it is an input and dgcnn is the model. Inputs that cannot be read are skipped and listed,
+    and the exit code is then 1.
     """
     from crosspoint.core.console import print_table
     from crosspoint.runtime.jobs.embed import embed
 
     chosen, inputs = (model, given) if model else split_model(given)
-    result = embed(chosen, inputs, out, shard=parse_shard(shard), **options)
+    result = embed(chosen, inputs, out=out, shard=parse_shard(shard), **options)
     write_result(json_file, "embed", result)
     if result["skipped"]:
         print_table("Skipped", ("file", "reason"), [(bad["file"], bad["reason"]) for bad in result["skipped"]])
@@ -96,5 +109,5 @@ def summary(result: dict[str, Any]) -> str:
     if "parts" not in result:
         return text
     parts = result["parts"]
-    rest = "all are there" if not parts["missing"] else f"{parts['missing']} are still missing: run the other shards"
-    return f"{text}\n{parts['made']} parts made, {parts['kept']} were there; of {parts['total']} parts {rest}"
+    rest = "none is missing" if not parts["missing"] else f"{parts['missing']} are missing: run the other shards"
+    return f"{text}\n{parts['made']} parts written, {parts['kept']} kept from before; of {parts['total']} parts {rest}"

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import (
+    Command,
     Commands,
     PathArgument,
     against_option,
@@ -18,24 +19,30 @@ from crosspoint.commands.common import (
 from crosspoint.commands.partseg import eval_partseg
 from crosspoint.core.console import say
 
+# As in crosspoint.eval, which --help does not import; a test compares them.
+CORRUPTIONS = ("rotation", "noise", "dropped", "occlusion", "fewer")
+METHODS = ("frozen", "rfs", "pretrained + rfs")
 
-@click.group("eval", cls=Commands)
+
+@click.group("eval", cls=Commands, example="crosspoint eval svm dgcnn --data modelnet40_ply_hdf5_2048")
 def evaluate() -> None:
-    """The paper's protocols, from any backend."""
+    """Measure the accuracy of a model with the protocols of the paper."""
 
 
-@evaluate.command("svm")
+@evaluate.command("svm", cls=Command, example="crosspoint eval svm dgcnn --data modelnet40_ply_hdf5_2048")
 @click.argument("model", type=PathArgument)
-@click.option("--data", "data_dir", required=True, type=PathArgument, help="ModelNet40- or ScanObjectNN-format folder.")
+@click.option(
+    "--data", "data_dir", required=True, type=PathArgument, help="Folder in ModelNet40's or ScanObjectNN's format."
+)
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
-@click.option("--seed", default=0, show_default=True, help="Seed of held-out part, folds and choice of points.")
-@click.option("--seeds", default=3, show_default=True, help="Choices of points, where more are stored than used.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the split, the folds and the points.")
+@click.option("--seeds", default=3, show_default=True, help="Number of random point subsets to average over.")
 @device_option
 @backend_option
 @verify_key_option
 @cache_option
 @against_option
-@click.option("--out", type=PathArgument, help="Folder for the picture of the confusion matrix.")
+@click.option("--out", type=PathArgument, help="Folder for a picture of the confusion matrix.")
 @json_option
 def eval_svm(
     model: Path,
@@ -50,7 +57,10 @@ def eval_svm(
     out: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Linear-SVM accuracy of frozen features (Tables 1 and 2), with C as published and by cross-validation."""
+    """Train a linear SVM on frozen features and report its accuracy (Tables 1 and 2).
+
+    C is 0.1, as published, and is also chosen by cross-validation.
+    """
     from crosspoint.commands.tables.eval import print_svm
     from crosspoint.eval.svm import svm
 
@@ -59,16 +69,22 @@ def eval_svm(
     write_result(json_file, "svm", result)
 
 
-@evaluate.command("fewshot")
+@evaluate.command(
+    "fewshot", cls=Command, example="crosspoint eval fewshot dgcnn --data modelnet40_ply_hdf5_2048 --ways 5 --shots 10"
+)
 @click.argument("model", type=PathArgument)
-@click.option("--data", "data_dir", required=True, type=PathArgument, help="ModelNet40- or ScanObjectNN-format folder.")
-@click.option("--ways", multiple=True, default=(5, 10), show_default=True, help="Classes per task; may be repeated.")
-@click.option("--shots", multiple=True, default=(10, 20), show_default=True, help="Support objects; may be repeated.")
-@click.option("--queries", default=20, show_default=True, help="Query objects per class.")
-@click.option("--runs", default=10, show_default=True, help="Tasks for each pair of ways and shots.")
+@click.option(
+    "--data", "data_dir", required=True, type=PathArgument, help="Folder in ModelNet40's or ScanObjectNN's format."
+)
+@click.option("--ways", multiple=True, default=(5, 10), show_default=True, help="Classes per task; can be repeated.")
+@click.option(
+    "--shots", multiple=True, default=(10, 20), show_default=True, help="Training objects per class; can be repeated."
+)
+@click.option("--queries", default=20, show_default=True, help="Test objects per class.")
+@click.option("--runs", default=10, show_default=True, help="Tasks for each pair of --ways and --shots.")
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the tasks.")
-@click.option("--k", type=click.IntRange(min=1), help="Neighbours in a PyTorch model's graphs.  [default: its own]")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the tasks.")
+@click.option("--k", type=click.IntRange(min=1), help="Number of neighbours k of a PyTorch model.  [default: its own]")
 @device_option
 @backend_option
 @verify_key_option
@@ -91,7 +107,7 @@ def eval_fewshot(
     against: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Few-shot accuracy of frozen features (Tables 3 and 4)."""
+    """Report the few-shot accuracy of frozen features (Tables 3 and 4)."""
     from crosspoint.commands.tables.eval import print_fewshot
     from crosspoint.eval.fewshot import fewshot
 
@@ -100,18 +116,30 @@ def eval_fewshot(
     write_result(json_file, "fewshot", result)
 
 
-@evaluate.command("robustness")
+@evaluate.command(
+    "robustness",
+    cls=Command,
+    example="crosspoint eval robustness dgcnn pointnet --data modelnet40_ply_hdf5_2048 --corruption noise",
+)
 @click.argument("models", nargs=-1, required=True, type=PathArgument, metavar="MODEL...")
-@click.option("--data", "data_dir", required=True, type=PathArgument, help="ModelNet40- or ScanObjectNN-format folder.")
-@click.option("--corruption", "corruptions", multiple=True, help="One of them; may be repeated.  [default: all]")
+@click.option(
+    "--data", "data_dir", required=True, type=PathArgument, help="Folder in ModelNet40's or ScanObjectNN's format."
+)
+@click.option(
+    "--corruption",
+    "corruptions",
+    multiple=True,
+    type=click.Choice(CORRUPTIONS),
+    help="Corruption of the clouds; can be repeated.  [default: all]",
+)
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
-@click.option("--seed", default=0, show_default=True, help="Seed of held-out part, folds and corruptions.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the split, the folds and the corruptions.")
 @device_option
 @backend_option
 @verify_key_option
 @cache_option
 @against_option
-@click.option("--out", type=PathArgument, help="Folder for the picture of the curves.")
+@click.option("--out", type=PathArgument, help="Folder for a picture of the curves.")
 @json_option
 def eval_robustness(
     models: tuple[Path, ...],
@@ -126,11 +154,11 @@ def eval_robustness(
     out: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Accuracy over rotation, noise, dropped points, occlusion and fewer points, of one or more models."""
+    """Report the accuracy of models on rotated, noisy, incomplete and sparse clouds."""
     from crosspoint.commands.tables.eval import print_robustness
-    from crosspoint.eval.robustness import CORRUPTIONS, robustness
+    from crosspoint.eval.robustness import robustness
 
-    chosen = corruptions or tuple(CORRUPTIONS)
+    chosen = corruptions or CORRUPTIONS
     result = robustness(models, data_dir, chosen, points, seed, device, backend, cache, against, out)
     print_robustness(result)
     for remark in result["remarks"]:
@@ -138,14 +166,25 @@ def eval_robustness(
     write_result(json_file, "robustness", result)
 
 
-@evaluate.command("image-fewshot")
+@evaluate.command(
+    "image-fewshot", cls=Command, example="crosspoint eval image-fewshot run --data cifar-fs --method frozen"
+)
 @click.argument("model", type=PathArgument)
-@click.option("--data", "data_dir", required=True, type=PathArgument, help="Pictures in CIFAR-FS's layout.")
-@click.option("--shots", multiple=True, default=(1, 5), show_default=True, help="Support pictures; may be repeated.")
-@click.option("--tasks", default=600, show_default=True, help="Tasks of each kind.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the tasks.")
-@click.option("--method", "methods", multiple=True, help="frozen, rfs or 'pretrained + rfs'.  [default: all]")
-@click.option("--rfs", multiple=True, metavar="KEY=VALUE", help="Change a field of the training on base classes.")
+@click.option("--data", "data_dir", required=True, type=PathArgument, help="Images in CIFAR-FS's layout.")
+@click.option(
+    "--shots", multiple=True, default=(1, 5), show_default=True, help="Training images per class; can be repeated."
+)
+@click.option("--tasks", default=600, show_default=True, help="Tasks for each method and number of shots.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the tasks.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    type=click.Choice(METHODS),
+    help="Use the image encoder as it is (frozen), train one with RFS from random weights (rfs), or from the image "
+    "encoder (pretrained + rfs); can be repeated.  [default: all]",
+)
+@click.option("--rfs", multiple=True, metavar="KEY=VALUE", help="Set a field of RFS training, e.g. epochs=10.")
 @device_option
 @cache_option
 @against_option
@@ -163,9 +202,12 @@ def eval_image_fewshot(
     against: Path | None,
     json_file: Path | None,
 ) -> None:
-    """5-way classification of pictures with the image encoder (Table 7): frozen, and after RFS."""
+    """Report the 5-way few-shot accuracy of the image encoder (Table 7).
+
+    MODEL is a run folder with image_encoder.safetensors, or that file.
+    """
     from crosspoint.commands.tables.eval import print_image_fewshot
-    from crosspoint.eval.image.fewshot import METHODS, image_fewshot
+    from crosspoint.eval.image.fewshot import image_fewshot
 
     chosen = methods or METHODS
     result = image_fewshot(model, data_dir, shots, tasks, seed, rfs, chosen, device, cache, against)

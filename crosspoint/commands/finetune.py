@@ -4,25 +4,35 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Commands, PathArgument, json_option, write_result
+from crosspoint.commands.common import Command, Commands, PathArgument, json_option, write_result
 from crosspoint.core.console import say
 
+EXAMPLE = "crosspoint finetune partseg --data shapenetpart --from run --out segmenter"
+RECIPES = ("clean", "official", "quick")  # as in crosspoint.train.partseg.recipes; a test compares them
 
-@click.group(cls=Commands)
+
+@click.group(cls=Commands, example=EXAMPLE)
 def finetune() -> None:
-    """Train a network for a task, from a pretrained backbone or from scratch."""
+    """Train a network for a task, from a pretrained backbone or from random weights."""
 
 
-@finetune.command("partseg")
-@click.option("--data", "data_dir", type=PathArgument, required=True, help="ShapeNetPart-format folder.")
-@click.option("--out", type=PathArgument, required=True, help="The run folder.")
+@finetune.command("partseg", cls=Command, example=EXAMPLE)
+@click.option("--data", "data_dir", type=PathArgument, required=True, help="Folder in ShapeNetPart's format.")
+@click.option("--out", type=PathArgument, required=True, help="Run folder to create.")
 @click.option(
-    "--from", "start", type=PathArgument, help="Run folder or .safetensors of a backbone.  [default: scratch]"
+    "--from",
+    "start",
+    type=PathArgument,
+    metavar="MODEL",
+    help="Pretrained backbone dgcnn_seg: a run folder, a .safetensors file or a released model.  "
+    "[default: random weights]",
 )
-@click.option("--recipe", help="clean (the default), official or quick.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field of the recipe.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--device", help="cpu, cuda or cuda:0; a GPU if there is one.")
+@click.option("--recipe", type=click.Choice(RECIPES), help="Training recipe.  [default: clean]")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a field of the recipe, e.g. epochs=10."
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--device", help="Device: cpu, cuda or cuda:INDEX.  [default: the GPU if there is one]")
 @json_option
 def finetune_partseg(
     data_dir: Path,
@@ -34,13 +44,17 @@ def finetune_partseg(
     device: str | None,
     json_file: Path | None,
 ) -> None:
-    """Train a part segmenter (Table 5), end to end, with the published schedule."""
+    """Train a part segmenter (Table 5), end to end, with the published schedule.
+
+    The released models dgcnn and pointnet have another architecture than the backbone dgcnn_seg; pretrain one with
+    crosspoint train --set backbone=dgcnn_seg.
+    """
     from crosspoint.core.errors import require
 
     require("torch", "train", "training")
     from crosspoint.train.partseg.finetune import partseg
 
-    result = partseg(data_dir, out, start, recipe, overrides, resume, device)
+    result = partseg(data_dir, out, start=start, recipe=recipe, overrides=overrides, resume=resume, device=device)
     if result["rank"] != 0:
         return  # the leading process speaks for all
     say(f"{out}: {result['steps']} steps in {result['seconds']} s on {result['device']}")

@@ -4,19 +4,20 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, write_result
 
 
-@click.command("keygen")
+@click.command("keygen", cls=Command, example="crosspoint keygen --out signing.key")
 @click.option(
-    "--out", required=True, type=PathArgument, metavar="KEY", help="The private key; KEY.pub is the public one."
+    "--out", required=True, type=PathArgument, metavar="KEY", help="File of the private key; KEY.pub is the public key."
 )
 @json_option
 def keygen(out: Path, json_file: Path | None) -> None:
-    """Make a key to sign bundles with (Ed25519).
+    """Create a pair of Ed25519 keys for signing bundles.
 
-    KEY signs: crosspoint export … --sign KEY. It stays where bundles are made, readable by you alone. KEY.pub goes to
-    the machines that run them: CROSSPOINT_VERIFY_KEY=KEY.pub, or --verify-key KEY.pub. Nothing is overwritten.
+    Sign with the private key: crosspoint export … --sign KEY. Keep it on the machine that exports; its file can be read
+    by you alone. Copy KEY.pub to the machines that run bundles, and set CROSSPOINT_VERIFY_KEY=KEY.pub there or give
+    --verify-key KEY.pub. No file is overwritten.
     """
     from crosspoint.runtime.signing import public_of, write_key_pair
 

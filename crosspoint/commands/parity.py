@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import (
+    Command,
     PathArgument,
     backend_option,
     device_option,
@@ -12,23 +13,26 @@ from crosspoint.commands.common import (
     verify_key_option,
     write_result,
 )
+from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
 
-@click.command("parity")
+@click.command("parity", cls=Command, example="crosspoint parity dgcnn bundle --data modelnet40_ply_hdf5_2048")
 @click.argument("reference", type=PathArgument)
 @click.argument("candidate", type=PathArgument)
-@click.option(
-    "--data", "data_dir", required=True, type=PathArgument, help="A dataset, or a folder of clouds or meshes."
-)
+@click.option("--data", "data_dir", required=True, type=PathArgument, help="Data set, or folder of clouds or meshes.")
 @click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the models' own, else 1024]")
-@click.option("--clouds", type=click.IntRange(min=1), help="Use at most this many clouds.  [default: all]")
-@click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
+@click.option("--clouds", type=click.IntRange(min=1), help="Largest number of clouds from --data.  [default: all]")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 @device_option
 @backend_option
 @verify_key_option
-@click.option("--reference-device", default="cpu", show_default=True, help="Where the reference runs.")
-@click.option("--by-interval", is_flag=True, help="Judge accuracy by the worse end of the difference's 95 % interval.")
+@click.option("--reference-device", default="cpu", show_default=True, help="Device of the reference.")
+@click.option(
+    "--by-interval",
+    is_flag=True,
+    help="Judge the accuracy by the worse end of the 95 % interval of its difference, not by the difference itself.",
+)
 @json_option
 def parity_command(
     reference: Path,
@@ -43,16 +47,30 @@ def parity_command(
     by_interval: bool,
     json_file: Path | None,
 ) -> None:
-    """Compare two models: accuracy, and embeddings on real and hostile clouds. Exit code 1 if they differ too much.
+    """Check that two models give the same embeddings and the same accuracy.
 
-    --device and --backend are the candidate's; its precision decides the gate.
+    REFERENCE is a trained network: a released model (dgcnn, pointnet), a run folder or a .safetensors file. CANDIDATE
+    is a model to compare with it, such as its bundle; its precision decides the limits. --device and --backend apply to
+    CANDIDATE. The exit code is 1 if they differ by more than the limits.
     """
     from crosspoint.commands.tables.eval import print_parity, print_skipped
     from crosspoint.parity.parity import parity, verdict
 
     result = parity(
-        reference, candidate, data_dir, points, clouds, seed, device, backend, reference_device, by_interval
+        reference,
+        candidate,
+        data_dir,
+        points=points,
+        clouds=clouds,
+        seed=seed,
+        device=device,
+        backend=backend,
+        reference_device=reference_device,
+        by_interval=by_interval,
     )
+    for role in ("reference", "candidate"):
+        ran = result[role]
+        say(f"{role}: {ran['path']} ({ran['precision']}, {ran['backend']} on {ran['device']})")
     print_skipped(result)
     print_parity(result)
     write_result(json_file, "parity", result)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from crosspoint.commands.common import (
+    Command,
     PathArgument,
     backend_option,
     device_option,
@@ -14,17 +15,22 @@ from crosspoint.commands.common import (
 )
 
 
-@click.command("partseg")
+@click.command("partseg", cls=Command, example="crosspoint eval partseg run --data shapenetpart --out pictures")
 @click.argument("model", type=PathArgument)
-@click.option("--data", "data_dir", required=True, type=PathArgument, help="ShapeNetPart-format folder.")
+@click.option("--data", "data_dir", required=True, type=PathArgument, help="Folder in ShapeNetPart's format.")
 @click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the model's own, else 2048]")
-@click.option("--seed", default=0, show_default=True, help="Seed of the first choice of points.")
-@click.option("--seeds", default=3, show_default=True, help="Choices of points, where more are stored than used.")
-@click.option("--against", type=PathArgument, metavar="MODEL", help="Compare the labels with this model's, on the CPU.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the points.")
+@click.option("--seeds", default=3, show_default=True, help="Number of random point subsets to average over.")
+@click.option(
+    "--against",
+    type=PathArgument,
+    metavar="MODEL",
+    help="Another segmenter; the labels of both are compared. It runs on the CPU.",
+)
 @device_option
 @backend_option
 @verify_key_option
-@click.option("--out", type=PathArgument, help="Folder for pictures of predictions beside the truth.")
+@click.option("--out", type=PathArgument, help="Folder for pictures of predicted and true parts.")
 @json_option
 def eval_partseg(
     model: Path,
@@ -38,7 +44,7 @@ def eval_partseg(
     out: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Instance and class mIoU of a part segmenter (Table 5), and its labels against another model's."""
+    """Report the instance mIoU and class mIoU of a part segmenter (Table 5)."""
     from crosspoint.commands.tables.partseg import print_partseg
     from crosspoint.eval.partseg import partseg
 

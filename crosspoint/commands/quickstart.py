@@ -4,15 +4,18 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, write_result
 
 
-@click.command()
-@click.option("--out", type=PathArgument, default="quickstart", show_default=True, help="New folder for everything.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything.")
+@click.command(cls=Command, example="crosspoint quickstart --out quickstart")
+@click.option("--out", type=PathArgument, default="quickstart", show_default=True, help="New folder for all results.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 @json_option
 def quickstart(out: Path, seed: int, json_file: Path | None) -> None:
-    """Run the whole flow on built-in shapes: make, train, export, embed, evaluate, report. Minutes on two cores."""
+    """Run all steps on built-in shapes: generate, train, export, embed, evaluate, report.
+
+    It takes some minutes on two CPU cores and needs no data.
+    """
     from crosspoint.quickstart import quickstart as run
     from crosspoint.quickstart import summary_lines
 

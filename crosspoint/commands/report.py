@@ -4,19 +4,19 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, verify_key_option, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, verify_key_option, write_result
 from crosspoint.core.console import say
 
 
-@click.command("report")
+@click.command("report", cls=Command, example="crosspoint report run --out report.html")
 @click.argument("run", type=PathArgument)
-@click.option("--out", type=PathArgument, help="The page to write.  [default: report.html in RUN]")
+@click.option("--out", type=PathArgument, help="HTML file to write.  [default: report.html in RUN]")
 @verify_key_option
 @json_option
 def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
-    """Show all results in a folder on one self-contained HTML page.
+    """Write all results of a folder to one HTML page, which needs no other file.
 
-    RUN is the folder of a training run, of the quickstart, or any with results written by --json.
+    RUN is the folder of a training run, of the quickstart, or any folder of results that --json wrote.
     """
     from crosspoint.report.page import report
 

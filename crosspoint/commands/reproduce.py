@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crosspoint.commands.common import (
+    RECIPES,
+    Command,
     PathArgument,
     backend_option,
     cache_option,
+    device_option,
     json_option,
     verify_key_option,
     write_result,
@@ -22,27 +25,49 @@ if TYPE_CHECKING:
 TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4")
 
 
-@click.command("reproduce")
+@click.command(
+    "reproduce", cls=Command, example="crosspoint reproduce table1 --data modelnet40_ply_hdf5_2048 --model dgcnn"
+)
 @click.argument("target", type=click.Choice(TARGETS))
-@click.option("--data", "data_dir", type=PathArgument, help="The folder of the data set, or one above it.")
-@click.option("--needs", is_flag=True, help="Say which data and models are needed and where to get them, no more.")
-@click.option("--model", "models", multiple=True, metavar="[ROLE=]PATH", help="A model; may be repeated.")
-@click.option("--pairs", type=PathArgument, help="Train models that are missing on these pairs of clouds and images.")
-@click.option("--recipe", help="Recipe of models that are trained.  [default: clean]")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field of that recipe.")
-@click.option("--train-seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of each.")
-@click.option("--yes", is_flag=True, help="Train without asking.")
+@click.option("--data", "data_dir", type=PathArgument, help="Folder of the data set, or a folder that contains it.")
+@click.option("--needs", is_flag=True, help="Only list the data and models that are needed, and where to get them.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="[ROLE=]PATH",
+    help="Model, with its role in the table if needed; can be repeated.",
+)
+@click.option("--pairs", type=PathArgument, help="Pretraining pairs; missing models are trained on them.")
+@click.option("--recipe", type=click.Choice(RECIPES), help="Recipe of trained models.  [default: clean]")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a field of that recipe, e.g. epochs=10."
+)
+@click.option(
+    "--train-seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of each model."
+)
+@click.option("--yes", is_flag=True, help="Train without asking first.")
 @click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the paper's]")
-@click.option("--seed", default=0, show_default=True, help="Seed of every random choice.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Choices of points in clean.")
-@click.option("--runs", type=click.IntRange(min=1), default=10, show_default=True, help="Few-shot tasks.")
-@click.option("--tasks", type=click.IntRange(min=2), default=600, show_default=True, help="Few-shot tasks of table7.")
-@click.option("--rfs", multiple=True, metavar="KEY=VALUE", help="Change a field of table7's training on base classes.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:<index>.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Number of random point subsets to average over.",
+)
+@click.option(
+    "--runs", type=click.IntRange(min=1), default=10, show_default=True, help="Few-shot tasks of tables 3 and 4."
+)
+@click.option("--tasks", type=click.IntRange(min=2), default=600, show_default=True, help="Few-shot tasks of table 7.")
+@click.option(
+    "--rfs", multiple=True, metavar="KEY=VALUE", help="Set a field of RFS training in table 7, e.g. epochs=10."
+)
+@device_option
 @backend_option
 @verify_key_option
 @cache_option
-@click.option("--out", type=PathArgument, default="reproduction", show_default=True, help="Folder for results.")
+@click.option("--out", type=PathArgument, default="reproduction", show_default=True, help="Output folder.")
 @json_option
 def reproduce_command(
     target: str,
@@ -58,10 +83,10 @@ def reproduce_command(
     json_file: Path | None,
     **options: Any,
 ) -> None:
-    """Run the protocol of a table or figure of the paper and set its numbers beside ours.
+    """Repeat a table or figure of the paper, and compare the results with the published numbers.
 
-    Models take their part by what their files say; of an exported one say it: --model joint=BUNDLE. Several of one part
-    are taken for its seeds.
+    The role of a model in the table is read from its file. For an exported model, name the role: --model joint=BUNDLE.
+    Several models with one role count as its seeds.
     """
     from crosspoint.commands.tables.eval import print_comparison
     from crosspoint.eval.paper.protocols import Options

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from crosspoint.commands.common import (
+    Command,
     PathArgument,
     backend_option,
     device_option,
@@ -15,21 +16,32 @@ from crosspoint.commands.common import (
 )
 from crosspoint.core.console import say
 
+METRICS = ("cosine", "euclidean")  # as in crosspoint.runtime.jobs.search; a test compares them
 
-@click.command("search")
+
+@click.command("search", cls=Command, example="crosspoint search chair.ply --in embeddings.npz --k 3")
 @click.argument("query")
-@click.option("--in", "index", required=True, type=PathArgument, help="Embeddings: .npz, .parquet, a folder of parts.")
-@click.option("--k", default=5, show_default=True, help="How many neighbours.")
-@click.option("--metric", default="cosine", show_default=True, help="cosine or euclidean.")
-@click.option("--out", type=PathArgument, help="Picture of the query and its neighbours, e.g. a .png.")
-@click.option("--model", help="The model of the embeddings, where it is not found by itself.")
-@click.option("--files", type=PathArgument, help="Folder of what was embedded, if it has moved.")
+@click.option(
+    "--in",
+    "index",
+    required=True,
+    type=PathArgument,
+    help="Embeddings: an .npz or .parquet file, or a folder of parts.",
+)
+@click.option("--k", default=5, show_default=True, help="Number of results.")
+@click.option("--metric", type=click.Choice(METRICS), default="cosine", show_default=True, help="Distance.")
+@click.option("--out", type=PathArgument, help="Draw the query and the results to this file, e.g. result.png.")
+@click.option("--model", help="Model of the embeddings.  [default: the one that the embeddings name]")
+@click.option("--files", type=PathArgument, help="Folder of the embedded files, if it has moved.")
 @device_option
 @backend_option
 @verify_key_option
 @json_option
 def search_command(query: str, json_file: Path | None, **options: Any) -> None:
-    """Find the shapes most similar to QUERY, a file or a name in the embeddings that `crosspoint embed` wrote."""
+    """Find the shapes that are most similar to QUERY.
+
+    QUERY is a point-cloud or mesh file, or a name in the embeddings, which crosspoint embed wrote.
+    """
     from crosspoint.core.console import print_table
     from crosspoint.runtime.jobs.search import search
 

@@ -4,35 +4,59 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import PathArgument, json_option, write_result
+from crosspoint.commands.common import RECIPES, Command, PathArgument, json_option, write_result
 from crosspoint.core.console import say
 
+# As in crosspoint.train.pretrain.recipes, which --help does not import; a test compares them.
+OBJECTIVES = ("joint", "imid", "cmid")
+NEGATIVES = ("global", "local")
+PRECISIONS = ("fp32", "bf16", "fp16")
 
-@click.command()
-@click.option("--data", "data_dir", type=PathArgument, required=True, help="Pairs of clouds and renderings, or a pack.")
-@click.option("--recipe", help="clean (the default), official, paper or quick.")
-@click.option("--out", type=PathArgument, required=True, help="The run folder.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field of the recipe.")
-@click.option("--objective", help="joint, imid or cmid; short for --set objective=…")
-@click.option("--views", help="Images of each object in a step, 1 to 5 in Table 6; short for --set views=…")
-@click.option("--negatives", help="global or local, under torchrun; short for --set negatives=…")
-@click.option("--precision", help="fp32, bf16 or fp16; short for --set precision=…")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--device", help="cpu, cuda or cuda:0; a GPU if there is one.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that read data; half of the cores.")
-@click.option("--probe", type=PathArgument, help="Labelled clouds (ModelNet40's format) for a linear probe.")
+
+@click.command(cls=Command, example="crosspoint train --data pairs --recipe quick --out run")
+@click.option(
+    "--data", "data_dir", type=PathArgument, required=True, help="Pairs of point clouds and images, or a packed set."
+)
+@click.option("--recipe", type=click.Choice(RECIPES), help="Training recipe.  [default: clean]")
+@click.option("--out", type=PathArgument, required=True, help="Run folder to create.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a field of the recipe, e.g. epochs=10."
+)
+@click.option(
+    "--objective",
+    type=click.Choice(OBJECTIVES),
+    help="Loss: within the point clouds (imid), between clouds and images (cmid), or both (joint).  [default: the "
+    "recipe's]",
+)
+@click.option("--views", help="Images of each object per step, e.g. 2.  [default: the recipe's]")
+@click.option(
+    "--negatives",
+    type=click.Choice(NEGATIVES),
+    help="Negative pairs: from the whole batch (global), or from its part on the same GPU (local).  [default: the "
+    "recipe's]",
+)
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Precision of training.  [default: the recipe's]")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--device", help="Device: cpu, cuda or cuda:INDEX.  [default: the GPU if there is one]")
+@click.option(
+    "--workers", type=click.IntRange(min=0), help="Processes that read data.  [default: half of the CPU cores]"
+)
+@click.option(
+    "--probe", type=PathArgument, metavar="DIR", help="Labelled data in ModelNet40's format for a linear probe."
+)
 @click.option(
     "--probe-every",
     default=1,
     show_default=True,
     metavar="N",
-    help="Probe every N epochs, before the first and after the last.",
+    help="Run the linear probe every N epochs, before the first and after the last.",
 )
 @click.option(
     "--init",
     type=PathArgument,
-    metavar="WEIGHTS",
-    help="Start the point encoder from a .safetensors file, or all branches from a run folder.",
+    metavar="MODEL",
+    help="Initial weights: a released model (dgcnn, pointnet) or a .safetensors file for the point encoder, or a run "
+    "folder for all branches.  [default: random weights]",
 )
 @json_option
 def train(
@@ -49,7 +73,10 @@ def train(
     json_file: Path | None,
     **shorthands: str | None,
 ) -> None:
-    """Pretrain an encoder on pairs of clouds and images, without labels."""
+    """Pretrain an encoder on pairs of point clouds and images, without labels.
+
+    Start it with torchrun to train on several GPUs.
+    """
     from crosspoint.core.errors import require
 
     require("torch", "train", "training")
@@ -57,7 +84,16 @@ def train(
 
     overrides += tuple(f"{key}={value}" for key, value in shorthands.items() if value is not None)
     result = run(
-        data_dir, out, recipe, overrides, resume, device, workers, probe=probe, probe_every=probe_every, init=init
+        data_dir,
+        out,
+        recipe=recipe,
+        overrides=overrides,
+        resume=resume,
+        device=device,
+        workers=workers,
+        probe=probe,
+        probe_every=probe_every,
+        init=init,
     )
     if result["rank"] != 0:
         return  # the leading process speaks for all
@@ -66,13 +102,21 @@ def train(
     write_result(json_file, "train", result)
 
 
-@click.command("import")
+@click.command("import", cls=Command, example="crosspoint import best_model.pth --k 15 --out encoder.safetensors")
 @click.argument("checkpoint", type=PathArgument)
-@click.option("--k", type=click.IntRange(min=1), required=True, help="Neighbours; the official pretraining used 15.")
-@click.option("--out", type=PathArgument, required=True, help="The .safetensors file to write.")
+@click.option(
+    "--k",
+    type=click.IntRange(min=1),
+    required=True,
+    help="Number of neighbours k of the network; 15 in the official pretraining.",
+)
+@click.option("--out", type=PathArgument, required=True, help=".safetensors file to write.")
 @json_option
 def import_command(checkpoint: Path, k: int, out: Path, json_file: Path | None) -> None:
-    """Convert a checkpoint of the official repository (DGCNN or DGCNN_partseg)."""
+    """Convert a checkpoint of the official repository to .safetensors.
+
+    CHECKPOINT is a .pth file of its networks DGCNN or DGCNN_partseg.
+    """
     from crosspoint.core.errors import require
 
     require("torch", "train", "reading a PyTorch checkpoint")

@@ -1,6 +1,10 @@
-"""What commands show: progress on standard error, tables on standard output."""
+"""What commands show: results on standard output, progress on standard error; less with `--quiet`, more with `-v`."""
 
+import logging
+import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import click
@@ -9,10 +13,52 @@ from crosspoint.core.printable import printable
 
 T = TypeVar("T")
 
+log = logging.getLogger("crosspoint")
+"""What is done, with file and seconds, at level INFO: for `--verbose`, and for programs that configure `logging`."""
+
+_quiet = False
+
+
+@contextmanager
+def verbosity(quiet: bool = False, verbose: bool = False) -> Iterator[None]:
+    """Inside, show neither progress nor tables (`quiet`), or also what `timed` and `track` measure (`verbose`)."""
+    global _quiet
+    before, level, handler = _quiet, log.level, logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("crosspoint: %(message)s"))
+    _quiet = quiet
+    if verbose:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _quiet = before
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def is_quiet() -> bool:
+    """Whether progress and tables are hidden."""
+    return _quiet
+
+
+@contextmanager
+def timed(action: str) -> Iterator[None]:
+    """Log an action and its seconds once it is done, e.g. `timed("open dgcnn.onnx")`."""
+    start = time.perf_counter()
+    yield
+    log.info("%s: %.2f s", printable(action), time.perf_counter() - start)
+
 
 def say(line: str, err: bool = False) -> None:
     """Show one line on standard output, or on standard error; no name in it commands the terminal."""
     click.echo(printable(line), err=err)
+
+
+def announce(line: str) -> None:
+    """Show one line of progress on standard error, unless `--quiet` is set."""
+    if not _quiet:
+        say(line, err=True)
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
@@ -23,12 +69,20 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield from progress.track(items, description=escape(printable(description)), total=total)
+    start, done = time.perf_counter(), 0
+    with Progress(*columns, console=console, disable=_quiet or not console.is_terminal) as progress:
+        try:
+            for item in progress.track(items, description=escape(printable(description)), total=total):
+                done += 1
+                yield item
+        finally:
+            log.info("%s, %d steps: %.2f s", printable(description), done, time.perf_counter() - start)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table to standard output; cells are shown on one line, without markup."""
+    """Print a table to standard output, unless `--quiet` is set; cells are shown on one line, without markup."""
+    if _quiet:
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from crosspoint.core.console import timed
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.outputs import check_content, check_place, check_replaceable
 from crosspoint.core.reading import reason_of
@@ -56,7 +57,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     check_place(path, "the output")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file")
-    with writing(path):
+    with timed(f"write {path}"), writing(path):
         with workspace(path.parent) as space:
             temporary = space.new / path.name
             yield temporary
@@ -83,7 +84,7 @@ def atomic_folder(path: Path, ours: Callable[[Path], None] | None = None) -> Ite
     path = Path(path)
     check_replaceable(path, ours, "the output")
     try:
-        with workspace(path.parent) as space:
+        with timed(f"write {path}/"), workspace(path.parent) as space:
             temporary = space.new / path.name
             temporary.mkdir()
             yield temporary

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crosspoint.core.console import timed
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.core.pool import start_pool
@@ -60,7 +61,8 @@ class Source:
         """Its clouds, normalised as in training, or what is wrong with it, and the SHA-256 of the content read."""
         before, content = self._stamp(), self.sha256()
         try:
-            clouds: Points | InputError = normalise(self.read())
+            with timed(f"read {self.name}"):
+                clouds: Points | InputError = normalise(self.read())
         except InputError as error:
             clouds = error
         if self._stamp() != before:

@@ -1,1 +1,3 @@
 """The protocols of the paper, from any backend."""
+
+__all__ = ["fewshot", "partseg", "robustness", "svm"]  # modules; their functions are in crosspoint.evaluate

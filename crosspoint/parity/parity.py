@@ -44,7 +44,7 @@ def parity(
     pass.
 
     Args:
-        reference: The model to be equal to.
+        reference: The model to be equal to; of a released model its trained network, where PyTorch is installed.
         candidate: The model in question.
         data: A dataset in any known format, or a folder of cloud and mesh files.
         points: Points per cloud; None for the number that a model fixes, else 1024.
@@ -63,8 +63,9 @@ def parity(
         CheckFailed: A model returns NaN or infinite values (`Encoder.embed`).
     """
     from crosspoint.runtime.load import load_encoder
+    from crosspoint.runtime.released import trained
 
-    with load_encoder(reference, reference_device) as a, load_encoder(candidate, device, backend) as b:
+    with load_encoder(trained(reference), reference_device) as a, load_encoder(candidate, device, backend) as b:
         check_seed(seed)
         points = points or b.specification.points or a.specification.points or 1024
         _check_pair(a, b, points)

@@ -8,11 +8,11 @@ import contextlib
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
 import numpy as np
@@ -20,8 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.data.sources import find_sources, read_ahead
+from crosspoint.runtime.released import find_hash
 
 FloatArray = NDArray[np.float32]
+FILE_BATCH = 32  # clouds that are read from files before they are embedded
 AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")
 
 
@@ -188,27 +191,65 @@ class Encoder(ABC):
     ) -> None:
         self.close()
 
-    def embed(self, points: ArrayLike) -> FloatArray:
-        """Embeddings of clouds.
+    def __repr__(self) -> str:
+        """What it is: architecture, width, points, precision, backend, device, file."""
+        spec = self.specification
+        points = spec.points or f"{spec.min_points} to {spec.max_points or 'any number of'}"
+        width = f"{spec.dim} {'values' if spec.categories is None else 'parts'}"
+        state = ", closed" if self._closed else ""
+        return (
+            f"<{type(self).__name__} {spec.architecture}: {points} points to {width}, {spec.precision}, {spec.backend} "
+            f"on {spec.device}, {spec.path}{state}>"
+        )
+
+    def embed(self, points: "ArrayLike | Path | Sequence[str | Path]", *, seed: int = 0) -> FloatArray:
+        """Embeddings of clouds, or of files.
 
         Args:
             points: `(B, N, 3)`, floating point, each cloud centred on its mean with its farthest point at distance 1
-                (`crosspoint.data.points.normalise`).
+                (`crosspoint.data.points.normalise`). Or a path, or a list of paths, of mesh and point-cloud files,
+                folders and data sets: read, sampled and normalised as by `crosspoint embed`.
+            seed: Of the points that are drawn from files; what is drawn depends on it and the file's name alone.
 
         Returns:
-            `(B, D)` float32.
+            `(B, D)` float32; of files a row for each cloud, in the order of the paths.
 
         Raises:
-            InputError: Shape, type, a value or the number of points does not fit, the model is a segmenter, or the
-                encoder was closed.
+            InputError: Shape, type, a value or the number of points does not fit, a file cannot be read, the model is a
+                segmenter, or the encoder was closed.
             CheckFailed: The model's result is not finite.
         """
+        if isinstance(points, str | Path):
+            points = [points]
+        if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
+            return self._embed_files([Path(path) for path in points], seed)
+        points = cast("ArrayLike", points)
         with self._in_use():
             if self.specification.categories is not None:
                 raise InputError(
                     f"{self.specification.path} is a part segmenter, not an encoder; use segment(points, category)"
                 )
             return self._run_batches({"points": self._checked_points(points)}, "embedding")
+
+    def _embed_files(self, paths: Sequence[Path], seed: int) -> FloatArray:
+        """Clouds of one size in a row go together, at most `FILE_BATCH` at once."""
+        if seed < 0:
+            raise InputError(f"the seed {seed} is negative; give 0 or more")
+        count = self.specification.points
+        release = find_hash(self.specification.sha256) if count is None else None
+        if release is not None:
+            count = release[0].points
+        sources = [source for path in paths for source in find_sources([path], count, seed, release is not None)]
+        made, waiting = list[FloatArray](), list[FloatArray]()
+        for _, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
+            if isinstance(clouds, InputError):
+                raise clouds
+            for cloud in clouds:
+                if waiting and (len(waiting) == FILE_BATCH or len(waiting[0]) != len(cloud)):
+                    made.append(self.embed(np.stack(waiting)))
+                    waiting = []
+                waiting.append(cloud)
+        return np.concatenate([*made, self.embed(np.stack(waiting))])
 
     def segment(self, points: ArrayLike, category: ArrayLike) -> FloatArray:
         """Part logits of every point.

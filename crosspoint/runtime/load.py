@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from crosspoint.core.console import timed
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import read_json
 from crosspoint.runtime.encoder import Encoder, parse_device
@@ -72,7 +73,8 @@ def load_encoder(
             f"{path} computes in bf16, for which ONNX Runtime has no kernels on the CPU; give --device cuda, or a "
             "bundle in another precision"
         )
-    return _open(path, manifest, device, backend or suits[0], threads, trust)
+    with timed(f"open {path} on {device}"):
+        return _open(path, manifest, device, backend or suits[0], threads, trust)
 
 
 def is_model(path: Path) -> bool:

@@ -6,6 +6,7 @@ is not there.
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,14 @@ def resolve(model: Path | str, suffix: str) -> Path:
     """The file to open for a model's name; a path stays as it is."""
     release = find_release(model)
     return Path(model) if release is None else release.file(suffix)
+
+
+def trained(model: Path | str) -> Path:
+    """The trained network of a model's name, its `.safetensors`, where PyTorch is installed; a path stays as it is.
+
+    Without PyTorch the name stays too, and opens the ONNX file.
+    """
+    return resolve(model, ".safetensors") if find_spec("torch") is not None else Path(model)
 
 
 def find_hash(digest: str) -> tuple[Release, str] | None:

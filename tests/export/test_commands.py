@@ -1,6 +1,7 @@
 import copy
 import json
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_export_prints_the_comparison_and_the_files(run, saved, tmp_path):
 
 def test_export_with_an_engine_says_that_it_was_not_executed(run, saved, tmp_path, monkeypatch):
     pytest.importorskip("tensorrt_rtx")
-    monkeypatch.setattr("crosspoint.export.engine.builder.find_gpu", lambda: None)
+    monkeypatch.setattr(import_module("crosspoint.export.engine.builder"), "find_gpu", lambda: None)
     options = ("--trt", "--points", "64", "--batch", "2", "--target", "sm86,sm89")
     code, out, _ = run("export", saved("pointnet"), "--out", tmp_path / "bundle", *options)
     assert code == 0

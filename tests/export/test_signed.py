@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_a_bundle_that_could_not_be_signed_does_not_appear(saved, key, tmp_path,
     def full(folder, key):
         raise InputError("the disk is full")
 
-    monkeypatch.setattr("crosspoint.export.bundle.sign_bundle", full)
+    monkeypatch.setattr(import_module("crosspoint.export.bundle"), "sign_bundle", full)
     with pytest.raises(InputError, match="the disk is full"):
         export(saved("pointnet"), tmp_path / "bundle", sign=key, **SMALL)
     assert not (tmp_path / "bundle").exists()

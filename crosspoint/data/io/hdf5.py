@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crosspoint.core.console import timed
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, allowance, check_announced, readable, reading, some
 
@@ -139,7 +140,7 @@ def read_files(paths: Sequence[Path], points: int | None, classes: int, parts: i
 
 
 def _read(path: Path, points: int | None, classes: int, parts: int | None) -> Content:
-    with open_h5(path) as file:
+    with timed(f"read {path}"), open_h5(path) as file:
         problems = shape_problems(file, parts is not None)
         if problems:
             raise InputError(f"{problems[0]}; {ADVICE}")

@@ -15,8 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-import click
-
+from crosspoint.core.console import announce
 from crosspoint.core.errors import MissingDependency
 from crosspoint.doctor.anonymise import scrub
 from crosspoint.doctor.self_test.step import Context, NotAvailable, Step
@@ -46,7 +45,7 @@ def self_test(facts: dict[str, Any], module: str = MODULE, seconds: float = SECO
     with tempfile.TemporaryDirectory(prefix="crosspoint-self-test-") as folder:
         for result in _run_all(facts, names, module, Path(folder), seconds):
             results[result["name"]] = result
-            click.echo(f"  {result['status']:<13} {result['name']} ({result['seconds']:.1f} s)", err=True)
+            announce(f"  {result['status']:<13} {result['name']} ({result['seconds']:.1f} s)")
     ordered = [results[name] for name in names]
     found = Counter(step["status"] for step in ordered)
     summary = {

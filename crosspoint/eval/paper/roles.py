@@ -9,6 +9,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import read_json
 from crosspoint.core.weights_file import read_metadata
 from crosspoint.runtime.load import load_encoder, require_released
+from crosspoint.runtime.released import trained
 from crosspoint.runtime.signing import find_key_files
 
 
@@ -90,9 +91,10 @@ def assign(
     known: dict[Path, Facts] = {}
     for text in models:
         role, equals, rest = text.partition("=")
-        path = Path(rest) if equals and role in roles else Path(text)
+        given = equals and role in roles
+        path = trained(rest if given else text)
         known[path] = read_facts(path, names)
-        if path == Path(text):
+        if not given:
             role = role_of(known[path]) or "not recorded"
         if role not in roles:
             raise InputError(

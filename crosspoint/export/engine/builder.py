@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from crosspoint.core.console import is_quiet
 from crosspoint.core.errors import CheckFailed, CrosspointError, InputError, MissingDependency, import_or_reason
 from crosspoint.core.files import atomic_file
 from crosspoint.core.interrupt import interruption, stop_signals
@@ -315,7 +316,7 @@ def _monitored(trt: ModuleType, config: Any) -> Iterator[list[int]]:
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    progress = Progress(*columns, console=console, disable=is_quiet() or not console.is_terminal, transient=True)
     with progress, stop_signals(impatient=False) as cancelled:
         config.progress_monitor = _monitor(trt, progress, cancelled)
         yield cancelled

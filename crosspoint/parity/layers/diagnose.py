@@ -19,6 +19,7 @@ from crosspoint.parity.layers.whole import WholeModel
 from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.released import trained
 
 MADE, SEEN = 8, 4  # clouds: how many are made without data, and on how many a fault is looked into
 UNNORMALISED = ("size 0.0001", "100 away")  # of the hostile clouds
@@ -40,7 +41,7 @@ def diagnose(
     """Run two models layer by layer on the same clouds and find where they part.
 
     Args:
-        reference: The model to be equal to; whatever `load_encoder` opens.
+        reference: The model to be equal to; whatever `load_encoder` opens, of a released model its trained network.
         candidate: The model in question.
         data: A dataset or a folder of clouds and meshes; None for synthetic clouds. Hostile clouds are always added.
         points: Points per cloud; None for the number that a model fixes, else 1024.
@@ -60,7 +61,7 @@ def diagnose(
     if out is not None:
         check_file(out, kind=".png")
     with ExitStack() as stack:
-        a = stack.enter_context(load_encoder(reference, reference_device))
+        a = stack.enter_context(load_encoder(trained(reference), reference_device))
         b = stack.enter_context(load_encoder(candidate, device, backend))
         chosen = _clouds(a, b, data, points, clouds, seed)
         _check_pair(a, b)

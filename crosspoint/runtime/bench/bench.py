@@ -17,6 +17,7 @@ from crosspoint.runtime.bench.roofline import Floor, Machine, floor_of, measure_
 from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import NAME, load_manifest
+from crosspoint.runtime.released import find_release
 
 USUAL_POINTS = 1024
 FEWEST = 5  # calls that are made even where they take longer than asked for
@@ -77,7 +78,7 @@ def bench(
     """Measure models on all backends that are there, in turns, so that what else the machine does meets all of them.
 
     Args:
-        models: Run folders, `.safetensors`, bundles, `.onnx` or `.plan` files.
+        models: Names of released models, run folders, `.safetensors`, bundles, `.onnx` or `.plan` files.
         batch: Clouds of a call.
         points: Of a cloud; by default what a model takes, else 1024.
         threads: On the CPU; by default as many as this process may run on at once.
@@ -184,7 +185,9 @@ def _choices(model: Path, devices: Sequence[str], backend: str | None) -> list[C
 
 def _backends(model: Path) -> list[str]:
     names = [model.name]
-    if (model / NAME).is_file():
+    if (release := find_release(model)) is not None:
+        names = sorted(release.files)
+    elif (model / NAME).is_file():
         names = list(load_manifest(model).files)
     elif model.is_dir():
         names = ["encoder.safetensors"]

@@ -5,12 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_file, check_folder
-from crosspoint.runtime.encoder import Encoder, FloatArray
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.batches import embed_groups
 from crosspoint.runtime.jobs.embeddings import PARQUET, Embeddings, save
@@ -82,14 +78,6 @@ def embed(
     else:
         result = _embed_file(request, Path(out), readers)
     return {**result, "out": str(out), "seed": seed, "seconds": time.perf_counter() - start}
-
-
-def embed_points(encoder: Encoder, points: FloatArray, batch: int = 32) -> FloatArray:
-    """Embeddings `(n, D)` of normalised clouds `(n, N, 3)`, `batch` at a time."""
-    if len(points) == 0:
-        return np.empty((0, encoder.specification.dim), np.float32)
-    starts = range(0, len(points), batch)
-    return np.concatenate([encoder.embed(points[start : start + batch]) for start in track(starts, "Embedding")])
 
 
 def _is_folder(out: Path | str) -> bool:

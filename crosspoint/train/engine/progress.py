@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from crosspoint.core.console import is_quiet
+
 LINE_SECONDS = 30.0  # between the lines that stand for the bar where standard error is not a terminal
 
 
@@ -22,7 +24,7 @@ class Progress:
     """
 
     def __init__(self, title: str, done: int, total: int, visible: bool = True) -> None:
-        console = Console(stderr=True, quiet=not visible)
+        console = Console(stderr=True, quiet=is_quiet() or not visible)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Bar(*columns, TextColumn("{task.fields[state]}"), console=console, disable=not console.is_terminal)
         self.console, self.title, self.done, self.total = console, title, done, total

@@ -1,6 +1,7 @@
 """The self-test's verdicts on exported networks, given results that are right, or wrong in one way."""
 
 import subprocess
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,7 +37,9 @@ def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
 
 
 def test_a_diagnosis_that_found_none_says_what_ran(context, monkeypatch):
-    monkeypatch.setattr("crosspoint.parity.layers.diagnose.diagnose", lambda *_, **__: diagnosis(True))
+    monkeypatch.setattr(
+        import_module("crosspoint.parity.layers.diagnose"), "diagnose", lambda *_, **__: diagnosis(True)
+    )
     assert networks.diagnosed(context, "run", "bundle") == "onnxruntime on cpu, fp32: They part at edge2."
 
 
@@ -52,14 +55,14 @@ def test_only_a_lack_of_kernels_is_no_failure(message, expected, context, monkey
     def diagnose(*_, **__):
         raise InputError(message)
 
-    monkeypatch.setattr("crosspoint.parity.layers.diagnose.diagnose", diagnose)
+    monkeypatch.setattr(import_module("crosspoint.parity.layers.diagnose"), "diagnose", diagnose)
     with pytest.raises(expected, match=r"kernels|NOT_IMPLEMENTED|damaged"):
         networks.diagnosed(context, "run", "bundle")
 
 
 def test_a_parity_that_failed_fails(context, monkeypatch):
     gate = {"passed": False, "rule": "relative L2", "measured": 0.5, "limit": 1e-4}
-    monkeypatch.setattr("crosspoint.parity.parity.parity", lambda *_, **__: {"gate": gate})
+    monkeypatch.setattr(import_module("crosspoint.parity.parity"), "parity", lambda *_, **__: {"gate": gate})
     with pytest.raises(CheckFailed, match=r"relative L2: 0\.5 \(limit 0\.0001\)"):
         networks.compared(context, "run", "bundle")
     gate |= {"passed": True, "measured": 1e-6}

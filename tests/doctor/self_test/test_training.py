@@ -1,6 +1,7 @@
 """The self-test's verdicts on training, given results that are right, or wrong in one way."""
 
 import subprocess
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_a_real_step_in_bf16_passes_its_own_limit_and_not_that_of_fp32():
 @pytest.mark.parametrize("loss", [NAN, np.inf])
 def test_a_loss_that_is_no_number_fails(loss, context, monkeypatch):
     result = {"loss": loss, "steps": 2, "device": "cpu"}
-    monkeypatch.setattr("crosspoint.train.pretrain.pretrain.train", lambda *_: result)
+    monkeypatch.setattr(import_module("crosspoint.train.pretrain.pretrain"), "train", lambda *_: result)
     with pytest.raises(CheckFailed, match=r"the loss is (nan|inf)"):
         training.train(context, "run", "cpu")
     result["loss"] = 1.0
@@ -86,7 +87,7 @@ def test_a_loss_that_is_no_number_fails(loss, context, monkeypatch):
 @pytest.mark.parametrize("miou", [NAN, 0.0, 1.5])
 def test_a_segmenter_that_segments_nothing_fails(miou, context, monkeypatch):
     result = {"steps": 2, "device": "cpu", "best": {"instance_miou": miou}}
-    monkeypatch.setattr("crosspoint.train.partseg.finetune.partseg", lambda *_, **__: result)
+    monkeypatch.setattr(import_module("crosspoint.train.partseg.finetune"), "partseg", lambda *_, **__: result)
     with pytest.raises(CheckFailed, match="the instance mIoU is"):
         training.finetune(context, "run", "cpu")
     result["best"] = {"instance_miou": 0.25}

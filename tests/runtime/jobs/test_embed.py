@@ -12,8 +12,7 @@ import pytest
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
-from crosspoint.runtime import load_encoder
-from crosspoint.runtime.jobs.embed import embed, embed_points
+from crosspoint.runtime.jobs.embed import embed
 
 Clouds = Callable[..., np.ndarray]
 
@@ -258,12 +257,6 @@ def test_a_result_that_is_not_finite_writes_nothing(tmp_path: Path, folder: Path
     with pytest.raises(CheckFailed, match="gave NaN or infinite values for 5 of 5 clouds"):
         embed(tmp_path / "log.onnx", [folder], tmp_path / "out.npz")
     assert not (tmp_path / "out.npz").exists()
-
-
-def test_embed_points(model: Path, clouds: Clouds) -> None:
-    with load_encoder(model) as encoder:
-        np.testing.assert_array_equal(embed_points(encoder, clouds(7), batch=3), encoder.embed(clouds(7)))
-        assert embed_points(encoder, np.empty((0, 16, 3), np.float32)).shape == (0, 4)
 
 
 def _command(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -412,6 +412,6 @@ def test_the_command_says_what_is_missing(model: Path, folder: Path, tmp_path: P
     command += ["--format", "npz", "--shard", "2/2"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 parts made, 0 were there; of 4 parts 2 are still missing: run the other shards" in done.stdout
+    assert "2 parts written, 0 kept from before; of 4 parts 2 are missing: run the other shards" in done.stdout
     done = subprocess.run([*map(str, command[:-1]), "two"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

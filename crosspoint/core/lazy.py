@@ -1,0 +1,46 @@
+"""Names of a package that are imported when they are first used (PEP 562)."""
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from crosspoint.core.errors import require
+
+
+class Package(ModuleType):
+    """A package whose public functions keep their names.
+
+    Python sets a submodule as an attribute of its package when it is first imported. Where a public function has that
+    name, the function stays.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and name in self.__dict__.get("_functions", ())):
+            super().__setattr__(name, value)
+
+
+def lazy(package: str, functions: Mapping[str, str], torch: frozenset[str] = frozenset()) -> Callable[[str], Any]:
+    """A package's `__getattr__`.
+
+    Args:
+        package: Its `__name__`.
+        functions: Modules by the public name that each defines.
+        torch: The names that need PyTorch.
+
+    Returns:
+        Imports a name's module; raises AttributeError for other names, MissingDependency where PyTorch is missing.
+    """
+    module = sys.modules[package]
+    module.__dict__["_functions"] = functions
+    module.__class__ = Package
+
+    def get(name: str) -> Any:
+        if name not in functions:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if name in torch:
+            require("torch", "train", f"{package}.{name}")
+        return getattr(import_module(functions[name]), name)
+
+    return get
