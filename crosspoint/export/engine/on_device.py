@@ -36,7 +36,7 @@ TEXT = """\
 set -eu
 bundle=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
-"$python" -c 'import crosspoint' || {
+"$python" -c 'import crosspoint' 2>/dev/null || {
     echo "crosspoint: $python lacks the package: pip install 'crosspoint3d>=VERSION' cuda-python" >&2
     exit 2
 }

@@ -241,6 +241,17 @@ def test_a_device_needs_neither_torch_nor_onnx(bundle):
     )
 
 
+def test_the_script_says_in_one_line_that_the_package_is_missing(bundle, tmp_path):
+    bare = tmp_path / "python"  # which finds the standard library alone
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    bare.chmod(0o755)
+    done = subprocess.run(
+        ["sh", bundle / "build_on_device.sh"], env={"PYTHON": str(bare)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"crosspoint: .* lacks the package: .*\n", done.stderr)
+
+
 def test_the_script_runs_the_build(bundle):
     if tensorrt.find_gpu() is not None:
         pytest.skip("an NVIDIA GPU is here")

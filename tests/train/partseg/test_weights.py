@@ -92,3 +92,8 @@ def test_what_is_loaded_is_what_was_compared(tmp_path, monkeypatch):
     load_initial(initial, network)
     assert torch.equal(network.backbone.embed.linear.weight, first.embed.linear.weight)
     assert sha256(path) != initial.sha256
+
+
+def test_a_released_encoder_is_refused_as_a_backbone_by_what_it_holds():
+    with pytest.raises(InputError, match="holds dgcnn, which does not fit a segmenter's backbone"):
+        find_initial("dgcnn")
