@@ -359,11 +359,11 @@ class Gate:
 def run(encoder: Encoder, inputs: Inputs, *, batch: int | None = None) -> Floats:
     """The output `(P, …)` of an encoder or a segmenter, in calls of `batch` clouds; None for one call."""
     total = len(inputs["points"])
-    call = encoder.segment if "category" in inputs else encoder.embed
     size = batch or total
-    pieces = [
-        call(**{name: array[start : start + size] for name, array in inputs.items()}) for start in range(0, total, size)
-    ]
+    pieces = []
+    for start in range(0, total, size):
+        piece = {name: array[start : start + size] for name, array in inputs.items()}
+        pieces.append(encoder.segment(**piece) if "category" in piece else encoder.embed(piece["points"]))
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
