@@ -65,7 +65,7 @@ def measure(title: str, name: str, hours: float, arguments: argparse.Namespace) 
     svm = summary([json.loads(file.read_text())["clean"]["accuracy"] for file in files])
     near, error = neighbours(arguments.bundles / name, arguments.data, arguments.points, arguments.cache)
     found = [
-        ("linear SVM, clean", svm["mean"], svm["std"], f"std over {len(files)} divisions"),
+        ("linear SVM, clean", svm.mean, svm.std, f"std over {len(files)} divisions"),
         ("nearest neighbour", near, error, "standard error"),
     ]
     fewshot = json.loads((arguments.results / f"fewshot-{name}.json").read_text())

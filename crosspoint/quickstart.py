@@ -12,13 +12,14 @@ from crosspoint.core.errors import InputError, MissingDependency, require
 from crosspoint.core.files import write_json
 from crosspoint.core.outputs import check_folder, is_schema
 from crosspoint.core.reading import read_json
-from crosspoint.core.workspaces import in_use
+from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.runtime.signing import require_no_key
 
 PER_CLASS = 24
 POINTS = 256  # of a cloud, in training, in the engine and in the evaluation
 RECIPE = ("points=256", "epochs=6", "batch=32", "image_size=48")
 SUMMARY, SCHEMA = "quickstart.json", "crosspoint.quickstart/1"
+UNTRAINED, RESULTS = "untrained", "results"  # folders that the quickstart itself writes into
 DATASET = "modelnet40_ply_hdf5_2048"
 
 
@@ -91,6 +92,8 @@ def _claim(out: Path, seed: int) -> None:
         found = read_json(path, "a summary") if path.is_file() else None
         if not is_schema(found, "quickstart") or {name: found.get(name) for name in mark} != mark:
             raise InputError(f"{out} exists and is not empty; choose another --out or remove it")
+        for name in (UNTRAINED, RESULTS):  # every other folder is cleared by the step that writes it
+            remove_partial_files(out / name)
     write_json(out / SUMMARY, mark)
 
 
@@ -104,13 +107,13 @@ def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
 
     with steps.step("make shapes of 41 categories, their parts and their renderings"):
         made = make_shapes(out / "shapes", PER_CLASS, seed, views=2, size=64, points=4 * POINTS)
-        write_json(out / "results" / "shapes.json", {"schema": "crosspoint.make-shapes/1", **made})
+        write_json(out / RESULTS / "shapes.json", {"schema": "crosspoint.make-shapes/1", **made})
     overrides = (*RECIPE, f"seed={seed}")
     with steps.step("train on pairs of clouds and renderings, without labels"):
         train(out / "shapes", out / "run", "quick", overrides, resume=True, device="cpu", workers=1)
     recipe = make_recipe("quick", overrides)
     untrained = make_network(recipe).points
-    save_model(untrained, out / "untrained" / "encoder.safetensors", {**recipe.as_dict(), "steps": 0})
+    save_model(untrained, out / UNTRAINED / "encoder.safetensors", {**recipe.as_dict(), "steps": 0})
     missing = _missing_builder()
     with steps.step("export to ONNX, build the TensorRT engine, pass the parity gate"):
         manifest = export(out / "run", out / "bundle", trt=missing is None, points=POINTS)
@@ -138,19 +141,19 @@ def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]
     from crosspoint.runtime.jobs.embed import embed
 
     data = out / "shapes" / DATASET
-    models = {"trained": out / "run", "untrained": out / "untrained", "engine": out / "bundle"}
+    models = {"trained": out / "run", "untrained": out / UNTRAINED, "engine": out / "bundle"}
     with steps.step("embed all shapes with the exported model"):
         embedded = embed(models["engine"], [data], out / "embeddings.npz", POINTS, seed)
-        write_json(out / "results" / "embed.json", {"schema": "crosspoint.embed/1", **embedded})
+        write_json(out / RESULTS / "embed.json", {"schema": "crosspoint.embed/1", **embedded})
     accuracy = {}
     for name, model in models.items():
         with steps.step(f"linear SVM on held-out shapes, {name}"):
-            result = svm(model, data, sampling=Sampling(POINTS, seed, 1), out=out / "results" / name)
-            write_json(out / "results" / f"svm-{name}.json", result.to_json())
+            result = svm(model, data, sampling=Sampling(POINTS, seed, 1), out=out / RESULTS / name)
+            write_json(out / RESULTS / f"svm-{name}.json", result.to_json())
         accuracy[name] = {"official": result.official.accuracy, "clean": result.clean.accuracy}
     with steps.step("compare the exported model with PyTorch"):
         compared = parity(models["trained"], models["engine"], data, points=POINTS, clouds=200, seed=seed)
-        write_json(out / "results" / "parity.json", {"schema": compared.schema, **compared.to_json()})
+        write_json(out / RESULTS / "parity.json", {"schema": compared.schema, **compared.to_json()})
     return accuracy
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 import sys
 import time
 from importlib import import_module
@@ -120,6 +121,27 @@ def test_a_folder_in_use_is_refused_before_the_work(tmp_path):
     with pytest.raises(InputError, match="is not empty"):
         quickstart.quickstart(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from crosspoint.core.workspaces import workspace
+with workspace(Path(sys.argv[1])) as space:
+    (space.new / "encoder.safetensors").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("folder", ["", "untrained", "results"])
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path, folder):
+    mark = {"schema": quickstart.SCHEMA, "seed": 3, "finished": False}
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / "quickstart.json").write_text(json.dumps(mark))
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / folder], check=False)
+    assert any(path.name.startswith(".crosspoint-") for path in (tmp_path / folder).iterdir())
+    quickstart._claim(tmp_path, 3)
+    assert not any(path.name.startswith(".crosspoint-") for path in (tmp_path / folder).iterdir())
 
 
 def test_where_bundles_have_to_be_signed_it_does_not_start(tmp_path, monkeypatch):
