@@ -5,6 +5,9 @@ import os
 import signal
 import sys
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run beside tests: threads that wait for one another would spin
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import h5py
 import numpy as np
 import pytest
