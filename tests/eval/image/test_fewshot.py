@@ -145,7 +145,7 @@ def test_all_methods_with_intervals_and_a_paired_comparison(tmp_path, pictures, 
 
 def test_a_device_that_is_not_here_is_refused_before_pictures_are_read(tmp_path, image_encoder):
     with pytest.raises(InputError, match="CUDA device"):
-        image_fewshot(image_encoder, tmp_path / "no pictures", device="cuda:99")
+        image_fewshot(image_encoder, tmp_path / "no pictures", run_on=RunOn("cuda:99"))
 
 
 def test_counts_say_whether_it_is_the_published_set(pictures):

@@ -471,9 +471,9 @@ def _read_bundle(root: Path) -> None:
 def _reference() -> Files:
     def make(root: Path) -> None:
         from crosspoint.export.engine.on_device import write_reference
-        from crosspoint.parity.gate import Clouds
+        from crosspoint.parity.clouds import CloudSet
 
-        write_reference(root / "reference.npz", [Clouds("usual", {"points": CLOUDS}, np.ones((6, 4)))])
+        write_reference(root / "reference.npz", [CloudSet("usual", {"points": CLOUDS}, np.ones((6, 4)))])
 
     return folder(make)
 

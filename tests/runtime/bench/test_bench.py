@@ -68,8 +68,8 @@ def test_a_gpu_is_measured_beside_the_cpu(tmp_path, small):
 def test_the_processor_is_measured_where_one_of_several_models_runs_on_it(tmp_path, small, engine_bundle, host):
     metadata = '{"model": {"architecture": "dgcnn", "k": 10}, "k": 10}'
     cpu = small.write_onnx(tmp_path / "m.onnx", metadata=metadata)
-    rows = bench([cpu, engine_bundle / "encoder.plan"], devices=["cpu", "cuda"], **QUICK)["rows"]
-    assert {row["device"]: row["floor"] is not None for row in rows} == {"cpu": True, "cuda:0": False}
+    rows = bench([cpu, engine_bundle / "encoder.plan"], devices=["cpu", "cuda"], **QUICK).rows
+    assert {row.device: row.floor is not None for row in rows} == {"cpu": True, "cuda:0": False}
 
 
 def test_clouds_that_do_not_fit_are_named(tmp_path, small):

@@ -204,7 +204,7 @@ def test_command_line_reports_mistakes_without_a_trace(pairs, tmp_path):
     command = [sys.executable, "-m", "crosspoint", "train", "--data", str(pairs), "--out", str(tmp_path / "run")]
     for arguments, message in [
         (["--set", "batchs=3"], "did you mean batch"),
-        (["--recipe", "cleen"], "did you mean clean"),
+        (["--recipe", "cleen"], "is not one of 'clean'"),
     ]:
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 2
