@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import CheckFailed
+from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.models import PointNet
 from crosspoint.models.weights import save_model
 
@@ -69,6 +71,46 @@ def test_parity_of_different_models_is_a_failed_check_with_a_result(tmp_path, mo
     with pytest.raises(CheckFailed, match=r"fp32: largest relative L2 error .* would pass at"):
         invoke(*arguments, "--json", tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text())["passed"] is False
+
+
+class Called(Exception):
+    """Of a protocol, instead of its work."""
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "sampling", "run_on", "others"),
+    [
+        ("svm", ("--seeds", 5), Sampling(99, 7, 5), RunOn("cuda:3", "tensorrt", Path("f")), {}),
+        (
+            "fewshot",
+            ("--ways", 3, "--shots", 4, "--queries", 6, "--runs", 8, "--k", 9),
+            Sampling(99, 7),
+            RunOn("cuda:3", "tensorrt", Path("f")),
+            {"ways": (3,), "shots": (4,), "queries": 6, "runs": 8, "k": 9},
+        ),
+        (
+            "robustness",
+            ("--corruption", "noise", "--out", "o"),
+            Sampling(99, 7),
+            RunOn("cuda:3", "tensorrt", Path("f")),
+            {"corruptions": ("noise",), "out": Path("o")},
+        ),
+        ("partseg", ("--seeds", 5, "--out", "o"), Sampling(99, 7, 5), RunOn("cuda:3", "tensorrt"), {"out": Path("o")}),
+    ],
+)
+def test_options_reach_the_protocol(monkeypatch, command, options, sampling, run_on, others):
+    def called(model, data, **given):
+        raise Called(model, data, given)
+
+    monkeypatch.setattr(import_module(f"crosspoint.eval.{command}"), command, called)
+    usual = ("--points", 99, "--seed", 7, "--device", "cuda:3", "--backend", "tensorrt", "--against", "b.onnx")
+    cache = () if run_on.cache is None else ("--cache", "f")
+    with pytest.raises(Called) as found:
+        invoke("eval", command, "a.onnx", "--data", "d", *usual, *cache, *options)
+    _, data, given = found.value.args
+    assert (data, given["sampling"], given["run_on"]) == (Path("d"), sampling, run_on)
+    assert given["against"] == Path("b.onnx")
+    assert {name: given[name] for name in others} == others
 
 
 def test_importing_the_evaluations_does_not_import_torch():
