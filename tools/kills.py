@@ -233,8 +233,9 @@ class Campaign:
             return process.communicate()[1], [f"it hangs: {alive}"]
 
     def remains(self) -> list[str]:
-        """Temporary files in the box and in TMPDIR; `.ses` is ONNX Runtime's own."""
-        hidden = {*self.box.rglob(".*"), *self.temporary.iterdir()} - {self.temporary / ".ses"}
+        """Temporary files in the box and in TMPDIR; `.ses` is ONNX Runtime's own, `torchinductor_*` PyTorch's."""
+        libraries = {self.temporary / ".ses", *self.temporary.glob("torchinductor_*")}
+        hidden = {*self.box.rglob(".*"), *self.temporary.iterdir()} - libraries
         return [f"left behind: {sorted(map(str, hidden))[:5]}"] * bool(hidden)
 
     def clean(self, job: Job) -> None:
