@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from crosspoint.core.errors import InputError
-from crosspoint.core.reading import ADVICE, check_lines, read_start
+from crosspoint.core.reading import ADVICE, allowance, check_announced, check_lines, read_start
 from crosspoint.data.io.glb import check_glb
 from crosspoint.data.io.ply_header import HEADER_BYTES, check_counts, read_header
 
 PIECES = 2000  # of one mesh file: the library takes a millisecond for each, and more for many
+TRIANGLE = 270  # bytes of memory that a triangle of a text takes while it is read, as measured
 BLANK = 1000  # lines that a text may have beside those that it announces
 
 
@@ -52,13 +53,16 @@ def _check_off(content: bytes) -> None:
     counts = ([glued] if glued else []) + first[1:] or next(rows, [])
     if len(counts) < 2 or not (counts[0].isdigit() and counts[1].isdigit()):
         raise InputError(f"does not say how many vertices and faces it has; {ADVICE}")
-    _check_rows(rows, int(counts[0]), int(counts[1]))
+    _check_triangles(_check_rows(rows, int(counts[0]), int(counts[1])), content)
 
 
 def _check_obj(content: bytes) -> None:
     check_lines(content)
     if content.count(b"usemtl") > PIECES:  # each material becomes a piece
         _check_pieces(len(set(re.findall(rb"usemtl[^\n]*", content))))
+    if TRIANGLE * (content.count(b" ") + content.count(b"\t")) > allowance(len(content)):  # at least one a corner
+        faces = re.finditer(rb"^[ \t]*f[ \t][^\n]*", content, re.MULTILINE)
+        _check_triangles(sum(len(face[0].split()) - 3 for face in faces), content)
 
 
 def _check_ply(content: bytes) -> None:
@@ -73,17 +77,24 @@ def _check_ply(content: bytes) -> None:
         raise InputError(f"has far more lines than the {rows} that it announces; {ADVICE}")
     if [element.name for element in header.elements[:2]] == ["vertex", "face"]:
         lines = (line.split() for line in body.splitlines() if line.strip())
-        _check_rows(lines, header.count("vertex"), header.count("face"))
+        _check_triangles(_check_rows(lines, header.count("vertex"), header.count("face")), content)
 
 
-def _check_rows(rows: Iterable[list[bytes]], vertices: int, faces: int) -> None:
-    """Check that the rows of vertices and faces are all there, and that the last face has all of its vertices."""
-    number, last = 0, [b"0"]
+def _check_rows(rows: Iterable[list[bytes]], vertices: int, faces: int) -> int:
+    """Check that the rows of vertices and faces are all there, and that the last face has all of its vertices.
+
+    Returns:
+        The most triangles that the faces can become.
+    """
+    number, corners, last = 0, 0, [b"0"]
     for row in itertools.islice(rows, vertices + faces):
         number, last = number + 1, row
+        if number > vertices:
+            corners += len(row) - 1  # the first is their number
     cut = number < vertices + faces or (faces > 0 and last[0].isdigit() and len(last) <= int(last[0]))
     if cut:
         raise InputError(f"is cut off: it announces {vertices} vertices and {faces} faces; {ADVICE}")
+    return corners - 2 * faces
 
 
 def _is_binary_stl(content: bytes) -> bool:
@@ -98,6 +109,11 @@ def _check_stl(content: bytes) -> None:
         raise InputError(f"is cut off, or not an STL mesh; {ADVICE}")
     check_lines(content)
     _check_pieces(content.lower().count(b"endsolid"))
+
+
+def _check_triangles(count: int, content: bytes) -> None:
+    """Refuse polygons that become far more memory than their text: each of n corners is n - 2 triangles."""
+    check_announced(TRIANGLE * count, len(content))
 
 
 def _check_pieces(count: int) -> None:

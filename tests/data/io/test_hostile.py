@@ -379,6 +379,18 @@ def test_an_hdf5_chunk_that_asks_for_more_memory_than_it_has_bytes(h5, tmp_path,
     refused("a.h5", content.replace(size, struct.pack("<II", 261, 0xFFFFFFFF)), "chunks of another size")
 
 
+@pytest.mark.parametrize("suffix", ["obj", "off"])
+def test_polygons_of_many_corners_that_become_far_more_triangles(suffix, refused):
+    corners, faces = 10_000, 40
+    vertices = b"0 0 0\n1 0 0\n0 1 0\n"
+    row = b" ".join([b"1"] * corners) + b"\n"
+    if suffix == "obj":
+        content = b"".join(b"v " + line + b"\n" for line in vertices.splitlines()) + faces * (b"f " + row)
+    else:
+        content = b"OFF\n3 %d 0\n" % faces + vertices + faces * (b"%d " % corners + row)
+    refused(f"a.{suffix}", content, "announces 107 MB of content in a file of 800 kB")
+
+
 def chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
