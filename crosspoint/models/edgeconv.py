@@ -9,8 +9,14 @@ BN maps e to `a e + b`, `a = γ / √(σ² + ε)`, `b = β − a μ`, so that wi
 
     out_i = LeakyReLU(max_j (a W₁) x_j + (a V) x_i + b)                                             (2)
 
-since adding a constant and LeakyReLU are monotone. On batch statistics μ and σ² are those of all edges, and e is linear
-in the pair (x_j, x_i), so both follow from the first and second moments of that pair, before any product is taken.
+since adding a constant and LeakyReLU are monotone. On batch statistics μ and σ² are those of all edges. e is linear in
+the pair (d, x_i) with d = x_j − x_i, so both follow from the first and second moments of that pair:
+
+    μ = W₁ E[d] + W₂ E[x_i]
+    σ²_c = w₁ᵀ Cov(d, d) w₁ + 2 w₁ᵀ Cov(d, x_i) w₂ + w₂ᵀ Cov(x_i, x_i) w₂,   w₁, w₂ the rows c of W₁, W₂    (3)
+
+The moments follow from sums per point (`_EdgeMoments`). Neighbours are close, so d is small beside x, and a variance
+from moments of (x_j, x_i) would be a small difference of large numbers; (3) has no such difference.
 """
 
 from typing import Any, NamedTuple
@@ -34,54 +40,86 @@ SLOPE = 0.2  # of LeakyReLU, as in DGCNN and the official code
 
 
 class Moments(NamedTuple):
-    """Sums over all edges (i → j) of a batch; `edges` is their number."""
+    """Sums over all edges (i → j) of a batch, float64, with `d = x_j − x_i`; `edges` is their number."""
 
     edges: Tensor  # ()
-    neighbour: Tensor  # Σ x_j (C,)
+    difference: Tensor  # Σ d (C,)
     point: Tensor  # Σ x_i (C,)
-    neighbour_neighbour: Tensor  # Σ x_j x_jᵀ (C, C)
-    neighbour_point: Tensor  # Σ x_j x_iᵀ (C, C)
+    difference_difference: Tensor  # Σ d dᵀ (C, C)
+    difference_point: Tensor  # Σ d x_iᵀ (C, C)
     point_point: Tensor  # Σ x_i x_iᵀ (C, C)
 
 
 class _EdgeMoments(Function):
     """The sums of `Moments` from per-point sums.
 
-    With `deg_p` the number of points that have p as a neighbour and `S_i = Σ_j x_j`:
-    `Σ x_j x_jᵀ = Σ_p deg_p x_p x_pᵀ`, `Σ x_j x_iᵀ = Σ_i S_i x_iᵀ`, `Σ x_i x_iᵀ = k Σ_i x_i x_iᵀ`.
+    Of a point p, `O_p = Σ_{j ∈ N(p)} (x_j − x_p)`, `I_p = Σ_{i: p ∈ N(i)} (x_i − x_p)` and `deg_p`, the number of
+    points that have p as a neighbour:
+
+        Σ d = Σ_p O_p,   Σ d dᵀ = −Σ_p (O_p + I_p) x_pᵀ,   Σ d x_iᵀ = Σ_p O_p x_pᵀ,   Σ x_i x_iᵀ = k Σ_p x_p x_pᵀ
+
+    Products are of the type of x within a cloud, and summed over clouds in float64.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        k = rows.shape[1]
-        degree = torch.bincount(rows.flatten(), minlength=len(x)).to(x.dtype).unsqueeze(1)  # (P, 1)
-        sums = nn.functional.embedding_bag(rows, x, mode="sum")  # (P, C)
-        ctx.save_for_backward(x, rows, degree, sums)
-        weighted = x * degree
-        return weighted.sum(0), k * x.sum(0), weighted.t() @ x, sums.t() @ x, k * (x.t() @ x)
+    def forward(ctx: Any, x: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        k = neighbours.shape[2]
+        outgoing, incoming, degree = _differences(x.flatten(0, 1), flat_rows(neighbours))
+        outgoing, incoming = outgoing.view(x.shape), incoming.view(x.shape)  # (B, N, C)
+        ctx.save_for_backward(x, outgoing, incoming, degree)
+        ctx.k = k
+        terms = torch.cat([outgoing + incoming, outgoing, x], dim=2)  # (B, N, 3C)
+        laplacian, mixed, squares = (terms.transpose(1, 2) @ x).sum(0, dtype=torch.float64).chunk(3)  # (C, C)
+        sums = torch.cat([outgoing, x], dim=2).sum((0, 1), dtype=torch.float64)
+        difference, point = sums.chunk(2)  # (C,)
+        return difference, k * point, -laplacian, mixed, k * squares
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        x, rows, degree, sums = ctx.saved_tensors
-        neighbour, point, nn_, np_, pp = gradients
-        k = rows.shape[1]
-        # d/dx_p = deg_p (g_n + (G_nn + G_nnᵀ) x_p) + k (g_p + (G_pp + G_ppᵀ) x_p)
-        #          + G_npᵀ S_p + Σ_{i: p ∈ N(i)} G_np x_i
-        result = torch.addmm(neighbour, x, nn_ + nn_.t()).mul_(degree)
-        result.addmm_(x, k * (pp + pp.t())).addmm_(sums, np_).add_(k * point)
-        sources, starts = reverse_graph(rows)
-        return result.add_(nn.functional.embedding_bag(sources, x @ np_.t(), starts, mode="sum")), None
+        x, outgoing, incoming, degree = ctx.saved_tensors
+        d, p, dd, dp, pp = (gradient.to(x.dtype) for gradient in gradients)
+        k = ctx.k
+        # d/dx_p = (deg_p − k) (g_d + G_dp x_p) + (G_dp − G_dd − G_ddᵀ) I_p + (G_dpᵀ − G_dd − G_ddᵀ) O_p
+        #          + k (g_p + (G_pp + G_ppᵀ) x_p)
+        both = dd + dd.t()
+        result = torch.addmm(d, x.flatten(0, 1), dp.t()).mul_((degree - k).unsqueeze(1))
+        result.addmm_(incoming.flatten(0, 1), dp.t() - both).addmm_(outgoing.flatten(0, 1), dp - both)
+        result.addmm_(x.flatten(0, 1), k * (pp + pp.t())).add_(k * p)
+        return result.view(x.shape), None
 
 
-def edge_moments(x: Tensor, rows: Tensor) -> Moments:
+def _differences(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`O (P, C)`, `I (P, C)` and `deg (P,)` of `_EdgeMoments`, to the rounding of the differences themselves.
+
+    Sums of x would lose what they have in common: of k equal points, `Σ x_j − k x_i` is not 0 in floating point. So x
+    is split into a part on a grid so coarse that all sums of it are exact, and the rest, which is small.
+
+    Args:
+        x: `(P, C)`.
+        rows: `(P, k)`.
+    """
+    sources, starts = reverse_graph(rows)
+    degree = torch.diff(starts, append=starts.new_full((1,), len(sources)))
+    digits = 24 if x.dtype == torch.float32 else 53
+    exponent = torch.frexp(x.abs().amax() * degree.amax()).exponent - digits
+    coarse = torch.ldexp(torch.ldexp(x, -exponent).round_(), exponent)
+    parts = torch.cat([coarse, x - coarse], dim=1)  # (P, 2C)
+    degree = degree.to(x.dtype)
+    outgoing = nn.functional.embedding_bag(rows, parts, mode="sum").sub_(parts, alpha=rows.shape[1])
+    incoming = nn.functional.embedding_bag(sources, parts, starts, mode="sum").sub_(parts * degree.unsqueeze(1))
+    width = x.shape[1]
+    return outgoing[:, :width] + outgoing[:, width:], incoming[:, :width] + incoming[:, width:], degree
+
+
+def edge_moments(x: Tensor, neighbours: Tensor) -> Moments:
     """Moments of all edges of a batch.
 
     Args:
-        x: `(P, C)`, float32 or float64.
-        rows: The neighbours' row numbers `(P, k)`.
+        x: `(B, N, C)`, float32 or float64.
+        neighbours: `(B, N, k)`.
     """
-    edges = torch.tensor(float(rows.numel()), dtype=x.dtype, device=x.device)
-    return Moments(edges, *_EdgeMoments.apply(x, rows))
+    edges = torch.tensor(float(neighbours.numel()), dtype=torch.float64, device=x.device)
+    return Moments(edges, *_EdgeMoments.apply(x, neighbours))
 
 
 def _reduce(moments: Moments, group: ProcessGroup | None) -> Moments:
@@ -101,33 +139,35 @@ class EdgeNorm(nn.BatchNorm1d):
     synchronised = False
     group: ProcessGroup | None = None
 
-    def fold(self, x: Tensor, rows: Tensor, w: Tensor, v: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale a and shift b of `BN(e) = a e + b` for `e = w x_j + v x_i`, on the statistics of all edges.
+    def fold(
+        self, x: Tensor, neighbours: Tensor, first: Tensor, second: Tensor, constant: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Scale a and shift b of `BN(e) = a e + b` for `e = W₁ (x_j − x_i) + W₂ x_i`, by equation 3 over all edges.
 
         Args:
-            x: `(P, C)`.
-            rows: `(P, k)`.
-            w: `(D, C)`.
-            v: `(D, C)`.
+            x: `(B, N, C)`.
+            neighbours: `(B, N, k)`.
+            first: W₁ `(D, C)`.
+            second: W₂ `(D, C)`.
             constant: `(D,)`, what has to be added to e for the running mean.
 
         Returns:
             a and b, `(D,)` each.
         """
-        moments = edge_moments(x, rows)
+        moments = edge_moments(x, neighbours)
         if self.synchronised:
             moments = _reduce(moments, self.group)
         n = moments.edges
-        near, point = moments.neighbour / n, moments.point / n
-        mean = w @ near + v @ point  # (D,)
-        # Var e_d = w_dᵀ Cov(x_j) w_d + 2 w_dᵀ Cov(x_j, x_i) v_d + v_dᵀ Cov(x_i) v_d
-        cov_nn = moments.neighbour_neighbour / n - torch.outer(near, near)
-        cov_np = moments.neighbour_point / n - torch.outer(near, point)
+        w1, w2 = first.double(), second.double()
+        difference, point = moments.difference / n, moments.point / n  # (C,)
+        mean = w1 @ difference + w2 @ point  # (D,)
+        cov_dd = moments.difference_difference / n - torch.outer(difference, difference)
+        cov_dp = moments.difference_point / n - torch.outer(difference, point)
         cov_pp = moments.point_point / n - torch.outer(point, point)
-        variance = ((w @ cov_nn + 2 * (v @ cov_np.t())) * w + (v @ cov_pp) * v).sum(1).clamp_min(0)
+        variance = ((w1 @ cov_dd) * w1 + 2 * (w1 @ cov_dp) * w2 + (w2 @ cov_pp) * w2).sum(1).clamp_min(0)
         track(self, mean + constant, variance, n)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return scale, self.bias - scale * mean
+        scale = self.weight * torch.rsqrt(variance + self.eps)  # float64
+        return scale.to(x.dtype), (self.bias - scale * mean).to(x.dtype)
 
     def centre(self, x: Tensor) -> Tensor:
         """The mean point `(C,)` of the batch `x (B, N, C)`, over all processes."""
@@ -179,9 +219,7 @@ class EdgeLinear(nn.Module):
                 # BN cancels what W₂ makes of a common offset, so the products are taken around the batch's mean
                 centre = self.norm.centre(x.detach())
                 x = x - centre
-                scale, shift = self.norm.fold(
-                    x.flatten(0, 1), flat_rows(neighbours), first, second - first, second.detach() @ centre
-                )
+                scale, shift = self.norm.fold(x, neighbours, first, second, second.detach() @ centre)
         else:
             scale, shift = self.norm.frozen()
         if self.maximum:

@@ -157,7 +157,8 @@ def reverse_graph(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Of a graph `rows (P, k)`: which points have p as a neighbour, in one list, and where p's part of it starts."""
     points, k = rows.shape
     flat = rows.flatten()
-    sources = flat.argsort(stable=True).div_(k, rounding_mode="floor")  # (P·k,)
+    narrow = flat.to(torch.int32) if points <= torch.iinfo(torch.int32).max else flat  # sorts twice as fast
+    sources = narrow.argsort(stable=True).div_(k, rounding_mode="floor")  # (P·k,)
     degree = torch.bincount(flat, minlength=points)
     return sources, degree.cumsum(0) - degree
 
