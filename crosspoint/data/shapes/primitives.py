@@ -1,5 +1,6 @@
 """The solids that every parametric shape is put together from: closed triangle meshes with outward normals, y up."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 Point = Sequence[float]
+Size = tuple[float, float, float]
+"""Width, height and depth, along x, y and z."""
 ORIGIN = (0.0, 0.0, 0.0)
 SQUARE = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) / 2  # in x and z
 BOX_FACES = np.array(  # of the corners of SQUARE at the bottom, then at the top
@@ -22,9 +25,9 @@ class Mesh(NamedTuple):
     vertices: Array
     faces: NDArray[np.int64]
 
-    def at(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Mesh":
+    def at(self, point: Point) -> "Mesh":
         """The mesh moved by (x, y, z)."""
-        return Mesh(self.vertices + np.array((x, y, z)), self.faces)
+        return Mesh(self.vertices + np.array(point), self.faces)
 
     def turn(self, axis: str, degrees: float) -> "Mesh":
         """The mesh turned about the `"x"`, `"y"` or `"z"` axis through the origin, right-handed."""
@@ -35,14 +38,14 @@ class Mesh(NamedTuple):
         turned[:, second] = np.sin(angle) * self.vertices[:, first] + np.cos(angle) * self.vertices[:, second]
         return Mesh(turned, self.faces)
 
-    def scale(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> "Mesh":
-        """The mesh stretched along the axes; a negative product (a mirror image) keeps its normals outward."""
-        faces = self.faces if x * y * z > 0 else self.faces[:, ::-1]
-        return Mesh(self.vertices * (x, y, z), faces)
+    def scale(self, factors: Point) -> "Mesh":
+        """The mesh stretched along x, y and z; a negative product (a mirror image) keeps its normals outward."""
+        faces = self.faces if math.prod(factors) > 0 else self.faces[:, ::-1]
+        return Mesh(self.vertices * np.array(factors), faces)
 
     def mirrored(self) -> "tuple[Mesh, Mesh]":
         """The mesh and its mirror image in the plane x = 0: a left and a right wing, arm or wheel."""
-        return self, self.scale(x=-1)
+        return self, self.scale((-1, 1, 1))
 
 
 def solid(vertices: ArrayLike, faces: ArrayLike) -> Mesh:
@@ -117,14 +120,16 @@ def taper(bottom: tuple[float, float], top: tuple[float, float], height: float, 
     return Mesh(np.concatenate((low, high)) + np.array(at), BOX_FACES)
 
 
-def box(width: float, height: float, depth: float, at: Point = ORIGIN) -> Mesh:
+def box(size: Size, at: Point = ORIGIN) -> Mesh:
     """A box; `at` is the centre of its bottom face."""
+    width, height, depth = size
     return taper((width, depth), (width, depth), height, at)
 
 
-def rounded_box(width: float, height: float, depth: float, radius: float, at: Point = ORIGIN) -> Mesh:
+def rounded_box(size: Size, radius: float, at: Point = ORIGIN) -> Mesh:
     """A box with all edges rounded, as a cushion; `at` is the centre of its bottom face."""
-    radius = min(radius, 0.49 * min(width, height, depth))
+    width, height, depth = size
+    radius = min(radius, 0.49 * min(size))
     offsets = [(s * (width / 2 - radius), t * (depth / 2 - radius)) for s, t in ((1, 1), (-1, 1), (-1, -1), (1, -1))]
     arcs = [circle(4, 90 * k, 90 * k + 90, end=True) for k in range(4)]
     rings = []
@@ -132,14 +137,14 @@ def rounded_box(width: float, height: float, depth: float, radius: float, at: Po
         middle = radius if sine < 0 else height - radius
         ring = np.concatenate([radius * cosine * arc + offset for arc, offset in zip(arcs, offsets, strict=True)])
         rings.append(level(ring, middle + radius * sine))
-    return loft(rings).at(*at)
+    return loft(rings).at(at)
 
 
 def lathe(profile: ArrayLike, sides: int = 24, closed: bool = False, at: Point = ORIGIN) -> Mesh:
     """A profile (P, 2) of radius and height turned about the y axis; `closed` joins its two ends (a ring)."""
     outline = np.asarray(profile, np.float64)
     around = circle(sides)  # (sides, 2)
-    return loft([level(radius * around, height) for radius, height in outline], closed).at(*at)
+    return loft([level(radius * around, height) for radius, height in outline], closed).at(at)
 
 
 def hollow(profile: ArrayLike, wall: float, sides: int = 24, at: Point = ORIGIN) -> Mesh:
@@ -185,7 +190,7 @@ def wheel(radius: float, width: float, at: Point = ORIGIN, sides: int = 20) -> M
     bevel = 0.25 * min(radius, width)
     half = width / 2
     profile = [(radius - bevel, -half), (radius, -half + bevel), (radius, half - bevel), (radius - bevel, half)]
-    return lathe(profile, sides).turn("z", 90).at(*at)
+    return lathe(profile, sides).turn("z", 90).at(at)
 
 
 def torus(radius: float, thickness: float, at: Point = ORIGIN, sides: int = 24) -> Mesh:
@@ -193,9 +198,9 @@ def torus(radius: float, thickness: float, at: Point = ORIGIN, sides: int = 24) 
     return lathe(circle(10) * thickness + (radius, 0), sides, closed=True, at=at)
 
 
-def ellipsoid(x: float, y: float, z: float, at: Point = ORIGIN, sides: int = 20) -> Mesh:
-    """An ellipsoid with half axes x, y, z and centre `at`."""
-    return lathe(circle(11, -90, 90, end=True), sides).scale(x, y, z).at(*at)
+def ellipsoid(axes: Size, at: Point = ORIGIN, sides: int = 20) -> Mesh:
+    """An ellipsoid with half axes along x, y and z and centre `at`."""
+    return lathe(circle(11, -90, 90, end=True), sides).scale(axes).at(at)
 
 
 def extrude(outline: ArrayLike, depth: float) -> Mesh:

@@ -47,7 +47,7 @@ def chair(rng: Rng, build: Builder) -> None:
     tall = rng.uniform(0.32, 0.62)
     back = _shell_back(rng, width, tall) if round_seat else _back(rng, width, tall)
     lean = rng.uniform(-16, -3)
-    build.add("back", [mesh.turn("x", lean).at(0, height, -depth * 0.44 * (not round_seat)) for mesh in back])
+    build.add("back", [mesh.turn("x", lean).at((0, height, -depth * 0.44 * (not round_seat))) for mesh in back])
     if chance(rng, 0.4):
         build.add("arm", _chair_arms(rng, width, depth, height, size))
 
@@ -57,7 +57,7 @@ def _seat(rng: Rng, width: float, depth: float, height: float, round_: bool) -> 
     if round_:
         return disc(width / 2, thick, (0, height, 0))
     if chance(rng):
-        return rounded_box(width, thick + 0.02, depth, 0.03, (0, height, 0))
+        return rounded_box((width, thick + 0.02, depth), 0.03, (0, height, 0))
     return loft([level(oval(width, depth, rng.uniform(4, 9)), y) for y in (height, height + thick)])
 
 
@@ -65,10 +65,10 @@ def _back(rng: Rng, width: float, tall: float) -> list[Mesh]:
     """A straight back, its foot at the origin."""
     size, kind = rng.uniform(0.012, 0.022), pick(rng, "slats", "rungs", "panel", "hoop", "gap")
     if kind == "panel":
-        return [rounded_box(width * rng.uniform(0.8, 1), tall, rng.uniform(0.025, 0.06), 0.02)]
+        return [rounded_box((width * rng.uniform(0.8, 1), tall, rng.uniform(0.025, 0.06)), 0.02)]
     if kind == "gap":
-        post = box(0.03, tall, 0.02, (width * 0.3, 0, 0))
-        return [*post.mirrored(), rounded_box(width * 0.95, tall * 0.5, 0.04, 0.02, (0, tall * 0.5, 0.02))]
+        post = box((0.03, tall, 0.02), (width * 0.3, 0, 0))
+        return [*post.mirrored(), rounded_box((width * 0.95, tall * 0.5, 0.04), 0.02, (0, tall * 0.5, 0.02))]
     x = width / 2 - size
     count = int(rng.integers(3, 8))
     if kind == "hoop":
@@ -79,13 +79,13 @@ def _back(rng: Rng, width: float, tall: float) -> list[Mesh]:
             for t in np.linspace(-x, x, count + 2)[1:-1]
         ]
         return [tube(np.column_stack((arch, np.zeros(len(arch)))), size), *spindles]
-    posts = list(box(2 * size, tall, 2 * size, (x, 0, 0)).mirrored())
+    posts = list(box((2 * size, tall, 2 * size), (x, 0, 0)).mirrored())
     if kind == "slats":
-        bars = [box(size * 1.2, tall * 0.8, size, (t, tall * 0.15, 0)) for t in np.linspace(-x, x, count + 2)[1:-1]]
-        bars += [box(2 * x, tall * 0.12, size * 1.5, (0, y, 0)) for y in (tall * 0.88, tall * 0.12)]
+        bars = [box((size * 1.2, tall * 0.8, size), (t, tall * 0.15, 0)) for t in np.linspace(-x, x, count + 2)[1:-1]]
+        bars += [box((2 * x, tall * 0.12, size * 1.5), (0, y, 0)) for y in (tall * 0.88, tall * 0.12)]
         return posts + bars
     rungs = np.linspace(tall * 0.25, tall * 0.85, int(rng.integers(2, 5)))
-    return posts + [box(2 * x, tall * rng.uniform(0.08, 0.14), size, (0, y, 0)) for y in rungs]
+    return posts + [box((2 * x, tall * rng.uniform(0.08, 0.14), size), (0, y, 0)) for y in rungs]
 
 
 def _shell_back(rng: Rng, width: float, tall: float) -> list[Mesh]:
@@ -105,7 +105,7 @@ def _chair_arms(rng: Rng, width: float, depth: float, height: float, size: float
         loop = [(x, height, z), (x, height + rise, z), (x, height + rise, -depth * 0.45), (x, height, -depth * 0.45)]
         return list(tube(loop, size).mirrored())
     post = rod((x, height, z * 0.3), (x, height + rise, z * 0.3), size)
-    pad = rounded_box(0.06, 0.03, depth * 0.75, 0.012, (x, height + rise, -depth * 0.1))
+    pad = rounded_box((0.06, 0.03, depth * 0.75), 0.012, (x, height + rise, -depth * 0.1))
     return [*post.mirrored(), *pad.mirrored()]
 
 
@@ -136,7 +136,7 @@ def stool(rng: Rng, build: Builder) -> None:
             "leg", supports.star(width * rng.uniform(0.6, 0.8), height, size * 1.2, int(rng.integers(4, 7)), True)
         )
     if square:
-        build.add("seat", rounded_box(width, thick, width * rng.uniform(0.8, 1.1), thick * 0.3, (0, height, 0)))
+        build.add("seat", rounded_box((width, thick, width * rng.uniform(0.8, 1.1)), thick * 0.3, (0, height, 0)))
     else:
         rings = [(0.97, 0), (1, 0.3), (1, 0.8), (0.9, 1), (0.5, rng.uniform(0.75, 1.2))]
         build.add("seat", loft([level(circle(24) * width / 2 * r, height + thick * y) for r, y in rings]))
@@ -150,17 +150,17 @@ def sofa(rng: Rng, build: Builder) -> None:
     leg, thick = rng.uniform(0.03, 0.16), rng.uniform(0.14, 0.26)
     inner = width - 2 * thick
     build.add("leg", supports.feet(width * 0.96, depth * 0.9, leg, rng.uniform(0.02, 0.035)))
-    build.add("seat", rounded_box(width, height * 0.72 - leg, depth, 0.03, (0, leg, 0)))
-    back = rounded_box(width, tall - leg, thick, 0.06, (0, 0, 0))
-    build.add("back", back.turn("x", rng.uniform(-9, 0)).at(0, leg, -depth / 2 + thick * 0.6))
+    build.add("seat", rounded_box((width, height * 0.72 - leg, depth), 0.03, (0, leg, 0)))
+    back = rounded_box((width, tall - leg, thick), 0.06, (0, 0, 0))
+    build.add("back", back.turn("x", rng.uniform(-9, 0)).at((0, leg, -depth / 2 + thick * 0.6)))
     arms = pick(rng, "box", "rolled", "low", "none")
     rise = height + rng.uniform(0.12, 0.26)
     if arms == "box":
-        build.add("arm", rounded_box(thick, rise - leg, depth, 0.05, (width / 2 - thick / 2, leg, 0)).mirrored())
+        build.add("arm", rounded_box((thick, rise - leg, depth), 0.05, (width / 2 - thick / 2, leg, 0)).mirrored())
     elif arms == "rolled":
         radius, x = thick * rng.uniform(0.55, 0.7), width / 2 - thick * 0.4
         roll = rod((x, rise, -depth / 2), (x, rise, depth / 2), radius, sides=18)
-        build.add("arm", roll.mirrored(), box(thick * 0.7, rise - leg, depth * 0.98, (x, leg, 0)).mirrored())
+        build.add("arm", roll.mirrored(), box((thick * 0.7, rise - leg, depth * 0.98), (x, leg, 0)).mirrored())
     elif arms == "low":
         slope = taper((thick, depth), (thick, depth * 0.55), rise - leg, (width / 2 - thick / 2, leg, -depth * 0.02))
         build.add("arm", slope.mirrored())
@@ -170,7 +170,7 @@ def sofa(rng: Rng, build: Builder) -> None:
     if width > 1.6 and chance(rng, 0.35):
         wide, long = inner / 3, depth * rng.uniform(0.5, 0.8)
         build.add(
-            "seat", rounded_box(wide, height - leg, long + 0.1, 0.06, (inner / 3, leg, depth / 2 + long / 2 - 0.05))
+            "seat", rounded_box((wide, height - leg, long + 0.1), 0.06, (inner / 3, leg, depth / 2 + long / 2 - 0.05))
         )
 
 
@@ -181,11 +181,11 @@ def _sofa_cushions(
     each, upright = inner / count, chance(rng, 0.7)
     for k in range(count):
         x = (k + 0.5) * each - inner / 2
-        seat = rounded_box(each * 0.97, height * 0.34, depth - thick, 0.06, (x, height * 0.68, thick * 0.5))
+        seat = rounded_box((each * 0.97, height * 0.34, depth - thick), 0.06, (x, height * 0.68, thick * 0.5))
         build.add("cushion", seat)
         if upright:
-            rest = rounded_box(each * 0.95, (tall - height) * 0.95, 0.16, 0.07)
-            build.add("cushion", rest.turn("x", -12).at(x, height, -depth / 2 + thick + 0.06))
+            rest = rounded_box((each * 0.95, (tall - height) * 0.95, 0.16), 0.07)
+            build.add("cushion", rest.turn("x", -12).at((x, height, -depth / 2 + thick + 0.06)))
 
 
 @category("seat", "back", "leg", "arm")
@@ -197,7 +197,7 @@ def bench(rng: Rng, build: Builder) -> None:
     thick = rng.uniform(0.03, 0.06) if slats > 1 else rng.uniform(0.05, 0.11)
     for k in range(slats):
         build.add(
-            "seat", box(width, thick, each * (0.75 if slats > 1 else 1), (0, height, (k + 0.5) * each - depth / 2))
+            "seat", box((width, thick, each * (0.75 if slats > 1 else 1)), (0, height, (k + 0.5) * each - depth / 2))
         )
     kind, size, inset = pick(rng, "four", "panels", "curved", "trestle"), rng.uniform(0.025, 0.045), width * 0.92
     if kind == "four":
@@ -219,12 +219,12 @@ def bench(rng: Rng, build: Builder) -> None:
     if kind == "trestle" or chance(rng, 0.35):
         return
     tall, lean, bars = rng.uniform(0.32, 0.48), rng.uniform(-18, -5), int(rng.integers(2, 5))
-    post = box(size * 1.4, tall, size, (inset / 2 - size, 0, 0))
-    back = [box(width, tall / bars * 0.6, 0.025, (0, (k + 0.4) * tall / bars, 0.02)) for k in range(bars)]
+    post = box((size * 1.4, tall, size), (inset / 2 - size, 0, 0))
+    back = [box((width, tall / bars * 0.6, 0.025), (0, (k + 0.4) * tall / bars, 0.02)) for k in range(bars)]
     if chance(rng, 0.3):
-        back = [box(0.035, tall * 0.75, 0.02, (x, tall * 0.2, 0)) for x in np.linspace(-0.44, 0.44, 14) * width]
-        back.append(box(width, tall * 0.14, 0.04, (0, tall * 0.9, 0)))
-    build.add("back", [mesh.turn("x", lean).at(0, height, -depth / 2) for mesh in (*post.mirrored(), *back)])
+        back = [box((0.035, tall * 0.75, 0.02), (x, tall * 0.2, 0)) for x in np.linspace(-0.44, 0.44, 14) * width]
+        back.append(box((width, tall * 0.14, 0.04), (0, tall * 0.9, 0)))
+    build.add("back", [mesh.turn("x", lean).at((0, height, -depth / 2)) for mesh in (*post.mirrored(), *back)])
     if chance(rng, 0.6):
         x = inset / 2 - size
         arm = [(x, height, depth * 0.42), (x, height + 0.2, depth * 0.4), (x, height + 0.22, -depth * 0.5)]
@@ -247,20 +247,20 @@ def toilet(rng: Rng, build: Builder) -> None:
     build.add("seat", loft([level(ring * r, height + y) for r, y in rim], closed=True))
     lid = loft([level(ring * 1.02, y) for y in (0, 0.02)])
     if chance(rng, 0.75):
-        build.add("lid", lid.at(0, 0, long / 2).turn("x", -rng.uniform(74, 90)).at(0, height + 0.03, -long * 0.46))
+        build.add("lid", lid.at((0, 0, long / 2)).turn("x", -rng.uniform(74, 90)).at((0, height + 0.03, -long * 0.46)))
     else:
-        build.add("lid", lid.at(0, height + 0.028, 0))
+        build.add("lid", lid.at((0, height + 0.028, 0)))
     deep = rng.uniform(0.15, 0.2)
     z = -long / 2 - deep * rng.uniform(0.5, 0.7)
     if kind == "wall":
-        build.add("tank", box(width * 1.5, height * rng.uniform(1.9, 2.6), 0.08, (0, 0, -long / 2 - 0.04)))
-        build.add("flush", box(0.16, 0.1, 0.02, (0, height * 1.7, -long / 2)))
+        build.add("tank", box((width * 1.5, height * rng.uniform(1.9, 2.6), 0.08), (0, 0, -long / 2 - 0.04)))
+        build.add("flush", box((0.16, 0.1, 0.02), (0, height * 1.7, -long / 2)))
         return
     base = height * 0.98 if kind == "close" else height * rng.uniform(2.6, 3.4)
     tall, wide = rng.uniform(0.3, 0.4), width * rng.uniform(1.05, 1.35)
     build.add("bowl", taper((width * 0.6, deep), (width * 0.8, deep * 1.1), height, (0, 0, z + deep * 0.2)))
-    build.add("tank", rounded_box(wide, tall, deep, rng.uniform(0.01, 0.05), (0, base, z)))
-    build.add("tank", rounded_box(wide * 1.06, 0.035, deep * 1.1, 0.012, (0, base + tall, z)))
+    build.add("tank", rounded_box((wide, tall, deep), rng.uniform(0.01, 0.05), (0, base, z)))
+    build.add("tank", rounded_box((wide * 1.06, 0.035, deep * 1.1), 0.012, (0, base + tall, z)))
     if kind == "high":
         build.add("flush", rod((0, height * 0.8, z), (0, base, z), 0.03))
         build.add("flush", rod((wide * 0.45, base - 0.35, z + 0.08), (wide * 0.45, base + 0.1, z + 0.08), 0.008))
@@ -270,4 +270,4 @@ def toilet(rng: Rng, build: Builder) -> None:
         build.add(
             "flush", rod((wide * 0.3, base + tall * 0.8, z), (wide * 0.3, base + tall * 0.8, z + deep * 0.65), 0.012)
         )
-        build.add("flush", box(0.09, 0.02, 0.015, (wide * 0.3 - 0.03, base + tall * 0.78, z + deep * 0.65)))
+        build.add("flush", box((0.09, 0.02, 0.015), (wide * 0.3 - 0.03, base + tall * 0.78, z + deep * 0.65)))

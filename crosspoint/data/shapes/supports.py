@@ -47,7 +47,7 @@ def star(radius: float, height: float, column: float, arms: int, castors: bool) 
     for x, z in circle(arms, 90, 450):
         meshes.append(rod((0, 0.28 * height, 0), (radius * x, low + 0.04 * height, radius * z), column, column * 0.5))
         if castors:
-            meshes.append(ellipsoid(*(0.06 * height,) * 3, at=(radius * x, 0.06 * height, radius * z), sides=10))
+            meshes.append(ellipsoid((0.06 * height,) * 3, at=(radius * x, 0.06 * height, radius * z), sides=10))
     return meshes
 
 
@@ -82,7 +82,7 @@ def trestle(width: float, depth: float, height: float, size: float) -> list[Mesh
     x, z = width * 0.36, depth * 0.42
     slopes = [rod((x, 0, s * z), (x, height, -s * z), size) for s in (1, -1)]
     beam = rod((-x, height / 2, 0), (x, height / 2, 0), size * 0.8)
-    return [*slopes, *(mesh.scale(x=-1) for mesh in slopes), beam]
+    return [*slopes, *(mesh.scale((-1, 1, 1)) for mesh in slopes), beam]
 
 
 def feet(width: float, depth: float, height: float, size: float) -> list[Mesh]:

@@ -74,7 +74,7 @@ def knife(rng: Rng, build: Builder) -> None:
         spots = np.linspace(0.2, 0.8, int(rng.integers(2, 4))) * grip
         build.add("rivet", [rod((at, -0.01, -0.034), (at, -0.01, 0.034), 0.012, sides=10) for at in spots])
     if chance(rng):
-        build.add("guard", rounded_box(0.035, tall * 1.15, 0.055, 0.012, (0, -tall * 0.55, 0)))
+        build.add("guard", rounded_box((0.035, tall * 1.15, 0.055), 0.012, (0, -tall * 0.55, 0)))
 
 
 @category("blade", "grip", "guard", "pommel")
@@ -95,7 +95,7 @@ def sword(rng: Rng, build: Builder) -> None:
     build.add("blade", loft(rows))
     grip, size = rng.uniform(0.16, 0.26), rng.uniform(0.018, 0.024)
     build.add("grip", lathe(smooth([(size, -grip), (size * 1.25, -grip * 0.5), (size * 0.9, 0)], 9), 14))
-    build.add("pommel", ellipsoid(size * 2, size * pick(rng, 1.2, 2.0), size * 1.6, (0, -grip - size, 0), 14))
+    build.add("pommel", ellipsoid((size * 2, size * pick(rng, 1.2, 2.0), size * 1.6), (0, -grip - size, 0), 14))
     span = rng.uniform(0.11, 0.18)
     if kind == "rapier":
         build.add("guard", hollow([(size, 0), (0.09, 0.03), (0.1, 0.06)], 0.008, 24, (0, -0.05, 0)))
@@ -103,7 +103,7 @@ def sword(rng: Rng, build: Builder) -> None:
     if kind in ("sabre", "rapier"):
         bow = smooth([(-0.01, 0.01), (-0.09, -grip * 0.25), (-0.08, -grip * 0.8), (-0.01, -grip - size)], 12)
         build.add(
-            "guard", tube(np.column_stack((bow, np.zeros(len(bow)))), 0.01, 8), box(span, 0.02, 0.05, (0, -0.01, 0))
+            "guard", tube(np.column_stack((bow, np.zeros(len(bow)))), 0.01, 8), box((span, 0.02, 0.05), (0, -0.01, 0))
         )
     if kind in ("long", "short"):
         drop = rng.uniform(-0.05, 0.06)
@@ -119,16 +119,16 @@ def hammer(rng: Rng, build: Builder) -> None:
     tall = rng.uniform(0.75, 1.0)
     size = rng.uniform(0.024, 0.034)
     stations = smooth([(size * 1.1, 0), (size * 1.25, tall * 0.2), (size * 0.8, tall * 0.6), (size * 0.8, tall)], 14)
-    build.add("handle", lathe(stations, 14).scale(z=0.75))
+    build.add("handle", lathe(stations, 14).scale((1, 1, 0.75)))
     if chance(rng):
-        build.add("grip", lathe([(r + 0.009, y) for r, y in stations[:5]], 14).scale(z=0.8))
+        build.add("grip", lathe([(r + 0.009, y) for r, y in stations[:5]], 14).scale((1, 1, 0.8)))
     half, radius = rng.uniform(0.13, 0.19), rng.uniform(0.045, 0.065)
     if kind == "mallet":
         radius *= rng.uniform(1.4, 1.9)
         if chance(rng):
             build.add("head", rod((-half, tall, 0), (half, tall, 0), radius, sides=20))
         else:
-            build.add("head", rounded_box(half * 2, radius * 2, radius * 1.6, 0.012, (0, tall - radius, 0)))
+            build.add("head", rounded_box((half * 2, radius * 2, radius * 1.6), 0.012, (0, tall - radius, 0)))
         return
     if kind == "sledge":
         block = loft(
@@ -137,22 +137,22 @@ def hammer(rng: Rng, build: Builder) -> None:
                 for r, y in ((0.8, -half), (1, -half * 0.8), (1, half * 0.8), (0.8, half))
             ]
         )
-        build.add("head", block.turn("z", 90).at(y=tall))
+        build.add("head", block.turn("z", 90).at((0, tall, 0)))
         return
-    build.add("head", box(radius * 1.7, radius * 2.1, radius * 1.5, (0, tall - radius, 0)))
+    build.add("head", box((radius * 1.7, radius * 2.1, radius * 1.5), (0, tall - radius, 0)))
     build.add("head", rod((0, tall, 0), (half * 0.75, tall, 0), radius * 0.62, sides=16))
     build.add(
         "head",
         lathe([(radius * 0.85, 0), (radius, 0.012), (radius, 0.045), (radius * 0.85, 0.055)], 18)
         .turn("z", -90)
-        .at(half * 0.72, tall, 0),
+        .at((half * 0.72, tall, 0)),
     )
     if kind == "pein":
         build.add(
             "claw",
             taper((radius * 1.5, radius * 1.4), (0.012, radius * 1.5), half * 0.95)
             .turn("z", 90)
-            .at(-radius * 0.6, tall, 0),
+            .at((-radius * 0.6, tall, 0)),
         )
         return
     drop = rng.uniform(0.05, 0.11)
@@ -208,7 +208,7 @@ def umbrella(rng: Rng, build: Builder) -> None:
         build.add(
             "handle",
             rod((0, low - 0.03, 0), (0, low + 0.12, 0), 0.024),
-            ellipsoid(0.035, 0.03, 0.035, (0, low - 0.03, 0), 12),
+            ellipsoid((0.035, 0.03, 0.035), (0, low - 0.03, 0), 12),
         )
     else:
         build.add("handle", lathe([(0.2, 0), (0.2, 0.03), (0.04, 0.07), (0.035, 0.16)]))
@@ -234,14 +234,14 @@ def _bobble_hat(rng: Rng, build: Builder, radius: float) -> None:
     inner, outer = radius * 0.9, radius * 1.06
     build.add("band", lathe([(inner, 0), (outer, 0), (outer, cuff), (inner, cuff)], closed=True))
     size = rng.uniform(0.05, 0.09)
-    build.add("bobble", ellipsoid(size, size, size, (0, tall + size * 0.6, 0), 12))
+    build.add("bobble", ellipsoid((size, size, size), (0, tall + size * 0.6, 0), 12))
 
 
 def _cap(rng: Rng, build: Builder, radius: float) -> None:
     tall, reach, droop = rng.uniform(0.17, 0.22), rng.uniform(0.18, 0.26), rng.uniform(0.03, 0.08)
     dome = smooth([(radius, 0), (radius * 0.97, tall * 0.45), (radius * 0.55, tall * 0.9), (0, tall)], 14)
-    build.add("crown", lathe(dome).scale(z=1.12))
-    build.add("bobble", ellipsoid(0.022, 0.014, 0.022, (0, tall, 0), 10))
+    build.add("crown", lathe(dome).scale((1, 1, 1.12)))
+    build.add("bobble", ellipsoid((0.022, 0.014, 0.022), (0, tall, 0), 10))
     arc = circle(13, 12, 168, end=True)
     inner, outer = arc * (radius * 0.95, radius * 1.02), arc * (radius, radius * 1.12 + reach)
     sag = droop * (1 - arc[:, 1]) - 0.02  # the peak is curved: its sides hang lower than its middle
@@ -264,11 +264,11 @@ def _brimmed_hat(rng: Rng, build: Builder, radius: float, kind: str) -> None:
     if kind == "witch":
         bend = rng.uniform(-0.25, 0.25) * (crown.vertices[:, 1] / tall) ** 2
         crown = Mesh(crown.vertices + np.outer(bend, (1, 0, 0)), crown.faces)
-    build.add("crown", crown.scale(z=1.1))
+    build.add("crown", crown.scale((1, 1, 1.1)))
     curve = smooth([(radius * 0.95, 0), ((radius + wide) / 2, curl * 0.15), (wide, curl)], 8)
-    build.add("brim", lathe([*curve, *(curve[::-1] - (0, 0.014))], 28, closed=True).scale(z=1.1))
+    build.add("brim", lathe([*curve, *(curve[::-1] - (0, 0.014))], 28, closed=True).scale((1, 1, 1.1)))
     if kind != "witch" or chance(rng):
-        build.add("band", torus(radius * 0.97, 0.02, (0, 0.025, 0)).scale(y=1.5, z=1.1))
+        build.add("band", torus(radius * 0.97, 0.02, (0, 0.025, 0)).scale((1, 1.5, 1.1)))
 
 
 @category("rim", "bridge", "temple", "lens")
@@ -283,9 +283,9 @@ def glasses(rng: Rng, build: Builder) -> None:
     half_rim = chance(rng, 0.25)
     path = np.column_stack((ring, np.zeros(28)))
     frame = tube(path[:15], size) if half_rim else tube(path, size, closed=True)
-    build.add("rim", frame.at(apart).mirrored())
+    build.add("rim", frame.at((apart, 0, 0)).mirrored())
     if half_rim or chance(rng, 0.6):
-        build.add("lens", extrude(ring * 0.98, 0.012).at(apart).mirrored())
+        build.add("lens", extrude(ring * 0.98, 0.012).at((apart, 0, 0)).mirrored())
     inner = apart - wide / 2
     y = tall * 0.1
     build.add("bridge", tube(smooth([(-inner, y, 0), (0, y * 2.2, 0.01), (inner, y, 0)], 7), size))

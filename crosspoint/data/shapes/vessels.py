@@ -29,7 +29,7 @@ def handle(x: float, low: float, high: float, reach: float, size: float, square:
         path += [(x + reach * 0.9, low), (x, low)]
     else:
         path = list(circle(13, 90, -90, end=True) * (reach, (high - low) / 2) + (x, (high + low) / 2))
-    return tube(np.column_stack((path, np.zeros(len(path)))), size).scale(z=1.3)
+    return tube(np.column_stack((path, np.zeros(len(path)))), size).scale((1, 1, 1.3))
 
 
 @category("body", "neck", "cap")
@@ -78,7 +78,7 @@ def bowl(rng: Rng, build: Builder) -> None:
         build.add(
             "foot", lathe([(foot * 0.75, 0), (foot * 0.85, 0), (foot * 0.85, base), (foot * 0.75, base)], 28, True)
         )
-    build.add("body", mesh.at(y=base))
+    build.add("body", mesh.at((0, base, 0)))
     if kind != "square" and chance(rng, 0.4):
         build.add("rim", torus(radius - wall / 2, wall * 0.9, (0, base + tall, 0), 32))
 
@@ -183,11 +183,14 @@ def _flower(rng: Rng, build: Builder, tall: float, throat: float, angle: float) 
     lean, rise = rng.uniform(0.05, 0.28), rng.uniform(0.2, 0.42)
     stem = smooth([(throat * 0.2, tall * 0.8), (throat * 0.5, tall), (throat * 0.5 + lean, tall + rise)], 8)
     path = np.column_stack((stem, np.zeros(len(stem))))
-    head = ellipsoid(0.022, 0.018, 0.022, path[-1], 8)
+    head = ellipsoid((0.022, 0.018, 0.022), path[-1], 8)
     meshes = [tube(path, 0.008, 6), head]
     for x, z in circle(6):
         meshes.append(
-            ellipsoid(0.03, 0.008, 0.018, sides=8).at(0.04).turn("y", np.degrees(np.arctan2(z, x))).at(*path[-1])
+            ellipsoid((0.03, 0.008, 0.018), sides=8)
+            .at((0.04, 0, 0))
+            .turn("y", np.degrees(np.arctan2(z, x)))
+            .at(path[-1])
         )
     build.add("flower", [mesh.turn("y", angle) for mesh in meshes])
 
@@ -217,7 +220,7 @@ def goblet(rng: Rng, build: Builder) -> None:
     build.add("foot", lathe([(foot, 0), (foot, 0.01), (foot * 0.3, 0.03), (thin, 0.05)], 28))
     build.add("stem", lathe([(thin, 0.03), (thin * 0.8, stem / 2), (thin, stem + 0.01)], 14))
     if kind == "chalice" or chance(rng, 0.2):
-        build.add("stem", ellipsoid(thin * 2.5, thin * 2, thin * 2.5, (0, stem * rng.uniform(0.45, 0.75), 0), 14))
+        build.add("stem", ellipsoid((thin * 2.5, thin * 2, thin * 2.5), (0, stem * rng.uniform(0.45, 0.75), 0), 14))
 
 
 @category("body", "spout", "handle", "lid")
@@ -230,7 +233,7 @@ def teapot(rng: Rng, build: Builder) -> None:
     build.add("body", lathe(smooth([(foot, 0), (radius, tall * waist), (top, tall)], 18), 28))
     lid = smooth([(top * 1.05, 0), (top * 0.8, top * 0.28), (0.02, top * 0.42)], 8)
     build.add("lid", lathe(lid, 28, at=(0, tall, 0)))
-    build.add("lid", ellipsoid(0.04, 0.035, 0.04, (0, tall + top * 0.42 + 0.025, 0), 12))
+    build.add("lid", ellipsoid((0.04, 0.035, 0.04), (0, tall + top * 0.42 + 0.025, 0), 12))
     reach, low = radius * rng.uniform(1.65, 2.0), tall * rng.uniform(0.2, 0.4)
     middle = (radius + reach) / 2
     spout = smooth([(-radius * 0.8, low), (-middle, low + tall * 0.22), (-reach, tall * rng.uniform(0.85, 1.05))], 10)
@@ -276,7 +279,7 @@ def _rosette(rng: Rng, build: Builder, radius: float, top: float) -> None:
     droop, rise = rng.uniform(0, 0.4), rng.uniform(0.3, 0.65)
     for k in range(count):
         leaf = blade(long * rng.uniform(0.4, 1), rng.uniform(0.05, 0.1), rise * rng.uniform(0.7, 1.1), droop)
-        build.add("leaf", leaf.turn("y", 137.5 * k).at(y=top))
+        build.add("leaf", leaf.turn("y", 137.5 * k).at((0, top, 0)))
 
 
 def _tree(rng: Rng, build: Builder, radius: float, top: float) -> None:
@@ -286,11 +289,11 @@ def _tree(rng: Rng, build: Builder, radius: float, top: float) -> None:
         for _ in range(int(rng.integers(5, 10))):
             x, y, z = rng.normal(0, 0.11, 3)
             ball = rng.uniform(0.1, 0.17)
-            build.add("leaf", ellipsoid(ball, ball * 0.85, ball, (x, top + trunk + 0.1 + y, z), 12))
+            build.add("leaf", ellipsoid((ball, ball * 0.85, ball), (x, top + trunk + 0.1 + y, z), 12))
     else:
         for k in range(int(rng.integers(8, 13))):
             leaf = blade(rng.uniform(0.3, 0.42), 0.09, rng.uniform(0.1, 0.3), rng.uniform(0.15, 0.4))
-            build.add("leaf", leaf.turn("y", 137.5 * k).at(y=top + trunk - 0.02))
+            build.add("leaf", leaf.turn("y", 137.5 * k).at((0, top + trunk - 0.02, 0)))
 
 
 def _cactus(rng: Rng, build: Builder, radius: float, top: float) -> None:
@@ -302,7 +305,7 @@ def _cactus(rng: Rng, build: Builder, radius: float, top: float) -> None:
     for side in (1, -1)[: int(rng.integers(1, 3))]:
         y, reach, rise = top + tall * rng.uniform(0.3, 0.55), size * rng.uniform(2, 2.6), rng.uniform(0.15, 0.3)
         path = smooth([(0, y, 0), (side * reach * 0.9, y + 0.02, 0), (side * reach, y + rise, 0)], 10)
-        build.add("leaf", tube(path, size * 0.5, 10), ellipsoid(*(size * 0.5,) * 3, at=path[-1], sides=10))
+        build.add("leaf", tube(path, size * 0.5, 10), ellipsoid((size * 0.5,) * 3, at=path[-1], sides=10))
 
 
 def _stems(rng: Rng, build: Builder, radius: float, top: float) -> None:
@@ -313,7 +316,7 @@ def _stems(rng: Rng, build: Builder, radius: float, top: float) -> None:
         meshes = [tube(path, 0.012, 6)]
         leaves = []
         for k, point in enumerate(path[2:]):
-            leaf = blade(rng.uniform(0.12, 0.18), rng.uniform(0.09, 0.14), 0.04, 0.03).turn("y", 137.5 * k).at(*point)
+            leaf = blade(rng.uniform(0.12, 0.18), rng.uniform(0.09, 0.14), 0.04, 0.03).turn("y", 137.5 * k).at(point)
             leaves.append(leaf.turn("y", angle))
         build.add("stem", [mesh.turn("y", angle) for mesh in meshes])
         build.add("leaf", leaves)
