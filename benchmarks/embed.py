@@ -48,13 +48,15 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=0)
     add_json(parser)
     given = parser.parse_args()
-    request = make_request(given.model, [given.folder], None, 0, given.batch, "cpu", None)
+    request = make_request(
+        given.model, [given.folder], points=None, seed=0, batch=given.batch, device="cpu", backend=None
+    )
     start = time.perf_counter()
     opened = open_request(request)
     found = time.perf_counter() - start
     bare, job = [], []
     with opened.encoder as encoder, tempfile.TemporaryDirectory() as place:
-        plan = join_job(request, opened, Path(place) / "out", 1, given.clouds, "parquet")
+        plan = join_job(request, opened, out=Path(place) / "out", shards=1, part=given.clouds, form="parquet")
         for index in range(given.rounds + 1):  # the first is warm-up
             sources = opened.sources[plan.range(index)]
             clouds = np.concatenate([loaded.clouds for loaded in read_ahead(sources, 64)])

@@ -8,11 +8,11 @@
 | name | what it does |
 | --- | --- |
 | `load(model, device)` | opens a model |
-| `embed(model, inputs, out, …)` | embeds files into a file or a folder of parts, as `crosspoint embed` |
-| `read_points(path, count, seed)` | reads a point cloud or draws points from a mesh, `(n, N, 3)` |
+| `embed(model, inputs, out=…)` | embeds files into a file or a folder of parts, as `crosspoint embed` |
+| `read_points(path, count, seed=…)` | reads a point cloud or draws points from a mesh, `(n, N, 3)` |
 | `train(data, out, …)` | pretrains an encoder |
 | `export(model, out, …)` | exports a trained network to ONNX and TensorRT |
-| `parity(reference, candidate, data, …)` | compares two models |
+| `parity(reference, candidate, data=…)` | compares two models |
 | `evaluate.svm`, `.fewshot`, `.partseg`, `.image_fewshot`, `.robustness` | the protocols of the paper |
 
 Each is imported when it is first used, so that `import crosspoint` is quick and needs no PyTorch.
@@ -90,4 +90,4 @@ def load(model: Path | str, device: str = "cpu", *, backend: str | None = None) 
     """
     from crosspoint.runtime.load import load_encoder
 
-    return load_encoder(model, device, backend)
+    return load_encoder(model, device, backend=backend)

@@ -25,7 +25,7 @@ def _json_place(context: click.Context, parameter: click.Parameter, value: Path 
     if value not in (Path("-"), STDOUT):
         from crosspoint.core.outputs import check_file
 
-        check_file(value, "--json", ".json")
+        check_file(value, "--json", kind=".json")
         return value
     context.meta[str(STDOUT)] = sys.stdout
     context.with_resource(contextlib.redirect_stdout(sys.stderr))
@@ -125,7 +125,7 @@ def save_result(json_file: Path | None, result: "Result") -> None:
         _write(json_file, result.to_json())
 
 
-def write_result(json_file: Path | None, kind: str, result: dict[str, Any]) -> None:
+def write_result(json_file: Path | None, kind: str, *, result: dict[str, Any]) -> None:
     """Write `result` to `json_file`, if one was asked for, under the schema name `crosspoint.<kind>/1`."""
     if json_file is not None:
         _write(json_file, {"schema": f"crosspoint.{kind}/1", **result})
@@ -138,5 +138,7 @@ def _write(json_file: Path, content: dict[str, object]) -> None:
     if json_file == STDOUT:
         click.echo(json_bytes(content), file=click.get_current_context().meta[str(STDOUT)], nl=False)
         return
-    check_file(json_file, "--json", ".json")  # again, for it may be where the command has just written something else
+    check_file(
+        json_file, "--json", kind=".json"
+    )  # again, for it may be where the command has just written something else
     write_json(json_file, content)

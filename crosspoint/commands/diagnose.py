@@ -56,8 +56,8 @@ def diagnose_command(
     is a model to compare with it, such as its bundle. --device and --backend apply to CANDIDATE. The exit code is 1 if
     they differ.
     """
-    require("torch", "train", "diagnosing")
-    require("onnx", "train", "diagnosing")
+    require("torch", "train", purpose="diagnosing")
+    require("onnx", "train", purpose="diagnosing")
     from crosspoint.commands.tables.diagnose import print_diagnosis
     from crosspoint.parity.layers.diagnose import diagnose
 
@@ -74,7 +74,7 @@ def diagnose_command(
         out=out,
     )
     print_diagnosis(result)
-    write_result(json_file, "diagnose", result.to_json())
+    write_result(json_file, "diagnose", result=result.to_json())
     if out is not None:
         say(f"{out}: drawn")
     if not result.passed:

@@ -67,9 +67,9 @@ def embed_command(
 
     chosen, inputs = (model, given) if model else split_model(given)
     result = embed(chosen, inputs, out=out, shard=parse_shard(shard), **options)
-    write_result(json_file, "embed", result)
+    write_result(json_file, "embed", result=result)
     if result["skipped"]:
-        print_table("Skipped", ("file", "reason"), [(bad["file"], bad["reason"]) for bad in result["skipped"]])
+        print_table("Skipped", ("file", "reason"), rows=[(bad["file"], bad["reason"]) for bad in result["skipped"]])
     click.echo(summary(result))
     if result["skipped"]:
         raise CheckFailed(f"{len(result['skipped'])} inputs were skipped; repair or remove them")

@@ -103,8 +103,8 @@ def export_command(
     """
     from crosspoint.core.errors import require
 
-    require("torch", "train", "exporting")
-    require("onnx", "train", "exporting")
+    require("torch", "train", purpose="exporting")
+    require("onnx", "train", purpose="exporting")
     from crosspoint.commands.tables.export import print_export
     from crosspoint.export.bundle import Verification, export
     from crosspoint.export.engine.builder import Options
@@ -125,5 +125,5 @@ def export_command(
         verification=Verification(verify_data, verify_clouds, max_drop, calibrate),
         sign=sign,
     )
-    print_export(out, manifest, sign)
-    write_result(json_file, "export", {"out": str(out), "manifest": manifest})
+    print_export(out, manifest, sign=sign)
+    write_result(json_file, "export", result={"out": str(out), "manifest": manifest})

@@ -59,7 +59,7 @@ def parity_command(
     result = parity(
         reference,
         candidate,
-        data_dir,
+        data=data_dir,
         points=points,
         clouds=clouds,
         seed=seed,
@@ -72,7 +72,7 @@ def parity_command(
         say(f"{role}: {model.path} ({model.precision}, {model.backend} on {model.device})")
     print_skipped_files(result.data.skipped)
     print_parity(result)
-    write_result(json_file, "parity", result.to_json())
+    write_result(json_file, "parity", result=result.to_json())
     if not result.passed:
         raise CheckFailed(str(result.gate))
     click.echo(str(result.gate))

@@ -146,22 +146,22 @@ def _train(
 
     if not target.pretrained:
         raise InputError(f"--pairs does not make the models of this table: {target.advice.partition('models: ')[2]}")
-    require("torch", "train", "training")
+    require("torch", "train", purpose="training")
     from crosspoint.train.pretrain.missing import plan, seconds_of, train_all
     from crosspoint.train.pretrain.pairs import open_source
 
     assert pairs is not None
-    planned = plan(missing, target.trained_by, recipe, overrides, seeds, out)
+    planned = plan(missing, target.trained_by, recipe=recipe, overrides=overrides, seeds=seeds, out=out)
     source = open_source(pairs)
     whole = 0.0
     for run in planned:
-        seconds = seconds_of(run.recipe, source, device)
+        seconds = seconds_of(run.recipe, source, device=device)
         whole += seconds
         say(f"to train: {run.out.name}, {run.recipe.epochs} epochs, about {duration(seconds)}", err=True)
     question = f"{len(planned)} models on {len(source)} pairs, about {duration(whole)} on {device}: train them?"
     if not yes and not click.confirm(question, err=True):
         raise InputError("nothing was trained; shorten it with --set epochs=…, or give models with --model")
-    return train_all(planned, pairs, device, None)
+    return train_all(planned, pairs, device=device, workers=None)
 
 
 def duration(seconds: float) -> str:

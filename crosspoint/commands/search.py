@@ -46,8 +46,8 @@ def search_command(query: str, json_file: Path | None, **options: Any) -> None:
     from crosspoint.runtime.jobs.search import search
 
     result = search(query, **options)
-    write_result(json_file, "search", result)
+    write_result(json_file, "search", result=result)
     rows = [(hit["rank"], hit["name"], f"{hit['distance']:.4f}") for hit in result["results"]]
-    print_table(f"Nearest to {query} of {result['size']}", ("rank", "name", f"{result['metric']} distance"), rows)
+    print_table(f"Nearest to {query} of {result['size']}", ("rank", "name", f"{result['metric']} distance"), rows=rows)
     if result["out"]:
         say(f"picture: {result['out']}")

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 received: list[int] = []  # in a worker: the signals that asked it to end
 
 
-def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | None = None) -> Iterator[Result]:
+def spread(work: Callable[[Task], Result], tasks: Sequence[Task], *, jobs: int | None = None) -> Iterator[Result]:
     """Yield `work(task)` for each task in order; the processes end when this one does, however it ends.
 
     Args:

@@ -71,6 +71,7 @@ def check_seed(seed: int) -> None:
 def embed_clouds(
     encoder: Encoder,
     clouds: NDArray[np.float32],
+    *,
     description: str = "Embedding",
     batch: int = 32,
     cache: Path | None = None,
@@ -90,12 +91,13 @@ def embed_clouds(
         pieces = [encoder.embed(normalise(clouds[start : start + batch])) for start in track(starts, description)]
         return np.concatenate(pieces)
 
-    return cached(cache, encoder.specification, clouds, compute)
+    return cached(cache, encoder.specification, clouds=clouds, compute=compute)
 
 
 def embed_split(
     encoder: Encoder,
     split: Split,
+    *,
     select: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     description: str,
     cache: Path | None = None,
@@ -113,17 +115,18 @@ def embed_split(
     """
     if split.divided is None:
         train, test = (
-            embed_clouds(encoder, select(part.points), description, cache=cache) for part in (split.train, split.test)
+            embed_clouds(encoder, select(part.points), description=description, cache=cache)
+            for part in (split.train, split.test)
         )
         return train, test
     whole, rows, others = split.divided
-    features = embed_clouds(encoder, select(whole.points), description, cache=cache)
+    features = embed_clouds(encoder, select(whole.points), description=description, cache=cache)
     return features[rows], features[others]
 
 
 @contextmanager
 def open_encoders(
-    model: Path, against: Path | None, run_on: RunOn, points: int, k: int | None = None
+    model: Path, against: Path | None, *, run_on: RunOn, points: int, k: int | None = None
 ) -> Iterator[list[Encoder]]:
     """The model, and the one it is compared with if there is one, on one device and ready for clouds of `points`.
 
@@ -140,7 +143,7 @@ def open_encoders(
     from crosspoint.runtime.load import load_encoder
 
     with ExitStack() as stack:
-        encoders = [stack.enter_context(load_encoder(model, run_on.device, run_on.backend))]
+        encoders = [stack.enter_context(load_encoder(model, run_on.device, backend=run_on.backend))]
         if against is not None:
             encoders.append(stack.enter_context(load_encoder(against, run_on.device)))
         for encoder in encoders:
@@ -156,7 +159,7 @@ def describe_model(encoder: Encoder) -> ModelInfo:
     return ModelInfo(spec.path, spec.sha256, spec.architecture, spec.dim, spec.precision, spec.backend, spec.device)
 
 
-def describe_split(data: Path, split: Split, points: int, seed: int) -> SplitInfo:
+def describe_split(data: Path, split: Split, *, points: int, seed: int) -> SplitInfo:
     """What a result says of the data that it was measured on."""
     train, test = len(split.train.labels), len(split.test.labels)
     return SplitInfo(str(data), split.name, len(split.class_names), train, test, split.test_from, points, seed)

@@ -152,7 +152,7 @@ def fewshot(
     if not (ways and shots) or min(*ways, *shots, queries, runs) < 1 or min(ways) < 2:
         raise InputError("a few-shot task needs at least 2 ways, 1 shot, 1 query and 1 run; give larger numbers")
     points = POINTS if sampling.points is None else sampling.points
-    with open_encoders(model, against, run_on, points, k) as encoders:
+    with open_encoders(model, against, run_on=run_on, points=points, k=k) as encoders:
         whole = load_classification(data, None)
         parts = {"training split": whole.train, "test split": whole.test}
         sources = {name: part for name, part in parts.items() if part is not None and name in queries_from}
@@ -183,8 +183,8 @@ def _check_data(
 ) -> None:
     """Raise InputError unless the widest task, `(ways, shots, queries)`, can be drawn."""
     ways, shots, queries = task
-    check_stored(data, clouds.points, points)
-    found = len(eligible(train.labels, clouds.labels, max(shots), queries, clouds is train))
+    check_stored(data, clouds.points, points=points)
+    found = len(eligible(train.labels, clouds.labels, shots=max(shots), queries=queries, same=clouds is train))
     if found < max(ways):
         raise InputError(
             f"only {found} classes of {data} have {max(shots)} support and {queries} query objects, "
@@ -195,7 +195,8 @@ def _check_data(
 def _embed(encoder: Encoder, sources: dict[str, Clouds], points: int, cache: Path | None) -> dict[str, Labelled]:
     return {
         source: Labelled(
-            embed_clouds(encoder, clouds.points[:, :points], f"Embedding, {source}", cache=cache), clouds.labels
+            embed_clouds(encoder, clouds.points[:, :points], description=f"Embedding, {source}", cache=cache),
+            clouds.labels,
         )
         for source, clouds in sources.items()
     }
@@ -206,7 +207,10 @@ def _measure(
 ) -> FewShotTasks:
     """The row of one kind of task, which every model meets."""
     answers = [
-        [run_task(e["training split"], e[source], way, shot, queries, (seed, way, shot, run)) for run in range(runs)]
+        [
+            run_task(e["training split"], e[source], ways=way, shots=shot, queries=queries, seed=(seed, way, shot, run))
+            for run in range(runs)
+        ]
         for e in embedded
     ]
     accuracies = [task.accuracy for task in answers[0]]
@@ -219,11 +223,11 @@ def compare_tasks(answers: Sequence[Sequence[Answers]]) -> PairedRuns | None:
         return None
     own, other = answers
     truth, predicted = [task.truth for task in own], [task.predicted for task in own]
-    return paired_runs(truth, [task.predicted for task in other], predicted)
+    return paired_runs(truth, [task.predicted for task in other], second=predicted)
 
 
 def eligible(
-    support: NDArray[np.int64], query: NDArray[np.int64], shots: int, queries: int, same: bool
+    support: NDArray[np.int64], query: NDArray[np.int64], *, shots: int, queries: int, same: bool
 ) -> NDArray[np.int64]:
     """Classes with enough objects for a task; `same` says that support and queries come from the same objects."""
     classes = np.unique(support)
@@ -234,7 +238,9 @@ def eligible(
     return chosen
 
 
-def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries: int, seed: Sequence[int]) -> Answers:
+def run_task(
+    support: Labelled, query: Labelled, *, ways: int, shots: int, queries: int, seed: Sequence[int]
+) -> Answers:
     """Draw one task and answer it.
 
     Args:
@@ -250,7 +256,9 @@ def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries:
 
     same = query is support
     rng = np.random.default_rng(seed)
-    classes = rng.choice(eligible(support.labels, query.labels, shots, queries, same), ways, replace=False)
+    classes = rng.choice(
+        eligible(support.labels, query.labels, shots=shots, queries=queries, same=same), ways, replace=False
+    )
     learn, recognise = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(support.labels == label))

@@ -133,7 +133,7 @@ def export(
     if options.timing_cache is not None:
         check_timing_cache(options.timing_cache, out)
     if triton is not None:
-        check_repository(triton, Path(out), profile)
+        check_repository(triton, Path(out), profile=profile)
     found = find_builder(target, builder) if trt and builder != "device" else None
     source = read_weights(_source(resolve(model, ".safetensors")))
     network, head = _network(source, projection)
@@ -143,17 +143,19 @@ def export(
     with atomic_folder(out, check_ours) as folder:
         check, calibration = _prepare(network, profile, precision, verification)
         chosen, report = _graph(exact, precision, check, calibration)
-        write_onnx(folder / ONNX, chosen.model, _provenance(network, source, profile, precision))
+        write_onnx(folder / ONNX, chosen.model, provenance=_provenance(network, source, profile, precision))
         manifest = _manifest(folder, network, _source_entry(source, head), profile, precision, chosen, report)
         write_json(folder / NAME, manifest)
         if found is not None:
-            manifest = add_engine(folder, manifest, found, options, profile, check.gate.clouds)
+            manifest = add_engine(
+                folder, manifest, builder=found, options=options, profile=profile, clouds=check.gate.clouds
+            )
         elif trt:
-            manifest = add_build_script(folder, manifest, options, check.gate.clouds)
+            manifest = add_build_script(folder, manifest, options=options, clouds=check.gate.clouds)
         if key is not None:
             sign_bundle(folder, key)
     if triton is not None:
-        write_repository(triton, Path(out), manifest)
+        write_repository(triton, Path(out), manifest=manifest)
     return manifest
 
 
@@ -205,9 +207,9 @@ def _task(
         return None, None
     config = _config(network)
     if "categories" in config:
-        sample = verification_parts(verification.data, points, verification.clouds, config)
+        sample = verification_parts(verification.data, points, limit=verification.clouds, config=config)
         return PartAccuracy(network, sample), sample.points[:CLOUDS]
-    probe = verification_clouds(verification.data, points, verification.clouds)
+    probe = verification_clouds(verification.data, points, limit=verification.clouds)
     return Accuracy(embed_network(network, probe.points), probe), probe.points[probe.train :][:CLOUDS]
 
 
@@ -218,17 +220,17 @@ def _graph(
     smallest = min(clouds.inputs["points"].shape[1] for clouds in check.gate.clouds)
     rules = require_clean(exact, smallest)
     plain = check if precision == "fp32" else replace(check, accuracy=None)
-    parity = plain.check(ONNX, exact, "fp32")
+    parity = plain.check(ONNX, exact, precision="fp32")
     if precision == "fp32":
         return Chosen(exact, [], {}), {"lint": rules, "parity": parity}
     if calibration is not None:
-        chosen = choose_int8(exact, check, calibration)
+        chosen = choose_int8(exact, check, calibration=calibration)
     else:
-        chosen = choose_half(exact, precision, check)
+        chosen = choose_half(exact, precision, check=check)
     require_clean(chosen.model, smallest)
-    require_precision(chosen.model, precision, chosen.kept)
+    require_precision(chosen.model, precision, kept=chosen.kept)
     before = {name: parity[name] for name in ("tier", "limits", "relative_l2_max", "cosine_min", "overlap_min")}
-    lowered = check.check(ONNX, chosen.model, precision)
+    lowered = check.check(ONNX, chosen.model, precision=precision)
     return chosen, {"lint": rules, "parity": {**lowered, "before_lowering": before}}
 
 
@@ -298,8 +300,8 @@ def _manifest(
     report: dict[str, Any],
 ) -> dict[str, Any]:
     model = onnx.load(folder / ONNX)
-    require_precision(model, precision, chosen.kept)
-    modules = [np, onnx, torch, require("onnxruntime", "cpu", "the parity gate")]
+    require_precision(model, precision, kept=chosen.kept)
+    modules = [np, onnx, torch, require("onnxruntime", "cpu", purpose="the parity gate")]
     return {
         "schema": SCHEMA,
         "files": {ONNX: file_entry(folder / ONNX)},

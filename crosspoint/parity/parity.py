@@ -137,8 +137,8 @@ def _row(case: Case) -> dict[str, Any]:
 def parity(
     reference: Path,
     candidate: Path,
-    data: Path,
     *,
+    data: Path,
     points: int | None = None,
     clouds: int | None = None,
     seed: int = 0,
@@ -173,21 +173,24 @@ def parity(
     from crosspoint.runtime.load import load_encoder
     from crosspoint.runtime.released import trained
 
-    with load_encoder(trained(reference), reference_device) as a, load_encoder(candidate, device, backend) as b:
+    with load_encoder(trained(reference), reference_device) as a, load_encoder(candidate, device, backend=backend) as b:
         check_seed(seed)
         points = points or b.specification.points or a.specification.points or 1024
-        check_pair(a, b, points)
-        probe = real_clouds(data, points, clouds, seed)
-        first, second = embed(a, probe.points, BATCH, "Reference"), embed(b, probe.points, BATCH, "Candidate")
+        check_pair(a, b, points=points)
+        probe = real_clouds(data, points, limit=clouds, seed=seed)
+        first, second = (
+            embed(a, probe.points, batch=BATCH, description="Reference"),
+            embed(b, probe.points, batch=BATCH, description="Candidate"),
+        )
         real = CloudSet("real clouds", {"points": probe.points}, first.astype(np.float64))
         report = _compare(a, b, real, second, seed)
         models = describe_model(a), describe_model(b)
     task = None
     if probe.labels is not None:
-        accuracy = Accuracy(first, probe, seed)
+        accuracy = Accuracy(first, probe, seed=seed)
         task = {"C": accuracy.c, **accuracy.compare_features(second)}
     about = ParityData(str(data), probe.source, len(first), points, seed, tuple(probe.skipped))
-    return ParityResult(*models, about, report, task, judge(report, task, by_interval))
+    return ParityResult(*models, about, report, task, judge(report, task, by_interval=by_interval))
 
 
 def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32], seed: int) -> Report:
@@ -198,7 +201,7 @@ def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32]
     counts = _point_counts(a, b, points)
     gate = Gate(a, gate_clouds(points, counts=counts, seed=seed, ordinary_clouds=least), least=least, seed=seed)
     report = gate.measure(b, precision, batches=sorted({1, 2, ODD, largest}))
-    return replace(report, cases=(gate.compare(real, second, precision, batch=BATCH), *report.cases))
+    return replace(report, cases=(gate.compare(real, second, precision=precision, batch=BATCH), *report.cases))
 
 
 def _point_counts(a: Encoder, b: Encoder, points: int) -> set[int]:
@@ -210,7 +213,7 @@ def _point_counts(a: Encoder, b: Encoder, points: int) -> set[int]:
     return {max(first.min_points, second.min_points), min(limits, default=2 * points)}
 
 
-def judge(report: Report, task: Mapping[str, Any] | None, by_interval: bool = False) -> Verdict:
+def judge(report: Report, task: Mapping[str, Any] | None, *, by_interval: bool = False) -> Verdict:
     """The verdict of a precision.
 
     fp32 is judged by its embeddings. Near ties may be excused there, their harm may not: where labels show a loss of
@@ -225,7 +228,7 @@ def judge(report: Report, task: Mapping[str, Any] | None, by_interval: bool = Fa
     of = "worse end of the 95 % interval of the " if by_interval else ""
     rule, limit = f"{of}loss of linear-SVM accuracy", limits.max_drop / 100
     lost = None if task is None else loss(task, by_interval) / 100
-    kept = task is not None and holds(task, limits.max_drop, by_interval)
+    kept = task is not None and holds(task, limits.max_drop, by_interval=by_interval)
     accuracy = Verdict(precision, rule, limit, lost, kept)
     if precision != "fp32":
         return accuracy

@@ -20,13 +20,13 @@ def separable(per_class, classes=6, seed=0):
 
 def test_separable_classes_are_all_recognised():
     data = separable(10)
-    assert run_task(data, data, 5, 3, 4, (0,)).accuracy == 1.0
+    assert run_task(data, data, ways=5, shots=3, queries=4, seed=(0,)).accuracy == 1.0
 
 
 def test_labels_without_relation_to_the_features_give_chance():
     rng = np.random.default_rng(0)
     noise = Labelled(rng.standard_normal((600, 8)).astype(np.float32), np.repeat(np.arange(6), 100))
-    accuracies = [run_task(noise, noise, 5, 10, 20, (run,)).accuracy for run in range(40)]
+    accuracies = [run_task(noise, noise, ways=5, shots=10, queries=20, seed=(run,)).accuracy for run in range(40)]
     assert np.mean(accuracies) == pytest.approx(0.2, abs=0.03)
 
 
@@ -34,17 +34,17 @@ def test_queries_are_never_support_objects():
     """Every object has a direction of its own, so only an object that was seen in training would be recognised."""
     labels = np.tile(np.arange(2), 15)
     data = Labelled(np.eye(30, dtype=np.float32), labels)
-    leaking = run_task(data, Labelled(data.features, data.labels), 2, 15, 15, (0,)).accuracy
+    leaking = run_task(data, Labelled(data.features, data.labels), ways=2, shots=15, queries=15, seed=(0,)).accuracy
     assert leaking == 1.0
-    assert np.mean([run_task(data, data, 2, 10, 5, (run,)).accuracy for run in range(10)]) == pytest.approx(
-        0.5, abs=0.15
-    )
+    assert np.mean(
+        [run_task(data, data, ways=2, shots=10, queries=5, seed=(run,)).accuracy for run in range(10)]
+    ) == pytest.approx(0.5, abs=0.15)
 
 
 def test_classes_need_support_and_queries_together_when_both_come_from_one_split():
     labels = np.repeat([0, 1, 2], [4, 5, 6])
-    assert eligible(labels, labels, 3, 2, same=True).tolist() == [1, 2]
-    assert eligible(labels, np.repeat([0, 2], [2, 1]), 3, 2, same=False).tolist() == [0]
+    assert eligible(labels, labels, shots=3, queries=2, same=True).tolist() == [1, 2]
+    assert eligible(labels, np.repeat([0, 2], [2, 1]), shots=3, queries=2, same=False).tolist() == [0]
 
 
 def test_every_pair_and_both_sources_are_reported(modelnet, pointnet):

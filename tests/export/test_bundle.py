@@ -173,10 +173,10 @@ LOST = {
 def test_a_faulty_lowering_leaves_nothing_behind(sabotage, saved, tmp_path, monkeypatch):
     faithful = choose.lower
 
-    def faulty(model, precision, exact=0):
+    def faulty(model, precision, *, exact_choices=0):
         if sabotage == "casts":
             return model  # and nobody notices that it is float32
-        lowered = faithful(model, precision, exact)
+        lowered = faithful(model, precision, exact_choices=exact_choices)
         weight = next(c for c in lowered.graph.initializer if c.name.startswith("layer3/linear/product/weight"))
         weight.raw_data = weight.raw_data[::-1]
         return lowered

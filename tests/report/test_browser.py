@@ -56,7 +56,7 @@ def write_parts(folder):
 def page(tmp_path_factory, pointnet, writers):
     root = tmp_path_factory.mktemp("results")
     data = writers["modelnet40"](root / "sets")
-    embed(pointnet, [data], root / "embeddings.npz", 32)
+    embed(pointnet, [data], out=root / "embeddings.npz", points=32)
     write_parts(root / "parts" / "shapenet_part_seg_hdf5_data")
     return report(root).out
 
@@ -69,7 +69,7 @@ def measured(tmp_path_factory, pointnet, part_set, writers):
     long.parent.mkdir()
     shutil.copyfile(pointnet, long)
     torch.manual_seed(0)
-    save_model(DGCNNSegmenter(5, 2, 4).eval(), root / "segmenter.safetensors")
+    save_model(DGCNNSegmenter(5, 2, k=4).eval(), root / "segmenter.safetensors")
     data = ("--data", writers["modelnet40"](root / "sets"), "--points", 32)
     parts = ("--data", part_set, "--points", 32, "--against", root / "segmenter.safetensors", "--out", root / "partseg")
     lines = {

@@ -66,7 +66,7 @@ def run(
 
     def run(line: str, *options: str, key_file: Path | None = None) -> tuple[int, str]:
         if "INDEX" in line:
-            embed(bundle, [data], tmp_path / "index.npz", points=16)
+            embed(bundle, [data], out=tmp_path / "index.npz", points=16)
         if "PARTS" in line:
             places["PARTS"] = write_parts(tmp_path / "parts")
         if key_file is not None:

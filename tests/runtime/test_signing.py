@@ -444,7 +444,7 @@ def test_a_request_for_other_machines_takes_the_keys_along(
 ) -> None:
     np.save(tmp_path / "cloud.npy", np.random.default_rng(0).random((8, 3)))
     monkeypatch.setenv(VARIABLE, str(public(key)))
-    request = make_request(bundle, [tmp_path / "cloud.npy"], None, 0, 1, "cpu", None)
+    request = make_request(bundle, [tmp_path / "cloud.npy"], points=None, seed=0, batch=1, device="cpu", backend=None)
     monkeypatch.delenv(VARIABLE)  # a worker has an environment of its own
     open_request(request).encoder.close()
     (signed / SIGNATURE).unlink()

@@ -15,11 +15,13 @@ def door(rng: Rng, build: Builder) -> None:
     arched = chance(rng, 0.3)
     build.add("frame", box((post, tall, deep), (width / 2 + post / 2, 0, 0)).mirrored())
     if arched:
-        arc = circle(17, 0, 180, end=True)
+        arc = circle(17, 0, stop=180, end=True)
         outer, inner = arc * (width / 2 + post), arc[::-1] * (width / 2)
         build.add("frame", extrude(np.concatenate((outer, inner)), deep).at((0, tall, 0)))
         build.add("panel", extrude(arc * (width / 2), 0.03).at((0, tall, 0)))
-        build.add("panel", [rod((0, tall, 0), (x, tall + y, 0), 0.02, sides=6) for x, y in arc[2::4] * width / 2])
+        build.add(
+            "panel", [rod((0, tall, 0), (x, tall + y, 0), radius=0.02, sides=6) for x, y in arc[2::4] * width / 2]
+        )
     else:
         build.add("frame", box((width + 2 * post, post, deep), (0, tall, 0)))
     if chance(rng):
@@ -38,13 +40,13 @@ def _leaf(rng: Rng, width: float, tall: float, kind: str) -> tuple[list[Mesh], l
     """A leaf hinged at the origin that reaches to x = width: the leaf itself, what decorates it, and its handles."""
     x, y = width * 0.9, tall * 0.46
     if chance(rng):
-        grips = [ellipsoid((0.035, 0.035, 0.035), (x, y, s * 0.075), 12) for s in (1, -1)]
-        grips += [rod((x, y, -0.07), (x, y, 0.07), 0.014, sides=8)]
+        grips = [ellipsoid((0.035, 0.035, 0.035), (x, y, s * 0.075), sides=12) for s in (1, -1)]
+        grips += [rod((x, y, -0.07), (x, y, 0.07), radius=0.014, sides=8)]
     else:
         grips = [box((0.14, 0.025, 0.02), (x - 0.05, y, s * 0.07)) for s in (1, -1)]
         grips += [
             box((0.045, 0.2, 0.062), (x, y - 0.12, 0)),
-            rod((x, y + 0.01, -0.07), (x, y + 0.01, 0.07), 0.012, sides=8),
+            rod((x, y + 0.01, -0.07), (x, y + 0.01, 0.07), radius=0.012, sides=8),
         ]
     if kind == "glass":
         rim = width * 0.14
@@ -106,13 +108,13 @@ def _flight(
         beam = [(0.0, base - 0.05), (0.0, base + 0.12), (-end, top + 0.02), (-end, top - 0.2)]
         build.add("stringer", extrude(beam, 0.05).turn("y", 90).at((x, 0, 0)).mirrored())
     for side in (1, -1)[:rails]:
-        rail = rod((side * x, base + rise + 0.85, 0), (side * x, top + 0.85, end + going), 0.035)
+        rail = rod((side * x, base + rise + 0.85, 0), (side * x, top + 0.85, end + going), radius=0.035)
         steps = range(0, count, 1 if rise > 0.175 else 2)
         posts = [
             rod(
                 (side * x, base + (k + 1) * rise, -(k + 0.5) * going),
                 (side * x, base + (k + 1.5) * rise + 0.85, -(k + 0.5) * going),
-                0.02,
+                radius=0.02,
                 sides=8,
             )
             for k in steps
@@ -125,17 +127,18 @@ def _spiral(rng: Rng, build: Builder) -> None:
     count, rise, radius = int(rng.integers(10, 18)), rng.uniform(0.16, 0.22), rng.uniform(0.75, 1.1)
     each, hand = rng.uniform(20, 30), pick(rng, 1, -1)
     tall = count * rise
-    build.add("post", rod((0, 0, 0), (0, tall + 0.9, 0), rng.uniform(0.06, 0.1), sides=16))
+    build.add("post", rod((0, 0, 0), (0, tall + 0.9, 0), radius=rng.uniform(0.06, 0.1), sides=16))
     rail = []
     for k in range(count):
-        wedge = np.concatenate(([(0.02, -0.04), (0.02, 0.04)], circle(4, each * 0.58, -each * 0.58, end=True) * radius))
+        outer = circle(4, each * 0.58, stop=-each * 0.58, end=True) * radius
+        wedge = np.concatenate((np.array([(0.02, -0.04), (0.02, 0.04)]), outer))
         build.add(
             "step", extrude(wedge, 0.05).turn("x", -90).turn("y", hand * k * each).at((0, (k + 1) * rise - 0.025, 0))
         )
         angle = np.deg2rad(hand * k * each)
         x, z = radius * 0.95 * np.cos(angle), -radius * 0.95 * np.sin(angle)
         rail.append((x, (k + 1) * rise + 0.85, z))
-        build.add("post", rod((x, (k + 1) * rise, z), rail[-1], 0.016, sides=8))
+        build.add("post", rod((x, (k + 1) * rise, z), rail[-1], radius=0.016, sides=8))
     build.add("rail", tube(rail, 0.03))
 
 
@@ -154,8 +157,8 @@ def _skin(outer: list[Array], wall: float) -> Mesh:
 
 
 def _peg(build: Builder, top: Array, foot: Array) -> None:
-    build.add("pole", rod(tuple(top), tuple(foot), 0.007, sides=6))
-    build.add("peg", rod((foot[0], -0.02, foot[2]), (foot[0] * 1.02, 0.07, foot[2] * 1.02), 0.014, sides=8))
+    build.add("pole", rod(tuple(top), tuple(foot), radius=0.007, sides=6))
+    build.add("peg", rod((foot[0], -0.02, foot[2]), (foot[0] * 1.02, 0.07, foot[2] * 1.02), radius=0.014, sides=8))
 
 
 def _ridge(rng: Rng, build: Builder) -> None:
@@ -171,7 +174,7 @@ def _ridge(rng: Rng, build: Builder) -> None:
     for mesh, side in zip(flap.mirrored(), (1, -1), strict=True):
         build.add("door", mesh.at((-side * half, 0, 0)).turn("y", -side * gap).at((side * half, 0, z)))
     if chance(rng, 0.7):
-        build.add("pole", [rod((0, 0, s * z), (0, tall * 1.08, s * z), 0.02) for s in (1, -1)])
+        build.add("pole", [rod((0, 0, s * z), (0, tall * 1.08, s * z), radius=0.02) for s in (1, -1)])
         for s in (1, -1):
             _peg(build, np.array([0, tall, s * z]), np.array([0, 0, s * (z + 0.5)]))
     for at in np.linspace(-0.8, 0.8, int(rng.integers(2, 5))) * z:
@@ -183,20 +186,20 @@ def _dome(rng: Rng, build: Builder) -> None:
     radius, tall = rng.uniform(0.6, 0.8), rng.uniform(0.5, 0.75)
     sides, power = pick(rng, 4, 6, 24), rng.uniform(0.8, 1.1)
     arc = np.linspace(0, np.pi / 2, 9)
-    ring = circle(sides, 45, 405)
+    ring = circle(sides, 45, stop=405)
     across = np.cos(arc) ** power
     rings = [
         np.column_stack((ring[:, 0] * r, np.full(sides, tall * np.sin(a)), ring[:, 1] * r))
         for r, a in zip(across * radius, arc, strict=True)
     ]
     build.add("cloth", loft(rings))
-    ribs = circle(4, 45, 405) if sides == 24 else ring
+    ribs = circle(4, 45, stop=405) if sides == 24 else ring
     for x, z in ribs:
         path = np.column_stack((across[:-1] * radius * x, tall * np.sin(arc[:-1]), across[:-1] * radius * z)) * 1.015
-        build.add("pole", tube(path, 0.014, 6))
+        build.add("pole", tube(path, 0.014, sides=6))
         _peg(build, path[3], np.array([x, 0, z]) * (radius + 0.2))
     face = radius * (np.cos(np.pi / sides) if sides < 24 else 1.0) * 0.97
-    arch = circle(13, 0, 180, end=True) * (0.24, tall * rng.uniform(0.5, 0.62))
+    arch = circle(13, 0, stop=180, end=True) * (0.24, tall * rng.uniform(0.5, 0.62))
     gate = extrude(arch, 0.2).turn("x", -rng.uniform(10, 22)).at((0, 0, face))
     turn = {4: 0.0, 6: 15.0, 24: 0.0}[sides]
     build.add("door", gate.turn("y", turn))
@@ -207,7 +210,7 @@ def _dome(rng: Rng, build: Builder) -> None:
 
 def _tepee(rng: Rng, build: Builder) -> None:
     radius, tall, count = rng.uniform(0.5, 0.7), rng.uniform(1.1, 1.5), int(rng.integers(6, 13))
-    ring = circle(count, 90, 450)
+    ring = circle(count, 90, stop=450)
     rings = [
         np.column_stack((ring[:, 0] * r, np.full(count, y), ring[:, 1] * r))
         for r, y in ((radius, 0), (0.07, tall * 0.92))
@@ -216,7 +219,7 @@ def _tepee(rng: Rng, build: Builder) -> None:
     for x, z in ring:
         share = 1.22
         foot, top = (x * radius, 0, z * radius), (x * radius * (1 - share), tall * share, z * radius * (1 - share))
-        build.add("pole", rod(foot, top, 0.018, sides=8))
+        build.add("pole", rod(foot, top, radius=0.018, sides=8))
     slope = np.degrees(np.arctan2(radius, tall))
     size = radius * rng.uniform(0.3, 0.42)
     gate = extrude([(-size, 0), (size, 0), (0, tall * 0.55)], 0.05).turn("x", -slope)
@@ -227,7 +230,7 @@ def _tepee(rng: Rng, build: Builder) -> None:
 def _pavilion(rng: Rng, build: Builder) -> None:
     half, eaves, rise = rng.uniform(0.6, 0.8), rng.uniform(0.6, 0.85), rng.uniform(0.35, 0.6)
     sides = pick(rng, 4, 6, 8)
-    ring = circle(sides, 45, 405)
+    ring = circle(sides, 45, stop=405)
     rings = [
         np.column_stack((ring[:, 0] * r, np.full(sides, y), ring[:, 1] * r))
         for r, y in (
@@ -243,12 +246,12 @@ def _pavilion(rng: Rng, build: Builder) -> None:
     build.add("cloth", loft(rings, closed=True))
     build.add(
         "pole",
-        rod((0, eaves + rise * 0.9, 0), (0, eaves + rise + 0.15, 0), 0.015),
-        disc(0.03, 0.03, (0, eaves + rise + 0.15, 0), 10),
+        rod((0, eaves + rise * 0.9, 0), (0, eaves + rise + 0.15, 0), radius=0.015),
+        disc(0.03, 0.03, at=(0, eaves + rise + 0.15, 0), sides=10),
     )
     closed = chance(rng)
     for k, (x, z) in enumerate(ring * half * 0.96):
-        build.add("pole", rod((x, 0, z), (x, eaves, z), 0.022))
+        build.add("pole", rod((x, 0, z), (x, eaves, z), radius=0.022))
         _peg(build, np.array([x, eaves, z]), np.array([x, 0, z]) * 1.45)
         following = ring[(k + 1) % sides] * half * 0.96
         front = (z + following[1]) / 2 > half * 0.5

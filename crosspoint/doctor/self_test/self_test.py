@@ -27,7 +27,7 @@ SECONDS = 300.0  # that one step may take
 STATUSES = ("passed", "failed", "not available")
 
 
-def self_test(facts: dict[str, Any], module: str = MODULE, seconds: float = SECONDS) -> dict[str, Any]:
+def self_test(facts: dict[str, Any], module: str = MODULE, *, seconds: float = SECONDS) -> dict[str, Any]:
     """Run every step at toy size on whatever is here; a step that fails, hangs or crashes does not stop the others.
 
     Args:
@@ -130,7 +130,7 @@ def _lines(stream: IO[str] | None) -> "queue.Queue[dict[str, Any] | None]":
     return results
 
 
-def work(folder: str, module: str, names: str, done: str) -> None:
+def work(folder: str, module: str, *, names: str, done: str) -> None:
     """Run steps by name and print a line for each; what they print themselves goes to standard error.
 
     Args:

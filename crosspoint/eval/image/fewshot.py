@@ -168,7 +168,7 @@ def image_fewshot(
         InputError: The model or the pictures cannot be used, or the classes are too few or too small for a task.
         MissingDependency: torch is not installed.
     """
-    require("torch", "train", "few-shot classification of pictures")
+    require("torch", "train", purpose="few-shot classification of pictures")
     from crosspoint.eval.image.rfs import make_rfs_recipe
     from crosspoint.train.pretrain.pretrain import choose_device
 
@@ -182,14 +182,18 @@ def image_fewshot(
     recipe = make_rfs_recipe(overrides)
     weights = [_image_weights(path) for path in (model, against) if path is not None]
     classes = find_classes(data)
-    pictures = {part: load_pictures(classes[part], recipe.size, f"Reading pictures, {part}") for part in PARTS}
+    pictures = {
+        part: load_pictures(classes[part], recipe.size, description=f"Reading pictures, {part}") for part in PARTS
+    }
     for part in ("val", "test"):
         _check_tasks(data, part, pictures[part], max(shots), tasks)
     rows = []
     for method in methods:
         encoders = [_encoder(method, found, pictures["train"], recipe, run_on) for found in weights]
         used = encoders[:1] if method == "rfs" else encoders  # from scratch there is nothing to compare
-        features = [{part: embed_pictures(e, pictures[part], run_on.device) for part in ("val", "test")} for e in used]
+        features = [
+            {part: embed_pictures(e, pictures[part], device=run_on.device) for part in ("val", "test")} for e in used
+        ]
         for n in shots:
             official, clean = (_accuracy(features, n, tasks, seed, method, rule) for rule in ("official", "clean"))
             rows.append(ImageTasks(method, n, official, clean))
@@ -248,11 +252,16 @@ def _encoder(method: str, weights: "Weights", base: Pictures, recipe: "RFSRecipe
         return weights.network()
     depth = int(weights.config["depth"])
     return train_rfs(
-        base, weights if method == "pretrained + rfs" else None, depth, recipe, run_on.device, run_on.cache
+        base,
+        weights if method == "pretrained + rfs" else None,
+        depth=depth,
+        recipe=recipe,
+        device=run_on.device,
+        cache=run_on.cache,
     )
 
 
-def embed_pictures(encoder: "nn.Module", pictures: Pictures, device: str) -> Features:
+def embed_pictures(encoder: "nn.Module", pictures: Pictures, *, device: str) -> Features:
     """Features of unit length, of pictures normalised as in pretraining."""
     import torch
 
@@ -269,7 +278,7 @@ def embed_pictures(encoder: "nn.Module", pictures: Pictures, device: str) -> Fea
 
 
 def draw_task(
-    labels: NDArray[np.int64], shots: int, seed: Sequence[int]
+    labels: NDArray[np.int64], shots: int, *, seed: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of the support `(WAYS · shots,)` and of the queries `(WAYS · QUERIES,)` of a task."""
     rng = np.random.default_rng(seed)
@@ -282,11 +291,11 @@ def draw_task(
     return np.concatenate(support), np.concatenate(query)
 
 
-def answer(features: Features, shots: int, seed: Sequence[int], c: float) -> Answers:
+def answer(features: Features, shots: int, *, seed: Sequence[int], c: float) -> Answers:
     """Draw a task and answer it by logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    support, query = draw_task(features.labels, shots, seed)
+    support, query = draw_task(features.labels, shots, seed=seed)
     classifier = LogisticRegression(C=c, max_iter=1000).fit(features.values[support], features.labels[support])
     return Answers(features.labels[query], classifier.predict(features.values[query]).astype(np.int64))
 
@@ -294,7 +303,9 @@ def answer(features: Features, shots: int, seed: Sequence[int], c: float) -> Ans
 def _choose_c(features: Features, shots: int, tasks: int, seed: int) -> float:
     """The best C on tasks of the validation classes, the smallest of equals."""
     count = min(CHOOSING, tasks)
-    means = [np.mean([answer(features, shots, (seed, shots, 1, i), c).accuracy for i in range(count)]) for c in GRID]
+    means = [
+        np.mean([answer(features, shots, seed=(seed, shots, 1, i), c=c).accuracy for i in range(count)]) for c in GRID
+    ]
     return GRID[int(np.argmax(means))]
 
 
@@ -306,7 +317,7 @@ def _accuracy(
     for parts in features:
         c = OFFICIAL_C if rule == "official" else _choose_c(parts["val"], shots, tasks, seed)
         numbers = track(range(tasks), f"{method}, {shots}-shot, {rule}")
-        answers.append([answer(parts["test"], shots, (seed, shots, 0, i), c) for i in numbers])
+        answers.append([answer(parts["test"], shots, seed=(seed, shots, 0, i), c=c) for i in numbers])
         cs.append(c)
     accuracies = [task.accuracy for task in answers[0]]
     found = summary(accuracies)

@@ -175,7 +175,7 @@ def _rtx_targets(trt: ModuleType, targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(targets), key=lambda name: int(name[2:])) or ordered)
 
 
-def build_engine(builder: Builder, model: bytes, profile: Profile, options: Options | None = None) -> Engine:
+def build_engine(builder: Builder, model: bytes, *, profile: Profile, options: Options | None = None) -> Engine:
     """Build an engine, strongly typed.
 
     Any error that TensorRT logs is fatal, whatever it returns, but for one: a kernel that fails while TensorRT chooses

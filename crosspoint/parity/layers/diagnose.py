@@ -65,12 +65,12 @@ def diagnose(
         require_plots()
     with ExitStack() as stack:
         a = stack.enter_context(load_encoder(trained(reference), reference_device))
-        b = stack.enter_context(load_encoder(candidate, device, backend))
+        b = stack.enter_context(load_encoder(candidate, device, backend=backend))
         points = points or b.specification.points or a.specification.points or 1024
-        check_pair(a, b, points)
+        check_pair(a, b, points=points)
         precision = max((encoder.specification.precision for encoder in (a, b)), key=lambda name: LIMITS[name].channel)
         limits = LIMITS[precision]
-        real = None if data is None else real_clouds(data, points, clouds, seed).points
+        real = None if data is None else real_clouds(data, points, limit=clouds, seed=seed).points
         sets = _cloud_sets(b, points, real, seed, limits)
         chosen = _named(sets, "cloud" if data is None else data.name)
         first, second = (open_layers(encoder) for encoder in (a, b))
@@ -78,7 +78,7 @@ def diagnose(
         stack.callback(second.close)
         layers = _layers(first, second, chosen)
         report = _gate_report(first, second, b, layers, sets, precision)
-        differences = _with_gate(compare(first, second, layers, chosen), report, sets)
+        differences = _with_gate(compare(first, second, layers=layers, clouds=chosen), report, sets)
         result = _result(first, second, differences, chosen, limits, report)
         if result.passed:
             result = _as_run(result, first, second, (a, b), chosen, layers[-1].name)
@@ -117,7 +117,7 @@ def _gate_report(
     for clouds in gate.clouds:
         made = second.compute([output, *names], clouds.inputs)
         graphs = ShownGraphs({name.removesuffix(GRAPH): made[name] for name in names})
-        cases.append(gate.compare(clouds, made[output], precision, batch=len(clouds), graphs=graphs))
+        cases.append(gate.compare(clouds, made[output], precision=precision, batch=len(clouds), graphs=graphs))
     return Report(precision, second.specification.path, tuple(cases), gate.limits[precision], Seen.GRAPHS)
 
 
@@ -234,7 +234,9 @@ def _causes(a: Layers, b: Layers, differences: list[Difference], clouds: NamedCl
             names = difference.layer.inputs
             features = inputs | a.compute([name for name in names if name not in inputs], inputs)
             at_these = difference.at(chosen)
-            causes.append(find_cause(a, b, at_these, {name: features[name] for name in names}, limits))
+            causes.append(
+                find_cause(a, b, difference=at_these, features={name: features[name] for name in names}, limits=limits)
+            )
     return causes
 
 

@@ -118,7 +118,7 @@ class OnnxLayers(Layers):
 def _session(model: bytes, specification: Specification) -> Any:
     """On the provider that the whole model runs on, and on no other."""
     index = parse_device(specification.device)
-    runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
+    runtime = require("onnxruntime", "cpu" if index is None else "gpu", purpose="running an ONNX model")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = available_cpus()
     options.log_severity_level = 4

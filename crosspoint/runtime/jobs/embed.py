@@ -19,13 +19,13 @@ SUFFIXES = (".npz", ".npy", ".parquet")
 def embed(
     model: Path | str,
     inputs: Sequence[Path],
+    *,
     out: Path | str,
     points: int | None = None,
     seed: int = 0,
     batch: int = 32,
     device: str = "cpu",
     backend: str | None = None,
-    *,
     shard: tuple[int, int] | None = None,
     part: int | None = None,
     form: str | None = None,
@@ -67,7 +67,9 @@ def embed(
             one cloud could be read; then nothing is written.
     """
     start = time.perf_counter()
-    request = make_request(model, inputs, points, seed, batch, device, backend, trust)
+    request = make_request(
+        model, inputs, points=points, seed=seed, batch=batch, device=device, backend=backend, trust=trust
+    )
     if readers < 0:
         raise InputError(f"{readers} readers cannot be; give --readers 0 or more")
     if _is_folder(out):
@@ -90,10 +92,10 @@ def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
         raise InputError(f"{out} cannot be written; give a name that ends in {', '.join(SUFFIXES)}, or a folder's")
     check_file(out, inputs=request.inputs)
     if out.suffix == ".parquet":
-        require("pyarrow.parquet", "parquet", PARQUET)
+        require("pyarrow.parquet", "parquet", purpose=PARQUET)
     opened = open_request(request)
     with opened.encoder as encoder:
-        (result,) = embed_groups(encoder, [opened.sources], request.batch, readers)
+        (result,) = embed_groups(encoder, [opened.sources], batch=request.batch, readers=readers)
         if not result.names:
             first = f"; the first: {bad['file']}: {bad['reason']}" if (bad := next(iter(result.skipped), None)) else ""
             raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
@@ -118,25 +120,27 @@ def _embed_folder(
     if form not in parts.FORMATS:
         raise InputError(f"parts cannot be {form}; give --format {' or '.join(parts.FORMATS)}")
     if form == "parquet":
-        require("pyarrow.parquet", "parquet", PARQUET)
+        require("pyarrow.parquet", "parquet", purpose=PARQUET)
     if ray:
         from crosspoint.runtime.jobs.ray_job import embed_on_ray
 
-        plan, described, kept, made = embed_on_ray(request, out, (number, shards), part, form)
+        plan, described, kept, made = embed_on_ray(request, out, shard=(number, shards), part=part, form=form)
     else:
         opened = open_request(request)
         with opened.encoder as encoder:
-            plan, described = join_job(request, opened, out, shards, part, form), describe(opened)
-            mine = parts.shard_of(plan, number, shards)
-            kept = parts.kept(plan, out, opened.sources, mine)
+            plan, described = join_job(request, opened, out=out, shards=shards, part=part, form=form), describe(opened)
+            mine = parts.shard_of(plan, number, shards=shards)
+            kept = parts.kept(plan, out, sources=opened.sources, indices=mine)
             absent = [index for index in mine if index not in kept]
-            made = parts.write_parts(encoder, plan, out, opened.sources, absent, request.batch, readers)
+            made = parts.write_parts(
+                encoder, plan, folder=out, sources=opened.sources, indices=absent, batch=request.batch, readers=readers
+            )
     outcomes = [outcome for _, outcome in sorted((kept | made).items())]
     counts = {
         "total": plan.count,
         "made": len(made),
         "kept": len(kept),
-        "missing": len(parts.missing(plan, out, range(plan.count))),
+        "missing": len(parts.missing(plan, out, indices=range(plan.count))),
     }
     return {
         **described,

@@ -58,6 +58,7 @@ class Opened:
 def make_request(
     model: Path | str,
     inputs: Sequence[Path],
+    *,
     points: int | None,
     seed: int,
     batch: int,
@@ -96,7 +97,7 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
     encoder = load_encoder(
         request.model,
         request.device,
-        request.backend,
+        backend=request.backend,
         threads=threads,
         trust=request.trust,
         verify_key=request.verify_keys or None,
@@ -108,7 +109,9 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
             encoder.specification.check_points(count)
         elif release is not None:
             count = release.points
-        return Opened(encoder, find_sources(list(request.inputs), count, request.seed, at_most), count, at_most)
+        return Opened(
+            encoder, find_sources(list(request.inputs), count, seed=request.seed, at_most=at_most), count, at_most
+        )
     except BaseException:
         encoder.close()
         raise

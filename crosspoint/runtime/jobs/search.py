@@ -72,7 +72,7 @@ def open_index(path: Path) -> Index:
 
 
 def _index(path: Path, sha256: str, about: dict[str, Any], pieces: Callable[[], Iterator[Embeddings]]) -> Index:
-    with reading(path, "embeddings of crosspoint embed", "embed again"):
+    with reading(path, "embeddings of crosspoint embed", advice="embed again"):
         model, points, at_most, seed, base = (about[name] for name in HOW)
         kinds = (str, int | None, bool, int, str)
         if not all(map(isinstance, (model, points, at_most, seed, base), kinds)):
@@ -85,6 +85,7 @@ def _index(path: Path, sha256: str, about: dict[str, Any], pieces: Callable[[], 
 def search(
     query: Path | str,
     index: Path,
+    *,
     k: int = 5,
     model: Path | str | None = None,
     metric: str = "cosine",
@@ -132,14 +133,14 @@ def search(
     if vector is None:
         vector = _embed_query(Path(query), opened, model, device, backend)
     elif model is not None:
-        with load_encoder(model, device, backend) as encoder:
+        with load_encoder(model, device, backend=backend) as encoder:
             _check_model(opened, encoder.specification.sha256, str(model))
     nearest, size = _nearest(opened.pieces(), vector, k, metric, name)
     results = [{"rank": i, "name": found, "distance": far} for i, (far, found) in enumerate(nearest, 1)]
     if out is not None:
         from crosspoint.runtime.jobs.search_picture import draw
 
-        draw(Path(out), str(query), results, base, files and Path(files), metric)
+        draw(Path(out), str(query), results=results, base=base, files=files and Path(files), metric=metric)
     return {
         "query": str(query),
         "index": str(index),
@@ -171,13 +172,13 @@ def _embed_query(query: Path, index: Index, model: Path | str | None, device: st
     """Embed a file as the index was."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
-    (source,) = find_sources([query], index.points, index.seed, index.at_most)
+    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most)
     clouds, _ = source.load()
     if isinstance(clouds, InputError):
         raise clouds
     if len(clouds) != 1:
         raise InputError(f"{query} holds {len(clouds)} clouds; give a file of one")
-    with load_encoder(model or _model_of(index), device, backend) as encoder:
+    with load_encoder(model or _model_of(index), device, backend=backend) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
         vector: FloatArray = encoder.embed(clouds)[0]
         return vector
@@ -218,13 +219,13 @@ def _nearest(
         if piece.names and piece.vectors.shape[1] != len(vector):
             raise InputError(f"embeddings of {piece.vectors.shape[1]} numbers and of {len(vector)} cannot be compared")
         for start in range(0, len(piece.names), ROWS):
-            far = distances(vector, piece.vectors[start : start + ROWS], metric).tolist()
+            far = distances(vector, piece.vectors[start : start + ROWS], metric=metric).tolist()
             found = zip(far, piece.names[start : start + ROWS], strict=True)
             best = heapq.nsmallest(k, [*best, *(hit for hit in found if hit[1] != name)])
     return best, size
 
 
-def distances(a: FloatArray, rows: FloatArray, metric: str) -> NDArray[np.float64]:
+def distances(a: FloatArray, rows: FloatArray, *, metric: str) -> NDArray[np.float64]:
     """Distances of a vector `(D,)` from each of `rows (n, D)`, in float64: `(n,)`.
 
     Both come from differences, `‖a − b‖` and, of unit vectors, `1 − a·b = ½ ‖a − b‖²`: near ones would cancel in

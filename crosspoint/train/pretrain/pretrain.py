@@ -40,6 +40,7 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 def train(
     data: Path,
     out: Path,
+    *,
     recipe: str | Recipe | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
@@ -75,25 +76,25 @@ def train(
         CheckFailed: The loss is not finite.
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
-    chosen = resolve_recipe(out, recipe, overrides, resume, RECIPES)
+    chosen = resolve_recipe(out, recipe, overrides=overrides, resume=resume, recipes=RECIPES)
     source = open_source(data)
     start = None if init is None else read_once(find_initial_weights(init))
     origin = check_origin(out, start)
-    linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
+    linear_probe = None if probe is None else LinearProbe(probe, probe_every, recipe=chosen)
     with processes(choose_device(device)) as (group, where):
         if group.is_main and resume:
             tidy(out)
-        run = Run(chosen, source, out, where, group)
+        run = Run(chosen, source, out=out, device=where, group=group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
             if start is not None:
-                load_initial_weights(start, run.network, chosen)
+                load_initial_weights(start, run.network, recipe=chosen)
             if group.is_main:
-                start_folder(out, chosen, len(source), run.data, where, origin)
+                start_folder(out, chosen, objects=len(source), data=run.data, device=where, init_sha256=origin)
         run.wrap_ddp()
         workers = available_cpus() // 2 if workers is None else workers
-        return run.loop(workers, checkpoint_seconds, linear_probe)
+        return run.loop(workers, checkpoint_seconds, probe=linear_probe)
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -127,9 +128,9 @@ def make_network(recipe: Recipe) -> CrossPoint:
         points = SegmentationBackbone(recipe.k)
     head = point_head(points.dim)
     if recipe.objective == "imid":
-        return CrossPoint(points, head, None, None)
+        return CrossPoint(points, head, image=None, image_head=None)
     image = ImageEncoder(recipe.image_depth)
-    return CrossPoint(points, head, image, image_head(image.dim))
+    return CrossPoint(points, head, image=image, image_head=image_head(image.dim))
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
@@ -151,7 +152,7 @@ class Run:
         group: The processes that share each batch.
     """
 
-    def __init__(self, recipe: Recipe, source: Source, out: Path, device: torch.device, group: ProcessGroup) -> None:
+    def __init__(self, recipe: Recipe, source: Source, *, out: Path, device: torch.device, group: ProcessGroup) -> None:
         self.recipe, self.source, self.out, self.device, self.group = recipe, source, out, device, group
         self.network = make_network(recipe).to(device).train()
         self.shared: nn.Module = self.network
@@ -159,7 +160,7 @@ class Run:
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self.rng = SampleRng(device, group.rank, group.size)
+        self.rng = SampleRng(device, group.rank, size=group.size)
         self.step = 0
 
     @cached_property
@@ -178,8 +179,8 @@ class Run:
             InputError: There is none, or the data has changed since.
         """
         checkpoints = self.out / "checkpoints"
-        state = restore(checkpoints, self.network, self.optimiser, self.data)
-        with reading(checkpoints, "the checkpoints of this run", ADVICE):
+        state = restore(checkpoints, self.network, optimiser=self.optimiser, data=self.data)
+        with reading(checkpoints, "the checkpoints of this run", advice=ADVICE):
             self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 
@@ -193,16 +194,16 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "data": self.data,
         }
-        save_checkpoint(self.out / "checkpoints", self.step, state)
+        save_checkpoint(self.out / "checkpoints", self.step, state=state)
         origin = {**self.recipe.as_dict(), "steps": self.step}
-        save_model(self.network.points, self.out / "encoder.safetensors", origin)
-        save_model(self.network.point_head, self.out / "projection.safetensors", origin)
+        save_model(self.network.points, self.out / "encoder.safetensors", recipe=origin)
+        save_model(self.network.point_head, self.out / "projection.safetensors", recipe=origin)
         if self.network.image is not None:
-            save_model(self.network.image, self.out / "image_encoder.safetensors", origin)
+            save_model(self.network.image, self.out / "image_encoder.safetensors", recipe=origin)
 
-    def loop(self, workers: int, checkpoint_seconds: float, probe: LinearProbe | None = None) -> TrainResult:
+    def loop(self, workers: int, checkpoint_seconds: float, *, probe: LinearProbe | None = None) -> TrainResult:
         """Train until the recipe's last epoch; see `train`."""
-        steps = Steps(len(self.source), self.recipe, self.step, self.group.rank, self.group.size)
+        steps = Steps(len(self.source), self.recipe, start=self.step, rank=self.group.rank, size=self.group.size)
 
         def train(batch: Batch, epoch: int) -> dict[str, float]:
             return self.train_step(batch, learning_rate(self.recipe, epoch))
@@ -212,8 +213,15 @@ class Run:
                 return {}
             return {"probe_accuracy": probe.accuracy(self.network.points)}
 
-        batches = make_loader(self.source, self.recipe, steps, workers)
-        return run_steps(self, batches, steps.per_epoch, checkpoint_seconds, train, measure)
+        batches = make_loader(self.source, self.recipe, steps=steps, workers=workers)
+        return run_steps(
+            self,
+            batches,
+            per_epoch=steps.per_epoch,
+            checkpoint_seconds=checkpoint_seconds,
+            train=train,
+            measure=measure,
+        )
 
     def forward(self, batch: Batch) -> tuple[Any, Any]:
         """Augment a batch and pass it through the network: projections and losses."""
@@ -221,18 +229,18 @@ class Run:
         seed = hashlib.sha256(f"{recipe.seed}/{self.step}".encode()).digest()[:7]
         rng = self.rng.seed(int.from_bytes(seed, "big"))
         points = batch.points.to(self.device, non_blocking=True)
-        first = augment_points(points, recipe.dropout, recipe.elastic, rng)
-        second = augment_points(points, recipe.dropout, recipe.elastic, rng)
+        first = augment_points(points, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
+        second = augment_points(points, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
         images: Tensor | None = None
         if recipe.objective != "imid":
-            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng)
+            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng=rng)
         low = PRECISIONS[recipe.precision]
         dtype = next(self.network.parameters()).dtype
         with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
-            inputs = (first.to(dtype), second.to(dtype), images if images is None else images.to(dtype))
-            projections = self.shared(*inputs)
+            pictures = images if images is None else images.to(dtype)
+            projections = self.shared(first.to(dtype), second.to(dtype), images=pictures)
         group = self.group if recipe.negatives == "global" else ProcessGroup()
-        return projections, crosspoint_loss(projections, recipe.temperature, recipe.objective, group)
+        return projections, crosspoint_loss(projections, recipe.temperature, objective=recipe.objective, group=group)
 
     def train_step(self, batch: Batch, rate: float) -> dict[str, float]:
         """One step of the optimiser; returns its losses and health.

@@ -66,7 +66,7 @@ def test_the_bundle_holds_what_the_build_takes(bundle):
     written = json.loads((bundle / "manifest.json").read_text())
     assert written["on_device"] == {"tf32": True, "workspace": 512}
     with pytest.raises(InputError, match=r"does not hold a TensorRT engine yet; rebuild it here: sh .*build_on_device"):
-        load_encoder(bundle, "cuda", "tensorrt")
+        load_encoder(bundle, "cuda", backend="tensorrt")
 
 
 def test_two_exports_are_the_same_files(saved, tmp_path):
@@ -121,8 +121,8 @@ def test_a_build_adds_the_engine_and_what_came_of_running_it(bundle, device):
 def test_an_engine_that_was_built_and_did_not_run_is_not_accepted(bundle, device, monkeypatch):
     added, before = on_device.add_engine, files(bundle)
 
-    def not_executed(*given):
-        manifest = added(*given)
+    def not_executed(*given, **options):
+        manifest = added(*given, **options)
         return {**manifest, "engine": {**manifest["engine"], "executed": False}}
 
     monkeypatch.setattr(on_device, "add_engine", not_executed)
@@ -133,7 +133,9 @@ def test_an_engine_that_was_built_and_did_not_run_is_not_accepted(bundle, device
 
 def test_kernels_that_were_skipped_are_named_in_the_manifest(bundle, device, monkeypatch):
     built, line = engine.build_engine, "Error Code: 9: Skipping tactic 0x1 due to exception misaligned address"
-    monkeypatch.setattr(engine, "build_engine", lambda *given: replace(built(*given), skipped=(line,)))
+    monkeypatch.setattr(
+        engine, "build_engine", lambda *given, **options: replace(built(*given, **options), skipped=(line,))
+    )
     build_on_device(bundle)
     written = json.loads((bundle / "manifest.json").read_text())["engine"]
     assert (written["skipped_tactics"], written["executed"]) == ([line], True)
@@ -181,9 +183,11 @@ def test_an_engine_that_computes_something_else_changes_nothing(bundle, device, 
 
 def test_an_engine_of_another_precision_changes_nothing(bundle, device, monkeypatch):
     built = engine.build_engine
-    monkeypatch.setattr(
-        engine, "build_engine", lambda *given: tensorrt.Engine(**{**vars(built(*given)), "precision": "fp16+fp32"})
-    )
+
+    def mixed(*given, **options):
+        return tensorrt.Engine(**{**vars(built(*given, **options)), "precision": "fp16+fp32"})
+
+    monkeypatch.setattr(engine, "build_engine", mixed)
     before = files(bundle)
     with pytest.raises(CheckFailed, match=r"fp32 was asked for, and the engine computes in fp16\+fp32"):
         build_on_device(bundle)

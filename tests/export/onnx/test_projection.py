@@ -40,7 +40,9 @@ def run(saved, tmp_path):
         folder = tmp_path / "run"
         folder.mkdir()
         shutil.copy(saved(name), folder / "encoder.safetensors")
-        save_model(make_head(load_model(folder / "encoder.safetensors").dim), folder / "projection.safetensors", recipe)
+        save_model(
+            make_head(load_model(folder / "encoder.safetensors").dim), folder / "projection.safetensors", recipe=recipe
+        )
         return folder
 
     return make

@@ -153,9 +153,9 @@ def test_measured_weights_are_those_of_the_layer(network, saved):
         layers = open_layers(encoder)
         points = np.random.default_rng(0).normal(size=(2, POINTS, 3)).astype(np.float32)
         clouds = NamedClouds(points, ["a", "b"], [False, False])
-        difference = compare(layers, layers, LAYERS["dgcnn"][1:2], clouds)[0]
+        difference = compare(layers, layers, layers=LAYERS["dgcnn"][1:2], clouds=clouds)[0]
         features = layers.compute(["edge1"], {"points": points})
-        weights, _ = measure(layers, layers, difference, features, np.arange(64))
+        weights, _ = measure(layers, layers, difference=difference, features=features, channels=np.arange(64))
     linear = model.edges[1].linear
     scale, shift = linear.norm.frozen()
     expected = torch.cat([(scale[:, None] * linear.weight).T, shift[None]]).detach().numpy()

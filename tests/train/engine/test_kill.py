@@ -33,7 +33,7 @@ def run_until(moment, data, out, overrides):
         return trace
 
     sys.settrace(trace)
-    train(data, out, "quick", overrides, resume=True, device="cpu", workers=0, checkpoint_seconds=0)
+    train(data, out, recipe="quick", overrides=overrides, resume=True, device="cpu", workers=0, checkpoint_seconds=0)
     sys.settrace(None)
     (out.parent / f"{out.name}.lines").write_text(str(lines))
 
@@ -52,7 +52,7 @@ def die_in_checkpoint(share, data, out, overrides):
             os.kill(os.getpid(), signal.SIGKILL)
 
     torch.save = save
-    train(data, out, "quick", overrides, resume=True, device="cpu", workers=0, checkpoint_seconds=0)
+    train(data, out, recipe="quick", overrides=overrides, resume=True, device="cpu", workers=0, checkpoint_seconds=0)
 
 
 @pytest.fixture(scope="module")
