@@ -24,6 +24,7 @@ from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.join import join_job
 from crosspoint.runtime.jobs.request import make_request, open_request
+from crosspoint.runtime.options import RunOn, Sampling
 
 
 def embed_all(encoder: Encoder, clouds: NDArray[np.float32], batch: int) -> None:
@@ -49,7 +50,11 @@ def main() -> None:
     add_json(parser)
     given = parser.parse_args()
     request = make_request(
-        given.model, [given.folder], points=None, seed=0, batch=given.batch, device="cpu", backend=None
+        given.model,
+        [given.folder],
+        sampling=Sampling(None, seed=0),
+        batch=given.batch,
+        run_on=RunOn("cpu", backend=None),
     )
     start = time.perf_counter()
     opened = open_request(request)

@@ -10,6 +10,7 @@ import crosspoint
 
 PACKAGE = Path(crosspoint.__file__).parent
 FULL = 18  # files side by side
+PARAMETERS = 8  # of a function that is no command
 PLACES = 2  # arguments of a call that may go without their name
 OPENED = ("__init__", "__call__")  # called, though their names begin with an underscore
 
@@ -115,3 +116,19 @@ def test_options_are_given_by_name(module):
     """After its first two arguments a public function takes the others by keyword."""
     functions = [function for function in public_functions(MODULES[module]) if not is_command(function)]
     assert {each.name: positional(each) for each in functions if len(positional(each)) > PLACES} == {}
+
+
+def functions(path):
+    """Every function of a file, methods and functions within functions too."""
+    return [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)]
+
+
+def count_arguments(function):
+    return len(positional(function)) + len(function.args.kwonlyargs)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_functions_have_few_parameters(module):
+    """More than eight are options in objects; only a command has as many as it has options."""
+    checked = [function for function in functions(MODULES[module]) if not is_command(function)]
+    assert {each.name: count_arguments(each) for each in checked if count_arguments(each) > PARAMETERS} == {}

@@ -2,6 +2,8 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from crosspoint.core.results import Result
 
+Callback = Callable[..., None]
 STDOUT = Path("/dev/stdout")  # also given as `-`
 PathArgument = click.Path(path_type=Path)
 
@@ -92,6 +95,31 @@ verify_key_option = click.option(
 sign_option = click.option(
     "--sign", type=PathArgument, metavar="KEY", help="Sign the bundle with this private key, made by crosspoint keygen."
 )
+
+
+def run_on_options(*, trust: bool = False, cache: bool = False) -> Callable[[Callback], Callback]:
+    """`--device`, `--backend` and `--verify-key`, which a command gets as one `run_on`.
+
+    Args:
+        trust: With `--trust` too.
+        cache: With `--cache` too.
+    """
+    chosen = [device_option, backend_option, *([trust_option] if trust else []), verify_key_option]
+
+    def decorate(command: Callback) -> Callback:
+        @wraps(command)
+        def call(
+            *, device: str, backend: str | None, cache: Path | None = None, trust: bool = False, **others: Any
+        ) -> None:
+            from crosspoint.runtime.options import RunOn
+
+            command(run_on=RunOn(device, backend, cache, trust), **others)
+
+        for option in reversed([*chosen, *([cache_option] if cache else [])]):
+            call = option(call)
+        return call
+
+    return decorate
 
 
 class Command(click.Command):

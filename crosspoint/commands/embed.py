@@ -1,22 +1,16 @@
 """`crosspoint embed`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from crosspoint.commands.common import (
-    Command,
-    PathArgument,
-    backend_option,
-    device_option,
-    json_option,
-    trust_option,
-    verify_key_option,
-    write_result,
-)
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, write_result
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.printable import printable
+
+if TYPE_CHECKING:
+    from crosspoint.runtime.options import RunOn
 
 FORMATS = ("parquet", "npz")
 
@@ -42,18 +36,22 @@ FORMATS = ("parquet", "npz")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="File format of the parts.  [default: parquet]")
 @click.option("--readers", default=0, show_default=True, help="Processes that read files; 0 reads in threads.")
 @click.option("--ray", is_flag=True, help="Compute the parts on a Ray cluster.")
-@device_option
-@backend_option
-@trust_option
-@verify_key_option
+@run_on_options(trust=True)
 @json_option
 def embed_command(
     given: tuple[Path, ...],
     model: str | None,
     out: str,
+    points: int | None,
+    seed: int,
+    batch: int,
     shard: str | None,
+    part: int | None,
+    form: str | None,
+    readers: int,
+    ray: bool,
+    run_on: "RunOn",
     json_file: Path | None,
-    **options: Any,
 ) -> None:
     """Compute an embedding for each point cloud or mesh.
 
@@ -64,9 +62,20 @@ def embed_command(
     """
     from crosspoint.core.console import print_table
     from crosspoint.runtime.jobs.embed import embed
+    from crosspoint.runtime.jobs.parts import PartOptions
+    from crosspoint.runtime.options import Sampling
 
     chosen, inputs = (model, given) if model else split_model(given)
-    result = embed(chosen, inputs, out=out, shard=parse_shard(shard), **options)
+    result = embed(
+        chosen,
+        inputs,
+        out=out,
+        sampling=Sampling(points, seed),
+        batch=batch,
+        run_on=run_on,
+        parts=PartOptions(parse_shard(shard), part, form, ray),
+        readers=readers,
+    )
     write_result(json_file, "embed", result=result)
     if result["skipped"]:
         print_table("Skipped", ("file", "reason"), rows=[(bad["file"], bad["reason"]) for bad in result["skipped"]])

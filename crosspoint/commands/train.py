@@ -80,6 +80,7 @@ def train(
     from crosspoint.core.errors import require
 
     require("torch", "train", purpose="training")
+    from crosspoint.train.pretrain.options import RunOptions
     from crosspoint.train.pretrain.pretrain import train as run
 
     overrides += tuple(f"{key}={value}" for key, value in shorthands.items() if value is not None)
@@ -90,10 +91,8 @@ def train(
         overrides=overrides,
         resume=resume,
         device=device,
-        workers=workers,
-        probe=probe,
-        probe_every=probe_every,
         init=init,
+        options=RunOptions(workers, probe=probe, probe_every=probe_every),
     )
     if result.rank != 0:
         return  # the leading process speaks for all

@@ -13,8 +13,8 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.splits import Split
 from crosspoint.eval.cache import cached
-from crosspoint.eval.options import RunOn
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def open_encoders(
     Args:
         model: Anything that can embed.
         against: Another model, run by what its file is for.
-        run_on: The device of both, and the backend of the model.
+        run_on: The device of both, the backend of the model, and whether plans are trusted.
         points: Points per cloud.
         k: Neighbours in the graphs, where the model is one of PyTorch; None for its own number.
 
@@ -143,9 +143,9 @@ def open_encoders(
     from crosspoint.runtime.load import load_encoder
 
     with ExitStack() as stack:
-        encoders = [stack.enter_context(load_encoder(model, run_on.device, backend=run_on.backend))]
+        encoders = [stack.enter_context(load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust))]
         if against is not None:
-            encoders.append(stack.enter_context(load_encoder(against, run_on.device)))
+            encoders.append(stack.enter_context(load_encoder(against, run_on.device, trust=run_on.trust)))
         for encoder in encoders:
             if k is not None:
                 encoder.set_neighbours(k)

@@ -15,11 +15,30 @@ from crosspoint.data.sets.datasets import ClassificationSet, Clouds, load_classi
 from crosspoint.data.splits import check_stored
 from crosspoint.eval.features import ModelInfo, Reference, check_seed, describe_model, embed_clouds, open_encoders
 from crosspoint.eval.metrics.statistics import PairedRuns, Summary, paired_runs, summary
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 SOURCES = ("training split", "test split")
 POINTS = 1024
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Which tasks are measured.
+
+    Attributes:
+        ways: Numbers of classes.
+        shots: Numbers of support objects per class; every pair of ways and shots is measured.
+        queries: Query objects per class.
+        runs: Tasks per pair.
+        queries_from: Of `SOURCES`, those that queries are drawn from, as far as the data has them.
+    """
+
+    ways: Sequence[int] = (5, 10)
+    shots: Sequence[int] = (10, 20)
+    queries: int = 20
+    runs: int = 10
+    queries_from: Sequence[str] = SOURCES
 
 
 @dataclass(frozen=True)
@@ -114,15 +133,11 @@ def fewshot(
     model: Path,
     data: Path,
     *,
-    ways: Sequence[int] = (5, 10),
-    shots: Sequence[int] = (10, 20),
-    queries: int = 20,
-    runs: int = 10,
+    tasks: TaskOptions = TaskOptions(),
     k: int | None = None,
     sampling: Sampling = Sampling(),
     run_on: RunOn = RunOn(),
     against: Path | None = None,
-    queries_from: Sequence[str] = SOURCES,
 ) -> FewShotResult:
     """Accuracy on small tasks: some classes, a few objects of each to learn from, others to recognise.
 
@@ -133,29 +148,26 @@ def fewshot(
     Args:
         model: Anything that can embed.
         data: A folder in ModelNet40's or ScanObjectNN's format.
-        ways: Numbers of classes.
-        shots: Numbers of support objects per class; every pair of ways and shots is measured.
-        queries: Query objects per class.
-        runs: Tasks per pair.
+        tasks: Numbers of classes and objects, and how many tasks of each kind.
         k: Neighbours in the graphs of a PyTorch model, 5 in the official code; None for those it was trained with. In
             an exported model the number is built in.
         sampling: Points per cloud (1024 by default), the first ones of each; the seed of the tasks, which depend on it,
             the pair and the number of the run, and on nothing else.
         run_on: Where the model runs.
         against: Another model, which meets the same tasks.
-        queries_from: Of `SOURCES`, those that queries are drawn from, as far as the data has them.
 
     Raises:
         InputError: The model or the data cannot be used, or too few classes have that many objects.
     """
     check_seed(sampling.seed)
+    ways, shots, queries, runs = tasks.ways, tasks.shots, tasks.queries, tasks.runs
     if not (ways and shots) or min(*ways, *shots, queries, runs) < 1 or min(ways) < 2:
         raise InputError("a few-shot task needs at least 2 ways, 1 shot, 1 query and 1 run; give larger numbers")
     points = POINTS if sampling.points is None else sampling.points
     with open_encoders(model, against, run_on=run_on, points=points, k=k) as encoders:
         whole = load_classification(data, None)
         parts = {"training split": whole.train, "test split": whole.test}
-        sources = {name: part for name, part in parts.items() if part is not None and name in queries_from}
+        sources = {name: part for name, part in parts.items() if part is not None and name in tasks.queries_from}
         for clouds in sources.values():
             _check_data(data, whole.train, clouds, (ways, shots, queries), points)
         needed = {"training split": whole.train, **sources}

@@ -26,9 +26,9 @@ from crosspoint.data.splits import check_stored
 from crosspoint.eval.features import ModelInfo, check_seed, describe_model
 from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
 from crosspoint.eval.metrics.statistics import Paired, Summary, mean_interval, paired, summary
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.segmentation_result import Labels, SegmentationResult
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 BATCH = 16
 POINTS = 2048

@@ -31,8 +31,8 @@ from crosspoint.eval.features import (
 )
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.statistics import paired, wilson
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 Cloud = NDArray[np.float64]  # (N, 3), mean 0 and radius 1
 

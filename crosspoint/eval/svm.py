@@ -31,8 +31,8 @@ from crosspoint.eval.features import (
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.linear import OFFICIAL_C, TriedC
 from crosspoint.eval.metrics.statistics import Paired, confusion, paired, per_class, summary, wilson
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 PICTURE = "confusion.png"
 POINTS = 1024

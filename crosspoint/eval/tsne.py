@@ -11,8 +11,8 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import Clouds
 from crosspoint.data.splits import Split, load_split, take
 from crosspoint.eval.features import embed_clouds, open_encoders
-from crosspoint.eval.options import RunOn
 from crosspoint.eval.paper.published import MODELNET10
+from crosspoint.runtime.options import RunOn
 
 NEIGHBOURS = 5
 

@@ -17,6 +17,7 @@ from crosspoint.parity.limits import SIGNIFICANT, holds, loss
 from crosspoint.parity.pair import check_pair
 from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 FEWEST = 14  # clouds that are compared at every batch size
 EQUAL = "largest relative L2 error that near ties do not explain"
@@ -139,11 +140,9 @@ def parity(
     candidate: Path,
     *,
     data: Path,
-    points: int | None = None,
     clouds: int | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    backend: str | None = None,
+    sampling: Sampling = Sampling(),
+    run_on: RunOn = RunOn(),
     reference_device: str = "cpu",
     by_interval: bool = False,
 ) -> ParityResult:
@@ -158,11 +157,9 @@ def parity(
         reference: The model to be equal to; of a released model its trained network, where PyTorch is installed.
         candidate: The model in question.
         data: A dataset in any known format, or a folder of cloud and mesh files.
-        points: Points per cloud; None for the number that a model fixes, else 1024.
         clouds: Use at most this many clouds of `data`; None for all.
-        seed: Of every random choice.
-        device: Where the candidate runs.
-        backend: What runs the candidate; None for the usual one.
+        sampling: Points per cloud, by default the number that a model fixes, else 1024; and the seed.
+        run_on: Where the candidate runs.
         reference_device: Where the reference runs.
         by_interval: Judge accuracies by the worse end of the 95 % interval of their paired difference.
 
@@ -173,9 +170,13 @@ def parity(
     from crosspoint.runtime.load import load_encoder
     from crosspoint.runtime.released import trained
 
-    with load_encoder(trained(reference), reference_device) as a, load_encoder(candidate, device, backend=backend) as b:
+    seed = sampling.seed
+    with (
+        load_encoder(trained(reference), reference_device) as a,
+        load_encoder(candidate, run_on.device, backend=run_on.backend, trust=run_on.trust) as b,
+    ):
         check_seed(seed)
-        points = points or b.specification.points or a.specification.points or 1024
+        points = sampling.points or b.specification.points or a.specification.points or 1024
         check_pair(a, b, points=points)
         probe = real_clouds(data, points, limit=clouds, seed=seed)
         first, second = (

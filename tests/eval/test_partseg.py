@@ -14,12 +14,12 @@ from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_parts
-from crosspoint.eval.options import Sampling
 from crosspoint.eval.partseg import draw_points, partseg
 from crosspoint.eval.partseg_pictures import project
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNNSegmenter
 from crosspoint.models.weights import load_model, save_model
+from crosspoint.runtime.options import Sampling
 
 K = 6
 

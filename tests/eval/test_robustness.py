@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from crosspoint.core.errors import InputError
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.robustness import CORRUPTIONS, corrupt_all, drop, occlude, robustness, rotate, thin
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNN, PointNet
 from crosspoint.models.weights import save_model
+from crosspoint.runtime.options import RunOn, Sampling
 
 CLOUD = np.random.default_rng(0).standard_normal((40, 3))
 

@@ -13,6 +13,7 @@ from crosspoint.data.points import normalise
 from crosspoint.export import bundle
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.onnx import choose
+from crosspoint.export.options import ExportOptions
 from crosspoint.models import ImageEncoder
 from crosspoint.models.weights import save_model
 from crosspoint.runtime.load import load_encoder
@@ -233,12 +234,12 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
         ({"points": "5:10:20"}, "--points 5 is fewer than the 6 neighbours"),
         ({"batch": "8:4:2"}, "--batch 8:4:2 is not understood"),
         ({"trt": True, "points": "any"}, "give --points min:opt:max"),
-        ({"target": ("sm86",)}, "give --trt with it"),
+        ({"options": ExportOptions(target=("sm86",))}, "give --trt with it"),
         ({"verification": Verification(calibrate=Path("x"))}, "--calibrate is about int8"),
         ({"verification": Verification(max_drop=1.0)}, "give --verify-data with them"),
         ({"verification": Verification(data=Path("nowhere"))}, "nowhere does not exist; give --verify-data"),
         ({"verification": Verification(data=Path("x"), max_drop=-1.0)}, "--max-drop -1.0 is not understood"),
-        ({"projection": True}, "holds no projection.safetensors"),
+        ({"options": ExportOptions(projection=True)}, "holds no projection.safetensors"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(options, message, saved, tmp_path):

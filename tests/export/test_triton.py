@@ -11,6 +11,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
 from crosspoint.export import triton
 from crosspoint.export.bundle import export
+from crosspoint.export.options import ExportOptions
 
 text_format = pytest.importorskip("google.protobuf.text_format")
 
@@ -98,7 +99,13 @@ def test_an_export_writes_a_model_that_another_export_replaces(saved, tmp_path, 
     repository = tmp_path / "models"
     (repository / "other" / "1").mkdir(parents=True)
     for points in (64, 32):
-        export(saved("pointnet"), tmp_path / "net v1", batch="1:2:4", points=points, triton=repository)
+        export(
+            saved("pointnet"),
+            tmp_path / "net v1",
+            batch="1:2:4",
+            points=points,
+            options=ExportOptions(triton=repository),
+        )
         config = parse(schema, (repository / "net_v1" / "config.pbtxt").read_text())
         assert config.name == "net_v1"
         assert list(config.input[0].dims) == [points, 3]
@@ -135,7 +142,13 @@ def test_what_cannot_be_served_is_refused_before_the_export(batch, place, messag
     (tmp_path / "full" / "bundle").mkdir(parents=True)
     (tmp_path / "full" / "bundle" / "thesis.tex").write_text("")
     with pytest.raises(InputError, match=message):
-        export(saved("pointnet"), tmp_path / "bundle", batch=batch, points=64, triton=tmp_path / place)
+        export(
+            saved("pointnet"),
+            tmp_path / "bundle",
+            batch=batch,
+            points=64,
+            options=ExportOptions(triton=tmp_path / place),
+        )
     assert not (tmp_path / "bundle").exists()
 
 

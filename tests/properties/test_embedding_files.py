@@ -16,7 +16,7 @@ from crosspoint.data.points import normalise
 from crosspoint.report.read import read_pieces
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
-from crosspoint.runtime.jobs.parts import load_parts
+from crosspoint.runtime.jobs.parts import PartOptions, load_parts
 from crosspoint.runtime.jobs.search import search
 
 pytest.importorskip("pyarrow")
@@ -136,7 +136,7 @@ def test_files_of_any_name_are_embedded_in_one_order_into_every_form(model, name
             result = embed(model, [root], out=Path(place, out))
             assert (result["embedded"], result["skipped"]) == (len(clouds), [])
             found[form] = [load(Path(place, out))]
-            embed(model, [root], out=Path(place, f"parts-{form}"), part=part, form=form)
+            embed(model, [root], out=Path(place, f"parts-{form}"), parts=PartOptions(size=part, form=form))
             found[f"parts of {form}"] = [*load_parts(Path(place, f"parts-{form}"))]
         places = [path.relative_to(root).as_posix() for path in sorted(clouds)]
         for form, pieces in found.items():

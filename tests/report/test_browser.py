@@ -18,6 +18,7 @@ from crosspoint.models import DGCNNSegmenter
 from crosspoint.models.weights import save_model
 from crosspoint.report.page import report
 from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.options import Sampling
 
 DRIVER, BROWSER = shutil.which("chromedriver"), shutil.which("chromium")
 pytestmark = pytest.mark.skipif(DRIVER is None or BROWSER is None, reason="needs Chromium and its chromedriver")
@@ -56,7 +57,7 @@ def write_parts(folder):
 def page(tmp_path_factory, pointnet, writers):
     root = tmp_path_factory.mktemp("results")
     data = writers["modelnet40"](root / "sets")
-    embed(pointnet, [data], out=root / "embeddings.npz", points=32)
+    embed(pointnet, [data], out=root / "embeddings.npz", sampling=Sampling(32))
     write_parts(root / "parts" / "shapenet_part_seg_hdf5_data")
     return report(root).out
 

@@ -18,7 +18,6 @@ from plyfile import PlyData, PlyElement
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import load_classification
-from crosspoint.eval.options import Sampling
 from crosspoint.eval.svm import svm
 from crosspoint.parity.parity import parity
 from crosspoint.report.charts import line_chart, ticks
@@ -30,6 +29,7 @@ from crosspoint.report.results import Step
 from crosspoint.report.scatter import place_labels
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, save
+from crosspoint.runtime.options import Sampling
 
 VOID = {"meta", "img"}
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -108,9 +108,9 @@ def folder(tmp_path_factory, pointnet):
     for name in ("trained", "untrained"):
         result = svm(pointnet, data, sampling=Sampling(32, seeds=1), out=root / "results" / name)
         write(root / "results" / f"svm-{name}.json", result.to_json())
-    compared = parity(pointnet, pointnet, data=data, points=32)
+    compared = parity(pointnet, pointnet, data=data, sampling=Sampling(32))
     write(root / "results/parity.json", {"schema": compared.schema, **compared.to_json()})
-    embed(pointnet, [data], out=root / "embeddings.npz", points=32)
+    embed(pointnet, [data], out=root / "embeddings.npz", sampling=Sampling(32))
     write(root / "run/metrics.jsonl", metrics(12))
     write(root / "run/config.json", {"recipe": {"k": 20}, "versions": {"torch": "9.9"}, "data": {"objects": 30}})
     steps = [{"name": "train", "seconds": 3.0, "status": "ran"}, {"name": "run", "seconds": 0, "status": "built only"}]

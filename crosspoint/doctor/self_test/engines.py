@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from crosspoint.doctor.self_test.networks import compared, diagnosed, embed_with
 from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailable
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.manifest import load_manifest
+
+if TYPE_CHECKING:
+    from crosspoint.export.engine.builder import Options
 
 BUILDERS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 SAME = 1e-5  # relative L2 of the same kernels on the same clouds, however they are launched
@@ -40,16 +43,22 @@ def build_range(context: Context, run: str, *, module: str) -> str:
     from crosspoint.export.engine.builder import Options
 
     cache = context.folder / "timing.cache" if module == "tensorrt" else None
-    options = Options(workspace=MIB, timing_cache=cache)
-    said = _built(context, run, f"engine-{module}-range", module, "fp32", points=RANGE, options=options)
+    build = Options(workspace=MIB, timing_cache=cache)
+    said = _built(context, run, f"engine-{module}-range", module, "fp32", points=RANGE, build=build)
     if cache is not None and not cache.is_file():
         raise CheckFailed("the build left no timing cache")
     kept = "" if cache is None else f", timing cache of {cache.stat().st_size} bytes"
     return f"{RANGE[0]} to {RANGE[2]} points{kept}; {said}"
 
 
-def _built(context: Context, run: str, out: str, module: str, precision: str, **options: Any) -> str:
-    engine = export(context, run, out=out, precision=precision, trt=True, builder=BUILDERS[module], **options)["engine"]
+def _built(
+    context: Context, run: str, out: str, module: str, precision: str, *, build: "Options | None" = None, **given: Any
+) -> str:
+    from crosspoint.export.engine.builder import Options
+    from crosspoint.export.options import ExportOptions
+
+    options = ExportOptions(BUILDERS[module], build=build or Options())
+    engine = export(context, run, out=out, precision=precision, trt=True, options=options, **given)["engine"]
     if own_gpu(context) in engine["targets"] and not engine["executed"]:
         raise CheckFailed(f"the engine was built for this GPU and not executed: {engine['status']}")
     said = f"{engine['builder']} {engine['version']} for {', '.join(engine['targets'])}: {engine['status']}"
@@ -58,8 +67,10 @@ def _built(context: Context, run: str, out: str, module: str, precision: str, **
 
 def build_by_script(context: Context, run: str) -> str:
     """What is done on a Jetson: the bundle's own script builds the engine, runs it and compares it."""
+    from crosspoint.export.options import ExportOptions
+
     out = context.folder / "engine-device"
-    export(context, run, out=out.name, trt=True, builder="device")
+    export(context, run, out=out.name, trt=True, options=ExportOptions("device"))
     environment = {**os.environ, "PYTHON": sys.executable}
     command = ["sh", str(out / "build_on_device.sh")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)

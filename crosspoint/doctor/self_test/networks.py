@@ -11,6 +11,7 @@ import numpy as np
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailable
 from crosspoint.doctor.self_test.training import PART_SET
+from crosspoint.runtime.options import RunOn, Sampling
 
 DATASET = "modelnet40_ply_hdf5_2048"
 
@@ -43,7 +44,9 @@ def export_segmenter(context: Context, run: str, *, out: str) -> str:
 
 def export_for_triton(context: Context, run: str, *, out: str) -> str:
     """A bundle and a model repository of NVIDIA Triton, which no server reads here."""
-    export(context, run, out=out, triton=context.folder / "triton")
+    from crosspoint.export.options import ExportOptions
+
+    export(context, run, out=out, options=ExportOptions(triton=context.folder / "triton"))
     written = sorted(file.name for file in (context.folder / "triton").rglob("*") if file.is_file())
     if "config.pbtxt" not in written:
         raise CheckFailed(f"the repository holds {', '.join(written) or 'nothing'}, and no config.pbtxt")
@@ -64,7 +67,7 @@ def diagnosed(
 
     files = (context.folder / reference, context.folder / candidate)
     try:
-        result = diagnose(*files, points=POINTS, device=device, backend=backend)
+        result = diagnose(*files, sampling=Sampling(POINTS), run_on=RunOn(device, backend=backend))
     except InputError as error:
         if "no kernels on the CPU" in str(error) or "NOT_IMPLEMENTED" in str(error):  # bf16 products
             raise NotAvailable(f"this ONNX Runtime cannot run it on {device}: {error}") from error
@@ -83,7 +86,11 @@ def compared(
 
     models = context.folder / reference, context.folder / candidate
     gate = parity(
-        *models, data=context.folder / "shapes" / DATASET, points=POINTS, clouds=40, device=device, backend=backend
+        *models,
+        data=context.folder / "shapes" / DATASET,
+        sampling=Sampling(POINTS),
+        clouds=40,
+        run_on=RunOn(device, backend=backend),
     ).gate
     if not gate.passed:
         raise CheckFailed(f"{gate.rule}: {gate.measured} (limit {gate.limit})")

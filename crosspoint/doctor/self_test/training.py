@@ -30,11 +30,18 @@ def make_shapes(context: Context) -> str:
 
 def train(context: Context, name: str, *overrides: str, device: str) -> str:
     """Pretraining, one pass."""
+    from crosspoint.train.pretrain.options import RunOptions
     from crosspoint.train.pretrain.pretrain import train as pretrain
 
     data, chosen = context.folder / "shapes", (*TRAINING, *overrides)
     result = pretrain(
-        data, context.folder / name, recipe="quick", overrides=chosen, resume=False, device=device, workers=0
+        data,
+        context.folder / name,
+        recipe="quick",
+        overrides=chosen,
+        resume=False,
+        device=device,
+        options=RunOptions(0),
     )
     loss = result.last["loss"]
     if not math.isfinite(loss):

@@ -15,8 +15,8 @@ from crosspoint.data.sets.cifar_fs import PARTS, Pictures, find_classes, load_pi
 from crosspoint.eval.features import check_seed
 from crosspoint.eval.fewshot import Answers, compare_tasks
 from crosspoint.eval.metrics.statistics import Z95, PairedRuns, Summary, summary
-from crosspoint.eval.options import RunOn
 from crosspoint.eval.paper.roles import weights_of
+from crosspoint.runtime.options import RunOn
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,13 +134,26 @@ class ImageFewShotResult(Result):
     against: ImageReference | None = field(default=None, metadata=OPTIONAL)
 
 
+@dataclass(frozen=True)
+class ImageTaskOptions:
+    """Which tasks are measured.
+
+    Attributes:
+        shots: Numbers of support pictures per class.
+        tasks: Of each kind.
+        seed: Tasks depend on it, the shots and their number, and on nothing else.
+    """
+
+    shots: Sequence[int] = (1, 5)
+    tasks: int = 600
+    seed: int = 0
+
+
 def image_fewshot(
     model: Path,
     data: Path,
     *,
-    shots: Sequence[int] = (1, 5),
-    tasks: int = 600,
-    seed: int = 0,
+    options: ImageTaskOptions = ImageTaskOptions(),
     overrides: Sequence[str] = (),
     methods: Sequence[str] = METHODS,
     run_on: RunOn = RunOn(),
@@ -155,9 +168,7 @@ def image_fewshot(
     Args:
         model: A run folder with `image_encoder.safetensors`, or such a file.
         data: Pictures in CIFAR-FS's layout.
-        shots: Support pictures per class.
-        tasks: Of each kind.
-        seed: Tasks depend on it, the shots and their number, and on nothing else.
+        options: Support pictures per class, how many tasks of each kind, and their seed.
         overrides: `key=value` for fields of `crosspoint.eval.image.rfs.RFSRecipe`.
         methods: Of `METHODS`, those to measure.
         run_on: The device on which encoders run and train, and the folder in which encoders trained on base classes are
@@ -172,6 +183,7 @@ def image_fewshot(
     from crosspoint.eval.image.rfs import make_rfs_recipe
     from crosspoint.train.pretrain.pretrain import choose_device
 
+    shots, tasks, seed = options.shots, options.tasks, options.seed
     check_seed(seed)
     unknown = [method for method in methods if method not in METHODS]
     if unknown:

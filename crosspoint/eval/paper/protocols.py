@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from crosspoint.eval.fewshot import eligible, fewshot
+from crosspoint.eval.fewshot import TaskOptions, eligible, fewshot
 from crosspoint.eval.metrics.statistics import Summary, summary
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.published import Number
 from crosspoint.eval.paper.results import Cell, TableRow
 from crosspoint.eval.paper.roles import Facts
 from crosspoint.eval.svm import svm
+from crosspoint.runtime.options import RunOn, Sampling
 
 SVM_POINTS, FEWSHOT_POINTS, QUERIES = 1024, 2048, 20
 OFFICIAL_K = 5  # neighbours in the official code's few-shot evaluation
@@ -180,17 +180,14 @@ def _few(
             k = OFFICIAL_K
         else:
             study.note(f"{model}: its number of neighbours is built in; the official code uses {OFFICIAL_K} here")
+    source = "training split" if published_rule else "test split"
     result = fewshot(
         model,
         folder,
-        ways=setting[:1],
-        shots=setting[1:],
-        queries=QUERIES,
-        runs=options.runs,
+        tasks=TaskOptions(setting[:1], setting[1:], QUERIES, options.runs, (source,)),
         k=k,
         sampling=replace(options.sampling, points=points_of(study, model, stored=stored, usual=FEWSHOT_POINTS)),
         run_on=options.run_on,
-        queries_from=("training split" if published_rule else "test split",),
     )
     return result.tasks[0].accuracies
 
@@ -217,7 +214,7 @@ def parts(study: Study) -> list[TableRow]:
 
 def images(study: Study) -> list[TableRow]:
     """Few-shot images (Table 7): frozen features, RFS from scratch, and RFS from the pretrained image encoder."""
-    from crosspoint.eval.image.fewshot import image_fewshot
+    from crosspoint.eval.image.fewshot import ImageTaskOptions, image_fewshot
 
     options = study.options
     ((_, folder),) = study.sets
@@ -226,8 +223,7 @@ def images(study: Study) -> list[TableRow]:
         image_fewshot(
             model,
             folder,
-            tasks=options.tasks,
-            seed=options.sampling.seed,
+            options=ImageTaskOptions(tasks=options.tasks, seed=options.sampling.seed),
             overrides=options.rfs,
             run_on=replace(options.run_on, backend=None),
         )

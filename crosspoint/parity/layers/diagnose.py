@@ -25,6 +25,7 @@ from crosspoint.parity.pair import check_pair
 from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import trained
 
 SYNTHETIC, SEEN = 8, 4  # clouds: how many are made without data, and on how many a fault is looked into
@@ -35,11 +36,9 @@ def diagnose(
     candidate: Path,
     *,
     data: Path | None = None,
-    points: int | None = None,
     clouds: int = 16,
-    seed: int = 0,
-    device: str = "cpu",
-    backend: str | None = None,
+    sampling: Sampling = Sampling(),
+    run_on: RunOn = RunOn(),
     reference_device: str = "cpu",
     out: Path | None = None,
 ) -> Diagnosis:
@@ -49,11 +48,9 @@ def diagnose(
         reference: The model to be equal to; whatever `load_encoder` opens, of a released model its trained network.
         candidate: The model in question.
         data: A dataset or a folder of clouds and meshes; None for synthetic clouds. Hostile clouds are always added.
-        points: Points per cloud; None for the number that a model fixes, else 1024.
         clouds: At most this many of `data`.
-        seed: Of every random choice.
-        device: Where the candidate runs.
-        backend: What runs the candidate; None for the usual one.
+        sampling: Points per cloud, by default the number that a model fixes, else 1024; and the seed.
+        run_on: Where the candidate runs.
         reference_device: Where the reference runs.
         out: A PNG to draw.
 
@@ -63,10 +60,11 @@ def diagnose(
     if out is not None:
         check_file(out, kind=".png")
         require_plots()
+    seed = sampling.seed
     with ExitStack() as stack:
         a = stack.enter_context(load_encoder(trained(reference), reference_device))
-        b = stack.enter_context(load_encoder(candidate, device, backend=backend))
-        points = points or b.specification.points or a.specification.points or 1024
+        b = stack.enter_context(load_encoder(candidate, run_on.device, backend=run_on.backend, trust=run_on.trust))
+        points = sampling.points or b.specification.points or a.specification.points or 1024
         check_pair(a, b, points=points)
         precision = max((encoder.specification.precision for encoder in (a, b)), key=lambda name: LIMITS[name].channel)
         limits = LIMITS[precision]

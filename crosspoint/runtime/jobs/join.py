@@ -14,7 +14,7 @@ def about_job(request: Request, opened: Opened) -> dict[str, Any]:
         "model": request.model,
         "points": opened.points,
         "at_most": opened.at_most,
-        "seed": request.seed,
+        "seed": request.sampling.seed,
         "base": request.base,
     }
 

@@ -32,6 +32,23 @@ WORDS = {"sources_sha256": "the list of inputs", "content_sha256": "the content 
 
 
 @dataclass(frozen=True)
+class PartOptions:
+    """How a folder of parts is made.
+
+    Attributes:
+        shard: i and n: make only every n-th part, from the i-th on; None for all parts.
+        size: Sources of a part; None for 1024, or fewer where there would not be a part for each shard.
+        form: `"parquet"` or `"npz"`; None for `"parquet"`.
+        ray: Make the parts on a Ray cluster.
+    """
+
+    shard: tuple[int, int] | None = None
+    size: int | None = None
+    form: str | None = None
+    ray: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """What decides the parts.
 

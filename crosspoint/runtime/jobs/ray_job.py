@@ -42,7 +42,11 @@ def embed_on_ray(
         ray.init(log_to_driver=False, logging_level="error")
     try:
         out = out.absolute()
-        options = {"num_cpus": CPUS, "num_gpus": int(parse_device(request.device) is not None), "max_retries": RETRIES}
+        options = {
+            "num_cpus": CPUS,
+            "num_gpus": int(parse_device(request.run_on.device) is not None),
+            "max_retries": RETRIES,
+        }
         prepare, make = (ray.remote(work).options(**options) for work in (_prepare, _make))
         plan, described, kept = _result(ray.get(prepare.remote(request, out, shard, part, form)))
         absent = [index for index in parts.shard_of(plan, number, shards=shards) if index not in kept]

@@ -9,6 +9,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import find_release
 from crosspoint.runtime.signing import find_key_files
 
@@ -20,23 +21,17 @@ class Request:
     Attributes:
         model: A name, or an absolute path.
         inputs: Absolute paths.
-        points: Per cloud; None for what the model asks for.
-        seed: Of the points drawn.
+        sampling: Points per cloud, None for what the model asks for, and the seed they are drawn with.
         batch: Most clouds in one pass.
-        device: Where the model runs.
-        backend: What runs it.
-        trust: Whether a `.plan` without a manifest may be opened.
+        run_on: Where the model runs.
         verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
     """
 
     model: str
     inputs: tuple[Path, ...]
-    points: int | None
-    seed: int
+    sampling: Sampling
     batch: int
-    device: str
-    backend: str | None
-    trust: bool = False
+    run_on: RunOn
     verify_keys: tuple[Path, ...] = ()
 
     @property
@@ -59,12 +54,9 @@ def make_request(
     model: Path | str,
     inputs: Sequence[Path],
     *,
-    points: int | None,
-    seed: int,
+    sampling: Sampling,
     batch: int,
-    device: str,
-    backend: str | None,
-    trust: bool = False,
+    run_on: RunOn,
 ) -> Request:
     """A request with absolute paths, and with the public keys that are set here.
 
@@ -75,12 +67,12 @@ def make_request(
         raise InputError("no inputs were given; give files, folders or datasets")
     if batch < 1:
         raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
-    if seed < 0:
-        raise InputError(f"the seed {seed} is negative; give --seed 0 or more")
+    if sampling.seed < 0:
+        raise InputError(f"the seed {sampling.seed} is negative; give --seed 0 or more")
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
-    return Request(place, paths, points, seed, batch, device, backend, trust, find_key_files())
+    return Request(place, paths, sampling, batch, run_on, find_key_files())
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
@@ -96,21 +88,24 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
     release = find_release(request.model)
     encoder = load_encoder(
         request.model,
-        request.device,
-        backend=request.backend,
+        request.run_on.device,
+        backend=request.run_on.backend,
         threads=threads,
-        trust=request.trust,
+        trust=request.run_on.trust,
         verify_key=request.verify_keys or None,
     )
     try:
-        count = encoder.specification.points if request.points is None else request.points
+        count = encoder.specification.points if request.sampling.points is None else request.sampling.points
         at_most = count is None and release is not None
         if count is not None:
             encoder.specification.check_points(count)
         elif release is not None:
             count = release.points
         return Opened(
-            encoder, find_sources(list(request.inputs), count, seed=request.seed, at_most=at_most), count, at_most
+            encoder,
+            find_sources(list(request.inputs), count, seed=request.sampling.seed, at_most=at_most),
+            count,
+            at_most,
         )
     except BaseException:
         encoder.close()

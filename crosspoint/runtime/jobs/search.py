@@ -20,6 +20,7 @@ from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embeddings import Embeddings, load
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.options import RunOn
 from crosspoint.runtime.released import find_hash
 
 METRICS = ("cosine", "euclidean")
@@ -91,8 +92,7 @@ def search(
     metric: str = "cosine",
     out: Path | None = None,
     files: Path | None = None,
-    device: str = "cpu",
-    backend: str | None = None,
+    run_on: RunOn = RunOn(),
 ) -> dict[str, Any]:
     """Find the k nearest neighbours of a cloud.
 
@@ -106,8 +106,7 @@ def search(
         metric: `"cosine"` (1 − cos) or `"euclidean"`.
         out: A picture of the query and its neighbours: .png, .jpg or .webp.
         files: Folder that the names in the index are relative to, if what was embedded is no longer where it was.
-        device: Where the model runs.
-        backend: What runs it.
+        run_on: Where the model runs.
 
     Returns:
         `query`, `index`, `metric`, `model_sha256`, `size` of the index, `results` (a list of `rank`, `name`,
@@ -131,9 +130,9 @@ def search(
     name = _name_in_index(query, base)
     vector = _find(opened, name)
     if vector is None:
-        vector = _embed_query(Path(query), opened, model, device, backend)
+        vector = _embed_query(Path(query), opened, model, run_on)
     elif model is not None:
-        with load_encoder(model, device, backend=backend) as encoder:
+        with load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
             _check_model(opened, encoder.specification.sha256, str(model))
     nearest, size = _nearest(opened.pieces(), vector, k, metric, name)
     results = [{"rank": i, "name": found, "distance": far} for i, (far, found) in enumerate(nearest, 1)]
@@ -168,7 +167,7 @@ def _find(index: Index, name: str) -> FloatArray | None:
     return None
 
 
-def _embed_query(query: Path, index: Index, model: Path | str | None, device: str, backend: str | None) -> FloatArray:
+def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: RunOn) -> FloatArray:
     """Embed a file as the index was."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
@@ -178,7 +177,8 @@ def _embed_query(query: Path, index: Index, model: Path | str | None, device: st
         raise clouds
     if len(clouds) != 1:
         raise InputError(f"{query} holds {len(clouds)} clouds; give a file of one")
-    with load_encoder(model or _model_of(index), device, backend=backend) as encoder:
+    file = model or _model_of(index)
+    with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
         vector: FloatArray = encoder.embed(clouds)[0]
         return vector

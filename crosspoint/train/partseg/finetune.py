@@ -31,8 +31,9 @@ from crosspoint.train.partseg.data import PartData, augment_parts, load_part_dat
 from crosspoint.train.partseg.recipes import RECIPES, PartSegRecipe
 from crosspoint.train.partseg.weights import Initial, find_initial, load_initial
 from crosspoint.train.pretrain.augment import SampleRng
+from crosspoint.train.pretrain.options import CHECKPOINT_SECONDS
 from crosspoint.train.pretrain.pairs import Item, Steps
-from crosspoint.train.pretrain.pretrain import CHECKPOINT_SECONDS, choose_device
+from crosspoint.train.pretrain.pretrain import choose_device
 
 SCHEMA = "crosspoint.partseg-run/1"
 SEGMENTER = "segmenter.safetensors"

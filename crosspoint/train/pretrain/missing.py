@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from crosspoint.train.engine.distributed import ProcessGroup
+from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pairs import Source, Steps, make_loader
 from crosspoint.train.pretrain.pretrain import Run, choose_device, train
 from crosspoint.train.pretrain.recipes import Recipe, make_recipe
@@ -87,6 +88,6 @@ def train_all(
     """
     made: dict[str, list[str]] = {}
     for role, recipe, out in planned:
-        train(pairs, out, recipe=recipe, resume=True, device=device, workers=workers)
+        train(pairs, out, recipe=recipe, resume=True, device=device, options=RunOptions(workers))
         made.setdefault(role, []).append(str(out))
     return made

@@ -29,11 +29,11 @@ from crosspoint.train.engine.run_folder import check_origin, fingerprint, resolv
 from crosspoint.train.pretrain.augment import SampleRng, augment_images, augment_points
 from crosspoint.train.pretrain.initial_weights import find_initial_weights, load_initial_weights
 from crosspoint.train.pretrain.losses import crosspoint_loss
+from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pairs import Batch, Source, Steps, make_loader, open_source
 from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
 
-CHECKPOINT_SECONDS = 600.0
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -45,11 +45,8 @@ def train(
     overrides: Sequence[str] = (),
     resume: bool = False,
     device: str | None = None,
-    workers: int | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    probe: Path | None = None,
-    probe_every: int = 1,
     init: Path | None = None,
+    options: RunOptions = RunOptions(),
 ) -> TrainResult:
     """Pretrain CrossPoint and leave a run folder.
 
@@ -64,12 +61,9 @@ def train(
         overrides: `key=value` for fields of the recipe.
         resume: Go on with the run in `out`; it starts if there is none yet.
         device: `cpu`, `cuda` or `cuda:i`; a GPU if there is one, if None.
-        workers: Processes that read data; half of the cores if None. They do not change the result.
-        checkpoint_seconds: Time between checkpoints.
-        probe: Labelled clouds for a linear probe (see `LinearProbe`); it does not change what is trained.
-        probe_every: Epochs between two probes.
         init: Weights that the point encoder starts from, of the same architecture, or a run folder, from whose newest
             checkpoint all branches start; random weights if None.
+        options: Reading processes, checkpoints and a linear probe; they do not change what is trained.
 
     Raises:
         InputError: Anything the user gave cannot be used.
@@ -80,7 +74,7 @@ def train(
     source = open_source(data)
     start = None if init is None else read_once(find_initial_weights(init))
     origin = check_origin(out, start)
-    linear_probe = None if probe is None else LinearProbe(probe, probe_every, recipe=chosen)
+    linear_probe = None if options.probe is None else LinearProbe(options.probe, options.probe_every, recipe=chosen)
     with processes(choose_device(device)) as (group, where):
         if group.is_main and resume:
             tidy(out)
@@ -93,8 +87,8 @@ def train(
             if group.is_main:
                 start_folder(out, chosen, objects=len(source), data=run.data, device=where, init_sha256=origin)
         run.wrap_ddp()
-        workers = available_cpus() // 2 if workers is None else workers
-        return run.loop(workers, checkpoint_seconds, probe=linear_probe)
+        workers = available_cpus() // 2 if options.workers is None else options.workers
+        return run.loop(workers, options.checkpoint_seconds, probe=linear_probe)
 
 
 def choose_device(name: str | None) -> torch.device:

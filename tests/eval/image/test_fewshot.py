@@ -14,16 +14,17 @@ from crosspoint.eval.image.fewshot import (
     QUERIES,
     WAYS,
     Features,
+    ImageTaskOptions,
     answer,
     describe_images,
     draw_task,
     embed_pictures,
     image_fewshot,
 )
-from crosspoint.eval.options import RunOn
 from crosspoint.models import PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, save_model
+from crosspoint.runtime.options import RunOn
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +118,11 @@ def test_features_are_of_unit_length_and_normalised_as_in_pretraining(pictures, 
 def test_all_methods_with_intervals_and_a_paired_comparison(tmp_path, pictures, image_encoder):
     torch.manual_seed(1)
     save_model(ImageEncoder(18).eval(), tmp_path / "image_encoder.safetensors")
-    arguments = {"tasks": 4, "overrides": ("epochs=1", "batch=30"), "run_on": RunOn(cache=tmp_path / "cache")}
+    arguments = {
+        "options": ImageTaskOptions(tasks=4),
+        "overrides": ("epochs=1", "batch=30"),
+        "run_on": RunOn(cache=tmp_path / "cache"),
+    }
     result = image_fewshot(image_encoder, pictures, **arguments, against=tmp_path)
     assert [(row.method, row.shots) for row in result.rows] == [
         (method, shots) for method in ("frozen", "rfs", "pretrained + rfs") for shots in (1, 5)

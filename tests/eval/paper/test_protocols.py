@@ -14,17 +14,17 @@ from crosspoint.data.sets.datasets import load_classification
 from crosspoint.data.splits import HELD_OUT
 from crosspoint.eval import fewshot as few_shot
 from crosspoint.eval import partseg, robustness
-from crosspoint.eval.fewshot import Labelled, fewshot, run_task
+from crosspoint.eval.fewshot import Labelled, TaskOptions, fewshot, run_task
 from crosspoint.eval.image import fewshot as image_fewshot
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.linear import OFFICIAL_C
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import protocols, published
 from crosspoint.eval.paper.roles import Facts
 from crosspoint.eval.svm import svm
 from crosspoint.models.weights import load_model
 from crosspoint.parity.accuracy import Accuracy
 from crosspoint.parity.user_clouds import UserClouds
+from crosspoint.runtime.options import RunOn, Sampling
 
 
 def embedded(model, points):
@@ -107,7 +107,9 @@ def test_features_are_standardised_by_the_support_of_the_task_alone():
 
 
 def test_every_run_is_another_task_of_its_seed_way_shot_and_number(modelnet, pointnet):
-    result = fewshot(pointnet, modelnet, ways=(2, 3), shots=(1, 4), queries=5, runs=4, sampling=Sampling(32, 7))
+    result = fewshot(
+        pointnet, modelnet, tasks=TaskOptions((2, 3), shots=(1, 4), queries=5, runs=4), sampling=Sampling(32, 7)
+    )
     whole = load_classification(modelnet, None)
     parts = {"training split": whole.train, "test split": whole.test}
     data = {name: Labelled(embedded(pointnet, part.points[:, :32]), part.labels) for name, part in parts.items()}
@@ -130,7 +132,7 @@ def test_usual_few_shot_is_the_published_one(monkeypatch, modelnet, pointnet):
 
     monkeypatch.setattr(few_shot, "run_task", task)
     monkeypatch.setattr(few_shot, "_check_data", lambda *_: None)
-    fewshot(pointnet, modelnet, sampling=Sampling(32), queries_from=("training split",))
+    fewshot(pointnet, modelnet, sampling=Sampling(32), tasks=TaskOptions(queries_from=("training split",)))
     assert asked == [(ways, shots, 20) for ways in (5, 10) for shots in (10, 20) for _ in range(10)]
 
 
@@ -161,7 +163,7 @@ def study(tmp_path, writers, pointnet, monkeypatch):
 def test_few_shot_rules_draw_from_their_own_split_with_their_own_neighbours(study, monkeypatch):
     answers = {("training split",): 0.25, ("test split",): 0.75}
     recorder = Recorder(
-        lambda *_, queries_from, **__: SimpleNamespace(tasks=[SimpleNamespace(accuracies=[answers[queries_from]] * 2)])
+        lambda *_, tasks, **__: SimpleNamespace(tasks=[SimpleNamespace(accuracies=[answers[tasks.queries_from]] * 2)])
     )
     monkeypatch.setattr(protocols, "fewshot", recorder)
     rows = protocols.few(study)
@@ -171,12 +173,11 @@ def test_few_shot_rules_draw_from_their_own_split_with_their_own_neighbours(stud
         recorder.calls, [(s, k) for s in ((2, 10), (3, 20)) for k in (5, None)], strict=True
     ):
         assert given == (model, root)
-        assert (named["ways"], named["shots"]) == ((setting[0],), (setting[1],))
-        assert (named["queries"], named["runs"]) == (20, 10)
+        source = ("training split",) if k == 5 else ("test split",)
+        assert named["tasks"] == TaskOptions((setting[0],), (setting[1],), 20, 10, source)
         assert (named["sampling"].points, named["sampling"].seed) == (2048, 0)
         assert named["run_on"] == RunOn("cpu", None, None)
         assert named["k"] == k, "the official code looks at five neighbours here"
-        assert named["queries_from"] == (("training split",) if k == 5 else ("test split",))
 
 
 def test_linear_tables_use_the_first_1024_points_and_three_choices(study, monkeypatch):

@@ -17,13 +17,13 @@ from crosspoint.commands.reproduce import TARGETS as NAMES
 from crosspoint.commands.reproduce import duration
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.taxonomy import MODELNET40, SCANOBJECTNN
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.protocols import StudyOptions, measure
 from crosspoint.eval.paper.reproduce import TARGETS, describe_set, reproduce
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import save_model
+from crosspoint.runtime.options import RunOn, Sampling
 
 STORED, CLASSES = 16, 10
 

@@ -17,6 +17,7 @@ from crosspoint.export.engine import builder as tensorrt
 from crosspoint.export.engine.builder import Builder, Options, build_engine, find_builder
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.fold import deploy
+from crosspoint.export.options import ExportOptions
 from crosspoint.runtime.manifest import load_manifest, verify_files
 from crosspoint.runtime.profile import make_profile
 
@@ -392,7 +393,14 @@ def test_tensorrt_for_another_gpu_than_this_one_is_refused(monkeypatch):
 
 def test_a_bundle_with_an_engine_says_that_it_was_only_built(saved, tmp_path, rtx, monkeypatch):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: None)
-    export(saved("dgcnn"), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64", target=("sm86",))
+    export(
+        saved("dgcnn"),
+        tmp_path / "bundle",
+        trt=True,
+        batch="1:2:4",
+        points="16:32:64",
+        options=ExportOptions(target=("sm86",)),
+    )
     manifest = load_manifest(tmp_path / "bundle")
     assert set(verify_files(manifest)) == {"encoder.onnx", "encoder.plan"}
     assert manifest.engine.builder == "tensorrt-rtx"

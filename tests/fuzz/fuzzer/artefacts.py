@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from crosspoint.runtime.jobs.parts import PartOptions
+from crosspoint.runtime.options import Sampling
 from fuzzer import made
 from fuzzer.cases import Files, Target
 from fuzzer.made import CLOUDS, folder, place, to_bytes
@@ -428,7 +430,7 @@ def _job(form: str) -> Files:
         (root / "in").mkdir()
         for i, cloud in enumerate(CLOUDS[:3]):
             np.save(root / "in" / f"{i}.npy", cloud)
-        embed(root / "model.onnx", [root / "in"], out=f"{root / 'job'}/", part=2, form=form)
+        embed(root / "model.onnx", [root / "in"], out=f"{root / 'job'}/", parts=PartOptions(size=2, form=form))
 
     return {name.removeprefix("job/"): content for name, content in folder(make).items() if name != "model.onnx"}
 
@@ -510,7 +512,7 @@ def _results() -> Files:
             words = [str(word) for word in (*line, "--json", root / f"{kind}.json")]
             done = CliRunner().invoke(crosspoint, words)
             assert done.exit_code == 0, done.output
-        embed(model, [data], out=root / "embeddings.npz", points=16)
+        embed(model, [data], out=root / "embeddings.npz", sampling=Sampling(16))
         model.unlink()
         place(_run("pretrain"), root / "run")
         place(made.bundle(), root / "bundle")

@@ -13,6 +13,7 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
 from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.options import Sampling
 
 Clouds = Callable[..., np.ndarray]
 
@@ -51,7 +52,7 @@ def test_a_folder(model: Path, folder: Path, tmp_path: Path, small: SimpleNamesp
 
 
 def test_the_result_says_the_seed(model: Path, folder: Path, tmp_path: Path) -> None:
-    assert embed(model, [folder], out=tmp_path / "out.npz", seed=7)["seed"] == 7
+    assert embed(model, [folder], out=tmp_path / "out.npz", sampling=Sampling(seed=7))["seed"] == 7
 
 
 def test_npy_holds_the_embeddings_alone(model: Path, folder: Path, tmp_path: Path) -> None:
@@ -90,9 +91,9 @@ def test_an_array_of_clouds_is_that_many(model: Path, tmp_path: Path, clouds: Cl
 
 
 def test_points_are_drawn_by_seed_and_name_alone(model: Path, folder: Path, tmp_path: Path) -> None:
-    first = embed(model, [folder], out=tmp_path / "all.npz", points=8)
-    embed(model, [folder / "e.npy"], out=tmp_path / "alone.npz", points=8)
-    embed(model, [folder / "e.npy"], out=tmp_path / "other.npz", points=8, seed=1)
+    first = embed(model, [folder], out=tmp_path / "all.npz", sampling=Sampling(8))
+    embed(model, [folder / "e.npy"], out=tmp_path / "alone.npz", sampling=Sampling(8))
+    embed(model, [folder / "e.npy"], out=tmp_path / "other.npz", sampling=Sampling(8, seed=1))
     alone, other = (read(tmp_path / f"{name}.npz").embeddings[0] for name in ("alone", "other"))
     np.testing.assert_array_equal(read(tmp_path / "all.npz").embeddings[first["names"].index("e.npy")], alone)
     assert not np.array_equal(alone, other)
@@ -106,7 +107,7 @@ def test_the_models_own_number_of_points(tmp_path: Path, folder: Path, small: Si
     assert [bad["file"] for bad in result["skipped"]] == ["few.npy"]
     assert "11" in result["skipped"][0]["reason"]
     with pytest.raises(InputError, match=r"clouds of 13 points do not fit .* exactly 12"):
-        embed(model, [folder], out=tmp_path / "out.npz", points=13)
+        embed(model, [folder], out=tmp_path / "out.npz", sampling=Sampling(13))
 
 
 def test_fewer_points_than_neighbours_are_skipped(
@@ -182,7 +183,7 @@ def test_a_dataset_gives_every_split_and_its_first_points(
 ) -> None:
     root = _modelnet(tmp_path / "data" / "modelnet", clouds(5))
     for given in (root, root.parent):
-        result = embed(model, [given], out=tmp_path / "out.npz", points=12)
+        result = embed(model, [given], out=tmp_path / "out.npz", sampling=Sampling(12))
         assert result["names"][-2:] == ["test/000000", "test/000001"]
         assert result["names"][:3] == [f"train/{i:06d}" for i in range(3)]
         expected = small.reference(normalise(clouds(5)[:, :12]))
@@ -214,7 +215,7 @@ def test_rendered_pairs_are_named_by_object(
     assert embed(model, [tmp_path / "pairs"], out=tmp_path / "out.npz")["names"] == ["02/a", "02/b"]
     expected = small.reference(normalise(clouds(2)))
     np.testing.assert_allclose(read(tmp_path / "out.npz").embeddings, expected, rtol=1e-5, atol=1e-6)
-    assert embed(model, [tmp_path / "pairs"], out=tmp_path / "out.npz", points=8)["embedded"] == 2
+    assert embed(model, [tmp_path / "pairs"], out=tmp_path / "out.npz", sampling=Sampling(8))["embedded"] == 2
 
 
 @pytest.mark.parametrize(
@@ -223,8 +224,8 @@ def test_rendered_pairs_are_named_by_object(
         ({"out": "out.csv"}, r"out\.csv cannot be written; .*\.npz, \.npy, \.parquet"),
         ({"out": "folder.npz"}, r"folder\.npz cannot be written"),
         ({"batch": 0}, "batch of 0"),
-        ({"seed": -1}, "seed -1 is negative"),
-        ({"points": 0}, "0 points do not fit"),
+        ({"sampling": Sampling(seed=-1)}, "seed -1 is negative"),
+        ({"sampling": Sampling(0)}, "0 points do not fit"),
         ({"inputs": ["nothing"]}, "no such file or folder"),
         ({"inputs": []}, "no inputs"),
         ({"model": "nothing"}, "nothing does not exist"),

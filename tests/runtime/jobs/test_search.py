@@ -15,7 +15,9 @@ from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
+from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import distances, search
+from crosspoint.runtime.options import Sampling
 
 Clouds = Callable[..., np.ndarray]
 FILES = 9
@@ -37,7 +39,7 @@ def folder(tmp_path: Path, clouds: Clouds) -> Path:
 
 @pytest.fixture
 def index(model: Path, folder: Path, tmp_path: Path) -> Path:
-    embed(model, [folder], out=tmp_path / "index.npz", points=16)
+    embed(model, [folder], out=tmp_path / "index.npz", sampling=Sampling(16))
     return tmp_path / "index.npz"
 
 
@@ -81,7 +83,7 @@ def test_a_file_of_the_index_is_not_its_own_neighbour(index: Path, folder: Path)
 def test_parts_give_what_one_file_gives(index: Path, model: Path, folder: Path, tmp_path: Path, form: str) -> None:
     if form == "parquet":
         pytest.importorskip("pyarrow")
-    embed(model, [folder], out=tmp_path / "parts", points=16, part=2, form=form)
+    embed(model, [folder], out=tmp_path / "parts", sampling=Sampling(16), parts=PartOptions(size=2, form=form))
     a, b = (search("4.npy", place, k=5)["results"] for place in (tmp_path / "parts", index))
     assert [hit["name"] for hit in a] == [hit["name"] for hit in b]
     np.testing.assert_allclose([hit["distance"] for hit in a], [hit["distance"] for hit in b], rtol=1e-9)
@@ -101,7 +103,7 @@ def test_a_model_named_in_the_embeddings_is_not_opened(
     """Neither the right file, which lies where it was, nor another that a file from elsewhere could name."""
     np.save(tmp_path / "new.npy", clouds(1, 40, 77)[0])
     assert load(index).about["model"] == str(model)
-    embed(model, [folder], out=tmp_path / "parts", points=16, form="npz")
+    embed(model, [folder], out=tmp_path / "parts", sampling=Sampling(16), parts=PartOptions(form="npz"))
     opened: list[object] = []
 
     def spy(path: object, *arguments: object, **options: object) -> object:
@@ -118,7 +120,7 @@ def test_a_model_named_in_the_embeddings_is_not_opened(
 
 
 def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clouds: Clouds) -> None:
-    embed("pointnet", [folder], out=tmp_path / "index.npz", points=16)
+    embed("pointnet", [folder], out=tmp_path / "index.npz", sampling=Sampling(16))
     np.save(tmp_path / "new.npy", np.load(folder / "4.npy"))
     (hit,) = search(tmp_path / "new.npy", tmp_path / "index.npz", k=1)["results"]
     assert hit["name"] in load(tmp_path / "index.npz").names

@@ -12,6 +12,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.models import PointNet
 from crosspoint.models.weights import load_model
+from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pretrain import train
 from crosspoint.train.pretrain.probe import RELATIVE_C, LinearProbe
 from crosspoint.train.pretrain.recipes import make_recipe
@@ -92,16 +93,14 @@ def test_a_collapsed_encoder_scores_as_the_most_frequent_class(labelled, recipe)
 @pytest.mark.parametrize(("every", "steps"), [(1, [0, 3, 6]), (3, [0, 6])])
 def test_training_is_the_same_with_a_probe(labelled, pairs, small, tmp_path, every, steps):
     overrides = (*small, "backbone=pointnet", "objective=imid")
-    train(pairs, tmp_path / "plain", recipe="quick", overrides=overrides, device="cpu", workers=0)
+    train(pairs, tmp_path / "plain", recipe="quick", overrides=overrides, device="cpu", options=RunOptions(0))
     train(
         pairs,
         tmp_path / "probed",
         recipe="quick",
         overrides=overrides,
         device="cpu",
-        workers=0,
-        probe=labelled,
-        probe_every=every,
+        options=RunOptions(0, probe=labelled, probe_every=every),
     )
     states = [load_model(tmp_path / run / "encoder.safetensors").state_dict() for run in ("plain", "probed")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
