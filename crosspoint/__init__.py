@@ -8,7 +8,7 @@
 | name | what it does |
 | --- | --- |
 | `load(model, device)` | opens a model |
-| `RunOn(device, backend)`, `Sampling(points, seed)` | options of most functions: where a model runs, which points are drawn |
+| `RunOn(device, backend)`, `Sampling(points, seed)` | where a model runs; which points are drawn |
 | `embed(model, inputs, out=…)` | embeds files into a file or a folder of parts, as `crosspoint embed` |
 | `read_points(path, count, seed=…)` | reads a point cloud or draws points from a mesh, `(n, N, 3)` |
 | `train(data, out, …)` | pretrains an encoder |
