@@ -1,7 +1,7 @@
 """`crosspoint embed`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,12 +11,15 @@ from crosspoint.commands.common import (
     backend_option,
     device_option,
     json_option,
+    save_result,
     trust_option,
     verify_key_option,
-    write_result,
 )
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.printable import printable
+
+if TYPE_CHECKING:
+    from crosspoint.runtime.jobs.embed import EmbedResult
 
 FORMATS = ("parquet", "npz")
 
@@ -67,12 +70,12 @@ def embed_command(
 
     chosen, inputs = (model, given) if model else split_model(given)
     result = embed(chosen, inputs, out=out, shard=parse_shard(shard), **options)
-    write_result(json_file, "embed", result)
-    if result["skipped"]:
-        print_table("Skipped", ("file", "reason"), [(bad["file"], bad["reason"]) for bad in result["skipped"]])
+    save_result(json_file, result)
+    if result.skipped:
+        print_table("Skipped", ("file", "reason"), [(bad.file, bad.reason) for bad in result.skipped])
     click.echo(summary(result))
-    if result["skipped"]:
-        raise CheckFailed(f"{len(result['skipped'])} inputs were skipped; repair or remove them")
+    if result.skipped:
+        raise CheckFailed(f"{len(result.skipped)} inputs were skipped; repair or remove them")
 
 
 def split_model(given: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
@@ -98,16 +101,14 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     return int(number), int(shards)
 
 
-def summary(result: dict[str, Any]) -> str:
+def summary(result: "EmbedResult") -> str:
     """What was done, in one line or two."""
-    ran = result["model"]
+    ran, parts = result.model, result.parts
     text = (
-        f"{printable(result['out'])}: {result['embedded']} embeddings of {result['dim']} numbers "
-        f"in {result['seconds']:.1f} s "
-        f"({ran['architecture']}, {ran['precision']}, {ran['backend']} on {ran['device']})"
+        f"{printable(result.out)}: {result.embedded} embeddings of {result.dim} numbers in {result.seconds:.1f} s "
+        f"({ran.architecture}, {ran.precision}, {ran.backend} on {ran.device})"
     )
-    if "parts" not in result:
+    if parts is None:
         return text
-    parts = result["parts"]
-    rest = "none is missing" if not parts["missing"] else f"{parts['missing']} are missing: run the other shards"
-    return f"{text}\n{parts['made']} parts written, {parts['kept']} kept from before; of {parts['total']} parts {rest}"
+    rest = "none is missing" if not parts.missing else f"{parts.missing} are missing: run the other shards"
+    return f"{text}\n{parts.made} parts written, {parts.kept} kept from before; of {parts.total} parts {rest}"

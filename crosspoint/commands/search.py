@@ -11,8 +11,8 @@ from crosspoint.commands.common import (
     backend_option,
     device_option,
     json_option,
+    save_result,
     verify_key_option,
-    write_result,
 )
 from crosspoint.core.console import say
 
@@ -46,8 +46,8 @@ def search_command(query: str, json_file: Path | None, **options: Any) -> None:
     from crosspoint.runtime.jobs.search import search
 
     result = search(query, **options)
-    write_result(json_file, "search", result)
-    rows = [(hit["rank"], hit["name"], f"{hit['distance']:.4f}") for hit in result["results"]]
-    print_table(f"Nearest to {query} of {result['size']}", ("rank", "name", f"{result['metric']} distance"), rows)
-    if result["out"]:
-        say(f"picture: {result['out']}")
+    save_result(json_file, result)
+    rows = [(hit.rank, hit.name, f"{hit.distance:.4f}") for hit in result.results]
+    print_table(f"Nearest to {query} of {result.size}", ("rank", "name", f"{result.metric} distance"), rows)
+    if result.out:
+        say(f"picture: {result.out}")

@@ -2,18 +2,64 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_file, check_folder
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs import parts
-from crosspoint.runtime.jobs.batches import embed_groups
+from crosspoint.runtime.jobs.batches import Skipped, embed_groups
 from crosspoint.runtime.jobs.embeddings import PARQUET, Embeddings, save
-from crosspoint.runtime.jobs.join import about_job, describe, join_job
+from crosspoint.runtime.jobs.join import about_job, join_job
 from crosspoint.runtime.jobs.request import Request, make_request, open_request
 
 SUFFIXES = (".npz", ".npy", ".parquet")
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """Parts of a folder: of the whole job, made and kept by this run, and those that are not there yet."""
+
+    total: int
+    made: int
+    kept: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class EmbedResult(Result):
+    """What was embedded.
+
+    Attributes:
+        model: The model that ran.
+        points: Per cloud; None for all.
+        dim: Numbers of an embedding.
+        shard: Which shard of how many; None of a file.
+        parts: Of a folder; None of a file.
+        embedded: How many clouds.
+        names: Of the clouds; None of a folder.
+        skipped: The inputs that were left out.
+        out: Where the embeddings are.
+        seed: Of the points drawn.
+        seconds: What it took.
+    """
+
+    schema: ClassVar[str] = "crosspoint.embed/1"
+
+    model: Specification
+    points: int | None
+    dim: int
+    shard: tuple[int, int] | None = field(metadata=OPTIONAL)
+    parts: PartCounts | None = field(metadata=OPTIONAL)
+    embedded: int
+    names: list[str] | None = field(metadata=OPTIONAL)
+    skipped: tuple[Skipped, ...]
+    out: str
+    seed: int
+    seconds: float
 
 
 def embed(
@@ -32,7 +78,7 @@ def embed(
     readers: int = 0,
     ray: bool = False,
     trust: bool = False,
-) -> dict[str, Any]:
+) -> EmbedResult:
     """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
 
     Inputs are read as they are needed, ahead of the model; clouds of equal size go through it together. What cannot be
@@ -59,8 +105,7 @@ def embed(
         trust: As for `load_encoder`.
 
     Returns:
-        `model` (the specification), `out`, `points`, `seed`, `dim`, `embedded`, `skipped` (a list of `file` and
-        `reason`), `seconds`; of a file also `names`, of a folder `parts`: `total`, `made`, `kept`, `missing`.
+        What was embedded, and what was skipped.
 
     Raises:
         InputError: The model or an option cannot be used, an input is missing, the folder holds another job, or not
@@ -77,7 +122,7 @@ def embed(
         raise InputError(f"--shard, --part, --format and --ray make parts in a folder, not {out}; give --out FOLDER/")
     else:
         result = _embed_file(request, Path(out), readers)
-    return {**result, "out": str(out), "seed": seed, "seconds": time.perf_counter() - start}
+    return replace(result, out=str(out), seconds=time.perf_counter() - start)
 
 
 def _is_folder(out: Path | str) -> bool:
@@ -85,7 +130,7 @@ def _is_folder(out: Path | str) -> bool:
     return str(out).endswith("/") or not suffix or (Path(out).is_dir() and suffix not in SUFFIXES)
 
 
-def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
+def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
     if out.suffix not in SUFFIXES or out.is_dir():
         raise InputError(f"{out} cannot be written; give a name that ends in {', '.join(SUFFIXES)}, or a folder's")
     check_file(out, inputs=request.inputs)
@@ -95,21 +140,28 @@ def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
     with opened.encoder as encoder:
         (result,) = embed_groups(encoder, [opened.sources], request.batch, readers)
         if not result.names:
-            first = f"; the first: {bad['file']}: {bad['reason']}" if (bad := next(iter(result.skipped), None)) else ""
+            first = f"; the first: {bad.file}: {bad.reason}" if (bad := next(iter(result.skipped), None)) else ""
             raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
-        sha256 = encoder.specification.sha256
-        save(out, Embeddings(result.vectors, result.names, sha256, about_job(request, opened)))
-    return {
-        **describe(opened),
-        "embedded": len(result.names),
-        "names": result.names,
-        "skipped": result.skipped,
-    }
+        model = encoder.specification
+        save(out, Embeddings(result.vectors, result.names, model.sha256, about_job(request, opened)))
+    return EmbedResult(
+        model=model,
+        points=opened.points,
+        dim=model.dim,
+        shard=None,
+        parts=None,
+        embedded=len(result.names),
+        names=result.names,
+        skipped=tuple(result.skipped),
+        out=str(out),
+        seed=request.seed,
+        seconds=0.0,
+    )
 
 
 def _embed_folder(
     request: Request, out: Path, shard: tuple[int, int] | None, part: int | None, form: str, readers: int, ray: bool
-) -> dict[str, Any]:
+) -> EmbedResult:
     number, shards = shard or (1, 1)
     if not 1 <= number <= shards:
         raise InputError(f"there is no shard {number}/{shards}; shards of {shards} are 1/{shards} to {shards}/{shards}")
@@ -122,26 +174,27 @@ def _embed_folder(
     if ray:
         from crosspoint.runtime.jobs.ray_job import embed_on_ray
 
-        plan, described, kept, made = embed_on_ray(request, out, (number, shards), part, form)
+        plan, model, kept, made = embed_on_ray(request, out, (number, shards), part, form)
     else:
         opened = open_request(request)
         with opened.encoder as encoder:
-            plan, described = join_job(request, opened, out, shards, part, form), describe(opened)
+            plan, model = join_job(request, opened, out, shards, part, form), encoder.specification
             mine = parts.shard_of(plan, number, shards)
             kept = parts.kept(plan, out, opened.sources, mine)
             absent = [index for index in mine if index not in kept]
             made = parts.write_parts(encoder, plan, out, opened.sources, absent, request.batch, readers)
     outcomes = [outcome for _, outcome in sorted((kept | made).items())]
-    counts = {
-        "total": plan.count,
-        "made": len(made),
-        "kept": len(kept),
-        "missing": len(parts.missing(plan, out, range(plan.count))),
-    }
-    return {
-        **described,
-        "shard": [number, shards],
-        "parts": counts,
-        "embedded": sum(outcome.embedded for outcome in outcomes),
-        "skipped": [bad for outcome in outcomes for bad in outcome.skipped],
-    }
+    absent = parts.missing(plan, out, range(plan.count))
+    return EmbedResult(
+        model=model,
+        points=plan.points,
+        dim=model.dim,
+        shard=(number, shards),
+        parts=PartCounts(plan.count, len(made), len(kept), len(absent)),
+        embedded=sum(outcome.embedded for outcome in outcomes),
+        names=None,
+        skipped=tuple(bad for outcome in outcomes for bad in outcome.skipped),
+        out=str(out),
+        seed=request.seed,
+        seconds=0.0,
+    )
