@@ -126,4 +126,4 @@ def export_command(
         sign=sign,
     )
     print_export(out, manifest, sign)
-    write_result(json_file, "export", {"out": str(out), "manifest": manifest})
+    write_result(json_file, "export", {"out": str(out), "manifest": manifest.to_json()})

@@ -192,7 +192,7 @@ def _read_bundle(pieces: Pieces, folders: list[Path]) -> None:
     if path is None:
         return
     signed = load_manifest(path.parent) if find_key_files() else None  # refused where no key that is set covers it
-    values = _read_json(pieces, path) if signed is None else signed.values
+    values = _read_json(pieces, path) if signed is None else json.loads(signed.content)
     pieces.bundle = path.parent
     pieces.manifest = pieces.parse(Bundle, values, path) if values else None
 
