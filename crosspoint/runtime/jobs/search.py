@@ -171,7 +171,7 @@ def search(
     if out is not None:
         from crosspoint.runtime.jobs.search_picture import draw
 
-        draw(Path(out), str(query), results, base, files and Path(files), metric)
+        draw(Path(out), str(query), [(found, far) for far, found in nearest], base, files and Path(files), metric)
     written = None if out is None else str(out)
     return SearchResult(str(query), str(index), metric, opened.model_sha256, size, results, written)
 

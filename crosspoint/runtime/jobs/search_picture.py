@@ -21,8 +21,6 @@ from crosspoint.data.sources import find_sources
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
-    from crosspoint.runtime.jobs.search import Neighbour
-
 TILE, GAP, LINE = 220, 12, 18  # pixels
 COLUMNS = 6  # the query and five neighbours in a row
 SHOWN = 4096  # points drawn of a mesh or cloud
@@ -31,7 +29,9 @@ NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of poi
 PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
 
 
-def draw(file: Path, query: str, results: "Sequence[Neighbour]", base: Path, files: Path | None, metric: str) -> None:
+def draw(
+    file: Path, query: str, results: Sequence[tuple[str, float]], base: Path, files: Path | None, metric: str
+) -> None:
     """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
 
     Names are data from elsewhere: they lead to files within `base` and to nothing else.
@@ -39,7 +39,7 @@ def draw(file: Path, query: str, results: "Sequence[Neighbour]", base: Path, fil
     Args:
         file: Where to.
         query: A file, or a name.
-        results: Of `search`.
+        results: Names and distances, from near to far.
         base: Folder that names are relative to.
         files: The same, if the user has given it: only there data sets are looked for.
         metric: Named under each distance.
@@ -49,9 +49,9 @@ def draw(file: Path, query: str, results: "Sequence[Neighbour]", base: Path, fil
     """
     from PIL import Image, ImageDraw
 
-    tiles = [(query, "query"), *((hit.name, f"{metric} distance {hit.distance:.4f}") for hit in results)]
+    tiles = [(query, "query"), *((name, f"{metric} distance {far:.4f}") for name, far in results)]
     paths = [Path(query) if Path(query).is_file() else _inside(base, query)]
-    paths += [_inside(base, hit.name) for hit in results]
+    paths += [_inside(base, name) for name, _ in results]
     columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
     step = TILE + GAP, TILE + 2 * LINE + GAP
     sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)
