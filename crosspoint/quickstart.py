@@ -3,17 +3,21 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
 from crosspoint.core.console import announce
 from crosspoint.core.errors import InputError, MissingDependency, require
 from crosspoint.core.files import write_json
 from crosspoint.core.outputs import check_folder, is_schema
 from crosspoint.core.reading import read_json
+from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.runtime.signing import require_no_key
+
+if TYPE_CHECKING:
+    from crosspoint.export.manifest import EngineEntry
 
 PER_CLASS = 24
 POINTS = 256  # of a cloud, in training, in the engine and in the evaluation
@@ -23,11 +27,60 @@ UNTRAINED, RESULTS = "untrained", "results"  # folders that the quickstart itsel
 DATASET = "modelnet40_ply_hdf5_2048"
 
 
+@dataclass(frozen=True)
+class StepOutcome:
+    """A step: its name, what it took, and what came of it."""
+
+    name: str
+    seconds: float
+    status: str
+
+
+@dataclass(frozen=True)
+class SvmAccuracies:
+    """Linear-SVM accuracies of a model on held-out shapes, by both rules."""
+
+    official: float
+    clean: float
+
+
+@dataclass(frozen=True)
+class NoEngine:
+    """Why no engine was built."""
+
+    status: str
+
+
+@dataclass(frozen=True)
+class QuickstartResult(Result):
+    """What the quickstart did.
+
+    Attributes:
+        finished: Whether it came to its end.
+        out: Folder of all that was made.
+        seed: Of shapes, training and evaluation.
+        accuracy: Of the trained encoder, the same untrained, and the exported model.
+        engine: What the manifest says of the engine.
+        steps: In order.
+        seconds: What all of it took; None before the end.
+    """
+
+    schema: ClassVar[str] = SCHEMA
+
+    finished: bool
+    out: str
+    seed: int
+    accuracy: dict[str, SvmAccuracies]
+    engine: "EngineEntry | NoEngine"
+    steps: tuple[StepOutcome, ...]
+    seconds: float | None = field(default=None, metadata=OPTIONAL)
+
+
 @dataclass
 class Steps:
     """What has been done so far and how long it took."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[StepOutcome] = field(default_factory=list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -35,10 +88,10 @@ class Steps:
         announce(f"· {name}")
         started = time.monotonic()
         yield
-        self.rows.append({"name": name, "seconds": round(time.monotonic() - started, 1), "status": "ran"})
+        self.rows.append(StepOutcome(name, round(time.monotonic() - started, 1), "ran"))
 
 
-def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
+def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> QuickstartResult:
     """Run everything once at small scale and leave `report.html`.
 
     One that was interrupted is run again in its folder; its training goes on where it was.
@@ -48,8 +101,7 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
         seed: Of shapes, training and evaluation.
 
     Returns:
-        `out`, `seconds`, `steps`, `engine` and `accuracy` with the linear-SVM accuracies on held-out shapes of the
-        trained encoder, of the same encoder untrained, and of the exported model.
+        What was done, with the accuracies of the trained encoder, the same untrained, and the exported model.
 
     Raises:
         InputError: `out` is in use, or a key is set that bundles have to be signed with.
@@ -64,22 +116,15 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
     started, steps = time.monotonic(), Steps()
     engine = _train_and_export(out, seed, steps)
     accuracy = _evaluate(out, seed, steps)
-    summary = {
-        "schema": SCHEMA,
-        "finished": True,
-        "out": str(out),
-        "seed": seed,
-        "accuracy": accuracy,
-        "engine": engine,
-        "steps": steps.rows,
-    }
-    write_json(out / SUMMARY, {**summary, "finished": False})
+    unfinished = QuickstartResult(False, str(out), seed, accuracy, engine, tuple(steps.rows))
+    write_json(out / SUMMARY, unfinished.to_json())
     with steps.step("write the report"):
         from crosspoint.report.page import report
 
         report(out)
-    result = {**summary, "seconds": round(time.monotonic() - started, 1)}
-    write_json(out / SUMMARY, result)
+    seconds = round(time.monotonic() - started, 1)
+    result = replace(unfinished, finished=True, steps=tuple(steps.rows), seconds=seconds)
+    write_json(out / SUMMARY, result.to_json())
     return result
 
 
@@ -97,7 +142,7 @@ def _claim(out: Path, seed: int) -> None:
     write_json(out / SUMMARY, mark)
 
 
-def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
+def _train_and_export(out: Path, seed: int, steps: Steps) -> "EngineEntry | NoEngine":
     """Shapes, a trained encoder, an untrained one, and the bundle; returns what the manifest says of the engine."""
     from crosspoint.data.shapes.make_shapes import make_shapes
     from crosspoint.export.bundle import export
@@ -108,7 +153,7 @@ def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
 
     with steps.step("make shapes of 41 categories, their parts and their renderings"):
         made = make_shapes(out / "shapes", PER_CLASS, seed=seed, views=2, size=64, points=4 * POINTS)
-        write_json(out / RESULTS / "shapes.json", {"schema": "crosspoint.make-shapes/1", **made})
+        write_json(out / RESULTS / "shapes.json", made.to_json())
     overrides = (*RECIPE, f"seed={seed}")
     with steps.step("train on pairs of clouds and renderings, without labels"):
         train(
@@ -126,9 +171,11 @@ def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
     missing = _missing_builder()
     with steps.step("export to ONNX, build the TensorRT engine, pass the parity gate"):
         manifest = export(out / "run", out / "bundle", trt=missing is None, points=POINTS)
-    engine: dict[str, Any] = manifest["engine"] or {"status": f"not built: {missing}"}
-    if missing is None and not engine["executed"]:
-        steps.rows.append({"name": "run the TensorRT engine", "seconds": 0, "status": engine["status"]})
+    engine = manifest.engine
+    if engine is None:
+        return NoEngine(f"not built: {missing}")
+    if not engine.executed:
+        steps.rows.append(StepOutcome("run the TensorRT engine", 0, engine.status))
     return engine
 
 
@@ -143,7 +190,7 @@ def _missing_builder() -> str | None:
     return None
 
 
-def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]:
+def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, SvmAccuracies]:
     from crosspoint.eval.svm import svm
     from crosspoint.parity.parity import parity
     from crosspoint.runtime.jobs.embed import embed
@@ -153,13 +200,13 @@ def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]
     models = {"trained": out / "run", "untrained": out / UNTRAINED, "engine": out / "bundle"}
     with steps.step("embed all shapes with the exported model"):
         embedded = embed(models["engine"], [data], out=out / "embeddings.npz", sampling=Sampling(POINTS, seed=seed))
-        write_json(out / RESULTS / "embed.json", {"schema": "crosspoint.embed/1", **embedded})
+        write_json(out / RESULTS / "embed.json", embedded.to_json())
     accuracy = {}
     for name, model in models.items():
         with steps.step(f"linear SVM on held-out shapes, {name}"):
             result = svm(model, data, sampling=Sampling(POINTS, seed, 1), out=out / RESULTS / name)
             write_json(out / RESULTS / f"svm-{name}.json", result.to_json())
-        accuracy[name] = {"official": result.official.accuracy, "clean": result.clean.accuracy}
+        accuracy[name] = SvmAccuracies(result.official.accuracy, result.clean.accuracy)
     with steps.step("compare the exported model with PyTorch"):
         compared = parity(
             models["trained"], models["engine"], data=data, sampling=Sampling(POINTS, seed=seed), clouds=200
@@ -168,20 +215,19 @@ def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]
     return accuracy
 
 
-def summary_lines(result: dict[str, Any]) -> list[str]:
+def summary_lines(result: QuickstartResult) -> list[str]:
     """What the command prints at its end."""
-    out, accuracy = result["out"], result["accuracy"]
 
     def percent(name: str) -> str:
-        return f"{accuracy[name]['clean']:.1%} (C = 0.1: {accuracy[name]['official']:.1%})"
+        return f"{result.accuracy[name].clean:.1%} (C = 0.1: {result.accuracy[name].official:.1%})"
 
     return [
         "",
         f"linear SVM on held-out shapes, trained    {percent('trained')}",
         f"                               untrained  {percent('untrained')}",
         f"                               exported   {percent('engine')}",
-        f"TensorRT engine: {result['engine']['status']}",
-        f"report: {out}/report.html   ({result['seconds']:.0f} s in all)",
+        f"TensorRT engine: {result.engine.status}",
+        f"report: {result.out}/report.html   ({result.seconds:.0f} s in all)",
         "",
         "The same with your own meshes:",
         "  crosspoint data render MESHES --out pairs",

@@ -44,4 +44,4 @@ def build_command(
     print_export(bundle, manifest, sign=sign)
     if was_signed and sign is None:
         click.echo("note: the bundle was signed and is no longer, because its engine is new; --sign KEY signs it again")
-    write_result(json_file, "export", result={"out": str(bundle), "manifest": manifest})
+    write_result(json_file, "export", result={"out": str(bundle), "manifest": manifest.to_json()})

@@ -153,7 +153,7 @@ def save_result(json_file: Path | None, result: "Result") -> None:
         _write(json_file, result.to_json())
 
 
-def write_result(json_file: Path | None, kind: str, *, result: dict[str, Any]) -> None:
+def write_result(json_file: Path | None, kind: str, *, result: dict[str, object]) -> None:
     """Write `result` to `json_file`, if one was asked for, under the schema name `crosspoint.<kind>/1`."""
     if json_file is not None:
         _write(json_file, {"schema": f"crosspoint.{kind}/1", **result})

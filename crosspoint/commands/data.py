@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Command, Commands, PathArgument, json_option, save_result, write_result
+from crosspoint.commands.common import Command, Commands, PathArgument, json_option, save_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
@@ -86,10 +86,10 @@ def data_make_shapes(
     from crosspoint.data.shapes.make_shapes import make_shapes
 
     result = make_shapes(out, per_class, seed=seed, views=views, size=size, points=points, sheet=sheet, jobs=jobs)
-    write_result(json_file, "make-shapes", result=result)
+    save_result(json_file, result=result)
     say(
-        f"{out}: {len(result['categories'])} categories with {result['parts']} parts; {result['train']} objects to "
-        f"train, {result['test']} to test, {result['val']} to validate, in {result['seconds']:.1f} s"
+        f"{out}: {len(result.categories)} categories with {result.parts} parts; {result.train} objects to train, "
+        f"{result.test} to test, {result.val} to validate, in {result.seconds:.1f} s"
     )
 
 
@@ -120,12 +120,12 @@ def data_render(
     from crosspoint.data.rendering.render import render
 
     result = render(meshes, out, views=views, size=size, points=points, seed=seed, jobs=jobs)
-    write_result(json_file, "render", result=result)
-    say(f"{out}: {result['rendered']} objects rendered in {result['seconds']:.1f} s, {result['kept']} kept from before")
-    for bad in result["skipped"]:
-        say(f"skipped {bad['file']}: {bad['reason']}", err=True)
-    if result["skipped"]:
-        raise CheckFailed(f"{len(result['skipped'])} of {result['objects']} meshes were skipped; repair or remove them")
+    save_result(json_file, result=result)
+    say(f"{out}: {result.rendered} objects rendered in {result.seconds:.1f} s, {result.kept} kept from before")
+    for bad in result.skipped:
+        say(f"skipped {bad.file}: {bad.reason}", err=True)
+    if result.skipped:
+        raise CheckFailed(f"{len(result.skipped)} of {result.objects} meshes were skipped; repair or remove them")
 
 
 @data.command("pack", cls=Command, example="crosspoint data pack ShapeNetRender --out packed --size 224")
@@ -145,8 +145,5 @@ def data_pack(
     from crosspoint.data.sets.pack import pack
 
     result = pack(folder, out, size=size, views=views, shard_mb=shard_mb)
-    write_result(json_file, "pack", result=result)
-    say(
-        f"{out}: {result['objects']} objects, {result['images']} images, {result['shards']} shards, "
-        f"{result['bytes'] / 1e6:.1f} MB"
-    )
+    save_result(json_file, result=result)
+    say(f"{out}: {result.objects} objects, {result.images} images, {result.shards} shards, {result.bytes / 1e6:.1f} MB")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed, require
 
@@ -66,7 +66,7 @@ def diagnose_command(
         out=out,
     )
     print_diagnosis(result)
-    write_result(json_file, "diagnose", result=result.to_json())
+    save_result(json_file, result)
     if out is not None:
         say(f"{out}: drawn")
     if not result.passed:

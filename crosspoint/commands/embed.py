@@ -1,15 +1,16 @@
 """`crosspoint embed`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.printable import printable
 
 if TYPE_CHECKING:
+    from crosspoint.runtime.jobs.embed import EmbedResult
     from crosspoint.runtime.options import RunOn
 
 FORMATS = ("parquet", "npz")
@@ -76,12 +77,12 @@ def embed_command(
         parts=PartOptions(parse_shard(shard), part, form, ray),
         readers=readers,
     )
-    write_result(json_file, "embed", result=result)
-    if result["skipped"]:
-        print_table("Skipped", ("file", "reason"), rows=[(bad["file"], bad["reason"]) for bad in result["skipped"]])
+    save_result(json_file, result=result)
+    if result.skipped:
+        print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
     click.echo(summary(result))
-    if result["skipped"]:
-        raise CheckFailed(f"{len(result['skipped'])} inputs were skipped; repair or remove them")
+    if result.skipped:
+        raise CheckFailed(f"{len(result.skipped)} inputs were skipped; repair or remove them")
 
 
 def split_model(given: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
@@ -107,16 +108,14 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     return int(number), int(shards)
 
 
-def summary(result: dict[str, Any]) -> str:
+def summary(result: "EmbedResult") -> str:
     """What was done, in one line or two."""
-    ran = result["model"]
+    ran, parts = result.model, result.parts
     text = (
-        f"{printable(result['out'])}: {result['embedded']} embeddings of {result['dim']} numbers "
-        f"in {result['seconds']:.1f} s "
-        f"({ran['architecture']}, {ran['precision']}, {ran['backend']} on {ran['device']})"
+        f"{printable(result.out)}: {result.embedded} embeddings of {result.dim} numbers in {result.seconds:.1f} s "
+        f"({ran.architecture}, {ran.precision}, {ran.backend} on {ran.device})"
     )
-    if "parts" not in result:
+    if parts is None:
         return text
-    parts = result["parts"]
-    rest = "none is missing" if not parts["missing"] else f"{parts['missing']} are missing: run the other shards"
-    return f"{text}\n{parts['made']} parts written, {parts['kept']} kept from before; of {parts['total']} parts {rest}"
+    rest = "none is missing" if not parts.missing else f"{parts.missing} are missing: run the other shards"
+    return f"{text}\n{parts.made} parts written, {parts.kept} kept from before; of {parts.total} parts {rest}"

@@ -122,4 +122,4 @@ def export_command(
         options=ExportOptions(builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign),
     )
     print_export(out, manifest, sign=sign)
-    write_result(json_file, "export", result={"out": str(out), "manifest": manifest})
+    write_result(json_file, "export", result={"out": str(out), "manifest": manifest.to_json()})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, save_result
 
 
 @click.command(cls=Command, example="crosspoint quickstart --out quickstart")
@@ -21,4 +21,4 @@ def quickstart(out: Path, seed: int, json_file: Path | None) -> None:
 
     result = run(out, seed)
     click.echo("\n".join(summary_lines(result)))
-    write_result(json_file, "quickstart", result=result)
+    save_result(json_file, result=result)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
 from crosspoint.core.console import say
 
 METRICS = ("cosine", "euclidean")  # as in crosspoint.runtime.jobs.search; a test compares them
@@ -36,8 +36,8 @@ def search_command(query: str, json_file: Path | None, **options: Any) -> None:
     from crosspoint.runtime.jobs.search import search
 
     result = search(query, **options)
-    write_result(json_file, "search", result=result)
-    rows = [(hit["rank"], hit["name"], f"{hit['distance']:.4f}") for hit in result["results"]]
-    print_table(f"Nearest to {query} of {result['size']}", ("rank", "name", f"{result['metric']} distance"), rows=rows)
-    if result["out"]:
-        say(f"picture: {result['out']}")
+    save_result(json_file, result=result)
+    rows = [(hit.rank, hit.name, f"{hit.distance:.4f}") for hit in result.results]
+    print_table(f"Nearest to {query} of {result.size}", ("rank", "name", f"{result.metric} distance"), rows=rows)
+    if result.out:
+        say(f"picture: {result.out}")

@@ -1,4 +1,4 @@
-"""Results are frozen dataclasses; this is how they become JSON.
+"""Results are frozen dataclasses; this is how they become JSON, and how JSON that was read becomes one.
 
 An entry of the JSON has the name of its field, in the order of the fields. Three kinds of `metadata` change that:
 
@@ -8,9 +8,13 @@ An entry of the JSON has the name of its field, in the order of the fields. Thre
 """
 
 import dataclasses
+import math
+import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
 
 OPTIONAL = {"optional": True}
 FLAT = {"flat": True}
@@ -47,6 +51,84 @@ def _entries(record: object) -> Iterator[tuple[str, object]]:
             yield from value.items() if isinstance(value, Mapping) else _entries(value)
         elif value is not None or not meta.get("optional"):
             yield meta.get("key", field.name), to_json(value)
+
+
+def from_json(kind: type[T], value: object) -> T:
+    """A value of JSON as the type that an annotation names.
+
+    Dataclasses come from objects, by the same metadata as in `to_json`; further names are passed over. Known are also
+    `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]`, `X | Y`, `str`, `bool`, `int`, `float` and `object`, which takes
+    anything.
+
+    Example:
+        >>> from_json(tuple[float, ...], [1, 0.5])
+        (1.0, 0.5)
+
+    Raises:
+        ValueError: A field is missing, or a value is not of its type; numbers have to be finite.
+    """
+    return cast(T, _parse(kind, value, "the result"))
+
+
+def _parse(kind: Any, value: object, name: str) -> object:
+    if kind is object:
+        return value
+    if kind is float and type(value) in (int, float):
+        return _finite(cast(float, value), name)
+    if kind in (int, str, bool, types.NoneType) and type(value) is kind:
+        return value
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _parse_object(kind, value)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(value, list):
+        return _parse_tuple(inner, value, name)
+    if origin is dict and isinstance(value, dict):
+        return {key: _parse(inner[1], entry, key) for key, entry in value.items()}
+    if origin in (Union, types.UnionType):
+        return _parse_union(inner, value, name)
+    raise ValueError(f"{name} is {value!r:.40}")
+
+
+def _parse_object(kind: Any, values: dict[str, object]) -> object:
+    found, hints = {}, get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        name = field.metadata.get("key", field.name)
+        if field.metadata.get("flat"):
+            found[field.name] = _parse(hints[field.name], values, name)
+        elif name in values:
+            found[field.name] = _parse(hints[field.name], values[name], name)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{name} is missing")
+    return kind(**found)
+
+
+def _parse_tuple(inner: tuple[Any, ...], values: list[object], name: str) -> tuple[object, ...]:
+    kinds = inner[:1] * len(values) if inner[1:] == (...,) else inner
+    if len(kinds) != len(values):
+        raise ValueError(f"{name} has {len(values)} entries instead of {len(kinds)}")
+    return tuple(_parse(kind, value, name) for kind, value in zip(kinds, values, strict=True))
+
+
+def _parse_union(inner: tuple[Any, ...], value: object, name: str) -> object:
+    if value is None and types.NoneType in inner:
+        return None
+    kinds = [kind for kind in inner if kind is not types.NoneType]
+    for kind in kinds[:-1]:
+        try:
+            return _parse(kind, value, name)
+        except ValueError:
+            continue
+    return _parse(kinds[-1], value, name)
+
+
+def _finite(value: float, name: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is not a finite number")
+    return number
 
 
 class Result:

@@ -1,6 +1,7 @@
 """What a file of weights says of itself, read without torch."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,21 @@ KIND = "a readable safetensors file"
 AGAIN = "give a run folder or a .safetensors file of this package, or copy it again"
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `crosspoint.models.weights.save_model` wrote beside the weights: `{"model": config, "recipe": …}`.
+@dataclass(frozen=True)
+class WeightsMetadata:
+    """What `crosspoint.models.weights.save_model` wrote beside the weights.
+
+    Attributes:
+        model: The network's `config`.
+        recipe: How the weights came about, which is different for each command that makes weights; None if unsaid.
+    """
+
+    model: dict[str, int | str]
+    recipe: Any
+
+
+def read_metadata(path: Path) -> WeightsMetadata:
+    """The metadata of a file of weights.
 
     Raises:
         InputError: The file is missing, damaged or of another origin.
@@ -26,7 +40,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         return parse_metadata(file.metadata())
 
 
-def parse_metadata(metadata: dict[str, str] | None) -> dict[str, Any]:
+def parse_metadata(metadata: dict[str, str] | None) -> WeightsMetadata:
     """The same from the metadata of a safetensors file.
 
     Raises:
@@ -44,4 +58,4 @@ def parse_metadata(metadata: dict[str, str] | None) -> dict[str, Any]:
         and isinstance(values["recipe"], dict | None)
     ):
         raise InputError(f"does not say which network it holds and how it was made; {AGAIN}")
-    return values
+    return WeightsMetadata(values["model"], values["recipe"])

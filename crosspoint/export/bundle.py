@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +17,15 @@ from crosspoint.core.outputs import check_replaceable
 from crosspoint.export.engine.builder import find_builder
 from crosspoint.export.engine.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.engine.on_device import add_build_script
+from crosspoint.export.manifest import (
+    BeforeLowering,
+    BundleManifest,
+    ExportParity,
+    Precision,
+    Preprocessing,
+    Source,
+    WeightsFile,
+)
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
 from crosspoint.export.onnx.candidate_check import CandidateCheck
@@ -37,16 +45,24 @@ from crosspoint.parity.limits import LIMITS
 from crosspoint.parity.part_accuracy import PartAccuracy, verification_parts
 from crosspoint.parity.reference import Reference, embed_network
 from crosspoint.runtime.load import WEIGHTS
-from crosspoint.runtime.manifest import NAME, SCHEMA, sign_bundle
+from crosspoint.runtime.manifest import NAME, sign_bundle
 from crosspoint.runtime.profile import Profile, Range, make_profile
 from crosspoint.runtime.released import resolve
 from crosspoint.runtime.signing import read_signing_key
 
-PREPROCESSING = {
-    "centre": "mean",
-    "scale": "farthest point at distance 1",
-    "sampling": "random without replacement",
-}
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the ONNX file says of itself."""
+
+    model: dict[str, int | str]
+    dim: int | str | None
+    points: int | None
+    k: int | str | None
+    precision: str
+    preprocessing: Preprocessing
+    source_sha256: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,7 @@ def export(
     points: str | int | Range | None = 1024,
     verification: Verification = Verification(),
     options: ExportOptions = ExportOptions(),
-) -> dict[str, Any]:
+) -> BundleManifest:
     """Export a trained network to ONNX and, if asked, TensorRT, and prove that what was exported is what was trained.
 
     The bundle appears under its name only after the gate has passed: ONNX Runtime against PyTorch in float64 at several
@@ -131,10 +147,11 @@ def export(
     exact = _exact_graph(network, profile.fixed_points)
     with atomic_folder(out, check_ours) as folder:
         check, calibration = _prepare(network, profile, precision, verification)
-        chosen, report = _graph(exact, precision, check, calibration)
+        chosen, rules, parity = _graph(exact, precision, check, calibration)
         write_onnx(folder / ONNX, chosen.model, provenance=_provenance(network, source, profile, precision))
-        manifest = _manifest(folder, network, _source_entry(source, head), profile, precision, chosen, report)
-        write_json(folder / NAME, manifest)
+        held = _precision(folder / ONNX, precision, chosen)
+        manifest = _manifest(folder / ONNX, network, _source_entry(source, head), profile, held, rules, parity)
+        write_json(folder / NAME, manifest.to_json())
         if found is not None:
             manifest = add_engine(
                 folder, manifest, builder=found, options=options.build, profile=profile, clouds=check.gate.clouds
@@ -205,23 +222,22 @@ def _task(
 
 def _graph(
     exact: onnx.ModelProto, precision: str, check: CandidateCheck, calibration: CalibrationSet | None
-) -> tuple[Chosen, dict[str, Any]]:
-    """The graph that is shipped, after it passed linter and gate, and what is reported of that."""
+) -> tuple[Chosen, tuple[str, ...], ExportParity]:
+    """The graph that is shipped, the linter's rules that it keeps, and how it passed the gate."""
     smallest = min(clouds.inputs["points"].shape[1] for clouds in check.gate.clouds)
-    rules = require_clean(exact, smallest)
+    rules = tuple(require_clean(exact, smallest))
     plain = check if precision == "fp32" else replace(check, accuracy=None)
     parity = plain.check(ONNX, exact, precision="fp32")
     if precision == "fp32":
-        return Chosen(exact, [], {}), {"lint": rules, "parity": parity}
+        return Chosen(exact, []), rules, parity
     if calibration is not None:
         chosen = choose_int8(exact, check, calibration=calibration)
     else:
         chosen = choose_half(exact, precision, check=check)
     require_clean(chosen.model, smallest)
     require_precision(chosen.model, precision, kept=chosen.kept)
-    before = {name: parity[name] for name in ("tier", "limits", "relative_l2_max", "cosine_min", "overlap_min")}
     lowered = check.check(ONNX, chosen.model, precision=precision)
-    return chosen, {"lint": rules, "parity": {**lowered, "before_lowering": before}}
+    return chosen, rules, replace(lowered, before_lowering=BeforeLowering.of(parity.gate))
 
 
 def _exact_graph(network: nn.Module, points: int | None) -> onnx.ModelProto:
@@ -266,57 +282,54 @@ def _categories(network: nn.Module) -> int | None:
     return None if categories is None else int(categories)
 
 
-def _provenance(network: nn.Module, source: Weights, profile: Profile, precision: str) -> dict[str, Any]:
+def _provenance(network: nn.Module, source: Weights, profile: Profile, precision: str) -> Provenance:
     config = _config(network)
-    return {
-        "model": config,
-        "dim": getattr(network, "dim", config.get("parts")),  # a segmenter has parts instead
-        "points": profile.fixed_points,
-        "k": config.get("k"),
-        "precision": precision,
-        "preprocessing": PREPROCESSING,
-        "source_sha256": source.sha256,
-        "version": __version__,
-    }
+    return Provenance(
+        model=config,
+        dim=getattr(network, "dim", config.get("parts")),  # a segmenter has parts instead
+        points=profile.fixed_points,
+        k=config.get("k"),
+        precision=precision,
+        preprocessing=Preprocessing(),
+        source_sha256=source.sha256,
+        version=__version__,
+    )
+
+
+def _precision(file: Path, precision: str, chosen: Chosen) -> Precision:
+    """What an ONNX file holds, read back from it."""
+    model = onnx.load(file)
+    require_precision(model, precision, kept=chosen.kept)
+    layers, kept = product_precisions(model), tuple(chosen.kept)
+    return Precision(precision, precision, read_precision(model), layers, kept, chosen.calibration, chosen.sensitivity)
 
 
 def _manifest(
-    folder: Path,
+    file: Path,
     network: nn.Module,
-    source: dict[str, Any],
+    source: Source,
     profile: Profile,
-    precision: str,
-    chosen: Chosen,
-    report: dict[str, Any],
-) -> dict[str, Any]:
-    model = onnx.load(folder / ONNX)
-    require_precision(model, precision, kept=chosen.kept)
+    precision: Precision,
+    rules: tuple[str, ...],
+    parity: ExportParity,
+) -> BundleManifest:
+    graph = onnx.load(file).graph
     modules = [np, onnx, torch, require("onnxruntime", "cpu", purpose="the parity gate")]
-    return {
-        "schema": SCHEMA,
-        "files": {ONNX: file_entry(folder / ONNX)},
-        "model": _config(network),
-        "source": source,
-        "versions": {"crosspoint": __version__, **{module.__name__: str(module.__version__) for module in modules}},
-        "inputs": shapes(model.graph.input),
-        "outputs": shapes(model.graph.output),
-        "profile": {"batch": list(profile.batch), "points": profile.points and list(profile.points)},
-        "precision": {
-            "asked": precision,
-            "read_back": precision,  # `require_precision` has read it
-            "types": read_precision(model),
-            "layers": product_precisions(model),
-            "kept": chosen.kept,
-            **chosen.details,
-        },
-        "preprocessing": PREPROCESSING,
-        **report,
-        "engine": None,
-    }
+    return BundleManifest(
+        files={ONNX: file_entry(file)},
+        model=_config(network),
+        source=source,
+        versions={"crosspoint": __version__, **{module.__name__: str(module.__version__) for module in modules}},
+        inputs=shapes(graph.input),
+        outputs=shapes(graph.output),
+        profile=profile,
+        precision=precision,
+        preprocessing=Preprocessing(),
+        lint=rules,
+        parity=parity,
+    )
 
 
-def _source_entry(source: Weights, head: Weights | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"path": source.path.name, "sha256": source.sha256}
-    if head is not None:
-        entry["projection"] = {"path": head.path.name, "sha256": head.sha256}
-    return entry
+def _source_entry(source: Weights, head: Weights | None) -> Source:
+    projection = None if head is None else WeightsFile(head.path.name, head.sha256)
+    return Source(source.path.name, source.sha256, projection)

@@ -6,14 +6,14 @@
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_folder
 from crosspoint.core.outputs import check_folder, check_known, check_replaceable
 from crosspoint.core.reading import read_bytes
+from crosspoint.export.manifest import BundleManifest
 from crosspoint.runtime.profile import Profile
 
 CONFIG = "config.pbtxt"
@@ -31,7 +31,7 @@ def check_repository(repository: Path, bundle: Path, *, profile: Profile) -> Non
         raise InputError(f"--triton: Triton sends single clouds too; give --batch 1:{usual}:{high}, not {low}:…")
 
 
-def write_repository(repository: Path, bundle: Path, *, manifest: dict[str, Any]) -> Path:
+def write_repository(repository: Path, bundle: Path, *, manifest: BundleManifest) -> Path:
     """Write a bundle's model into a Triton model repository, in the place of an earlier one of the same name.
 
     The engine is served if TensorRT built it. One of TensorRT-RTX is not: Triton's TensorRT backend cannot load it, so
@@ -49,8 +49,8 @@ def write_repository(repository: Path, bundle: Path, *, manifest: dict[str, Any]
         InputError: The folder cannot be written to.
     """
     name = _name(bundle)
-    engine = manifest["engine"]
-    served = "encoder.plan" if engine and engine["builder"] == "tensorrt" else "encoder.onnx"
+    engine = manifest.engine
+    served = "encoder.plan" if engine is not None and engine.builder == "tensorrt" else "encoder.onnx"
     with atomic_folder(repository / name, _check_ours) as folder:
         (folder / "1").mkdir()
         shutil.copy2(bundle / served, folder / "1" / f"model{Path(served).suffix}")
@@ -71,17 +71,17 @@ def _name(bundle: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", bundle.resolve().name) or "crosspoint"
 
 
-def configuration(name: str, manifest: dict[str, Any], *, served: str) -> str:
+def configuration(name: str, manifest: BundleManifest, *, served: str) -> str:
     """The text of `config.pbtxt`, a `ModelConfig` message of Triton's `model_config.proto`."""
     plan = served.endswith(".plan")
-    _, usual, largest = manifest["profile"]["batch"]
+    _, usual, largest = manifest.profile.batch
     lines = [
         f'name: "{name}"',
         f'platform: "{"tensorrt_plan" if plan else "onnxruntime_onnx"}"',
         f'backend: "{"tensorrt" if plan else "onnxruntime"}"',
         f"max_batch_size: {largest}",
-        *(_tensor("input", *pair) for pair in manifest["inputs"].items()),
-        *(_tensor("output", *pair) for pair in manifest["outputs"].items()),
+        *(_tensor("input", *pair) for pair in manifest.inputs.items()),
+        *(_tensor("output", *pair) for pair in manifest.outputs.items()),
         f"dynamic_batching {{ preferred_batch_size: [ {_list({usual, largest})} ]"
         f" max_queue_delay_microseconds: {DELAY} }}",
         "instance_group [ { count: 1 kind: KIND_GPU } ]",
@@ -96,7 +96,7 @@ def configuration(name: str, manifest: dict[str, Any], *, served: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tensor(kind: str, name: str, shape: list[int | str]) -> str:
+def _tensor(kind: str, name: str, shape: Sequence[int | str]) -> str:
     """One input or output, without the batch dimension."""
     return f'{kind} [ {{ name: "{name}" data_type: TYPE_FP32 dims: [ {_list(_open(shape[1:]))} ] }} ]'
 
@@ -109,11 +109,11 @@ def _list(values: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(values) if isinstance(values, set) else values))
 
 
-def _warmup(batch: int, manifest: dict[str, Any]) -> str:
+def _warmup(batch: int, manifest: BundleManifest) -> str:
     """A batch that the server runs before it says that it is ready."""
-    points = manifest["profile"]["points"]
+    points = manifest.profile.points
     inputs = []
-    for name, shape in manifest["inputs"].items():
+    for name, shape in manifest.inputs.items():
         dims = [dim if dim > 0 else points[1] if points else 1024 for dim in _open(shape[1:])]
         data = "random_data" if name == "points" else "zero_data"
         value = f"value {{ data_type: TYPE_FP32 dims: [ {_list(dims)} ] {data}: true }}"
@@ -121,16 +121,16 @@ def _warmup(batch: int, manifest: dict[str, Any]) -> str:
     return f'model_warmup [ {{ name: "batch {batch}" batch_size: {batch} {" ".join(inputs)} }} ]'
 
 
-def _provenance(manifest: dict[str, Any], served: str) -> dict[str, str]:
-    engine = manifest["engine"]
+def _provenance(manifest: BundleManifest, served: str) -> dict[str, str]:
+    engine = manifest.engine
     facts = {
-        MARK: manifest["files"][served]["sha256"],
-        "crosspoint_source_sha256": manifest["source"]["sha256"],
-        "crosspoint_precision": manifest["precision"]["read_back"],
+        MARK: manifest.files[served].sha256,
+        "crosspoint_source_sha256": manifest.source.sha256,
+        "crosspoint_precision": manifest.precision.read_back,
     }
-    if served.endswith(".plan"):
-        facts["crosspoint_tensorrt"] = engine["version"]
-        facts["crosspoint_targets"] = ",".join(engine["targets"])
+    if engine is not None and served.endswith(".plan"):
+        facts["crosspoint_tensorrt"] = engine.version
+        facts["crosspoint_targets"] = ",".join(engine.targets)
     return facts
 
 

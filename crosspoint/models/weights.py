@@ -14,6 +14,7 @@ from crosspoint.core.content import Content, read_once
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading, reason_of
+from crosspoint.core.results import to_json
 from crosspoint.core.weights_file import AGAIN, KIND, parse_metadata, read_metadata
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import PointHead
@@ -56,16 +57,16 @@ def build(config: Config) -> nn.Module:
         raise InputError(f"{name} cannot be built ({reason_of(error)}); give the arguments that it has") from error
 
 
-def save_model(model: nn.Module, path: Path, *, recipe: dict[str, Any] | None = None) -> None:
+def save_model(model: nn.Module, path: Path, *, recipe: object = None) -> None:
     """Write a network's weights and `config`, and how they were made, to a `.safetensors` file, atomically.
 
     Args:
         model: Has an attribute `config`.
         path: Where to.
-        recipe: Whatever says how the weights came about; JSON-serialisable.
+        recipe: Whatever says how the weights came about: a dataclass, or what `json.dumps` takes.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    metadata = json.dumps({"model": model.config, "recipe": recipe}, sort_keys=True)
+    metadata = json.dumps({"model": model.config, "recipe": to_json(recipe)}, sort_keys=True)
     with atomic_file(path) as temporary:
         save_file(tensors, temporary, {"crosspoint": metadata})
 
@@ -127,7 +128,7 @@ def parse_weights(content: Content) -> Weights:
         tensors = load(content.data)
         header = json.loads(content.data[8 : 8 + int.from_bytes(content.data[:8], "little")])  # the format's own
         about = parse_metadata(header.get("__metadata__"))
-        return Weights(content.path, content.sha256, about["model"], about["recipe"], tensors)
+        return Weights(content.path, content.sha256, about.model, about.recipe, tensors)
 
 
 def load_model(path: Path) -> nn.Module:

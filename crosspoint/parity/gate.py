@@ -11,7 +11,7 @@ it cannot be asked either, as on a device that has its outputs alone, most cloud
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed
 from crosspoint.parity.clouds import UNNORMALISED, CloudSet
+from crosspoint.parity.gate_result import CaseResult, GateResult
 from crosspoint.parity.limits import LIMITS, Limits
 from crosspoint.parity.measures import Errors, relative_l2
 from crosspoint.parity.near_ties import NearTies, explain
@@ -78,13 +79,16 @@ class Case:
     overlap: dict[str, float]
     near_ties: NearTies | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def result(self) -> CaseResult:
         """As a manifest has it."""
-        errors = asdict(self.errors)
-        cosines = {name: errors.pop(name) for name in ("cosine_min", "cosine_p1")}
-        own = {"relative_l2_own_graphs": self.own_graphs}
-        about = {"name": self.name, "batch": self.batch, "points": self.points}
-        return {**about, **errors, **own, **cosines, "overlap": self.overlap}
+        return CaseResult(
+            name=self.name,
+            batch=self.batch,
+            points=self.points,
+            relative_l2_own_graphs=self.own_graphs,
+            overlap=self.overlap,
+            **vars(self.errors),
+        )
 
 
 @dataclass(frozen=True)
@@ -184,20 +188,19 @@ class Report:
                 f"(limit {limit:.0e}; {error * 1.01:.1e} would have passed)"
             )
 
-    def to_json(self) -> dict[str, Any]:
+    def result(self) -> GateResult:
         """As a manifest has it."""
-        own = [case.own_graphs for case in self.cases if case.own_graphs is not None]
-        return {
-            "tier": self.precision,
-            "candidate": self.candidate,
-            "reference": self.reference,
-            "limits": self.limits_by_name,
-            "relative_l2_max": self.relative_l2_max,
-            "relative_l2_own_graphs_max": max(own),
-            "cosine_min": self.cosine_min,
-            "overlap_min": self.overlap_min,
-            "cases": [case.to_json() for case in self.cases],
-        }
+        return GateResult(
+            tier=self.precision,
+            candidate=self.candidate,
+            reference=self.reference,
+            limits=self.limits_by_name,
+            relative_l2_max=self.relative_l2_max,
+            relative_l2_own_graphs_max=max(case.own_graphs for case in self.cases if case.own_graphs is not None),
+            cosine_min=self.cosine_min,
+            overlap_min=self.overlap_min,
+            cases=tuple(case.result() for case in self.cases),
+        )
 
 
 def unexplained(case: Case) -> float:

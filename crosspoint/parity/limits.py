@@ -5,9 +5,10 @@ Without torch, for whoever prints a manifest, and for a device that compares an 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from crosspoint.core.errors import CheckFailed
+from crosspoint.parity.task import Task
 
 
 @dataclass(frozen=True)
@@ -55,40 +56,40 @@ SIGNIFICANT = 0.05
 """An fp32 model with explained near ties fails by a loss of accuracy only if it is less likely than this by chance."""
 
 
-def loss(task: Mapping[str, Any], by_interval: bool = False) -> float:
+class Comparison(Protocol):
+    """Accuracy or mIoU of a candidate and of its reference on the same objects."""
+
+    @property
+    def difference(self) -> float:
+        """The candidate's minus the reference's."""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the difference; None where there are too few objects for one."""
+
+
+def loss(task: Comparison, by_interval: bool = False) -> float:
     """Percentage points of accuracy or mIoU that a candidate loses; 0 if it gains.
 
     Args:
-        task: With the `difference`, candidate minus reference, and its 95 % `interval`.
-        by_interval: Take the lower end of the interval for the difference.
+        task: Both compared.
+        by_interval: Take the lower end of the interval for the difference, where there is an interval.
     """
-    difference = task["interval"][0] if by_interval else task["difference"]
+    difference = task.interval[0] if by_interval and task.interval is not None else task.difference
     return max(0.0, -100 * float(difference))
 
 
-def holds(task: Mapping[str, Any], max_drop: float, *, by_interval: bool = False) -> bool:
+def holds(task: Comparison, max_drop: float, *, by_interval: bool = False) -> bool:
     """Whether a candidate loses no more than `max_drop` percentage points: the one rule of accuracy."""
     return loss(task, by_interval) <= max_drop + 1e-9
 
 
-def require_accuracy(candidate: str, task: dict[str, Any], *, max_drop: float) -> None:
+def require_accuracy(candidate: str, task: Task, *, max_drop: float) -> None:
     """Raise CheckFailed if a candidate's accuracy or mIoU is more than `max_drop` points below the network's."""
     if holds(task, max_drop):
         return
-    before, after = scores(task)
-    if "reference_accuracy" in task:
-        detail = f", one of which is {100 / task['objects']:.2f} points"
-    else:
-        ends = task["interval"]
-        detail = f" ({task['equal_labels']:.2%} of the labels are equal"
-        detail += f"; 95 % interval {100 * ends[0]:.2f} to {100 * ends[1]:.2f})" if ends else ")"
+    before, after = task.scores
     raise CheckFailed(
-        f"{candidate} loses {loss(task):.2f} points of {task['measure']}, {before:.2%} to {after:.2%} "
-        f"of {task['objects']} objects{detail} (limit {max_drop:g}); nothing was written"
+        f"{candidate} loses {loss(task):.2f} points of {task.measure}, {before:.2%} to {after:.2%} "
+        f"of {task.objects} objects{task.detail} (limit {max_drop:g}); nothing was written"
     )
-
-
-def scores(task: dict[str, Any]) -> tuple[float, float]:
-    """The trained network's and the candidate's accuracy or mIoU."""
-    name = "miou" if "reference_miou" in task else "accuracy"
-    return task[f"reference_{name}"], task[f"candidate_{name}"]

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.results import FLAT, key, to_json
 from crosspoint.eval.features import ModelInfo, check_seed, describe_model
+from crosspoint.eval.metrics.statistics import Paired
 from crosspoint.parity.accuracy import BATCH, Accuracy, embed
 from crosspoint.parity.clouds import CloudSet, gate_clouds
 from crosspoint.parity.gate import ODD, Case, Gate, Report, unexplained
@@ -91,6 +93,19 @@ class ParityData:
 
 
 @dataclass(frozen=True)
+class SvmComparison:
+    """Linear SVMs on both models' embeddings.
+
+    Attributes:
+        c: Their C.
+        paired: Both accuracies, and the comparison of predictions.
+    """
+
+    c: float = field(metadata=key("C"))
+    paired: Paired = field(metadata=FLAT)
+
+
+@dataclass(frozen=True)
 class ParityResult:
     """What `parity` found.
 
@@ -109,7 +124,7 @@ class ParityResult:
     candidate: ModelInfo
     data: ParityData
     report: Report
-    task: dict[str, Any] | None
+    task: SvmComparison | None
     gate: Verdict
 
     @property
@@ -124,7 +139,7 @@ class ParityResult:
             "candidate": asdict(self.candidate),
             "data": asdict(self.data),
             "numeric": [_row(case) for case in self.report.cases],
-            "task": self.task,
+            "task": to_json(self.task),
             "gate": self.gate.to_json(),
             "passed": self.passed,
         }
@@ -186,12 +201,13 @@ def parity(
         real = CloudSet("real clouds", {"points": probe.points}, first.astype(np.float64))
         report = _compare(a, b, real, second, seed)
         models = describe_model(a), describe_model(b)
-    task = None
+    task = paired = None
     if probe.labels is not None:
         accuracy = Accuracy(first, probe, seed=seed)
-        task = {"C": accuracy.c, **accuracy.compare_features(second)}
+        paired = accuracy.compare_features(second)
+        task = SvmComparison(accuracy.c, paired)
     about = ParityData(str(data), probe.source, len(first), points, seed, tuple(probe.skipped))
-    return ParityResult(*models, about, report, task, judge(report, task, by_interval=by_interval))
+    return ParityResult(*models, about, report, task, judge(report, paired, by_interval=by_interval))
 
 
 def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32], seed: int) -> Report:
@@ -214,7 +230,7 @@ def _point_counts(a: Encoder, b: Encoder, points: int) -> set[int]:
     return {max(first.min_points, second.min_points), min(limits, default=2 * points)}
 
 
-def judge(report: Report, task: Mapping[str, Any] | None, *, by_interval: bool = False) -> Verdict:
+def judge(report: Report, task: Paired | None, *, by_interval: bool = False) -> Verdict:
     """The verdict of a precision.
 
     fp32 is judged by its embeddings. Near ties may be excused there, their harm may not: where labels show a loss of
@@ -238,7 +254,7 @@ def judge(report: Report, task: Mapping[str, Any] | None, *, by_interval: bool =
     numbers = Verdict(precision, EQUAL, limits.relative_l2, measured, measured <= limits.relative_l2, worst.name)
     if task is None or kept or not numbers.passed:
         return numbers
-    chance = not by_interval and task["mcnemar_p"] >= SIGNIFICANT
+    chance = not by_interval and task.mcnemar_p >= SIGNIFICANT
     return numbers if chance else accuracy
 
 

@@ -7,7 +7,6 @@ At each point the most likely part of the object's own category is taken, which 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from crosspoint.data.sets.datasets import Taxonomy, load_parts
 from crosspoint.data.splits import balanced
 from crosspoint.eval.metrics.miou import allowed_parts, most_likely, object_ious
 from crosspoint.eval.metrics.statistics import mean_interval
+from crosspoint.parity.task import PartTask
 from crosspoint.runtime.encoder import Encoder
 
 BATCH = 8  # of 2048 points and 40 neighbours each, the trained network takes about a gigabyte
@@ -49,7 +49,7 @@ class PartSample:
 
 
 def verification_parts(
-    folder: Path, points: int, *, limit: int | None, config: Mapping[str, Any], seed: int = 0
+    folder: Path, points: int, *, limit: int | None, config: Mapping[str, int | str], seed: int = 0
 ) -> PartSample:
     """The test split of a set that a segmenter fits.
 
@@ -103,25 +103,25 @@ class PartAccuracy:
         self._predicted = self._labels(segment, "Segmenting with the trained network")
         self._ious = self._of_objects(self._predicted)
 
-    def compare(self, encoder: Encoder) -> dict[str, Any]:
+    def compare(self, encoder: Encoder) -> PartTask:
         """Both mIoUs, the difference's 95 % interval over objects, and the share of points with equal labels."""
         predicted = self._labels(encoder.segment, "Measuring mIoU")
         ious = self._of_objects(predicted)
         equal = np.mean(predicted == self._predicted, axis=1)  # (n,)
         difference = ious - self._ious
-        return {
-            "measure": self.measure,
-            "source": self._sample.source,
-            "objects": len(ious),
-            "points": predicted.shape[1],
-            "reference_miou": float(self._ious.mean()),
-            "candidate_miou": float(ious.mean()),
-            "difference": float(difference.mean()),
-            "interval": mean_interval(difference),
-            "largest_of_an_object": float(np.abs(difference).max()),
-            "equal_labels": float(equal.mean()),
-            "least_equal": float(equal.min()),
-        }
+        return PartTask(
+            measure=self.measure,
+            source=self._sample.source,
+            objects=len(ious),
+            points=predicted.shape[1],
+            reference_miou=float(self._ious.mean()),
+            candidate_miou=float(ious.mean()),
+            difference=float(difference.mean()),
+            interval=mean_interval(difference),
+            largest_of_an_object=float(np.abs(difference).max()),
+            equal_labels=float(equal.mean()),
+            least_equal=float(equal.min()),
+        )
 
     def _labels(self, segment: Segment, doing: str) -> Labels:
         """The most likely part of the category's own at each point: `(n, N)`."""

@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.reading import read_json, readable, reading
+from crosspoint.core.results import from_json
 from crosspoint.data.sets.datasets import ClassificationSet, PairedRenders, PartSet, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 from crosspoint.report.embedded import Embedded, find_embeddings, read_embedded
 from crosspoint.report.html import join, render
-from crosspoint.report.parse import parse
 from crosspoint.report.results import Bundle, Result, Run, Summary
 from crosspoint.runtime.manifest import load_manifest
 from crosspoint.runtime.signing import find_key_files
@@ -89,7 +89,7 @@ class Pieces:
     def parse(self, kind: type[T], values: object, *, path: Path) -> T | None:
         """The content of a file as a dataclass; None, with a remark, where it does not have that form."""
         try:
-            return parse(kind, values)
+            return from_json(kind, values)
         except ValueError as error:
             self.leave_out(path, error)
             return None
@@ -192,7 +192,7 @@ def _read_bundle(pieces: Pieces, folders: list[Path]) -> None:
     if path is None:
         return
     signed = load_manifest(path.parent) if find_key_files() else None  # refused where no key that is set covers it
-    values = _read_json(pieces, path) if signed is None else signed.values
+    values = _read_json(pieces, path) if signed is None else json.loads(signed.content)
     pieces.bundle = path.parent
     pieces.manifest = pieces.parse(Bundle, values, path=path) if values else None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_bytes, reading, regular
+from crosspoint.core.results import from_json
 from crosspoint.runtime.signing import SIGNATURE, KeyFiles, SigningKey, VerifyKeys, find_verify_keys
 
 NAME = "manifest.json"
@@ -58,17 +59,17 @@ class Manifest:
         batch: Smallest, usual and largest batch of the engine's profile; None without a profile.
         points: The same for the number of points; None where it is fixed.
         engine: None where the bundle holds no TensorRT engine.
-        values: All that it says, as parsed from the bytes that were checked.
+        content: Its bytes.
     """
 
     folder: Path
     files: dict[str, FileEntry]
-    model: dict[str, Any]
+    model: dict[str, int | str]
     precision: str
     batch: Range | None
     points: Range | None
     engine: Engine | None
-    values: dict[str, Any] = field(repr=False)
+    content: bytes = field(repr=False)
 
     @property
     def rebuild(self) -> str:
@@ -148,7 +149,7 @@ def read_manifest(folder: Path, keys: VerifyKeys | None) -> Manifest:
             f"{path} has the schema {repr(schema)[:40]}, this version reads {SCHEMA!r}; export the model again"
         )
     with reading(path, KIND, advice=AGAIN):
-        return parse_manifest(folder, values)
+        return _parse(folder, values, content)
 
 
 def sign_bundle(folder: Path, key: SigningKey) -> None:
@@ -156,25 +157,18 @@ def sign_bundle(folder: Path, key: SigningKey) -> None:
     (folder / SIGNATURE).write_bytes(key.sign((folder / NAME).read_bytes()))
 
 
-def parse_manifest(folder: Path, values: dict[str, Any]) -> Manifest:
-    """The manifest of a bundle that was made here, from what is or will be in its `manifest.json`.
-
-    Raises:
-        KeyError: A value is missing.
-        TypeError: A value is of another type.
-        ValueError: It names files outside the folder, or a range is none.
-    """
+def _parse(folder: Path, values: dict[str, Any], content: bytes) -> Manifest:
     profile = _typed(values["profile"] or {}, dict, "profile")
     files = _typed(values["files"], dict, "files")
     return Manifest(
         folder=Path(folder),
         files={_plain_name(name): _file_entry(name, entry) for name, entry in files.items()},
-        model=_typed(values["model"], dict, "model"),
+        model=from_json(dict[str, int | str], _typed(values["model"], dict, "model")),
         precision=_typed(values["precision"]["read_back"], str, "precision.read_back"),
         batch=_range(profile.get("batch"), "profile.batch"),
         points=_range(profile.get("points"), "profile.points"),
         engine=None if values["engine"] is None else _engine(_typed(values["engine"], dict, "engine")),
-        values=values,
+        content=content,
     )
 
 

@@ -8,11 +8,11 @@ import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
 from crosspoint.core.reading import read_json, reading
+from crosspoint.core.results import from_json
 
 FOLDER = Path(__file__).parents[1] / "weights"
 REGISTRY, SCHEMA = "registry.json", "crosspoint.weights/1"
@@ -52,6 +52,15 @@ class Release:
         return f"{self.name}@{self.version}"
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A released model as the registry lists it; attributes as of `Release`."""
+
+    version: str
+    points: int
+    files: dict[str, str]
+
+
 def releases() -> dict[str, Release]:
     """All released models by name.
 
@@ -63,15 +72,15 @@ def releases() -> dict[str, Release]:
     with reading(path, "the registry of released models", advice=AGAIN):
         if values["schema"] != SCHEMA:
             raise InputError(f"its schema is {str(values['schema'])[:40]!r}; {AGAIN}")
-        return {str(name): _release(name, entry) for name, entry in values["models"].items()}
+        return {str(name): _release(name, from_json(Entry, entry)) for name, entry in values["models"].items()}
 
 
-def _release(name: str, entry: dict[str, Any]) -> Release:
-    files = {str(file): str(digest) for file, digest in entry["files"].items()}
+def _release(name: str, entry: Entry) -> Release:
+    files = entry.files
     suffixes = sorted(Path(file).suffix for file in files)
     if suffixes != [".onnx", ".safetensors"] or any(Path(file).name != file or len(file) > 100 for file in files):
         raise InputError(f"the files of {name[:40]!r} are not one .onnx and one .safetensors beside it; {AGAIN}")
-    return Release(name, str(entry["version"]), int(entry["points"]), files)
+    return Release(name, entry.version, entry.points, files)
 
 
 def find_release(model: Path | str) -> Release | None:

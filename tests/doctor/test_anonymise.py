@@ -2,6 +2,7 @@ import pytest
 
 from crosspoint.doctor import anonymise as private
 from crosspoint.doctor.anonymise import scrub
+from crosspoint.doctor.facts import Broken
 
 
 @pytest.mark.parametrize(
@@ -23,4 +24,5 @@ def test_places_and_names_are_taken_out(text, expected, monkeypatch):
 
 def test_it_reaches_everything_within_and_leaves_the_rest():
     value = {"a": [{"b": "/x/y/z"}, 1, None, 2.5, True], "c": ("/x/y/w",)}
-    assert scrub(value) == {"a": [{"b": "…/z"}, 1, None, 2.5, True], "c": ["…/w"]}
+    assert scrub(value) == {"a": [{"b": "…/z"}, 1, None, 2.5, True], "c": ("…/w",)}
+    assert scrub(Broken(installed=True, reason="/x/y/z")) == Broken(installed=True, reason="…/z")

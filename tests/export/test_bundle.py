@@ -10,12 +10,14 @@ import pytest
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
+from crosspoint.eval.metrics.statistics import Paired
 from crosspoint.export import bundle
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.onnx import choose
 from crosspoint.export.options import ExportOptions
 from crosspoint.models import ImageEncoder
 from crosspoint.models.weights import save_model
+from crosspoint.parity.task import SvmTask
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import load_manifest, verify_files
 
@@ -44,7 +46,7 @@ def test_a_bundle_segments_as_the_network_does(saved, tmp_path):
 
 def test_the_manifest_says_what_is_in_the_bundle(saved, tmp_path):
     source = saved("dgcnn")
-    returned = export(source, tmp_path / "bundle", **SMALL)
+    returned = export(source, tmp_path / "bundle", **SMALL).to_json()
     written = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert json.loads(json.dumps(returned)) == written
     manifest = load_manifest(tmp_path / "bundle")
@@ -81,7 +83,7 @@ def test_the_source_hash_is_of_the_weights_that_were_exported(saved, tmp_path, m
         original(*arguments)
 
     monkeypatch.setattr(bundle, "_check_network", replace)
-    manifest = export(source, tmp_path / "bundle", **SMALL)
+    manifest = export(source, tmp_path / "bundle", **SMALL).to_json()
     assert sha256(source) != exported
     assert manifest["source"]["sha256"] == exported
     (entry,) = onnx.load(tmp_path / "bundle" / "encoder.onnx").metadata_props
@@ -99,11 +101,11 @@ def test_a_run_folder_is_a_model(saved, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(saved("pointnet"), run / "encoder.safetensors")
-    assert export(run, tmp_path / "bundle", **SMALL)["source"]["path"] == "encoder.safetensors"
+    assert export(run, tmp_path / "bundle", **SMALL).source.path == "encoder.safetensors"
 
 
 def test_any_number_of_points_leaves_it_open(saved, tmp_path):
-    manifest = export(saved("pointnet"), tmp_path / "bundle", batch=1, points="any")
+    manifest = export(saved("pointnet"), tmp_path / "bundle", batch=1, points="any").to_json()
     assert manifest["profile"] == {"batch": [1, 1, 1], "points": None}
     assert manifest["inputs"] == {"points": ["batch", "points", 3]}
     with load_encoder(tmp_path / "bundle") as encoder:
@@ -113,7 +115,7 @@ def test_any_number_of_points_leaves_it_open(saved, tmp_path):
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
 @pytest.mark.parametrize("name", ["dgcnn", "dgcnn_partseg"])
 def test_a_bundle_is_in_the_asked_precision_and_says_how_it_was_checked(name, precision, saved, tmp_path):
-    manifest = export(saved(name), tmp_path / "bundle", precision=precision, batch=2, points=48)
+    manifest = export(saved(name), tmp_path / "bundle", precision=precision, batch=2, points=48).to_json()
     settled, parity = manifest["precision"], manifest["parity"]
     assert (settled["asked"], settled["read_back"]) == (precision, precision)
     kept = {layer for layer, kind in settled["layers"].items() if kind == "fp32"}
@@ -143,7 +145,7 @@ def test_two_exports_in_a_lower_precision_are_the_same_files(precision, saved, m
 
 def test_labelled_data_is_part_of_the_gate(saved, modelnet, tmp_path):
     options = {"precision": "int8", "verification": Verification(modelnet, max_drop=100.0)}
-    manifest = export(saved("pointnet"), tmp_path / "bundle", **options, **SMALL)
+    manifest = export(saved("pointnet"), tmp_path / "bundle", **options, **SMALL).to_json()
     task = manifest["parity"]["task"]
     assert (task["objects"], task["max_drop"]) == (15, 100.0)
     assert -1 <= task["difference"] <= 1
@@ -154,20 +156,14 @@ def test_labelled_data_is_part_of_the_gate(saved, modelnet, tmp_path):
 
 
 def test_lost_accuracy_leaves_nothing_behind(saved, modelnet, tmp_path, monkeypatch):
-    monkeypatch.setattr(import_module("crosspoint.parity.accuracy").Accuracy, "compare", lambda *_: LOST.copy())
+    monkeypatch.setattr(import_module("crosspoint.parity.accuracy").Accuracy, "compare", lambda *_: LOST)
     source = saved("pointnet")
     with pytest.raises(CheckFailed, match=r"loses 3\.00 points of SVM accuracy.*\(limit 0\.2\)"):
         export(source, tmp_path / "bundle", precision="fp16", verification=Verification(modelnet), **SMALL)
     assert not (tmp_path / "bundle").exists()
 
 
-LOST = {
-    "measure": "SVM accuracy",
-    "objects": 200,
-    "difference": -0.03,
-    "reference_accuracy": 0.9,
-    "candidate_accuracy": 0.87,
-}
+LOST = SvmTask("SVM accuracy", "clouds", 45, 0.1, Paired(200, 0.9, 0.87, 0.96, 7, 1, 0.07, -0.03, (-0.06, 0.0)))
 
 
 @pytest.mark.parametrize("sabotage", ["weight", "casts"])

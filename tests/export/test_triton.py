@@ -2,10 +2,10 @@
 
 import importlib.metadata
 import importlib.util
-import json
 from types import ModuleType
 
 import pytest
+from toy_manifest import bundle_manifest
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
@@ -31,14 +31,14 @@ def manifest(**changes):
     """Of a DGCNN for 512 to 2048 points with an engine of TensorRT."""
     values = {
         "files": {name: {"sha256": name[-4:] * 16, "bytes": 1} for name in ("encoder.onnx", "encoder.plan")},
-        "source": {"sha256": "s" * 64},
+        "source": {"path": "encoder.safetensors", "sha256": "s" * 64},
         "precision": {"read_back": "fp16"},
         "inputs": {"points": ["batch", "points", 3]},
         "outputs": {"embedding": ["batch", 2048]},
         "profile": {"batch": [1, 8, 32], "points": [512, 1024, 2048]},
         "engine": {"builder": "tensorrt", "version": "10.3.0", "targets": ["sm87"]},
     }
-    return {**values, **changes}
+    return bundle_manifest(**{**values, **changes})
 
 
 def parse(schema: ModuleType, text: str):
@@ -154,5 +154,5 @@ def test_what_cannot_be_served_is_refused_before_the_export(batch, place, messag
 
 def test_the_same_bundle_gives_the_same_text():
     given = manifest()
-    texts = {triton.configuration("dgcnn", json.loads(json.dumps(given)), served="encoder.plan") for _ in range(3)}
+    texts = {triton.configuration("dgcnn", given, served="encoder.plan") for _ in range(3)}
     assert len(texts) == 1

@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.eval.metrics.statistics import Paired
 from crosspoint.models import DGCNN, PointNet
 from crosspoint.models.weights import load_model, save_model
 from crosspoint.parity.clouds import hostile
@@ -33,8 +35,8 @@ def changed(tmp_path, pointnet):
 def test_a_model_equals_itself(pointnet, modelnet):
     result = parity(pointnet, pointnet, data=modelnet, sampling=Sampling(32))
     assert result.passed
-    assert result.task["equal_predictions"] == 1
-    assert result.task["mcnemar_p"] == 1
+    assert result.task.paired.equal_predictions == 1
+    assert result.task.paired.mcnemar_p == 1
     ordinary = [f"ordinary clouds, batch {size}" for size in (1, 2, 5, 32)]
     assert [case.name for case in result.report.cases] == [
         "real clouds",
@@ -115,6 +117,10 @@ def test_nan_embeddings_fail(tmp_path, pointnet, modelnet):
         parity(pointnet, tmp_path / "a.safetensors", data=modelnet, sampling=Sampling(16))
 
 
+def compared(difference, interval=(-0.01, 0.01), mcnemar_p=1.0):
+    return Paired(100, 0.9, 0.9 + difference, 0.95, 0, 0, mcnemar_p, difference, interval)
+
+
 def report(precision, **errors):
     """Of a candidate whose errors by name of the clouds have no explanation."""
     cases = [
@@ -129,12 +135,12 @@ def report(precision, **errors):
     [("fp16", -0.002, True), ("fp16", -0.0021, False), ("int8", -0.005, True), ("int8", -0.006, False)],
 )
 def test_lower_precisions_are_judged_by_the_accuracy_that_they_lose(precision, difference, passed):
-    assert judge(report(precision, real=0.05), {"difference": difference}).passed is passed
+    assert judge(report(precision, real=0.05), compared(difference)).passed is passed
 
 
 @pytest.mark.parametrize("precision", LIMITS)
 def test_a_gain_passes_as_it_does_at_export(precision):
-    task = {"difference": 0.003, "interval": (0.002, 0.004), "mcnemar_p": 0.001}
+    task = compared(0.003, (0.002, 0.004), 0.001)
     assert judge(report(precision, real=0.0), task).passed
     assert judge(report(precision, real=0.0), task, by_interval=True).passed
     assert holds(task, 0.0)
@@ -150,27 +156,27 @@ def test_lower_precisions_do_not_pass_without_labels():
 
 
 def test_fp32_is_judged_by_its_worst_cloud():
-    gate = judge(report("fp32", real=0.05, lattice=2e-5), {"difference": 0.0})
+    gate = judge(report("fp32", real=0.05, lattice=2e-5), compared(0.0))
     assert (gate.passed, gate.worst, gate.would_pass_at) == (False, "real", 0.05)
     assert judge(report("fp32", lattice=2e-5), None).passed
 
 
 def test_fp32_fails_when_it_loses_more_than_chance():
     fine = report("fp32", lattice=2e-5)
-    task = {"difference": -0.05, "interval": (-0.07, -0.03), "mcnemar_p": 0.001}
+    task = compared(-0.05, (-0.07, -0.03), 0.001)
     gate = judge(fine, task)
     assert (gate.passed, gate.measured, gate.rule) == (False, 0.05, "loss of linear-SVM accuracy")
-    assert judge(fine, {**task, "mcnemar_p": 0.5}).passed
-    assert judge(fine, {**task, "difference": -0.002}).passed
+    assert judge(fine, replace(task, mcnemar_p=0.5)).passed
+    assert judge(fine, replace(task, difference=-0.002)).passed
 
 
 def test_by_interval_the_end_that_loses_more_is_judged():
-    task = {"difference": 0.001, "interval": (-0.004, 0.006), "mcnemar_p": 1.0}
+    task = compared(0.001, (-0.004, 0.006))
     assert judge(report("fp16", real=0.05), task).passed
     gate = judge(report("fp16", real=0.05), task, by_interval=True)
     assert (gate.passed, gate.measured, gate.would_pass_at) == (False, 0.004, 0.004)
     assert not judge(report("fp32", real=0.0), task, by_interval=True).passed
-    assert judge(report("fp16", real=0.05), {**task, "interval": (-0.0018, 0.006)}, by_interval=True).passed
+    assert judge(report("fp16", real=0.05), replace(task, interval=(-0.0018, 0.006)), by_interval=True).passed
 
 
 def test_a_verdict_that_was_read_says_what_the_one_that_was_written_said():

@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.torch import load_file
+from toy_manifest import bundle_manifest
 
+from crosspoint.core.weights_file import WeightsMetadata
 from crosspoint.eval.cache import cached
 from crosspoint.export import triton
 from crosspoint.export.engine.on_device import read_reference, write_reference
@@ -73,7 +75,7 @@ def test_weights_come_back_bit_for_bit_with_what_is_known_of_them(folder, networ
         for other in (found.state_dict()[name], stored[name]):
             assert (other.dtype, other.shape) == (tensor.dtype, tensor.shape)
             assert torch.equal(bits(other), bits(tensor))
-    assert read_metadata(folder / "m.safetensors") == {"model": network.config, "recipe": recipe}
+    assert read_metadata(folder / "m.safetensors") == WeightsMetadata(network.config, recipe)
 
 
 def test_an_image_encoder_s_weights_come_back(tmp_path):
@@ -149,8 +151,8 @@ def test_a_graph_says_what_it_was_told_and_has_the_shapes_it_was_built_for(folde
     found = onnx.load(folder / "m.onnx")
     props = {prop.key: prop.value for prop in found.metadata_props}
     assert json.loads(props["crosspoint"]) == provenance
-    assert shapes(found.graph.input) == {"points": ["batch", points or "points", 3]}
-    assert shapes(found.graph.output) == {"embedding": ["batch", 1024]}
+    assert shapes(found.graph.input) == {"points": ("batch", points or "points", 3)}
+    assert shapes(found.graph.output) == {"embedding": ("batch", 1024)}
     assert read_precision(found) == "fp32"
     write_onnx(folder / "m.onnx", build(deploy(network), points), provenance=provenance)
     assert (folder / "m.onnx").read_bytes() == before
@@ -250,15 +252,15 @@ def test_triton_s_own_schema_reads_what_was_asked_for(
     outputs = (
         {"embedding": ["batch", width]} if categories is None else {"logits": ["batch", inputs["points"][1], width]}
     )
-    manifest = {
-        "files": {served: {"sha256": hashes[0], "bytes": 3}},
-        "source": {"sha256": hashes[1]},
-        "precision": {"read_back": precision},
-        "inputs": inputs,
-        "outputs": outputs,
-        "profile": {"batch": batch, "points": points},
-        "engine": engine,
-    }
+    manifest = bundle_manifest(
+        files={served: {"sha256": hashes[0], "bytes": 3}},
+        source={"path": "encoder.safetensors", "sha256": hashes[1]},
+        precision={"read_back": precision},
+        inputs=inputs,
+        outputs=outputs,
+        profile={"batch": batch, "points": points},
+        engine=engine,
+    )
     with tempfile.TemporaryDirectory() as place:
         bundle = Path(place, name)
         bundle.mkdir()

@@ -125,9 +125,9 @@ def print_parity(result: "ParityResult") -> None:
     task = result.task
     if task is not None:
         print_table(
-            f"Linear SVM, {task['objects']} objects to test ({result.data.source})",
+            f"Linear SVM, {task.paired.objects} objects to test ({result.data.source})",
             ("reference", "candidate", "difference", "95 % interval", "equal predictions", "McNemar's p"),
-            rows=[_paired(Paired(**{name: task[name] for name in Paired.__dataclass_fields__}))],
+            rows=[_paired(task.paired)],
         )
     print_table(
         "Embeddings, candidate against reference",

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import struct
-from typing import Any
+from typing import TypedDict
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced
@@ -18,6 +18,53 @@ VALUES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "M
 BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # by the number of a component type
 
 
+class Accessor(TypedDict):
+    """Values in a buffer: how many, of which shape and type."""
+
+    count: int
+    type: str
+    componentType: int
+
+
+class BufferView(TypedDict):
+    """A piece of a buffer."""
+
+    byteLength: int
+
+
+class Primitive(TypedDict, total=False):
+    """A piece of a mesh; the numbers are those of accessors."""
+
+    attributes: dict[str, int]
+    indices: int
+
+
+class Mesh(TypedDict):
+    """A mesh in pieces."""
+
+    primitives: list[Primitive]
+
+
+class Node(TypedDict, total=False):
+    """A place in the scene; the numbers are those of nodes and of a mesh."""
+
+    children: list[int]
+    mesh: int
+
+
+class Scene(TypedDict, total=False):
+    """The JSON part of a file, of which nothing is checked yet.
+
+    See https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html.
+    """
+
+    accessors: list[Accessor]
+    bufferViews: list[BufferView]
+    extensionsRequired: list[str]
+    meshes: list[Mesh]
+    nodes: list[Node]
+
+
 def check_glb(content: bytes) -> None:
     """Raise InputError if a GLB file is cut off, asks for far more memory than its size, or is no tree of nodes.
 
@@ -28,7 +75,7 @@ def check_glb(content: bytes) -> None:
     length, header = struct.unpack_from("<II", content, 8)
     if len(content) < length:
         raise InputError(f"is cut off: {len(content)} of {length} bytes; {ADVICE}")
-    scene = json.loads(content[20 : 20 + header].decode("utf-8"))
+    scene: Scene = json.loads(content[20 : 20 + header].decode("utf-8"))
     if DRACO in scene.get("extensionsRequired", ()) and importlib.util.find_spec("DracoPy") is None:
         raise InputError("is compressed with Draco; pip install DracoPy, or export it without compression")
     sizes = [_size(accessor) for accessor in scene.get("accessors", ())]
@@ -37,18 +84,18 @@ def check_glb(content: bytes) -> None:
     _check_instances(scene, sizes, len(content))
 
 
-def _size(accessor: dict[str, Any]) -> int:
+def _size(accessor: Accessor) -> int:
     """Bytes of the values of an accessor."""
     return _natural(accessor["count"]) * VALUES[accessor["type"]] * BYTES[accessor["componentType"]]
 
 
-def _natural(value: Any) -> int:
+def _natural(value: object) -> int:
     if not isinstance(value, int) or value < 0:
         raise InputError(f"has a size that is no natural number; {ADVICE}")
     return value
 
 
-def _check_instances(scene: dict[str, Any], sizes: list[int], size: int) -> None:
+def _check_instances(scene: Scene, sizes: list[int], size: int) -> None:
     """Hold against the file's size what its nodes place, and see that they are a tree, as glTF asks."""
     nodes = scene.get("nodes", [])
     primitives = [mesh["primitives"] for mesh in scene.get("meshes", ())]
@@ -69,16 +116,16 @@ def _check_instances(scene: dict[str, Any], sizes: list[int], size: int) -> None
     check_announced(WIDER * total, size)
 
 
-def _accessors(primitive: dict[str, Any]) -> list[int]:
+def _accessors(primitive: Primitive) -> list[int]:
     """The positions and indices of a primitive."""
     return [i for i in (primitive["attributes"].get("POSITION"), primitive.get("indices")) if i is not None]
 
 
-def _bytes(mesh: list[dict[str, Any]], sizes: list[int]) -> int:
+def _bytes(mesh: list[Primitive], sizes: list[int]) -> int:
     return sum(sizes[i] for primitive in mesh for i in _accessors(primitive))
 
 
-def _depths(nodes: list[dict[str, Any]]) -> list[int]:
+def _depths(nodes: list[Node]) -> list[int]:
     """How many nodes are above each node.
 
     Raises:

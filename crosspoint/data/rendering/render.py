@@ -5,10 +5,10 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from crosspoint.core.outputs import check_content, check_folder, check_known, is
 from crosspoint.core.pool import spread
 from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, reason_without, regular
+from crosspoint.core.results import FLAT, Result
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.data.io.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
@@ -69,6 +70,39 @@ class Task:
         return self.cloud(out).exists() and all((pictures / picture_name(view)).exists() for view in range(views))
 
 
+@dataclass(frozen=True)
+class SkippedMesh:
+    """A mesh that could not be rendered, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RenderResult(Result):
+    """What `render` made.
+
+    Attributes:
+        settings: As asked for.
+        out: The folder.
+        objects: Meshes found.
+        kept: Those that were there from before.
+        rendered: Those rendered now.
+        skipped: Those that could not be.
+        seconds: What it took.
+    """
+
+    schema: ClassVar[str] = "crosspoint.render/1"
+
+    settings: Settings = field(metadata=FLAT)
+    out: str
+    objects: int
+    kept: int
+    rendered: int
+    skipped: tuple[SkippedMesh, ...]
+    seconds: float
+
+
 def render(
     meshes: Sequence[Path],
     out: Path,
@@ -78,7 +112,7 @@ def render(
     points: int = 2048,
     seed: int = 0,
     jobs: int | None = None,
-) -> dict[str, Any]:
+) -> RenderResult:
     """Make pairs of point clouds and pictures from mesh files, in ShapeNetRender's layout; finished ones are kept.
 
     Each mesh becomes `ShapeNet/<category>/<name>.ply`, with points drawn uniformly by area, and
@@ -98,8 +132,7 @@ def render(
             `if __name__ == "__main__":`.
 
     Returns:
-        The settings, `objects` (meshes found), `rendered` (now), `kept` (from before), `skipped` (a list of `file` and
-        `reason`), `seconds` and `out`.
+        What was made.
 
     Raises:
         InputError: There are no meshes, two of them have one name, an option makes no sense, or `out` holds something
@@ -120,18 +153,17 @@ def render(
     start = time.monotonic()
     work = partial(_render_one, out=out, settings=settings)
     reasons = list(track(spread(work, waiting, jobs=jobs), "Rendering", total=len(waiting)))
-    skipped = [
-        {"file": str(task.mesh), "reason": reason} for task, reason in zip(waiting, reasons, strict=True) if reason
-    ]
-    return {
-        **asdict(settings),
-        "out": str(out),
-        "objects": len(tasks),
-        "kept": len(tasks) - len(waiting),
-        "rendered": len(waiting) - len(skipped),
-        "skipped": skipped,
-        "seconds": round(time.monotonic() - start, 3),
-    }
+    pairs = zip(waiting, reasons, strict=True)
+    skipped = tuple(SkippedMesh(str(task.mesh), reason) for task, reason in pairs if reason)
+    return RenderResult(
+        settings=settings,
+        out=str(out),
+        objects=len(tasks),
+        kept=len(tasks) - len(waiting),
+        rendered=len(waiting) - len(skipped),
+        skipped=skipped,
+        seconds=round(time.monotonic() - start, 3),
+    )
 
 
 def render_views(

@@ -8,8 +8,9 @@ after another, `point_starts` and `image_starts` (n + 1) int64, and the objects'
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file, atomic_folder, sha256, write_json
 from crosspoint.core.outputs import check_folder, check_replaceable
 from crosspoint.core.reading import read_json, reading, regular
+from crosspoint.core.results import Result, to_json
 
 if TYPE_CHECKING:
     from crosspoint.data.sets.datasets import PairedRenders
@@ -50,6 +52,40 @@ class Row(NamedTuple):
     sha256: str
 
 
+@dataclass(frozen=True)
+class ShardEntry:
+    """What the index has of a shard: its file's name, objects, images, bytes and SHA-256."""
+
+    file: str
+    objects: int
+    images: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PackResult(Result):
+    """What `pack` wrote.
+
+    Attributes:
+        out: The folder.
+        objects: In all shards.
+        images: In all shards.
+        shards: How many.
+        bytes: Of all shards.
+        seconds: What it took.
+    """
+
+    schema: ClassVar[str] = SCHEMA
+
+    out: str
+    objects: int
+    images: int
+    shards: int
+    bytes: int
+    seconds: float
+
+
 class Shard(NamedTuple):
     """An open shard: slices that read on demand, and where each object starts in them."""
 
@@ -61,7 +97,7 @@ class Shard(NamedTuple):
 
 def pack(
     root: Path, out: Path, *, size: int | None = None, views: int | None = None, shard_mb: int = 256
-) -> dict[str, Any]:
+) -> PackResult:
     """Pack a folder in ShapeNetRender's layout; read it with `PackedRenders`.
 
     Without `size` and `views` nothing is lost: the same points and the same pixels come back.
@@ -74,7 +110,7 @@ def pack(
         shard_mb: Size at which a shard is closed, in 10⁶ bytes.
 
     Returns:
-        `out`, `objects`, `images`, `shards`, `bytes` and `seconds`.
+        What was written.
 
     Raises:
         InputError: `root` is not in that layout, a file of it cannot be read, its images differ in size and `size` is
@@ -93,15 +129,15 @@ def pack(
     with atomic_folder(out) as folder:
         groups = enumerate(_groups(entries, shard_mb * MEGABYTE))
         shards = [_write(folder, number, group) for number, group in groups]
-        write_json(folder / INDEX_FILE, {"schema": SCHEMA, "shards": shards})
-    return {
-        "out": str(out),
-        "objects": sum(shard["objects"] for shard in shards),
-        "images": sum(shard["images"] for shard in shards),
-        "shards": len(shards),
-        "bytes": sum(shard["bytes"] for shard in shards),
-        "seconds": round(time.monotonic() - start, 3),
-    }
+        write_json(folder / INDEX_FILE, {"schema": SCHEMA, "shards": to_json(shards)})
+    return PackResult(
+        out=str(out),
+        objects=sum(shard.objects for shard in shards),
+        images=sum(shard.images for shard in shards),
+        shards=len(shards),
+        bytes=sum(shard.bytes for shard in shards),
+        seconds=round(time.monotonic() - start, 3),
+    )
 
 
 def is_pack(root: Path) -> bool:
@@ -143,7 +179,7 @@ class PackedRenders:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_shards": {}}
 
     def files(self) -> Iterator[Path]:
@@ -277,7 +313,7 @@ def _groups(entries: Iterator[Entry], limit: int) -> Iterator[list[Entry]]:
         yield group
 
 
-def _write(folder: Path, number: int, group: list[Entry]) -> dict[str, Any]:
+def _write(folder: Path, number: int, group: list[Entry]) -> ShardEntry:
     """Write one shard and return its row of the index."""
     from safetensors.numpy import save_file
 
@@ -291,10 +327,4 @@ def _write(folder: Path, number: int, group: list[Entry]) -> dict[str, Any]:
     header = {"schema": SCHEMA, "keys": [entry.key for entry in group]}
     with atomic_file(file) as temporary:  # safetensors makes files that their writer alone can read
         save_file(tensors, temporary, metadata={METADATA: json.dumps(header)})
-    return {
-        "file": file.name,
-        "objects": len(group),
-        "images": len(tensors["images"]),
-        "bytes": file.stat().st_size,
-        "sha256": sha256(file),
-    }
+    return ShardEntry(file.name, len(group), len(tensors["images"]), file.stat().st_size, sha256(file))

@@ -1,8 +1,10 @@
 """Categories and parts of a part-segmentation set, and the names of classes."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import read_json, read_lines, reading
@@ -35,6 +37,14 @@ SHAPENETPART_COUNTS = {  # parts of each category, numbered through in this orde
     "Skateboard": 3,
     "Table": 3,
 }
+
+
+class TaxonomyFile(TypedDict):
+    """The content of `taxonomy.json`: names of categories and parts, and the part numbers of each category."""
+
+    categories: Sequence[str]
+    parts: Sequence[str]
+    category_parts: Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True)

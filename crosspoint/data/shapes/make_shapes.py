@@ -5,10 +5,10 @@ import math
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from crosspoint.core.outputs import check_file, check_known, check_replaceable, 
 from crosspoint.core.plots import require_plots
 from crosspoint.core.pool import spread
 from crosspoint.core.reading import read_json, reading
+from crosspoint.core.results import FLAT, Result
 from crosspoint.data.io.meshes import sample_surface
 from crosspoint.data.points import normalise
 from crosspoint.data.rendering.render import COMPRESSION, picture_name, render_views
+from crosspoint.data.sets.taxonomy import TaxonomyFile
 from crosspoint.data.shapes import CATEGORIES, Shape
 from crosspoint.data.shapes.contact_sheet import contact_sheet
 
@@ -59,6 +61,44 @@ class Cloud:
     parts: NDArray[np.uint8]  # (N,)
 
 
+@dataclass(frozen=True)
+class ShapesSettings:
+    """What decides the bytes of a folder of made shapes; attributes as the arguments of `make_shapes`."""
+
+    per_class: int
+    seed: int
+    views: int
+    size: int
+    points: int
+
+
+@dataclass(frozen=True)
+class ShapesResult(Result):
+    """What `make_shapes` made.
+
+    Attributes:
+        settings: As asked for.
+        out: The folder.
+        categories: Their names.
+        parts: Kinds of part, over all categories.
+        train: Training objects, over all categories.
+        test: Likewise.
+        val: Likewise.
+        seconds: What it took.
+    """
+
+    schema: ClassVar[str] = SCHEMA
+
+    settings: ShapesSettings = field(metadata=FLAT)
+    out: str
+    categories: tuple[str, ...]
+    parts: int
+    train: int
+    test: int
+    val: int
+    seconds: float
+
+
 def make_shapes(
     out: Path,
     per_class: int = 50,
@@ -69,7 +109,7 @@ def make_shapes(
     points: int = 2048,
     sheet: Path | None = None,
     jobs: int | None = None,
-) -> dict[str, Any]:
+) -> ShapesResult:
     """Draw objects of every category in `CATEGORIES` and write them under `out`, as the published sets are laid out.
 
     `out` receives
@@ -97,14 +137,14 @@ def make_shapes(
             `if __name__ == "__main__":`.
 
     Returns:
-        The settings, `categories`, `parts`, `train`, `test`, `val` (objects in all), `seconds` and `out`.
+        What was made.
 
     Raises:
         InputError: An option makes no sense, or `out` holds something else or cannot be written.
         MissingDependency: `embreex` is not installed, or for a sheet `matplotlib`.
         CheckFailed: A process was killed.
     """
-    settings = {"per_class": per_class, "seed": seed, "views": views, "size": size, "points": points}
+    settings = ShapesSettings(per_class, seed, views, size, points)
     _check(settings, jobs)
     require("embreex", "render", purpose="rendering")
     out = Path(out)
@@ -121,18 +161,18 @@ def make_shapes(
         clouds = dict(zip(items, track(spread(work, items, jobs=jobs), "Making shapes", total=len(items)), strict=True))
         _write_classification(temporary / CLASSIFICATION, clouds)
         _write_parts(temporary / PARTS, clouds)
-        write_json(temporary / SETTINGS_FILE, {"schema": SCHEMA, **settings})
+        write_json(temporary / SETTINGS_FILE, {"schema": SCHEMA, **vars(settings)})
     if sheet is not None:
         shown = range(min(SHOWN, per_class))
         contact_sheet({c: [draw(Item(c, "train", k), seed) for k in shown] for c in CATEGORIES}, sheet)
-    return {
-        **settings,
-        "out": str(out),
-        "categories": list(CATEGORIES),
-        "parts": sum(len(category.part_names) for category in CATEGORIES.values()),
+    return ShapesResult(
+        settings=settings,
+        out=str(out),
+        categories=tuple(CATEGORIES),
+        parts=sum(len(category.part_names) for category in CATEGORIES.values()),
         **{split: count * len(CATEGORIES) for split, count in counts.items()},
-        "seconds": round(time.monotonic() - start, 3),
-    }
+        seconds=round(time.monotonic() - start, 3),
+    )
 
 
 def draw(item: Item, seed: int) -> Shape:
@@ -148,9 +188,9 @@ def _generators(item: Item, seed: int) -> list[np.random.Generator]:
     return [np.random.default_rng(child) for child in np.random.SeedSequence([seed, item.number, *words]).spawn(3)]
 
 
-def _check(settings: dict[str, int], jobs: int | None) -> None:
+def _check(settings: ShapesSettings, jobs: int | None) -> None:
     least = {"per_class": 1, "seed": 0, "views": 1, "size": 8, "points": 1, "jobs": 1}
-    for name, value in {**settings, "jobs": 1 if jobs is None else jobs}.items():
+    for name, value in {**vars(settings), "jobs": 1 if jobs is None else jobs}.items():
         if value < least[name]:
             raise InputError(f"{name.replace('_', '-')} is {value}; it must be at least {least[name]}")
 
@@ -224,8 +264,8 @@ def _write_parts(folder: Path, clouds: dict[Item, Cloud]) -> None:
     write_json(folder / "taxonomy.json", taxonomy)
 
 
-def part_taxonomy() -> dict[str, Any]:
-    """Names of categories and parts, and the part numbers of each category: the content of `taxonomy.json`."""
+def part_taxonomy() -> TaxonomyFile:
+    """The categories and parts of these shapes."""
     numbers = _numbers(len(category.part_names) for category in CATEGORIES.values())
     return {
         "categories": list(CATEGORIES),

@@ -1,7 +1,6 @@
 """The self-test's TensorRT engines: built, executed, repeated as CUDA graphs, and fed through DLPack."""
 
 import importlib
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.errors import CheckFailed
+from crosspoint.doctor.abilities import cuda_devices, torch_devices
 from crosspoint.doctor.self_test.networks import compared, diagnosed, embed_without_torch, export
 from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailable
 from crosspoint.runtime.encoder import Encoder
@@ -58,11 +58,12 @@ def _built(
     from crosspoint.export.options import ExportOptions
 
     options = ExportOptions(BUILDERS[module], build=build or Options())
-    engine = export(context, run, out=out, precision=precision, trt=True, options=options, **given)["engine"]
-    if own_gpu(context) in engine["targets"] and not engine["executed"]:
-        raise CheckFailed(f"the engine was built for this GPU and not executed: {engine['status']}")
-    said = f"{engine['builder']} {engine['version']} for {', '.join(engine['targets'])}: {engine['status']}"
-    return said if not engine["parity"] else f"{said}, relative L2 {engine['parity']['relative_l2_max']:.1e}"
+    engine = export(context, run, out=out, precision=precision, trt=True, options=options, **given).engine
+    assert engine is not None
+    if own_gpu(context) in engine.targets and not engine.executed:
+        raise CheckFailed(f"the engine was built for this GPU and not executed: {engine.status}")
+    said = f"{engine.builder} {engine.version} for {', '.join(engine.targets)}: {engine.status}"
+    return said if engine.parity is None else f"{said}, relative L2 {engine.parity.relative_l2_max:.1e}"
 
 
 def build_by_script(context: Context, run: str) -> str:
@@ -76,19 +77,18 @@ def build_by_script(context: Context, run: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
     if done.returncode:
         raise CheckFailed(f"the script ended with {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
-    engine = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["engine"]
-    if not engine["executed"]:
-        raise CheckFailed(f"the script left an engine that was not executed: {engine['status']}")
+    engine = load_manifest(out).engine
+    assert engine is not None
+    if not engine.executed:
+        raise CheckFailed(f"the script left an engine that was not executed: {engine.status}")
     found = diagnosed(context, run, candidate=out.name, device="cuda")
-    return f"{engine['builder']} {engine['version']}: {engine['status']}; {found}"
+    return f"{engine.builder} {engine.version}: {engine.status}; {found}"
 
 
 def own_gpu(context: Context) -> str | None:
     """Compute capability of the first GPU, e.g. `"sm86"`."""
-    devices = context.facts["cuda_python"].get("devices") or [
-        device["compute_capability"] for device in context.facts["torch"].get("devices") or ()
-    ]
-    return devices[0] if devices else None
+    seen = (*cuda_devices(context.facts), *(device.compute_capability for device in torch_devices(context.facts)))
+    return next(iter(seen), None)
 
 
 def require_own(context: Context, bundle: str) -> None:

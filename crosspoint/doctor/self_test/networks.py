@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,10 +13,14 @@ from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailabl
 from crosspoint.doctor.self_test.training import PART_SET
 from crosspoint.runtime.options import RunOn, Sampling
 
+if TYPE_CHECKING:
+    from crosspoint.export.manifest import BundleManifest
+    from crosspoint.parity.gate_result import GateResult
+
 DATASET = "modelnet40_ply_hdf5_2048"
 
 
-def export(context: Context, run: str, *, out: str, precision: str = "fp32", **options: Any) -> dict[str, Any]:
+def export(context: Context, run: str, *, out: str, precision: str = "fp32", **options: Any) -> "BundleManifest":
     """As `crosspoint export` does; gives the manifest."""
     from crosspoint.export.bundle import export as export_bundle
 
@@ -26,19 +30,21 @@ def export(context: Context, run: str, *, out: str, precision: str = "fp32", **o
 
 def export_onnx(context: Context, run: str, *, out: str, precision: str = "fp32") -> str:
     """An encoder through the gate."""
-    return _said(export(context, run, out=out, precision=precision)["parity"])
+    return _said(export(context, run, out=out, precision=precision).parity.gate)
 
 
 def export_segmenter(context: Context, run: str, *, out: str) -> str:
     """A part segmenter through the gate, with the labelled parts."""
     from crosspoint.export.bundle import Verification
+    from crosspoint.parity.task import PartTask
 
     verification = Verification(context.folder / "shapes" / PART_SET, clouds=40)
-    parity = export(context, run, out=out, verification=verification)["parity"]
-    task = parity["task"]
+    parity = export(context, run, out=out, verification=verification).parity
+    task = None if parity.task is None else parity.task.task
+    assert isinstance(task, PartTask)
     return (
-        f"{_said(parity)}; {task['measure']} {task['reference_miou']:.3f} and {task['candidate_miou']:.3f}, "
-        f"{task['equal_labels']:.2%} of the labels are equal"
+        f"{_said(parity.gate)}; {task.measure} {task.reference_miou:.3f} and {task.candidate_miou:.3f}, "
+        f"{task.equal_labels:.2%} of the labels are equal"
     )
 
 
@@ -53,10 +59,9 @@ def export_for_triton(context: Context, run: str, *, out: str) -> str:
     return f"{', '.join(written)}; written, not served"
 
 
-def _said(parity: dict[str, Any]) -> str:
-    overlap = parity["overlap_min"]
-    graphs = "no neighbour graphs" if overlap is None else f"worst overlap {overlap:.4f}"
-    return f"{parity['candidate']}: relative L2 {parity['relative_l2_max']:.1e}, {graphs}"
+def _said(gate: "GateResult") -> str:
+    graphs = "no neighbour graphs" if gate.overlap_min is None else f"worst overlap {gate.overlap_min:.4f}"
+    return f"{gate.candidate}: relative L2 {gate.relative_l2_max:.1e}, {graphs}"
 
 
 def diagnosed(

@@ -12,12 +12,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, ClassVar
 
 from crosspoint.core.console import announce
 from crosspoint.core.errors import MissingDependency
+from crosspoint.core.results import Result, from_json, to_json
 from crosspoint.doctor.anonymise import scrub
+from crosspoint.doctor.facts import DoctorResult, Facts
 from crosspoint.doctor.self_test.step import Context, NotAvailable, Step
 from crosspoint.runtime.signing import VARIABLE
 
@@ -27,36 +30,66 @@ SECONDS = 300.0  # that one step may take
 STATUSES = ("passed", "failed", "not available")
 
 
-def self_test(facts: dict[str, Any], module: str = MODULE, *, seconds: float = SECONDS) -> dict[str, Any]:
+@dataclass(frozen=True)
+class StepResult:
+    """What came of a step.
+
+    Attributes:
+        name: Of the step.
+        status: `"passed"`, `"failed"` or `"not available"`.
+        reason: Why it did not pass.
+        found: What it said.
+        seconds: What it took.
+    """
+
+    name: str
+    status: str
+    reason: str
+    found: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SelfTestResult(Result):
+    """What came of all steps; no host or user name, and no path.
+
+    Attributes:
+        passed: Whether no step failed.
+        counts: Steps by status.
+        seconds: What all of them took.
+        steps: In order.
+        machine: What `doctor` found.
+    """
+
+    schema: ClassVar[str] = "crosspoint.self-test/1"
+
+    passed: bool
+    counts: dict[str, int]
+    seconds: float
+    steps: tuple[StepResult, ...]
+    machine: DoctorResult
+
+
+def self_test(machine: DoctorResult, module: str = MODULE, *, seconds: float = SECONDS) -> SelfTestResult:
     """Run every step at toy size on whatever is here; a step that fails, hangs or crashes does not stop the others.
 
     Args:
-        facts: Of `doctor`; they go into the result, and say which steps can be run.
+        machine: What `doctor` found: it goes into the result, and says which steps can be run.
         module: Whose `STEPS` are run, in order.
         seconds: That one step may take.
-
-    Returns:
-        JSON-serialisable: `steps` with `name`, `status`, `reason`, `found` and `seconds`, `counts` of the statuses,
-        `seconds`, `passed`, and `machine`, what `doctor` found. No host or user name, and no path.
     """
     started = time.monotonic()
     names = [step.name for step in _steps(module)]
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, StepResult] = {}
     with tempfile.TemporaryDirectory(prefix="crosspoint-self-test-") as folder:
-        for result in _run_all(facts, names, module, Path(folder), seconds):
-            results[result["name"]] = result
-            announce(f"  {result['status']:<13} {result['name']} ({result['seconds']:.1f} s)")
-    ordered = [results[name] for name in names]
-    found = Counter(step["status"] for step in ordered)
-    summary = {
-        "passed": not found["failed"],
-        "counts": {status: found[status] for status in STATUSES},
-        "seconds": round(time.monotonic() - started, 1),
-        "steps": ordered,
-        "machine": facts,
-    }
-    scrubbed: dict[str, Any] = scrub(summary)
-    return scrubbed
+        for result in _run_all(machine.facts, names, module, Path(folder), seconds):
+            results[result.name] = result
+            announce(f"  {result.status:<13} {result.name} ({result.seconds:.1f} s)")
+    ordered = tuple(results[name] for name in names)
+    found = Counter(step.status for step in ordered)
+    counts = {status: found[status] for status in STATUSES}
+    taken = round(time.monotonic() - started, 1)
+    return scrub(SelfTestResult(not found["failed"], counts, taken, ordered, machine))
 
 
 def _steps(module: str) -> Sequence[Step]:
@@ -64,21 +97,19 @@ def _steps(module: str) -> Sequence[Step]:
     return steps
 
 
-def _run_all(
-    facts: dict[str, Any], names: list[str], module: str, folder: Path, seconds: float
-) -> Iterator[dict[str, Any]]:
+def _run_all(facts: Facts, names: list[str], module: str, folder: Path, seconds: float) -> Iterator[StepResult]:
     """Results in order; a new process goes on with what is left where one ended early."""
-    (folder / "facts.json").write_text(json.dumps(facts))
+    (folder / "facts.json").write_text(json.dumps(to_json(facts)))
     done: dict[str, str] = {}
     while len(done) < len(names):
         for result in _run_some(names[len(done) :], done, module, folder, seconds):
-            done[result["name"]] = result["status"]
+            done[result.name] = result.status
             yield result
 
 
 def _run_some(
     names: list[str], done: dict[str, str], module: str, folder: Path, seconds: float
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[StepResult]:
     """Results of one process, and that of the step in which it ended, if it did."""
     code = "import sys; from crosspoint.doctor.self_test.self_test import work; work(*sys.argv[1:])"
     command = [sys.executable, "-c", code, str(folder), module, json.dumps(names), json.dumps(done)]
@@ -115,15 +146,15 @@ def _environment() -> dict[str, str]:
     return {**others, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
 
 
-def _lines(stream: IO[str] | None) -> "queue.Queue[dict[str, Any] | None]":
+def _lines(stream: IO[str] | None) -> "queue.Queue[StepResult | None]":
     """Results as they are printed, and None at the end."""
-    results: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    results: queue.Queue[StepResult | None] = queue.Queue()
 
     def read() -> None:
         assert stream is not None
         for line in stream:
             if line.startswith(MARK):
-                results.put(json.loads(line.removeprefix(MARK)))
+                results.put(from_json(StepResult, json.loads(line.removeprefix(MARK))))
         results.put(None)
 
     threading.Thread(target=read, daemon=True).start()
@@ -141,16 +172,16 @@ def work(folder: str, module: str, *, names: str, done: str) -> None:
     """
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    context = Context(Path(folder), json.loads((Path(folder) / "facts.json").read_text()))
+    context = Context(Path(folder), from_json(Facts, json.loads((Path(folder) / "facts.json").read_text())))
     statuses: dict[str, str] = json.loads(done)
     known = {step.name: step for step in _steps(module)}
     for name in json.loads(names):
         result = _run(known[name], context, statuses)
-        statuses[name] = result["status"]
-        print(MARK + json.dumps(scrub(result)), file=results, flush=True)
+        statuses[name] = result.status
+        print(MARK + json.dumps(to_json(scrub(result))), file=results, flush=True)
 
 
-def _run(step: Step, context: Context, statuses: dict[str, str]) -> dict[str, Any]:
+def _run(step: Step, context: Context, statuses: dict[str, str]) -> StepResult:
     started = time.monotonic()
     lacking = [name for name in step.after if statuses.get(name) != "passed"]
     reason = step.needs(context.facts) or (f"it needs what '{lacking[0]}' makes" if lacking else None)
@@ -164,9 +195,8 @@ def _run(step: Step, context: Context, statuses: dict[str, str]) -> dict[str, An
         return _result(step.name, "failed", started, reason=f"{_said(error)} ({_place(error)})")
 
 
-def _result(name: str, status: str, started: float, reason: str = "", found: str = "") -> dict[str, Any]:
-    seconds = round(time.monotonic() - started, 2)
-    return {"name": name, "status": status, "reason": reason, "found": found, "seconds": seconds}
+def _result(name: str, status: str, started: float, reason: str = "", found: str = "") -> StepResult:
+    return StepResult(name, status, reason, found, round(time.monotonic() - started, 2))
 
 
 def _said(error: Exception) -> str:

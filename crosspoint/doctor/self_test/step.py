@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from crosspoint.doctor.abilities import has_gpu, rtx_runs
+from crosspoint.doctor.abilities import has_gpu, rtx_runs, torch_devices, works
+from crosspoint.doctor.facts import Broken, Facts
 
-Facts = dict[str, Any]
 Run = Callable[["Context"], str]
 Needs = Callable[[Facts], str | None]
 
@@ -50,7 +49,7 @@ def needs_packages(*names: str) -> Needs:
 
     def missing(facts: Facts) -> str | None:
         for name in names:
-            if not (facts[name]["works"] if name in facts else facts["packages"][name]):
+            if not (works(facts, name) if hasattr(facts.answers, name) else facts.packages[name]):
                 return f"{name} is not installed or does not work"
         return None
 
@@ -63,7 +62,7 @@ def needs_gpu(*names: str) -> Needs:
     def missing(facts: Facts) -> str | None:
         if not has_gpu(facts):
             return NO_GPU
-        return needs_packages(*names)(facts) or (None if facts["torch"]["devices"] else "torch does not see the GPU")
+        return needs_packages(*names)(facts) or (None if torch_devices(facts) else "torch does not see the GPU")
 
     return missing
 
@@ -74,9 +73,10 @@ def needs_provider(name: str) -> Needs:
     def missing(facts: Facts) -> str | None:
         if not has_gpu(facts):
             return NO_GPU
-        return needs_packages("onnxruntime")(facts) or (
-            None if name in facts["onnxruntime"]["providers"] else f"this onnxruntime has no {name}"
-        )
+        runtime = facts.answers.onnxruntime
+        if isinstance(runtime, Broken):
+            return needs_packages("onnxruntime")(facts)
+        return None if name in runtime.providers else f"this onnxruntime has no {name}"
 
     return missing
 
@@ -100,6 +100,6 @@ def needs_build_script(facts: Facts) -> str | None:
     if not has_gpu(facts):
         return NO_GPU
     lacking = needs_packages("torch", "onnx", "onnxruntime", "cuda_python")(facts)
-    if lacking is not None or facts["tensorrt"]["works"]:
+    if lacking is not None or works(facts, "tensorrt"):
         return lacking
     return None if rtx_runs(facts) else "tensorrt is not installed, and there is no tensorrt-rtx for this GPU"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.errors import CheckFailed
+from crosspoint.doctor.abilities import torch_devices
 from crosspoint.doctor.self_test.step import POINTS, Context, K, NotAvailable
 
 TRAINING = (f"points={POINTS}", f"k={K}", "batch=16", "image_size=32", "epochs=1", "seed=0")
@@ -87,7 +88,7 @@ def torchrun(context: Context, processes: int, *, device: str) -> str:
 
 def nccl(context: Context) -> str:
     """On 1, 2, 4 … GPUs, and on all."""
-    count = len(context.facts["torch"]["devices"])
+    count = len(torch_devices(context.facts))
     sizes = sorted({*(2**i for i in range(count.bit_length())), count})
     return "; ".join(torchrun(context, size, device="cuda") for size in sizes if size <= count)
 

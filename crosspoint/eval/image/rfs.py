@@ -17,7 +17,7 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.data.sets.cifar_fs import Pictures
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import Weights, read_weights, save_model
-from crosspoint.train.engine.checkpoint import newest, restore, save_checkpoint
+from crosspoint.train.engine.checkpoint import State, newest, restore, save_checkpoint, state_of
 from crosspoint.train.pretrain.augment import SampleRng, augment_images
 from crosspoint.train.pretrain.recipes import check_values, choose_recipe
 
@@ -147,7 +147,7 @@ def _train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         if checkpoints is not None:
-            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "data": checkpoints.name}
+            state: State = {"network": network.state_dict(), "optimiser": state_of(optimiser), "data": checkpoints.name}
             save_checkpoint(checkpoints, epoch + 1, state=state)
     return encoder
 

@@ -58,7 +58,7 @@ def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segm
     if find_key_files():
         require_released(path)
     written = read_metadata(path)
-    return Facts(written["model"], written["recipe"] or {}, _objects(path.parent))
+    return Facts(written.model, written.recipe or {}, _objects(path.parent))
 
 
 def _objects(folder: Path) -> int | None:

@@ -4,19 +4,19 @@ Nothing here needs torch or onnx, so that the same build and the same comparison
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder, check_known, check_place, is_schema
 from crosspoint.core.reading import read_json
 from crosspoint.export.engine.builder import Builder, Engine, Options, build_engine
+from crosspoint.export.manifest import BundleManifest, EngineEntry
 from crosspoint.parity.clouds import CloudSet
 from crosspoint.parity.gate import ODD, Gate
 from crosspoint.runtime.backends.tensorrt import TensorRTEncoder
-from crosspoint.runtime.manifest import NAME, parse_manifest
+from crosspoint.runtime.manifest import NAME, FileEntry, read_manifest
 from crosspoint.runtime.profile import Profile
 
 ONNX, PLAN = "encoder.onnx", "encoder.plan"
@@ -24,13 +24,13 @@ ONNX, PLAN = "encoder.onnx", "encoder.plan"
 
 def add_engine(
     folder: Path,
-    manifest: dict[str, Any],
+    manifest: BundleManifest,
     *,
     builder: Builder,
     options: Options,
     profile: Profile,
     clouds: Sequence[CloudSet],
-) -> dict[str, Any]:
+) -> BundleManifest:
     """Build a bundle's engine, and run it where this machine's GPU can.
 
     Args:
@@ -48,18 +48,19 @@ def add_engine(
         CheckFailed: The build failed, or the engine is not of the precision asked for, or computes something else.
     """
     engine = build_engine(builder, (folder / ONNX).read_bytes(), profile=profile, options=options)
-    _require_precision(manifest["precision"]["asked"], engine)
+    _require_precision(manifest.precision.asked, engine)
     (folder / PLAN).write_bytes(engine.plan)
-    manifest = {
-        **manifest,
-        "files": {**manifest["files"], PLAN: file_entry(folder / PLAN)},
-        "versions": {**manifest["versions"], builder.name: builder.module.__version__},
-        "engine": _entry(builder, options, engine),
-    }
-    write_json(folder / NAME, manifest)
+    entry = _entry(builder, options, engine)
+    manifest = replace(
+        manifest,
+        files={**manifest.files, PLAN: file_entry(folder / PLAN)},
+        versions={**manifest.versions, builder.name: builder.module.__version__},
+        engine=entry,
+    )
+    write_json(folder / NAME, manifest.to_json())
     if builder.executes:
-        manifest = _execute(folder, manifest, clouds, profile)
-        write_json(folder / NAME, manifest)
+        manifest = replace(manifest, engine=_executed(folder, manifest.precision.asked, entry, clouds, profile))
+        write_json(folder / NAME, manifest.to_json())
     return manifest
 
 
@@ -80,9 +81,9 @@ def check_timing_cache(file: Path, bundle: Path) -> None:
         raise InputError(f"--timing-cache {file} lies in the bundle, which is replaced; give a place outside")
 
 
-def file_entry(path: Path) -> dict[str, Any]:
+def file_entry(path: Path) -> FileEntry:
     """What a manifest says of a file."""
-    return {"sha256": sha256(path), "bytes": path.stat().st_size}
+    return FileEntry(sha256(path), path.stat().st_size)
 
 
 def _require_precision(asked: str, engine: Engine) -> None:
@@ -92,40 +93,39 @@ def _require_precision(asked: str, engine: Engine) -> None:
         raise CheckFailed(f"{asked} was asked for, and the engine computes in {engine.precision}; nothing was written")
 
 
-def _entry(builder: Builder, options: Options, engine: Engine) -> dict[str, Any]:
-    asked = {**asdict(options), "timing_cache": options.timing_cache is not None}  # no path of this machine
-    return {
-        "builder": builder.name,
-        "version": builder.module.__version__,
-        "targets": list(builder.targets),
-        "executed": False,
-        "status": "built, not executed",
-        "note": builder.note,
-        **asked,
-        "tf32": engine.tf32,
-        "types": engine.types,
-        "skipped_tactics": list(engine.skipped),
-        "parity": None,
-    }
+def _entry(builder: Builder, options: Options, engine: Engine) -> EngineEntry:
+    return EngineEntry(
+        builder=builder.name,
+        version=builder.module.__version__,
+        targets=builder.targets,
+        executed=False,
+        status="built, not executed",
+        note=builder.note,
+        tf32=engine.tf32,
+        workspace=options.workspace,
+        timing_cache=options.timing_cache is not None,  # no path of this machine
+        types=engine.types,
+        skipped_tactics=engine.skipped,
+        parity=None,
+    )
 
 
-def _execute(folder: Path, manifest: dict[str, Any], clouds: Sequence[CloudSet], profile: Profile) -> dict[str, Any]:
-    """Run the engine through the gate; the manifest with the outcome."""
-    tier = _tier(manifest)
+def _executed(
+    folder: Path, asked: str, entry: EngineEntry, clouds: Sequence[CloudSet], profile: Profile
+) -> EngineEntry:
+    """Run the engine of a bundle through the gate; its entry with the outcome."""
     low, usual, high = profile.batch
     sizes = sorted({size for size in (low, 2, ODD, usual, high) if low <= size <= high})
-    with TensorRTEncoder(folder / PLAN, parse_manifest(folder, manifest), device="cuda") as encoder:
+    with TensorRTEncoder(folder / PLAN, read_manifest(folder, None), device="cuda") as encoder:
         try:
-            report = Gate(None, clouds).check(encoder, tier, batches=sizes, name=PLAN)
+            report = Gate(None, clouds).check(encoder, _tier(asked, entry.tf32), batches=sizes, name=PLAN)
         except CheckFailed as error:
             raise CheckFailed(f"{error}; nothing was written") from error
         candidate = f"{encoder.specification.backend} on {encoder.specification.device}"
-    parity = replace(report, candidate=candidate).to_json()
-    outcome = {"executed": True, "status": "executed, passed the parity gate", "parity": parity}
-    return {**manifest, "engine": {**manifest["engine"], **outcome}}
+    parity = replace(report, candidate=candidate).result()
+    return replace(entry, executed=True, status="executed, passed the parity gate", parity=parity)
 
 
-def _tier(manifest: dict[str, Any]) -> str:
+def _tier(asked: str, tf32: bool) -> str:
     """Whose limits an engine is held to: those of its precision. TF32 has fp16's 10 bits of mantissa."""
-    asked: str = manifest["precision"]["asked"]
-    return "fp16" if asked == "fp32" and manifest["engine"]["tf32"] else asked
+    return "fp16" if asked == "fp32" and tf32 else asked

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,9 @@ from crosspoint.core.outputs import check_replaceable
 from crosspoint.core.reading import read_bytes, reading
 from crosspoint.export.engine.builder import Builder, Options, absence, find_builder
 from crosspoint.export.engine.engine import PLAN, add_engine, check_ours, check_timing_cache, file_entry
+from crosspoint.export.manifest import BundleManifest, OnDevice, parse_bundle_manifest
 from crosspoint.parity.clouds import CloudSet
+from crosspoint.parity.measures import Array
 from crosspoint.runtime.backends.cuda import compute_capability, device_count
 from crosspoint.runtime.manifest import AGAIN, NAME, SCRIPT, Manifest, read_manifest, sign_bundle
 from crosspoint.runtime.profile import Profile
@@ -45,8 +46,8 @@ exec "$python" -m crosspoint build "$bundle" "$@"
 
 
 def add_build_script(
-    folder: Path, manifest: dict[str, Any], *, options: Options, clouds: Sequence[CloudSet]
-) -> dict[str, Any]:
+    folder: Path, manifest: BundleManifest, *, options: Options, clouds: Sequence[CloudSet]
+) -> BundleManifest:
     """Put into a bundle what building its engine elsewhere takes.
 
     Args:
@@ -61,22 +62,22 @@ def add_build_script(
     (folder / SCRIPT).write_text(TEXT.replace("VERSION", __version__))
     (folder / SCRIPT).chmod(0o755)
     write_reference(folder / REFERENCE, clouds)
-    asked = {"tf32": options.tf32, "workspace": options.workspace}
-    files = {**manifest["files"], **{name: file_entry(folder / name) for name in (REFERENCE, SCRIPT)}}
-    manifest = {**manifest, "files": dict(sorted(files.items())), "on_device": asked}
-    write_json(folder / NAME, manifest)
+    files = {**manifest.files, **{name: file_entry(folder / name) for name in (REFERENCE, SCRIPT)}}
+    asked = OnDevice(options.tf32, options.workspace)
+    manifest = replace(manifest, files=dict(sorted(files.items())), on_device=asked)
+    write_json(folder / NAME, manifest.to_json())
     return manifest
 
 
 def write_reference(path: Path, clouds: Sequence[CloudSet]) -> None:
     """Write clouds and the network's float64 output; those whose neighbours are a matter of choice are left out."""
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
     for one in clouds:
         if one.own_graphs is not None:
             arrays |= {f"{one.name}/{name}": array for name, array in one.inputs.items()}
             arrays[f"{one.name}/output"] = one.own_graphs
     with writing(path):
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # takes them by any name
 
 
 def read_reference(path: Path) -> list[CloudSet]:
@@ -85,7 +86,7 @@ def read_reference(path: Path) -> list[CloudSet]:
     Raises:
         InputError: The file is damaged.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Array]] = {}
     content = read_bytes(path)
     with reading(path, "the reference of a bundle", advice=AGAIN):
         archive = Npz(content)
@@ -102,7 +103,7 @@ def read_reference(path: Path) -> list[CloudSet]:
 
 def build_on_device(
     bundle: Path, timing_cache: Path | None = None, *, workspace: int | None = None, sign: Path | None = None
-) -> dict[str, Any]:
+) -> BundleManifest:
     """Build the engine of a bundle for this machine's GPU, run it, and replace the bundle by one that holds it.
 
     Args:
@@ -127,20 +128,21 @@ def build_on_device(
     keys = find_verify_keys()
     listed = read_manifest(bundle, keys)
     key = _signing_key(sign, keys)
-    if REFERENCE not in listed.files or "on_device" not in listed.values:
+    manifest = parse_bundle_manifest(listed)
+    if REFERENCE not in listed.files or manifest.on_device is None:
         raise InputError(f"{bundle} was not exported for this; export it with --trt --builder device")
     if listed.batch is None or listed.points is None:
         raise InputError(f"{bundle} has no bounds for its shapes; export it with --points min:opt:max")
-    options = replace(_asked(listed), timing_cache=timing_cache)
-    options = replace(options, workspace=workspace or options.workspace)
+    options = Options(manifest.on_device.tf32, workspace or manifest.on_device.workspace, timing_cache)
     with atomic_folder(bundle, check_ours) as folder:
         _copy(listed, folder)
         builder, clouds = _builder(), read_reference(folder / REFERENCE)
         profile = Profile(listed.batch, listed.points)
         manifest = add_engine(
-            folder, {**listed.values, "engine": None}, builder=builder, options=options, profile=profile, clouds=clouds
+            folder, replace(manifest, engine=None), builder=builder, options=options, profile=profile, clouds=clouds
         )
-        _require_executed(manifest)
+        if manifest.engine is None or not manifest.engine.executed:
+            raise CheckFailed("the engine was built and did not run here; nothing was written")
         if key is not None:
             sign_bundle(folder, key)
     return manifest
@@ -155,17 +157,6 @@ def _signing_key(sign: Path | None, keys: VerifyKeys | None) -> SigningKey | Non
             "key of this device (crosspoint keygen --out KEY), and set KEY.pub beside the public key that is set"
         )
     return key
-
-
-def _asked(listed: Manifest) -> Options:
-    """How the export said that the engine is to be built."""
-    match listed.values["on_device"]:
-        case {"tf32": bool(tf32), "workspace": None}:
-            return Options(tf32)
-        case {"tf32": bool(tf32), "workspace": int(workspace)} if workspace > 0:
-            return Options(tf32, workspace)
-        case values:
-            raise InputError(f"{listed.folder / NAME} is damaged (on_device is {values!r}); {AGAIN}")
 
 
 def _copy(listed: Manifest, folder: Path) -> None:
@@ -197,8 +188,3 @@ def _builder() -> Builder:
             f"{absence('tensorrt')} for {sys.executable} ({error}); on a Jetson it comes with JetPack (apt install "
             "python3-libnvinfer) and is seen by a venv made with --system-site-packages"
         ) from error
-
-
-def _require_executed(manifest: dict[str, Any]) -> None:
-    if not manifest["engine"]["executed"]:
-        raise CheckFailed("the engine was built and did not run here; nothing was written")

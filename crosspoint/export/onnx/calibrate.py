@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
+from crosspoint.export.manifest import Calibration
 from crosspoint.parity.clouds import ordinary
 from crosspoint.parity.user_clouds import real_clouds
 
@@ -29,10 +29,10 @@ class CalibrationSet:
     points: Floats
     source: str
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Calibration:
         """Source, size, and SHA-256 of the clouds' float32 bytes."""
         digest = hashlib.sha256(np.ascontiguousarray(self.points, "<f4").tobytes()).hexdigest()
-        return {"source": self.source, "clouds": len(self.points), "points": self.points.shape[1], "sha256": digest}
+        return Calibration(self.source, len(self.points), self.points.shape[1], digest)
 
 
 def calibration_set(folder: Path | None, points: int, *, seed: int = 0) -> CalibrationSet:

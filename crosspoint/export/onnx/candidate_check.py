@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from crosspoint.core.errors import CheckFailed
+from crosspoint.export.manifest import ExportParity
 from crosspoint.export.onnx.graph_probe import GraphProbe
 from crosspoint.export.onnx.graph_view import LOW
 from crosspoint.export.onnx.precision import emulate
@@ -18,6 +18,7 @@ from crosspoint.parity.clouds import CLOUDS
 from crosspoint.parity.gate import Gate, Report, batch_sizes
 from crosspoint.parity.limits import require_accuracy
 from crosspoint.parity.part_accuracy import PartAccuracy
+from crosspoint.parity.task import TaskCheck
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.profile import Profile
 
@@ -50,8 +51,8 @@ class CandidateCheck:
         category = self.gate.clouds[0].inputs.get("category")
         return None if category is None else category.shape[1]
 
-    def check(self, name: str, model: onnx.ModelProto, *, precision: str) -> dict[str, Any]:
-        """The report for the manifest; an fp16 graph's has that of its emulation under `emulation`.
+    def check(self, name: str, model: onnx.ModelProto, *, precision: str) -> ExportParity:
+        """How it passed, for the manifest; of an fp16 graph also how its emulation did.
 
         ONNX Runtime computes fp16 graphs on the CPU with fewer roundings than a GPU, and bf16 graphs not at all, so
         that these are emulated too. Accuracy is measured on what rounds most.
@@ -59,19 +60,18 @@ class CandidateCheck:
         Raises:
             CheckFailed: The gate of the precision failed, or accuracy.
         """
-        reports = []
+        results = []
         for candidate, graph in self._runs(model, precision):
             label = name if candidate == CPU else f"{name} ({candidate})"
             report = self._check(label, graph, precision, batch_sizes(self.profile))
-            reports.append(replace(report, candidate=candidate).to_json())
-        first, *others = reports
+            results.append(replace(report, candidate=candidate).result())
+        first, *others = results
         emulation = others[0] if others else None
         status = NOT_EXECUTED if precision == "bf16" else "executed, passed the parity gate"
         task = self.measure(model, precision)
         if task is not None:
-            require_accuracy(name, task, max_drop=self.max_drop)
-            task["max_drop"] = self.max_drop
-        return {**first, "status": status, "emulation": emulation, "task": task}
+            require_accuracy(name, task.task, max_drop=self.max_drop)
+        return ExportParity(first, status, emulation, task)
 
     def finds_neighbours(self, model: onnx.ModelProto, precision: str) -> bool:
         """Whether a candidate's neighbour graphs are within the limits, every cloud in one batch size only."""
@@ -89,13 +89,13 @@ class CandidateCheck:
             except CheckFailed as error:  # the encoder's own checks name the temporary file
                 raise CheckFailed(f"{str(error).replace(str(path), label)}; nothing was written") from error
 
-    def measure(self, model: onnx.ModelProto, precision: str) -> dict[str, Any] | None:
+    def measure(self, model: onnx.ModelProto, precision: str) -> TaskCheck | None:
         """SVM accuracy or mIoU of the trained network and of a candidate; None without labelled data."""
         if self.accuracy is None:
             return None
         candidate, graph = self._runs(model, precision)[-1]
         with opened(graph) as (_, encoder):
-            return {"candidate": candidate, **self.accuracy.compare(encoder)}
+            return TaskCheck(candidate, self.accuracy.compare(encoder), self.max_drop)
 
     def _runs(self, model: onnx.ModelProto, precision: str) -> list[tuple[str, onnx.ModelProto]]:
         """Graphs that the CPU can run, and what each is called; the one that rounds most comes last."""

@@ -1,7 +1,6 @@
 """Which layers get the asked precision: as many as the gate and the accuracy that is asked for allow."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.export.manifest import Calibration
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibrate
 from crosspoint.export.onnx.candidate_check import CandidateCheck, opened
 from crosspoint.export.onnx.graph_view import Wiring
@@ -29,12 +29,14 @@ class Chosen:
     Attributes:
         model: The graph.
         kept: Layers that stay float32.
-        details: For the manifest.
+        calibration: Of int8.
+        sensitivity: Of int8: relative L2 error of the output when this layer alone is int8.
     """
 
     model: onnx.ModelProto
     kept: list[str]
-    details: dict[str, Any]
+    calibration: Calibration | None = None
+    sensitivity: dict[str, float] | None = None
 
 
 def choose_half(model: onnx.ModelProto, precision: str, *, check: CandidateCheck) -> Chosen:
@@ -54,8 +56,8 @@ def choose_half(model: onnx.ModelProto, precision: str, *, check: CandidateCheck
             continue
         tried.append(kept)
         if check.finds_neighbours(lowered, precision):
-            return Chosen(lowered, kept, {})
-    return Chosen(lower(model, precision), [], {})  # the gate says what is wrong with it
+            return Chosen(lowered, kept)
+    return Chosen(lower(model, precision), [])  # the gate says what is wrong with it
 
 
 def choose_int8(model: onnx.ModelProto, check: CandidateCheck, *, calibration: CalibrationSet) -> Chosen:
@@ -71,14 +73,13 @@ def choose_int8(model: onnx.ModelProto, check: CandidateCheck, *, calibration: C
     inputs = inputs_of(calibration.points, check.categories)
     reads = {node.name: node.input[0] for node in Wiring(model).products()}
     ranges = calibrate(model, [reads[name] for name in layers], inputs=inputs)
-    details: dict[str, Any] = {"calibration": {**calibration.describe(), "method": "largest magnitude"}}
     few = {name: array[:JUDGED] for name, array in inputs.items()}
     errors = _sensitivity(model, ranges, layers, few)
-    details["sensitivity"] = errors
     order = sorted(layers, key=lambda name: -errors[name])
     fewest = _fewest(model, ranges, order, check)
     chosen = quantise(model, ranges, layers=order[fewest:])
-    return Chosen(chosen, [name for name in product_precisions(model) if name not in order[fewest:]], details)
+    kept = [name for name in product_precisions(model) if name not in order[fewest:]]
+    return Chosen(chosen, kept, calibration.describe(), errors)
 
 
 def _sensitivity(
@@ -104,7 +105,7 @@ def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], 
         if not passes_gate(count):
             return False
         task = check.measure(quantise(model, ranges, layers=order[count:]), "int8")
-        return task is None or holds(task, check.max_drop)
+        return task is None or holds(task.task, check.max_drop)
 
     if keeps(0):
         return 0

@@ -6,12 +6,20 @@ b follow by least squares. A faulty batch normalisation scales and shifts a whol
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.parity.layers.compare import Difference, overlap_when_centred
+from crosspoint.parity.layers.diagnosis import (
+    ChannelFacts,
+    Facts,
+    NeighbourCounts,
+    NeighbourFacts,
+    NormalisationFacts,
+    OneWeightFacts,
+    WeightFacts,
+)
 from crosspoint.parity.layers.layers import Array, Layer, Layers, as_rows
 from crosspoint.parity.limits import Limits
 
@@ -33,7 +41,7 @@ class Cause:
             `"weights"` or `"values"`.
         text: What was found, to follow the layer's name in a sentence.
         advice: What to do.
-        facts: The numbers, JSON-serialisable.
+        facts: The numbers.
         scales: Of a batch normalisation, by how much each channel is scaled; empty otherwise.
     """
 
@@ -41,7 +49,7 @@ class Cause:
     kind: str
     text: str
     advice: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts
     scales: dict[int, float] = field(default_factory=dict)
 
 
@@ -61,9 +69,8 @@ def find_cause(
     if difference.widths is not None and difference.widths[0] != difference.widths[1]:
         first, second = difference.widths
         text = f"looks at {second} neighbours of each point where the reference looks at {first}"
-        return Cause(
-            layer.name, "neighbours", text, f"export or train it again with k = {first}", {"k": [first, second]}
-        )
+        advice = f"export or train it again with k = {first}"
+        return Cause(layer.name, "neighbours", text, advice, NeighbourCounts([first, second]))
     if difference.wrong_neighbours(limits).any():
         return _distances(candidate, difference, features[layer.inputs[0]])
     bad = np.flatnonzero(~(difference.channels <= limit).all(axis=0))
@@ -72,7 +79,7 @@ def find_cause(
         if np.isfinite(maps).all():
             return _weights(difference, *maps, features, bad, limit)
     text = f"computes something else in {_channels(bad, difference.channels.shape[1])}"
-    return Cause(layer.name, "values", text, "compare its weights and batch normalisation", _facts(bad))
+    return Cause(layer.name, "values", text, "compare its weights and batch normalisation", ChannelFacts(bad.tolist()))
 
 
 def _distances(candidate: Layers, difference: Difference, features: Array) -> Cause:
@@ -85,7 +92,7 @@ def _distances(candidate: Layers, difference: Difference, features: Array) -> Ca
     low = sorted(kind.lower() for kind in types & {"FLOAT16", "BFLOAT16"})
     within = f" in {' and '.join(low)}" if low else ""
     found = f"finds {share:.0%} of the right neighbours on equal features"
-    facts = {"overlap": share, "overlap_centred": centred, "types": sorted(types)}
+    facts = NeighbourFacts(share, centred, sorted(types))
     if 1 - centred < (1 - share) / 4:
         text = (
             f"{found}, and {centred:.0%} when each cloud's mean is subtracted: its uncentred distances cancel{within}"
@@ -116,7 +123,7 @@ def _weights(
         return _one_weight(layer, features, row, int(bad[column]), first[row, column], second[row, column])
     text = f"has {changed.sum()} other weights, in {_channels(bad, width)}"
     advice = "check that both are of the same checkpoint and export again"
-    return Cause(layer.name, "weights", text, advice, _facts(bad) | {"weights": int(changed.sum())})
+    return Cause(layer.name, "weights", text, advice, WeightFacts(bad.tolist(), int(changed.sum())))
 
 
 def _one_weight(layer: Layer, features: dict[str, Array], row: int, channel: int, before: float, after: float) -> Cause:
@@ -128,7 +135,7 @@ def _one_weight(layer: Layer, features: dict[str, Array], row: int, channel: int
         "weight sign" if flipped else "weights",
         f"has {what}, {where}: {after:.3g} in place of {before:.3g}",
         "copy the weights or export again",
-        {"input": row, "channel": channel, "before": float(before), "after": float(after)},
+        OneWeightFacts(row, channel, float(before), float(after)),
     )
 
 
@@ -140,7 +147,7 @@ def _normalisation(layer: Layer, scales: dict[int, float], shifts: Doubles, widt
         f"scales and shifts {_channels(np.array([*scales]), width)} otherwise (by {listed}): its batch normalisation "
         "is another one" + (", with the statistics of these two channels swapped" if swapped else "")
     )
-    facts = _facts(np.array([*scales])) | {"scales": values, "shifts": shifts.tolist()}
+    facts = NormalisationFacts([*scales], values, shifts.tolist())
     advice = "copy running mean, running variance, γ and β again, or export again"
     return Cause(layer.name, "batch normalisation", text, advice, facts, scales)
 
@@ -227,10 +234,6 @@ def swapped_layers(causes: list[Cause]) -> tuple[Cause, Cause] | None:
             if len(common) > len(one.scales) / 2 > 1 and np.median(np.abs(np.log(products))) < 0.01:
                 return one, other
     return None
-
-
-def _facts(channels: NDArray[np.int64]) -> dict[str, Any]:
-    return {"channels": channels.tolist()}
 
 
 def _channels(channels: NDArray[np.int64], width: int) -> str:

@@ -1,8 +1,9 @@
 """What `crosspoint diagnose` finds: errors layer by layer, the faults behind them, and what to do."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
+from crosspoint.core.results import Result
 from crosspoint.runtime.encoder import Specification
 
 
@@ -39,6 +40,63 @@ class LayerResult:
 
 
 @dataclass(frozen=True)
+class NeighbourCounts:
+    """Of another k: the reference's and the candidate's."""
+
+    k: list[int]
+
+
+@dataclass(frozen=True)
+class NeighbourFacts:
+    """Of other neighbours.
+
+    Attributes:
+        overlap: Share of right neighbours.
+        overlap_centred: The same where each cloud's mean is subtracted first.
+        types: Precisions of the distances.
+    """
+
+    overlap: float
+    overlap_centred: float
+    types: list[str]
+
+
+@dataclass(frozen=True)
+class ChannelFacts:
+    """The channels that are wrong."""
+
+    channels: list[int]
+
+
+@dataclass(frozen=True)
+class WeightFacts(ChannelFacts):
+    """Of other weights: how many there are in the channels."""
+
+    weights: int
+
+
+@dataclass(frozen=True)
+class NormalisationFacts(ChannelFacts):
+    """Of another batch normalisation: by how much each of the channels is scaled and shifted."""
+
+    scales: list[float]
+    shifts: list[float]
+
+
+@dataclass(frozen=True)
+class OneWeightFacts:
+    """Of a single other weight: its input and channel, and its value in both models."""
+
+    input: int
+    channel: int
+    before: float
+    after: float
+
+
+Facts = NeighbourCounts | NeighbourFacts | ChannelFacts | OneWeightFacts
+
+
+@dataclass(frozen=True)
 class CauseResult:
     """A fault of a layer, and the names of the clouds that show it."""
 
@@ -46,12 +104,12 @@ class CauseResult:
     kind: str
     text: str
     advice: str
-    facts: dict[str, Any]
+    facts: Facts
     clouds: list[str]
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Result):
     """What `diagnose` found.
 
     Attributes:
@@ -75,7 +133,3 @@ class Diagnosis:
     causes: list[CauseResult]
     advice: str
     passed: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """As `crosspoint diagnose --json` writes it, without the schema."""
-        return asdict(self)

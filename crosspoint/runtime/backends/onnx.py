@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -275,9 +275,32 @@ def turn_tf32_off() -> None:
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
+class Value(Protocol):
+    """An input or output of a session; a dimension that varies is a word, or None."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says of its network; a foreign file says nothing, and has the values that fit any.
+
+    Attributes:
+        architecture: Of the network.
+        precision: Of its layers.
+        k: Neighbours that it looks at, and fewest points of a cloud.
+    """
+
+    architecture: str
+    precision: str
+    k: int
+
+
 def _specification(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
     with reading(path, "an ONNX model of crosspoint export", advice="export the model again"):  # names may not be UTF-8
-        inputs = {value.name: value for value in session.get_inputs()}
+        inputs: dict[str, Value] = {value.name: value for value in session.get_inputs()}
         outputs = {value.name: value for value in session.get_outputs()}
         metadata = _metadata(session)
     output = outputs[interface(path, inputs, outputs=outputs)]
@@ -291,25 +314,24 @@ def _specification(session: Any, path: Path, digest: str, device: str, backend: 
             "dimension of the output a fixed number"
         )
     batch, points = (size if isinstance(size, int) else None for size in shape[:2])
-    model = metadata.get("model", {})
     return Specification(
-        architecture=str(model.get("architecture", "unknown")),
+        architecture=metadata.architecture,
         dim=dim,
         points=points,
         max_batch=batch,
-        precision=str(metadata.get("precision", "fp32")),
+        precision=metadata.precision,
         backend=backend,
         device=device,
         sha256=digest,
         path=str(path),
-        min_points=int(metadata.get("k") or 1),
+        min_points=metadata.k,
         min_batch=batch or 1,
         categories=_categories(inputs, path),
         engine=engine,
     )
 
 
-def _categories(inputs: dict[str, Any], path: Path) -> int | None:
+def _categories(inputs: dict[str, Value], path: Path) -> int | None:
     if "category" not in inputs:
         return None
     shape = inputs["category"].shape
@@ -318,13 +340,14 @@ def _categories(inputs: dict[str, Any], path: Path) -> int | None:
     return shape[1]
 
 
-def _metadata(session: Any) -> dict[str, Any]:
-    """What the exporter wrote into the file; empty for a foreign one."""
+def _metadata(session: Any) -> Metadata:
+    """What the exporter wrote into the file."""
     values = json.loads(session.get_modelmeta().custom_metadata_map.get("crosspoint", "{}"))
     model = values.get("model", {}) if isinstance(values, dict) else None
     if not isinstance(model, dict) or not 1 <= int(values.get("k") or 1) < 1 << 31:
         raise InputError("has damaged crosspoint metadata; export the model again")
-    return {**values}
+    precision, k = str(values.get("precision", "fp32")), int(values.get("k") or 1)
+    return Metadata(str(model.get("architecture", "unknown")), precision, k)
 
 
 def _line(error: Exception) -> str:

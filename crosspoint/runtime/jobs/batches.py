@@ -13,7 +13,13 @@ from crosspoint.data.points import Points
 from crosspoint.data.sources import Loaded, Source, read_ahead
 from crosspoint.runtime.encoder import Encoder, FloatArray
 
-Skipped = dict[str, str]
+
+@dataclass(frozen=True)
+class Skipped:
+    """A source that was left out, and why."""
+
+    file: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> Embedd
                 raise clouds
             encoder.specification.check_points(clouds.shape[1])
         except InputError as error:
-            skipped.append({"file": source.name, "reason": reason_without(source.origin, error)})
+            skipped.append(Skipped(source.name, reason_without(source.origin, error)))
             continue
         names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
         for cloud in clouds:

@@ -2,20 +2,66 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_file, check_folder
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs import parts as part_files
-from crosspoint.runtime.jobs.batches import embed_groups
+from crosspoint.runtime.jobs.batches import Skipped, embed_groups
 from crosspoint.runtime.jobs.embeddings import PARQUET, Embeddings, save
-from crosspoint.runtime.jobs.join import about_job, describe, join_job
+from crosspoint.runtime.jobs.join import about_job, join_job
 from crosspoint.runtime.jobs.parts import FORMATS, PartOptions
 from crosspoint.runtime.jobs.request import Request, make_request, open_request
 from crosspoint.runtime.options import RunOn, Sampling
 
 SUFFIXES = (".npz", ".npy", ".parquet")
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """Parts of a folder: of the whole job, made and kept by this run, and those that are not there yet."""
+
+    total: int
+    made: int
+    kept: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class EmbedResult(Result):
+    """What was embedded.
+
+    Attributes:
+        model: The model that ran.
+        points: Per cloud; None for all.
+        dim: Numbers of an embedding.
+        shard: Which shard of how many; None of a file.
+        parts: Of a folder; None of a file.
+        embedded: How many clouds.
+        names: Of the clouds; None of a folder.
+        skipped: The inputs that were left out.
+        out: Where the embeddings are.
+        seed: Of the points drawn.
+        seconds: What it took.
+    """
+
+    schema: ClassVar[str] = "crosspoint.embed/1"
+
+    model: Specification
+    points: int | None
+    dim: int
+    shard: tuple[int, int] | None = field(metadata=OPTIONAL)
+    parts: PartCounts | None = field(metadata=OPTIONAL)
+    embedded: int
+    names: list[str] | None = field(metadata=OPTIONAL)
+    skipped: tuple[Skipped, ...]
+    out: str
+    seed: int
+    seconds: float
 
 
 def embed(
@@ -28,7 +74,7 @@ def embed(
     run_on: RunOn = RunOn(),
     parts: PartOptions = PartOptions(),
     readers: int = 0,
-) -> dict[str, Any]:
+) -> EmbedResult:
     """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
 
     Inputs are read as they are needed, ahead of the model; clouds of equal size go through it together. What cannot be
@@ -50,8 +96,7 @@ def embed(
         readers: Processes that read; 0 for threads of this one.
 
     Returns:
-        `model` (the specification), `out`, `points`, `seed`, `dim`, `embedded`, `skipped` (a list of `file` and
-        `reason`), `seconds`; of a file also `names`, of a folder `parts`: `total`, `made`, `kept`, `missing`.
+        What was embedded, and what was skipped.
 
     Raises:
         InputError: The model or an option cannot be used, an input is missing, the folder holds another job, or not
@@ -68,7 +113,7 @@ def embed(
         raise InputError(f"--shard, --part, --format and --ray make parts in a folder, not {out}; give --out FOLDER/")
     else:
         result = _embed_file(request, Path(out), readers)
-    return {**result, "out": str(out), "seed": sampling.seed, "seconds": time.perf_counter() - start}
+    return replace(result, out=str(out), seconds=time.perf_counter() - start)
 
 
 def _is_folder(out: Path | str) -> bool:
@@ -76,7 +121,7 @@ def _is_folder(out: Path | str) -> bool:
     return str(out).endswith("/") or not suffix or (Path(out).is_dir() and suffix not in SUFFIXES)
 
 
-def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
+def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
     if out.suffix not in SUFFIXES or out.is_dir():
         raise InputError(f"{out} cannot be written; give a name that ends in {', '.join(SUFFIXES)}, or a folder's")
     check_file(out, inputs=request.inputs)
@@ -86,19 +131,26 @@ def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
     with opened.encoder as encoder:
         (result,) = embed_groups(encoder, [opened.sources], batch=request.batch, readers=readers)
         if not result.names:
-            first = f"; the first: {bad['file']}: {bad['reason']}" if (bad := next(iter(result.skipped), None)) else ""
+            first = f"; the first: {bad.file}: {bad.reason}" if (bad := next(iter(result.skipped), None)) else ""
             raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
-        sha256 = encoder.specification.sha256
-        save(out, Embeddings(result.vectors, result.names, sha256, about_job(request, opened)))
-    return {
-        **describe(opened),
-        "embedded": len(result.names),
-        "names": result.names,
-        "skipped": result.skipped,
-    }
+        model = encoder.specification
+        save(out, Embeddings(result.vectors, result.names, model.sha256, about_job(request, opened)))
+    return EmbedResult(
+        model=model,
+        points=opened.points,
+        dim=model.dim,
+        shard=None,
+        parts=None,
+        embedded=len(result.names),
+        names=result.names,
+        skipped=tuple(result.skipped),
+        out=str(out),
+        seed=request.sampling.seed,
+        seconds=0.0,
+    )
 
 
-def _embed_folder(request: Request, out: Path, options: PartOptions, readers: int) -> dict[str, Any]:
+def _embed_folder(request: Request, out: Path, options: PartOptions, readers: int) -> EmbedResult:
     number, shards = options.shard or (1, 1)
     size, form = options.size, options.form or FORMATS[0]
     if not 1 <= number <= shards:
@@ -112,11 +164,11 @@ def _embed_folder(request: Request, out: Path, options: PartOptions, readers: in
     if options.ray:
         from crosspoint.runtime.jobs.ray_job import embed_on_ray
 
-        plan, described, kept, made = embed_on_ray(request, out, shard=(number, shards), part=size, form=form)
+        plan, model, kept, made = embed_on_ray(request, out, shard=(number, shards), part=size, form=form)
     else:
         opened = open_request(request)
         with opened.encoder as encoder:
-            plan, described = join_job(request, opened, out=out, shards=shards, part=size, form=form), describe(opened)
+            plan, model = join_job(request, opened, out=out, shards=shards, part=size, form=form), encoder.specification
             mine = part_files.shard_of(plan, number, shards=shards)
             kept = part_files.kept(plan, out, sources=opened.sources, indices=mine)
             absent = [index for index in mine if index not in kept]
@@ -124,16 +176,17 @@ def _embed_folder(request: Request, out: Path, options: PartOptions, readers: in
                 encoder, plan, folder=out, sources=opened.sources, indices=absent, batch=request.batch, readers=readers
             )
     outcomes = [outcome for _, outcome in sorted((kept | made).items())]
-    counts = {
-        "total": plan.count,
-        "made": len(made),
-        "kept": len(kept),
-        "missing": len(part_files.missing(plan, out, indices=range(plan.count))),
-    }
-    return {
-        **described,
-        "shard": [number, shards],
-        "parts": counts,
-        "embedded": sum(outcome.embedded for outcome in outcomes),
-        "skipped": [bad for outcome in outcomes for bad in outcome.skipped],
-    }
+    absent = part_files.missing(plan, out, indices=range(plan.count))
+    return EmbedResult(
+        model=model,
+        points=plan.points,
+        dim=model.dim,
+        shard=(number, shards),
+        parts=PartCounts(plan.count, len(made), len(kept), len(absent)),
+        embedded=sum(outcome.embedded for outcome in outcomes),
+        names=None,
+        skipped=tuple(bad for outcome in outcomes for bad in outcome.skipped),
+        out=str(out),
+        seed=request.sampling.seed,
+        seconds=0.0,
+    )

@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,61 @@ from crosspoint.core.arrays import Npz
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import read_bytes, reading
+from crosspoint.core.results import FLAT, from_json, to_json
 from crosspoint.runtime.encoder import FloatArray
+from crosspoint.runtime.jobs.batches import Skipped
 
 PARQUET = "writing and reading Parquet"
 KEY = b"crosspoint"  # in the metadata of a Parquet file
 CHECKSUM = b"crosspoint-sha256:"  # and 64 digits
 ZEROS = b"0" * 64
+
+
+@dataclass(frozen=True)
+class FileAbout:
+    """How the embeddings of a file were made.
+
+    Attributes:
+        model: As it was named.
+        points: Per cloud; None for all.
+        at_most: Whether smaller clouds were taken whole.
+        seed: Of the points drawn.
+        base: The folder that names are relative to.
+    """
+
+    model: str
+    points: int | None
+    at_most: bool
+    seed: int
+    base: str
+
+
+@dataclass(frozen=True)
+class PartOfJob:
+    """Which part a file is, of which job; attributes as of `crosspoint.runtime.jobs.parts.Plan`."""
+
+    part: int
+    points: int | None
+    at_most: bool
+    seed: int
+    sources_sha256: str
+    content_sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class PartAbout:
+    """How the embeddings of a part were made.
+
+    Attributes:
+        job: Which part it is, of which job.
+        contents: SHA-256 of each source as it was read.
+        skipped: The sources that were left out.
+    """
+
+    job: PartOfJob = field(metadata=FLAT)
+    contents: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
 
 
 @dataclass(frozen=True)
@@ -35,14 +84,21 @@ class Embeddings:
         vectors: `(n, D)` float32.
         names: Of the n clouds.
         model_sha256: Of the file that was run.
-        about: How they were made, JSON-serialisable: `model`, `points`, `at_most`, `seed`, `base` (the folder that
-            names are relative to) and, of a part, which one of which job it is.
+        about: How they were made.
     """
 
     vectors: FloatArray
     names: list[str]
     model_sha256: str
-    about: dict[str, Any]
+    about: FileAbout | PartAbout
+
+
+@dataclass(frozen=True)
+class ParquetAbout:
+    """What the metadata of a Parquet file hold, which has no other place for the model."""
+
+    model_sha256: str
+    about: FileAbout | PartAbout = field(metadata=FLAT)
 
 
 def save(path: Path, embeddings: Embeddings) -> None:
@@ -74,7 +130,7 @@ def _write_npz(path: Path, embeddings: Embeddings) -> None:
         "embeddings": embeddings.vectors,
         "names": np.array(embeddings.names, dtype=np.str_),
         "model_sha256": np.array(embeddings.model_sha256),
-        "about": np.array(json.dumps(embeddings.about, sort_keys=True)),
+        "about": np.array(json.dumps(to_json(embeddings.about), sort_keys=True)),
     }
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
@@ -91,7 +147,7 @@ def _write_parquet(path: Path, embeddings: Embeddings) -> None:
     )
     values = arrow.array(embeddings.vectors.reshape(-1))
     vectors = arrow.FixedSizeListArray.from_arrays(values, embeddings.vectors.shape[1])
-    about = {"model_sha256": embeddings.model_sha256, **embeddings.about}
+    about = to_json(ParquetAbout(embeddings.model_sha256, embeddings.about))
     table = arrow.table({"name": arrow.array(embeddings.names, arrow.string()), "embedding": vectors})
     table = table.replace_schema_metadata(
         {KEY: json.dumps(about, sort_keys=True), KEY + b".checksum": CHECKSUM + ZEROS}
@@ -152,8 +208,13 @@ def load(path: Path, advice: str = "embed again") -> Embeddings:
 def _parse_npz(content: bytes) -> Embeddings:
     file = Npz(content)
     vectors, names = np.asarray(file["embeddings"], np.float32), _text(file["names"])
-    about: dict[str, Any] = {**json.loads(str(_text(file["about"])))}
-    return Embeddings(vectors, names.tolist(), str(_text(file["model_sha256"])), about)
+    about = json.loads(str(_text(file["about"])))
+    return Embeddings(vectors, names.tolist(), str(_text(file["model_sha256"])), from_json(_kind(about), about))
+
+
+def _kind(about: object) -> type[FileAbout] | type[PartAbout]:
+    """What a file says of itself is about: a part is numbered."""
+    return PartAbout if isinstance(about, dict) and "part" in about else FileAbout
 
 
 def _text(array: NDArray[Any]) -> NDArray[np.str_]:
@@ -171,8 +232,10 @@ def _parse_parquet(content: bytes) -> Embeddings:
 
     with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
         table = file.read()
-    about: dict[str, Any] = {**json.loads(table.schema.metadata[KEY])}
+    about = json.loads(table.schema.metadata[KEY])
     column = table["embedding"].combine_chunks()
     vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
     names = [str(name) for name in table["name"].to_pylist()]
-    return Embeddings(np.asarray(vectors, np.float32), names, str(about.pop("model_sha256")), about)
+    return Embeddings(
+        np.asarray(vectors, np.float32), names, str(about["model_sha256"]), from_json(_kind(about), about)
+    )

@@ -1,28 +1,15 @@
 """A request and the folder that it writes parts to: the plan that they agree on."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from crosspoint.runtime.jobs import parts
+from crosspoint.runtime.jobs.embeddings import FileAbout
 from crosspoint.runtime.jobs.request import Opened, Request
 
 
-def about_job(request: Request, opened: Opened) -> dict[str, Any]:
+def about_job(request: Request, opened: Opened) -> FileAbout:
     """What decides the embeddings of a request, as a plan and a file of embeddings keep it."""
-    return {
-        "model": request.model,
-        "points": opened.points,
-        "at_most": opened.at_most,
-        "seed": request.sampling.seed,
-        "base": request.base,
-    }
-
-
-def describe(opened: Opened) -> dict[str, Any]:
-    """`model`, `points` and `dim` of a result."""
-    specification = opened.encoder.specification
-    return {"model": asdict(specification), "points": opened.points, "dim": specification.dim}
+    return FileAbout(request.model, opened.points, opened.at_most, request.sampling.seed, request.base)
 
 
 def join_job(request: Request, opened: Opened, *, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:
@@ -33,7 +20,7 @@ def join_job(request: Request, opened: Opened, *, out: Path, shards: int, part: 
     """
     sources = opened.sources
     plan = parts.Plan(
-        **about_job(request, opened),
+        **vars(about_job(request, opened)),
         model_sha256=opened.encoder.specification.sha256,
         sources=len(sources),
         sources_sha256=parts.names_digest(sources),

@@ -13,15 +13,15 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import write_once
 from crosspoint.core.reading import read_json, reading
 from crosspoint.data.sources import Source, content_of
 from crosspoint.runtime.encoder import Encoder
-from crosspoint.runtime.jobs.batches import Embedded, Skipped, embed_groups
-from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
+from crosspoint.runtime.jobs.batches import Skipped, embed_groups
+from crosspoint.runtime.jobs.embeddings import Embeddings, PartAbout, PartOfJob, load, save
 
 JOB, SCHEMA = "job.json", "crosspoint.embed-job/2"
 MOST = 1024  # sources of a part, 8 MB of DGCNN's embeddings
@@ -91,10 +91,10 @@ class Plan:
         """The sources of a part."""
         return slice(index * self.size, (index + 1) * self.size)
 
-    def about(self, index: int) -> dict[str, Any]:
+    def about(self, index: int) -> PartOfJob:
         """What a part says of itself besides its model's hash: which one it is, of which job."""
         own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size")
-        return {"part": index + 1, **{name: getattr(self, name) for name in own}}
+        return PartOfJob(index + 1, **{name: getattr(self, name) for name in own})
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Outcome:
     """What became of the sources of a part: how many clouds were embedded, and what was skipped."""
 
     embedded: int
-    skipped: list[Skipped]
+    skipped: tuple[Skipped, ...]
 
 
 Outcomes = dict[int, Outcome]  # by part
@@ -207,18 +207,15 @@ def kept(plan: Plan, folder: Path, *, sources: Sequence[Source], indices: Iterab
         path = folder / plan.part(index)
         if not path.is_file():
             continue
-        part, own = _load(plan, path, index), sources[plan.range(index)]
-        contents = part.about.get("contents")
-        if not isinstance(contents, list) or len(contents) != len(own):
-            raise InputError(f"{path} does not say what its {len(own)} inputs held; give a new folder for --out")
-        pairs = zip(contents, content_of(own), strict=True)
+        (part, about), own = _load(plan, path, index), sources[plan.range(index)]
+        pairs = zip(about.contents, content_of(own), strict=True)
         changed = [source.name for source, (before, now) in zip(own, pairs, strict=True) if before != now]
         if changed:
             raise InputError(
                 f"{path} was made when {changed[0]} held something else ({len(changed)} of {len(own)} inputs changed); "
                 "give a new folder for --out, or the inputs as they were"
             )
-        outcomes[index] = _outcome(part)
+        outcomes[index] = Outcome(len(part.names), about.skipped)
     return outcomes
 
 
@@ -236,32 +233,20 @@ def write_parts(
     groups = [sources[plan.range(index)] for index in indices]
     outcomes: Outcomes = {}
     for index, result in zip(indices, embed_groups(encoder, groups, batch=batch, readers=readers), strict=True):
-        part = _part(plan, index, result)
-        save(folder / plan.part(index), part)
-        outcomes[index] = _outcome(part)
+        about = PartAbout(plan.about(index), tuple(result.sources_sha256), tuple(result.skipped))
+        save(folder / plan.part(index), Embeddings(result.vectors, result.names, plan.model_sha256, about))
+        outcomes[index] = Outcome(len(result.names), about.skipped)
     return outcomes
 
 
-def _part(plan: Plan, index: int, result: Embedded) -> Embeddings:
-    about = {**plan.about(index), "contents": result.sources_sha256, "skipped": result.skipped}
-    return Embeddings(result.vectors, result.names, plan.model_sha256, about)
-
-
-def _outcome(part: Embeddings) -> Outcome:
-    return Outcome(len(part.names), part.about["skipped"])
-
-
-def _load(plan: Plan, path: Path, index: int) -> Embeddings:
-    """A part, after it has been compared with the plan."""
+def _load(plan: Plan, path: Path, index: int) -> tuple[Embeddings, PartAbout]:
+    """A part, and what it says of itself, after it has been compared with the plan."""
     part = load(path, AGAIN)
-    wanted, sources = plan.about(index), range(plan.sources)[plan.range(index)]
-    with reading(path, "a part", advice=AGAIN):
-        own = {name: part.about[name] for name in wanted}
-        if part.model_sha256 != plan.model_sha256 or own != wanted or len(part.about["contents"]) != len(sources):
-            raise InputError(f"is not part {index + 1} of the job in {JOB}; {AGAIN}")
-        if not all({*bad} == {"file", "reason"} for bad in part.about["skipped"]):
-            raise ValueError("what was skipped has no reasons")
-    return part
+    about, sources = part.about, range(plan.sources)[plan.range(index)]
+    own = isinstance(about, PartAbout) and about.job == plan.about(index) and len(about.contents) == len(sources)
+    if not isinstance(about, PartAbout) or not own or part.model_sha256 != plan.model_sha256:
+        raise InputError(f"{path}: is not part {index + 1} of the job in {JOB}; {AGAIN}")
+    return part, about
 
 
 def load_parts(folder: Path) -> Iterator[Embeddings]:
@@ -279,4 +264,4 @@ def load_parts(folder: Path) -> Iterator[Embeddings]:
             "run crosspoint embed again with the same arguments, and it will go on"
         )
     for index in range(plan.count):
-        yield _load(plan, folder / plan.part(index), index)
+        yield _load(plan, folder / plan.part(index), index)[0]

@@ -11,9 +11,9 @@ from typing import Any
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, CrosspointError, require
-from crosspoint.runtime.encoder import parse_device
+from crosspoint.runtime.encoder import Specification, parse_device
 from crosspoint.runtime.jobs import parts
-from crosspoint.runtime.jobs.join import describe, join_job
+from crosspoint.runtime.jobs.join import join_job
 from crosspoint.runtime.jobs.request import Opened, Request, open_request
 
 RETRIES = 5  # of a part whose worker died
@@ -22,13 +22,13 @@ CPUS = 1  # that a worker reserves, and threads of its encoder: there is a worke
 
 def embed_on_ray(
     request: Request, out: Path, *, shard: tuple[int, int], part: int | None, form: str
-) -> tuple[parts.Plan, dict[str, Any], parts.Outcomes, parts.Outcomes]:
+) -> tuple[parts.Plan, Specification, parts.Outcomes, parts.Outcomes]:
     """Make the missing parts of a shard.
 
     The cluster is the one that this process is connected to, else that of `RAY_ADDRESS`, else one on this machine.
 
     Returns:
-        The plan, `model`, `points` and `dim` of the result, the parts that were there, and those that were made.
+        The plan, the model, the parts that were there, and those that were made.
 
     Raises:
         CheckFailed: A part's worker died more than RETRIES times, e.g. for want of memory.
@@ -48,7 +48,7 @@ def embed_on_ray(
             "max_retries": RETRIES,
         }
         prepare, make = (ray.remote(work).options(**options) for work in (_prepare, _make))
-        plan, described, kept = _result(ray.get(prepare.remote(request, out, shard, part, form)))
+        plan, model, kept = _result(ray.get(prepare.remote(request, out, shard, part, form)))
         absent = [index for index in parts.shard_of(plan, number, shards=shards) if index not in kept]
         waiting = [make.remote(request, plan, out, index) for index in absent]
         made: parts.Outcomes = {}
@@ -61,7 +61,7 @@ def embed_on_ray(
     finally:
         if own:
             ray.shutdown()
-    return plan, described, kept, made
+    return plan, model, kept, made
 
 
 @lru_cache(maxsize=1)
@@ -82,11 +82,8 @@ def _prepare(request: Request, out: Path, shard: tuple[int, int], part: int | No
         opened = _opened(request)
         number, shards = shard
         plan = join_job(request, opened, out=out, shards=shards, part=part, form=form)
-        return (
-            plan,
-            describe(opened),
-            parts.kept(plan, out, sources=opened.sources, indices=parts.shard_of(plan, number, shards=shards)),
-        )
+        kept = parts.kept(plan, out, sources=opened.sources, indices=parts.shard_of(plan, number, shards=shards))
+        return plan, opened.encoder.specification, kept
     except CrosspointError as error:
         return error  # a result, because Ray would wrap it
 

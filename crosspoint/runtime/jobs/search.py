@@ -4,9 +4,9 @@ import difflib
 import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,16 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
 from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import reading
+from crosspoint.core.results import Result
 from crosspoint.data.sources import find_sources
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
-from crosspoint.runtime.jobs.embeddings import Embeddings, load
+from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, PartAbout, load
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import RunOn
 from crosspoint.runtime.released import find_hash
 
 METRICS = ("cosine", "euclidean")
-HOW = ("model", "points", "at_most", "seed", "base")  # what a file of embeddings says of itself
 ROWS = 4096  # compared at a time
 MOST_POINTS = 10**7  # that embeddings from elsewhere can have drawn from a query
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -57,6 +57,40 @@ class Index:
     pieces: Callable[[], Iterator[Embeddings]]
 
 
+@dataclass(frozen=True)
+class Neighbour:
+    """A cloud of the index: its place, counted from 1, its name and its distance from the query."""
+
+    rank: int
+    name: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class SearchResult(Result):
+    """The nearest neighbours of a cloud.
+
+    Attributes:
+        query: What was looked for.
+        index: Where.
+        metric: Of the distances.
+        model_sha256: Of the model that made the index.
+        size: Embeddings in the index.
+        results: From near to far.
+        out: The picture; None if none was asked for.
+    """
+
+    schema: ClassVar[str] = "crosspoint.search/1"
+
+    query: str
+    index: str
+    metric: str
+    model_sha256: str
+    size: int
+    results: tuple[Neighbour, ...]
+    out: str | None
+
+
 def open_index(path: Path) -> Index:
     """Open an `.npz` or `.parquet` file of embeddings, or a folder of parts.
 
@@ -67,20 +101,19 @@ def open_index(path: Path) -> Index:
     path = Path(path)
     if path.is_dir():
         plan = parts.read_plan(path)
-        return _index(path, plan.model_sha256, asdict(plan), lambda: parts.load_parts(path))
+        return _index(path, plan.model_sha256, plan, lambda: parts.load_parts(path))
     one = load(path)
+    if isinstance(one.about, PartAbout):
+        raise InputError(f"{path} is one part of a folder; give the folder")
     return _index(path, one.model_sha256, one.about, lambda: iter([one]))
 
 
-def _index(path: Path, sha256: str, about: dict[str, Any], pieces: Callable[[], Iterator[Embeddings]]) -> Index:
+def _index(path: Path, sha256: str, about: FileAbout | parts.Plan, pieces: Callable[[], Iterator[Embeddings]]) -> Index:
+    points, seed = about.points, about.seed
     with reading(path, "embeddings of crosspoint embed", advice="embed again"):
-        model, points, at_most, seed, base = (about[name] for name in HOW)
-        kinds = (str, int | None, bool, int, str)
-        if not all(map(isinstance, (model, points, at_most, seed, base), kinds)):
-            raise TypeError("it does not say how its clouds were read")
         if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
             raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
-        return Index(path, sha256, model, points, at_most, seed, Path(base), pieces)
+        return Index(path, sha256, about.model, points, about.at_most, seed, Path(about.base), pieces)
 
 
 def search(
@@ -93,7 +126,7 @@ def search(
     out: Path | None = None,
     files: Path | None = None,
     run_on: RunOn = RunOn(),
-) -> dict[str, Any]:
+) -> SearchResult:
     """Find the k nearest neighbours of a cloud.
 
     Args:
@@ -109,8 +142,7 @@ def search(
         run_on: Where the model runs.
 
     Returns:
-        `query`, `index`, `metric`, `model_sha256`, `size` of the index, `results` (a list of `rank`, `name`,
-        `distance`, from near to far), `out`.
+        The neighbours, from near to far.
 
     Raises:
         InputError: The query, the index or an option cannot be used, or the model is not the one of the index.
@@ -135,20 +167,20 @@ def search(
         with load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
             _check_model(opened, encoder.specification.sha256, str(model))
     nearest, size = _nearest(opened.pieces(), vector, k, metric, name)
-    results = [{"rank": i, "name": found, "distance": far} for i, (far, found) in enumerate(nearest, 1)]
+    results = tuple(Neighbour(i, found, far) for i, (far, found) in enumerate(nearest, 1))
     if out is not None:
         from crosspoint.runtime.jobs.search_picture import draw
 
-        draw(Path(out), str(query), results=results, base=base, files=files and Path(files), metric=metric)
-    return {
-        "query": str(query),
-        "index": str(index),
-        "metric": metric,
-        "model_sha256": opened.model_sha256,
-        "size": size,
-        "results": results,
-        "out": None if out is None else str(out),
-    }
+        draw(
+            Path(out),
+            str(query),
+            results=[(found, far) for far, found in nearest],
+            base=base,
+            files=files and Path(files),
+            metric=metric,
+        )
+    written = None if out is None else str(out)
+    return SearchResult(str(query), str(index), metric, opened.model_sha256, size, results, written)
 
 
 def _name_in_index(query: Path | str, base: Path) -> str:

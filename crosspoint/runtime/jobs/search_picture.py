@@ -4,7 +4,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 
 
 
 def draw(
-    file: Path, query: str, *, results: Sequence[dict[str, Any]], base: Path, files: Path | None, metric: str
+    file: Path, query: str, *, results: Sequence[tuple[str, float]], base: Path, files: Path | None, metric: str
 ) -> None:
     """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
 
@@ -39,7 +39,7 @@ def draw(
     Args:
         file: Where to.
         query: A file, or a name.
-        results: Of `search`.
+        results: Names and distances, from near to far.
         base: Folder that names are relative to.
         files: The same, if the user has given it: only there data sets are looked for.
         metric: Named under each distance.
@@ -49,9 +49,9 @@ def draw(
     """
     from PIL import Image, ImageDraw
 
-    tiles = [(query, "query"), *((hit["name"], f"{metric} distance {hit['distance']:.4f}") for hit in results)]
+    tiles = [(query, "query"), *((name, f"{metric} distance {far:.4f}") for name, far in results)]
     paths = [Path(query) if Path(query).is_file() else _inside(base, query)]
-    paths += [_inside(base, hit["name"]) for hit in results]
+    paths += [_inside(base, name) for name, _ in results]
     columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
     step = TILE + GAP, TILE + 2 * LINE + GAP
     sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)

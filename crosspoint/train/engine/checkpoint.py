@@ -1,7 +1,7 @@
 """Checkpoints of a run: written whole or not at all, the newest readable one found again."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import click
 import torch
@@ -18,7 +18,49 @@ MOST_STEPS = 2**53
 ADVICE = "give another checkpoint, or start the run anew in another folder"
 
 
-def save_checkpoint(folder: Path, step: int, *, state: dict[str, Any]) -> Path:
+class ParameterGroup(TypedDict, total=False):
+    """What an optimiser says of a group of parameters, besides its own options: their numbers."""
+
+    params: list[int]
+
+
+class OptimiserState(TypedDict):
+    """What an optimiser holds of each parameter, by its number."""
+
+    state: dict[int, dict[str, Tensor | None]]
+    param_groups: list[ParameterGroup]
+
+
+class State(TypedDict, total=False):
+    """What a run keeps.
+
+    Attributes:
+        network: Its tensors by name.
+        optimiser: Of its parameters.
+        data: What tells the data that the run is trained on from others.
+        scaler: Of fp16, in pretraining.
+        best: The best epoch, in fine-tuning.
+    """
+
+    network: dict[str, Tensor]
+    optimiser: OptimiserState
+    data: str
+    scaler: dict[str, float]
+    best: dict[str, float] | None
+
+
+class Checkpoint(State):
+    """What a checkpoint file holds: the state, and the steps that were done."""
+
+    step: int
+
+
+def state_of(optimiser: torch.optim.Optimizer) -> OptimiserState:
+    """What a checkpoint keeps of an optimiser."""
+    return cast(OptimiserState, optimiser.state_dict())
+
+
+def save_checkpoint(folder: Path, step: int, state: State) -> Path:
     """Write the state after `step` steps, then remove all but the newest `KEPT` checkpoints.
 
     Raises:
@@ -41,7 +83,7 @@ def newest(folder: Path) -> Path | None:
     return next(reversed(_paths(folder)), None)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> Checkpoint:
     """What `save_checkpoint` wrote.
 
     Raises:
@@ -50,19 +92,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return _checked(path, load_torch_file(path, "a checkpoint", advice=ADVICE))
 
 
-def parse_checkpoint(content: Content) -> dict[str, Any]:
+def parse_checkpoint(content: Content) -> Checkpoint:
     """As `read_checkpoint`, of a file that has been read."""
     return _checked(content.path, parse_torch_file(content, "a checkpoint", advice=ADVICE))
 
 
-def _checked(path: Path, state: Any) -> dict[str, Any]:
+def _checked(path: Path, state: Any) -> Checkpoint:
     whole = isinstance(state, dict) and isinstance(state.get("network"), dict) and type(state.get("step")) is int
     if not whole or not 0 <= state["step"] < MOST_STEPS:
         raise InputError(f"{path}: does not hold a run's network and steps; {ADVICE}")
-    return {str(name): value for name, value in state.items()}
+    return cast(Checkpoint, {str(name): value for name, value in state.items()})
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any]:
+def load_checkpoint(folder: Path) -> Checkpoint:
     """The newest readable checkpoint; a line on standard error says so of each newer one that is not.
 
     Raises:
@@ -78,7 +120,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     raise InputError(f"there is no checkpoint in {folder} to resume from; start without --resume in a new folder")
 
 
-def restore(folder: Path, network: nn.Module, *, optimiser: torch.optim.Optimizer, data: str) -> dict[str, Any]:
+def restore(folder: Path, network: nn.Module, *, optimiser: torch.optim.Optimizer, data: str) -> Checkpoint:
     """Bring network and optimiser back to the newest readable checkpoint.
 
     Args:
@@ -102,7 +144,7 @@ def restore(folder: Path, network: nn.Module, *, optimiser: torch.optim.Optimize
     return state
 
 
-def _load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def _load_optimiser(optimiser: torch.optim.Optimizer, state: OptimiserState) -> None:
     """Load an optimiser's moments; its options are those of the recipe, and the learning rate is set at every step."""
     own = optimiser.state_dict()["param_groups"]
     if [group["params"] for group in state["param_groups"]] != [group["params"] for group in own]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -51,11 +51,11 @@ class Recorder:
         kept = [values for values in _steps(self.path) if values["step"] <= step] if step else []
         with atomic_file(self.path) as temporary:
             temporary.write_text("".join(json.dumps(values) + "\n" for values in kept))
-        self.last: dict[str, Any] = kept[-1] if kept else {}
+        self.last: dict[str, float] = kept[-1] if kept else {}
         self.file = self.path.open("a")
         self.events = SummaryWriter(run / "tensorboard", purge_step=step + 1 if step else None)
 
-    def write(self, step: int, values: dict[str, Any]) -> None:
+    def write(self, step: int, values: dict[str, float]) -> None:
         """Record one step's values; numbers also go to TensorBoard."""
         with writing(self.path):
             self.file.write(json.dumps({"step": step, **values}) + "\n")
@@ -79,7 +79,7 @@ class Recorder:
             self.events.close()
 
 
-def _steps(path: Path) -> Iterator[dict[str, Any]]:
+def _steps(path: Path) -> Iterator[dict[str, float]]:
     """The steps in whole lines of a file; what a killed run left half written at its end is dropped.
 
     Raises:
@@ -93,6 +93,12 @@ def _steps(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith("\n"):
                 return
             values = json.loads(line)
-            if not isinstance(values, dict) or type(values.get("step")) is not int:
+            if not _is_step(values):
                 raise InputError(f"line {number} is no step of a run; {AGAIN}")
             yield values
+
+
+def _is_step(values: object) -> TypeGuard[dict[str, float]]:
+    """Whether a line holds the number of its step, and numbers otherwise."""
+    numbers = isinstance(values, dict) and all(isinstance(value, int | float) for value in values.values())
+    return isinstance(values, dict) and numbers and type(values.get("step")) is int

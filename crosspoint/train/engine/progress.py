@@ -2,7 +2,6 @@
 
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -45,7 +44,7 @@ class Progress:
         """Leave the time since the last step out of the rate."""
         self.last = time.monotonic()
 
-    def advance(self, values: dict[str, Any], clouds: int) -> float:
+    def advance(self, values: dict[str, float], clouds: int) -> float:
         """Count one step that took `clouds` objects; returns the objects per second of this step."""
         now = time.monotonic()
         rate = clouds / max(now - self.last, 1e-9)

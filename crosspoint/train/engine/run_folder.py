@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,7 +19,7 @@ from crosspoint.core.reading import read_json, regular
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.train.engine.checkpoint import newest
 from crosspoint.train.pretrain.pairs import Source
-from crosspoint.train.pretrain.recipes import R, Recipe, choose_recipe, recipe_from
+from crosspoint.train.pretrain.recipes import R, Recipe, Values, choose_recipe, recipe_from
 
 SCHEMA = "crosspoint.run/1"
 AGAIN = "restore it or start the run anew elsewhere"
@@ -76,11 +76,26 @@ def read_recipe(run: Path, kind: Callable[..., R]) -> R:
     Raises:
         InputError: The run's `config.json` is missing or damaged, or is of another kind of run.
     """
-    return recipe_from(read_config(run)["recipe"], str(run / "config.json"), kind=kind)
+    return recipe_from(read_config(run).recipe, str(run / "config.json"), kind=kind)
 
 
-def read_config(run: Path) -> dict[str, Any]:
-    """What a run was started with: the content of `config.json`.
+@dataclass(frozen=True)
+class Start:
+    """What a run was started with.
+
+    Attributes:
+        recipe: The recipe's fields, which the recipe's class checks.
+        init_sha256: Of the weights that pretraining starts from; None for random ones.
+        initial: Where the backbone of a segmenter comes from, which `crosspoint.train.partseg.weights` checks.
+    """
+
+    recipe: Values
+    init_sha256: str | None
+    initial: object
+
+
+def read_config(run: Path) -> Start:
+    """What a run was started with, from its `config.json`.
 
     Raises:
         InputError: The file is missing or damaged.
@@ -90,7 +105,8 @@ def read_config(run: Path) -> dict[str, Any]:
     recipe = content.get("recipe") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(recipe, dict) or not isinstance(recipe.get("name"), str):
         raise InputError(f"{config}: does not say how a run was started; {AGAIN}")
-    return content
+    sha256 = content.get("init_sha256")
+    return Start(recipe, None if sha256 is None else str(sha256), content.get("initial"))
 
 
 def check_origin(out: Path, start: Content | None) -> str | None:
@@ -103,9 +119,9 @@ def check_origin(out: Path, start: Content | None) -> str | None:
     config = out / "config.json"
     if not config.exists() or (given is None and newest(out / "checkpoints") is not None):
         return given
-    before = read_config(out).get("init_sha256")
+    before = read_config(out).init_sha256
     if given != before:
-        was = "random weights" if before is None else f"weights with SHA-256 {str(before)[:64]}"
+        was = "random weights" if before is None else f"weights with SHA-256 {before[:64]}"
         raise InputError(f"{out} was started from {was}; resume with the same --init, or choose another --out")
     return given
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import click
 import numpy as np
@@ -18,12 +18,14 @@ import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import write_json
 from crosspoint.core.reading import reading
+from crosspoint.core.results import from_json, to_json
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import PartClouds
+from crosspoint.data.sets.taxonomy import TaxonomyFile
 from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
 from crosspoint.models.segmentation import DGCNNSegmenter
 from crosspoint.models.weights import save_model
-from crosspoint.train.engine.checkpoint import newest, restore, save_checkpoint
+from crosspoint.train.engine.checkpoint import State, newest, restore, save_checkpoint, state_of
 from crosspoint.train.engine.distributed import ProcessGroup, processes
 from crosspoint.train.engine.loop import TrainResult, run_steps
 from crosspoint.train.engine.run_folder import AGAIN, read_config, resolve_recipe, tidy
@@ -117,9 +119,9 @@ def _settle_initial(out: Path, start: Path | None) -> Initial | None:
     found = None if start is None else find_initial(start)
     if not (out / "config.json").exists():
         return found
-    values = read_config(out).get("initial")
+    values = read_config(out).initial
     with reading(out / "config.json", "the start of a run", advice=AGAIN):
-        saved = None if values is None else Initial(**values)
+        saved = None if values is None else from_json(Initial, values)
     if found is not None and (saved is None or saved.sha256 != found.sha256):
         was = "random weights" if saved is None else saved.path
         raise InputError(f"{out} was started from {was}, not from {found.path}; resume without --from")
@@ -205,7 +207,7 @@ class Run:
             {
                 "schema": SCHEMA,
                 "recipe": self.recipe.as_dict(),
-                "initial": self.initial and self.initial.as_dict(),
+                "initial": to_json(self.initial),
                 "data": {**contents, "selected_on": self.data.selected_on, "taxonomy": self._taxonomy()},
                 "device": self.device.type,
                 "versions": {"crosspoint": crosspoint.__version__, "torch": torch.__version__},
@@ -232,9 +234,9 @@ class Run:
         """Write a checkpoint; where no epoch is chosen, the network as it is now too."""
         if not self.group.is_main:
             return
-        state = {
+        state: State = {
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": state_of(self.optimiser),
             "best": self.best,
             "data": self.fingerprint,
         }
@@ -349,7 +351,7 @@ class Run:
         }
         save_model(self.network, self.out / SEGMENTER, recipe=origin)
 
-    def _taxonomy(self) -> dict[str, Any]:
+    def _taxonomy(self) -> TaxonomyFile:
         taxonomy = self.data.taxonomy
         own = dict(zip(taxonomy.categories, taxonomy.category_parts, strict=True))
         return {"categories": taxonomy.categories, "parts": taxonomy.parts, "category_parts": own}

@@ -3,10 +3,9 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from crosspoint.core.errors import InputError
-from crosspoint.train.pretrain.recipes import check_values
+from crosspoint.train.pretrain.recipes import Values, check_values
 
 CHOICES: dict[str, tuple[str, ...]] = {"selection": ("val", "test", "last"), "precision": ("fp32", "bf16")}
 
@@ -84,7 +83,7 @@ class PartSegRecipe:
             raise InputError(f"points={self.points} is fewer than k={self.k} neighbours; raise points or lower k")
         check_values(self)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Values:
         """The fields by name, JSON-serialisable."""
         return dataclasses.asdict(self)
 

@@ -1,8 +1,7 @@
 """The pretrained backbone that part segmentation starts from."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from crosspoint.core.errors import InputError
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
@@ -30,20 +29,6 @@ class Initial:
     architecture: str
     k: int
     tensors: int
-
-    def __post_init__(self) -> None:
-        """Refuse values of other types, which a damaged file brings.
-
-        Raises:
-            InputError: Names the first such field.
-        """
-        for name in ("path", "sha256", "architecture", "k", "tensors"):
-            if type(getattr(self, name)) is not (int if name in ("k", "tensors") else str):
-                raise InputError(f"its initial weights have {name} = {str(getattr(self, name))[:40]}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name, JSON-serialisable."""
-        return asdict(self)
 
     def describe(self, k: int) -> str:
         """One line on what is loaded and what is not, into a segmenter with `k` neighbours."""

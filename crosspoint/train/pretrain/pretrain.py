@@ -21,7 +21,7 @@ from crosspoint.models.image import ImageEncoder
 from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
-from crosspoint.train.engine.checkpoint import ADVICE, newest, restore, save_checkpoint
+from crosspoint.train.engine.checkpoint import ADVICE, State, newest, restore, save_checkpoint, state_of
 from crosspoint.train.engine.distributed import ProcessGroup, processes
 from crosspoint.train.engine.loop import TrainResult, run_steps
 from crosspoint.train.engine.metrics import embedding_health
@@ -182,9 +182,9 @@ class Run:
         """Write a checkpoint, and the encoders as they are now."""
         if not self.group.is_main:
             return
-        state = {
+        state: State = {
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": state_of(self.optimiser),
             "scaler": self.scaler.state_dict(),
             "data": self.data,
         }

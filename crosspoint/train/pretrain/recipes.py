@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import reason_of
 
+Values = dict[str, str | int | float | bool]  # of a recipe's fields
+
 CHOICES: dict[str, tuple[Any, ...]] = {
     "backbone": ("dgcnn", "pointnet", "dgcnn_seg"),
     "image_depth": (18, 34, 50),
@@ -104,7 +106,7 @@ class Recipe:
             raise InputError(f"points={self.points} is fewer than k={self.k} neighbours; raise points or lower k")
         check_values(self)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Values:
         """The fields by name, JSON-serialisable."""
         return dataclasses.asdict(self)
 
@@ -140,7 +142,7 @@ def make_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 class AnyRecipe(Protocol):
     """A recipe of any kind of run: a frozen dataclass with a name."""
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     @property
     def name(self) -> str:
@@ -171,7 +173,7 @@ def choose_recipe(recipes: Mapping[str, Callable[[], R]], name: str, *, override
     return dataclasses.replace(recipe, **values)
 
 
-def recipe_from(values: dict[str, Any], source: str, *, kind: Callable[..., R]) -> R:
+def recipe_from(values: Values, source: str, *, kind: Callable[..., R]) -> R:
     """The recipe that `as_dict` wrote.
 
     Args:

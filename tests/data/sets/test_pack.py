@@ -46,14 +46,14 @@ def assert_same(packed, loose):
 
 def test_the_same_comes_back_from_one_shard(loose, tmp_path):
     result = pack(loose, tmp_path / "pack")
-    assert (result["objects"], result["images"], result["shards"]) == (5, 12, 1)
+    assert (result.objects, result.images, result.shards) == (5, 12, 1)
     assert_same(PackedRenders(tmp_path / "pack"), PairedRenders(loose))
 
 
 def test_the_same_comes_back_from_many_shards(loose, tmp_path, monkeypatch):
     monkeypatch.setattr("crosspoint.data.sets.pack.MEGABYTE", 1000)
     result = pack(loose, tmp_path / "pack", shard_mb=2)
-    assert result["shards"] > 2
+    assert result.shards > 2
     assert_same(PackedRenders(tmp_path / "pack"), PairedRenders(loose))
 
 

@@ -31,10 +31,10 @@ def made(tmp_path_factory):
 
 def test_result_counts_what_was_written(made):
     out, result = made
-    assert result["train"] == 2 * len(CATEGORIES)
-    assert result["test"] == result["val"] == 4 * len(CATEGORIES)
-    assert len(list(out.rglob("*.ply"))) == result["train"]
-    assert len(list(out.rglob("*.png"))) == 2 * result["train"]
+    assert result.train == 2 * len(CATEGORIES)
+    assert result.test == result.val == 4 * len(CATEGORIES)
+    assert len(list(out.rglob("*.ply"))) == result.train
+    assert len(list(out.rglob("*.png"))) == 2 * result.train
 
 
 def test_pairs_can_be_read(made):

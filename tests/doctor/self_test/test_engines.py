@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from toy_machine import facts_of
 
 from crosspoint.core.errors import CheckFailed
 from crosspoint.doctor.self_test import engines
@@ -110,7 +111,6 @@ def test_inputs_are_a_batch_of_the_self_test_s_size():
 def test_an_engine_for_other_gpus_is_not_available(monkeypatch, tmp_path):
     built = type("Manifest", (), {"engine": type("Entry", (), {"targets": ("sm86", "sm89")})})
     monkeypatch.setattr(engines, "load_manifest", lambda folder: built)
-    facts = {"cuda_python": {"devices": ["sm90"]}, "torch": {}}
     with pytest.raises(NotAvailable, match="built for sm86, sm89, and this GPU is sm90"):
-        engines.require_own(Context(tmp_path, facts), "bundle")
-    engines.require_own(Context(tmp_path, {**facts, "cuda_python": {"devices": ["sm86"]}}), "bundle")
+        engines.require_own(Context(tmp_path, facts_of(cuda_python={"devices": ["sm90"]})), "bundle")
+    engines.require_own(Context(tmp_path, facts_of(cuda_python={"devices": ["sm86"]})), "bundle")

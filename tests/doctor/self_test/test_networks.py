@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toy_machine import facts_of
 
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.doctor.self_test import networks
@@ -16,7 +17,7 @@ NAN = float("nan")
 
 @pytest.fixture
 def context(tmp_path):
-    return Context(tmp_path, {})
+    return Context(tmp_path, facts_of())
 
 
 def diagnosis(passed):

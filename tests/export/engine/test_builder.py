@@ -424,6 +424,6 @@ def test_an_engine_that_this_gpu_can_run_goes_through_the_gate(name, saved, tmp_
         pytest.skip(str(error))
     if not executes:
         pytest.skip("TensorRT is not installed, and TensorRT-RTX does not run on this GPU")
-    manifest = export(saved(name), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64")
+    manifest = export(saved(name), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64").to_json()
     assert manifest["engine"]["executed"] is True
     assert manifest["engine"]["parity"]["relative_l2_max"] <= 1e-4

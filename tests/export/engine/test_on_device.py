@@ -104,7 +104,7 @@ def test_what_the_network_gives_is_carried_exactly(tmp_path):
 
 def test_a_build_adds_the_engine_and_what_came_of_running_it(bundle, device):
     before = files(bundle)
-    returned = build_on_device(bundle, workspace=1024)
+    returned = build_on_device(bundle, workspace=1024).to_json()
     after = files(bundle)
     assert {name: after[name] for name in before if name != "manifest.json"} == {
         name: content for name, content in before.items() if name != "manifest.json"
@@ -127,7 +127,7 @@ def test_an_engine_that_was_built_and_did_not_run_is_not_accepted(bundle, device
 
     def not_executed(*given, **options):
         manifest = added(*given, **options)
-        return {**manifest, "engine": {**manifest["engine"], "executed": False}}
+        return replace(manifest, engine=replace(manifest.engine, executed=False))
 
     monkeypatch.setattr(on_device, "add_engine", not_executed)
     with pytest.raises(CheckFailed, match="was built and did not run here; nothing was written"):
@@ -160,7 +160,9 @@ def test_kernels_that_were_skipped_are_named_in_the_manifest(bundle, device, mon
 def test_options_in_a_damaged_manifest(asked, bundle, device):
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps({**manifest, "on_device": asked}))
-    with pytest.raises(InputError, match=r"manifest\.json is damaged \(on_device is .*\); copy the bundle again"):
+    with pytest.raises(
+        InputError, match=r"manifest\.json: is damaged .*; copy the bundle again|was not exported for this"
+    ):
         build_on_device(bundle)
 
 
@@ -301,7 +303,7 @@ def test_a_build_on_this_gpu(name, saved, tmp_path):
         pytest.skip("no NVIDIA GPU")
     export(saved(name), tmp_path / "bundle", **SHAPES, options=ON_DEVICE)
     try:
-        manifest = build_on_device(tmp_path / "bundle")
+        manifest = build_on_device(tmp_path / "bundle").to_json()
     except (MissingDependency, InputError) as error:
         pytest.skip(str(error))
     assert manifest["engine"]["executed"] is True
@@ -402,4 +404,4 @@ def test_the_manifest_is_read_once(bundle, device, fleet, monkeypatch):
         return listed
 
     monkeypatch.setattr(on_device, "read_manifest", read_and_exchange)
-    assert build_on_device(bundle, sign=fleet)["engine"]["tf32"]
+    assert build_on_device(bundle, sign=fleet).engine.tf32

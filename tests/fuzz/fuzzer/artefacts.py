@@ -359,31 +359,31 @@ def _read_metrics(root: Path) -> None:
 
 @cache
 def _embeddings(suffix: str) -> Files:
-    from crosspoint.runtime.jobs.embeddings import Embeddings, save
+    from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, save
 
-    about = {"model": "dgcnn", "points": 16, "at_most": False, "seed": 0, "base": "/data"}
+    about = FileAbout("dgcnn", 16, at_most=False, seed=0, base="/data")
     vectors = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
     made_ = Embeddings(vectors, [f"c/{i}.ply" for i in range(5)], "0" * 64, about)
     return folder(lambda root: save(root / f"embeddings{suffix}", made_))
 
 
 def _read_embeddings(suffix: str, root: Path) -> None:
-    from crosspoint.runtime.jobs.embeddings import load
+    from crosspoint.runtime.jobs.embeddings import FileAbout, PartAbout, load
 
     found = load(root / f"embeddings{suffix}")
     assert found.vectors.dtype == np.float32
     assert found.vectors.ndim == 2
     assert len(found.names) == len(found.vectors)
     assert all(isinstance(name, str) for name in found.names)
-    assert isinstance(found.about, dict)
+    assert isinstance(found.about, FileAbout | PartAbout)
 
 
 def _search(suffix: str, root: Path) -> None:
     from crosspoint.runtime.jobs.search import search
 
     found = search("c/1.ply", root / f"embeddings{suffix}", k=2)
-    assert all(np.isfinite(row["distance"]) for row in found["results"])
-    json.dumps(found).encode()
+    assert all(np.isfinite(row.distance) for row in found.results)
+    json.dumps(found.to_json()).encode()
 
 
 def _seal_embeddings(files: Files) -> Files:

@@ -9,9 +9,11 @@ import pytest
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.jobs import embeddings
-from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
+from crosspoint.runtime.jobs.batches import Skipped
+from crosspoint.runtime.jobs.embeddings import Embeddings, PartAbout, PartOfJob, load, save
 
-ABOUT = {"points": 12, "seed": 0, "skipped": [{"file": "ä.ply", "reason": "is empty"}]}
+JOB = PartOfJob(3, 12, at_most=False, seed=0, sources_sha256="ab" * 32, content_sha256="cd" * 32, size=4)
+ABOUT = PartAbout(JOB, ("ef" * 32,), (Skipped("ä.ply", "is empty"),))
 
 
 def made(count: int = 3) -> Embeddings:

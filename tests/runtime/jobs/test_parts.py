@@ -19,7 +19,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.sources import Source, find_sources
 from crosspoint.runtime.jobs import parts
-from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.jobs.embed import PartCounts, embed
 from crosspoint.runtime.jobs.embeddings import load
 from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import search
@@ -53,8 +53,8 @@ def test_parts_hold_what_one_file_holds(model: Path, folder: Path, tmp_path: Pat
         pytest.importorskip("pyarrow")
     embed(model, [folder], out=tmp_path / "one.npz")
     result = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form=form))
-    assert result["parts"] == {"total": 3, "made": 3, "kept": 0, "missing": 0}
-    assert result["embedded"] == FILES
+    assert result.parts == PartCounts(3, 3, 0, 0)
+    assert result.embedded == FILES
     pieces = list(parts.load_parts(tmp_path / "out"))
     assert [len(piece.names) for piece in pieces] == [4, 4, 3]
     assert {piece.model_sha256 for piece in pieces} == {sha256(model)}
@@ -85,10 +85,10 @@ def test_a_second_run_makes_nothing_and_changes_nothing(model: Path, folder: Pat
     first = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))
     before = content(tmp_path / "out")
     again = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))
-    assert again["parts"] == {"total": 3, "made": 0, "kept": 3, "missing": 0}
+    assert again.parts == PartCounts(3, 0, 3, 0)
     assert content(tmp_path / "out") == before
-    assert (first["embedded"], first["skipped"]) == (again["embedded"], again["skipped"])
-    assert [bad["file"] for bad in again["skipped"]] == ["bad.npy"]
+    assert (first.embedded, first.skipped) == (again.embedded, again.skipped)
+    assert [bad.file for bad in again.skipped] == ["bad.npy"]
 
 
 def test_shards_together_make_the_same_bytes_in_any_order(model: Path, folder: Path, tmp_path: Path) -> None:
@@ -96,18 +96,18 @@ def test_shards_together_make_the_same_bytes_in_any_order(model: Path, folder: P
     counts = []
     for number in (3, 1, 4, 2):
         done = embed(model, [folder], out=tmp_path / "out", parts=PartOptions((number, 4), size=2, form="npz"))
-        counts.append(done["parts"]["missing"])
+        counts.append(done.parts.missing)
     assert counts == [5, 3, 2, 0]
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
 def test_every_shard_gets_a_part_and_the_rest_can_be_done_by_one(model: Path, folder: Path, tmp_path: Path) -> None:
     done = embed(model, [folder], out=tmp_path / "out", parts=PartOptions((5, 5), form="npz"))
-    assert done["parts"]["total"] == 4  # of three
-    assert done["parts"]["made"] == 0
+    assert done.parts.total == 4  # of three
+    assert done.parts.made == 0
     embed(model, [folder], out=tmp_path / "out", parts=PartOptions((2, 4), form="npz"))
     rest = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
-    assert rest["parts"] == {"total": 4, "made": 3, "kept": 1, "missing": 0}
+    assert rest.parts == PartCounts(4, 3, 1, 0)
 
 
 def test_a_lost_part_is_made_again(model: Path, folder: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_lost_part_is_made_again(model: Path, folder: Path, tmp_path: Path) ->
     (tmp_path / "out" / "part-00002-of-00003.npz").unlink()
     with pytest.raises(InputError, match=r"not finished: 1 of 3 parts are not there, first part-00002-of-00003"):
         list(parts.load_parts(tmp_path / "out"))
-    assert embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))["parts"]["made"] == 1
+    assert embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz")).parts.made == 1
     assert content(tmp_path / "out") == before
 
 
@@ -181,7 +181,7 @@ def test_a_part_that_is_not_what_it_says_is_refused_by_the_job_and_by_its_reader
             use()
         assert "\n" not in str(caught.value)
     bad.unlink()
-    assert embed(model, [folder], out=out, parts=PartOptions(size=4, form=form))["parts"]["made"] == 1
+    assert embed(model, [folder], out=out, parts=PartOptions(size=4, form=form)).parts.made == 1
     assert bad.read_bytes() == whole
 
 
@@ -233,12 +233,7 @@ def test_a_file_that_the_plan_has_not_sampled_is_compared_with_its_part(
         embed(model, [folder], out=out, parts=PartOptions(size=4, form=form))
     assert content(out) == before
     np.save(file, clouds(1, 17, 5)[0])
-    assert embed(model, [folder], out=out, parts=PartOptions(size=4, form=form))["parts"] == {
-        "total": 3,
-        "made": 2,
-        "kept": 1,
-        "missing": 0,
-    }
+    assert embed(model, [folder], out=out, parts=PartOptions(size=4, form=form)).parts == PartCounts(3, 2, 1, 0)
 
 
 def test_a_stored_set_is_known_by_its_clouds(model: Path, tmp_path: Path, clouds: Clouds) -> None:
@@ -251,7 +246,7 @@ def test_a_stored_set_is_known_by_its_clouds(model: Path, tmp_path: Path, clouds
     (tmp_path / "set" / "shape_names.txt").write_text("thing\n")
     store(0)
     embed(model, [tmp_path / "set"], out=tmp_path / "out", parts=PartOptions(form="npz"))
-    assert embed(model, [tmp_path / "set"], out=tmp_path / "out", parts=PartOptions(form="npz"))["parts"]["kept"] == 1
+    assert embed(model, [tmp_path / "set"], out=tmp_path / "out", parts=PartOptions(form="npz")).parts.kept == 1
     store(1)
     with pytest.raises(InputError, match="holds another job: the content of the inputs"):
         embed(model, [tmp_path / "set"], out=tmp_path / "out", parts=PartOptions(form="npz"))
@@ -374,7 +369,7 @@ def test_readers_as_processes_read_the_same(model: Path, folder: Path, tmp_path:
     threads = embed(model, [folder], out=tmp_path / "threads", parts=PartOptions(size=4, form="npz"))
     processes = embed(model, [folder], out=tmp_path / "processes", parts=PartOptions(size=4, form="npz"), readers=2)
     assert content(tmp_path / "threads") == content(tmp_path / "processes")
-    assert threads["skipped"] == processes["skipped"]
+    assert threads.skipped == processes.skipped
 
 
 SLOW = """
@@ -408,7 +403,7 @@ def test_a_killed_run_goes_on(model: Path, folder: Path, tmp_path: Path) -> None
     assert sorted(content(tmp_path / "out")) == ["part-00001-of-00006.npz", "part-00002-of-00006.npz"]
     assert list((tmp_path / "out").glob(".*"))  # what the killed process was at
     result = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=2, form="npz"))
-    assert result["parts"] == {"total": 6, "made": 4, "kept": 2, "missing": 0}
+    assert result.parts == PartCounts(6, 4, 2, 0)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert not list((tmp_path / "out").glob(".*"))
 

@@ -13,7 +13,7 @@ import pytest
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.jobs import ray_job
-from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.jobs.embed import PartCounts, embed
 from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.request import make_request
 from crosspoint.runtime.options import RunOn, Sampling
@@ -89,8 +89,8 @@ def test_a_killed_worker_costs_nothing(cluster: None, job: tuple[Path, Path], tm
     assert killed
     assert made < FILES
     (result,) = results
-    assert result["parts"] == {"total": FILES + 1, "made": FILES + 1, "kept": 0, "missing": 0}
-    assert [bad["file"] for bad in result["skipped"]] == ["bad.npy"]
+    assert result.parts == PartCounts(FILES + 1, FILES + 1, 0, 0)
+    assert [bad.file for bad in result.skipped] == ["bad.npy"]
     assert content(there) == content(tmp_path / "here")
 
 

@@ -88,8 +88,8 @@ def test_run_folder_is_complete(finished, backbone):
     assert [line["step"] for line in lines if "selection_instance_miou" in line] == [4, 8, 12]
     assert {"loss", "accuracy", "gradient_norm", "learning_rate"} <= set(lines[0])
     metadata = read_metadata(run / "segmenter.safetensors")
-    assert metadata["model"] == {"architecture": "dgcnn_partseg", "parts": 5, "categories": 2, "k": 4}
-    assert metadata["recipe"]["best"] == vars(result.best)
+    assert metadata.model == {"architecture": "dgcnn_partseg", "parts": 5, "categories": 2, "k": 4}
+    assert metadata.recipe["best"] == vars(result.best)
     with load_encoder(run) as encoder:
         assert encoder.specification.categories == 2
 

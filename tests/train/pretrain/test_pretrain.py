@@ -65,8 +65,8 @@ def test_run_folder_is_complete(finished):
     assert lines[0]["loss"] == pytest.approx(lines[0]["loss_imid"] + lines[0]["loss_cmid"], abs=1e-5)
     assert list((run / "tensorboard").glob("events*"))
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000006.pt"]
-    assert read_metadata(run / "encoder.safetensors")["model"] == {"architecture": "dgcnn", "k": 4}
-    assert read_metadata(run / "image_encoder.safetensors")["recipe"]["steps"] == 6
+    assert read_metadata(run / "encoder.safetensors").model == {"architecture": "dgcnn", "k": 4}
+    assert read_metadata(run / "image_encoder.safetensors").recipe["steps"] == 6
 
 
 def test_training_moves_the_loss_down(pairs, tmp_path, small):
