@@ -20,3 +20,15 @@ def test_other_formats_are_refused_whatever_they_are_called(tmp_path, kind):
     Image.fromarray(PIXELS).save(tmp_path / "a.png", format=kind)
     with pytest.raises(InputError, match="PNG or JPEG"):
         read_picture(tmp_path / "a.png", "RGB")
+
+
+@pytest.mark.parametrize("side", [100, 2000])
+def test_a_picture_of_far_more_pixels_than_bytes_is_refused(tmp_path, side, monkeypatch):
+    monkeypatch.setattr("crosspoint.core.reading.SMALL", 4 * 100 * 100)  # bytes of the smaller one in memory
+    monkeypatch.setattr("crosspoint.core.reading.GROWTH", 1)
+    Image.new("RGB", (side, side)).save(tmp_path / "a.png")
+    if side == 100:
+        assert read_picture(tmp_path / "a.png", "RGB").size == (100, 100)
+    else:
+        with pytest.raises(InputError, match="announces"):
+            read_picture(tmp_path / "a.png", "RGB")
