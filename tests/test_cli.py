@@ -269,3 +269,54 @@ def test_quickstart_refuses_a_folder_in_use(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_command_that_has_ended_is_not_ended_again(monkeypatch):
+    kept = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli, "_run", lambda: 0)
+    try:
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+
+
+def failing(error):
+    def command(**_):
+        raise error
+
+    return command
+
+
+def test_an_error_of_the_system_that_names_no_file_keeps_its_trace(monkeypatch):
+    error = OSError(errno.EIO, "broken")
+    monkeypatch.setattr(crosspoint, "main", failing(error))
+    with pytest.raises(OSError, match="broken") as raised:
+        cli._run()
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "a file: No space left on device; free space, then try again",
+        ),
+        (OSError(errno.ENAMETOOLONG, "too long", "x"), "x: too long; check the path and its permissions"),
+    ],
+)
+def test_an_error_of_the_system_that_names_a_file_or_a_full_disk_is_one_line(monkeypatch, capsys, error, message):
+    monkeypatch.setattr(crosspoint, "main", failing(error))
+    assert cli._run() == 2
+    assert capsys.readouterr().err == f"crosspoint: {message}\n"
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_every_default_is_shown_in_the_help(path):
+    for parameter in command_of(path).params:
+        if isinstance(parameter, click.Option) and not parameter.is_flag and not parameter.required:
+            default = parameter.to_info_dict()["default"]
+            if isinstance(default, str | int | float | list | tuple) and default not in ("", (), []):
+                assert parameter.show_default, f"--{parameter.name} does not show {default!r}"

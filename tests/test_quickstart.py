@@ -9,6 +9,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from calls import record
 
 from crosspoint import quickstart
 from crosspoint.cli import main
@@ -88,6 +89,11 @@ def small(monkeypatch):
 
 def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     out = tmp_path / "quickstart"
+    made = record(monkeypatch, "crosspoint.data.shapes.make_shapes", "make_shapes")
+    trained = record(monkeypatch, "crosspoint.train.pretrain.pretrain", "train")
+    embedded = record(monkeypatch, "crosspoint.runtime.jobs.embed", "embed")
+    measured = record(monkeypatch, "crosspoint.eval.svm", "svm")
+    compared = record(monkeypatch, "crosspoint.parity.parity", "parity")
     started = time.monotonic()
     assert run(out, monkeypatch, "--seed", "3", "--json", str(tmp_path / "result.json")) == 0
     taken = time.monotonic() - started
@@ -102,6 +108,18 @@ def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     assert f"report: {out}/report.html" in said
     assert f"trained    {result['accuracy']['trained']['clean']:.1%}" in said
     assert f"TensorRT engine: {result['engine']['status']}" in said
+
+    (shapes,) = made
+    assert [shapes[name] for name in ("per_class", "seed", "views", "size", "points")] == [6, 3, 2, 64, 256]
+    assert set(trained[0]["overrides"]) == {*quickstart.RECIPE, "seed=3"}
+    assert trained[0]["resume"]
+    assert (embedded[0]["points"], embedded[0]["seed"]) == (64, 3)
+    assert [call["model"] for call in measured] == [out / "run", out / "untrained", out / "bundle"]
+    assert {(call["sampling"].points, call["sampling"].seed, call["sampling"].seeds) for call in measured} == {
+        (64, 3, 1)
+    }
+    assert (compared[0]["points"], compared[0]["seed"]) == (64, 3)
+    assert (compared[0]["reference"], compared[0]["candidate"]) == (out / "run", out / "bundle")
 
 
 @pytest.mark.slow

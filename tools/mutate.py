@@ -1,7 +1,7 @@
 """Plant realistic faults, one at a time, and see whether the tests notice.
 
     python tools/mutate.py map                         which tests run which lines: the whole suite once, with coverage
-    python tools/mutate.py run [--count 300] [--seed 0] [--jobs 1] [--only crosspoint/eval] [--log FILE]
+    python tools/mutate.py run [--count 300] [--seed 0] [--jobs 1] [--only crosspoint/eval] [--enough 60] [--log FILE]
     python tools/mutate.py show [--log FILE]           the table by folder, and the survivors
 
 A fault is planted in a copy of the tracked files; the tests that run its line are run there until one fails, those of
@@ -50,7 +50,6 @@ SEEN_BY_PEOPLE = (  # drawings: their tests say that they are there, a person sa
     "crosspoint/commands/tables/*",
 )
 SECONDS = 240  # that a fault may take; one that makes the tests hang is noticed
-ENOUGH = 60.0  # seconds of tests, as the map timed them, after which a fault that none has noticed has survived
 LIBRARIES = (
     "pytest",
     "hypothesis",
@@ -114,8 +113,10 @@ def make_map() -> int:
 class Tests:
     """Which tests run a line of a file, from `make_map`."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough: float) -> None:
         from coverage import CoverageData
+
+        self._enough = enough
 
         self._data = CoverageData(str(COVERAGE))
         self._data.read()
@@ -135,7 +136,7 @@ class Tests:
         order = {name: (not name.startswith(mirrored), self._seconds.get(name, 0.0)) for name in names}
         known = sorted((name for name in names if name in self._seconds), key=lambda name: order[name])
         ends = itertools.accumulate(self._seconds[name] for name in known)
-        return [name for i, (name, end) in enumerate(zip(known, ends, strict=True)) if not i or end < ENOUGH]
+        return [name for i, (name, end) in enumerate(zip(known, ends, strict=True)) if not i or end < self._enough]
 
 
 def _durations() -> dict[str, float]:
@@ -272,9 +273,12 @@ def run_tests(names: Path) -> int:
     return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--timeout=120", *json.loads(names.read_text())]))
 
 
-def run(count: int, seed: int, jobs: int, only: Sequence[str], log: Path) -> int:
-    """Judge faults and append what became of them to the log; those in it are not judged again."""
-    tests = Tests()
+def run(count: int, seed: int, jobs: int, only: Sequence[str], enough: float, log: Path) -> int:
+    """Judge faults and append what became of them to the log; those in it are not judged again.
+
+    A fault that no test has noticed after `enough` seconds of tests, as the map timed them, has survived.
+    """
+    tests = Tests(enough)
     done = {outcome.key for outcome in outcomes(log)}
     waiting = [fault for fault in choose(count, seed, only) if fault.key not in done]
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -337,6 +341,7 @@ def main() -> int:
     running.add_argument("--seed", type=int, default=0)
     running.add_argument("--jobs", type=int, default=1)
     running.add_argument("--only", action="append", default=[])
+    running.add_argument("--enough", type=float, default=60)
     given = parser.parse_args()
     if given.command == "map":
         return make_map()
@@ -344,7 +349,7 @@ def main() -> int:
         return serve()
     if given.command == "show":
         return show(given.log)
-    return run(given.count, given.seed, given.jobs, given.only, given.log)
+    return run(given.count, given.seed, given.jobs, given.only, given.enough, given.log)
 
 
 if __name__ == "__main__":

@@ -32,3 +32,11 @@ def test_duplicates_and_a_lattice_have_exact_ties():
     lattice = clouds["lattice"]
     distances = np.linalg.norm(lattice[:, None] - lattice[None], axis=-1).round(5)
     assert len(np.unique(distances)) < 64
+
+
+def test_two_specks_are_far_apart_for_their_size():
+    cloud = hostile(64)["two specks"]
+    one, two = cloud[::2], cloud[1::2]
+    apart = np.linalg.norm(one.mean(axis=0) - two.mean(axis=0))
+    sizes = [np.linalg.norm(speck - speck.mean(axis=0), axis=1).max() for speck in (one, two)]
+    assert 1000 < apart / max(sizes) < 4000

@@ -386,7 +386,11 @@ def test_an_engine_that_was_only_built_is_no_headline(tmp_path):
 
 
 def test_without_results_the_headline_is_how_far_training_came(tmp_path):
-    lines = [{"step": 1, "probe_accuracy": 0.5}, {"step": 1125, "loss": 1.0}, {"step": 1126, "probe_accuracy": 0.755}]
+    lines = [
+        {"step": 1, "probe_accuracy": 0.5},
+        {"step": 1125, "probe_accuracy": 0.6},
+        {"step": 1126, "probe_accuracy": 0.755},
+    ]
     write(tmp_path / "metrics.jsonl", "\n".join(map(json.dumps, lines)))
     report(tmp_path)
     steps, probe = tiles_of(tmp_path / "report.html")

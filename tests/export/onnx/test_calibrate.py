@@ -48,3 +48,12 @@ def test_without_a_folder_it_says_that_clouds_were_made():
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="--calibrate"):
         calibration_set(tmp_path / "nowhere", 32)
+
+
+def test_the_seed_draws_the_clouds(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        np.save(tmp_path / f"{i}.npy", rng.random((200, 3), np.float32))
+    for folder in (None, tmp_path):
+        first, again, other = (calibration_set(folder, 64, seed).points.tobytes() for seed in (0, 0, 1))
+        assert first == again != other
