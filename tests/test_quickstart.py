@@ -113,7 +113,7 @@ def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     assert [shapes[name] for name in ("per_class", "seed", "views", "size", "points")] == [6, 3, 2, 64, 256]
     assert set(trained[0]["overrides"]) == {*quickstart.RECIPE, "seed=3"}
     assert trained[0]["resume"]
-    assert (embedded[0]["points"], embedded[0]["seed"]) == (64, 3)
+    assert (embedded[0]["sampling"].points, embedded[0]["sampling"].seed) == (64, 3)
     assert [call["model"] for call in measured] == [out / "run", out / "untrained", out / "bundle"]
     assert {(call["sampling"].points, call["sampling"].seed, call["sampling"].seeds) for call in measured} == {
         (64, 3, 1)

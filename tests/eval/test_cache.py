@@ -84,10 +84,10 @@ def test_embeddings_from_the_cache_are_those_of_the_model(tmp_path, pointnet):
 )
 def test_a_file_is_taken_for_its_own_key_and_shape_alone(tmp_path, key, shape, dtype, found):
     features = np.arange(20, dtype=dtype).reshape(5, 4)
-    write(tmp_path / "f", "a", {}, features)
-    assert (read(tmp_path / "f", key, shape) is not None) == found
+    write(tmp_path / "f", "a", about={}, features=features)
+    assert (read(tmp_path / "f", key, shape=shape) is not None) == found
 
 
 def test_features_of_another_type_are_not_taken(tmp_path):
-    write(tmp_path / "f", "a", {}, np.zeros((2, 3), np.int32))
-    assert read(tmp_path / "f", "a", (2, 3)) is None
+    write(tmp_path / "f", "a", about={}, features=np.zeros((2, 3), np.int32))
+    assert read(tmp_path / "f", "a", shape=(2, 3)) is None

@@ -75,7 +75,7 @@ def test_a_limit_takes_each_object_once_and_by_the_seed(tmp_path):
     rng = np.random.default_rng(0)
     for i in range(12):
         np.save(tmp_path / f"{i:02}.npy", rng.random((40, 3), np.float32) * (1, 1 + i, 1))
-    chosen = real_clouds(tmp_path, 32, 8, 0).points
+    chosen = real_clouds(tmp_path, 32, limit=8, seed=0).points
     assert len({cloud.tobytes() for cloud in chosen}) == 8
-    assert real_clouds(tmp_path, 32, 8, 0).points.tobytes() == chosen.tobytes()
-    assert real_clouds(tmp_path, 32, 8, 1).points.tobytes() != chosen.tobytes()
+    assert real_clouds(tmp_path, 32, limit=8, seed=0).points.tobytes() == chosen.tobytes()
+    assert real_clouds(tmp_path, 32, limit=8, seed=1).points.tobytes() != chosen.tobytes()

@@ -55,5 +55,5 @@ def test_the_seed_draws_the_clouds(tmp_path):
     for i in range(3):
         np.save(tmp_path / f"{i}.npy", rng.random((200, 3), np.float32))
     for folder in (None, tmp_path):
-        first, again, other = (calibration_set(folder, 64, seed).points.tobytes() for seed in (0, 0, 1))
+        first, again, other = (calibration_set(folder, 64, seed=seed).points.tobytes() for seed in (0, 0, 1))
         assert first == again != other

@@ -93,5 +93,5 @@ def test_a_recipe_of_another_version_is_one_line_that_names_the_field(change, re
     with pytest.raises(
         InputError, match=f"state.pt does not hold a recipe of this version .*{reason}.*start the run anew"
     ) as e:
-        recipe_from(values, "state.pt", Recipe)
+        recipe_from(values, "state.pt", kind=Recipe)
     assert "\n" not in str(e.value)
