@@ -118,7 +118,7 @@ def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     assert {(call["sampling"].points, call["sampling"].seed, call["sampling"].seeds) for call in measured} == {
         (64, 3, 1)
     }
-    assert (compared[0]["points"], compared[0]["seed"]) == (64, 3)
+    assert (compared[0]["sampling"].points, compared[0]["sampling"].seed) == (64, 3)
     assert (compared[0]["reference"], compared[0]["candidate"]) == (out / "run", out / "bundle")
 
 
