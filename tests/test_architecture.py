@@ -9,7 +9,7 @@ import pytest
 import crosspoint
 
 PACKAGE = Path(crosspoint.__file__).parent
-FULL = 18  # files side by side
+FULL = 15  # files side by side
 PARAMETERS = 8  # of a function that is no command
 PLACES = 2  # arguments of a call that may go without their name
 OPENED = ("__init__", "__call__")  # called, though their names begin with an underscore

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.memory import available_memory
 from crosspoint.core.printable import printable
+from crosspoint.core.system.memory import available_memory
 
 SIGNATURES = {  # first bytes of files that are often given a wrong suffix
     b"\x89PNG\r\n": "a PNG image",

@@ -16,8 +16,8 @@ import numpy as np
 from crosspoint.core.console import timed
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
-from crosspoint.core.pool import start_pool
 from crosspoint.core.reading import regular
+from crosspoint.core.system.pool import start_pool
 from crosspoint.data.io.files import find_files, read_points
 from crosspoint.data.points import Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from crosspoint.core.processes import available_cpus, cpu_name
+from crosspoint.core.system.processes import available_cpus, cpu_name
 from crosspoint.doctor.facts import Gpu, Gpus, Jetpack, Machine
 
 TEGRA, MODEL = Path("/etc/nv_tegra_release"), Path("/proc/device-tree/model")

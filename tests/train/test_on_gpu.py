@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from crosspoint.core.interrupt import Stopped
+from crosspoint.core.system.interrupt import Stopped
 from crosspoint.train.pretrain import pretrain
 from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pretrain import train

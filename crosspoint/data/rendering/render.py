@@ -17,10 +17,10 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_content, check_folder, check_known, is_schema
-from crosspoint.core.pool import spread
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, reason_without, regular
 from crosspoint.core.results import FLAT, Result
+from crosspoint.core.system.pool import spread
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.data.io.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid

@@ -12,9 +12,9 @@ import numpy as np
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.printable import printable
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reason_without
 from crosspoint.core.results import Result
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.io.hdf5 import open_h5, range_problem, shape_problems
 from crosspoint.data.sets.layout import EXPECTED, TAXONOMY_FILE, find_sets, split_files
 from crosspoint.data.sets.pack import PackedRenders, is_pack

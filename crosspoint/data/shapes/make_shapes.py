@@ -18,9 +18,9 @@ from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json, writing
 from crosspoint.core.outputs import check_file, check_known, check_replaceable, is_schema
 from crosspoint.core.plots import require_plots
-from crosspoint.core.pool import spread
 from crosspoint.core.reading import read_json, reading
 from crosspoint.core.results import FLAT, Result
+from crosspoint.core.system.pool import spread
 from crosspoint.data.io.meshes import sample_surface
 from crosspoint.data.points import normalise
 from crosspoint.data.rendering.render import COMPRESSION, picture_name, render_views

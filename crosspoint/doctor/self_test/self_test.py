@@ -111,7 +111,10 @@ def _run_some(
     names: list[str], done: dict[str, str], module: str, folder: Path, seconds: float
 ) -> Iterator[StepResult]:
     """Results of one process, and that of the step in which it ended, if it did."""
-    code = "import sys; from crosspoint.doctor.self_test.self_test import work; work(*sys.argv[1:])"
+    code = (
+        "from sys import argv; from crosspoint.doctor.self_test.self_test import work; "
+        "work(argv[1], argv[2], names=argv[3], done=argv[4])"
+    )
     command = [sys.executable, "-c", code, str(folder), module, json.dumps(names), json.dumps(done)]
     with (folder / "stderr.txt").open("w+") as errors, ExitStack() as ending:
         process = subprocess.Popen(

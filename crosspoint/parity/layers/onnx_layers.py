@@ -10,8 +10,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from crosspoint.core.errors import InputError, require
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_bytes
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.parity.layers.layers import INPUTS, LAYERS, Array, Layers
 from crosspoint.runtime.encoder import Specification, parse_device
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from crosspoint.core.errors import InputError, require
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_bytes, reading
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx_guard import check_model
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same

@@ -10,8 +10,8 @@ import numpy as np
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.results import Result
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import cuda
 from crosspoint.runtime.bench.roofline import Floor, Machine, floor_of, measure_machine, processor

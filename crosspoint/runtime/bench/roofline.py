@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosspoint.core.processes import available_cpus, cpu_name
+from crosspoint.core.system.processes import available_cpus, cpu_name
 
 DGCNN_EDGES = ((3, 64), (64, 64), (64, 128), (128, 256))
 DGCNN_EMBED = (512, 1024)

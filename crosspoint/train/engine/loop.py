@@ -9,8 +9,8 @@ from typing import ClassVar, Protocol, TypeVar
 
 import torch
 
-from crosspoint.core.interrupt import Stopped, stop_signals
 from crosspoint.core.results import FLAT, Result
+from crosspoint.core.system.interrupt import Stopped, stop_signals
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.engine.metrics import Recorder
 from crosspoint.train.engine.progress import Progress

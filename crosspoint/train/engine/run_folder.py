@@ -14,8 +14,8 @@ from crosspoint.core.content import Content
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, regular
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.train.engine.checkpoint import newest
 from crosspoint.train.pretrain.pairs import Source

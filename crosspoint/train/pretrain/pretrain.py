@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reading
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import image_head, point_head

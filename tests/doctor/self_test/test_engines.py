@@ -45,10 +45,10 @@ class Engine:
     [("tensorrt", "256 to 1024 points, timing cache of 3 bytes; built"), ("rtx", "256 to 1024 points; built")],
 )
 def test_a_range_says_which_timing_cache_it_left(tmp_path, monkeypatch, module, said):
-    def built(context, run, out, module, precision, points, options):
+    def built(context, run, out, module, precision, *, points, build):
         assert points == engines.RANGE
-        if options.timing_cache is not None:
-            options.timing_cache.write_bytes(b"abc")
+        if build.timing_cache is not None:
+            build.timing_cache.write_bytes(b"abc")
         return "built"
 
     monkeypatch.setattr(engines, "_built", built)

@@ -13,8 +13,8 @@ from plyfile import PlyData, PlyElement
 from safetensors.numpy import load_file
 
 from crosspoint.cli import crosspoint
-from crosspoint.commands.reproduce import TARGETS as NAMES
-from crosspoint.commands.reproduce import duration
+from crosspoint.commands.eval.reproduce import TARGETS as NAMES
+from crosspoint.commands.eval.reproduce import duration
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.taxonomy import MODELNET40, SCANOBJECTNN
 from crosspoint.eval.paper import published

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import CheckFailed, InputError, MissingDependency
-from crosspoint.core.interrupt import Terminated
+from crosspoint.core.system.interrupt import Terminated
 from crosspoint.export.bundle import export
 from crosspoint.export.engine import builder as tensorrt
 from crosspoint.export.engine.builder import Builder, Options, build_engine, find_builder

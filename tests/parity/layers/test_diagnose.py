@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from crosspoint.commands.diagnose import diagnose_command
+from crosspoint.commands.parity.diagnose import diagnose_command
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.models import DGCNN
 from crosspoint.parity.layers.cause import measure

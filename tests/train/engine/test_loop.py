@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from crosspoint.core.interrupt import Stopped
+from crosspoint.core.system.interrupt import Stopped
 from crosspoint.train.engine import loop
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.engine.loop import run_steps

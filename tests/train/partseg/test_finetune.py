@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.core.interrupt import Stopped
+from crosspoint.core.system.interrupt import Stopped
 from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import load_model, read_metadata, save_model
 from crosspoint.runtime.load import load_encoder

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.core.interrupt import Stopped
+from crosspoint.core.system.interrupt import Stopped
 from crosspoint.models.weights import load_model, read_metadata
 from crosspoint.train.engine.checkpoint import load_checkpoint, newest
 from crosspoint.train.pretrain import pretrain

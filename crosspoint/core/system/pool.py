@@ -12,8 +12,8 @@ from types import FrameType
 from typing import TypeVar
 
 from crosspoint.core.errors import CheckFailed
-from crosspoint.core.interrupt import Terminated, interruption, stop_signals
-from crosspoint.core.processes import available_cpus
+from crosspoint.core.system.interrupt import Terminated, interruption, stop_signals
+from crosspoint.core.system.processes import available_cpus
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -16,7 +16,7 @@ from crosspoint.commands.common import (
     run_on_options,
     save_result,
 )
-from crosspoint.commands.partseg import eval_partseg
+from crosspoint.commands.eval.partseg import eval_partseg
 from crosspoint.core.console import say
 
 if TYPE_CHECKING:
