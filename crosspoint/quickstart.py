@@ -24,7 +24,7 @@ DATASET = "modelnet40_ply_hdf5_2048"
 
 
 @dataclass
-class Steps:
+class StepTimer:
     """What has been done so far and how long it took."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -61,7 +61,7 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
     require_no_key("the quickstart opens models that it makes itself")
     out = Path(out)
     _claim(out, seed)
-    started, steps = time.monotonic(), Steps()
+    started, steps = time.monotonic(), StepTimer()
     engine = _train_and_export(out, seed, steps)
     accuracy = _evaluate(out, seed, steps)
     summary = {
@@ -97,7 +97,7 @@ def _claim(out: Path, seed: int) -> None:
     write_json(out / SUMMARY, mark)
 
 
-def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
+def _train_and_export(out: Path, seed: int, steps: StepTimer) -> dict[str, Any]:
     """Shapes, a trained encoder, an untrained one, and the bundle; returns what the manifest says of the engine."""
     from crosspoint.data.shapes.make_shapes import make_shapes
     from crosspoint.export.bundle import export
@@ -134,7 +134,7 @@ def _missing_builder() -> str | None:
     return None
 
 
-def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]:
+def _evaluate(out: Path, seed: int, steps: StepTimer) -> dict[str, dict[str, float]]:
     from crosspoint.eval.options import Sampling
     from crosspoint.eval.svm import svm
     from crosspoint.parity.parity import parity

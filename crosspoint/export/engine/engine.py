@@ -12,7 +12,7 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder, check_known, check_place, is_schema
 from crosspoint.core.reading import read_json
-from crosspoint.export.engine.builder import Builder, Engine, Options, build_engine
+from crosspoint.export.engine.builder import Builder, BuiltEngine, Options, build_engine
 from crosspoint.parity.clouds import CloudSet
 from crosspoint.parity.gate import ODD, Gate
 from crosspoint.runtime.backends.tensorrt import TensorRTEncoder
@@ -84,14 +84,14 @@ def file_entry(path: Path) -> dict[str, Any]:
     return {"sha256": sha256(path), "bytes": path.stat().st_size}
 
 
-def _require_precision(asked: str, engine: Engine) -> None:
+def _require_precision(asked: str, engine: BuiltEngine) -> None:
     """Raise CheckFailed unless TensorRT's own types are those that were asked for."""
     found = set(engine.precision.split("+"))
     if asked not in found or not found <= {asked, "fp32"}:
         raise CheckFailed(f"{asked} was asked for, and the engine computes in {engine.precision}; nothing was written")
 
 
-def _entry(builder: Builder, options: Options, engine: Engine) -> dict[str, Any]:
+def _entry(builder: Builder, options: Options, engine: BuiltEngine) -> dict[str, Any]:
     asked = {**asdict(options), "timing_cache": options.timing_cache is not None}  # no path of this machine
     return {
         "builder": builder.name,

@@ -19,7 +19,7 @@ INT32 = range(-(2**31), 2**31)
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """What a rule has against a node.
 
     Attributes:
@@ -42,7 +42,7 @@ class Subject:
     smallest: int
 
 
-def lint(model: onnx.ModelProto, smallest: int) -> list[Finding]:
+def lint(model: onnx.ModelProto, smallest: int) -> list[LintFinding]:
     """All that the rules find, in the order of `RULES`.
 
     Args:
@@ -50,11 +50,12 @@ def lint(model: onnx.ModelProto, smallest: int) -> list[Finding]:
         smallest: Fewest points of a cloud.
     """
     subject = Subject(model, Wiring(model, strict=False), smallest)
-    found = [Finding(rule, node, message) for rule, check in RULES.items() for node, message in check(subject)]
+    found = [LintFinding(rule, node, message) for rule, check in RULES.items() for node, message in check(subject)]
     try:
         Wiring(model)
     except onnx.shape_inference.InferenceError as error:
-        found.append(Finding("types", model.graph.name, f"contradicts itself: {' '.join(str(error).split())[:200]}"))
+        reason = " ".join(str(error).split())[:200]
+        found.append(LintFinding("types", model.graph.name, f"contradicts itself: {reason}"))
     return found
 
 

@@ -20,7 +20,7 @@ from crosspoint.core.files import write_once
 from crosspoint.core.reading import read_json, reading
 from crosspoint.data.sources import Source, content_of
 from crosspoint.runtime.encoder import Encoder
-from crosspoint.runtime.jobs.batches import Embedded, Skipped, embed_groups
+from crosspoint.runtime.jobs.batches import EmbeddedGroup, Skipped, embed_groups
 from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
 
 JOB, SCHEMA = "job.json", "crosspoint.embed-job/2"
@@ -224,7 +224,7 @@ def write_parts(
     return outcomes
 
 
-def _part(plan: Plan, index: int, result: Embedded) -> Embeddings:
+def _part(plan: Plan, index: int, result: EmbeddedGroup) -> Embeddings:
     about = {**plan.about(index), "contents": result.sources_sha256, "skipped": result.skipped}
     return Embeddings(result.vectors, result.names, plan.model_sha256, about)
 
