@@ -153,7 +153,7 @@ def _evaluate(out: Path, seed: int, steps: StepTimer) -> dict[str, dict[str, flo
         accuracy[name] = {"official": result.official.accuracy, "clean": result.clean.accuracy}
     with steps.step("compare the exported model with PyTorch"):
         compared = parity(models["trained"], models["engine"], data, points=POINTS, clouds=200, seed=seed)
-        write_json(out / RESULTS / "parity.json", {"schema": compared.schema, **compared.to_json()})
+        write_json(out / RESULTS / "parity.json", compared.to_json())
     return accuracy
 
 

@@ -10,8 +10,8 @@ from crosspoint.commands.common import (
     backend_option,
     device_option,
     json_option,
+    save_result,
     verify_key_option,
-    write_result,
 )
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed, require
@@ -74,7 +74,7 @@ def diagnose_command(
         out=out,
     )
     print_diagnosis(result)
-    write_result(json_file, "diagnose", result.to_json())
+    save_result(json_file, result)
     if out is not None:
         say(f"{out}: drawn")
     if not result.passed:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.eval.metrics import linear
-from crosspoint.eval.metrics.statistics import paired
+from crosspoint.eval.metrics.statistics import Paired, paired
 from crosspoint.parity.user_clouds import UserClouds, real_clouds
 from crosspoint.runtime.encoder import Encoder
 
@@ -37,7 +37,7 @@ def verification_clouds(folder: Path, points: int, limit: int | None, seed: int 
     return probe
 
 
-class Accuracy:
+class SvmAccuracy:
     """The reference's side, computed once: C by cross-validation on its features, and its predictions.
 
     Args:
@@ -62,12 +62,12 @@ class Accuracy:
         """Both accuracies and the paired comparison of predictions, for a manifest."""
         features = embed(encoder, self._probe.points, BATCH, "Measuring accuracy")
         about = {"measure": self.measure, "source": self._probe.source}
-        return {**about, "training_clouds": self._probe.train, "C": self.c, **self.compare_features(features)}
+        return {**about, "training_clouds": self._probe.train, "C": self.c, **vars(self.compare_features(features))}
 
-    def compare_features(self, features: Floats) -> dict[str, Any]:
-        """The same from features `(n, D)` (`crosspoint.eval.metrics.statistics.paired`)."""
+    def compare_features(self, features: Floats) -> Paired:
+        """The paired comparison of predictions, from features `(n, D)` of all clouds of the probe."""
         classifier = linear.fit(features[self._train], self._labels[self._train], self.c)
-        return vars(paired(self._labels[self._test], self._predicted, classifier.predict(features[self._test])))
+        return paired(self._labels[self._test], self._predicted, classifier.predict(features[self._test]))
 
 
 def embed(encoder: Encoder, clouds: Floats, batch: int, description: str) -> Floats:

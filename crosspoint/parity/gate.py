@@ -11,16 +11,18 @@ it cannot be asked either, as on a device that has its outputs alone, most cloud
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed
+from crosspoint.core.results import to_json
 from crosspoint.parity.clouds import UNNORMALISED, CloudSet
+from crosspoint.parity.gate_record import CaseRecord, GateRecord
 from crosspoint.parity.limits import LIMITS, Limits
 from crosspoint.parity.measures import Errors, relative_l2
 from crosspoint.parity.near_ties import NearTies, explain
@@ -78,13 +80,11 @@ class Case:
     overlap: dict[str, float]
     near_ties: NearTies | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def record(self) -> CaseRecord:
         """As a manifest has it."""
-        errors = asdict(self.errors)
-        cosines = {name: errors.pop(name) for name in ("cosine_min", "cosine_p1")}
-        own = {"relative_l2_own_graphs": self.own_graphs}
-        about = {"name": self.name, "batch": self.batch, "points": self.points}
-        return {**about, **errors, **own, **cosines, "overlap": self.overlap}
+        about, errors = (self.name, self.batch, self.points), vars(self.errors)
+        return CaseRecord(*about, **errors, relative_l2_own_graphs=self.own_graphs, overlap=self.overlap)
 
 
 @dataclass(frozen=True)
@@ -184,20 +184,25 @@ class Report:
                 f"(limit {limit:.0e}; {error * 1.01:.1e} would have passed)"
             )
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def record(self) -> GateRecord:
         """As a manifest has it."""
         own = [case.own_graphs for case in self.cases if case.own_graphs is not None]
-        return {
-            "tier": self.precision,
-            "candidate": self.candidate,
-            "reference": self.reference,
-            "limits": self.limits_by_name,
-            "relative_l2_max": self.relative_l2_max,
-            "relative_l2_own_graphs_max": max(own),
-            "cosine_min": self.cosine_min,
-            "overlap_min": self.overlap_min,
-            "cases": [case.to_json() for case in self.cases],
-        }
+        return GateRecord(
+            precision=self.precision,
+            candidate=self.candidate,
+            reference=self.reference,
+            limits=self.limits_by_name,
+            relative_l2_max=self.relative_l2_max,
+            relative_l2_own_graphs_max=max(own),
+            cosine_min=self.cosine_min,
+            overlap_min=self.overlap_min,
+            cases=tuple(case.record for case in self.cases),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON can hold it."""
+        return cast(dict[str, Any], to_json(self.record))
 
 
 def unexplained(case: Case) -> float:

@@ -1,8 +1,9 @@
 """What `crosspoint diagnose` finds: errors layer by layer, the faults behind them, and what to do."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from crosspoint.core.results import Result
 from crosspoint.runtime.encoder import Specification
 
 
@@ -51,7 +52,7 @@ class CauseResult:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Result):
     """What `diagnose` found.
 
     Attributes:
@@ -75,7 +76,3 @@ class Diagnosis:
     causes: list[CauseResult]
     advice: str
     passed: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """As `crosspoint diagnose --json` writes it, without the schema."""
-        return asdict(self)

@@ -23,7 +23,7 @@ from crosspoint.eval.paper import protocols, published
 from crosspoint.eval.paper.roles import Facts
 from crosspoint.eval.svm import svm
 from crosspoint.models.weights import load_model
-from crosspoint.parity.accuracy import Accuracy
+from crosspoint.parity.accuracy import SvmAccuracy
 from crosspoint.parity.user_clouds import UserClouds
 
 
@@ -261,7 +261,7 @@ def test_task_parity_fits_each_side_on_its_own_features():
     mixed = np.linalg.qr(np.random.default_rng(1).standard_normal((5, 5)))[0].astype(np.float32)
     second = (first @ mixed)[:, ::-1] * np.array([1, 5, 0.2, 3, 1], np.float32) + rng.standard_normal((90, 5))
     probe = UserClouds(np.zeros((90, 4, 3), np.float32), labels, 60, "made", [])
-    accuracy = Accuracy(first, probe, 0)
+    accuracy = SvmAccuracy(first, probe, 0)
     found = accuracy.compare_features(second.astype(np.float32))
     for features, key in ((first, "reference_accuracy"), (second.astype(np.float32), "candidate_accuracy")):
         machine = SVC(kernel="linear", C=accuracy.c).fit(features[:60], labels[:60])

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from crosspoint.report.parse import parse
+from crosspoint.core.results import from_json, key
 
 
 @dataclass(frozen=True)
 class Inner:
-    name: str = field(metadata={"key": "class"})
+    name: str = field(metadata=key("class"))
     share: float | None
 
 
@@ -22,7 +22,7 @@ class Outer:
 
 def test_objects_are_parsed_by_their_annotations():
     rows = [{"class": "cup", "share": 1, "unknown": 3}, {"class": "hat", "share": None}]
-    found = parse(Outer, {"rows": rows, "counts": {"a": 2}})
+    found = from_json(Outer, {"rows": rows, "counts": {"a": 2}})
     assert found == Outer((Inner("cup", 1.0), Inner("hat", None)), {"a": 2})
     assert type(found.rows[0].share) is float
 
@@ -38,7 +38,7 @@ def test_objects_are_parsed_by_their_annotations():
     ],
 )
 def test_a_value_of_its_type_is_taken(kind, value, expected):
-    assert parse(kind, value) == expected
+    assert from_json(kind, value) == expected
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_a_value_of_its_type_is_taken(kind, value, expected):
 )
 def test_a_value_of_another_type_is_named(kind, value, reason):
     with pytest.raises(ValueError, match=reason):
-        parse(kind, value)
+        from_json(kind, value)
