@@ -1,6 +1,7 @@
 """The shape of the package: imports point one way, in no circle, and no folder is too full to be read at a glance."""
 
 import ast
+from collections import defaultdict
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -82,3 +83,13 @@ def test_no_folder_is_too_full():
     folders = {path.parent for path in MODULES.values()}
     counts = {folder.name: len([path for path in folder.glob("*.py") if path.stem != "__init__"]) for folder in folders}
     assert {name: count for name, count in counts.items() if count > FULL} == {}
+
+
+def test_a_class_name_means_one_thing():
+    """With or without a leading underscore."""
+    places = defaultdict(list)
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
