@@ -14,7 +14,7 @@ from crosspoint.parity.gate import Case, Report, Seen
 from crosspoint.parity.limits import LIMITS, holds
 from crosspoint.parity.measures import Errors
 from crosspoint.parity.near_ties import NearTies
-from crosspoint.parity.parity import Verdict, judge, parity, round_up
+from crosspoint.parity.parity import ParityResult, Verdict, judge, parity, round_up
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_model_equals_itself(pointnet, modelnet):
         *("over_limit", "explained", "relative_l2_unexplained"),
     ]
     assert list(written["data"]) == ["path", "source", "clouds", "points", "seed", "skipped"]
-    json.dumps(written, allow_nan=False)
+    assert ParityResult.from_json(json.loads(json.dumps(written, allow_nan=False))) == result
 
 
 def test_another_model_fails_and_the_report_says_what_would_have_passed(pointnet, modelnet, changed):

@@ -11,12 +11,19 @@ from click.testing import CliRunner
 from PIL import Image
 
 from crosspoint.cli import crosspoint
+from crosspoint.eval.fewshot import FewShotResult
+from crosspoint.eval.image.fewshot import ImageFewShotResult
 from crosspoint.eval.paper import published
+from crosspoint.eval.paper.results import ReproduceResult
+from crosspoint.eval.partseg import PartSegResult
+from crosspoint.eval.robustness import RobustnessResult
+from crosspoint.eval.svm import SvmResult
 from crosspoint.models import DGCNNSegmenter, PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import save_model
 from crosspoint.report.charts import Curve, line_kind, share_chart
 from crosspoint.report.page import report
+from crosspoint.runtime.bench.bench import BenchResult
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 TITLES = {
@@ -27,6 +34,15 @@ TITLES = {
     "bench": "Speed",
     "svm": "Accuracy",
     "fewshot": "Few-shot accuracy",
+}
+CLASSES = {
+    "reproduce": ReproduceResult,
+    "robustness": RobustnessResult,
+    "partseg": PartSegResult,
+    "image-fewshot": ImageFewShotResult,
+    "bench": BenchResult,
+    "svm": SvmResult,
+    "fewshot": FewShotResult,
 }
 
 
@@ -108,6 +124,12 @@ def results(tmp_path_factory, pointnet, part_set, writers):
         done = CliRunner().invoke(crosspoint, words)
         assert done.exit_code == 0, done.output
     return root
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_result_of_a_command_is_read_with_every_entry(results, kind):
+    values = json.loads((results / f"{kind}.json").read_text())
+    assert json.loads(json.dumps(CLASSES[kind].from_json(values).to_json())) == values
 
 
 def percents(values):

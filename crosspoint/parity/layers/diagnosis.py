@@ -1,7 +1,7 @@
 """What `crosspoint diagnose` finds: errors layer by layer, the faults behind them, and what to do."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from crosspoint.core.results import Result
 from crosspoint.runtime.encoder import Specification
@@ -47,7 +47,7 @@ class CauseResult:
     kind: str
     text: str
     advice: str
-    facts: dict[str, Any]
+    facts: dict[str, object]
     clouds: list[str]
 
 
