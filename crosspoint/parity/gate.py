@@ -22,7 +22,7 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed
 from crosspoint.core.results import to_json
 from crosspoint.parity.clouds import UNNORMALISED, CloudSet
-from crosspoint.parity.gate_record import CaseRecord, GateRecord
+from crosspoint.parity.gate_result import CaseResult, GateResult
 from crosspoint.parity.limits import LIMITS, Limits
 from crosspoint.parity.measures import Errors, relative_l2
 from crosspoint.parity.near_ties import NearTies, explain
@@ -80,11 +80,10 @@ class Case:
     overlap: dict[str, float]
     near_ties: NearTies | None = None
 
-    @property
-    def record(self) -> CaseRecord:
+    def result(self) -> CaseResult:
         """As a manifest has it."""
         about, errors = (self.name, self.batch, self.points), vars(self.errors)
-        return CaseRecord(*about, **errors, relative_l2_own_graphs=self.own_graphs, overlap=self.overlap)
+        return CaseResult(*about, **errors, relative_l2_own_graphs=self.own_graphs, overlap=self.overlap)
 
 
 @dataclass(frozen=True)
@@ -184,12 +183,11 @@ class Report:
                 f"(limit {limit:.0e}; {error * 1.01:.1e} would have passed)"
             )
 
-    @property
-    def record(self) -> GateRecord:
+    def result(self) -> GateResult:
         """As a manifest has it."""
         own = [case.own_graphs for case in self.cases if case.own_graphs is not None]
-        return GateRecord(
-            precision=self.precision,
+        return GateResult(
+            tier=self.precision,
             candidate=self.candidate,
             reference=self.reference,
             limits=self.limits_by_name,
@@ -197,12 +195,12 @@ class Report:
             relative_l2_own_graphs_max=max(own),
             cosine_min=self.cosine_min,
             overlap_min=self.overlap_min,
-            cases=tuple(case.record for case in self.cases),
+            cases=tuple(case.result() for case in self.cases),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON can hold it."""
-        return cast(dict[str, Any], to_json(self.record))
+        """The result as JSON can hold it."""
+        return cast(dict[str, Any], to_json(self.result()))
 
 
 def unexplained(case: Case) -> float:

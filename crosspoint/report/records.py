@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from crosspoint.core.results import Result
-from crosspoint.parity.gate_record import GateRecord
+from crosspoint.parity.gate_result import GateResult
 from crosspoint.runtime.manifest import EngineEntry
 from crosspoint.runtime.profile import Profile
 
@@ -53,7 +53,7 @@ class BundleFacts:
     precision: PrecisionEntry
     inputs: dict[str, tuple[int | str, ...]]
     outputs: dict[str, tuple[int | str, ...]]
-    parity: GateRecord | None = None
+    parity: GateResult | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
 

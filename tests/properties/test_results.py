@@ -23,7 +23,7 @@ from crosspoint.eval.paper.results import ReproduceResult
 from crosspoint.eval.partseg import PartSegResult
 from crosspoint.eval.robustness import RobustnessResult
 from crosspoint.eval.svm import SvmResult
-from crosspoint.parity.gate_record import GateRecord
+from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.layers.diagnosis import Diagnosis
 from crosspoint.parity.parity import ParityResult
 from crosspoint.report.page import ReportResult
@@ -99,8 +99,8 @@ def test_a_result_is_read_as_it_was_written(kind, data):
 
 @given(data=st.data())
 def test_the_gate_of_a_manifest_is_read_as_it_was_written(data):
-    record = data.draw(values_of(GateRecord))
-    assert from_json(GateRecord, json.loads(json.dumps(to_json(record)))) == record
+    record = data.draw(values_of(GateResult))
+    assert from_json(GateResult, json.loads(json.dumps(to_json(record)))) == record
 
 
 @pytest.mark.parametrize("kind", [kind for kind in RESULTS if not issubclass(kind, TrainResult)])  # takes all
