@@ -37,8 +37,8 @@ def test_its_accuracy_is_that_of_scikit_learn(network, modelnet):
     model = network("pointnet")
     task = SvmAccuracy(Through(model).embed(probe.points), probe).compare(Through(model))
     features = Through(model).embed(probe.points)
-    machine = SVC(kernel="linear", C=task["C"]).fit(features[:45], probe.labels[:45])
-    assert task["candidate_accuracy"] == pytest.approx(machine.score(features[45:], probe.labels[45:]))
+    classifier = SVC(kernel="linear", C=task["C"]).fit(features[:45], probe.labels[:45])
+    assert task["candidate_accuracy"] == pytest.approx(classifier.score(features[45:], probe.labels[45:]))
 
 
 def test_an_encoder_that_tells_nothing_fails(network, modelnet):

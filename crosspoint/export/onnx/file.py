@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx
 
-from crosspoint.export.onnx.graph_view import NAMES, Wiring
+from crosspoint.export.onnx.graph_view import NAMES, GraphView
 
 
 def write_onnx(path: Path, model: onnx.ModelProto, provenance: dict[str, Any]) -> None:
@@ -24,7 +24,7 @@ def write_onnx(path: Path, model: onnx.ModelProto, provenance: dict[str, Any]) -
 
 def read_precision(model: onnx.ModelProto) -> str:
     """Precisions of all tensors that the nodes make and of the weights, e.g. `"fp32"` or `"fp16+fp32"`."""
-    types = set(Wiring(model).types.values())
+    types = set(GraphView(model).types.values())
     return "+".join(sorted(NAMES[kind] for kind in types if kind in NAMES))
 
 
