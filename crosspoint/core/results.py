@@ -155,6 +155,8 @@ def _finite(value: float, name: str) -> float:
 class Result:
     """What a command returns, writes with `--json` and prints: a frozen dataclass whose JSON names its schema.
 
+    A field that is added without a new version of the schema has a default, so that older files are still read.
+
     Attributes:
         schema: `crosspoint.<kind>/<version>`, the first entry of the JSON.
 
