@@ -35,6 +35,8 @@ def measure(arguments: argparse.Namespace, precision: str, folder: Path) -> dict
     except CheckFailed as error:
         return {"precision": precision, "failed": str(error)}
     parity = manifest.parity
+    if parity.task is None or not isinstance(parity.task.task, SvmTask):
+        raise SystemExit(f"{arguments.data} has no classes to measure accuracy on; give a labelled set")
     task, rounded = parity.task.task.paired, parity.emulation or parity.gate
     (real,) = (case for case in rounded.cases if case.name == "real clouds")
     return {

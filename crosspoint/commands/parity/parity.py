@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
@@ -64,7 +64,7 @@ def parity_command(
         say(f"{role}: {model.path} ({model.precision}, {model.backend} on {model.device})")
     print_skipped_files(result.data.skipped)
     print_parity(result)
-    write_result(json_file, "parity", result=result.to_json())
+    save_result(json_file, result)
     if not result.passed:
         raise CheckFailed(str(result.gate))
     click.echo(str(result.gate))

@@ -34,7 +34,7 @@ from crosspoint.train.partseg.recipes import RECIPES, PartSegRecipe
 from crosspoint.train.partseg.weights import Initial, find_initial, load_initial
 from crosspoint.train.pretrain.augment import SampleRng
 from crosspoint.train.pretrain.options import CHECKPOINT_SECONDS
-from crosspoint.train.pretrain.pairs import Item, Steps
+from crosspoint.train.pretrain.pairs import Item, StepSampler
 from crosspoint.train.pretrain.pretrain import choose_device
 
 SCHEMA = "crosspoint.partseg-run/1"
@@ -105,7 +105,7 @@ def partseg(
     with processes(choose_device(device)) as (group, where):
         if group.is_main and resume:
             tidy(out)
-        run = Run(chosen, part_data, initial=initial, out=out, device=where, group=group)
+        run = FinetuneRun(chosen, part_data, initial=initial, out=out, device=where, group=group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
@@ -156,7 +156,7 @@ def make_network(recipe: PartSegRecipe, data: PartData) -> DGCNNSegmenter:
     return DGCNNSegmenter(len(data.taxonomy.parts), len(data.taxonomy.categories), k=recipe.k)
 
 
-class Run:
+class FinetuneRun:
     """State of a run: the network, its optimiser, the best epoch, and how many steps they have behind them.
 
     Args:
@@ -246,7 +246,7 @@ class Run:
 
     def loop(self, checkpoint_seconds: float) -> FinetuneResult:
         """Train until the recipe's last epoch; see `partseg`."""
-        steps = Steps(
+        steps = StepSampler(
             len(self.data.train.labels), self.recipe, start=self.step, rank=self.group.rank, size=self.group.size
         )
 

@@ -191,7 +191,7 @@ def test_an_engine_of_another_precision_changes_nothing(bundle, device, monkeypa
     built = engine.build_engine
 
     def mixed(*given, **options):
-        return tensorrt.Engine(**{**vars(built(*given, **options)), "precision": "fp16+fp32"})
+        return tensorrt.BuiltEngine(**{**vars(built(*given, **options)), "precision": "fp16+fp32"})
 
     monkeypatch.setattr(engine, "build_engine", mixed)
     before = files(bundle)
