@@ -19,6 +19,7 @@ from crosspoint.core.errors import CheckFailed
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.engine.engine import ONNX
 from crosspoint.parity.clouds import ordinary
+from crosspoint.parity.task import SvmTask
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
