@@ -13,7 +13,7 @@ from crosspoint.runtime.profile import Profile
 
 
 @dataclass(frozen=True)
-class WeightsFile:
+class WeightsEntry:
     """A file of weights: its name and SHA-256."""
 
     path: str
@@ -21,14 +21,14 @@ class WeightsFile:
 
 
 @dataclass(frozen=True)
-class Source(WeightsFile):
+class WeightsSource(WeightsEntry):
     """The trained weights.
 
     Attributes:
         projection: Those of the projection head, where the graph has it.
     """
 
-    projection: WeightsFile | None = field(default=None, metadata=OPTIONAL)
+    projection: WeightsEntry | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class ExportParity:
 
 
 @dataclass(frozen=True)
-class EngineEntry:
+class EngineRecord:
     """A TensorRT engine.
 
     Attributes:
@@ -152,7 +152,7 @@ class EngineEntry:
 
 @dataclass(frozen=True)
 class OnDevice:
-    """How an engine is to be built on the device; attributes as of `EngineEntry`."""
+    """How an engine is to be built on the device; attributes as of `EngineRecord`."""
 
     tf32: bool
     workspace: int | None
@@ -186,7 +186,7 @@ class BundleManifest(Result):
 
     files: dict[str, FileEntry]
     model: dict[str, int | str]
-    source: Source
+    source: WeightsSource
     versions: dict[str, str]
     inputs: dict[str, tuple[int | str, ...]]
     outputs: dict[str, tuple[int | str, ...]]
@@ -195,7 +195,7 @@ class BundleManifest(Result):
     preprocessing: Preprocessing
     lint: tuple[str, ...]
     parity: ExportParity
-    engine: EngineEntry | None = None
+    engine: EngineRecord | None = None
     on_device: OnDevice | None = field(default=None, metadata=OPTIONAL)
 
 
