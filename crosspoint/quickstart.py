@@ -77,7 +77,7 @@ class QuickstartResult(Result):
 
 
 @dataclass
-class Steps:
+class StepTimer:
     """What has been done so far and how long it took."""
 
     rows: list[StepOutcome] = field(default_factory=list)
@@ -113,7 +113,7 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> QuickstartResul
     require_no_key("the quickstart opens models that it makes itself")
     out = Path(out)
     _claim(out, seed)
-    started, steps = time.monotonic(), Steps()
+    started, steps = time.monotonic(), StepTimer()
     engine = _train_and_export(out, seed, steps)
     accuracy = _evaluate(out, seed, steps)
     unfinished = QuickstartResult(False, str(out), seed, accuracy, engine, tuple(steps.rows))
@@ -142,7 +142,7 @@ def _claim(out: Path, seed: int) -> None:
     write_json(out / SUMMARY, mark)
 
 
-def _train_and_export(out: Path, seed: int, steps: Steps) -> "EngineEntry | NoEngine":
+def _train_and_export(out: Path, seed: int, steps: StepTimer) -> "EngineEntry | NoEngine":
     """Shapes, a trained encoder, an untrained one, and the bundle; returns what the manifest says of the engine."""
     from crosspoint.data.shapes.make_shapes import make_shapes
     from crosspoint.export.bundle import export
@@ -181,7 +181,7 @@ def _missing_builder() -> str | None:
     return None
 
 
-def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, SvmAccuracies]:
+def _evaluate(out: Path, seed: int, steps: StepTimer) -> dict[str, SvmAccuracies]:
     from crosspoint.eval.options import Sampling
     from crosspoint.eval.svm import svm
     from crosspoint.parity.parity import parity
@@ -200,7 +200,7 @@ def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, SvmAccuracies]:
         accuracy[name] = SvmAccuracies(result.official.accuracy, result.clean.accuracy)
     with steps.step("compare the exported model with PyTorch"):
         compared = parity(models["trained"], models["engine"], data, points=POINTS, clouds=200, seed=seed)
-        write_json(out / RESULTS / "parity.json", {"schema": compared.schema, **compared.to_json()})
+        write_json(out / RESULTS / "parity.json", compared.to_json())
     return accuracy
 
 

@@ -10,8 +10,8 @@ from crosspoint.commands.common import (
     backend_option,
     device_option,
     json_option,
+    save_result,
     verify_key_option,
-    write_result,
 )
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
@@ -72,7 +72,7 @@ def parity_command(
         say(f"{role}: {model.path} ({model.precision}, {model.backend} on {model.device})")
     print_skipped_files(result.data.skipped)
     print_parity(result)
-    write_result(json_file, "parity", result.to_json())
+    save_result(json_file, result)
     if not result.passed:
         raise CheckFailed(str(result.gate))
     click.echo(str(result.gate))

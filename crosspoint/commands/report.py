@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, verify_key_option, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, save_result, verify_key_option
 from crosspoint.core.console import say
 
 
@@ -21,7 +21,7 @@ def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
     from crosspoint.report.page import report
 
     result = report(run, out)
-    write_result(json_file, "report", result.to_json())
+    save_result(json_file, result)
     for missing in result.missing:
         say(f"not in it: {missing.what}; add it with: {missing.command}")
     for remark in result.remarks:

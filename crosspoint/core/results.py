@@ -4,7 +4,8 @@ An entry of the JSON has the name of its field, in the order of the fields. Thre
 
     c: float = field(metadata=key("C"))                              # the entry has another name
     against: Paired | None = field(default=None, metadata=OPTIONAL)  # no entry where the value is None
-    summary: Summary = field(metadata=FLAT)                          # its entries stand among those around it
+    summary: Summary = field(metadata=FLAT)                          # its entries stand among those around it; none
+                                                                     # where the value is None
 """
 
 import dataclasses
@@ -14,7 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from crosspoint.core.errors import InputError
+
 T = TypeVar("T")
+R = TypeVar("R", bound="Result")
 
 OPTIONAL = {"optional": True}
 FLAT = {"flat": True}
@@ -48,7 +52,7 @@ def _entries(record: object) -> Iterator[tuple[str, object]]:
     for field in dataclasses.fields(record):  # type: ignore[arg-type]  # of a dataclass, see `to_json`
         value, meta = getattr(record, field.name), field.metadata
         if meta.get("flat"):
-            yield from value.items() if isinstance(value, Mapping) else _entries(value)
+            yield from () if value is None else value.items() if isinstance(value, Mapping) else _entries(value)
         elif value is not None or not meta.get("optional"):
             yield meta.get("key", field.name), to_json(value)
 
@@ -57,8 +61,8 @@ def from_json(kind: type[T], value: object) -> T:
     """A value of JSON as the type that an annotation names.
 
     Dataclasses come from objects, by the same metadata as in `to_json`; further names are passed over. Known are also
-    `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]`, `X | Y`, `str`, `bool`, `int`, `float` and `object`, which takes
-    anything.
+    `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, `X | Y` (the first that fits), `str`, `bool`, `int`,
+    `float` and `object`, which takes anything.
 
     Example:
         >>> from_json(tuple[float, ...], [1, 0.5])
@@ -82,6 +86,8 @@ def _parse(kind: Any, value: object, name: str) -> object:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple and isinstance(value, list):
         return _parse_tuple(inner, value, name)
+    if origin is list and isinstance(value, list):
+        return [_parse(inner[0], entry, name) for entry in value]
     if origin is dict and isinstance(value, dict):
         return {key: _parse(inner[1], entry, key) for key, entry in value.items()}
     if origin in (Union, types.UnionType):
@@ -90,16 +96,31 @@ def _parse(kind: Any, value: object, name: str) -> object:
 
 
 def _parse_object(kind: Any, values: dict[str, object]) -> object:
-    found, hints = {}, get_type_hints(kind)
+    found, hints, known = {}, get_type_hints(kind), _names(kind)
     for field in dataclasses.fields(kind):
-        name = field.metadata.get("key", field.name)
-        if field.metadata.get("flat"):
-            found[field.name] = _parse(hints[field.name], values, name)
+        name, inner = field.metadata.get("key", field.name), hints[field.name]
+        if not field.init:  # follows from the others
+            continue
+        if field.metadata.get("flat") and get_origin(inner) is dict:
+            found[field.name] = _parse(inner, {key: entry for key, entry in values.items() if key not in known}, name)
+        elif field.metadata.get("flat"):
+            none = types.NoneType in get_args(inner) and not values.keys() & _names(inner)
+            found[field.name] = _parse(inner, None if none else values, name)
         elif name in values:
-            found[field.name] = _parse(hints[field.name], values[name], name)
+            found[field.name] = _parse(inner, values[name], name)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{name} is missing")
     return kind(**found)
+
+
+def _names(kind: Any) -> set[str]:
+    """Names that the entries of a dataclass, or of those in a union, may have."""
+    if not dataclasses.is_dataclass(kind):
+        return set[str]().union(*map(_names, get_args(kind)))
+    hints, names = get_type_hints(kind), set[str]()
+    for field in dataclasses.fields(kind):
+        names |= _names(hints[field.name]) if field.metadata.get("flat") else {field.metadata.get("key", field.name)}
+    return names
 
 
 def _parse_tuple(inner: tuple[Any, ...], values: list[object], name: str) -> tuple[object, ...]:
@@ -134,8 +155,13 @@ def _finite(value: float, name: str) -> float:
 class Result:
     """What a command returns, writes with `--json` and prints: a frozen dataclass whose JSON names its schema.
 
+    A field that is added without a new version of the schema has a default, so that older files are still read.
+
     Attributes:
         schema: `crosspoint.<kind>/<version>`, the first entry of the JSON.
+
+    Example:
+        >>> SvmResult.from_json(json.loads(Path("svm.json").read_text())).clean.accuracy  # doctest: +SKIP
     """
 
     schema: ClassVar[str]
@@ -143,3 +169,18 @@ class Result:
     def to_json(self) -> dict[str, object]:
         """The result as JSON can hold it."""
         return {"schema": self.schema, **dict(_entries(self))}
+
+    @classmethod
+    def from_json(cls: type[R], values: object) -> R:
+        """The result that a command wrote with `--json`; entries that it does not know are passed over.
+
+        Raises:
+            InputError: The schema is another one, an entry is missing, or a value is not of its type.
+        """
+        entries = dict(values) if isinstance(values, dict) else {}
+        if (schema := entries.pop("schema", None)) != cls.schema:
+            raise InputError(f"the schema is {schema!r:.40} instead of {cls.schema!r}; give a file that --json wrote")
+        try:
+            return from_json(cls, entries)
+        except (ValueError, InputError) as error:
+            raise InputError(f"it is not as crosspoint writes it ({error})") from error

@@ -31,7 +31,7 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceModel:
     """The other model, which a result is compared with."""
 
     model: ModelInfo

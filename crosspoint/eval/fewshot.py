@@ -13,7 +13,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.results import FLAT, OPTIONAL, Result
 from crosspoint.data.sets.datasets import ClassificationSet, Clouds, load_classification
 from crosspoint.data.splits import check_stored
-from crosspoint.eval.features import ModelInfo, Reference, check_seed, describe_model, embed_clouds, open_encoders
+from crosspoint.eval.features import ModelInfo, ReferenceModel, check_seed, describe_model, embed_clouds, open_encoders
 from crosspoint.eval.metrics.statistics import PairedRuns, Summary, paired_runs, summary
 from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
@@ -107,7 +107,7 @@ class FewShotResult(Result):
     queries: int
     runs: int
     tasks: tuple[FewShotTasks, ...]
-    against: Reference | None = field(default=None, metadata=OPTIONAL)
+    against: ReferenceModel | None = field(default=None, metadata=OPTIONAL)
 
 
 def fewshot(
@@ -169,7 +169,7 @@ def fewshot(
         queries=queries,
         runs=runs,
         tasks=tuple(rows),
-        against=None if against is None else Reference(models[1]),
+        against=None if against is None else ReferenceModel(models[1]),
     )
 
 

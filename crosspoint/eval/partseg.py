@@ -41,7 +41,7 @@ Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
-class PartData:
+class PartSetInfo:
     """What a result says of its data.
 
     Attributes:
@@ -190,7 +190,7 @@ class PartSegResult(Result):
     schema: ClassVar[str] = "crosspoint.partseg/1"
 
     model: ModelInfo
-    data: PartData
+    data: PartSetInfo
     official: OfficialScores
     clean: CleanScores
     per_category: tuple[CategoryIou, ...] = field(repr=False)
@@ -254,7 +254,7 @@ def partseg(
     runs = [_ious(sample, sample.of_own, taxonomy) for sample in samples]
     result = PartSegResult(
         model=describe_model(encoder),
-        data=PartData(*counts, str(data), whole.name, stored, seed),
+        data=PartSetInfo(*counts, str(data), whole.name, stored, seed),
         official=OfficialScores(
             OFFICIAL_RULE, _scores(published, first.parts, official.of_all), mean_interval(published.of_objects)
         ),

@@ -21,7 +21,7 @@ from crosspoint.data.splits import Split, load_split
 from crosspoint.eval.curve import CurveModel, SeverityAccuracy, SeverityCurve
 from crosspoint.eval.features import (
     ModelInfo,
-    Reference,
+    ReferenceModel,
     SplitInfo,
     check_seed,
     describe_model,
@@ -129,7 +129,7 @@ class RobustnessResult(Result):
     data: SplitInfo
     curves: tuple[SeverityCurve, ...]
     remarks: tuple[str, ...]
-    against: Reference | None = field(default=None, metadata=OPTIONAL)
+    against: ReferenceModel | None = field(default=None, metadata=OPTIONAL)
 
 
 Predictions = dict[tuple[str, float], NDArray[np.int64]]
@@ -187,14 +187,14 @@ def robustness(
             if len(usable) < len(corruptions):
                 remarks.append(f"{model} takes exactly {points} points, so `fewer` is left out; `dropped` has copies")
             found = _predict(encoder, split, usable, about, where.cache)
-            measured.append(Measured(describe_model(encoder), usable, found))
+            measured.append(ModelPredictions(describe_model(encoder), usable, found))
     reference = None if against is None else measured[runs.index((against, own_backend))]
     result = RobustnessResult(
         models=tuple(each.model for each in measured[: len(models)]),
         data=about,
         curves=_curves(measured, len(models), reference, split.test.labels),
         remarks=tuple(remarks),
-        against=None if reference is None else Reference(reference.model),
+        against=None if reference is None else ReferenceModel(reference.model),
     )
     if out is not None:
         from crosspoint.eval.figures import draw_curves
@@ -217,7 +217,7 @@ def corrupt_all(clouds: NDArray[np.float32], name: str, severity: float, seed: i
 
 
 @dataclass(frozen=True)
-class Measured:
+class ModelPredictions:
     """A model, the corruptions that it was measured with, and its predictions."""
 
     model: ModelInfo
@@ -242,7 +242,7 @@ def _predict(encoder: Encoder, split: Split, names: Sequence[str], about: SplitI
 
 
 def _curves(
-    measured: Sequence[Measured], count: int, reference: Measured | None, truth: NDArray[np.int64]
+    measured: Sequence[ModelPredictions], count: int, reference: ModelPredictions | None, truth: NDArray[np.int64]
 ) -> tuple[SeverityCurve, ...]:
     """The curves of all models; the first `count`, those that were asked for, are compared with the reference."""
     curves = []

@@ -166,7 +166,7 @@ class SvmResult(Result):
 
 
 @dataclass(frozen=True)
-class Measured:
+class SvmMeasurement:
     """What one model was found to be worth, and its predictions `(m,)` of the test part by either rule.
 
     `clean` is of the first choice of points.
@@ -223,7 +223,7 @@ def svm(
     return result
 
 
-def _measure(encoder: Encoder, split: Split, about: SplitInfo, seeds: int, cache: Path | None) -> Measured:
+def _measure(encoder: Encoder, split: Split, about: SplitInfo, seeds: int, cache: Path | None) -> SvmMeasurement:
     start = time.perf_counter()
     features, samples = _embed(encoder, split, about.points, about.seed, seeds, cache)
     seconds = time.perf_counter() - start
@@ -240,10 +240,10 @@ def _measure(encoder: Encoder, split: Split, about: SplitInfo, seeds: int, cache
         confusion=counts.tolist(),
         embedding_seconds=seconds,
     )
-    return Measured(result, official_predicted, predicted[0])
+    return SvmMeasurement(result, official_predicted, predicted[0])
 
 
-def _compare(split: Split, reference: Measured, candidate: Measured) -> SvmComparison:
+def _compare(split: Split, reference: SvmMeasurement, candidate: SvmMeasurement) -> SvmComparison:
     result = reference.result
     return SvmComparison(
         model=result.model,

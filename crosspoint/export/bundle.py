@@ -38,7 +38,7 @@ from crosspoint.export.onnx.precision import product_precisions, require_precisi
 from crosspoint.export.onnx.projection import Projected, append_head, load_head
 from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import Weights, read_weights
-from crosspoint.parity.accuracy import Accuracy, verification_clouds
+from crosspoint.parity.accuracy import SvmAccuracy, verification_clouds
 from crosspoint.parity.clouds import CLOUDS, gate_clouds
 from crosspoint.parity.gate import Gate
 from crosspoint.parity.limits import LIMITS
@@ -216,7 +216,7 @@ def _prepare(
 
 def _task(
     network: nn.Module, points: int, verification: Verification
-) -> tuple[Accuracy | PartAccuracy | None, NDArray[np.float32] | None]:
+) -> tuple[SvmAccuracy | PartAccuracy | None, NDArray[np.float32] | None]:
     """What is measured on labelled clouds, and some of those that nothing is fitted to."""
     if verification.data is None:
         return None, None
@@ -225,7 +225,7 @@ def _task(
         sample = verification_parts(verification.data, points, verification.clouds, config)
         return PartAccuracy(network, sample), sample.points[:CLOUDS]
     probe = verification_clouds(verification.data, points, verification.clouds)
-    return Accuracy(embed_network(network, probe.points), probe), probe.points[probe.train :][:CLOUDS]
+    return SvmAccuracy(embed_network(network, probe.points), probe), probe.points[probe.train :][:CLOUDS]
 
 
 def _graph(

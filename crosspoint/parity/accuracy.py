@@ -37,7 +37,7 @@ def verification_clouds(folder: Path, points: int, limit: int | None, seed: int 
     return probe
 
 
-class Accuracy:
+class SvmAccuracy:
     """The reference's side, computed once: C by cross-validation on its features, and its predictions.
 
     Args:
@@ -64,7 +64,7 @@ class Accuracy:
         return SvmTask(self.measure, self._probe.source, self._probe.train, self.c, paired)
 
     def compare_features(self, features: Floats) -> Paired:
-        """The same from features `(n, D)` (`crosspoint.eval.metrics.statistics.paired`)."""
+        """The paired comparison of predictions, from features `(n, D)` of all clouds of the probe."""
         classifier = linear.fit(features[self._train], self._labels[self._train], self.c)
         return paired(self._labels[self._test], self._predicted, classifier.predict(features[self._test]))
 

@@ -1,21 +1,22 @@
 """Are two models the same? Their embeddings and accuracies compared, and a verdict by the candidate's precision."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.core.results import FLAT, key, to_json
+from crosspoint.core.results import FLAT, OPTIONAL, Result, key
 from crosspoint.eval.features import ModelInfo, check_seed, describe_model
 from crosspoint.eval.metrics.statistics import Paired
-from crosspoint.parity.accuracy import BATCH, Accuracy, embed
+from crosspoint.parity.accuracy import BATCH, SvmAccuracy, embed
 from crosspoint.parity.clouds import CloudSet, gate_clouds
-from crosspoint.parity.gate import ODD, Case, Gate, Report, unexplained
+from crosspoint.parity.gate import ODD, Gate, Report, unexplained
 from crosspoint.parity.limits import SIGNIFICANT, holds, loss
+from crosspoint.parity.measures import Errors
+from crosspoint.parity.near_ties import NearTies
 from crosspoint.parity.pair import check_pair
 from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
@@ -33,21 +34,22 @@ class Verdict:
         rule: What was measured.
         limit: What is allowed: a relative L2 error, or a share of the objects.
         measured: None where it could not be measured.
+        would_pass_at: The smallest limit of two digits that would have passed.
         passed: Whether the candidate is within the limit.
         worst: The clouds that it was measured on, where others were better.
     """
 
-    precision: str
+    precision: str = field(metadata=key("tier"))
     rule: str
     limit: float
     measured: float | None
+    would_pass_at: float | None = field(init=False)
     passed: bool
-    worst: str | None = None
+    worst: str | None = field(default=None, metadata=OPTIONAL)
 
-    @property
-    def would_pass_at(self) -> float | None:
-        """The smallest limit of two digits that would have passed."""
-        return None if self.measured is None else round_up(self.measured)
+    def __post_init__(self) -> None:
+        """Compute what follows from the rest."""
+        object.__setattr__(self, "would_pass_at", None if self.measured is None else round_up(self.measured))
 
     def __str__(self) -> str:
         """In one line."""
@@ -56,18 +58,6 @@ class Verdict:
         worst = f" ({self.worst})" if self.worst else ""
         judged = "passed" if self.passed else f"not passed, would pass at {self.would_pass_at:.1e}"
         return f"{self.precision}: {self.rule} {self.measured:.2e}{worst}, limit {self.limit:g}: {judged}"
-
-    def to_json(self) -> dict[str, Any]:
-        """As a result has it under `gate`."""
-        values = {"tier": self.precision, "rule": self.rule, "limit": self.limit, "measured": self.measured}
-        values |= {"would_pass_at": self.would_pass_at, "passed": self.passed}
-        return values if self.worst is None else {**values, "worst": self.worst}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Verdict":
-        """From a result that was read."""
-        names = ("rule", "limit", "measured", "passed")
-        return cls(values["tier"], **{name: values[name] for name in names}, worst=values.get("worst"))
 
 
 @dataclass(frozen=True)
@@ -92,12 +82,27 @@ class ParityData:
 
 
 @dataclass(frozen=True)
-class SvmComparison:
-    """Linear SVMs on both models' embeddings.
+class EmbeddingErrors:
+    """Embeddings of some clouds compared.
 
     Attributes:
-        c: Their C.
-        paired: Both accuracies, and the comparison of predictions.
+        clouds: What they are called.
+        errors: Of the candidate's embeddings against the reference's.
+        near_ties: What the reference explains; None of precisions whose embeddings do not decide.
+    """
+
+    clouds: str
+    errors: Errors = field(metadata=FLAT)
+    near_ties: NearTies | None = field(metadata=FLAT)
+
+
+@dataclass(frozen=True)
+class SvmParity:
+    """Linear-SVM accuracies of both models on the same clouds.
+
+    Attributes:
+        c: Of both SVMs, by cross-validation on the reference's features.
+        paired: The comparison.
     """
 
     c: float = field(metadata=key("C"))
@@ -105,16 +110,17 @@ class SvmComparison:
 
 
 @dataclass(frozen=True)
-class ParityResult:
+class ParityResult(Result):
     """What `parity` found.
 
     Attributes:
         reference: The model to be equal to.
         candidate: The model in question.
         data: The real clouds.
-        report: Embeddings compared, the real clouds first.
+        numeric: Embeddings compared, the real clouds first.
         task: SVM accuracies on both sides; None without labels.
         gate: The verdict.
+        passed: Whether the candidate may stand for the reference.
     """
 
     schema: ClassVar[str] = "crosspoint.parity/1"
@@ -122,31 +128,14 @@ class ParityResult:
     reference: ModelInfo
     candidate: ModelInfo
     data: ParityData
-    report: Report
-    task: SvmComparison | None
+    numeric: tuple[EmbeddingErrors, ...]
+    task: SvmParity | None
     gate: Verdict
+    passed: bool = field(init=False)
 
-    @property
-    def passed(self) -> bool:
-        """Whether the candidate may stand for the reference."""
-        return self.gate.passed
-
-    def to_json(self) -> dict[str, Any]:
-        """As `crosspoint parity --json` writes it, without the schema."""
-        return {
-            "reference": asdict(self.reference),
-            "candidate": asdict(self.candidate),
-            "data": asdict(self.data),
-            "numeric": [_row(case) for case in self.report.cases],
-            "task": to_json(self.task),
-            "gate": self.gate.to_json(),
-            "passed": self.passed,
-        }
-
-
-def _row(case: Case) -> dict[str, Any]:
-    row = {"clouds": case.name, **asdict(case.errors)}
-    return row if case.near_ties is None else {**row, **asdict(case.near_ties)}
+    def __post_init__(self) -> None:
+        """Compute what follows from the rest."""
+        object.__setattr__(self, "passed", self.gate.passed)
 
 
 def parity(
@@ -197,13 +186,14 @@ def parity(
         real = CloudSet("real clouds", {"points": probe.points}, first.astype(np.float64))
         report = _compare(a, b, real, second, seed)
         models = describe_model(a), describe_model(b)
-    task = paired = None
+    task = None
     if probe.labels is not None:
-        accuracy = Accuracy(first, probe, seed)
-        paired = accuracy.compare_features(second)
-        task = SvmComparison(accuracy.c, paired)
+        accuracy = SvmAccuracy(first, probe, seed)
+        task = SvmParity(accuracy.c, accuracy.compare_features(second))
     about = ParityData(str(data), probe.source, len(first), points, seed, tuple(probe.skipped))
-    return ParityResult(*models, about, report, task, judge(report, paired, by_interval))
+    numeric = tuple(EmbeddingErrors(case.name, case.errors, case.near_ties) for case in report.cases)
+    gate = judge(report, None if task is None else task.paired, by_interval)
+    return ParityResult(*models, about, numeric, task, gate)
 
 
 def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32], seed: int) -> Report:
@@ -261,8 +251,3 @@ def round_up(value: float) -> float:
     exponent = math.floor(math.log10(value)) - 1
     rounded = float(f"{math.ceil(value / 10.0**exponent)}e{exponent}")
     return rounded if rounded >= value else float(f"{math.ceil(value / 10.0**exponent) + 1}e{exponent}")
-
-
-def verdict(gate: Mapping[str, Any]) -> str:
-    """The verdict of a result that was read, in one line."""
-    return str(Verdict.from_json(gate))

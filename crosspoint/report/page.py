@@ -1,9 +1,9 @@
 """One self-contained page that shows what a folder of results holds."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from markupsafe import Markup
 
@@ -12,6 +12,7 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.outputs import check_file
+from crosspoint.core.results import Result
 from crosspoint.report.html import render_page
 from crosspoint.report.missing import Missing
 from crosspoint.report.read import DAMAGE, Pieces, read_pieces
@@ -64,7 +65,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportResult(Result):
     """What was written.
 
     Attributes:
@@ -75,18 +76,16 @@ class Report:
         remarks: One for each file that could not be used.
     """
 
+    schema: ClassVar[str] = "crosspoint.report/1"
+
     out: str
     bytes: int
     sections: list[str]
     missing: list[Missing]
     remarks: list[str]
 
-    def to_json(self) -> dict[str, Any]:
-        """As `crosspoint report --json` writes it."""
-        return asdict(self)
 
-
-def report(run: Path, out: Path | None = None) -> Report:
+def report(run: Path, out: Path | None = None) -> ReportResult:
     """Write a self-contained HTML page about all results that lie in a folder and its direct subfolders.
 
     It shows what it finds of: a training run (`metrics.jsonl`, `config.json`), a bundle (`manifest.json`), results of
@@ -125,7 +124,7 @@ def report(run: Path, out: Path | None = None) -> Report:
         text = render_page(f"crosspoint: {name}", **shown)
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON can hold half a character
     titles = [section.title or "Headline" for section in sections]
-    return Report(str(out), out.stat().st_size, titles, missing, pieces.remarks)
+    return ReportResult(str(out), out.stat().st_size, titles, missing, pieces.remarks)
 
 
 def _build(pieces: Pieces, title: str) -> Markup | Missing:

@@ -12,28 +12,29 @@ from markupsafe import Markup
 
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.reading import read_json, readable, reading
-from crosspoint.core.results import from_json
+from crosspoint.core.results import Result, from_json
 from crosspoint.data.sets.datasets import ClassificationSet, PairedRenders, PartSet, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 from crosspoint.report.embedded import Embedded, find_embeddings, read_embedded
 from crosspoint.report.html import join, render
-from crosspoint.report.results import Bundle, Result, Run, Summary
+from crosspoint.report.records import BundleFacts, QuickstartSummary, RunConfig
 from crosspoint.runtime.manifest import load_manifest
 from crosspoint.runtime.signing import find_key_files
 
-KINDS = tuple(each.kind for each in Result.__subclasses__())
+SCHEMA = re.compile(r"crosspoint\.([a-z-]+)/1")
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError)
 """What is raised by files that do not have the form that our commands write."""
+FORM = "it is not as crosspoint writes it"
 T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A file that a command wrote with `--json`: the schema's kind, the file's place, the content."""
+    """A file that a command wrote with `--json`: its place, its schema, its content."""
 
-    kind: str
     path: Path
+    schema: str
     values: dict[str, Any]
 
 
@@ -47,7 +48,8 @@ class Found(Generic[R]):
     @property
     def name(self) -> str:
         """What it is called: `svm-trained.json` is `trained`."""
-        return self.path.stem.removeprefix(f"{self.values.kind}-")
+        kind = SCHEMA.fullmatch(self.values.schema)
+        return self.path.stem if kind is None else self.path.stem.removeprefix(f"{kind[1]}-")
 
 
 @dataclass
@@ -57,9 +59,9 @@ class Pieces:
     folder: Path
     run: Path | None = None
     metrics: list[dict[str, float]] = field(default_factory=list)
-    config: Run = field(default_factory=Run)
+    config: RunConfig = field(default_factory=RunConfig)
     bundle: Path | None = None
-    manifest: Bundle | None = None
+    manifest: BundleFacts | None = None
     results: list[Stored] = field(default_factory=list)
     embeddings: Embedded | None = None
     data: ClassificationSet | None = None
@@ -74,16 +76,18 @@ class Pieces:
         return self.run is not None and (self.run / "segmenter.safetensors").is_file()
 
     @property
-    def summary(self) -> Summary:
+    def summary(self) -> QuickstartSummary:
         """The quickstart's summary, an empty one where there is none."""
-        return next((found.values for found in self.of(Summary)), Summary())
+        return next((found.values for found in self.of(QuickstartSummary)), QuickstartSummary())
 
     def of(self, kind: type[R]) -> list[Found[R]]:
         """The results of one kind; one that does not have the form of its kind is left out with a remark."""
         parsed = []
-        for stored in (stored for stored in self.results if stored.kind == kind.kind):
-            values = self.parse(kind, stored.values, stored.path)
-            parsed += [] if values is None else [Found(stored.path, values)]
+        for stored in (stored for stored in self.results if stored.schema == kind.schema):
+            try:
+                parsed.append(Found(stored.path, kind.from_json(stored.values)))
+            except InputError as error:
+                self.leave_out(stored.path, str(error))
         return parsed
 
     def parse(self, kind: type[T], values: object, path: Path) -> T | None:
@@ -91,7 +95,7 @@ class Pieces:
         try:
             return from_json(kind, values)
         except ValueError as error:
-            self.leave_out(path, error)
+            self.leave_out(path, f"{FORM} ({error})")
             return None
 
     def each(self, kind: type[R], build: Callable[[Found[R]], Markup]) -> Markup:
@@ -101,12 +105,12 @@ class Pieces:
             try:
                 built.append((found.path.stem, build(found)))
             except DAMAGE as error:  # numbers that no command writes, such as a table without rows
-                self.leave_out(found.path, error)
+                self.leave_out(found.path, f"{FORM} ({error})")
         return built[0][1] if len(built) == 1 else join(render("named", name=name, content=own) for name, own in built)
 
-    def leave_out(self, path: Path, error: Exception) -> None:
-        """Note, once, that a file does not have the form that our commands write."""
-        remark = f"{self.short(path)} is left out: it is not as crosspoint writes it ({error})"
+    def leave_out(self, path: Path, reason: str) -> None:
+        """Note, once, that a file cannot be shown, and why."""
+        remark = f"{self.short(path)} is left out: {reason}"
         self.remarks += [] if remark in self.remarks else [remark]
 
     def short(self, path: Path) -> str:
@@ -165,7 +169,7 @@ def _read_run(pieces: Pieces, folders: list[Path]) -> None:
         _remark(pieces, path, error)
     config = path.parent / "config.json"
     if config.is_file():
-        pieces.config = pieces.parse(Run, _read_json(pieces, config), config) or Run()
+        pieces.config = pieces.parse(RunConfig, _read_json(pieces, config), config) or RunConfig()
 
 
 def _steps(path: Path) -> list[dict[str, float]]:
@@ -194,16 +198,15 @@ def _read_bundle(pieces: Pieces, folders: list[Path]) -> None:
     signed = load_manifest(path.parent) if find_key_files() else None  # refused where no key that is set covers it
     values = _read_json(pieces, path) if signed is None else json.loads(signed.content)
     pieces.bundle = path.parent
-    pieces.manifest = pieces.parse(Bundle, values, path) if values else None
+    pieces.manifest = pieces.parse(BundleFacts, values, path) if values else None
 
 
 def _read_result(pieces: Pieces, path: Path) -> None:
     if path.name in ("manifest.json", "config.json", "taxonomy.json"):
         return
     values = _read_json(pieces, path)
-    match = re.fullmatch(r"crosspoint\.([a-z-]+)/1", str(values.get("schema")))
-    if match is not None and match[1] in KINDS:
-        pieces.results.append(Stored(match[1], path, values))
+    if SCHEMA.fullmatch(schema := str(values.get("schema"))):
+        pieces.results.append(Stored(path, schema, values))
 
 
 def _read_embeddings(pieces: Pieces, folders: list[Path]) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from crosspoint.report.results import Model
+from crosspoint.eval.features import ModelInfo
+from crosspoint.eval.image.fewshot import ImageModel
 
 BACKENDS = {
     "pytorch": "PyTorch",
@@ -36,9 +37,9 @@ def backend_name(backend: str) -> str:
     return BACKENDS.get(backend, backend)
 
 
-def where(model: Model) -> str:
+def where(model: ModelInfo) -> str:
     """What ran a model, and on which device."""
-    return f"{backend_name(str(model.backend))} on {model.device}"
+    return f"{backend_name(model.backend)} on {model.device}"
 
 
 def file_name(path: str) -> str:
@@ -46,6 +47,6 @@ def file_name(path: str) -> str:
     return "/".join(PurePath(path).parts[-2:])
 
 
-def described(model: Model) -> str:
+def described(model: ModelInfo | ImageModel) -> str:
     """A model by its file and, where that is known, what ran it."""
-    return file_name(model.path) + ("" if model.backend is None else f" ({where(model)})")
+    return file_name(model.path) + (f" ({where(model)})" if isinstance(model, ModelInfo) else "")

@@ -6,7 +6,6 @@ file again.
 
 import contextlib
 import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.data.sources import find_sources, read_ahead
+from crosspoint.runtime.calls import Calls
 from crosspoint.runtime.released import find_hash
 
 FloatArray = NDArray[np.float32]
@@ -85,7 +85,7 @@ class Encoder(ABC):
     """
 
     specification: Specification
-    _calls: "_Calls"
+    _calls: Calls
     _closed = False
     _forked = False
     _arguments: Mapping[str, Any] = {}
@@ -94,7 +94,7 @@ class Encoder(ABC):
     def __new__(cls: type[AnyEncoder], *arguments: object, **options: object) -> AnyEncoder:
         """Before a backend's own `__init__`, so that none can leave it out."""
         encoder = super().__new__(cls)
-        encoder._calls = _Calls()
+        encoder._calls = Calls()
         _ENCODERS.add(encoder)
         return encoder
 
@@ -331,57 +331,13 @@ class Encoder(ABC):
             ) from error
 
 
-class _Calls:
-    """The calls in progress: they go on side by side, and what has to be alone waits until there are none."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._threads: list[int] = []  # one entry a call
-        self._alone: int | None = None  # the thread that has to be alone
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        """A call; begins when no thread has to be alone any more."""
-        thread = threading.get_ident()
-        try:
-            with self._changed:
-                self._changed.wait_for(lambda: self._alone is None)
-                self._threads.append(thread)
-            yield
-        finally:
-            with self._changed:
-                if thread in self._threads:  # not where Ctrl-C ended the waiting
-                    self._threads.remove(thread)
-                self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def none(self) -> Iterator[None]:
-        """No calls: those in progress are waited for, and new ones wait."""
-        thread = threading.get_ident()
-        try:
-            with self._changed:
-                self._changed.wait_for(lambda: self._alone is None)
-                self._alone = thread
-                self._changed.wait_for(lambda: not self._threads)
-            yield
-        finally:
-            with self._changed:
-                if self._alone == thread:
-                    self._alone = None
-                self._changed.notify_all()
-
-    def has_this_thread(self) -> bool:
-        """Whether this thread is inside a call, or has to be alone."""
-        return threading.get_ident() in (*self._threads, self._alone)
-
-
 _ENCODERS: "WeakSet[Encoder]" = WeakSet()
 
 
 def _in_child() -> None:
     """After a fork only the thread that forked is left: what others held or waited for is begun anew."""
     for encoder in list(_ENCODERS):
-        encoder._calls, encoder._forked = _Calls(), True
+        encoder._calls, encoder._forked = Calls(), True
         encoder._after_fork()
 
 

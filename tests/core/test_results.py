@@ -87,6 +87,7 @@ def test_objects_are_parsed_by_their_annotations():
         (int | str, 3, 3),
         (tuple[float, float] | None, None, None),
         (object, {"any": [1]}, {"any": [1]}),
+        (list[float], [1, 0.5], [1.0, 0.5]),
     ],
 )
 def test_a_value_of_its_type_is_taken(kind, value, expected):
@@ -129,3 +130,30 @@ class Whole(Result):
 def test_what_became_json_is_read_back_as_it_was(last):
     whole = Whole(0.5, Inner(1.0, 2.0), last)
     assert from_json(Whole, json.loads(json.dumps(whole.to_json()))) == whole
+
+
+@dataclass(frozen=True)
+class Maybe:
+    name: str
+    spread: Inner | None = field(metadata=FLAT)
+
+
+@pytest.mark.parametrize("spread", [None, Inner(3.0, None)])
+def test_entries_among_others_may_be_absent_all_at_once(spread):
+    assert from_json(Maybe, to_json(Maybe("a", spread))) == Maybe("a", spread)
+    with pytest.raises(ValueError, match="std is missing"):
+        from_json(Maybe, {"name": "a", "mean": 1.0})
+
+
+@dataclass(frozen=True)
+class Doubled:
+    value: float
+    twice: float = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "twice", 2 * self.value)
+
+
+def test_what_follows_from_the_rest_is_written_and_computed_anew():
+    assert to_json(Doubled(2.0)) == {"value": 2.0, "twice": 4.0}
+    assert from_json(Doubled, {"value": 2.0, "twice": 5.0}) == Doubled(2.0)

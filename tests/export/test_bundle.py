@@ -155,7 +155,7 @@ def test_labelled_data_is_part_of_the_gate(saved, modelnet, tmp_path):
 
 
 def test_lost_accuracy_leaves_nothing_behind(saved, modelnet, tmp_path, monkeypatch):
-    monkeypatch.setattr(import_module("crosspoint.parity.accuracy").Accuracy, "compare", lambda *_: LOST)
+    monkeypatch.setattr(import_module("crosspoint.parity.accuracy").SvmAccuracy, "compare", lambda *_: LOST)
     source = saved("pointnet")
     with pytest.raises(CheckFailed, match=r"loses 3\.00 points of SVM accuracy.*\(limit 0\.2\)"):
         export(source, tmp_path / "bundle", precision="fp16", verification=Verification(modelnet), **SMALL)

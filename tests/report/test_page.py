@@ -18,6 +18,9 @@ from plyfile import PlyData, PlyElement
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import load_classification
+from crosspoint.eval.features import ModelInfo
+from crosspoint.eval.fewshot import FewShotData, FewShotResult, FewShotTasks
+from crosspoint.eval.metrics.statistics import Summary
 from crosspoint.eval.options import Sampling
 from crosspoint.eval.svm import svm
 from crosspoint.parity.parity import parity
@@ -26,7 +29,7 @@ from crosspoint.report.embedded import classes_of
 from crosspoint.report.html import render
 from crosspoint.report.page import report
 from crosspoint.report.pictures import draw_cloud
-from crosspoint.report.results import Step
+from crosspoint.report.records import QuickstartStep
 from crosspoint.report.scatter import place_labels
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, save
@@ -109,7 +112,7 @@ def folder(tmp_path_factory, pointnet):
         result = svm(pointnet, data, sampling=Sampling(32, seeds=1), out=root / "results" / name)
         write(root / "results" / f"svm-{name}.json", result.to_json())
     compared = parity(pointnet, pointnet, data, points=32)
-    write(root / "results/parity.json", {"schema": compared.schema, **compared.to_json()})
+    write(root / "results/parity.json", compared.to_json())
     embed(pointnet, [data], root / "embeddings.npz", 32)
     write(root / "run/metrics.jsonl", metrics(12))
     write(root / "run/config.json", {"recipe": {"k": 20}, "versions": {"torch": "9.9"}, "data": {"objects": 30}})
@@ -279,12 +282,16 @@ def test_engine_is_shown_as_the_manifest_says(tmp_path, executed):
     assert "batch × 512 × 3" in text
 
 
+def few_shot(tmp_path, row, *, backend="pytorch", train=40, test=20):
+    """A result of `eval fewshot` on ModelNet40 with one kind of tasks."""
+    model = ModelInfo("m.onnx", "0" * 64, "dgcnn", 2048, "fp32", backend, "cpu")
+    data = FewShotData("data", "modelnet40", train, test, 512, 0, None)
+    write(tmp_path / "f.json", FewShotResult(model, data, 15, 10, (row,)).to_json())
+
+
 def test_fewshot_rows_are_shown(tmp_path):
-    row = {"ways": 5, "shots": 10, "queries_from": "test split", "mean": 0.8125, "std": 0.03, "standard_error": None}
-    model = {"backend": "onnxruntime", "device": "cpu", "architecture": "dgcnn"}
-    data = {"format": "modelnet40", "train": 40, "test": 20, "points": 512, "k": None}
-    values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
-    write(tmp_path / "f.json", values)
+    row = FewShotTasks(5, 10, "test split", Summary(0.8125, 0.03, None), [])
+    few_shot(tmp_path, row, backend="onnxruntime")
     assert report(tmp_path).sections == ["Few-shot accuracy"]
     text = " ".join(read(tmp_path / "report.html").text)
     for expected in ("5-way 10-shot", "81.2%", "3.0%", "–", "ONNX Runtime on cpu, 10 tasks each, 512 points"):
@@ -301,11 +308,8 @@ def test_fewshot_rows_are_shown(tmp_path):
     ],
 )
 def test_few_shot_tasks_of_the_paper_have_its_column(tmp_path, train, source, shots, shown):
-    row = {"ways": 5, "shots": shots, "queries_from": source, "mean": 0.9, "std": 0.03, "standard_error": 0.01}
-    model = {"backend": "pytorch", "device": "cpu", "architecture": "dgcnn"}
-    data = {"format": "modelnet40", "train": train, "test": 2468, "points": 1024, "k": 5}
-    values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
-    write(tmp_path / "f.json", values)
+    row = FewShotTasks(5, shots, source, Summary(0.9, 0.03, 0.01), [])
+    few_shot(tmp_path, row, train=train, test=2468)
     report(tmp_path)
     text = " ".join(read(tmp_path / "report.html").text)
     assert ("The paper's tasks" in text) is (shown is not None)
@@ -363,10 +367,12 @@ MANIFEST = {
     "outputs": {"embedding": ["batch", 1024]},
 }
 GATE = {
+    "tier": "fp32",
     "candidate": "onnxruntime on the CPU",
     "reference": "PyTorch in float64",
     "limits": {"relative_l2": 1e-4, "overlap": 0.99},
     "relative_l2_max": 3e-7,
+    "relative_l2_own_graphs_max": 3e-7,
     "cosine_min": 1.0,
     "overlap_min": None,
     "cases": [],
@@ -466,7 +472,7 @@ def test_templates_escape_text_and_keep_markup():
 
 
 def test_no_bar_is_longer_than_its_place():
-    assert "width:100.0%" in render("steps", steps=[Step("train", 7.0, "ran")], longest=1.0, total=7.0)
+    assert "width:100.0%" in render("steps", steps=[QuickstartStep("train", 7.0, "ran")], longest=1.0, total=7.0)
 
 
 def test_without_jinja_the_reason_is_one_line():

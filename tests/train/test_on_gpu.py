@@ -34,7 +34,7 @@ def test_the_loss_falls(pairs, tmp_path, small, backbone, precision):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_an_interrupted_run_goes_on(pairs, tmp_path, small, monkeypatch, precision):
-    original = pretrain.Run.train_step
+    original = pretrain.PretrainRun.train_step
 
     def step_and_interrupt(run, batch, rate):
         if run.step == 2:
@@ -45,7 +45,7 @@ def test_an_interrupted_run_goes_on(pairs, tmp_path, small, monkeypatch, precisi
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(pairs, whole, "quick", overrides, workers=0)
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain.Run, "train_step", step_and_interrupt)
+        patch.setattr(pretrain.PretrainRun, "train_step", step_and_interrupt)
         with pytest.raises(Stopped, match="after step 3 of 6"):
             train(pairs, broken, "quick", overrides, workers=0)
     train(pairs, broken, resume=True, workers=0)

@@ -14,8 +14,7 @@ from crosspoint.eval.robustness import RobustnessResult
 from crosspoint.eval.svm import Accuracy, SvmResult
 
 if TYPE_CHECKING:
-    from crosspoint.parity.gate import Case
-    from crosspoint.parity.parity import ParityResult
+    from crosspoint.parity.parity import EmbeddingErrors, ParityResult
 
 
 def print_svm(result: SvmResult) -> None:
@@ -122,26 +121,26 @@ def print_image_fewshot(result: ImageFewShotResult) -> None:
 
 def print_parity(result: "ParityResult") -> None:
     """Task parity where there is one, then the numbers, in the order of what matters."""
-    task = result.task
-    if task is not None:
+    if result.task is not None:
+        task = result.task.paired
         print_table(
-            f"Linear SVM, {task.paired.objects} objects to test ({result.data.source})",
+            f"Linear SVM, {task.objects} objects to test ({result.data.source})",
             ("reference", "candidate", "difference", "95 % interval", "equal predictions", "McNemar's p"),
-            [_paired(task.paired)],
+            [_paired(task)],
         )
     print_table(
         "Embeddings, candidate against reference",
         ("clouds", "rel. L2 max", "p99", "median", "cosine min", "p1", "over 1e-4", "near ties"),
-        [_numeric(case) for case in result.report.cases],
+        [_numeric(row) for row in result.numeric],
     )
 
 
-def _numeric(case: "Case") -> list[object]:
-    errors, ties = case.errors, case.near_ties
+def _numeric(row: "EmbeddingErrors") -> list[object]:
+    errors, ties = row.errors, row.near_ties
     numbers = [f"{x:.1e}" for x in (errors.relative_l2_max, errors.relative_l2_p99, errors.relative_l2_median)]
     cosines = [f"{x:.7f}" for x in (errors.cosine_min, errors.cosine_p1)]
     counts = ["–", "–"] if ties is None else [ties.over_limit, ties.explained]
-    return [case.name, *numbers, *cosines, *counts]
+    return [row.clouds, *numbers, *cosines, *counts]
 
 
 def print_skipped_files(skipped: Sequence[str]) -> None:

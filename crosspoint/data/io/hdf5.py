@@ -20,7 +20,7 @@ RATIO = 1032  # bytes that one byte of a deflate stream can become
 
 
 @dataclass(frozen=True)
-class Content:
+class SplitArrays:
     """Everything in the files of one split."""
 
     points: npt.NDArray[np.float32]  # (n, N, 3)
@@ -112,7 +112,7 @@ def range_problem(name: str, values: npt.NDArray[np.integer[Any]], count: int) -
     return None
 
 
-def read_files(paths: Sequence[Path], points: int | None, classes: int, parts: int | None = None) -> Content:
+def read_files(paths: Sequence[Path], points: int | None, classes: int, parts: int | None = None) -> SplitArrays:
     """Read and join files.
 
     Args:
@@ -132,14 +132,14 @@ def read_files(paths: Sequence[Path], points: int | None, classes: int, parts: i
             f"{paths[0].parent}: the files have {', '.join(map(str, sorted(stored)))} points per cloud; "
             f"ask for {min(stored)}"
         )
-    return Content(
+    return SplitArrays(
         np.concatenate([piece.points for piece in pieces]),
         np.concatenate([piece.labels for piece in pieces]),
         None if parts is None else np.concatenate([piece.parts for piece in pieces if piece.parts is not None]),
     )
 
 
-def _read(path: Path, points: int | None, classes: int, parts: int | None) -> Content:
+def _read(path: Path, points: int | None, classes: int, parts: int | None) -> SplitArrays:
     with timed(f"read {path}"), open_h5(path) as file:
         problems = shape_problems(file, parts is not None)
         if problems:
@@ -147,7 +147,7 @@ def _read(path: Path, points: int | None, classes: int, parts: int | None) -> Co
         stored = file["data"].shape[1]
         if points is not None and not 1 <= points <= stored:
             raise InputError(f"holds {stored} points per cloud, {points} were asked for; ask for 1 to {stored}")
-        content = Content(
+        content = SplitArrays(
             file["data"][:, :points].astype(np.float32),
             file["label"][:].reshape(-1).astype(np.int64),
             None if parts is None else file["pid"][:, :points].astype(np.int64),

@@ -44,7 +44,7 @@ Fields = tuple[Field, ...]
 
 
 @dataclass(frozen=True)
-class Header:
+class PcdHeader:
     """The fields in their order, the number of points, the encoding, and the bytes of the header itself."""
 
     fields: Fields
@@ -79,7 +79,7 @@ def read_pcd(content: bytes) -> npt.NDArray[np.float64]:
     raise InputError(f"has DATA {some([header.data])}; save it as ascii, binary or binary_compressed")
 
 
-def read_header(content: bytes) -> Header:
+def read_header(content: bytes) -> PcdHeader:
     """Parse the header of a PCD file. FIELDS, DATA and POINTS (or WIDTH and HEIGHT) have to be there.
 
     Raises:
@@ -108,7 +108,7 @@ def read_header(content: bytes) -> Header:
         Field(name.lower(), f"{kind.upper()}{size}", size, count)
         for name, kind, size, count in zip(names, kinds, sizes, counts, strict=True)
     )
-    return Header(tuple(fields), _points(lines), lines["DATA"][0].lower(), length)
+    return PcdHeader(tuple(fields), _points(lines), lines["DATA"][0].lower(), length)
 
 
 def _numbers(lines: dict[str, list[str]], key: str, expected: int, default: int) -> list[int]:
@@ -155,7 +155,7 @@ def _layouts(fields: Fields, compressed: bool) -> Iterator[Fields]:
             yield tuple(field for field in chosen if field.count)
 
 
-def _choose(header: Header, size: int, compressed: bool = False) -> Fields:
+def _choose(header: PcdHeader, size: int, compressed: bool = False) -> Fields:
     """The layout of which the points take `size` bytes; the first where none does."""
     layouts = list(_layouts(header.fields, compressed))
     return next((layout for layout in layouts if header.points * _row(layout) == size), layouts[0])
@@ -172,11 +172,11 @@ def _locate(fields: Fields) -> list[tuple[Field, Fields]]:
     return [(fields[names.index(axis)], fields[: names.index(axis)]) for axis in AXES]
 
 
-def _cut_off(header: Header, size: int) -> InputError:
+def _cut_off(header: PcdHeader, size: int) -> InputError:
     return InputError(f"is cut off: its {size} bytes cannot hold {header.points} points; {ADVICE}")
 
 
-def _read_ascii(header: Header, body: memoryview) -> npt.NDArray[np.float64]:
+def _read_ascii(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
     columns = sum(field.count for field in header.fields)
     if 2 * columns * header.points - 1 > len(body):  # each a digit and what separates it from the next
         raise _cut_off(header, len(body))
@@ -190,7 +190,7 @@ def _read_ascii(header: Header, body: memoryview) -> npt.NDArray[np.float64]:
     return rows[:, [sum(field.count for field in before) for _, before in _locate(fields)]]
 
 
-def _read_binary(header: Header, body: memoryview) -> npt.NDArray[np.float64]:
+def _read_binary(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
     """Point after point."""
     fields = _choose(header, len(body))
     row = _row(fields)
@@ -203,7 +203,7 @@ def _read_binary(header: Header, body: memoryview) -> npt.NDArray[np.float64]:
     return np.stack(axes, axis=-1, dtype=np.float64)  # (N, 3)
 
 
-def _read_compressed(header: Header, body: memoryview) -> npt.NDArray[np.float64]:
+def _read_compressed(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
     """Two lengths, then all values of the first field, of the second, and so on, as LZF."""
     import lzf
 

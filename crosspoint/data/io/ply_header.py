@@ -36,7 +36,7 @@ class Element:
 
 
 @dataclass(frozen=True)
-class Header:
+class PlyHeader:
     """Whether the rows are text, the elements in their order, and the bytes of the header itself."""
 
     text: bool
@@ -48,7 +48,7 @@ class Header:
         return sum(element.count for element in self.elements if element.name == name)
 
 
-def read_header(start: bytes) -> Header:
+def read_header(start: bytes) -> PlyHeader:
     """Parse the header at the start of a PLY file.
 
     Raises:
@@ -66,10 +66,10 @@ def read_header(start: bytes) -> Header:
             elements.append(_element(words))
         elif words[:1] == ["property"]:
             _add_property(elements, words)
-    return Header(form == "ascii", tuple(elements), end.end())
+    return PlyHeader(form == "ascii", tuple(elements), end.end())
 
 
-def check_counts(header: Header, size: int) -> None:
+def check_counts(header: PlyHeader, size: int) -> None:
     """Refuse a header that announces more rows than a file of `size` bytes can hold, or far more than it is worth.
 
     Raises:

@@ -148,7 +148,7 @@ def render(
     check_folder(out, inputs=meshes)
     waiting = [task for task in tasks if not task.finished(out, views)]
     _claim(out, settings, waiting)
-    _remove_remains(tasks, out)
+    _remove_partial_files(tasks, out)
     start = time.monotonic()
     work = partial(_render_one, out=out, settings=settings)
     reasons = list(track(spread(work, waiting, jobs), "Rendering", len(waiting)))
@@ -289,7 +289,7 @@ def _generator(seed: int, task: Task) -> np.random.Generator:
     return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
 
 
-def _remove_remains(tasks: Sequence[Task], out: Path) -> None:
+def _remove_partial_files(tasks: Sequence[Task], out: Path) -> None:
     """Delete what a killed run left half written."""
     for folder in {task.cloud(out).parent for task in tasks} | {task.pictures(out).parent for task in tasks}:
         remove_partial_files(folder)

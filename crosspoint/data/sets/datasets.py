@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
-from crosspoint.data.io.hdf5 import Content, read_files
+from crosspoint.data.io.hdf5 import SplitArrays, read_files
 from crosspoint.data.sets.layout import locate, recognise, split_files
 from crosspoint.data.sets.renders import PairedRenders
 from crosspoint.data.sets.taxonomy import Taxonomy, read_class_names, read_taxonomy
@@ -113,6 +113,6 @@ def load_parts(root: Path, points: int | None = 2048) -> PartSet:
     return PartSet(kind, taxonomy, train, splits["val"], test)
 
 
-def _parts(content: Content) -> PartClouds:
+def _parts(content: SplitArrays) -> PartClouds:
     assert content.parts is not None  # asked for
     return PartClouds(content.points, content.labels, content.parts)

@@ -35,7 +35,7 @@ class Shape:
         return Shape(vertices, self.faces, self.face_parts, self.part_names)
 
 
-class Builder:
+class ShapeBuilder:
     """Collects solids under the names of their parts."""
 
     def __init__(self, part_names: tuple[str, ...]) -> None:
@@ -65,16 +65,16 @@ class Category:
     """A kind of thing; call it with a random generator to get one object of it."""
 
     part_names: tuple[str, ...]
-    draw: Callable[[Rng, Builder], None]
+    draw: Callable[[Rng, ShapeBuilder], None]
 
     def __call__(self, rng: Rng) -> Shape:
         """One random object."""
-        builder = Builder(self.part_names)
+        builder = ShapeBuilder(self.part_names)
         self.draw(rng, builder)
         return builder.shape()
 
 
-def category(*part_names: str) -> Callable[[Callable[[Rng, Builder], None]], Category]:
+def category(*part_names: str) -> Callable[[Callable[[Rng, ShapeBuilder], None]], Category]:
     """Declare the parts of a category above the function that draws it."""
     return lambda draw: Category(part_names, draw)
 

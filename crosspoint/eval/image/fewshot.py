@@ -14,6 +14,7 @@ from crosspoint.core.results import FLAT, OPTIONAL, Result, key
 from crosspoint.data.sets.cifar_fs import PARTS, Pictures, find_classes, load_pictures
 from crosspoint.eval.features import check_seed
 from crosspoint.eval.fewshot import Answers, compare_tasks
+from crosspoint.eval.image.rfs_recipe import RFSRecipe, make_rfs_recipe
 from crosspoint.eval.metrics.statistics import Z95, PairedRuns, Summary, summary
 from crosspoint.eval.options import RunOn
 from crosspoint.eval.paper.roles import weights_of
@@ -21,7 +22,6 @@ from crosspoint.eval.paper.roles import weights_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from crosspoint.eval.image.rfs import RFSRecipe
     from crosspoint.models.weights import Weights
 
 WAYS, QUERIES = 5, 15
@@ -129,7 +129,7 @@ class ImageFewShotResult(Result):
     queries: int
     tasks: int
     seed: int
-    rfs: "RFSRecipe"
+    rfs: RFSRecipe
     rows: tuple[ImageTasks, ...]
     against: ImageReference | None = field(default=None, metadata=OPTIONAL)
 
@@ -169,7 +169,6 @@ def image_fewshot(
         MissingDependency: torch is not installed.
     """
     require("torch", "train", "few-shot classification of pictures")
-    from crosspoint.eval.image.rfs import make_rfs_recipe
     from crosspoint.train.pretrain.pretrain import choose_device
 
     check_seed(seed)
@@ -241,7 +240,7 @@ def _check_tasks(data: Path, part: str, pictures: Pictures, shots: int, tasks: i
         )
 
 
-def _encoder(method: str, weights: "Weights", base: Pictures, recipe: "RFSRecipe", run_on: RunOn) -> "nn.Module":
+def _encoder(method: str, weights: "Weights", base: Pictures, recipe: RFSRecipe, run_on: RunOn) -> "nn.Module":
     from crosspoint.eval.image.rfs import train_rfs
 
     if method == "frozen":

@@ -4,8 +4,6 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,62 +13,14 @@ from torch.nn import functional
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.data.sets.cifar_fs import Pictures
+from crosspoint.eval.image.rfs_recipe import RFSRecipe
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import Weights, read_weights, save_model
 from crosspoint.train.engine.checkpoint import State, newest, restore, save_checkpoint, state_of
 from crosspoint.train.pretrain.augment import SampleRng, augment_images
-from crosspoint.train.pretrain.recipes import check_values, choose_recipe
 
 PADDING = 4  # pixels that a random crop may move by
 DECAYS = (1 / 2, 2 / 3, 5 / 6)  # of the epochs; there the learning rate falls to a tenth: 45, 60 and 75 of 90
-
-
-@dataclass(frozen=True)
-class RFSRecipe:
-    """What decides the outcome; the defaults are the published ones for CIFAR-FS.
-
-    Attributes:
-        size: Height and width of the pictures.
-        epochs: Passes over the base classes.
-        batch: Pictures in a step.
-        learning_rate: Of SGD, before it decays.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
-        seed: Of the weights, the order and the augmentations.
-        name: Of the recipe.
-    """
-
-    size: int = 32
-    epochs: int = 90
-    batch: int = 64
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    seed: int = 0
-    name: str = "rfs"
-
-    def __post_init__(self) -> None:
-        """Refuse values that no run can have.
-
-        Raises:
-            InputError: Names the field, what it was and what it may be.
-        """
-        for field in ("size", "batch", "learning_rate"):
-            if not getattr(self, field) > 0:
-                raise InputError(f"{field}={getattr(self, field)} must be positive")
-        for field in ("epochs", "momentum", "weight_decay", "seed"):
-            if not getattr(self, field) >= 0:
-                raise InputError(f"{field}={getattr(self, field)} must not be negative")
-        check_values(self)
-
-
-def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
-    """The published recipe with `key=value` overrides.
-
-    Raises:
-        InputError: A key is unknown or a value does not fit.
-    """
-    return choose_recipe({"rfs": RFSRecipe}, "rfs", overrides)
 
 
 def train_rfs(

@@ -236,7 +236,7 @@ def reproduce(
         unit="per cent",
         needs=needs(target),
         data=described,
-        models={role: [_describe(target, path, facts[path]) for path in paths] for role, paths in found.items()},
+        models={role: tuple(_describe(target, path, facts[path]) for path in paths) for role, paths in found.items()},
         rules=target.rules,
         rows=tuple(rows),
         notes=tuple(study.notes),
@@ -319,8 +319,9 @@ def _remarks(target: Target, study: Study) -> list[str]:
 def _describe(target: Target, path: Path, facts: Facts) -> TableModel:
     from crosspoint.runtime.load import load_encoder
 
+    known = dict(facts.config), dict(facts.recipe), facts.objects
     weights = weights_of(path, target.files)
     if weights is not None:
-        return TableModel(WeightsFile(str(weights), sha256(weights)), facts.config, facts.recipe, facts.objects)
+        return TableModel(WeightsFile(str(weights), sha256(weights)), *known)
     with load_encoder(path) as encoder:
-        return TableModel(describe_model(encoder), facts.config, facts.recipe, facts.objects)
+        return TableModel(describe_model(encoder), *known)

@@ -1,6 +1,5 @@
 """What a table or figure of the paper is written as: the paper's numbers beside ours, in per cent."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -95,9 +94,9 @@ class TableModel:
         objects: Objects that it was pretrained on; None where that is not recorded.
     """
 
-    about: WeightsFile | ModelInfo = field(metadata=FLAT)
-    config: Mapping[str, object]
-    recipe: Mapping[str, object]
+    about: ModelInfo | WeightsFile = field(metadata=FLAT)
+    config: dict[str, object]
+    recipe: dict[str, object]
     objects: int | None
 
 
@@ -127,8 +126,8 @@ class ReproduceResult(Result):
     unit: str
     needs: Needs = field(repr=False)
     data: tuple[SetInfo | ImageData, ...]
-    models: Mapping[str, Sequence[TableModel]]
-    rules: Mapping[str, str]
+    models: dict[str, tuple[TableModel, ...]]
+    rules: dict[str, str]
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
     files: tuple[str, ...]

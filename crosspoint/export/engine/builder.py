@@ -66,7 +66,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Engine:
+class BuiltEngine:
     """A built engine.
 
     Attributes:
@@ -175,7 +175,7 @@ def _rtx_targets(trt: ModuleType, targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(targets), key=lambda name: int(name[2:])) or ordered)
 
 
-def build_engine(builder: Builder, model: bytes, profile: Profile, options: Options | None = None) -> Engine:
+def build_engine(builder: Builder, model: bytes, profile: Profile, options: Options | None = None) -> BuiltEngine:
     """Build an engine, strongly typed.
 
     Any error that TensorRT logs is fatal, whatever it returns, but for one: a kernel that fails while TensorRT chooses
@@ -214,7 +214,7 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
             if plan is None or fatal:
                 raise _failure(builder, fatal or skipped)
     types = _types(network)
-    return Engine(
+    return BuiltEngine(
         bytes(plan),
         precision="+".join(sorted(PRECISIONS[name] for name in types if name in PRECISIONS)),
         tf32=bool(config.get_flag(trt.BuilderFlag.TF32)),

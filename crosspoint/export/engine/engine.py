@@ -11,7 +11,7 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder, check_known, check_place, is_schema
 from crosspoint.core.reading import read_json
-from crosspoint.export.engine.builder import Builder, Engine, Options, build_engine
+from crosspoint.export.engine.builder import Builder, BuiltEngine, Options, build_engine
 from crosspoint.export.manifest import BundleManifest, EngineEntry
 from crosspoint.parity.clouds import CloudSet
 from crosspoint.parity.gate import ODD, Gate
@@ -85,14 +85,14 @@ def file_entry(path: Path) -> FileEntry:
     return FileEntry(sha256(path), path.stat().st_size)
 
 
-def _require_precision(asked: str, engine: Engine) -> None:
+def _require_precision(asked: str, engine: BuiltEngine) -> None:
     """Raise CheckFailed unless TensorRT's own types are those that were asked for."""
     found = set(engine.precision.split("+"))
     if asked not in found or not found <= {asked, "fp32"}:
         raise CheckFailed(f"{asked} was asked for, and the engine computes in {engine.precision}; nothing was written")
 
 
-def _entry(builder: Builder, options: Options, engine: Engine) -> EngineEntry:
+def _entry(builder: Builder, options: Options, engine: BuiltEngine) -> EngineEntry:
     return EngineEntry(
         builder=builder.name,
         version=builder.module.__version__,

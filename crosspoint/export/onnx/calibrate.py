@@ -74,12 +74,12 @@ def calibrate(model: onnx.ModelProto, values: Collection[str], inputs: Mapping[s
             augmented_model_path=str(Path(folder) / "augmented.onnx"),
             calibrate_method=quantization.CalibrationMethod.MinMax,
         )
-        calibrator.collect_data(_Reader(inputs))
+        calibrator.collect_data(_CalibrationReader(inputs))
         found = calibrator.compute_data().data
     return {name: max(abs(np.asarray(end).item()) for end in found[name].range_value) for name in sorted(set(values))}
 
 
-class _Reader:
+class _CalibrationReader:
     """What ONNX Runtime's calibrator draws its inputs from: one cloud at a time."""
 
     def __init__(self, inputs: Mapping[str, Floats]) -> None:

@@ -13,7 +13,7 @@ from crosspoint.export.manifest import ExportParity
 from crosspoint.export.onnx.graph_probe import GraphProbe
 from crosspoint.export.onnx.graph_view import LOW
 from crosspoint.export.onnx.precision import emulate
-from crosspoint.parity.accuracy import Accuracy
+from crosspoint.parity.accuracy import SvmAccuracy
 from crosspoint.parity.clouds import CLOUDS
 from crosspoint.parity.gate import Gate, Report, batch_sizes
 from crosspoint.parity.limits import require_accuracy
@@ -42,7 +42,7 @@ class CandidateCheck:
 
     gate: Gate
     profile: Profile
-    accuracy: Accuracy | PartAccuracy | None
+    accuracy: SvmAccuracy | PartAccuracy | None
     max_drop: float
 
     @property

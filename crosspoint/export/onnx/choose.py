@@ -11,7 +11,7 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.export.manifest import Calibration
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibrate
 from crosspoint.export.onnx.candidate_check import CandidateCheck, opened
-from crosspoint.export.onnx.graph_view import Wiring
+from crosspoint.export.onnx.graph_view import GraphView
 from crosspoint.export.onnx.int8 import quantisable, quantise
 from crosspoint.export.onnx.precision import lower, product_precisions
 from crosspoint.parity.clouds import inputs_of
@@ -71,7 +71,7 @@ def choose_int8(model: onnx.ModelProto, check: CandidateCheck, calibration: Cali
     if not layers:
         raise InputError("the network has no layer that int8 would serve; export fp16 or fp32")
     inputs = inputs_of(calibration.points, check.categories)
-    reads = {node.name: node.input[0] for node in Wiring(model).products()}
+    reads = {node.name: node.input[0] for node in GraphView(model).products()}
     ranges = calibrate(model, [reads[name] for name in layers], inputs)
     few = {name: array[:JUDGED] for name, array in inputs.items()}
     errors = _sensitivity(model, ranges, layers, few)

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from crosspoint.core.results import to_json
-from crosspoint.export.onnx.graph_view import NAMES, Wiring
+from crosspoint.export.onnx.graph_view import NAMES, GraphView
 
 
 def write_onnx(path: Path, model: onnx.ModelProto, provenance: object) -> None:
@@ -26,7 +26,7 @@ def write_onnx(path: Path, model: onnx.ModelProto, provenance: object) -> None:
 
 def read_precision(model: onnx.ModelProto) -> str:
     """Precisions of all tensors that the nodes make and of the weights, e.g. `"fp32"` or `"fp16+fp32"`."""
-    types = set(Wiring(model).types.values())
+    types = set(GraphView(model).types.values())
     return "+".join(sorted(NAMES[kind] for kind in types if kind in NAMES))
 
 

@@ -29,7 +29,7 @@ class Island:
     uncentred: set[str] = field(default_factory=set)
 
 
-class Wiring:
+class GraphView:
     """Who makes which value of a graph, and of what type it is.
 
     Args:

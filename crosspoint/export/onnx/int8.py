@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from crosspoint.export.onnx.graph_view import Wiring
+from crosspoint.export.onnx.graph_view import GraphView
 
 LARGEST, LARGEST_WEIGHT = 127, 63
 NARROW = 16  # a product with fewer input channels reads coordinates or a category: it costs nothing and loses the most
@@ -23,11 +23,9 @@ NARROW = 16  # a product with fewer input channels reads coordinates or a catego
 
 def quantisable(model: onnx.ModelProto) -> list[str]:
     """Names of the products that can be int8, in order."""
-    wiring = Wiring(model)
+    view = GraphView(model)
     return [
-        node.name
-        for node in wiring.products()
-        if node.op_type == "MatMul" and wiring.shapes[node.input[1]][0] >= NARROW
+        node.name for node in view.products() if node.op_type == "MatMul" and view.shapes[node.input[1]][0] >= NARROW
     ]
 
 

@@ -1,8 +1,8 @@
 """Precision as a pass over a finished float32 graph, with explicit casts: what a strongly typed engine builder wants.
 
-Distances and the choice of neighbours stay an island of float32, which `Wiring.island` finds from each TopK backwards,
-whatever the operators in between are called. Everything else that computes with float32, products, sums, activations
-and pooling, follows the asked precision; inputs and outputs stay float32.
+Distances and the choice of neighbours stay an island of float32, which `GraphView.island` finds from each TopK
+backwards, whatever the operators in between are called. Everything else that computes with float32, products, sums,
+activations and pooling, follows the asked precision; inputs and outputs stay float32.
 """
 
 from collections.abc import Collection, Iterator
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import CheckFailed
-from crosspoint.export.onnx.graph_view import FLOAT, LOW, NAMES, Wiring
+from crosspoint.export.onnx.graph_view import FLOAT, LOW, NAMES, GraphView
 
 ROUNDED = {"fp16": torch.float16, "bf16": torch.bfloat16}
 EXACT = (  # operators that make no new values, so that nothing is rounded
@@ -35,16 +35,16 @@ def lower(model: onnx.ModelProto, precision: str, exact_choices: int = 0) -> onn
     Raises:
         CheckFailed: A weight is too large for the precision.
     """
-    wiring = Wiring(model)
-    exact = wiring.island().nodes | wiring.before_choices(exact_choices)
-    return _Lowering(model, wiring, precision, exact).run()
+    view = GraphView(model)
+    exact = view.island().nodes | view.before_choices(exact_choices)
+    return _Lowering(model, view, precision, exact).run()
 
 
 class _Lowering:
     """The state of `lower`: nodes written so far, the type each value has now, and casts that can be shared."""
 
-    def __init__(self, model: onnx.ModelProto, wiring: Wiring, precision: str, exact: set[int]) -> None:
-        self.model, self.wiring, self.precision, self.exact = model, wiring, precision, exact
+    def __init__(self, model: onnx.ModelProto, view: GraphView, precision: str, exact: set[int]) -> None:
+        self.model, self.view, self.precision, self.exact = model, view, precision, exact
         self.nodes: list[NodeProto] = []
         self.low: set[str] = set()  # values that are no longer float32
         self.converted: dict[tuple[str, bool], str] = {}
@@ -52,9 +52,9 @@ class _Lowering:
 
     def run(self) -> onnx.ModelProto:
         outputs = {value.name for value in self.model.graph.output}
-        for i, node in enumerate(self.wiring.nodes):
-            floats = [name for name in node.input if self.wiring.is_float(name)]
-            made = [name for name in node.output if self.wiring.is_float(name)]
+        for i, node in enumerate(self.view.nodes):
+            floats = [name for name in node.input if self.view.is_float(name)]
+            made = [name for name in node.output if self.view.is_float(name)]
             low = bool(floats and made) and i not in self.exact
             copy = NodeProto()
             copy.CopyFrom(node)
@@ -83,11 +83,11 @@ class _Lowering:
 
     def _as(self, name: str, low: bool) -> str:
         """A value as float32 or in the low precision; others as they are."""
-        if not self.wiring.is_float(name):
-            if name in self.wiring.constants:
-                self.constants[name] = self.wiring.constants[name]
+        if not self.view.is_float(name):
+            if name in self.view.constants:
+                self.constants[name] = self.view.constants[name]
             return name
-        if name in self.wiring.constants:
+        if name in self.view.constants:
             return self._constant(name, low)
         if (name in self.low) == low:
             return name
@@ -100,11 +100,11 @@ class _Lowering:
 
     def _constant(self, name: str, low: bool) -> str:
         if not low:
-            self.constants[name] = self.wiring.constants[name]
+            self.constants[name] = self.view.constants[name]
             return name
         new = f"{name}/{self.precision}"
         if new not in self.constants:
-            value = numpy_helper.to_array(self.wiring.constants[name])
+            value = numpy_helper.to_array(self.view.constants[name])
             content = _rounded(name, value, self.precision)
             self.constants[new] = helper.make_tensor(new, LOW[self.precision], value.shape, content, raw=True)
         return new
@@ -126,12 +126,12 @@ def emulate(model: onnx.ModelProto) -> onnx.ModelProto:
     This is what a GPU computes that accumulates in float32 and stores in the low precision. ONNX Runtime's CPU provider
     has no bf16 arithmetic, and leaves roundings out of fp16 graphs, since it computes whole chains in float32.
     """
-    wiring = Wiring(model)
+    view = GraphView(model)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     del result.graph.node[:], result.graph.initializer[:], result.graph.value_info[:]
-    result.graph.node.extend(_emulated(wiring))
-    for name, constant in wiring.constants.items():
+    result.graph.node.extend(_emulated(view))
+    for name, constant in view.constants.items():
         value = constant
         if constant.data_type in LOW.values():
             value = numpy_helper.from_array(numpy_helper.to_array(constant).astype(np.float32), name)
@@ -139,24 +139,24 @@ def emulate(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def _emulated(wiring: Wiring) -> Iterator[NodeProto]:
-    for node in wiring.nodes:
+def _emulated(view: GraphView) -> Iterator[NodeProto]:
+    for node in view.nodes:
         copy = NodeProto()
         copy.CopyFrom(node)
-        low = [name for name in node.output if wiring.types.get(name) in LOW.values()]
+        low = [name for name in node.output if view.types.get(name) in LOW.values()]
         if not low or node.op_type in EXACT:
             yield copy
             continue
         if node.op_type == "Cast":  # to the low precision and back
             yield helper.make_node(
-                "Cast", [*node.input], [f"{low[0]}/rounded"], f"{node.name}/round", to=wiring.types[low[0]]
+                "Cast", [*node.input], [f"{low[0]}/rounded"], f"{node.name}/round", to=view.types[low[0]]
             )
             yield helper.make_node("Cast", [f"{low[0]}/rounded"], [low[0]], node.name, to=FLOAT)
             continue
         copy.output[:] = [f"{name}/exact" if name in low else name for name in node.output]
         yield copy
         for name in low:
-            kind = wiring.types[name]
+            kind = view.types[name]
             yield helper.make_node("Cast", [f"{name}/exact"], [f"{name}/rounded"], f"{name}/round", to=kind)
             yield helper.make_node("Cast", [f"{name}/rounded"], [name], f"{name}/widen", to=FLOAT)
 
@@ -166,20 +166,20 @@ def product_precisions(model: onnx.ModelProto) -> dict[str, str]:
 
     A product is int8 if both factors come from DequantizeLinear of int8 values.
     """
-    wiring = Wiring(model)
+    view = GraphView(model)
     found = {}
-    for node in wiring.products():
-        kinds = {_stored_type(wiring, name) for name in node.input[:2]}
-        kind = kinds.pop() if len(kinds) == 1 else wiring.types[node.input[0]]
+    for node in view.products():
+        kinds = {_stored_type(view, name) for name in node.input[:2]}
+        kind = kinds.pop() if len(kinds) == 1 else view.types[node.input[0]]
         found[node.name] = NAMES.get(kind, "unknown")
     return found
 
 
-def _stored_type(wiring: Wiring, value: str) -> int:
-    maker = wiring.maker(value)
-    if maker is not None and wiring.nodes[maker].op_type == "DequantizeLinear":
-        return wiring.types[wiring.nodes[maker].input[0]]
-    return wiring.types[value]
+def _stored_type(view: GraphView, value: str) -> int:
+    maker = view.maker(value)
+    if maker is not None and view.nodes[maker].op_type == "DequantizeLinear":
+        return view.types[view.nodes[maker].input[0]]
+    return view.types[value]
 
 
 def require_precision(model: onnx.ModelProto, precision: str, kept: Collection[str]) -> None:

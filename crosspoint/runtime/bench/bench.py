@@ -14,7 +14,7 @@ from crosspoint.core.processes import available_cpus
 from crosspoint.core.results import Result
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import cuda
-from crosspoint.runtime.bench.roofline import Floor, Machine, floor_of, measure_machine, processor
+from crosspoint.runtime.bench.roofline import Machine, Roofline, measure_machine, processor, roofline_of
 from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import NAME, load_manifest
@@ -44,7 +44,7 @@ class NotRun:
 
 
 @dataclass(frozen=True)
-class CallFloor(Floor):
+class CallRoofline(Roofline):
     """The floor of a cloud.
 
     Attributes:
@@ -96,7 +96,7 @@ class BenchRow:
     p99_ms: float
     clouds_per_second: float
     memory_bytes: int | None
-    floor: CallFloor | None
+    floor: CallRoofline | None
     gflops: float | None
     sha256: str
 
@@ -219,7 +219,7 @@ def _measure(contenders: list[Contender], seconds: float) -> None:
 
 def _row(contender: Contender, batch: int, threads: int, machine: Machine | None) -> BenchRow:
     spec, times = contender.encoder.specification, np.array(contender.times)
-    floor = floor_of(spec.architecture, contender.points, spec.dim, spec.precision, batch)
+    floor = roofline_of(spec.architecture, contender.points, spec.dim, spec.precision, batch)
     rate = batch * len(times) / float(times.sum())
     on_cpu = spec.device == "cpu"
     p50, p90, p99 = (1e3 * float(np.quantile(times, q / 100, method="higher")) for q in (50, 90, 99))
@@ -240,17 +240,17 @@ def _row(contender: Contender, batch: int, threads: int, machine: Machine | None
         p99_ms=p99,
         clouds_per_second=rate,
         memory_bytes=contender.memory_bytes,
-        floor=_call_floor(floor, batch, machine if on_cpu else None),
+        floor=_call_roofline(floor, batch, machine if on_cpu else None),
         gflops=None if floor is None else floor.operations * rate / 1e9,
         sha256=spec.sha256,
     )
 
 
-def _call_floor(floor: Floor | None, batch: int, machine: Machine | None) -> CallFloor | None:
+def _call_roofline(floor: Roofline | None, batch: int, machine: Machine | None) -> CallRoofline | None:
     if floor is None:
         return None
     call_ms = None if machine is None else 1e3 * batch * machine.seconds(floor)
-    return CallFloor(floor.operations, floor.bytes, call_ms)
+    return CallRoofline(floor.operations, floor.bytes, call_ms)
 
 
 def _choices(model: Path, devices: Sequence[str], backend: str | None) -> list[Choice]:

@@ -16,7 +16,7 @@ BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
-class Floor:
+class Roofline:
     """Of one cloud.
 
     Attributes:
@@ -28,7 +28,7 @@ class Floor:
     bytes: int
 
 
-def floor_of(architecture: str, points: int, dim: int, precision: str, batch: int) -> Floor | None:
+def roofline_of(architecture: str, points: int, dim: int, precision: str, batch: int) -> Roofline | None:
     """The least that an exact evaluation takes; None for an architecture that is not known here.
 
     An EdgeConv `(N, C)` to `(N, D)` is two products per point, `2 · 2NCD`, and the products of all pairs of points,
@@ -43,7 +43,7 @@ def floor_of(architecture: str, points: int, dim: int, precision: str, batch: in
         return None
     weights = sum(a * b for a, b in products)
     size = BYTES.get(precision.split("+")[0], 4)
-    return Floor(2 * points * weights + pairs, 4 * (3 * points + dim) + size * weights // batch)
+    return Roofline(2 * points * weights + pairs, 4 * (3 * points + dim) + size * weights // batch)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Machine:
     gflops: float
     gigabytes: float
 
-    def seconds(self, floor: Floor) -> float:
+    def seconds(self, floor: Roofline) -> float:
         """The shortest time for a cloud: whichever of products and memory takes longer."""
         return max(floor.operations / self.gflops, floor.bytes / self.gigabytes) / 1e9
 

@@ -23,7 +23,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedGroup:
     """Results of some sources.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Batches:
 
 def embed_groups(
     encoder: Encoder, groups: Sequence[Sequence[Source]], batch: int, readers: int = 0
-) -> Iterator[Embedded]:
+) -> Iterator[EmbeddedGroup]:
     """Embed groups of sources one after the other, while the next ones are read, across the bounds of groups too.
 
     Args:
@@ -92,7 +92,7 @@ def embed_groups(
         yield _embed_group(encoder, islice(read, len(group)), batch)
 
 
-def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> Embedded:
+def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> EmbeddedGroup:
     batches, names, skipped, content = _Batches(encoder, batch), list[str](), list[Skipped](), list[str]()
     for source, clouds, sha256 in read:
         content.append(sha256)
@@ -106,4 +106,4 @@ def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> Embedd
         names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
         for cloud in clouds:
             batches.add(cloud)
-    return Embedded(names, batches.finish(), skipped, content)
+    return EmbeddedGroup(names, batches.finish(), skipped, content)

@@ -18,7 +18,7 @@ from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, regular
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.train.engine.checkpoint import newest
-from crosspoint.train.pretrain.pairs import Source
+from crosspoint.train.pretrain.pairs import PairSource
 from crosspoint.train.pretrain.recipes import R, Recipe, Values, choose_recipe, recipe_from
 
 SCHEMA = "crosspoint.run/1"
@@ -147,7 +147,7 @@ def tidy(out: Path) -> None:
         remove_partial_files(folder)
 
 
-def fingerprint(source: Source) -> str:
+def fingerprint(source: PairSource) -> str:
     """SHA-256 of the objects' names and of the content of all files, in order.
 
     All data is read once for it, as one epoch does.

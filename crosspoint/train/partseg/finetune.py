@@ -33,7 +33,7 @@ from crosspoint.train.partseg.data import PartData, augment_parts, load_part_dat
 from crosspoint.train.partseg.recipes import RECIPES, PartSegRecipe
 from crosspoint.train.partseg.weights import Initial, find_initial, load_initial
 from crosspoint.train.pretrain.augment import SampleRng
-from crosspoint.train.pretrain.pairs import Item, Steps
+from crosspoint.train.pretrain.pairs import Item, StepSampler
 from crosspoint.train.pretrain.pretrain import CHECKPOINT_SECONDS, choose_device
 
 SCHEMA = "crosspoint.partseg-run/1"
@@ -103,7 +103,7 @@ def partseg(
     with processes(choose_device(device)) as (group, where):
         if group.is_main and resume:
             tidy(out)
-        run = Run(chosen, part_data, initial, out, where, group)
+        run = FinetuneRun(chosen, part_data, initial, out, where, group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
@@ -154,7 +154,7 @@ def make_network(recipe: PartSegRecipe, data: PartData) -> DGCNNSegmenter:
     return DGCNNSegmenter(len(data.taxonomy.parts), len(data.taxonomy.categories), recipe.k)
 
 
-class Run:
+class FinetuneRun:
     """State of a run: the network, its optimiser, the best epoch, and how many steps they have behind them.
 
     Args:
@@ -243,7 +243,7 @@ class Run:
 
     def loop(self, checkpoint_seconds: float) -> FinetuneResult:
         """Train until the recipe's last epoch; see `partseg`."""
-        steps = Steps(len(self.data.train.labels), self.recipe, self.step, self.group.rank, self.group.size)
+        steps = StepSampler(len(self.data.train.labels), self.recipe, self.step, self.group.rank, self.group.size)
 
         def train(items: list[Item], epoch: int) -> dict[str, float]:
             rows = torch.tensor([item for _, item in items])

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 
 from crosspoint.train.engine.distributed import ProcessGroup
-from crosspoint.train.pretrain.pairs import Source, Steps, make_loader
-from crosspoint.train.pretrain.pretrain import Run, choose_device, train
+from crosspoint.train.pretrain.pairs import PairSource, StepSampler, make_loader
+from crosspoint.train.pretrain.pretrain import PretrainRun, choose_device, train
 from crosspoint.train.pretrain.recipes import Recipe, make_recipe
 
 TIMED_STEPS = 3  # after one that is not timed
@@ -52,7 +52,7 @@ def plan(
     return planned
 
 
-def seconds_of(recipe: Recipe, source: Source, device: str | None, workers: int = 0) -> float:
+def seconds_of(recipe: Recipe, source: PairSource, device: str | None, workers: int = 0) -> float:
     """How long a whole run will take, from the median of a few steps of a network that is thrown away.
 
     Raises:
@@ -60,8 +60,8 @@ def seconds_of(recipe: Recipe, source: Source, device: str | None, workers: int 
     """
     where = choose_device(device)
     with tempfile.TemporaryDirectory() as nowhere:
-        run = Run(recipe, source, Path(nowhere), where, ProcessGroup())
-        steps = Steps(len(source), recipe)
+        run = PretrainRun(recipe, source, Path(nowhere), where, ProcessGroup())
+        steps = StepSampler(len(source), recipe)
         times = []
         start = time.perf_counter()
         for number, batch in enumerate(make_loader(source, recipe, steps, workers)):

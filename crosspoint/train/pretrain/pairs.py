@@ -33,7 +33,7 @@ class Schedule(Protocol):
         """Of the order."""
 
 
-class Source(Protocol):
+class PairSource(Protocol):
     """A set of objects with points and renderings: `PairedRenders` or `PackedRenders`."""
 
     keys: list[str]
@@ -53,7 +53,7 @@ class Source(Protocol):
         """All files that objects are read from, in order."""
 
 
-def open_source(data: Path) -> Source:
+def open_source(data: Path) -> PairSource:
     """The pairs in a folder, loose (ShapeNetRender's layout) or packed.
 
     Raises:
@@ -62,7 +62,7 @@ def open_source(data: Path) -> Source:
     from crosspoint.data.sets.datasets import PairedRenders
     from crosspoint.data.sets.pack import PackedRenders, is_pack
 
-    source: Source = PackedRenders(data) if is_pack(data) else PairedRenders(data)
+    source: PairSource = PackedRenders(data) if is_pack(data) else PairedRenders(data)
     return source
 
 
@@ -82,7 +82,7 @@ class Pairs(Dataset[tuple[Tensor, Tensor, int]]):
         recipe: Says how many points and images, of which size.
     """
 
-    def __init__(self, source: Source, recipe: Recipe) -> None:
+    def __init__(self, source: PairSource, recipe: Recipe) -> None:
         self.source = source
         self.recipe = recipe
 
@@ -130,7 +130,7 @@ class Pairs(Dataset[tuple[Tensor, Tensor, int]]):
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-class Steps(Sampler[list[Item]]):
+class StepSampler(Sampler[list[Item]]):
     """The items of every step of a run: each epoch a seeded permutation, its incomplete last batch dropped.
 
     Args:
@@ -179,7 +179,7 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def make_loader(source: Source, recipe: Recipe, steps: Steps, workers: int) -> DataLoader[Batch]:
+def make_loader(source: PairSource, recipe: Recipe, steps: StepSampler, workers: int) -> DataLoader[Batch]:
     """One loader for all steps of a run, so that workers start once; they do not change what it yields."""
     return DataLoader(
         Pairs(source, recipe),  # type: ignore[arg-type]

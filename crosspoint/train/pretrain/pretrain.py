@@ -29,7 +29,7 @@ from crosspoint.train.engine.run_folder import check_origin, fingerprint, resolv
 from crosspoint.train.pretrain.augment import SampleRng, augment_images, augment_points
 from crosspoint.train.pretrain.initial_weights import find_initial_weights, load_initial_weights
 from crosspoint.train.pretrain.losses import crosspoint_loss
-from crosspoint.train.pretrain.pairs import Batch, Source, Steps, make_loader, open_source
+from crosspoint.train.pretrain.pairs import Batch, PairSource, StepSampler, make_loader, open_source
 from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
 
@@ -83,7 +83,7 @@ def train(
     with processes(choose_device(device)) as (group, where):
         if group.is_main and resume:
             tidy(out)
-        run = Run(chosen, source, out, where, group)
+        run = PretrainRun(chosen, source, out, where, group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
@@ -140,7 +140,7 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
     return recipe.learning_rate * (1 + math.cos(math.pi * done / recipe.epochs)) / 2
 
 
-class Run:
+class PretrainRun:
     """State of a run: the network, its optimiser, and how many steps they have behind them.
 
     Args:
@@ -151,7 +151,9 @@ class Run:
         group: The processes that share each batch.
     """
 
-    def __init__(self, recipe: Recipe, source: Source, out: Path, device: torch.device, group: ProcessGroup) -> None:
+    def __init__(
+        self, recipe: Recipe, source: PairSource, out: Path, device: torch.device, group: ProcessGroup
+    ) -> None:
         self.recipe, self.source, self.out, self.device, self.group = recipe, source, out, device, group
         self.network = make_network(recipe).to(device).train()
         self.shared: nn.Module = self.network
@@ -202,7 +204,7 @@ class Run:
 
     def loop(self, workers: int, checkpoint_seconds: float, probe: LinearProbe | None = None) -> TrainResult:
         """Train until the recipe's last epoch; see `train`."""
-        steps = Steps(len(self.source), self.recipe, self.step, self.group.rank, self.group.size)
+        steps = StepSampler(len(self.source), self.recipe, self.step, self.group.rank, self.group.size)
 
         def train(batch: Batch, epoch: int) -> dict[str, float]:
             return self.train_step(batch, learning_rate(self.recipe, epoch))

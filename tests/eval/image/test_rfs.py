@@ -9,7 +9,8 @@ import torch
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.cifar_fs import Pictures
 from crosspoint.eval.image import rfs
-from crosspoint.eval.image.rfs import RFSRecipe, make_rfs_recipe, train_rfs
+from crosspoint.eval.image.rfs import train_rfs
+from crosspoint.eval.image.rfs_recipe import RFSRecipe, make_rfs_recipe
 from crosspoint.models.weights import save_model
 
 RECIPE = RFSRecipe(size=32, epochs=4, batch=4, learning_rate=0.01)

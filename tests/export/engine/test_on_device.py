@@ -184,7 +184,7 @@ def test_an_engine_that_computes_something_else_changes_nothing(bundle, device, 
 def test_an_engine_of_another_precision_changes_nothing(bundle, device, monkeypatch):
     built = engine.build_engine
     monkeypatch.setattr(
-        engine, "build_engine", lambda *given: tensorrt.Engine(**{**vars(built(*given)), "precision": "fp16+fp32"})
+        engine, "build_engine", lambda *given: tensorrt.BuiltEngine(**{**vars(built(*given)), "precision": "fp16+fp32"})
     )
     before = files(bundle)
     with pytest.raises(CheckFailed, match=r"fp32 was asked for, and the engine computes in fp16\+fp32"):

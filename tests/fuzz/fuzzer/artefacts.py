@@ -307,7 +307,7 @@ def _read_run(kind: str, root: Path) -> None:
 def _recipe(root: Path) -> None:
     """Overrides from the command line, one a line."""
     from crosspoint.core.reading import read_bytes
-    from crosspoint.eval.image.rfs import make_rfs_recipe
+    from crosspoint.eval.image.rfs_recipe import make_rfs_recipe
     from crosspoint.train.partseg.recipes import RECIPES
     from crosspoint.train.pretrain.recipes import choose_recipe, make_recipe
 

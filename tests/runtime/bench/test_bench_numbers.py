@@ -7,7 +7,7 @@ import pytest
 
 from crosspoint.runtime.bench import bench
 from crosspoint.runtime.bench.bench import Choice, Contender, _measure, _row
-from crosspoint.runtime.bench.roofline import Machine, floor_of
+from crosspoint.runtime.bench.roofline import Machine, roofline_of
 from crosspoint.runtime.encoder import Specification
 
 SPECIFICATION = Specification("dgcnn", 2048, None, None, "fp32", "onnxruntime", "cpu", "0" * 64, "m.onnx", engine="E 1")
@@ -30,7 +30,7 @@ def test_percentiles_rates_and_units_by_hand():
     assert row.clouds_per_second == pytest.approx(8 * 100 / 5.05)
     assert (row.open_ms, row.first_call_ms) == (250, 125)
     assert (row.calls, row.threads, row.memory_bytes) == (100, 2, 5000)
-    floor = floor_of("dgcnn", 1024, 2048, "fp32", 8)
+    floor = roofline_of("dgcnn", 1024, 2048, "fp32", 8)
     assert row.gflops == pytest.approx(floor.operations * row.clouds_per_second / 1e9)
     seconds = max(floor.operations / 100e9, floor.bytes / 10e9)
     assert row.floor.call_ms == pytest.approx(1e3 * 8 * seconds)

@@ -12,8 +12,8 @@ import torch
 from torch import multiprocessing
 
 from crosspoint.train.engine.distributed import processes
-from crosspoint.train.pretrain.pairs import Steps, make_loader
-from crosspoint.train.pretrain.pretrain import Run, learning_rate
+from crosspoint.train.pretrain.pairs import StepSampler, make_loader
+from crosspoint.train.pretrain.pretrain import PretrainRun, learning_rate
 from crosspoint.train.pretrain.recipes import make_recipe
 
 STEPS = 3
@@ -41,10 +41,10 @@ def train_some(overrides, folder):
     """Three steps in float64; gradients, parameters and losses of this process."""
     recipe = make_recipe("quick", ["points=24", "k=4", "batch=8", "image_size=32", *overrides])
     with processes(torch.device("cpu")) as (group, device):
-        run = Run(recipe, Objects(), folder, device, group)
+        run = PretrainRun(recipe, Objects(), folder, device, group)
         run.network.double()
         run.wrap_ddp()
-        steps = Steps(len(run.source), recipe, 0, group.rank, group.size)
+        steps = StepSampler(len(run.source), recipe, 0, group.rank, group.size)
         losses = []
         for batch in make_loader(run.source, recipe, steps, 0):
             losses.append(run.train_step(batch, learning_rate(recipe, 0)))
@@ -139,14 +139,14 @@ def test_local_negatives_are_another_objective(tmp_path):
 
 def test_every_process_gets_its_own_slice_of_the_same_batches():
     recipe = make_recipe("quick", ["batch=4", "epochs=2"])
-    whole = list(Steps(18, recipe))
-    parts = [list(Steps(18, recipe, rank=rank, size=2)) for rank in range(2)]
+    whole = list(StepSampler(18, recipe))
+    parts = [list(StepSampler(18, recipe, rank=rank, size=2)) for rank in range(2)]
     assert len(whole) == 8
     assert [a + b for a, b in zip(*parts, strict=True)] == whole
     for epoch in (0, 1):
         objects = [i for batch in whole[4 * epoch : 4 * epoch + 4] for _, i in batch]
         assert len(set(objects)) == 16, "no object twice in an epoch"
-    assert list(Steps(18, recipe, start=5)) == whole[5:]
+    assert list(StepSampler(18, recipe, start=5)) == whole[5:]
 
 
 DIES = """
@@ -154,7 +154,7 @@ import functools, os, signal
 from crosspoint.cli import main
 from crosspoint.train.pretrain import pretrain
 
-original = pretrain.Run.train_step
+original = pretrain.PretrainRun.train_step
 
 def train_step(run, batch, rate):
     if run.group.rank == 1 and run.step == 2:
@@ -162,7 +162,7 @@ def train_step(run, batch, rate):
     return original(run, batch, rate)
 
 if os.environ["DIES"] == "yes":
-    pretrain.Run.train_step = train_step
+    pretrain.PretrainRun.train_step = train_step
 pretrain.train = functools.partial(pretrain.train, checkpoint_seconds=0)
 main()
 """

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crosspoint.core.errors import InputError
-from crosspoint.eval.image.rfs import make_rfs_recipe
+from crosspoint.eval.image.rfs_recipe import make_rfs_recipe
 from crosspoint.train.engine.checkpoint import read_checkpoint, restore, save_checkpoint
 from crosspoint.train.engine.metrics import Recorder
 from crosspoint.train.engine.run_folder import read_config

@@ -17,7 +17,7 @@ from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import load_model, read_metadata, save_model
 from crosspoint.runtime.load import load_encoder
 from crosspoint.train.partseg import finetune
-from crosspoint.train.partseg.finetune import Run, learning_rate, partseg, smoothed_cross_entropy
+from crosspoint.train.partseg.finetune import FinetuneRun, learning_rate, partseg, smoothed_cross_entropy
 from crosspoint.train.partseg.recipes import PartSegRecipe
 
 SMALL = ("points=32", "k=4", "batch=4", "epochs=3", "held_out=0.2")  # 16 objects to train on: 4 steps an epoch
@@ -110,14 +110,14 @@ def test_the_network_learns_parts_that_follow_from_the_coordinates(part_set, tmp
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, part_set, backbone, tmp_path, monkeypatch):
-    original, out = Run.train_step, tmp_path / "run"
+    original, out = FinetuneRun.train_step, tmp_path / "run"
 
     def step_and_interrupt(run, rows, rate):
         if run.step in (1, 7):
             os.kill(os.getpid(), signal.SIGTERM if run.step == 1 else signal.SIGINT)
         return original(run, rows, rate)
 
-    monkeypatch.setattr(Run, "train_step", step_and_interrupt)
+    monkeypatch.setattr(FinetuneRun, "train_step", step_and_interrupt)
     for stopped_at in (2, 8):
         with pytest.raises(Stopped, match=f"after step {stopped_at} of 12"):
             partseg(part_set, out, backbone, "clean", SMALL, resume=True, device="cpu")
@@ -136,7 +136,7 @@ def test_a_run_that_died_before_its_first_checkpoint_starts_from_the_same_weight
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "train_step", die)
+        patch.setattr(FinetuneRun, "train_step", die)
         with pytest.raises(MemoryError):
             partseg(part_set, out, backbone, "clean", SMALL, device="cpu")
     partseg(part_set, out, resume=True, device="cpu")

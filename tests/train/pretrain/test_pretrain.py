@@ -83,7 +83,7 @@ def test_resuming_a_finished_run_says_what_it_ended_with(finished, pairs):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, pairs, tmp_path, small, monkeypatch, workers):
-    original = pretrain.Run.train_step
+    original = pretrain.PretrainRun.train_step
 
     def step_and_interrupt(run, batch, rate):
         if run.step in (1, 3):
@@ -91,7 +91,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, pairs, tmp_path
         return original(run, batch, rate)
 
     out = tmp_path / "run"
-    monkeypatch.setattr(pretrain.Run, "train_step", step_and_interrupt)
+    monkeypatch.setattr(pretrain.PretrainRun, "train_step", step_and_interrupt)
     for stopped_at in (2, 4):
         with pytest.raises(Stopped, match=f"after step {stopped_at} of 6"):
             train(pairs, out, "quick", small, resume=True, device="cpu", workers=workers)

@@ -8,8 +8,8 @@ import torch
 
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.pretrain import pretrain
-from crosspoint.train.pretrain.pairs import Steps, make_loader
-from crosspoint.train.pretrain.pretrain import Run, learning_rate
+from crosspoint.train.pretrain.pairs import StepSampler, make_loader
+from crosspoint.train.pretrain.pretrain import PretrainRun, learning_rate
 from crosspoint.train.pretrain.recipes import make_recipe
 
 CPU = torch.device("cpu")
@@ -35,14 +35,14 @@ class Objects:
 
 def make_run(tmp_path, *overrides, double=True):
     base = ("points=24", "k=4", "batch=8", "image_size=32", "image_depth=18", "backbone=pointnet")
-    run = Run(make_recipe("quick", [*base, *overrides]), Objects(), tmp_path, CPU, ProcessGroup())
+    run = PretrainRun(make_recipe("quick", [*base, *overrides]), Objects(), tmp_path, CPU, ProcessGroup())
     if double:
         run.network.double()
     return run
 
 
 def first_batch(run):
-    return next(iter(make_loader(run.source, run.recipe, Steps(8, run.recipe), 0)))
+    return next(iter(make_loader(run.source, run.recipe, StepSampler(8, run.recipe), 0)))
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
