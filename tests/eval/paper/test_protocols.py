@@ -265,7 +265,7 @@ def test_task_parity_fits_each_side_on_its_own_features():
     found = accuracy.compare_features(second.astype(np.float32))
     for features, key in ((first, "reference_accuracy"), (second.astype(np.float32), "candidate_accuracy")):
         classifier = SVC(kernel="linear", C=accuracy.c).fit(features[:60], labels[:60])
-        assert found[key] == pytest.approx(classifier.score(features[60:], labels[60:]))
+        assert getattr(found, key) == pytest.approx(classifier.score(features[60:], labels[60:]))
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     search = GridSearchCV(SVC(kernel="linear"), {"C": linear.grid(first[:60])}, cv=folds).fit(first[:60], labels[:60])
     assert accuracy.c == search.best_params_["C"]
