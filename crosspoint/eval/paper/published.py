@@ -1,6 +1,6 @@
 """The numbers that CrossPoint published: Afham et al., CVPR 2022, arXiv:2203.00680, by table and figure.
 
-ModelFacts only, in per cent. `spread` is what stands behind the ± in the paper; its captions call it a standard error, its
+Facts only, in per cent. `spread` is what stands behind the ± in the paper; its captions call it a standard error, its
 text a standard deviation.
 """
 
