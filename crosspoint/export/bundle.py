@@ -24,7 +24,7 @@ from crosspoint.export.manifest import (
     ExportParity,
     Precision,
     Preprocessing,
-    Source,
+    TrainedWeights,
     WeightsFile,
 )
 from crosspoint.export.onnx.build import build
@@ -315,7 +315,7 @@ def _precision(file: Path, precision: str, chosen: Chosen) -> Precision:
 def _manifest(
     file: Path,
     network: nn.Module,
-    source: Source,
+    source: TrainedWeights,
     profile: Profile,
     precision: Precision,
     rules: tuple[str, ...],
@@ -338,6 +338,6 @@ def _manifest(
     )
 
 
-def _source_entry(source: Weights, head: Weights | None) -> Source:
+def _source_entry(source: Weights, head: Weights | None) -> TrainedWeights:
     projection = None if head is None else WeightsFile(head.path.name, head.sha256)
-    return Source(source.path.name, source.sha256, projection)
+    return TrainedWeights(source.path.name, source.sha256, projection)

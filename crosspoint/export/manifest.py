@@ -21,7 +21,7 @@ class WeightsFile:
 
 
 @dataclass(frozen=True)
-class Source(WeightsFile):
+class TrainedWeights(WeightsFile):
     """The trained weights.
 
     Attributes:
@@ -186,7 +186,7 @@ class BundleManifest(Result):
 
     files: dict[str, FileEntry]
     model: dict[str, int | str]
-    source: Source
+    source: TrainedWeights
     versions: dict[str, str]
     inputs: dict[str, tuple[int | str, ...]]
     outputs: dict[str, tuple[int | str, ...]]

@@ -10,7 +10,7 @@ from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.published import Number
 from crosspoint.eval.paper.results import Cell, TableRow
-from crosspoint.eval.paper.roles import Facts
+from crosspoint.eval.paper.roles import ModelFacts
 from crosspoint.eval.svm import svm
 
 SVM_POINTS, FEWSHOT_POINTS, QUERIES = 1024, 2048, 20
@@ -52,7 +52,7 @@ class Study:
     """
 
     models: dict[str, list[Path]]
-    facts: dict[Path, Facts]
+    facts: dict[Path, ModelFacts]
     sets: list[tuple[str, Path]]
     options: StudyOptions
     out: Path
