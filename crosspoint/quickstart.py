@@ -17,7 +17,7 @@ from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.runtime.signing import require_no_key
 
 if TYPE_CHECKING:
-    from crosspoint.export.manifest import EngineRecord
+    from crosspoint.export.manifest import EngineEntry
 
 PER_CLASS = 24
 POINTS = 256  # of a cloud, in training, in the engine and in the evaluation
@@ -71,7 +71,7 @@ class QuickstartResult(Result):
     out: str
     seed: int
     accuracy: dict[str, SvmAccuracies]
-    engine: "EngineRecord | NoEngine"
+    engine: "EngineEntry | NoEngine"
     steps: tuple[StepOutcome, ...]
     seconds: float | None = field(default=None, metadata=OPTIONAL)
 
@@ -142,7 +142,7 @@ def _claim(out: Path, seed: int) -> None:
     write_json(out / SUMMARY, mark)
 
 
-def _train_and_export(out: Path, seed: int, steps: StepTimer) -> "EngineRecord | NoEngine":
+def _train_and_export(out: Path, seed: int, steps: StepTimer) -> "EngineEntry | NoEngine":
     """Shapes, a trained encoder, an untrained one, and the bundle; returns what the manifest says of the engine."""
     from crosspoint.data.shapes.make_shapes import make_shapes
     from crosspoint.export.bundle import export

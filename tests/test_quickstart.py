@@ -99,6 +99,7 @@ def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     taken = time.monotonic() - started
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["schema"], result["seed"]) == ("crosspoint.quickstart/1", 3)
+    assert list(result) == ["schema", "finished", "out", "seed", "accuracy", "engine", "steps", "seconds"]
     assert result == json.loads((out / "quickstart.json").read_text())
     check(out, result, 64)
     steps = sum(step["seconds"] for step in result["steps"])

@@ -23,8 +23,8 @@ from crosspoint.export.manifest import (
     ExportParity,
     Precision,
     Preprocessing,
+    TrainedWeights,
     WeightsEntry,
-    WeightsSource,
 )
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
@@ -307,7 +307,7 @@ def _precision(file: Path, precision: str, chosen: Chosen) -> Precision:
 def _manifest(
     file: Path,
     network: nn.Module,
-    source: WeightsSource,
+    source: TrainedWeights,
     profile: Profile,
     precision: Precision,
     rules: tuple[str, ...],
@@ -330,6 +330,6 @@ def _manifest(
     )
 
 
-def _source_entry(source: Weights, head: Weights | None) -> WeightsSource:
+def _source_entry(source: Weights, head: Weights | None) -> TrainedWeights:
     projection = None if head is None else WeightsEntry(head.path.name, head.sha256)
-    return WeightsSource(source.path.name, source.sha256, projection)
+    return TrainedWeights(source.path.name, source.sha256, projection)

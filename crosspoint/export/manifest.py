@@ -21,7 +21,7 @@ class WeightsEntry:
 
 
 @dataclass(frozen=True)
-class WeightsSource(WeightsEntry):
+class TrainedWeights(WeightsEntry):
     """The trained weights.
 
     Attributes:
@@ -118,7 +118,7 @@ class ExportParity:
 
 
 @dataclass(frozen=True)
-class EngineRecord:
+class EngineEntry:
     """A TensorRT engine.
 
     Attributes:
@@ -152,7 +152,7 @@ class EngineRecord:
 
 @dataclass(frozen=True)
 class OnDevice:
-    """How an engine is to be built on the device; attributes as of `EngineRecord`."""
+    """How an engine is to be built on the device; attributes as of `EngineEntry`."""
 
     tf32: bool
     workspace: int | None
@@ -186,7 +186,7 @@ class BundleManifest(Result):
 
     files: dict[str, FileEntry]
     model: dict[str, int | str]
-    source: WeightsSource
+    source: TrainedWeights
     versions: dict[str, str]
     inputs: dict[str, tuple[int | str, ...]]
     outputs: dict[str, tuple[int | str, ...]]
@@ -195,7 +195,7 @@ class BundleManifest(Result):
     preprocessing: Preprocessing
     lint: tuple[str, ...]
     parity: ExportParity
-    engine: EngineRecord | None = None
+    engine: EngineEntry | None = None
     on_device: OnDevice | None = field(default=None, metadata=OPTIONAL)
 
 

@@ -12,7 +12,7 @@ from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder, check_known, check_place, is_schema
 from crosspoint.core.reading import read_json
 from crosspoint.export.engine.builder import Builder, BuiltEngine, Options, build_engine
-from crosspoint.export.manifest import BundleManifest, EngineRecord
+from crosspoint.export.manifest import BundleManifest, EngineEntry
 from crosspoint.parity.clouds import CloudSet
 from crosspoint.parity.gate import ODD, Gate
 from crosspoint.runtime.backends.tensorrt import TensorRTEncoder
@@ -93,8 +93,8 @@ def _require_precision(asked: str, engine: BuiltEngine) -> None:
         raise CheckFailed(f"{asked} was asked for, and the engine computes in {engine.precision}; nothing was written")
 
 
-def _entry(builder: Builder, options: Options, engine: BuiltEngine) -> EngineRecord:
-    return EngineRecord(
+def _entry(builder: Builder, options: Options, engine: BuiltEngine) -> EngineEntry:
+    return EngineEntry(
         builder=builder.name,
         version=builder.module.__version__,
         targets=builder.targets,
@@ -111,8 +111,8 @@ def _entry(builder: Builder, options: Options, engine: BuiltEngine) -> EngineRec
 
 
 def _executed(
-    folder: Path, asked: str, entry: EngineRecord, clouds: Sequence[CloudSet], profile: Profile
-) -> EngineRecord:
+    folder: Path, asked: str, entry: EngineEntry, clouds: Sequence[CloudSet], profile: Profile
+) -> EngineEntry:
     """Run the engine of a bundle through the gate; its entry with the outcome."""
     low, usual, high = profile.batch
     sizes = sorted({size for size in (low, 2, ODD, usual, high) if low <= size <= high})

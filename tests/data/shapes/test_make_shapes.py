@@ -168,6 +168,10 @@ def test_command_writes_result_and_sheet(tmp_path, monkeypatch):
     assert outcome.exit_code == 0
     assert "4 categories" in outcome.output
     result = json.loads((tmp_path / "result.json").read_text())
+    assert list(result) == [
+        *("schema", "per_class", "seed", "views", "size", "points", "out", "categories", "parts"),
+        *("train", "test", "val", "seconds"),
+    ]
     assert result["schema"] == "crosspoint.make-shapes/1"
     assert result["categories"] == ["mug", "cup", "bowl", "vase"]
     with Image.open(tmp_path / "sheet.png") as sheet:

@@ -276,6 +276,9 @@ def test_the_command(model: Path, folder: Path, tmp_path: Path) -> None:
     assert "onnxruntime on cpu" in done.stdout
     result = json.loads((tmp_path / "out.json").read_text())
     assert (result["schema"], result["embedded"]) == ("crosspoint.embed/1", 5)
+    assert list(result) == [
+        *("schema", "model", "points", "dim", "embedded", "names", "skipped", "out", "seed", "seconds")
+    ]
     assert result["model"]["sha256"] == sha256(model)
 
 
