@@ -49,7 +49,7 @@ NETWORKS = st.one_of(
     st.builds(PointNet),
     st.builds(PointHead, st.sampled_from([7, 1024])),
     st.builds(SegmentationBackbone, st.integers(1, 40)),
-    st.builds(DGCNNSegmenter, st.integers(1, 9), st.integers(1, 5), st.integers(1, 40)),
+    st.builds(DGCNNSegmenter, st.integers(1, 9), st.integers(1, 5), k=st.integers(1, 40)),
 )
 
 

@@ -143,7 +143,7 @@ from crosspoint.runtime.jobs.embed import embed
 
 model, folder, out, weights = map(Path, sys.argv[1:])
 result = embed(model, [folder], out=out)
-assert result["embedded"] == 2, result
+assert result.embedded == 2, result
 try:
     embed(weights, [folder], out=out)
 except MissingDependency as error:

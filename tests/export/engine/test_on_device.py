@@ -55,7 +55,7 @@ def device(monkeypatch):
     """A machine with TensorRT-RTX, and ONNX Runtime in the place of its GPU."""
     trt = pytest.importorskip("tensorrt_rtx")
     monkeypatch.setattr(on_device, "_builder", lambda: Builder("tensorrt-rtx", trt, ("sm86",), executes=True))
-    monkeypatch.setattr(engine, "TensorRTEncoder", lambda plan, *_: OnnxEncoder(plan.with_name("encoder.onnx")))
+    monkeypatch.setattr(engine, "TensorRTEncoder", lambda plan, *_, **__: OnnxEncoder(plan.with_name("encoder.onnx")))
 
 
 def files(folder):
