@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
@@ -28,7 +28,7 @@ FILES = 11
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     return small.write_onnx(tmp_path / "model.onnx")
 
 
@@ -120,7 +120,7 @@ def test_a_lost_part_is_made_again(model: Path, folder: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("change", ["model", "points", "seed", "inputs", "part", "form"])
 def test_another_job_in_the_same_folder_is_refused(
-    model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str, small: SimpleNamespace
+    model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str
 ) -> None:
     options = {"points": 16, "seed": 0, "part": 4, "form": "npz"}
     embed(model, [folder], tmp_path / "out", **options)
@@ -140,7 +140,7 @@ def test_another_job_in_the_same_folder_is_refused(
 @pytest.mark.parametrize("form", ["parquet", "npz"])
 @pytest.mark.parametrize("fault", ["flipped", "cut", "rubbish", "sibling", "other seed", "other model"])
 def test_a_part_that_is_not_what_it_says_is_refused_by_the_job_and_by_its_readers(
-    model: Path, folder: Path, tmp_path: Path, form: str, fault: str, small: SimpleNamespace
+    model: Path, folder: Path, tmp_path: Path, form: str, fault: str
 ) -> None:
     if form == "parquet":
         pytest.importorskip("pyarrow")

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
@@ -22,7 +22,7 @@ FILES = 9
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     return small.write_onnx(tmp_path / "model.onnx")
 
 
@@ -87,7 +87,7 @@ def test_parts_give_what_one_file_gives(index: Path, model: Path, folder: Path, 
     np.testing.assert_allclose([hit["distance"] for hit in a], [hit["distance"] for hit in b], rtol=1e-9)
 
 
-def test_another_model_is_refused(index: Path, folder: Path, tmp_path: Path, small: SimpleNamespace) -> None:
+def test_another_model_is_refused(index: Path, folder: Path, tmp_path: Path) -> None:
     other = small.write_onnx(tmp_path / "other.onnx", metadata='{"k": 2}')
     for query in (folder / "4.npy", tmp_path / "new.npy"):
         np.save(tmp_path / "new.npy", np.load(folder / "4.npy"))
