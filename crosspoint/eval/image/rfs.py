@@ -1,12 +1,12 @@
 """Training an image encoder on base classes: the first half of RFS (Tian et al., Rethinking Few-Shot, ECCV 2020)."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +18,24 @@ from crosspoint.data.sets.cifar_fs import Pictures
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import Weights, read_weights, save_model
 from crosspoint.train.engine.checkpoint import newest, restore, save_checkpoint
+from crosspoint.train.engine.recipes import POSITIVE, BaseRecipe, at_least, choose_recipe
 from crosspoint.train.pretrain.augment import SampleRng, augment_images
-from crosspoint.train.pretrain.recipes import check_values, choose_recipe
 
 PADDING = 4  # pixels that a random crop may move by
 DECAYS = (1 / 2, 2 / 3, 5 / 6)  # of the epochs; there the learning rate falls to a tenth: 45, 60 and 75 of 90
+RANGES = {
+    "size": at_least(1),
+    "epochs": at_least(0),
+    "batch": at_least(1),
+    "learning_rate": POSITIVE,
+    "momentum": at_least(0),
+    "weight_decay": at_least(0),
+    "seed": at_least(0),
+}
 
 
 @dataclass(frozen=True)
-class RFSRecipe:
+class RFSRecipe(BaseRecipe):
     """What decides the outcome; the defaults are the published ones for CIFAR-FS.
 
     Attributes:
@@ -40,6 +49,8 @@ class RFSRecipe:
         name: Of the recipe.
     """
 
+    ranges: ClassVar = RANGES
+
     size: int = 32
     epochs: int = 90
     batch: int = 64
@@ -48,20 +59,6 @@ class RFSRecipe:
     weight_decay: float = 5e-4
     seed: int = 0
     name: str = "rfs"
-
-    def __post_init__(self) -> None:
-        """Refuse values that no run can have.
-
-        Raises:
-            InputError: Names the field, what it was and what it may be.
-        """
-        for field in ("size", "batch", "learning_rate"):
-            if not getattr(self, field) > 0:
-                raise InputError(f"{field}={getattr(self, field)} must be positive")
-        for field in ("epochs", "momentum", "weight_decay", "seed"):
-            if not getattr(self, field) >= 0:
-                raise InputError(f"{field}={getattr(self, field)} must not be negative")
-        check_values(self)
 
 
 def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
@@ -91,7 +88,7 @@ def train_rfs(
         CheckFailed: The loss is not finite.
     """
     about = {
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": recipe.as_dict(),
         "depth": depth,
         "initial": None if start is None else start.sha256,
         "pictures": hashlib.sha256(base.images.data).hexdigest(),

@@ -18,8 +18,8 @@ from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, regular
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.train.engine.checkpoint import newest
+from crosspoint.train.engine.recipes import BaseRecipe, R, choose_recipe, recipe_from
 from crosspoint.train.pretrain.pairs import Source
-from crosspoint.train.pretrain.recipes import R, Recipe, choose_recipe, recipe_from
 
 SCHEMA = "crosspoint.run/1"
 AGAIN = "restore it or start the run anew elsewhere"
@@ -107,7 +107,7 @@ def check_origin(out: Path, start: Content | None) -> str | None:
 
 
 def start_folder(
-    out: Path, recipe: Recipe, objects: int, data: str, device: torch.device, init_sha256: str | None
+    out: Path, recipe: BaseRecipe, objects: int, data: str, device: torch.device, init_sha256: str | None
 ) -> None:
     """Write `config.json`.
 

@@ -65,9 +65,9 @@ def test_a_finished_training_is_found_again_by_recipe_start_and_pictures(tmp_pat
     [
         ("epoch=3", "no field 'epoch'; did you mean epochs"),
         ("epochs=many", "epochs=many does not fit"),
-        ("batch=0", "batch=0 must be positive"),
+        ("batch=0", "batch=0 must be at least 1"),
         ("learning_rate=-1", r"learning_rate=-1.0 must be positive"),
-        ("momentum=-1", r"momentum=-1.0 must not be negative"),
+        ("momentum=-1", r"momentum=-1.0 must be at least 0"),
         ("epochs", "'epochs' is not of the form key=value"),
     ],
 )
