@@ -8,7 +8,6 @@ import torch
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.cifar_fs import Pictures
-from crosspoint.eval.image import rfs
 from crosspoint.eval.image.rfs import RFSRecipe, make_rfs_recipe, train_rfs
 from crosspoint.models.weights import save_model
 
@@ -25,16 +24,16 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, base, mon
     whole = train_rfs(base, None, 18, RECIPE, "cpu", None)
     steps = 0
 
-    def interrupted(images, draw):
+    def interrupted(optimiser, *given):
         nonlocal steps
         steps += 1
         if steps == 8:  # in the third of four epochs of three steps
             raise KeyboardInterrupt
-        return shift(images, draw)
+        return step(optimiser, *given)
 
-    shift = rfs._random_shift
+    step = torch.optim.SGD.step
     with monkeypatch.context() as patch:
-        patch.setattr(rfs, "_random_shift", interrupted)
+        patch.setattr(torch.optim.SGD, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
         steps = 8  # further steps are counted, none is interrupted
@@ -47,7 +46,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, base, mon
 
 def test_a_finished_training_is_found_again_by_recipe_start_and_pictures(tmp_path, base, monkeypatch):
     first = train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
-    monkeypatch.setattr(rfs, "_train", None)
+    monkeypatch.setattr(torch.optim, "SGD", None)  # nothing can be trained
     again = train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.state_dict().items())
     with pytest.raises(TypeError):  # another recipe trains

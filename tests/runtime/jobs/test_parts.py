@@ -286,8 +286,9 @@ def test_plan_and_parts_are_on_the_disk_before_they_have_their_names(
         return call
 
     monkeypatch.setattr(os, "fsync", note)
-    for name in ("link", "rename", "replace"):
-        monkeypatch.setattr(os, name, checked(getattr(os, name)))
+    monkeypatch.setattr(os, "link", checked(os.link))
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, checked(getattr(Path, name)))
     embed(model, [folder], tmp_path / "out", part=4, form="npz")
     assert sorted(named) == ["job.json", *(f"part-0000{i}-of-00003.npz" for i in (1, 2, 3))]
 

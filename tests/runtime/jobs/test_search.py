@@ -13,6 +13,7 @@ import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
+from crosspoint.runtime.jobs import search_picture
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
 from crosspoint.runtime.jobs.search import distances, search
@@ -259,13 +260,22 @@ def test_what_embeddings_say_of_themselves_is_checked(tmp_path: Path, change: di
         search("a", path)
 
 
-def test_names_lead_to_no_file_outside_their_folder(tmp_path: Path, clouds: Clouds) -> None:
-    from crosspoint.runtime.jobs.search_picture import _inside
+def test_names_lead_to_no_file_outside_their_folder(
+    tmp_path: Path, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    original = search_picture.read_points
 
+    def recorded(path: Path, *given: int, at_most: bool) -> np.ndarray:
+        read.append(path)
+        return original(path, *given, at_most=at_most)
+
+    monkeypatch.setattr(search_picture, "read_points", recorded)
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
     inside.parent.mkdir()
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
-    assert _inside(inside.parent, "a.npy") == inside
-    for name in ("../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000):
-        assert _inside(inside.parent, name) is None
+    names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
+    hits = [{"name": name, "distance": 0.5} for name in names]
+    search_picture.draw(tmp_path / "picture.png", "a.npy", hits, inside.parent, None, "cosine")
+    assert read == [inside, inside], "the query, and the neighbour in the folder"
