@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from crosspoint.core.files import write_json
 from crosspoint.report.read import read_pieces
 from crosspoint.train.engine.metrics import Recorder
+from crosspoint.train.engine.recipes import choose_recipe, recipe_from
 from crosspoint.train.partseg import recipes as partseg_recipes
 from crosspoint.train.pretrain import recipes
 
@@ -74,7 +75,7 @@ PART_SEGMENTATION = st.builds(
 @given(PRETRAINING | PART_SEGMENTATION)
 def test_a_recipe_is_read_from_json_as_it_was(recipe):
     values = json.loads(json.dumps(recipe.as_dict()))
-    assert recipes.recipe_from(values, "config.json", kind=type(recipe)) == recipe
+    assert recipe_from(values, "config.json", kind=type(recipe)) == recipe
 
 
 @pytest.mark.parametrize(("module", "strategy"), [(recipes, PRETRAINING), (partseg_recipes, PART_SEGMENTATION)])
@@ -82,9 +83,7 @@ def test_a_recipe_is_read_from_json_as_it_was(recipe):
 def test_a_recipe_is_what_its_fields_say_on_the_command_line(module, strategy, data):
     recipe = data.draw(strategy)
     fields = {name: value for name, value in dataclasses.asdict(recipe).items() if name != "name"}
-    found = recipes.choose_recipe(
-        module.RECIPES, "clean", overrides=[f"{name}={value}" for name, value in fields.items()]
-    )
+    found = choose_recipe(module.RECIPES, "clean", overrides=[f"{name}={value}" for name, value in fields.items()])
     assert found == dataclasses.replace(recipe, name="clean")
 
 

@@ -1,6 +1,7 @@
 import hashlib
 import json
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -142,7 +143,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_write_h5", full)
+    monkeypatch.setattr(h5py, "File", full)
     with pytest.raises(InputError, match="No space left on device; free space"):
         make_shapes(tmp_path / "out", **SMALL)
     assert list(tmp_path.iterdir()) == []
