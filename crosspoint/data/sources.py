@@ -19,7 +19,7 @@ from crosspoint.core.files import sha256
 from crosspoint.core.pool import start_pool
 from crosspoint.core.reading import regular
 from crosspoint.data.io.files import find_files, read_points
-from crosspoint.data.points import Points, normalise, sample_points
+from crosspoint.data.points import Coordinates, Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 
@@ -41,7 +41,7 @@ class Source:
 
     name: str
     origin: str
-    read: Callable[[], Points]
+    read: Callable[[], Coordinates]
     stored: Path | Points
 
     def size(self) -> int:

@@ -8,48 +8,59 @@ from pathlib import Path
 import numpy as np
 
 from crosspoint.core.errors import InputError
-from crosspoint.core.reading import list_folder, reading, regular
+from crosspoint.core.reading import list_folder, read_start, reading, regular
 from crosspoint.data.io import clouds, meshes
-from crosspoint.data.io.mesh_files import ply_faces
-from crosspoint.data.points import Points, check_count, sample_points
+from crosspoint.data.io.inflate import format_of
+from crosspoint.data.io.ply_header import HEADER_BYTES, read_header
+from crosspoint.data.points import Coordinates, check_count, sample_points
 
 SUFFIXES = clouds.SUFFIXES | meshes.SUFFIXES
 MESH_POINTS = 2048  # drawn from a mesh when no number is asked for: what the published data sets hold
 
 
-def read_points(path: Path, count: int | None, seed: int, at_most: bool = False) -> Points:
+def read_points(
+    path: Path, count: int | None, seed: int, at_most: bool = False, *, columns: str | None = None
+) -> Coordinates:
     """Read the points of a file: drawn by area from a mesh, chosen without replacement from a cloud.
 
-    A `.ply` with faces is a mesh, without them a cloud. What is drawn depends on the seed and the file's name alone.
+    A file of a mesh format without faces is a cloud. What is drawn depends on the seed and the file's name alone.
 
     Args:
         path: A file with one of `SUFFIXES`.
         count: Points per cloud; if None, `MESH_POINTS` from a mesh and all of a cloud.
         seed: Seed of the draw.
         at_most: Take a cloud of fewer points than `count` whole instead of refusing it.
+        columns: Of text, the names or numbers of the columns of x, y and z, `"x,y,z"` or `"2,3,4"`; of `.bin`, how many
+            float32 a row has, `"5"`. Told by the file itself if None.
 
     Returns:
-        (n, N, 3), not normalised; n is 1 unless the file holds an (n, N, 3) array.
+        (n, N, 3), not normalised, in float64 unless the file holds float32; n is 1 unless it holds several clouds.
 
     Raises:
-        InputError: The file is bad in any way or has fewer than `count` points.
+        InputError: The file is bad in any way, has fewer than `count` points, or clouds of different sizes.
     """
     path = Path(path)
     regular(path)
     if count is not None:
         check_count(count)
     rng = _generator(path, seed)
-    if is_mesh(path):
-        mesh = meshes.read_mesh(path)
-        return meshes.sample_surface(mesh.vertices, mesh.faces, count or MESH_POINTS, rng)[0][None]
-    found = clouds.read_clouds(path)  # (n, N, 3)
-    if count is None or (at_most and found.shape[1] <= count):
-        return found
+    if format_of(path) in meshes.SUFFIXES:
+        shape = meshes.read_shape(path)
+        if len(shape.faces):
+            with reading(path, "a mesh"):
+                return meshes.sample_surface(*shape, count or MESH_POINTS, rng)[0][None]
+        found = clouds.without_missing(path, iter([shape.vertices]))
+    else:
+        found = clouds.iterate_clouds(path, columns)
     with reading(path, "a cloud"):
-        return np.stack([sample_points(cloud, count, rng) for cloud in found])
+        chosen = [
+            cloud if count is None or (at_most and len(cloud) <= count) else sample_points(cloud, count, rng)
+            for cloud in found
+        ]
+        return clouds.joined(chosen)
 
 
-def read_many(paths: Iterable[Path], count: int | None, seed: int) -> Iterator[tuple[Path, Points | InputError]]:
+def read_many(paths: Iterable[Path], count: int | None, seed: int) -> Iterator[tuple[Path, Coordinates | InputError]]:
     """`read_points` of each path in turn; a bad file yields its InputError instead of ending the work."""
     for path in paths:
         try:
@@ -59,11 +70,23 @@ def read_many(paths: Iterable[Path], count: int | None, seed: int) -> Iterator[t
 
 
 def is_mesh(path: Path) -> bool:
-    """Whether a file is read as a mesh: by its suffix, and for `.ply` by its header."""
+    """Whether a file is read as a mesh: it is of a mesh format, and has faces."""
     path = Path(path)
-    if path.suffix.lower() != ".ply":
-        return path.suffix.lower() in meshes.SUFFIXES
-    return ply_faces(path)
+    suffix = format_of(path)
+    if suffix == ".ply" and path.suffix.lower() == suffix:
+        return _announces_faces(path)
+    try:
+        return suffix in meshes.SUFFIXES and len(meshes.read_shape(path).faces) > 0
+    except InputError:
+        return suffix != ".ply"
+
+
+def _announces_faces(path: Path) -> bool:
+    """By the header of a `.ply`; not if there is none that can be read."""
+    try:
+        return read_header(read_start(path, HEADER_BYTES)).count("face") > 0
+    except InputError:
+        return False
 
 
 def find_files(inputs: Sequence[Path]) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Readers of what sensors and robots write: binary scans, LAS, E57, ROS bags."""
