@@ -9,7 +9,10 @@ from crosspoint.commands.common import (
     Command,
     PathArgument,
     backend_option,
+    columns_option,
     device_option,
+    exclude_option,
+    include_option,
     json_option,
     trust_option,
     verify_key_option,
@@ -42,6 +45,9 @@ FORMATS = ("parquet", "npz")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="File format of the parts.  [default: parquet]")
 @click.option("--readers", default=0, show_default=True, help="Processes that read files; 0 reads in threads.")
 @click.option("--ray", is_flag=True, help="Compute the parts on a Ray cluster.")
+@columns_option
+@include_option
+@exclude_option
 @device_option
 @backend_option
 @trust_option
@@ -83,7 +89,7 @@ def split_model(given: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
     first = given[0]
     if is_model(first) or find_release(first) is not None:
         return str(first), given[1:]
-    if not first.exists() and not first.suffix:
+    if not first.exists() and not first.suffix and "::" not in str(first):
         raise InputError(f"{first} is neither a file or folder nor the name of a model ({names()})")
     return DEFAULT, given
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_file, check_folder
+from crosspoint.data.io.folders import Patterns
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.batches import embed_groups
 from crosspoint.runtime.jobs.embeddings import PARQUET, Embeddings, save
@@ -32,6 +33,9 @@ def embed(
     readers: int = 0,
     ray: bool = False,
     trust: bool = False,
+    columns: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
 
@@ -57,6 +61,9 @@ def embed(
         readers: Processes that read; 0 for threads of this one.
         ray: Make the parts on a Ray cluster.
         trust: As for `load_encoder`.
+        columns: Of text, the columns of x, y and z, `"x,y,z"` or `"2,3,4"`; of `.bin`, the number of columns, `"5"`.
+        include: Patterns such as `*.ply`: of folders, read only files that match one of them.
+        exclude: Of folders, read no files that match one of these.
 
     Returns:
         `model` (the specification), `out`, `points`, `seed`, `dim`, `embedded`, `skipped` (a list of `file` and
@@ -67,7 +74,10 @@ def embed(
             one cloud could be read; then nothing is written.
     """
     start = time.perf_counter()
-    request = make_request(model, inputs, points, seed, batch, device, backend, trust)
+    patterns = Patterns(tuple(include), tuple(exclude))
+    request = make_request(
+        model, inputs, points, seed, batch, device, backend, trust, columns=columns, patterns=patterns
+    )
     if readers < 0:
         raise InputError(f"{readers} readers cannot be; give --readers 0 or more")
     if _is_folder(out):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
@@ -27,6 +28,8 @@ class Request:
         backend: What runs it.
         trust: Whether a `.plan` without a manifest may be opened.
         verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
+        columns: Of text and binary scans, as for `read_points`.
+        patterns: Which files of folders are read.
     """
 
     model: str
@@ -38,6 +41,8 @@ class Request:
     backend: str | None
     trust: bool = False
     verify_keys: tuple[Path, ...] = ()
+    columns: str | None = None
+    patterns: Patterns = ALL
 
     @property
     def base(self) -> str:
@@ -64,6 +69,9 @@ def make_request(
     device: str,
     backend: str | None,
     trust: bool = False,
+    *,
+    columns: str | None = None,
+    patterns: Patterns = ALL,
 ) -> Request:
     """A request with absolute paths, and with the public keys that are set here.
 
@@ -79,7 +87,7 @@ def make_request(
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
-    return Request(place, paths, points, seed, batch, device, backend, trust, find_key_files())
+    return Request(place, paths, points, seed, batch, device, backend, trust, find_key_files(), columns, patterns)
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
@@ -108,7 +116,10 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
             encoder.specification.check_points(count)
         elif release is not None:
             count = release.points
-        return Opened(encoder, find_sources(list(request.inputs), count, request.seed, at_most), count, at_most)
+        sources = find_sources(
+            list(request.inputs), count, request.seed, at_most, columns=request.columns, patterns=request.patterns
+        )
+        return Opened(encoder, sources, count, at_most)
     except BaseException:
         encoder.close()
         raise
