@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def _text(header: Header, content: bytes) -> Iterator[tuple[Element, Any]]:
     rows = sum(element.count for element in header.elements)
     if max(content.count(b"\n"), content.count(b"\r")) > 4 * rows + BLANK + header.length:
         raise InputError(f"has far more lines than the {rows} that it announces; {ADVICE}")
-    _check_last_row(header.elements[-1], content)
+    _check_last_row([element for element in header.elements if element.count][-1:], content)
     body = io.BytesIO(content)
     body.seek(header.length)
     lines = filled(io.TextIOWrapper(body, "latin-1"))
@@ -108,11 +108,12 @@ def _text(header: Header, content: bytes) -> Iterator[tuple[Element, Any]]:
             yield element, _faces(element, parsed)
 
 
-def _check_last_row(element: Element, content: bytes) -> None:
-    """Refuse a text that was cut off within its last row, as far as its length is known."""
+def _check_last_row(elements: Sequence[Element], content: bytes) -> None:
+    """Refuse a text that was cut off within the last row of its last element, as far as its length is known."""
     last = content[-(1 << 16) :].rstrip().rpartition(b"\n")[2].rpartition(b"\r")[2].split()
-    if element.count and not element.lists() and len(last) < len(element.properties):
-        raise InputError(f"is cut off: its last row has {len(last)} of {len(element.properties)} values; {ADVICE}")
+    for element in elements:
+        if not element.lists() and len(last) < len(element.properties):
+            raise InputError(f"is cut off: its last row has {len(last)} of {len(element.properties)} values; {ADVICE}")
 
 
 def _check_rows(element: Element, found: int) -> None:
@@ -127,7 +128,9 @@ def _before_lists(element: Element, rows: Rows) -> npt.NDArray[np.float64]:
     places = np.array([names.index(axis) for axis in AXES])
     if places.max() > first:
         raise InputError(f"has coordinates behind a list; {ADVICE}")
-    starts = np.concatenate([[0], np.cumsum(rows.lengths)[:-1]])
+    if len(rows.lengths) and int(rows.lengths.min()) <= int(places.max()):
+        raise InputError(f"is cut off: a row has no x, y and z; {ADVICE}")
+    starts = np.cumsum(rows.lengths) - rows.lengths
     points: npt.NDArray[np.float64] = rows.values[starts[:, None] + places]
     return points
 
@@ -136,7 +139,7 @@ def _faces(element: Element, rows: Rows) -> Rows:
     """The corners in rows of text, which may have numbers before them."""
     for before, column in enumerate(element.properties):
         if column.length and column.name in FACES:
-            return lists_of(rows, before)
+            return lists_of(rows, before, len(element.properties) - before - 1)
         if column.length:
             raise InputError(f"has another list before the corners of its faces; {ADVICE}")
     raise InputError(f"has faces without {FACES[0]}; {ADVICE}")

@@ -48,17 +48,17 @@ def _parse_block(lines: Sequence[str], kind: str) -> Rows:
     return Rows(np.array([word for row in words for word in row], kind), np.array([len(row) for row in words]))
 
 
-def lists_of(rows: Rows, before: int = 0) -> Rows:
-    """The lists in rows that begin with `before` numbers, then a length, the list's values, and whatever else.
+def lists_of(rows: Rows, before: int = 0, after: int = 0) -> Rows:
+    """The lists in rows of `before` numbers, then a length, the list's values, and at least `after` numbers.
 
     Raises:
         ValueError: A row is shorter than its list.
     """
-    starts = np.concatenate([[0], np.cumsum(rows.lengths)[:-1]]) + before
+    starts = np.cumsum(rows.lengths) - rows.lengths + before
     if len(rows.lengths) and int(rows.lengths.min()) <= before:
         raise ValueError("a row has no list")
     lengths = rows.values[starts].astype(np.int64)
-    if ((lengths < 0) | (lengths > rows.lengths - before - 1)).any():
+    if ((lengths < 0) | (lengths > rows.lengths - before - 1 - after)).any():
         raise ValueError("a list is shorter than its length says")
     return Rows(rows.values[ranges(starts + 1, lengths)].astype(np.int64), lengths)
 
