@@ -4,7 +4,16 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Command, Commands, PathArgument, json_option, save_result, write_result
+from crosspoint.commands.common import (
+    Command,
+    Commands,
+    PathArgument,
+    exclude_option,
+    include_option,
+    json_option,
+    save_result,
+    write_result,
+)
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
@@ -101,6 +110,8 @@ def data_make_shapes(
 @click.option("--points", default=2048, show_default=True, help="Points per mesh.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of points and viewpoints.")
 @click.option("--jobs", type=int, help="Number of processes.  [default: one per core]")
+@include_option
+@exclude_option
 @json_option
 def data_render(
     meshes: tuple[Path, ...],
@@ -110,6 +121,8 @@ def data_render(
     points: int,
     seed: int,
     jobs: int | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     json_file: Path | None,
 ) -> None:
     """Turn meshes into pretraining pairs of point clouds and images.
@@ -119,7 +132,7 @@ def data_render(
     """
     from crosspoint.data.rendering.render import render
 
-    result = render(meshes, out, views, size, points, seed, jobs)
+    result = render(meshes, out, views, size, points, seed, jobs, include=include, exclude=exclude)
     write_result(json_file, "render", result)
     say(f"{out}: {result['rendered']} objects rendered in {result['seconds']:.1f} s, {result['kept']} kept from before")
     for bad in result["skipped"]:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
-from crosspoint.core.reading import ADVICE, check_announced, read_bytes, some
+from crosspoint.core.reading import ADVICE, check_announced, read_bytes, readable, some
 from crosspoint.data.io.columns import as_coordinates
 from crosspoint.data.io.gltf_limits import DRACO, check_scene
 from crosspoint.data.points import Coordinates
@@ -82,11 +82,18 @@ def read_gltf(content: bytes, folder: Path) -> tuple[Coordinates, npt.NDArray[np
         InputError: As `read_glb`, or a buffer is missing or lies elsewhere.
     """
     scene = json.loads(content.decode("utf-8-sig"))
-    opened = {
-        i: read_bytes(path) if (path := buffer_file(entry, folder)) is not None else _embedded(entry.get("uri"))
-        for i, entry in enumerate(scene.get("buffers", []))
-    }
-    return _read_scene(scene, opened.__getitem__, len(content) + sum(map(len, opened.values())))
+    entries = scene.get("buffers", [])
+    files = [buffer_file(entry, folder) for entry in entries]
+    opened: dict[Path | int, bytes] = {}
+
+    def buffer(i: int) -> bytes:
+        file = files[i]
+        key = i if file is None else file
+        if key not in opened:
+            opened[key] = _embedded(entries[i].get("uri")) if file is None else read_bytes(file)
+        return opened[key]
+
+    return _read_scene(scene, buffer, len(content) + sum(readable(file) for file in set(files) if file is not None))
 
 
 def buffer_file(entry: dict[str, Any], folder: Path) -> Path | None:
@@ -157,11 +164,9 @@ def _placed(scene: dict[str, Any]) -> list[tuple[int, npt.NDArray[np.float64]]]:
     """Each mesh that the scene shows, and the matrix (4, 4) that takes it there; all meshes where there is no scene."""
     nodes = scene.get("nodes", [])
     scenes = scene.get("scenes", [])
-    if not scenes:
-        children = {child for node in nodes for child in node.get("children", ())}
-        roots = [i for i in range(len(nodes)) if i not in children]
-    else:
-        roots = scenes[scene.get("scene", 0)].get("nodes", [])
+    shown = scenes[scene.get("scene", 0)].get("nodes", []) if scenes else range(len(nodes))
+    children = {child for node in nodes for child in node.get("children", ())}
+    roots = [i for i in dict.fromkeys(shown) if i not in children]
     placed, waiting = [], [(i, HERE) for i in reversed(roots)]
     while waiting:
         i, above = waiting.pop()

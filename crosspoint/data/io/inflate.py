@@ -4,7 +4,8 @@ import zlib
 from pathlib import Path
 
 from crosspoint.core.errors import InputError
-from crosspoint.core.reading import ADVICE, allowance, read_bytes, reading
+from crosspoint.core.memory import available_memory
+from crosspoint.core.reading import ADVICE, SHARE, SMALL, allowance, read_bytes, reading
 
 GZIP = ".gz"
 INFLATED = frozenset({".ply", ".pcd", ".pts", ".xyz", ".txt", ".csv", ".off", ".obj", ".stl"})  # that may end in .gz
@@ -33,7 +34,8 @@ def read_content(path: Path) -> bytes:
 
 def _inflate(content: bytes) -> bytes:
     """The members of a gzip archive, one after the other; zeros may follow the last."""
-    most, made, parts = allowance(len(content)), 0, list[bytes]()
+    most = min(allowance(len(content)), max(SMALL, available_memory() // SHARE))
+    made, parts = 0, list[bytes]()
     while content.rstrip(b"\0"):
         inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
         while not inflater.eof:
@@ -41,7 +43,7 @@ def _inflate(content: bytes) -> bytes:
             content = inflater.unconsumed_tail or inflater.unused_data
             made += len(part)
             if made > most:
-                raise InputError(f"inflates to more than {most // 10**6:,} MB; inflate it yourself if you trust it")
+                raise InputError(f"inflates to more than {most // 10**6:,} MB; {ADVICE}")
             parts.append(part)
             if not part and not content and not inflater.eof:
                 raise InputError(f"is cut off; {ADVICE}")

@@ -9,6 +9,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE
 from crosspoint.data.io.rows import Rows
 
+MOST_WORK = 5e8  # squares of the corners of all concave polygons; 10 s where outlines cross themselves throughout
 FLAT = 1e-9  # of the largest corner of a polygon; smaller ones turn neither way
 
 
@@ -26,7 +27,7 @@ def triangulate(vertices: npt.NDArray[Any], polygons: Rows) -> npt.NDArray[np.in
         (F, 3).
 
     Raises:
-        InputError: A corner is no vertex.
+        InputError: A corner is no vertex, or concave polygons have too many corners.
     """
     corners, lengths = polygons
     if len(corners) and (corners.min() < 0 or corners.max() >= len(vertices)):
@@ -36,7 +37,7 @@ def triangulate(vertices: npt.NDArray[Any], polygons: Rows) -> npt.NDArray[np.in
         return corners.reshape(-1, 3).astype(np.int64, copy=False)
     counts = np.maximum(lengths - 2, 0)  # triangles of each
     ends, starts = np.cumsum(counts), np.cumsum(lengths) - lengths
-    result = np.full((int(counts.sum()), 3), -1)
+    result, work = np.full((int(counts.sum()), 3), -1), 0
     for length in np.unique(lengths[lengths > 2]).tolist():
         (rows,) = np.nonzero(lengths == length)
         same = corners[starts[rows][:, None] + np.arange(length)]  # (n, length)
@@ -46,7 +47,11 @@ def triangulate(vertices: npt.NDArray[Any], polygons: Rows) -> npt.NDArray[np.in
         places = (ends - counts)[rows][:, None] + np.arange(length - 2)  # (n, length - 2)
         result[places] = same[:, fan]
         if length > 3:
-            for row in np.nonzero(~_convex(vertices, same))[0].tolist():
+            concave = np.nonzero(~_convex(vertices, same))[0].tolist()
+            work += length**2 * len(concave)
+            if work > MOST_WORK:
+                raise InputError("has concave polygons of too many corners to divide; save it as triangles")
+            for row in concave:
                 found = _clip(vertices[same[row]])  # (t, 3), t at most length - 2
                 result[places[row]] = -1
                 result[places[row][: len(found)]] = same[row][found]

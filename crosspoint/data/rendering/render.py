@@ -21,6 +21,7 @@ from crosspoint.core.pool import spread
 from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, reason_without, regular
 from crosspoint.core.workspaces import in_use, remove_partial_files
+from crosspoint.data.io.folders import Patterns
 from crosspoint.data.io.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
 
@@ -77,6 +78,9 @@ def render(
     points: int = 2048,
     seed: int = 0,
     jobs: int | None = None,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Make pairs of point clouds and pictures from mesh files, in ShapeNetRender's layout; finished ones are kept.
 
@@ -95,6 +99,8 @@ def render(
         seed: Seed of points and viewpoints.
         jobs: Processes; all cores if None. A script that calls this with more than one needs the usual
             `if __name__ == "__main__":`.
+        include: Patterns such as `*.ply`: of folders, read only files that match one of them.
+        exclude: Of folders, read no files that match one of these.
 
     Returns:
         The settings, `objects` (meshes found), `rendered` (now), `kept` (from before), `skipped` (a list of `file` and
@@ -110,7 +116,7 @@ def render(
     settings = Settings(views, size, points, seed)
     jobs = available_cpus() if jobs is None else jobs
     _check(settings, jobs)
-    tasks = _tasks(meshes)
+    tasks = _tasks(meshes, Patterns(tuple(include), tuple(exclude)))
     out = Path(out)
     check_folder(out, inputs=meshes)
     waiting = [task for task in tasks if not task.finished(out, views)]
@@ -180,14 +186,14 @@ def _check(settings: Settings, jobs: int) -> None:
             raise InputError(f"{name} is {value}; it must be at least {least}")
 
 
-def _tasks(inputs: Sequence[Path]) -> list[Task]:
+def _tasks(inputs: Sequence[Path], patterns: Patterns) -> list[Task]:
     """One task per mesh file, in the order of the places of what is made."""
     from crosspoint.data.io.files import find_files
     from crosspoint.data.io.meshes import SUFFIXES
 
     found: dict[Path, str] = {}  # absolute path: category
     for given in inputs:
-        for file in find_files([given]):
+        for file in find_files([given], patterns):
             if file.suffix.lower() in SUFFIXES or os.path.isdir(file):  # one that cannot be listed is reported
                 found.setdefault(Path(os.path.abspath(file)), _category(file, Path(given)))
     if not found:

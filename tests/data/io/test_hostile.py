@@ -1,5 +1,6 @@
 """Files whose headers ask for far more than there is: each ends in one line, within little memory and time."""
 
+import gzip
 import io
 import json
 import struct
@@ -375,6 +376,24 @@ def test_an_hdf5_chunk_that_asks_for_more_memory_than_it_has_bytes(h5, tmp_path,
     size = struct.pack("<II", 261, 4 * 8 * 3 * 4)  # the version of LZF, and what it allocates
     assert content.count(size) == 1
     refused("a.h5", content.replace(size, struct.pack("<II", 261, 0xFFFFFFFF)), "chunks of another size")
+
+
+def test_polygons_that_cross_themselves_throughout(refused):
+    corners = 30_000
+    turn = np.arange(corners) * 2.4
+    rows = np.stack([np.cos(turn), np.sin(turn)], axis=-1) * (1 + np.arange(corners)[:, None] / corners)
+    vertices = "".join(f"{x:.5f} {y:.5f} 0\n" for x, y in rows.tolist())
+    face = f"{corners}\n" + "\n".join(map(str, range(corners)))
+    refused("a.off", f"OFF\n{corners} 1 0\n{vertices}{face}\n".encode(), "too many corners to divide")
+
+
+def test_a_gltf_that_shows_a_mesh_more_often_than_it_has_nodes(refused):
+    content = scene(scenes=[{"nodes": [0] * 200_000}], accessors=scene()["accessors"][:1])
+    refused("a.glb", glb(content), "damaged")
+
+
+def test_compressed_text_that_inflates(refused):
+    refused("a.xyz.gz", gzip.compress(b"0 0 0\n" * 30_000_000), "inflates to more than 67 MB")
 
 
 def chunk(kind, content):
