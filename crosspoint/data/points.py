@@ -53,9 +53,15 @@ def near_origin(points: npt.NDArray[Any]) -> Points:
 
 def drop_missing(points: Coordinates) -> Coordinates:
     """The points (N, 3) without those that are NaN, infinite or too large for float32: a sensor's "no return"."""
-    if len(points) == 0 or np.abs([points.min(axis=0), points.max(axis=0)]).max() <= MOST:  # false of NaN
+    if len(points) == 0 or farthest(points) <= MOST:  # false of NaN
         return points
     return points[(np.abs(points) <= MOST).all(axis=1)]
+
+
+def farthest(points: npt.NDArray[Any]) -> float:
+    """The largest size of a coordinate of points (N, 3), N at least 1; NaN if there is one."""
+    bounds = [(column.min(), column.max()) for column in points.T]  # by columns, several times as fast as in one go
+    return float(np.abs(np.array(bounds, np.float64)).max())
 
 
 def sample_points(points: npt.NDArray[Any], count: int, rng: np.random.Generator) -> npt.NDArray[Any]:

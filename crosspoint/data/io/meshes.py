@@ -16,7 +16,7 @@ from crosspoint.data.io.ply import read_ply
 from crosspoint.data.io.polygons import triangulate
 from crosspoint.data.io.rows import Rows
 from crosspoint.data.io.stl import read_stl
-from crosspoint.data.points import MOST, Coordinates, check_count
+from crosspoint.data.points import MOST, Coordinates, check_count, farthest
 
 if TYPE_CHECKING:
     import trimesh
@@ -102,7 +102,7 @@ def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np
     if faces.min() < 0 or faces.max() >= len(vertices):
         wrong = faces.min() if faces.min() < 0 else faces.max()
         raise InputError(f"has a face with vertex {wrong}, but {len(vertices)} vertices; {ADVICE}")
-    if not np.abs([vertices.min(axis=0), vertices.max(axis=0)]).max() <= MOST:  # false of NaN
+    if not farthest(vertices) <= MOST:  # true of NaN
         wrong = int((~(np.abs(vertices) <= MOST)).any(axis=1).sum())
         raise InputError(f"has {wrong} vertices that are NaN, infinite or too large; {ADVICE}")
     corners = vertices.astype(np.float64)[faces]  # (F, 3 corners, 3)

@@ -13,7 +13,7 @@ from crosspoint.data.points import near_origin, normalise
 from crosspoint.data.sources import find_sources, read_ahead
 
 UTM = np.array([500000.0, 4999776.0, 1200.0])
-NEAR = np.round(np.random.default_rng(0).normal(size=(64, 3)), 4) / 4
+NEAR = np.round(np.random.default_rng(0).normal(size=(64, 3)) / 4, 4)
 FAR = NEAR + UTM
 FACES = np.arange(63).reshape(-1, 3)
 ROWS = "".join(f"{x:.4f} {y:.4f} {z:.4f}\n" for x, y, z in FAR.tolist())

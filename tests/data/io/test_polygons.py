@@ -18,8 +18,8 @@ def comb(teeth):
     """A comb: as concave as can be."""
     points = [(0, 0), (teeth, 0)]
     for i in range(teeth - 1, -1, -1):
-        points += [(i + 1, 2), (i + 0.5, 0.5), (i, 2)]
-    return points
+        points += [(i + 1, 2), (i + 0.5, 0.5)]
+    return [*points, (0, 2)]
 
 
 POLYGONS = {
