@@ -10,14 +10,15 @@ from crosspoint.core.reading import ADVICE
 from crosspoint.data.io.rows import Rows
 
 MOST_WORK = 5e8  # squares of the corners of all concave polygons; 10 s where outlines cross themselves throughout
-FLAT = 1e-9  # of the largest corner of a polygon; smaller ones turn neither way
+FLAT = 1e-9  # of the largest triangle of a fan; smaller ones turn neither way
 
 
 def triangulate(vertices: npt.NDArray[Any], polygons: Rows) -> npt.NDArray[np.int64]:
     """Triangles that cover each polygon once: n - 2 of n corners, in the polygons' order.
 
-    Convex polygons become a fan from their first corner, the others what clipping their ears leaves (mapbox_earcut), in
-    the plane that they lie in best: the one of Newell's normal, sum of the cross products of successive corners.
+    Polygons become a fan from their first corner where that covers them once, as it does convex ones; the others what
+    clipping their ears makes (mapbox_earcut), in the plane that they lie in best: across Newell's normal, the sum of
+    the cross products of successive corners.
 
     Args:
         vertices: (V, 3).
@@ -47,29 +48,30 @@ def triangulate(vertices: npt.NDArray[Any], polygons: Rows) -> npt.NDArray[np.in
         places = (ends - counts)[rows][:, None] + np.arange(length - 2)  # (n, length - 2)
         result[places] = same[:, fan]
         if length > 3:
-            concave = np.nonzero(~_convex(vertices, same))[0].tolist()
-            work += length**2 * len(concave)
+            others = np.nonzero(~_is_fan(vertices, same))[0].tolist()
+            work += length**2 * len(others)
             if work > MOST_WORK:
                 raise InputError("has concave polygons of too many corners to divide; save it as triangles")
-            for row in concave:
+            for row in others:
                 found = _clip(vertices[same[row]])  # (t, 3), t at most length - 2
                 result[places[row]] = -1
                 result[places[row][: len(found)]] = same[row][found]
     return result[result[:, 0] >= 0]
 
 
-def _convex(vertices: npt.NDArray[Any], polygons: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which polygons (n, k) turn the same way at every corner, (n,)."""
+def _is_fan(vertices: npt.NDArray[Any], polygons: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which polygons (n, k) the fan from their first corner covers once: its triangles turn the same way; (n,)."""
     step = max(1, (1 << 17) // polygons.shape[1])  # polygons whose corners are looked at together
-    convex = np.empty(len(polygons), bool)
+    fans = np.empty(len(polygons), bool)
     for start in range(0, len(polygons), step):
         points = np.asarray(vertices[polygons[start : start + step]], np.float64)  # (n, k, 3)
-        edges = np.roll(points, -1, axis=1) - points
-        turns = np.cross(np.roll(edges, 1, axis=1), edges)  # (n, k, 3) at each corner
-        normal = np.cross(points - points[:, :1], np.roll(points, -1, axis=1) - points[:, :1]).sum(axis=1)  # (n, 3)
-        along = np.einsum("nkc,nc->nk", turns, normal)
-        convex[start : start + step] = (along >= -FLAT * np.abs(along).max(axis=1, keepdims=True)).all(axis=1)
-    return convex
+        spokes = points[:, 1:] - points[:, :1]  # (n, k - 1, 3)
+        turns = np.cross(
+            spokes[:, :-1], spokes[:, 1:]
+        )  # (n, k - 2, 3), twice the area of each triangle along its normal
+        along = np.einsum("ntc,nc->nt", turns, turns.sum(axis=1))
+        fans[start : start + step] = (along >= -FLAT * np.abs(along).max(axis=1, keepdims=True)).all(axis=1)
+    return fans
 
 
 def _clip(points: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

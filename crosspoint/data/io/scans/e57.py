@@ -48,27 +48,27 @@ def _read_scan(file: Any, index: int, size: int) -> npt.NDArray[np.float64]:
     check_announced(24 * count, size)
     state = f"{kind}InvalidState"
     wanted = [*names, state] if state in there else list(names)
+    pose = header.pose if header.has_pose() else None
+    rotation = np.asarray(header.rotation_matrix) if pose is not None and pose.isDefined("rotation") else None
+    translation = np.asarray(header.translation) if pose is not None and pose.isDefined("translation") else None
     points, done = np.empty((count, 3)), 0
     buffers, vector = file.make_buffers(wanted, min(CHUNK, max(count, 1)))
     reader = header.points.reader(vector)
     while found := reader.read():
         if done + found > count:
             raise InputError(f"has more than the {count} points that it announces; {ADVICE}")
-        block = points[done : done + found]
-        for i, name in enumerate(names):
-            block[:, i] = buffers[name][:found]
+        block = np.stack([buffers[name][:found] for name in names], axis=-1)  # (n, 3)
+        if kind == "spherical":
+            block = cartesian(block)
+        points[done : done + found] = block if rotation is None else block @ rotation.T
+        if translation is not None:
+            points[done : done + found] += translation
         if state in wanted:
-            block[buffers[state][:found] != 0] = np.nan
+            points[done : done + found][buffers[state][:found] != 0] = np.nan
         done += found
     reader.close()
     if done != count:
         raise InputError(f"is cut off: it has {done} of {count} points; {ADVICE}")
-    if kind == "spherical":
-        points = cartesian(points)
-    if header.has_pose() and header.pose.isDefined("rotation"):
-        points = points @ np.asarray(header.rotation_matrix).T
-    if header.has_pose() and header.pose.isDefined("translation"):
-        points = points + np.asarray(header.translation)
     return points
 
 
