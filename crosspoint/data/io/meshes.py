@@ -21,6 +21,7 @@ from crosspoint.data.points import MOST, Coordinates, check_count, farthest
 if TYPE_CHECKING:
     import trimesh
 
+BLOCK = 1 << 18  # triangles whose areas are computed at once
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
 
 
@@ -105,9 +106,11 @@ def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np
     if not farthest(vertices) <= MOST:  # true of NaN
         wrong = int((~(np.abs(vertices) <= MOST)).any(axis=1).sum())
         raise InputError(f"has {wrong} vertices that are NaN, infinite or too large; {ADVICE}")
-    corners = vertices.astype(np.float64)[faces]  # (F, 3 corners, 3)
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])  # (F, 3)
-    result: npt.NDArray[np.float64] = np.linalg.norm(normals, axis=1) / 2
+    result = np.empty(len(faces))
+    for start in range(0, len(faces), BLOCK):
+        block = slice(start, start + BLOCK)
+        a, b, c = vertices[faces[block]].astype(np.float64).transpose(1, 0, 2)  # each (n, 3)
+        result[block] = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
     if not result.sum() > 0:
         raise InputError(f"has faces but no area; {ADVICE}")
     return result
@@ -134,7 +137,7 @@ def sample_surface(
         InputError: `count` is less than 1, or the faces cannot be used (see `areas`).
     """
     check_count(count)
-    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces)
+    vertices, faces = np.asarray(vertices), np.asarray(faces)
     ends = np.cumsum(areas(vertices, faces))  # (F,)
     # The draw lies below the sum of all, so that `right` finds a face, and never one without area.
     index = np.searchsorted(ends, rng.random(count) * ends[-1], side="right")
@@ -142,5 +145,5 @@ def sample_surface(
     u, v = rng.random((2, count, 1))
     outside = u + v > 1
     u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
-    a, b, c = vertices[faces[index]].transpose(1, 0, 2)  # each (count, 3)
+    a, b, c = vertices[faces[index]].astype(np.float64).transpose(1, 0, 2)  # each (count, 3)
     return a + u * (b - a) + v * (c - a), index.astype(np.int64)
