@@ -89,14 +89,17 @@ def without_missing(path: Path, clouds: Iterator[Coordinates]) -> Iterator[Coord
         InputError: Nothing is left of a cloud.
     """
     count = missing = 0
-    with reading(path, "a point cloud"):
-        for cloud in clouds:
+    while True:
+        with reading(path, "a point cloud"):
+            cloud = next(clouds, None)
+            if cloud is None:
+                break
             kept = drop_missing(cloud)
             if len(kept) == 0:
                 what = f"only points that are NaN, infinite or too large: {len(cloud)}" if len(cloud) else "no points"
                 raise InputError(f"has {what}; {ADVICE}")
-            count, missing = count + len(cloud), missing + len(cloud) - len(kept)
-            yield kept
+        count, missing = count + len(cloud), missing + len(cloud) - len(kept)
+        yield kept
     if missing:
         announce(f"{path}: {missing:,} of {count:,} points are NaN, infinite or too large, and are left out")
 
