@@ -89,7 +89,7 @@ def search_folder(folder: Path, patterns: Patterns = ALL) -> Found:
         folders = [entry for entry in listed if _is_folder(entry)]
         waiting += sorted((entry.path for entry in folders), reverse=True)
         files = [Path(entry.path) for entry in set(listed) - set(folders)]
-        wanted = [path for path in files if patterns.allow(os.path.relpath(path, folder))]
+        wanted = [path for path in files if patterns == ALL or patterns.allow(os.path.relpath(path, folder))]
         buffers = _buffers(files) if any(path.suffix.lower() == ".bin" for path in wanted) else set()
         for path in wanted:
             if path not in buffers and _may_be_read(path):
