@@ -123,14 +123,15 @@ def test_compressed_files_are_read_as_the_plain_ones(suffix, tmp_path):
         np.testing.assert_array_equal(*found)
 
 
-def test_compressed_files_that_are_damaged_or_far_too_large(tmp_path):
+def test_compressed_files_that_are_damaged_or_far_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr("crosspoint.core.reading.SMALL", 10**6)
     packed = gzip.compress(XYZ.encode())
     for content, message in (
         (packed[:-20], "cut off|damaged"),
         (XYZ.encode(), "damaged"),
         (gzip.compress(b""), "is empty"),
         (b"", "is empty"),
-        (gzip.compress(b"0 0 0\n" * 12_000_000), "inflates to more than 67 MB"),
+        (gzip.compress(b"0 0 0\n" * 400_000), "inflates to more than 1 MB"),
     ):
         (tmp_path / "a.xyz.gz").write_bytes(content)
         with pytest.raises(InputError, match=rf"a\.xyz\.gz: .*({message})"):
