@@ -68,6 +68,24 @@ against_option = click.option(
     "--against", type=PathArgument, metavar="MODEL", help="Another model; the predictions of both are compared."
 )
 
+columns_option = click.option(
+    "--columns",
+    metavar="COLUMNS",
+    help="Columns of x, y and z in text, by name or number: x,y,z or 2,3,4. Of .bin files, how many there are: 5.",
+)
+include_option = click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Read only files of a folder that match, e.g. '*.ply'; repeatable.",
+)
+exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Pass over files of a folder that match, e.g. 'maps/*'; repeatable.",
+)
+
 trust_option = click.option(
     "--trust",
     is_flag=True,

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Command, Commands, PathArgument, json_option, save_result
+from crosspoint.commands.common import (
+    Command,
+    Commands,
+    PathArgument,
+    exclude_option,
+    include_option,
+    json_option,
+    save_result,
+)
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
@@ -101,6 +109,8 @@ def data_make_shapes(
 @click.option("--points", default=2048, show_default=True, help="Points per mesh.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of points and viewpoints.")
 @click.option("--jobs", type=int, help="Number of processes.  [default: one per core]")
+@include_option
+@exclude_option
 @json_option
 def data_render(
     meshes: tuple[Path, ...],
@@ -110,6 +120,8 @@ def data_render(
     points: int,
     seed: int,
     jobs: int | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     json_file: Path | None,
 ) -> None:
     """Turn meshes into pretraining pairs of point clouds and images.
@@ -117,9 +129,12 @@ def data_render(
     MESHES are mesh files and folders of them; the result has ShapeNetRender's layout. Meshes that cannot be read are
     skipped and listed, and the exit code is then 1.
     """
+    from crosspoint.data.io.folders import Patterns
     from crosspoint.data.rendering.render import render
 
-    result = render(meshes, out, views=views, size=size, points=points, seed=seed, jobs=jobs)
+    result = render(
+        meshes, out, views=views, size=size, points=points, seed=seed, jobs=jobs, patterns=Patterns(include, exclude)
+    )
     save_result(json_file, result=result)
     say(f"{out}: {result.rendered} objects rendered in {result.seconds:.1f} s, {result.kept} kept from before")
     for bad in result.skipped:

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
+from crosspoint.commands.common import (
+    Command,
+    PathArgument,
+    columns_option,
+    exclude_option,
+    include_option,
+    json_option,
+    run_on_options,
+    save_result,
+)
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.printable import printable
 
@@ -37,6 +46,9 @@ FORMATS = ("parquet", "npz")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="File format of the parts.  [default: parquet]")
 @click.option("--readers", default=0, show_default=True, help="Processes that read files; 0 reads in threads.")
 @click.option("--ray", is_flag=True, help="Compute the parts on a Ray cluster.")
+@columns_option
+@include_option
+@exclude_option
 @run_on_options(trust=True)
 @json_option
 def embed_command(
@@ -51,6 +63,9 @@ def embed_command(
     form: str | None,
     readers: int,
     ray: bool,
+    columns: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
@@ -64,7 +79,7 @@ def embed_command(
     from crosspoint.core.console import print_table
     from crosspoint.runtime.jobs.embed import embed
     from crosspoint.runtime.jobs.parts import PartOptions
-    from crosspoint.runtime.options import Sampling
+    from crosspoint.runtime.options import Reading, Sampling
 
     chosen, inputs = (model, given) if model else split_model(given)
     result = embed(
@@ -75,7 +90,7 @@ def embed_command(
         batch=batch,
         run_on=run_on,
         parts=PartOptions(parse_shard(shard), part, form, ray),
-        readers=readers,
+        reading=Reading(columns, include, exclude, readers),
     )
     save_result(json_file, result=result)
     if result.skipped:
@@ -93,7 +108,7 @@ def split_model(given: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
     first = given[0]
     if is_model(first) or find_release(first) is not None:
         return str(first), given[1:]
-    if not first.exists() and not first.suffix:
+    if not first.exists() and not first.suffix and "::" not in str(first):
         raise InputError(f"{first} is neither a file or folder nor the name of a model ({names()})")
     return DEFAULT, given
 

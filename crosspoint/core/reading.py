@@ -32,6 +32,7 @@ SIGNATURES = {  # first bytes of files that are often given a wrong suffix
     b"<!DOCTYPE html": "a web page",
     b"version https://git-lfs": "a Git LFS pointer, not its content",
 }
+ARCHIVES = {".npz": "a zip archive", ".gz": "a gzip archive"}
 ADVICE = "replace it with an intact copy or leave it out"
 REASON = 120  # most characters of a library's message
 JSON_BYTES = 64 << 20  # most of a JSON file; those that the package writes are far smaller
@@ -256,7 +257,7 @@ def _check_start(path: Path, content: bytes) -> None:
     if not content:
         raise InputError(f"{path}: is empty; {ADVICE}")
     for signature, kind in SIGNATURES.items():
-        if content.startswith(signature) and not (kind == "a zip archive" and path.suffix.lower() == ".npz"):
+        if content.startswith(signature) and ARCHIVES.get(path.suffix.lower()) != kind:
             raise InputError(f"{path}: is {kind}, whatever its suffix says; {ADVICE}")
 
 

@@ -14,12 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from crosspoint.core.console import timed
-from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.core.files import sha256
 from crosspoint.core.reading import regular
 from crosspoint.core.system.pool import start_pool
-from crosspoint.data.io.files import find_files, read_points
-from crosspoint.data.points import Points, normalise, sample_points
+from crosspoint.data.io.files import as_input_error, find_files, read_points
+from crosspoint.data.io.folders import ALL, Patterns
+from crosspoint.data.io.scans.bags import split_topic
+from crosspoint.data.points import Coordinates, Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 
@@ -37,12 +39,14 @@ class Source:
         origin: The path that error messages begin with.
         read: Returns `(n, N, 3)`, or raises InputError.
         stored: What is read: a file, or an array in memory.
+        columns: Which columns the user says to read; None where the file tells.
     """
 
     name: str
     origin: str
-    read: Callable[[], Points]
+    read: Callable[[], Coordinates]
     stored: Path | Points
+    columns: str | None = None
 
     def size(self) -> int:
         """Bytes of what is read; -1 of a file that cannot be opened."""
@@ -63,8 +67,8 @@ class Source:
         try:
             with timed(f"read {self.name}"):
                 clouds: Points | InputError = normalise(self.read())
-        except InputError as error:
-            clouds = error
+        except (InputError, MissingDependency) as error:
+            clouds = as_input_error(error)
         if self._stamp() != before:
             return InputError(f"{self.origin}: was changed while it was read; embed again once it is complete"), ""
         return clouds, content
@@ -88,7 +92,15 @@ class Loaded(NamedTuple):
     sha256: str
 
 
-def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_most: bool = False) -> list[Source]:
+def find_sources(
+    inputs: Sequence[Path],
+    count: int | None,
+    *,
+    seed: int,
+    at_most: bool = False,
+    columns: str | None = None,
+    patterns: Patterns = ALL,
+) -> list[Source]:
     """The sources in files, folders and datasets, in the order of the inputs, each once.
 
     A file's name is its path relative to the input folder, or, of several inputs, to the deepest folder that contains
@@ -100,6 +112,8 @@ def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_mos
             set the first ones, as in its published protocol. None for all there are.
         seed: Of what is drawn.
         at_most: Take clouds of fewer points than `count` whole instead of refusing them.
+        columns: Of text and binary scans, as for `read_points`.
+        patterns: Which files of folders to read.
 
     Raises:
         InputError: An input is missing or holds nothing that can be read, or a dataset stores fewer points.
@@ -113,10 +127,10 @@ def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_mos
                 sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most)
                 seen.add(os.path.realpath(dataset[1]))
             continue
-        for path in find_files([given]):
+        for path in find_files([given], patterns):
             if os.path.realpath(path) not in seen:
-                read = partial(read_points, path, count, seed=seed, at_most=at_most)
-                sources.append(Source(_relative(path, base), str(path), read, path))
+                read = partial(read_points, path, count, seed=seed, at_most=at_most, columns=columns)
+                sources.append(Source(_relative(path, base), str(path), read, split_topic(path)[0], columns))
                 seen.add(os.path.realpath(path))
     return sources
 
@@ -172,7 +186,7 @@ def base_of(inputs: Sequence[Path]) -> str:
     """The folder that names are relative to: the one input folder, or the deepest one that contains all inputs."""
     if len(inputs) == 1 and os.path.isdir(inputs[0]):
         return os.path.abspath(inputs[0])
-    return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
+    return os.path.commonpath([os.path.dirname(os.path.abspath(split_topic(path)[0])) for path in inputs])
 
 
 def _relative(path: Path, base: str) -> str:
@@ -204,7 +218,7 @@ def _dataset(folder: Path) -> tuple[str, Path] | None:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return find_files([folder])
+        return find_files([folder], tell=False)
     except InputError:
         return []
 

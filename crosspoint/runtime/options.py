@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from crosspoint.data.io.folders import Patterns
+
 
 @dataclass(frozen=True)
 class RunOn:
@@ -38,3 +40,25 @@ class Sampling:
     points: int | None = None
     seed: int = 0
     seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are found and read.
+
+    Attributes:
+        columns: Of text, the columns of x, y and z, `"x,y,z"` or `"2,3,4"`; of `.bin`, the number of columns, `"5"`.
+        include: Patterns such as `*.ply`: of folders, read only files that match one of them.
+        exclude: Of folders, read no files that match one of these.
+        readers: Processes that read; 0 for threads of this one.
+    """
+
+    columns: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    readers: int = 0
+
+    @property
+    def patterns(self) -> Patterns:
+        """Which files of folders are read."""
+        return Patterns(self.include, self.exclude)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from crosspoint.core.console import timed
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, allowance, check_announced, readable, reading, some
+from crosspoint.data.points import near_origin
 
 DEFLATE, SHUFFLE, CHECKSUM, LZF = 1, 2, 3, 32000  # the filters that h5py writes with `compression`, by their numbers
 RATIO = 1032  # bytes that one byte of a deflate stream can become
@@ -148,7 +149,7 @@ def _read(path: Path, points: int | None, classes: int, parts: int | None) -> Sp
         if points is not None and not 1 <= points <= stored:
             raise InputError(f"holds {stored} points per cloud, {points} were asked for; ask for 1 to {stored}")
         content = SplitArrays(
-            file["data"][:, :points].astype(np.float32),
+            near_origin(file["data"][:, :points]),
             file["label"][:].reshape(-1).astype(np.int64),
             None if parts is None else file["pid"][:, :points].astype(np.int64),
         )

@@ -1,52 +1,87 @@
 """Mesh files, and points drawn from surfaces."""
 
-import io
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
-from crosspoint.core.reading import ADVICE, read_bytes, reading
-from crosspoint.data.io.mesh_files import as_utf8, check_complete
-from crosspoint.data.points import Points, check_count
+from crosspoint.core.reading import ADVICE, reading
+from crosspoint.data.io.gltf import read_glb, read_gltf
+from crosspoint.data.io.inflate import format_of, read_content
+from crosspoint.data.io.obj import read_obj
+from crosspoint.data.io.off import read_off
+from crosspoint.data.io.ply import read_ply
+from crosspoint.data.io.polygons import triangulate
+from crosspoint.data.io.rows import Rows
+from crosspoint.data.io.stl import read_stl
+from crosspoint.data.points import MOST, Coordinates, check_count, farthest
 
 if TYPE_CHECKING:
     import trimesh
 
-# Without any handler Python prints a library's warnings; an application that sets up logging still gets them.
-logging.getLogger("trimesh").addHandler(logging.NullHandler())
+BLOCK = 1 << 18  # triangles whose areas are computed at once
+SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
 
-SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb"})
+
+class Shape(NamedTuple):
+    """Vertices (V, 3) as stored, and triangles (F, 3), indices of them; none of a file of points alone."""
+
+    vertices: Coordinates
+    faces: npt.NDArray[np.int64]
+
+
+def read_shape(path: Path) -> Shape:
+    """Read a mesh as it is stored, or the points of a mesh format that has no faces.
+
+    Vertices are not merged, a scene becomes one mesh, polygons become triangles. Materials are not read.
+
+    Args:
+        path: `.off`, `.obj`, `.stl`, `.ply`, `.glb` or `.gltf`; the text formats and PLY also as `.gz`.
+
+    Raises:
+        InputError: The file cannot be read, is damaged or cut off, or has a face without its vertices.
+    """
+    path = Path(path)
+    suffix = format_of(path)
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path}: is not a mesh file; give {', '.join(sorted(SUFFIXES))}")
+    content = read_content(path)
+    with reading(path, f"a {suffix} mesh"):
+        return parse_shape(suffix, content, path.parent)
+
+
+def parse_shape(suffix: str, content: bytes, folder: Path) -> Shape:
+    """The mesh in the bytes of a file of one of `SUFFIXES`; the buffers of a `.gltf` lie in the folder."""
+    if suffix == ".stl":
+        return Shape(*read_stl(content))
+    if suffix in (".glb", ".gltf"):
+        return Shape(*(read_glb(content) if suffix == ".glb" else read_gltf(content, folder)))
+    polygons: Rows | None
+    if suffix == ".off":
+        vertices, polygons = read_off(content)
+    elif suffix == ".obj":
+        vertices, polygons = read_obj(content)
+    else:
+        vertices, polygons = read_ply(content)
+    if polygons is None or len(polygons.lengths) == 0:
+        return Shape(vertices, np.empty((0, 3), np.int64))
+    return Shape(vertices, triangulate(vertices, polygons))
 
 
 def read_mesh(path: Path) -> "trimesh.Trimesh":
-    """Read a mesh as it is stored: vertices are not merged, a scene becomes one mesh, polygons become triangles.
-
-    Args:
-        path: `.off`, `.obj`, `.stl`, `.ply` or `.glb`. Materials are not read.
+    """`read_shape` of a mesh, with an area.
 
     Raises:
-        InputError: The file cannot be read, is damaged or cut off, has no faces, a face without its vertices,
-            coordinates that are not finite, or no area.
+        InputError: As `read_shape`, or there are no faces, coordinates that are not finite, or no area.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f"{path}: is not a mesh file; give {', '.join(sorted(SUFFIXES))}")
-    content = read_bytes(path)
-    with reading(path, f"a {suffix} mesh"):
+    shape = read_shape(path)
+    with reading(path, "a mesh"):
         import trimesh
 
-        content = as_utf8(suffix, content)
-        check_complete(suffix, content)
-        mesh = trimesh.load(io.BytesIO(content), file_type=suffix[1:], force="mesh", process=False, skip_materials=True)
-        if not isinstance(mesh, trimesh.Trimesh):
-            raise InputError(f"has no faces; {ADVICE}")
-        areas(np.asarray(mesh.vertices), np.asarray(mesh.faces))
-    return mesh
+        areas(*shape)
+        return trimesh.Trimesh(np.asarray(shape.vertices, np.float64), shape.faces, process=False)
 
 
 def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -68,13 +103,14 @@ def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np
     if faces.min() < 0 or faces.max() >= len(vertices):
         wrong = faces.min() if faces.min() < 0 else faces.max()
         raise InputError(f"has a face with vertex {wrong}, but {len(vertices)} vertices; {ADVICE}")
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(vertices.astype(np.float32)).all(axis=1)  # (V,)
-    if not finite.all():
-        raise InputError(f"has {(~finite).sum()} vertices that are NaN, infinite or too large; {ADVICE}")
-    corners = vertices.astype(np.float64)[faces]  # (F, 3 corners, 3)
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])  # (F, 3)
-    result: npt.NDArray[np.float64] = np.linalg.norm(normals, axis=1) / 2
+    if not farthest(vertices) <= MOST:  # true of NaN
+        wrong = int((~(np.abs(vertices) <= MOST)).any(axis=1).sum())
+        raise InputError(f"has {wrong} vertices that are NaN, infinite or too large; {ADVICE}")
+    result = np.empty(len(faces))
+    for start in range(0, len(faces), BLOCK):
+        block = slice(start, start + BLOCK)
+        a, b, c = vertices[faces[block]].astype(np.float64).transpose(1, 0, 2)  # each (n, 3)
+        result[block] = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
     if not result.sum() > 0:
         raise InputError(f"has faces but no area; {ADVICE}")
     return result
@@ -82,7 +118,7 @@ def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np
 
 def sample_surface(
     vertices: npt.NDArray[Any], faces: npt.NDArray[Any], *, count: int, rng: np.random.Generator
-) -> tuple[Points, npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Draw points uniformly by area.
 
     A face is drawn with a probability proportional to its area, then a point in it: with u, v uniform in the unit
@@ -95,13 +131,13 @@ def sample_surface(
         rng: Source of the draw.
 
     Returns:
-        Points (count, 3), and the face each lies on (count,).
+        Points (count, 3) in float64, and the face each lies on (count,).
 
     Raises:
         InputError: `count` is less than 1, or the faces cannot be used (see `areas`).
     """
     check_count(count)
-    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces)
+    vertices, faces = np.asarray(vertices), np.asarray(faces)
     ends = np.cumsum(areas(vertices, faces))  # (F,)
     # The draw lies below the sum of all, so that `right` finds a face, and never one without area.
     index = np.searchsorted(ends, rng.random(count) * ends[-1], side="right")
@@ -109,5 +145,5 @@ def sample_surface(
     u, v = rng.random((2, count, 1))
     outside = u + v > 1
     u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
-    a, b, c = vertices[faces[index]].transpose(1, 0, 2)  # each (count, 3)
-    return (a + u * (b - a) + v * (c - a)).astype(np.float32), index.astype(np.int64)
+    a, b, c = vertices[faces[index]].astype(np.float64).transpose(1, 0, 2)  # each (count, 3)
+    return a + u * (b - a) + v * (c - a), index.astype(np.int64)

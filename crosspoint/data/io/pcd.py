@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced, check_lines, some
+from crosspoint.data.io.columns import AXES, from_rows
+from crosspoint.data.points import Coordinates
 
-AXES = ("x", "y", "z")
 HEADER_BYTES = 1 << 16  # of a header; real ones are a few hundred
 PADDING = "_"  # the name of fields that only fill a gap
 SIZES = (1, 2, 4, 8)  # bytes of a value
@@ -53,7 +54,7 @@ class PcdHeader:
     length: int
 
 
-def read_pcd(content: bytes) -> npt.NDArray[np.float64]:
+def read_pcd(content: bytes) -> Coordinates:
     """Read the coordinates of a PCD file: ascii, binary or binary_compressed, organised or not, any order of fields.
 
     Returns:
@@ -190,20 +191,16 @@ def _read_ascii(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
     return rows[:, [sum(field.count for field in before) for _, before in _locate(fields)]]
 
 
-def _read_binary(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
+def _read_binary(header: PcdHeader, body: memoryview) -> Coordinates:
     """Point after point."""
     fields = _choose(header, len(body))
     row = _row(fields)
     if row * header.points > len(body):
         raise _cut_off(header, len(body))
-    axes = [
-        np.ndarray(header.points, KINDS[field.kind], body, offset=_row(before), strides=(row,))
-        for field, before in _locate(fields)
-    ]
-    return np.stack(axes, axis=-1, dtype=np.float64)  # (N, 3)
+    return from_rows(body, header.points, row, [(KINDS[field.kind], _row(before)) for field, before in _locate(fields)])
 
 
-def _read_compressed(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
+def _read_compressed(header: PcdHeader, body: memoryview) -> Coordinates:
     """Two lengths, then all values of the first field, of the second, and so on, as LZF."""
     import lzf
 
@@ -223,4 +220,5 @@ def _read_compressed(header: PcdHeader, body: memoryview) -> npt.NDArray[np.floa
         np.frombuffer(values, KINDS[field.kind], header.points, header.points * _row(before))
         for field, before in _locate(fields)
     ]
-    return np.stack(axes, axis=-1, dtype=np.float64)  # (N, 3)
+    single = all(field.kind == "F4" for field, _ in _locate(fields))
+    return np.stack(axes, axis=-1, dtype=np.float32 if single else np.float64)  # (N, 3)

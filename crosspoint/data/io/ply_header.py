@@ -7,39 +7,73 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced
 
 HEADER_BYTES = 1 << 16  # of a header; real ones are a few hundred
-SIZES = {  # bytes of a value, by the names in use
-    **dict.fromkeys(("char", "uchar", "int8", "uint8"), 1),
-    **dict.fromkeys(("short", "ushort", "int16", "uint16", "float16"), 2),
-    **dict.fromkeys(("int", "uint", "int32", "uint32", "float", "float32"), 4),
-    **dict.fromkeys(("int64", "uint64", "double", "float64"), 8),
+KINDS = {  # NumPy's names of the types, by the names in use
+    "char": "i1",
+    "int8": "i1",
+    "uchar": "u1",
+    "uint8": "u1",
+    "short": "i2",
+    "int16": "i2",
+    "ushort": "u2",
+    "uint16": "u2",
+    "int": "i4",
+    "int32": "i4",
+    "uint": "u4",
+    "uint32": "u4",
+    "int64": "i8",
+    "long": "i8",
+    "uint64": "u8",
+    "ulong": "u8",
+    "float16": "f2",
+    "half": "f2",
+    "float": "f4",
+    "float32": "f4",
+    "double": "f8",
+    "float64": "f8",
 }
+ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 TEXT = 2  # least bytes of a value in text: a digit and what separates it from the next
-LIST = 128  # bytes that a list becomes, however short: an array of its own
+LIST = 128  # bytes that a list becomes, however short
 END = re.compile(rb"\nend_header[ \t]*(?:\r\n|\r|\n)|\rend_header[ \t]*\r")
 
 
 @dataclass(frozen=True)
-class Element:
-    """An element of a PLY file, e.g. `vertex`.
+class Property:
+    """A column of an element: numbers, or lists of numbers.
 
     Attributes:
-        name: What it is called.
-        count: Its rows.
-        numbers: Bytes of each property that is a number, by name.
-        lists: Bytes of the length of each property that is a list, by name.
+        name: In lower case.
+        kind: NumPy's name of the numbers' type, without a byte order, e.g. `f4`.
+        length: The same of what comes before each list, its length; empty of a column of numbers.
     """
 
     name: str
+    kind: str
+    length: str = ""
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element of a PLY file, e.g. `vertex`: its rows and their columns."""
+
+    name: str
     count: int
-    numbers: dict[str, int]
-    lists: dict[str, int]
+    properties: tuple[Property, ...]
+
+    def numbers(self) -> list[Property]:
+        """The columns that are no lists."""
+        return [column for column in self.properties if not column.length]
+
+    def lists(self) -> list[Property]:
+        """The columns of lists."""
+        return [column for column in self.properties if column.length]
 
 
 @dataclass(frozen=True)
 class PlyHeader:
-    """Whether the rows are text, the elements in their order, and the bytes of the header itself."""
+    """The byte order (`<`, `>`, empty of text), the elements in their order, and the bytes of the header itself."""
 
-    text: bool
+    order: str
     elements: tuple[Element, ...]
     length: int
 
@@ -49,7 +83,7 @@ class PlyHeader:
 
 
 def read_header(start: bytes) -> PlyHeader:
-    """Parse the header at the start of a PLY file.
+    """Parse the header at the start of a PLY file. Comments may be in any encoding.
 
     Raises:
         InputError: There is no whole one within the first `HEADER_BYTES`, or one of its lines cannot be understood.
@@ -58,15 +92,18 @@ def read_header(start: bytes) -> PlyHeader:
     end = END.search(start)
     if end is None or not start.startswith(b"ply"):
         raise InputError(f"has no PLY header; {ADVICE}")
-    lines = [line.split() for line in start[: end.start()].decode("latin-1").splitlines()]
-    form = next((words[1] for words in lines if words[:1] == ["format"] and len(words) > 1), "")
-    elements: list[Element] = []
+    lines = [line.split() for line in re.split(r"\r\n|\r|\n", start[: end.start()].decode("latin-1"))]
+    form = next((words[1].lower() for words in lines if words[:1] == ["format"] and len(words) > 1), "")
+    if form not in ORDERS:
+        raise InputError(f"has a PLY header without a known format; {ADVICE}")
+    elements: list[tuple[str, int, list[Property]]] = []
     for words in lines:
         if words[:1] == ["element"]:
-            elements.append(_element(words))
+            elements.append((*_element(words), []))
         elif words[:1] == ["property"]:
             _add_property(elements, words)
-    return PlyHeader(form == "ascii", tuple(elements), end.end())
+    made = tuple(Element(name, count, tuple(columns)) for name, count, columns in elements)
+    return PlyHeader(ORDERS[form], made, end.end())
 
 
 def check_counts(header: PlyHeader, size: int) -> None:
@@ -77,10 +114,10 @@ def check_counts(header: PlyHeader, size: int) -> None:
     """
     body, least, made = size - header.length, 0, 0
     for element in header.elements:
-        numbers, lists = element.numbers.values(), element.lists.values()
+        numbers, lists = [int(p.kind[1]) for p in element.numbers()], [int(p.length[1]) for p in element.lists()]
         if element.count and not (numbers or lists):
             raise InputError(f"announces {element.count} rows of {element.name} without a property; {ADVICE}")
-        row = TEXT * (len(numbers) + len(lists)) if header.text else sum(numbers) + sum(lists)
+        row = sum(numbers) + sum(lists) if header.order else TEXT * (len(numbers) + len(lists))
         least += element.count * row
         made += element.count * (sum(numbers) + LIST * len(lists))
     if least > body + 1:  # the last row of a text may end without a line break
@@ -89,15 +126,15 @@ def check_counts(header: PlyHeader, size: int) -> None:
     check_announced(made, size)
 
 
-def _element(words: list[str]) -> Element:
-    if len(words) != 3 or not words[2].isdecimal() or len(words[2]) > 18:
+def _element(words: list[str]) -> tuple[str, int]:
+    if len(words) != 3 or not (words[2].isascii() and words[2].isdecimal()) or len(words[2]) > 18:
         raise InputError(f"has a header that gives no usable number of rows; {ADVICE}")
-    return Element(words[1], int(words[2]), {}, {})
+    return words[1].lower(), int(words[2])
 
 
-def _add_property(elements: list[Element], words: list[str]) -> None:
-    kinds = words[2:4] if words[1:2] == ["list"] else words[1:2]
-    if not elements or len(words) != (5 if words[1:2] == ["list"] else 3) or not set(kinds) <= set(SIZES):
+def _add_property(elements: list[tuple[str, int, list[Property]]], words: list[str]) -> None:
+    listed = words[1:2] == ["list"]
+    kinds = [KINDS.get(word.lower(), "") for word in (words[2:4] if listed else words[1:2])]
+    if not elements or len(words) != (5 if listed else 3) or not all(kinds):
         raise InputError(f"has a header with a property that cannot be understood; {ADVICE}")
-    properties = elements[-1].lists if words[1] == "list" else elements[-1].numbers
-    properties[words[-1]] = SIZES[kinds[0]]
+    elements[-1][2].append(Property(words[-1].lower(), kinds[-1], kinds[0] if listed else ""))

@@ -22,6 +22,7 @@ from crosspoint.core.results import FLAT, Result
 from crosspoint.core.system.pool import spread
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
+from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.io.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
 
@@ -112,6 +113,7 @@ def render(
     points: int = 2048,
     seed: int = 0,
     jobs: int | None = None,
+    patterns: Patterns = ALL,
 ) -> RenderResult:
     """Make pairs of point clouds and pictures from mesh files, in ShapeNetRender's layout; finished ones are kept.
 
@@ -130,6 +132,7 @@ def render(
         seed: Seed of points and viewpoints.
         jobs: Processes; all cores if None. A script that calls this with more than one needs the usual
             `if __name__ == "__main__":`.
+        patterns: Which files of folders are read.
 
     Returns:
         What was made.
@@ -144,7 +147,7 @@ def render(
     settings = Settings(views, size, points, seed)
     jobs = available_cpus() if jobs is None else jobs
     _check(settings, jobs)
-    tasks = _tasks(meshes)
+    tasks = _tasks(meshes, patterns)
     out = Path(out)
     check_folder(out, inputs=meshes)
     waiting = [task for task in tasks if not task.finished(out, views)]
@@ -213,14 +216,14 @@ def _check(settings: Settings, jobs: int) -> None:
             raise InputError(f"{name} is {value}; it must be at least {least}")
 
 
-def _tasks(inputs: Sequence[Path]) -> list[Task]:
+def _tasks(inputs: Sequence[Path], patterns: Patterns) -> list[Task]:
     """One task per mesh file, in the order of the places of what is made."""
     from crosspoint.data.io.files import find_files
     from crosspoint.data.io.meshes import SUFFIXES
 
     found: dict[Path, str] = {}  # absolute path: category
     for given in inputs:
-        for file in find_files([given]):
+        for file in find_files([given], patterns):
             if file.suffix.lower() in SUFFIXES or os.path.isdir(file):  # one that cannot be listed is reported
                 found.setdefault(Path(os.path.abspath(file)), _category(file, Path(given)))
     if not found:

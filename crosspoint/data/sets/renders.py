@@ -11,7 +11,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.pictures import read_picture
 from crosspoint.core.reading import list_folder
 from crosspoint.data.io.clouds import read_clouds
-from crosspoint.data.points import Points
+from crosspoint.data.points import Points, near_origin
 from crosspoint.data.sets.layout import PICTURES, locate
 
 
@@ -47,13 +47,12 @@ class PairedRenders:
         return self.root / "ShapeNet" / f"{self.keys[i]}.ply"
 
     def points(self, i: int) -> Points:
-        """The points of object i, as stored: (N, 3).
+        """The points of object i, as stored: (N, 3); those too far from the origin for float32 are moved there.
 
         Raises:
             InputError: The file is bad.
         """
-        points: Points = read_clouds(self.cloud(i))[0]
-        return points
+        return near_origin(read_clouds(self.cloud(i))[0])
 
     def images(self, i: int) -> list[Path]:
         """The pictures of object i, by name.

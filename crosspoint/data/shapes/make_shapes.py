@@ -222,7 +222,8 @@ def _name(number: int) -> str:
 def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) -> Cloud:
     """Draw one object; a training object is also written as a pair of cloud and pictures."""
     shape, (_, point_rng, view_rng) = draw(item, seed), _generators(item, seed)
-    cloud, face = sample_surface(shape.vertices, shape.faces, count=points, rng=point_rng)
+    sampled, face = sample_surface(shape.vertices, shape.faces, count=points, rng=point_rng)
+    cloud = sampled.astype(np.float32)
     if item.split == "train":
         pictures = render_views(shape.vertices, shape.faces, views=views, size=size, rng=view_rng)
         _write_pair(out, f"{item.category}/{_name(item.number)}", cloud, pictures)

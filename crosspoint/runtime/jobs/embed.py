@@ -16,7 +16,7 @@ from crosspoint.runtime.jobs.embeddings import PARQUET, Embeddings, save
 from crosspoint.runtime.jobs.join import about_job, join_job
 from crosspoint.runtime.jobs.parts import FORMATS, PartOptions
 from crosspoint.runtime.jobs.request import Request, make_request, open_request
-from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 SUFFIXES = (".npz", ".npy", ".parquet")
 
@@ -73,7 +73,7 @@ def embed(
     batch: int = 32,
     run_on: RunOn = RunOn(),
     parts: PartOptions = PartOptions(),
-    readers: int = 0,
+    reading: Reading = Reading(),
 ) -> EmbedResult:
     """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
 
@@ -93,7 +93,7 @@ def embed(
         batch: Most clouds in one pass.
         run_on: Where the model runs.
         parts: How a folder of parts is made.
-        readers: Processes that read; 0 for threads of this one.
+        reading: How files are found and read.
 
     Returns:
         What was embedded, and what was skipped.
@@ -103,16 +103,16 @@ def embed(
             one cloud could be read; then nothing is written.
     """
     start = time.perf_counter()
-    request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on)
-    if readers < 0:
-        raise InputError(f"{readers} readers cannot be; give --readers 0 or more")
+    request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on, reading=reading)
+    if reading.readers < 0:
+        raise InputError(f"{reading.readers} readers cannot be; give --readers 0 or more")
     if _is_folder(out):
         check_folder(Path(out), inputs=inputs)
-        result = _embed_folder(request, Path(out), parts, readers)
+        result = _embed_folder(request, Path(out), parts, reading.readers)
     elif parts != PartOptions():
         raise InputError(f"--shard, --part, --format and --ray make parts in a folder, not {out}; give --out FOLDER/")
     else:
-        result = _embed_file(request, Path(out), readers)
+        result = _embed_file(request, Path(out), reading.readers)
     return replace(result, out=str(out), seconds=time.perf_counter() - start)
 
 

@@ -28,7 +28,7 @@ MOST = 1024  # sources of a part, 8 MB of DGCNN's embeddings
 SAMPLED = 1024  # sources whose content the plan knows: all of a smaller job's
 FORMATS = ("parquet", "npz")
 AGAIN = "remove it and run the job again"
-WORDS = {"sources_sha256": "the list of inputs", "content_sha256": "the content of the inputs"}
+WORDS = {"sources_sha256": "the list of inputs", "content_sha256": "the content of the inputs or --columns"}
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,10 @@ def names_digest(sources: Iterable[Source]) -> str:
 
 
 def content_digest(sources: Sequence[Source]) -> str:
-    """SHA-256 of the sources' sizes, and of the content of `SAMPLED` of them at equal distances."""
+    """SHA-256 of the sources' sizes and columns, and of the content of `SAMPLED` of them at equal distances."""
     result = hashlib.sha256()
     for source in sources:
-        result.update(source.size().to_bytes(8, "little", signed=True))
+        result.update(source.size().to_bytes(8, "little", signed=True) + (source.columns or "").encode())
     for content in content_of(sources[:: max(1, -(-len(sources) // SAMPLED))]):
         result.update(content.encode() + b"\0")
     return result.hexdigest()

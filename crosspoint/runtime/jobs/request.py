@@ -9,7 +9,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
-from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import find_release
 from crosspoint.runtime.signing import find_key_files
 
@@ -25,6 +25,7 @@ class Request:
         batch: Most clouds in one pass.
         run_on: Where the model runs.
         verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
+        reading: How files are found and read.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Request:
     batch: int
     run_on: RunOn
     verify_keys: tuple[Path, ...] = ()
+    reading: Reading = Reading()
 
     @property
     def base(self) -> str:
@@ -57,6 +59,7 @@ def make_request(
     sampling: Sampling,
     batch: int,
     run_on: RunOn,
+    reading: Reading = Reading(),
 ) -> Request:
     """A request with absolute paths, and with the public keys that are set here.
 
@@ -72,7 +75,7 @@ def make_request(
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
-    return Request(place, paths, sampling, batch, run_on, find_key_files())
+    return Request(place, paths, sampling, batch, run_on, find_key_files(), reading)
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
@@ -101,9 +104,17 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
             encoder.specification.check_points(count)
         elif release is not None:
             count = release.points
+        sources = find_sources(
+            list(request.inputs),
+            count,
+            seed=request.sampling.seed,
+            at_most=at_most,
+            columns=request.reading.columns,
+            patterns=request.reading.patterns,
+        )
         return Opened(
             encoder,
-            find_sources(list(request.inputs), count, seed=request.sampling.seed, at_most=at_most),
+            sources,
             count,
             at_most,
         )

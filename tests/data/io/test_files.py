@@ -155,4 +155,5 @@ def test_inputs_that_cannot_be_read_are_refused(tmp_path):
 
 def test_all_suffixes():
     clouds = {".npy", ".npz", ".ply", ".pcd", ".pts", ".xyz", ".txt", ".csv", ".bin"}
-    assert clouds | {".off", ".obj", ".stl", ".ply", ".glb"} == SUFFIXES
+    meshes = {".off", ".obj", ".stl", ".ply", ".glb", ".gltf"}
+    assert clouds | meshes | {".las", ".laz", ".e57", ".bag", ".mcap", ".db3"} == SUFFIXES

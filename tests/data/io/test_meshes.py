@@ -1,5 +1,6 @@
 """Every format is written here byte by byte, independently of the library that reads it."""
 
+import base64
 import importlib.util
 import json
 import struct
@@ -112,6 +113,16 @@ def glb(vertices, faces):
     return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 
+def gltf(vertices, faces):
+    """The same scene as JSON, with its buffer inside."""
+    content = glb(vertices, faces)
+    length = struct.unpack_from("<I", content, 12)[0]
+    scene = json.loads(content[20 : 20 + length])
+    body = content[28 + length :]
+    scene["buffers"][0]["uri"] = "data:application/octet-stream;base64," + base64.b64encode(body).decode()
+    return json.dumps(scene).encode()
+
+
 WRITERS = {
     "off": (".off", off),
     "off-glued": (".off", off_glued),
@@ -122,6 +133,7 @@ WRITERS = {
     "ply-little": (".ply", ply_binary("<")),
     "ply-big": (".ply", ply_binary(">")),
     "glb": (".glb", glb),
+    "gltf": (".gltf", gltf),
 }
 
 
@@ -255,7 +267,7 @@ def test_nothing_is_printed_where_logging_is_not_set_up(tmp_path):
 
 
 def test_other_suffixes_are_refused(tmp_path):
-    refused(put(tmp_path, ".fbx", b"Kaydara"), r"give \.glb, \.obj, \.off, \.ply, \.stl")
+    refused(put(tmp_path, ".fbx", b"Kaydara"), r"give \.glb, \.gltf, \.obj, \.off, \.ply, \.stl")
 
 
 def test_areas_equal_herons_formula():
@@ -274,7 +286,7 @@ def test_points_are_spread_by_area_and_lie_on_their_faces():
     vertices, faces = VERTICES, np.concatenate([FACES, [[0, 0, 1]]])
     points, index = sample_surface(vertices, faces, count=60_000, rng=np.random.default_rng(0))
     assert points.shape == (60_000, 3)
-    assert points.dtype == np.float32
+    assert points.dtype == np.float64
     found = np.bincount(index, minlength=13)
     assert found[12] == 0  # no area
     expected = 60_000 * areas(vertices, faces)[:12] / AREA

@@ -71,6 +71,75 @@ def mesh(kind: str) -> bytes:
     return content.encode() if isinstance(content, str) else bytes(content)
 
 
+def las(suffix: str) -> bytes:
+    """A cloud as LAS or LAZ."""
+    import laspy
+
+    def write(root: Path) -> None:
+        header = laspy.LasHeader(point_format=3, version="1.2")
+        header.scales = [0.001] * 3
+        data = laspy.LasData(header)
+        data.xyz = POINTS.astype(np.float64)
+        data.write(str(root / f"x.{suffix}"))
+
+    return _only(write)
+
+
+def e57() -> bytes:
+    """A scan with a pose."""
+    import pye57
+
+    def write(root: Path) -> None:
+        file = pye57.E57(str(root / "x.e57"), mode="w")
+        axes = {f"cartesian{axis}": POINTS[:, i].astype(np.float64) for i, axis in enumerate("XYZ")}
+        file.write_scan_raw(axes, translation=np.array([1.0, 2.0, 3.0]))
+        file.close()
+
+    return _only(write)
+
+
+def bag(form: str, compression: str = "") -> bytes:
+    """Two clouds in one topic, as `bag`, `mcap` or `db3`."""
+    from rosbags.rosbag1 import Writer as Writer1
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
+    from rosbags.rosbag2 import Writer as Writer2
+    from rosbags.typesys import Stores, get_typestore
+
+    kind, first = "sensor_msgs/msg/PointCloud2", form == "bag"
+    store = get_typestore(Stores.ROS1_NOETIC if first else Stores.ROS2_HUMBLE)
+    types = store.types
+    fields = [types["sensor_msgs/msg/PointField"](name, 4 * i, 7, 1) for i, name in enumerate("xyz")]
+    number = {"seq": 0} if first else {}
+    header = types["std_msgs/msg/Header"](stamp=types["builtin_interfaces/msg/Time"](0, 0), frame_id="a", **number)
+    data = np.frombuffer(POINTS.astype("<f4").tobytes(), np.uint8)
+    message = types[kind](header, 1, len(POINTS), fields, False, 12, len(data), data, True)
+
+    def write(root: Path) -> None:
+        if first:
+            writer = Writer1(root / "x.bag")
+            if compression:
+                writer.set_compression(Writer1.CompressionFormat[compression])
+        else:
+            plugin = StoragePlugin.MCAP if form == "mcap" else StoragePlugin.SQLITE3
+            writer = Writer2(root / "x", version=9, storage_plugin=plugin)
+            if compression:
+                writer.set_compression(CompressionMode.STORAGE, CompressionFormat[compression])
+        with writer as opened:
+            connection = opened.add_connection("/points", kind, typestore=store)
+            for i in range(2):
+                opened.write(connection, i, (store.serialize_ros1 if first else store.serialize_cdr)(message, kind))
+        if not first:
+            (root / "x" / "metadata.yaml").unlink()
+
+    return _only(write)
+
+
+def _only(write: Callable[[Path], None]) -> bytes:
+    """The content of the one file that is written."""
+    (content,) = (content for content in folder(write).values() if isinstance(content, bytes))
+    return content
+
+
 def picture(value: int = 0) -> bytes:
     """A PNG of 8×8."""
     from PIL import Image
