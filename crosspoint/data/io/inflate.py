@@ -4,8 +4,8 @@ import zlib
 from pathlib import Path
 
 from crosspoint.core.errors import InputError
-from crosspoint.core.memory import available_memory
 from crosspoint.core.reading import ADVICE, SHARE, SMALL, allowance, read_bytes, reading
+from crosspoint.core.system.memory import available_memory
 
 GZIP = ".gz"
 INFLATED = frozenset({".ply", ".pcd", ".pts", ".xyz", ".txt", ".csv", ".off", ".obj", ".stl"})  # that may end in .gz
