@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosspoint.data.io.ply import write_points
+from crosspoint.data.io.formats.ply import write_points
 
 
 @pytest.fixture(scope="module")

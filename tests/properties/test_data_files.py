@@ -16,7 +16,7 @@ from PIL import Image
 
 from crosspoint.commands.common import write_result
 from crosspoint.data.io.clouds import read_clouds
-from crosspoint.data.io.ply import write_points
+from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.points import normalise
 from crosspoint.data.rendering.render import render
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from crosspoint.data.io.formats.text import read_text
 from crosspoint.data.io.meshes import areas
 from crosspoint.data.io.polygons import triangulate
 from crosspoint.data.io.rows import Rows
 from crosspoint.data.io.scans.pointcloud2 import PointField, points_of
-from crosspoint.data.io.text import read_text
 from crosspoint.data.points import drop_missing, near_origin, normalise
 
 CODES = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 8: "d"}
@@ -47,7 +47,15 @@ def test_a_pointcloud2_of_any_layout(points, kinds, order, gaps, end, height, pa
                 )
             rows.append(bytes(content))
         rows.append(bytes(padding))
-    found = points_of(b"".join(rows), fields[::-1], len(points), height, step, len(points) * step + padding, big)
+    found = points_of(
+        b"".join(rows),
+        fields[::-1],
+        width=len(points),
+        height=height,
+        point_step=step,
+        row_step=len(points) * step + padding,
+        is_bigendian=big,
+    )
     np.testing.assert_array_equal(found, np.concatenate([points] * height))
 
 

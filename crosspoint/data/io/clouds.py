@@ -12,11 +12,11 @@ from crosspoint.core.console import announce
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, reading, some
 from crosspoint.data.io.columns import AXES, as_coordinates, from_fields
+from crosspoint.data.io.formats.pcd import read_pcd
+from crosspoint.data.io.formats.ply import read_ply
+from crosspoint.data.io.formats.text import read_text
 from crosspoint.data.io.inflate import format_of, read_content
-from crosspoint.data.io.pcd import read_pcd
-from crosspoint.data.io.ply import read_ply
 from crosspoint.data.io.scans.binary import read_binary_scan
-from crosspoint.data.io.text import read_text
 from crosspoint.data.points import Coordinates, drop_missing
 
 NUSCENES, NUSCENES_COLUMNS = ".pcd.bin", 5
@@ -65,7 +65,7 @@ def iterate_clouds(path: Path, columns: str | None = None) -> Iterator[Coordinat
     Args:
         path: `.npy` and `.npz` hold an array (N, 3) or (n, N, 3), or one of records with x, y and z; an `.npz` with
             several arrays names it `points`. `.ply` and `.pcd` hold `x`, `y`, `z` and whatever else. `.pts`, `.xyz`,
-            `.txt` and `.csv` are text (`crosspoint.data.io.text`), `.bin` is rows of float32
+            `.txt` and `.csv` are text (`crosspoint.data.io.formats.text`), `.bin` is rows of float32
             (`crosspoint.data.io.scans.binary`). Text, PLY and PCD also as `.gz`.
         columns: Of text the names or numbers of the columns, `"x,y,z"`; of `.bin` how many there are, `"5"`.
 

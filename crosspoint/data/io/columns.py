@@ -14,7 +14,7 @@ AXES = ("x", "y", "z")
 
 
 def from_rows(
-    buffer: "bytes | memoryview | npt.NDArray[np.uint8]", count: int, row: int, places: Sequence[tuple[str, int]]
+    buffer: "bytes | memoryview | npt.NDArray[np.uint8]", count: int, *, row: int, places: Sequence[tuple[str, int]]
 ) -> Coordinates:
     """The coordinates of points that lie one after the other.
 

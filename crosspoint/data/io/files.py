@@ -12,8 +12,8 @@ from crosspoint.core.errors import CrosspointError, InputError, MissingDependenc
 from crosspoint.core.reading import read_start, reading, regular
 from crosspoint.data.io import clouds, meshes, scans
 from crosspoint.data.io.folders import ALL, SUFFIXES, Patterns, search_folder
+from crosspoint.data.io.formats.ply_header import HEADER_BYTES, read_header
 from crosspoint.data.io.inflate import format_of
-from crosspoint.data.io.ply_header import HEADER_BYTES, read_header
 from crosspoint.data.io.scans import bags
 from crosspoint.data.io.scans.e57 import read_e57
 from crosspoint.data.io.scans.las import read_las
@@ -52,7 +52,7 @@ def read_points(
     rng = _generator(path, seed)
     suffix = format_of(file)
     if suffix in meshes.SUFFIXES:
-        shape = meshes.read_shape(path)
+        shape = meshes.read_geometry(path)
         if len(shape.faces):
             with reading(path, "a mesh"):
                 return meshes.sample_surface(*shape, count=count or MESH_POINTS, rng=rng)[0][None]
@@ -104,7 +104,7 @@ def is_mesh(path: Path) -> bool:
     if suffix == ".ply" and path.suffix.lower() == suffix:
         return _announces_faces(path)
     try:
-        return suffix in meshes.SUFFIXES and len(meshes.read_shape(path).faces) > 0
+        return suffix in meshes.SUFFIXES and len(meshes.read_geometry(path).faces) > 0
     except InputError:
         return suffix != ".ply"
 
@@ -122,7 +122,7 @@ def up_of(path: Path) -> str | None:
     return UP.get(format_of(bags.split_topic(path)[0]))
 
 
-def find_files(inputs: Sequence[Path], patterns: Patterns = ALL, tell: bool = True) -> list[Path]:
+def find_files(inputs: Sequence[Path], patterns: Patterns = ALL, *, tell: bool = True) -> list[Path]:
     """Files to read: each given file, and every file with one of `SUFFIXES` in the given folders and their subfolders.
 
     Hidden files are passed over, links are followed, a file that is reached twice is returned once. A subfolder that

@@ -11,9 +11,9 @@ from pathlib import Path
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import list_folder, read_start
 from crosspoint.data.io import clouds, meshes, scans
-from crosspoint.data.io.gltf import buffer_file
+from crosspoint.data.io.formats.gltf import buffer_file
+from crosspoint.data.io.formats.text import START, may_be_points
 from crosspoint.data.io.inflate import format_of
-from crosspoint.data.io.text import START, may_be_points
 
 SUFFIXES = clouds.SUFFIXES | meshes.SUFFIXES | scans.SUFFIXES
 PROSE = (".txt", ".csv")  # that hold other things than points, too
@@ -40,7 +40,7 @@ ALL = Patterns()
 
 
 @dataclass
-class Found:
+class Listing:
     """What a search found.
 
     Attributes:
@@ -61,7 +61,7 @@ class Found:
         return f"{total:,} file{'s' * (total > 1)} passed over: {', '.join(shown + [f'{rest:,} others'] * (rest > 0))}"
 
 
-def search_folder(folder: Path, patterns: Patterns = ALL) -> Found:
+def search_folder(folder: Path, patterns: Patterns = ALL) -> Listing:
     """The files in a folder and below that can be read, without recursion: folders may lie thousands deep.
 
     Hidden files are passed over without a word, and links are followed. Passed over and counted are files of other
@@ -71,7 +71,7 @@ def search_folder(folder: Path, patterns: Patterns = ALL) -> Found:
     Raises:
         InputError: The folder cannot be listed.
     """
-    found = Found()
+    found = Listing()
     visited: set[tuple[int, int]] = set()  # a link may lead back to a folder above it
     waiting = [str(folder)]
     while waiting:

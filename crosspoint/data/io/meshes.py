@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, reading
-from crosspoint.data.io.gltf import read_glb, read_gltf
+from crosspoint.data.io.formats.gltf import read_glb, read_gltf
+from crosspoint.data.io.formats.obj import read_obj
+from crosspoint.data.io.formats.off import read_off
+from crosspoint.data.io.formats.ply import read_ply
+from crosspoint.data.io.formats.stl import read_stl
 from crosspoint.data.io.inflate import format_of, read_content
-from crosspoint.data.io.obj import read_obj
-from crosspoint.data.io.off import read_off
-from crosspoint.data.io.ply import read_ply
 from crosspoint.data.io.polygons import triangulate
 from crosspoint.data.io.rows import Rows
-from crosspoint.data.io.stl import read_stl
 from crosspoint.data.points import MOST, Coordinates, check_count, farthest
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ BLOCK = 1 << 18  # triangles whose areas are computed at once
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
 
 
-class Shape(NamedTuple):
+class Geometry(NamedTuple):
     """Vertices (V, 3) as stored, and triangles (F, 3), indices of them; none of a file of points alone."""
 
     vertices: Coordinates
     faces: npt.NDArray[np.int64]
 
 
-def read_shape(path: Path) -> Shape:
+def read_geometry(path: Path) -> Geometry:
     """Read a mesh as it is stored, or the points of a mesh format that has no faces.
 
     Vertices are not merged, a scene becomes one mesh, polygons become triangles. Materials are not read.
@@ -49,15 +49,15 @@ def read_shape(path: Path) -> Shape:
         raise InputError(f"{path}: is not a mesh file; give {', '.join(sorted(SUFFIXES))}")
     content = read_content(path)
     with reading(path, f"a {suffix} mesh"):
-        return parse_shape(suffix, content, path.parent)
+        return parse_geometry(suffix, content, folder=path.parent)
 
 
-def parse_shape(suffix: str, content: bytes, folder: Path) -> Shape:
+def parse_geometry(suffix: str, content: bytes, *, folder: Path) -> Geometry:
     """The mesh in the bytes of a file of one of `SUFFIXES`; the buffers of a `.gltf` lie in the folder."""
     if suffix == ".stl":
-        return Shape(*read_stl(content))
+        return Geometry(*read_stl(content))
     if suffix in (".glb", ".gltf"):
-        return Shape(*(read_glb(content) if suffix == ".glb" else read_gltf(content, folder)))
+        return Geometry(*(read_glb(content) if suffix == ".glb" else read_gltf(content, folder)))
     polygons: Rows | None
     if suffix == ".off":
         vertices, polygons = read_off(content)
@@ -66,17 +66,17 @@ def parse_shape(suffix: str, content: bytes, folder: Path) -> Shape:
     else:
         vertices, polygons = read_ply(content)
     if polygons is None or len(polygons.lengths) == 0:
-        return Shape(vertices, np.empty((0, 3), np.int64))
-    return Shape(vertices, triangulate(vertices, polygons))
+        return Geometry(vertices, np.empty((0, 3), np.int64))
+    return Geometry(vertices, triangulate(vertices, polygons))
 
 
 def read_mesh(path: Path) -> "trimesh.Trimesh":
-    """`read_shape` of a mesh, with an area.
+    """`read_geometry` of a mesh, with an area.
 
     Raises:
-        InputError: As `read_shape`, or there are no faces, coordinates that are not finite, or no area.
+        InputError: As `read_geometry`, or there are no faces, coordinates that are not finite, or no area.
     """
-    shape = read_shape(path)
+    shape = read_geometry(path)
     with reading(path, "a mesh"):
         import trimesh
 

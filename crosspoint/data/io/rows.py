@@ -48,7 +48,7 @@ def _parse_block(lines: Sequence[str], kind: str) -> Rows:
     return Rows(np.array([word for row in words for word in row], kind), np.array([len(row) for row in words]))
 
 
-def lists_of(rows: Rows, before: int = 0, after: int = 0) -> Rows:
+def lists_of(rows: Rows, before: int = 0, *, after: int = 0) -> Rows:
     """The lists in rows of `before` numbers, then a length, the list's values, and at least `after` numbers.
 
     Raises:

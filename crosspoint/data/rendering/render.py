@@ -23,7 +23,7 @@ from crosspoint.core.system.pool import spread
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.data.io.folders import ALL, Patterns
-from crosspoint.data.io.ply import write_points
+from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
 
 ELEVATIONS = (-10.0, 50.0)  # degrees above the horizon, drawn uniformly; the azimuth is drawn from the full circle

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from crosspoint.data.io.files import read_points
+from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.io.hdf5 import read_files
-from crosspoint.data.io.ply import write_points
 from crosspoint.data.points import near_origin, normalise
 from crosspoint.data.sources import find_sources, read_ahead
 
@@ -75,7 +75,7 @@ MESHES = {
 @pytest.mark.parametrize("name", CLOUDS)
 def test_clouds(name, tmp_path):
     CLOUDS[name](tmp_path / name)
-    (loaded,) = read_ahead(find_sources([tmp_path / name], None, 0), 8)
+    (loaded,) = read_ahead(find_sources([tmp_path / name], None, seed=0), 8)
     np.testing.assert_allclose(loaded.clouds[0], normalise(NEAR), atol=1e-6)
 
 
@@ -86,14 +86,14 @@ def test_meshes(name, tmp_path):
     for folder, rows in (("near", near), ("far", ROWS)):
         (tmp_path / folder).mkdir()
         MESHES[name](tmp_path / folder / name, rows)
-        found.append(read_points(tmp_path / folder / name, 100, 0))
+        found.append(read_points(tmp_path / folder / name, 100, seed=0))
     np.testing.assert_allclose(found[1] - UTM, found[0], atol=1e-4)
     np.testing.assert_allclose(normalise(found[1]), normalise(found[0]), atol=2e-4)
 
 
 def test_what_is_stored_in_float32_is_moved_to_the_origin_first(tmp_path):
     write_points(tmp_path / "a.ply", FAR)
-    np.testing.assert_allclose(read_points(tmp_path / "a.ply", None, 0)[0], NEAR - NEAR.mean(0), atol=1e-6)
+    np.testing.assert_allclose(read_points(tmp_path / "a.ply", None, seed=0)[0], NEAR - NEAR.mean(0), atol=1e-6)
     for points in (NEAR, NEAR + 5, NEAR.astype(np.float32) + np.float32(1e6)):  # near, or with nothing to lose
         np.testing.assert_array_equal(near_origin(points), points.astype(np.float32))
 
@@ -103,6 +103,6 @@ def test_sets_in_float64(tmp_path):
 
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["data"], file["label"] = np.stack([FAR, NEAR]), np.zeros((2, 1), np.uint8)
-    points = read_files([tmp_path / "a.h5"], None, 1).points
+    points = read_files([tmp_path / "a.h5"], None, classes=1).points
     np.testing.assert_allclose(points[0], NEAR - NEAR.mean(0), atol=1e-6)
     np.testing.assert_array_equal(points[1], NEAR.astype(np.float32))

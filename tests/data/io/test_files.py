@@ -7,7 +7,7 @@ import trimesh
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.io.files import MESH_POINTS, SUFFIXES, find_files, is_mesh, read_many, read_points
-from crosspoint.data.io.ply import write_points
+from crosspoint.data.io.formats.ply import write_points
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def folder(tmp_path):
 
 
 def test_texts_that_are_no_points_are_neither_clouds_nor_failures(folder, capfd):
-    loaded = list(read_ahead(find_sources([folder], None, 0), 8))
+    loaded = list(read_ahead(find_sources([folder], None, seed=0), 8))
     assert [row.source.name for row in loaded] == ["scan.txt", "sub/more.csv"]
     assert not any(isinstance(row.clouds, InputError) for row in loaded)
     line = capfd.readouterr().err
@@ -49,14 +49,16 @@ def test_texts_that_are_no_points_are_neither_clouds_nor_failures(folder, capfd)
 @pytest.mark.parametrize("name", ["poses.txt", "trajectory.txt", "calib.txt", "labels.csv", "LICENSE.txt", "times.txt"])
 def test_the_same_texts_are_refused_where_they_are_given(name, folder):
     with pytest.raises(InputError, match=rf"{name}: "):
-        read_points(folder / name, None, 0)
+        read_points(folder / name, None, seed=0)
 
 
 def test_a_cloud_that_is_damaged_is_still_a_failure(folder):
     (folder / "scan.txt").write_text(XYZ + "0 0\n")
     (folder / "empty.txt").touch()
     bad = [
-        row.source.name for row in read_ahead(find_sources([folder], None, 0), 8) if isinstance(row.clouds, InputError)
+        row.source.name
+        for row in read_ahead(find_sources([folder], None, seed=0), 8)
+        if isinstance(row.clouds, InputError)
     ]
     assert bad == ["empty.txt", "scan.txt"]
 
@@ -72,7 +74,7 @@ def test_a_cloud_that_is_damaged_is_still_a_failure(folder):
 )
 def test_patterns_choose_files_by_name_and_by_path(include, exclude, names, folder):
     patterns = Patterns(tuple(include), tuple(exclude))
-    assert [source.name for source in find_sources([folder], None, 0, patterns=patterns)] == names
+    assert [source.name for source in find_sources([folder], None, seed=0, patterns=patterns)] == names
 
 
 def test_patterns_that_allow_nothing_are_an_error(folder):
@@ -117,7 +119,7 @@ def test_compressed_files_are_read_as_the_plain_ones(suffix, tmp_path):
         gzip.compress(content[:90].encode()) + gzip.compress(content[90:].encode())
     )
     plain, packed = find_files([tmp_path])
-    found = [read_points(path, None, 0) for path in (plain, packed)]
+    found = [read_points(path, None, seed=0) for path in (plain, packed)]
     assert found[0].shape == found[1].shape
     if suffix not in ("off", "obj", "stl"):  # of which points are drawn by the file's name
         np.testing.assert_array_equal(*found)
@@ -135,4 +137,4 @@ def test_compressed_files_that_are_damaged_or_far_too_large(tmp_path, monkeypatc
     ):
         (tmp_path / "a.xyz.gz").write_bytes(content)
         with pytest.raises(InputError, match=rf"a\.xyz\.gz: .*({message})"):
-            read_points(tmp_path / "a.xyz.gz", None, 0)
+            read_points(tmp_path / "a.xyz.gz", None, seed=0)

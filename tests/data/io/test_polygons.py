@@ -66,7 +66,7 @@ def test_a_polygon_is_covered_once_from_every_corner_and_both_ways_round(polygon
     faces = triangulate(vertices, Rows(corners, np.array([len(corners)])))
     assert len(faces) == len(polygon) - 2
     assert areas(vertices, faces).sum() == pytest.approx(shoelace(polygon))
-    points, _ = sample_surface(vertices, faces, 400, np.random.default_rng(0))
+    points, _ = sample_surface(vertices, faces, count=400, rng=np.random.default_rng(0))
     flat = ((points - [5, 6, 7]) @ frame.T)[:, :2]
     assert all(inside(point, polygon) for point in flat.tolist())
     normals = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
-from crosspoint.data.io.ply import write_points
+from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.sets.datasets import PairedRenders
 from crosspoint.data.sets.pack import PackedRenders, is_pack, pack
 

@@ -36,7 +36,7 @@ def to_bytes(write: Callable[[Any], object]) -> bytes:
 
 def ply() -> bytes:
     """A cloud, as the package writes it."""
-    from crosspoint.data.io.ply import write_points
+    from crosspoint.data.io.formats.ply import write_points
 
     return next(
         content

@@ -93,9 +93,9 @@ def _points(message: Any) -> Coordinates:
     return points_of(
         message.data,
         fields,
-        message.width,
-        message.height,
-        message.point_step,
-        message.row_step,
-        message.is_bigendian,
+        width=message.width,
+        height=message.height,
+        point_step=message.point_step,
+        row_step=message.row_step,
+        is_bigendian=message.is_bigendian,
     )

@@ -31,6 +31,7 @@ class PointField:
 def points_of(
     data: "bytes | memoryview | npt.NDArray[np.uint8]",
     fields: Sequence[PointField],
+    *,
     width: int,
     height: int,
     point_step: int,
@@ -79,6 +80,6 @@ def points_of(
         return np.empty((0, 3), np.float32)
     places = [(kind, field.offset) for kind, field in zip(kinds, axes, strict=True)]
     if height == 1 or row_step == width * point_step:
-        return from_rows(plain, width * height, point_step, places)
-    rows = [from_rows(plain[row * row_step :], width, point_step, places) for row in range(height)]
+        return from_rows(plain, width * height, row=point_step, places=places)
+    rows = [from_rows(plain[row * row_step :], width, row=point_step, places=places) for row in range(height)]
     return np.concatenate(rows)

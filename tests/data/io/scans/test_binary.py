@@ -69,9 +69,9 @@ def test_nuscenes_is_known_by_its_name(tmp_path):
     points = cube(rng)
     content = np.c_[points, rng.uniform(-1, 1, (N, 2))].astype("<f4").tobytes()
     (tmp_path / "LIDAR_TOP__1.pcd.bin").write_bytes(content)
-    np.testing.assert_array_equal(read_points(tmp_path / "LIDAR_TOP__1.pcd.bin", None, 0)[0], points)
+    np.testing.assert_array_equal(read_points(tmp_path / "LIDAR_TOP__1.pcd.bin", None, seed=0)[0], points)
     (tmp_path / "a.bin").write_bytes(content)
-    np.testing.assert_array_equal(read_points(tmp_path / "a.bin", None, 0, columns="5")[0], points)
+    np.testing.assert_array_equal(read_points(tmp_path / "a.bin", None, seed=0, columns="5")[0], points)
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,4 @@ def test_bytes_that_are_no_whole_rows(size, columns, message):
 def test_columns_of_a_binary_scan_are_a_number(tmp_path):
     (tmp_path / "a.bin").write_bytes(np.ones((8, 4), "<f4").tobytes())
     with pytest.raises(InputError, match=r"a\.bin: is binary, and cannot be read with --columns x,y,z"):
-        read_points(tmp_path / "a.bin", None, 0, columns="x,y,z")
+        read_points(tmp_path / "a.bin", None, seed=0, columns="x,y,z")

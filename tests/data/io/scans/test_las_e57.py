@@ -34,7 +34,7 @@ def test_las_byte_by_byte(points, tmp_path):
     pytest.importorskip("laspy")
     path = tmp_path / "a.las"
     path.write_bytes(las(points))
-    np.testing.assert_allclose(read_points(path, None, 0)[0], points, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(read_points(path, None, seed=0)[0], points, atol=1e-6, rtol=0)
     assert up_of(path) == "z"
 
 
@@ -47,12 +47,12 @@ def test_las_of_every_version_compressed_and_not(suffix, version, form, points, 
     data = laspy.LasData(header)
     data.xyz = points
     data.write(str(tmp_path / f"a{suffix}"))
-    np.testing.assert_allclose(read_points(tmp_path / f"a{suffix}", None, 0)[0], points, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(read_points(tmp_path / f"a{suffix}", None, seed=0)[0], points, atol=1e-6, rtol=0)
     content = (tmp_path / f"a{suffix}").read_bytes()
     for length in (3, 200, len(content) // 2):
         (tmp_path / f"a{suffix}").write_bytes(content[:length])
         with pytest.raises(InputError, match=r"^[^\n]*$"):
-            read_points(tmp_path / f"a{suffix}", None, 0)
+            read_points(tmp_path / f"a{suffix}", None, seed=0)
 
 
 def test_las_that_announces_more_than_there_is(points, tmp_path):
@@ -61,7 +61,7 @@ def test_las_that_announces_more_than_there_is(points, tmp_path):
     struct.pack_into("<I", content, 107, 2**32 - 1)
     (tmp_path / "a.las").write_bytes(content)
     with pytest.raises(InputError, match="cut off: 8227 bytes cannot hold 4294967295 points"):
-        read_points(tmp_path / "a.las", None, 0)
+        read_points(tmp_path / "a.las", None, seed=0)
 
 
 def write_e57(path, points, rotation=None, translation=None, kept=None):
@@ -86,7 +86,7 @@ def test_spherical_coordinates():
 def test_e57(points, tmp_path):
     near = points - UTM
     write_e57(tmp_path / "a.e57", near)
-    np.testing.assert_allclose(read_points(tmp_path / "a.e57", None, 0)[0], near, atol=1e-9)
+    np.testing.assert_allclose(read_points(tmp_path / "a.e57", None, seed=0)[0], near, atol=1e-9)
     assert up_of(tmp_path / "a.e57") == "z"
 
 
@@ -95,13 +95,13 @@ def test_e57_is_turned_and_moved_by_its_pose(points, tmp_path):
     quarter = np.array([np.sqrt(0.5), 0, 0, np.sqrt(0.5)])  # about z, w first
     write_e57(tmp_path / "a.e57", near, rotation=quarter, translation=UTM)
     expected = np.stack([-near[:, 1], near[:, 0], near[:, 2]], axis=-1) + UTM
-    np.testing.assert_allclose(read_points(tmp_path / "a.e57", None, 0)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(read_points(tmp_path / "a.e57", None, seed=0)[0], expected, atol=1e-6)
 
 
 def test_e57_points_that_are_marked_invalid_are_left_out(points, tmp_path, capfd):
     kept = np.arange(400) % 4 > 0
     write_e57(tmp_path / "a.e57", points, kept=kept)
-    np.testing.assert_allclose(read_points(tmp_path / "a.e57", None, 0)[0], points[kept], atol=1e-6)
+    np.testing.assert_allclose(read_points(tmp_path / "a.e57", None, seed=0)[0], points[kept], atol=1e-6)
     assert "100 of 400 points" in capfd.readouterr().err
 
 
@@ -111,7 +111,7 @@ def test_e57_that_was_cut_off_is_refused(points, tmp_path):
     for length in (1, 48, len(content) // 2, len(content) - 1024):
         (tmp_path / "a.e57").write_bytes(content[:length])
         with pytest.raises(InputError, match=r"^[^\n]*$"):
-            read_points(tmp_path / "a.e57", None, 0)
+            read_points(tmp_path / "a.e57", None, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_a_missing_package_is_named(suffix, package, extra, tmp_path, monkeypatc
     (tmp_path / f"a.{suffix}").write_bytes(b"LASF" + bytes(300))
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependency, match=rf"reading a\.{suffix} needs .*crosspoint3d\[{extra}\]"):
-        read_points(tmp_path / f"a.{suffix}", None, 0)
+        read_points(tmp_path / f"a.{suffix}", None, seed=0)

@@ -49,7 +49,15 @@ def layout(request):
 def test_coordinates_of_every_layout(layout, order):
     columns, step = layout
     fields = [PointField(*column) for column in columns]
-    points = points_of(data(columns, step, order), fields, 12, 1, step, 12 * step, order == ">")
+    points = points_of(
+        data(columns, step, order),
+        fields,
+        width=12,
+        height=1,
+        point_step=step,
+        row_step=12 * step,
+        is_bigendian=order == ">",
+    )
     np.testing.assert_array_equal(points, POINTS)
     single = all(kind == F4 for name, _, kind in columns if name in "xyz")
     assert points.dtype == (np.float32 if single else np.float64)
@@ -58,14 +66,18 @@ def test_coordinates_of_every_layout(layout, order):
 def test_fields_in_any_order_of_the_message(layout):
     columns, step = layout
     fields = [PointField(*column) for column in reversed(columns)]
-    np.testing.assert_array_equal(points_of(data(columns, step), fields, 12, 1, step, 12 * step), POINTS)
+    np.testing.assert_array_equal(
+        points_of(data(columns, step), fields, width=12, height=1, point_step=step, row_step=12 * step), POINTS
+    )
 
 
 def test_organised_clouds_whose_rows_end_with_bytes_of_no_point(layout):
     columns, step = layout
     content = data(columns, step, row=4 * step + 7, width=4)
     fields = [PointField(*column) for column in columns]
-    np.testing.assert_array_equal(points_of(content, fields, 4, 3, step, 4 * step + 7), POINTS)
+    np.testing.assert_array_equal(
+        points_of(content, fields, width=4, height=3, point_step=step, row_step=4 * step + 7), POINTS
+    )
 
 
 def test_points_without_a_return_are_nan():
@@ -73,21 +85,28 @@ def test_points_without_a_return_are_nan():
     points = POINTS.copy()
     points[::2] = np.nan
     fields = [PointField(*column) for column in columns]
-    np.testing.assert_array_equal(points_of(data(columns, step, points=points), fields, 12, 1, step, 12 * step), points)
+    np.testing.assert_array_equal(
+        points_of(data(columns, step, points=points), fields, width=12, height=1, point_step=step, row_step=12 * step),
+        points,
+    )
 
 
 def test_whole_numbers_and_rows_whose_step_is_left_out():
     columns = (("x", 0, I4), ("y", 4, I4), ("z", 8, I4))
     fields = [PointField(*column, 0) for column in columns]  # a count of 0, as some drivers have it
-    np.testing.assert_array_equal(points_of(data(columns, 12), fields, 12, 1, 12, 0), POINTS.astype(int))
+    np.testing.assert_array_equal(
+        points_of(data(columns, 12), fields, width=12, height=1, point_step=12, row_step=0), POINTS.astype(int)
+    )
 
 
 def test_the_bytes_may_be_an_array_and_no_points_are_none():
     columns, step = LAYOUTS["double"]
     fields = [PointField(*column) for column in columns]
     array = np.frombuffer(data(columns, step), np.uint8)
-    np.testing.assert_array_equal(points_of(array, fields, 12, 1, step, 12 * step), POINTS)
-    assert points_of(b"", fields, 0, 1, step, 0).shape == (0, 3)
+    np.testing.assert_array_equal(
+        points_of(array, fields, width=12, height=1, point_step=step, row_step=12 * step), POINTS
+    )
+    assert points_of(b"", fields, width=0, height=1, point_step=step, row_step=0).shape == (0, 3)
 
 
 XYZ = [PointField("x", 0, F4), PointField("y", 4, F4), PointField("z", 8, F4)]
@@ -108,4 +127,4 @@ XYZ = [PointField("x", 0, F4), PointField("y", 4, F4), PointField("z", 8, F4)]
 )
 def test_messages_that_are_refused(fields, width, height, step, row, message):
     with pytest.raises(InputError, match=message):
-        points_of(bytes(36), fields, width, height, step, row)
+        points_of(bytes(36), fields, width=width, height=height, point_step=step, row_step=row)

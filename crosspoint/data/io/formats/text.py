@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_lines, some
-from crosspoint.data.io.text_columns import chosen_columns, named_columns, units_removed, unnamed_columns
+from crosspoint.data.io.formats.text_columns import chosen_columns, named_columns, units_removed, unnamed_columns
 
 COMMENTS = ("#", "//")
 START = 1 << 16  # bytes by which the columns are told
@@ -137,7 +137,7 @@ def _layout(lines: Sequence[str], columns: str | None) -> Layout:
     if header is not None and len(names) != width:
         raise InputError(f"names {len(names)} columns ({some(names)}) and has {width}; {ADVICE}")
     if columns is not None:
-        found = chosen_columns(columns, names, width)
+        found = chosen_columns(columns, names, width=width)
     elif header is not None or named_columns(names):
         found = named_columns(names, must=True)
     else:

@@ -14,7 +14,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import ADVICE, check_lines
 from crosspoint.data.io.columns import AXES, from_rows
-from crosspoint.data.io.ply_header import Element, PlyHeader, check_counts, read_header
+from crosspoint.data.io.formats.ply_header import Element, PlyHeader, check_counts, read_header
 from crosspoint.data.io.rows import Rows, filled, lists_of, parse_rows, ranges
 from crosspoint.data.points import Coordinates, near_origin
 
@@ -139,7 +139,7 @@ def _faces(element: Element, rows: Rows) -> Rows:
     """The corners in rows of text, which may have numbers before them."""
     for before, column in enumerate(element.properties):
         if column.length and column.name in FACES:
-            return lists_of(rows, before, len(element.properties) - before - 1)
+            return lists_of(rows, before, after=len(element.properties) - before - 1)
         if column.length:
             raise InputError(f"has another list before the corners of its faces; {ADVICE}")
     raise InputError(f"has faces without {FACES[0]}; {ADVICE}")
@@ -155,7 +155,7 @@ def _binary(header: PlyHeader, content: bytes) -> Iterator[tuple[Element, Any]]:
             if not element.lists():
                 row = (end - offset) // max(element.count, 1)
                 places = [(kind, starts[axis]) for axis, kind in zip(AXES, kinds, strict=True)]
-                yield element, from_rows(memoryview(content)[offset:end], element.count, row, places)
+                yield element, from_rows(memoryview(content)[offset:end], element.count, row=row, places=places)
             else:
                 axes = [_gather(content, kind, starts[axis]) for axis, kind in zip(AXES, kinds, strict=True)]
                 yield element, np.stack(axes, axis=-1, dtype=np.float64)

@@ -8,7 +8,7 @@ import pytest
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.io.clouds import read_clouds
-from crosspoint.data.io.pcd import read_pcd
+from crosspoint.data.io.formats.pcd import read_pcd
 
 ENCODINGS = ("ascii", "binary", "binary_compressed")
 TYPES = {"F4": "f", "F8": "d", "I1": "b", "I2": "h", "I4": "i", "I8": "q", "U1": "B", "U2": "H", "U4": "I", "U8": "Q"}

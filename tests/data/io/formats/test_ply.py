@@ -97,7 +97,7 @@ def test_the_mesh_comes_back(form, changes, tmp_path):
 def test_a_file_without_faces_is_a_cloud_in_its_own_precision(form, kind, tmp_path):
     content = ply(form, kind, faces=[])
     (tmp_path / "a.ply").write_bytes(content)
-    found = read_points(tmp_path / "a.ply", None, 0)[0]
+    found = read_points(tmp_path / "a.ply", None, seed=0)[0]
     np.testing.assert_array_equal(found, POINTS)
     assert found.dtype == (np.float32 if kind == "float" and form != "ascii" else np.float64)
 
@@ -115,7 +115,7 @@ def test_lists_of_vertices_are_passed_over(tmp_path):
         else:
             body = b"".join(struct.pack(f"{order}B{len(near)}i3f", len(near), *near, *p) for near, p in rows)
         (tmp_path / "a.ply").write_bytes(head.encode() + body)
-        np.testing.assert_array_equal(read_points(tmp_path / "a.ply", None, 0)[0], POINTS[1:3])
+        np.testing.assert_array_equal(read_points(tmp_path / "a.ply", None, seed=0)[0], POINTS[1:3])
 
 
 @pytest.mark.parametrize("faces", [FACES, [FACES[1]] * 4, []])
@@ -128,4 +128,4 @@ def test_every_loss_is_noticed(form, faces, first, tmp_path):
         if form == "ascii" and content[length - 1 : length] not in b" \n" and content.rfind(b"\n", 0, end) < length:
             continue  # digits lost at the very end cannot be noticed
         with pytest.raises(InputError, match=r"^[^\n]*$"):
-            read_points(tmp_path / "a.ply", 1, 0)
+            read_points(tmp_path / "a.ply", 1, seed=0)

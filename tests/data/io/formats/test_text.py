@@ -5,7 +5,7 @@ import pytest
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.io.clouds import read_clouds
-from crosspoint.data.io.text import may_be_points, read_text
+from crosspoint.data.io.formats.text import may_be_points, read_text
 
 POINTS = np.round(np.random.default_rng(0).normal(size=(30, 3)), 4)
 

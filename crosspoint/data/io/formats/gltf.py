@@ -21,7 +21,7 @@ import numpy.typing as npt
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced, read_bytes, readable, some
 from crosspoint.data.io.columns import as_coordinates
-from crosspoint.data.io.gltf_limits import DRACO, Scene, check_scene
+from crosspoint.data.io.formats.gltf_limits import DRACO, Scene, check_scene
 from crosspoint.data.points import Coordinates
 
 KINDS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # by a component type's number

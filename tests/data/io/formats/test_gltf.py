@@ -95,10 +95,10 @@ def test_points_alone_are_a_cloud_and_lines_are_nothing(builder, tmp_path):
     lines = {"attributes": {"POSITION": position}, "mode": 1}
     scene = builder.scene([{**lines, "mode": 0}, lines], [{"mesh": 0, "translation": [1, 2, 3]}])
     (tmp_path / "a.glb").write_bytes(glb(scene, builder.body))
-    np.testing.assert_allclose(read_points(tmp_path / "a.glb", None, 0)[0], CORNERS + np.array([1, 2, 3]))
+    np.testing.assert_allclose(read_points(tmp_path / "a.glb", None, seed=0)[0], CORNERS + np.array([1, 2, 3]))
     (tmp_path / "b.glb").write_bytes(glb(builder.scene([lines]), builder.body))
     with pytest.raises(InputError, match="no triangles and no points"):
-        read_points(tmp_path / "b.glb", None, 0)
+        read_points(tmp_path / "b.glb", None, seed=0)
 
 
 @pytest.mark.parametrize(("kind", "most"), [("i1", 127), ("u1", 255), ("i2", 32767), ("u2", 65535)])

@@ -197,7 +197,8 @@ def _read_binary(header: PcdHeader, body: memoryview) -> Coordinates:
     row = _row(fields)
     if row * header.points > len(body):
         raise _cut_off(header, len(body))
-    return from_rows(body, header.points, row, [(KINDS[field.kind], _row(before)) for field, before in _locate(fields)])
+    places = [(KINDS[field.kind], _row(before)) for field, before in _locate(fields)]
+    return from_rows(body, header.points, row=row, places=places)
 
 
 def _read_compressed(header: PcdHeader, body: memoryview) -> Coordinates:

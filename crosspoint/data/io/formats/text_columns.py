@@ -28,7 +28,7 @@ def plain(name: str) -> str:
     return units_removed(name.strip().strip("\"'")).strip().lower()
 
 
-def named_columns(names: Sequence[str], must: bool = False) -> tuple[int, ...]:
+def named_columns(names: Sequence[str], *, must: bool = False) -> tuple[int, ...]:
     """Positions of the columns that are named as x, y and z are: `x`, `X [m]`, `px`, `pos_x`, `Points:0`.
 
     Args:
@@ -58,7 +58,7 @@ def named_columns(names: Sequence[str], must: bool = False) -> tuple[int, ...]:
     return ()
 
 
-def chosen_columns(columns: str, names: Sequence[str], width: int) -> tuple[int, ...]:
+def chosen_columns(columns: str, names: Sequence[str], *, width: int) -> tuple[int, ...]:
     """Positions of the columns that the user names, or numbers from 1.
 
     Raises:
