@@ -13,7 +13,7 @@ import struct
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,8 @@ import numpy.typing as npt
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced, read_bytes, readable, some
 from crosspoint.data.io.columns import as_coordinates
-from crosspoint.data.io.formats.gltf_limits import DRACO, Scene, check_scene
+from crosspoint.data.io.formats.gltf_limits import DRACO, check_scene
+from crosspoint.data.io.formats.gltf_scene import Buffer, Node, Primitive, Scene, ViewPlace
 from crosspoint.data.points import Coordinates
 
 KINDS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # by a component type's number
@@ -53,7 +54,7 @@ def read_glb(content: bytes) -> tuple[Coordinates, npt.NDArray[np.int64]]:
         raise InputError(f"is GLB of version {version}; save it as glTF 2.0")
     if len(content) < length:
         raise InputError(f"is cut off: {len(content)} of {length} bytes; {ADVICE}")
-    scene = json.loads(content[20 : 20 + header].decode("utf-8"))
+    scene: Scene = json.loads(content[20 : 20 + header].decode("utf-8"))
     body = memoryview(b"")
     if len(content) >= 28 + header:
         size, kind = struct.unpack_from("<II", content, 20 + header)
@@ -81,7 +82,7 @@ def read_gltf(content: bytes, folder: Path) -> tuple[Coordinates, npt.NDArray[np
     Raises:
         InputError: As `read_glb`, or a buffer is missing or lies elsewhere.
     """
-    scene = json.loads(content.decode("utf-8-sig"))
+    scene: Scene = json.loads(content.decode("utf-8-sig"))
     entries = scene.get("buffers", [])
     files = [buffer_file(entry, folder) for entry in entries]
     opened: dict[Path | int, bytes] = {}
@@ -96,7 +97,7 @@ def read_gltf(content: bytes, folder: Path) -> tuple[Coordinates, npt.NDArray[np
     return _read_scene(scene, buffer, len(content) + sum(readable(file) for file in set(files) if file is not None))
 
 
-def buffer_file(entry: dict[str, Any], folder: Path) -> Path | None:
+def buffer_file(entry: Buffer, folder: Path) -> Path | None:
     """The file of an entry of `buffers`; None of one that is in the JSON itself.
 
     Raises:
@@ -125,19 +126,19 @@ def _embedded(uri: object) -> bytes:
         raise InputError(f"has a damaged buffer; {ADVICE}") from error
 
 
-def _read_scene(scene: dict[str, Any], buffer: Buffers, size: int) -> tuple[Coordinates, npt.NDArray[np.int64]]:
+def _read_scene(scene: Scene, buffer: Buffers, size: int) -> tuple[Coordinates, npt.NDArray[np.int64]]:
     if DRACO in scene.get("extensionsRequired", ()) and importlib.util.find_spec("DracoPy") is None:
         raise InputError("is compressed with Draco; pip install DracoPy, or export it without compression")
     needed = [name for name in scene.get("extensionsRequired", ()) if name not in KNOWN and not name.startswith(LOOKS)]
     if needed:
         raise InputError(f"needs the extensions {some(needed)}, which are not read; export it without them")
-    check_scene(cast(Scene, scene), size)
-    reader = _Reader(scene, buffer, size)
+    check_scene(scene, size)
+    primitives = _Primitives(scene, buffer, size)
     vertices, triangles, points = list[Any](), list[Any](), list[Any]()
     count = 0
     for mesh, matrix in _placed(scene):
         for primitive in scene["meshes"][mesh]["primitives"]:
-            found, corners = reader.primitive(primitive)
+            found, corners = primitives.read(primitive)
             if found is None:
                 continue
             moved = found if matrix is HERE else found @ matrix[:3, :3].T + matrix[:3, 3]  # (N, 3)
@@ -160,7 +161,7 @@ def _joined(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _placed(scene: dict[str, Any]) -> list[tuple[int, npt.NDArray[np.float64]]]:
+def _placed(scene: Scene) -> list[tuple[int, npt.NDArray[np.float64]]]:
     """Each mesh that the scene shows, and the matrix (4, 4) that takes it there; all meshes where there is no scene."""
     nodes = scene.get("nodes", [])
     scenes = scene.get("scenes", [])
@@ -179,7 +180,7 @@ def _placed(scene: dict[str, Any]) -> list[tuple[int, npt.NDArray[np.float64]]]:
     return placed
 
 
-def _matrix(node: dict[str, Any]) -> npt.NDArray[np.float64]:
+def _matrix(node: Node) -> npt.NDArray[np.float64]:
     """Of a node to its parent: its matrix, or translation · rotation · scale."""
     if "matrix" in node:
         given: npt.NDArray[np.float64] = np.array(node["matrix"], np.float64).reshape(4, 4).T  # columns first
@@ -198,20 +199,20 @@ def _matrix(node: dict[str, Any]) -> npt.NDArray[np.float64]:
     return matrix
 
 
-class _Reader:
+class _Primitives:
     """The primitives of a scene, each read once however often it is placed."""
 
-    def __init__(self, scene: dict[str, Any], buffer: Buffers, size: int) -> None:
+    def __init__(self, scene: Scene, buffer: Buffers, size: int) -> None:
         self._scene, self._buffer, self._size = scene, buffer, size
         self._known: dict[int, tuple[Any, Any]] = {}
 
-    def primitive(self, primitive: dict[str, Any]) -> tuple[Any, Any]:
+    def read(self, primitive: Primitive) -> tuple[Any, Any]:
         """Positions (N, 3) or None, and triangles (F, 3), or None of points."""
         if id(primitive) not in self._known:
             self._known[id(primitive)] = self._read(primitive)
         return self._known[id(primitive)]
 
-    def _read(self, primitive: dict[str, Any]) -> tuple[Any, Any]:
+    def _read(self, primitive: Primitive) -> tuple[Any, Any]:
         mode = primitive.get("mode", TRIANGLES)
         if "POSITION" not in primitive["attributes"] or mode not in (POINTS, TRIANGLES, STRIP, FAN):
             return None, None
@@ -248,7 +249,7 @@ class _Reader:
             values = np.maximum(values / np.float64(np.iinfo(kind).max), -1.0)
         return values
 
-    def _part(self, place: dict[str, Any], kind: np.dtype[Any], width: int, count: int) -> npt.NDArray[Any]:
+    def _part(self, place: ViewPlace, kind: np.dtype[Any], width: int, count: int) -> npt.NDArray[Any]:
         """Values (count, width) in a view of a buffer, without a copy."""
         view, offset = self._scene["bufferViews"][place["bufferView"]], place.get("byteOffset", 0)
         start, row = view.get("byteOffset", 0), view.get("byteStride", kind.itemsize * width)
@@ -260,7 +261,7 @@ class _Reader:
         values: npt.NDArray[Any] = np.ndarray((count, width), kind, rows, offset, (row, kind.itemsize))
         return values
 
-    def _draco(self, extension: dict[str, Any]) -> tuple[Any, Any]:
+    def _draco(self, extension: ViewPlace) -> tuple[Any, Any]:
         import DracoPy
 
         view = self._scene["bufferViews"][extension["bufferView"]]

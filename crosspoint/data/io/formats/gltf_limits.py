@@ -1,9 +1,8 @@
 """Whether a glTF scene is a tree, and not far larger once it is read than on the disk."""
 
-from typing import TypedDict
-
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced
+from crosspoint.data.io.formats.gltf_scene import Accessor, Node, Primitive, Scene
 
 DRACO = "KHR_draco_mesh_compression"
 INSTANCES = 10_000  # meshes that nodes place, each counted as often as it is placed
@@ -13,53 +12,6 @@ WIDER = 2  # times the bytes of a file: 64-bit coordinates and indices
 JOIN = "save it as one mesh"
 VALUES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # by the number of a component type
-
-
-class Accessor(TypedDict):
-    """Values in a buffer: how many, of which shape and type."""
-
-    count: int
-    type: str
-    componentType: int
-
-
-class BufferView(TypedDict):
-    """A piece of a buffer."""
-
-    byteLength: int
-
-
-class Primitive(TypedDict, total=False):
-    """A piece of a mesh; the numbers are those of accessors."""
-
-    attributes: dict[str, int]
-    indices: int
-
-
-class GltfMesh(TypedDict):
-    """A mesh in pieces."""
-
-    primitives: list[Primitive]
-
-
-class Node(TypedDict, total=False):
-    """A place in the scene; the numbers are those of nodes and of a mesh."""
-
-    children: list[int]
-    mesh: int
-
-
-class Scene(TypedDict, total=False):
-    """The JSON part of a file, of which nothing is checked yet.
-
-    See https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html.
-    """
-
-    accessors: list[Accessor]
-    bufferViews: list[BufferView]
-    extensionsRequired: list[str]
-    meshes: list[GltfMesh]
-    nodes: list[Node]
 
 
 def check_scene(scene: Scene, size: int) -> None:

@@ -3,9 +3,9 @@
 import io
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,20 @@ CODES = dict(zip(("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f
 BLANK = 1000  # lines that a text may have beside those that it announces
 
 
+class Places(NamedTuple):
+    """Where the values of a binary element lie.
+
+    Attributes:
+        starts: By column, the byte at which each row has it (n,); of a list, its first value.
+        lengths: By column that holds lists, how long each is (n,).
+        end: The byte behind the element.
+    """
+
+    starts: dict[str, npt.NDArray[np.int64]]
+    lengths: dict[str, npt.NDArray[np.int64]]
+    end: int
+
+
 def read_ply(content: bytes) -> tuple[Coordinates, Rows | None]:
     """Read the vertices and the faces of a PLY file: text or binary of either order, elements in any order.
 
@@ -38,12 +52,15 @@ def read_ply(content: bytes) -> tuple[Coordinates, Rows | None]:
     check_counts(header, len(content))
     _check_vertex(header)
     parts = _text(header, content) if header.order == "" else _binary(header, content)
-    found: dict[str, Any] = {}
-    for element, part in parts:
-        found.setdefault(element.name, part)
-    if not len(found["vertex"]):
+    points, corners = list[Coordinates](), list[Rows]()
+    for part in parts:
+        if isinstance(part, Rows):
+            corners.append(part)
+        else:
+            points.append(part)
+    if not len(points[0]):
         raise InputError(f"has no points; {ADVICE}")
-    return found["vertex"], found.get("face") if header.count("face") else None
+    return points[0], corners[0] if corners and header.count("face") else None
 
 
 def write_points(path: Path, points: npt.NDArray[np.floating]) -> None:
@@ -81,8 +98,8 @@ def _check_vertex(header: PlyHeader) -> None:
         raise InputError(f"has no x, y and z, only {', '.join(names[:8])}; {ADVICE}")
 
 
-def _text(header: PlyHeader, content: bytes) -> Iterator[tuple[Element, Any]]:
-    """One row of an element a line."""
+def _text(header: PlyHeader, content: bytes) -> Iterator[Coordinates | Rows]:
+    """The vertices and the corners of the faces, one row of an element a line."""
     check_lines(content)
     rows = sum(element.count for element in header.elements)
     if max(content.count(b"\n"), content.count(b"\r")) > 4 * rows + BLANK + header.length:
@@ -98,14 +115,14 @@ def _text(header: PlyHeader, content: bytes) -> Iterator[tuple[Element, Any]]:
             wanted = [names.index(axis) for axis in AXES]
             points = np.loadtxt(own, usecols=wanted, ndmin=2) if element.count else np.empty((0, 3))
             _check_rows(element, len(points))
-            yield element, points
+            yield points
             continue
         parsed = parse_rows(own)
         _check_rows(element, len(parsed.lengths))
         if element.name == "vertex":
-            yield element, _before_lists(element, parsed)
+            yield _before_lists(element, parsed)
         elif element.name == "face":
-            yield element, _faces(element, parsed)
+            yield _faces(element, parsed)
 
 
 def _check_last_row(elements: Sequence[Element], content: bytes) -> None:
@@ -145,49 +162,60 @@ def _faces(element: Element, rows: Rows) -> Rows:
     raise InputError(f"has faces without {FACES[0]}; {ADVICE}")
 
 
-def _binary(header: PlyHeader, content: bytes) -> Iterator[tuple[Element, Any]]:
+def _binary(header: PlyHeader, content: bytes) -> Iterator[Coordinates | Rows]:
+    """The vertices and the corners of the faces."""
     offset = header.length
     for element in header.elements:
-        starts, lengths, end = _walk(element, header.order, content, offset)
-        if element.name == "vertex":
-            columns = {column.name: column for column in element.properties}
-            kinds = [header.order + columns[axis].kind for axis in AXES]
-            if not element.lists():
-                row = (end - offset) // max(element.count, 1)
-                places = [(kind, starts[axis]) for axis, kind in zip(AXES, kinds, strict=True)]
-                yield element, from_rows(memoryview(content)[offset:end], element.count, row=row, places=places)
-            else:
-                axes = [_gather(content, kind, starts[axis]) for axis, kind in zip(AXES, kinds, strict=True)]
-                yield element, np.stack(axes, axis=-1, dtype=np.float64)
-        elif element.name == "face" and element.count:
-            column = next((column for column in element.lists() if column.name in FACES), None)
-            if column is None:
+        if element.lists():
+            places = _walk(element, header.order, content, offset)
+            end = places.end
+            if element.name == "vertex":
+                yield _gathered(element, header.order, content, places)
+            elif element.name == "face" and element.count:
+                yield _listed(element, header.order, content, places)
+        else:
+            end = offset + element.count * sum(int(column.kind[1]) for column in element.properties)
+            _check_end(end, content)
+            if element.name == "vertex":
+                yield _in_rows(element, header.order, memoryview(content)[offset:end])
+            elif element.name == "face" and element.count:
                 raise InputError(f"has faces without {FACES[0]}; {ADVICE}")
-            yield element, _corners(content, header.order + column.kind, starts[column.name], lengths[column.name])
         offset = end
 
 
-def _walk(element: Element, order: str, content: bytes, offset: int) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """Where the values of an element lie.
+def _in_rows(element: Element, order: str, rows: memoryview) -> Coordinates:
+    """x, y and z of vertices without lists."""
+    starts = accumulate((int(column.kind[1]) for column in element.properties), initial=0)
+    places = {
+        column.name: (order + column.kind, start) for column, start in zip(element.properties, starts, strict=False)
+    }
+    row = len(rows) // max(element.count, 1)
+    return from_rows(rows, element.count, row=row, places=[places[axis] for axis in AXES])
 
-    Returns:
-        By column: of rows without lists, the byte within the row; else the bytes at which each row has it (n,), and the
-        lengths of its lists (n,). The last is the end of the element.
-    """
-    if not element.lists():
-        sizes = [int(column.kind[1]) for column in element.properties]
-        end = offset + element.count * sum(sizes)
-        _check_end(end, content)
-        places = np.cumsum([0, *sizes]).tolist()
-        return {column.name: place for column, place in zip(element.properties, places, strict=False)}, {}, end
+
+def _gathered(element: Element, order: str, content: bytes, places: Places) -> Coordinates:
+    """x, y and z of vertices with lists."""
+    kinds = {column.name: order + column.kind for column in element.properties}
+    axes = [_gather(content, kinds[axis], places.starts[axis]) for axis in AXES]
+    return np.stack(axes, axis=-1, dtype=np.float64)
+
+
+def _listed(element: Element, order: str, content: bytes, places: Places) -> Rows:
+    """The corners of faces."""
+    column = next((column for column in element.lists() if column.name in FACES), None)
+    if column is None:
+        raise InputError(f"has faces without {FACES[0]}; {ADVICE}")
+    return _corners(content, order + column.kind, places.starts[column.name], places.lengths[column.name])
+
+
+def _walk(element: Element, order: str, content: bytes, offset: int) -> Places:
+    """Where the values of an element with lists lie."""
     if element.count and (found := _same_lengths(element, order, content, offset)) is not None:
         return found
     return _each_row(element, order, content, offset)
 
 
-def _same_lengths(
-    element: Element, order: str, content: bytes, offset: int
-) -> tuple[dict[str, Any], dict[str, Any], int] | None:
+def _same_lengths(element: Element, order: str, content: bytes, offset: int) -> Places | None:
     """As `_walk`, of rows of which the lists are as long as those of the first; None where they are not."""
     first = Element(element.name, 1, element.properties)
     starts, lengths, end = _each_row(first, order, content, offset)
@@ -199,14 +227,14 @@ def _same_lengths(
         if (np.ndarray(element.count, order + column.length, content, place, (row,)) != lengths[column.name][0]).any():
             return None
     rows = row * np.arange(element.count)
-    return (
+    return Places(
         {name: rows + start[0] for name, start in starts.items()},
         {name: np.full(element.count, length[0]) for name, length in lengths.items()},
         offset + row * element.count,
     )
 
 
-def _each_row(element: Element, order: str, content: bytes, offset: int) -> tuple[dict[str, Any], dict[str, Any], int]:
+def _each_row(element: Element, order: str, content: bytes, offset: int) -> Places:
     """As `_walk`, row by row."""
     readers = [
         (
@@ -232,7 +260,7 @@ def _each_row(element: Element, order: str, content: bytes, offset: int) -> tupl
             offset += size * count
         _check_end(offset, content)
     as_array = {name: np.array(places, np.int64) for name, places in starts.items()}
-    return as_array, {name: np.array(found, np.int64) for name, found in lengths.items()}, offset
+    return Places(as_array, {name: np.array(found, np.int64) for name, found in lengths.items()}, offset)
 
 
 def _check_end(end: int, content: bytes) -> None:
