@@ -9,6 +9,7 @@
 | --- | --- |
 | `load(model, device)` | opens a model |
 | `RunOn(device, backend)`, `Sampling(points, seed)` | where a model runs; which points are drawn |
+| `Reading(columns, include, exclude, readers)` | how files are found and read |
 | `embed(model, inputs, out=…)` | embeds files into a file or a folder of parts, as `crosspoint embed` |
 | `read_points(path, count, seed=…)` | reads a point cloud or draws points from a mesh, `(n, N, 3)` |
 | `train(data, out, …)` | pretrains an encoder |
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from crosspoint.parity.parity import parity as parity
     from crosspoint.runtime.encoder import Encoder
     from crosspoint.runtime.jobs.embed import embed as embed
+    from crosspoint.runtime.options import Reading as Reading
     from crosspoint.runtime.options import RunOn as RunOn
     from crosspoint.runtime.options import Sampling as Sampling
     from crosspoint.train.pretrain.pretrain import train as train
@@ -52,9 +54,22 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["RunOn", "Sampling", "__version__", "embed", "evaluate", "export", "load", "parity", "read_points", "train"]
+__all__ = [
+    "Reading",
+    "RunOn",
+    "Sampling",
+    "__version__",
+    "embed",
+    "evaluate",
+    "export",
+    "load",
+    "parity",
+    "read_points",
+    "train",
+]
 
 _functions = {
+    "Reading": "crosspoint.runtime.options",
     "RunOn": "crosspoint.runtime.options",
     "Sampling": "crosspoint.runtime.options",
     "embed": "crosspoint.runtime.jobs.embed",

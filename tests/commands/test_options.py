@@ -12,7 +12,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.export.engine.builder import Options
 from crosspoint.export.options import ExportOptions
 from crosspoint.runtime.jobs.parts import PartOptions
-from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.train.pretrain.options import RunOptions
 
 
@@ -136,6 +136,7 @@ def test_diagnose(monkeypatch):
 def test_embed(monkeypatch):
     words = ("embed", "in.ply", "--model", "m", "--out", "o/", "--points", 99, "--seed", 7, "--batch", 3)
     words += ("--shard", "2/5", "--part", 6, "--format", "npz", "--readers", 4, "--ray")
+    words += ("--columns", "2,3,4", "--include", "*.xyz", "--include", "maps/*", "--exclude", "old*")
     words += ("--device", "cuda:3", "--backend", "tensorrt", "--trust")
     arguments, options = given_to(monkeypatch, "crosspoint.runtime.jobs.embed", "embed", *words)
     assert arguments == ("m", (Path("in.ply"),))
@@ -145,7 +146,7 @@ def test_embed(monkeypatch):
         "batch": 3,
         "run_on": RunOn("cuda:3", "tensorrt", trust=True),
         "parts": PartOptions((2, 5), size=6, form="npz", ray=True),
-        "readers": 4,
+        "reading": Reading("2,3,4", ("*.xyz", "maps/*"), ("old*",), readers=4),
     }
 
 

@@ -23,7 +23,7 @@ from crosspoint.runtime.jobs.embed import PartCounts, embed
 from crosspoint.runtime.jobs.embeddings import load
 from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import search
-from crosspoint.runtime.options import Sampling
+from crosspoint.runtime.options import Reading, Sampling
 
 Clouds = Callable[..., np.ndarray]
 FILES = 11
@@ -194,7 +194,9 @@ def test_other_content_under_the_same_names_is_another_job(
     shutil.copytree(folder, other)
     np.save(other / "05.npy", clouds(1, 17, 99)[0])  # as many bytes as before
     for shard in (None, (1, 3), (2, 3)):  # also where no part of its own has changed
-        with pytest.raises(InputError, match=r"holds another job: the content of the inputs was .* and is .*--out"):
+        with pytest.raises(
+            InputError, match=r"holds another job: the content of the inputs or --columns was .* and is .*--out"
+        ):
             embed(model, [other], out=out, parts=PartOptions(shard, size=4, form="npz"))
     assert content(out) == before
 
@@ -342,7 +344,7 @@ def test_a_job_of_an_earlier_version_is_refused(model: Path, folder: Path, tmp_p
         ({"parts": PartOptions((4, 3))}, "no shard 4/3"),
         ({"parts": PartOptions(size=0)}, "part of 0"),
         ({"parts": PartOptions(form="csv")}, "parts cannot be csv"),
-        ({"readers": -1}, "-1 readers"),
+        ({"reading": Reading(readers=-1)}, "-1 readers"),
         ({"out": "out.npz", "parts": PartOptions((1, 2))}, "give --out FOLDER/"),
         ({"out": "out.npz", "parts": PartOptions(form="npz")}, "give --out FOLDER/"),
         ({"out": "clouds"}, "is also the input"),
@@ -368,7 +370,9 @@ def test_a_folder_is_a_name_with_a_slash_or_without_a_suffix(model: Path, folder
 def test_readers_as_processes_read_the_same(model: Path, folder: Path, tmp_path: Path) -> None:
     (folder / "bad.npy").write_bytes(b"rubbish")
     threads = embed(model, [folder], out=tmp_path / "threads", parts=PartOptions(size=4, form="npz"))
-    processes = embed(model, [folder], out=tmp_path / "processes", parts=PartOptions(size=4, form="npz"), readers=2)
+    processes = embed(
+        model, [folder], out=tmp_path / "processes", parts=PartOptions(size=4, form="npz"), reading=Reading(readers=2)
+    )
     assert content(tmp_path / "threads") == content(tmp_path / "processes")
     assert threads.skipped == processes.skipped
 

@@ -271,9 +271,9 @@ def test_names_lead_to_no_file_outside_their_folder(
     read = []
     original = search_picture.read_points
 
-    def recorded(path: Path, *given: int, at_most: bool) -> np.ndarray:
+    def recorded(path: Path, count: int, *, seed: int, at_most: bool) -> np.ndarray:
         read.append(path)
-        return original(path, *given, at_most=at_most)
+        return original(path, count, seed=seed, at_most=at_most)
 
     monkeypatch.setattr(search_picture, "read_points", recorded)
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
@@ -281,6 +281,8 @@ def test_names_lead_to_no_file_outside_their_folder(
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
     names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
-    hits = [{"name": name, "distance": 0.5} for name in names]
-    search_picture.draw(tmp_path / "picture.png", "a.npy", hits, inside.parent, None, "cosine")
+    results = [(name, 0.5) for name in names]
+    search_picture.draw(
+        tmp_path / "picture.png", "a.npy", results=results, base=inside.parent, files=None, metric="cosine"
+    )
     assert read == [inside, inside], "the query, and the neighbour in the folder"
