@@ -1,12 +1,14 @@
 """ROS 1 and ROS 2 bags: the PointCloud2 messages of a topic, by rosbags, without ROS."""
 
+import functools
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from crosspoint.core.errors import InputError, require
-from crosspoint.core.reading import ADVICE, allowance, check_announced, readable, some
+from crosspoint.core.reading import ADVICE, SMALL, allowance, check_announced, readable, some
 from crosspoint.data.io.scans.pointcloud2 import PointField, points_of
 from crosspoint.data.points import Coordinates
 
@@ -52,8 +54,9 @@ def read_bag(path: Path, topic: str | None) -> Iterator[Coordinates]:
             yield _points(parse(content, MESSAGE))
 
 
+@functools.cache  # once in a process
 def _bound_chunks() -> None:
-    """Let rosbags inflate no chunk to far more than its bytes: its own decompressors have no bound."""
+    """Let rosbags inflate no chunk to far more than its bytes, and take no memory for bytes that are not there."""
     import bz2
 
     import lz4.frame
@@ -65,6 +68,21 @@ def _bound_chunks() -> None:
     reader.decompressors["lz4"] = lambda data: _inflated(lz4.frame.LZ4FrameDecompressor(), data)
     storage_mcap.DECOMPRESSORS["lz4"] = lambda data, _: _inflated(lz4.frame.LZ4FrameDecompressor(), data)
     storage_mcap.DECOMPRESSORS["zstd"] = lambda data, _: _inflated(zstd.ZstdDecompressor(), data)
+    vars(reader)["read_bytes"] = _within_file(vars(reader)["read_bytes"])
+    vars(storage_mcap)["read_exact"] = _within_file(vars(storage_mcap)["read_exact"])
+
+
+def _within_file(read: Callable[[BinaryIO, int], bytes]) -> Callable[[BinaryIO, int], bytes]:
+    def bounded(file: BinaryIO, size: int) -> bytes:
+        if size > SMALL:
+            here = file.tell()
+            left = file.seek(0, os.SEEK_END) - here
+            file.seek(here)
+            if size > left:
+                raise InputError(f"is cut off: a record announces {size:,} bytes, and {left:,} are left; {ADVICE}")
+        return read(file, size)
+
+    return bounded
 
 
 def _inflated(decompressor: Any, data: bytes) -> bytes:

@@ -1,14 +1,16 @@
 """LAS and LAZ, the formats of airborne and terrestrial laser scanning, by laspy."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.errors import InputError, require
-from crosspoint.core.reading import ADVICE, check_announced, readable
+from crosspoint.core.reading import ADVICE, check_announced, read_start, readable
 
 CHUNK = 1 << 18  # points that are decoded at once
+HEADER, RECORD = 104, 54  # bytes up to the number of variable-length records, and of the shortest of these
 
 
 def read_las(path: Path) -> npt.NDArray[np.float64]:
@@ -25,6 +27,10 @@ def read_las(path: Path) -> npt.NDArray[np.float64]:
     if path.suffix.lower() == ".laz":
         require("lazrs", "las", purpose=f"reading {path.name}")
     size = readable(path)
+    start = read_start(path, HEADER)
+    records = struct.unpack_from("<I", start, 100)[0] if len(start) == HEADER else 0
+    if records * RECORD > size:
+        raise InputError(f"is damaged: {size} bytes cannot hold {records} records before the points; {ADVICE}")
     with laspy.open(str(path)) as file:
         header = file.header
         count, row = int(header.point_count), int(header.point_format.size)

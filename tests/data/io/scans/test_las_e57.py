@@ -64,6 +64,15 @@ def test_las_that_announces_more_than_there_is(points, tmp_path):
         read_points(tmp_path / "a.las", None, seed=0)
 
 
+def test_las_with_more_records_than_bytes_takes_no_memory_for_them(points, tmp_path):
+    pytest.importorskip("laspy")
+    content = bytearray(las(points))
+    struct.pack_into("<I", content, 100, 2**32 - 1)
+    (tmp_path / "a.las").write_bytes(content)
+    with pytest.raises(InputError, match="damaged: 8227 bytes cannot hold 4294967295 records before the points"):
+        read_points(tmp_path / "a.las", None, seed=0)
+
+
 def write_e57(path, points, rotation=None, translation=None, kept=None):
     pye57 = pytest.importorskip("pye57")
     data = {"cartesianX": points[:, 0].copy(), "cartesianY": points[:, 1].copy(), "cartesianZ": points[:, 2].copy()}
