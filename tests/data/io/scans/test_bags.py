@@ -1,6 +1,7 @@
 """Bags are written with rosbags' own writers; the messages in them byte by byte."""
 
 import os
+import struct
 import sys
 
 import numpy as np
@@ -156,4 +157,14 @@ def test_a_chunk_that_inflates_to_far_more_is_refused(form, compressed, tmp_path
     path = write(tmp_path, [np.zeros((200_000, 3), np.float32)], form, compressed=compressed)
     assert path.stat().st_size < 30_000
     with pytest.raises(InputError, match="inflates to more than 1 MB"):
+        read_points(path, None, seed=0)
+
+
+@pytest.mark.parametrize(("kind", "place", "code"), [("bag", 13, "<I"), ("mcap", 9, "<Q")])
+def test_a_record_that_announces_more_than_there_is_takes_no_memory(clouds, tmp_path, kind, place, code):
+    path = write(tmp_path, clouds, kind)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(code, content, place, 2**32 - 1)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cut off: a record announces 4,294,967,295 bytes, and"):
         read_points(path, None, seed=0)
