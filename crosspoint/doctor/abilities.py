@@ -1,7 +1,10 @@
-"""What each command can do with what was found, and the command that installs what is missing."""
+"""Which commands run on this machine, and the command that installs what is missing."""
 
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from crosspoint.core.errors import install_source, with_extras
 
 Facts = dict[str, Any]
 YES, PARTLY, NO = "yes", "partly", "no"
@@ -10,13 +13,13 @@ ANY = "embed, eval, parity, bench"
 
 @dataclass(frozen=True)
 class Ability:
-    """One thing that a command does.
+    """One task of a command, and whether it runs on this machine.
 
     Attributes:
-        command: Which, and with what.
+        command: The command and the kind of model, e.g. `"export --trt"`.
         can: `"yes"`, `"partly"` or `"no"`.
-        how: With what it runs here, or why it does not.
-        install: What to type to have it; empty where nothing is missing or nothing can be installed.
+        how: The packages and devices that run it, or why it does not run.
+        install: The command that installs what is missing; empty if nothing is missing or nothing can be installed.
     """
 
     command: str
@@ -25,20 +28,21 @@ class Ability:
     install: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        """For JSON."""
+        """The fields by name, for JSON."""
         return asdict(self)
 
 
 def pip(*extras: str) -> str:
-    """The command that installs extras of this distribution."""
-    return f"pip install 'crosspoint3d[{','.join(extras)}]'"
+    """The command that adds extras to this installation, run in the folder of its checkout or wheel: it has no path."""
+    options, _, name = install_source()
+    return f"pip install {options}{shlex.quote(name + with_extras(extras))}"
 
 
 def abilities(facts: Facts) -> list[Ability]:
-    """By command, in the order of the workflow.
+    """What each command can do, in the order of the workflow.
 
     Args:
-        facts: Of `doctor`: the answers of the packages, `packages`, and `gpus`.
+        facts: What `doctor` found: the machine, the versions of packages, and the answer of each package.
     """
     training, exporting = _training(facts), _exporting(facts)
     return [
@@ -62,13 +66,13 @@ def abilities(facts: Facts) -> list[Ability]:
 
 
 def has_gpu(facts: Facts) -> bool:
-    """Whether there is an NVIDIA GPU with a driver, whatever can use it."""
+    """Whether the machine has an NVIDIA GPU with a driver, even if no installed package can use it."""
     found = facts["machine"]["gpus"]["found"] or facts["torch"].get("devices") or facts["cuda_python"].get("devices")
     return bool(found) or facts["machine"]["jetpack"] is not None
 
 
 def rtx_runs(facts: Facts) -> bool:
-    """Whether TensorRT-RTX is here and has code for a GPU of this machine; for data-centre GPUs it has none."""
+    """Whether TensorRT-RTX is installed and supports a GPU of this machine. It supports no data-centre GPU."""
     known = [name.lower() for name in facts["tensorrt_rtx"].get("targets") or ()]
     return any(gpu in known for gpu in facts["cuda_python"].get("devices") or ())
 
@@ -92,7 +96,7 @@ def _rendering(facts: Facts) -> Ability:
 def _report(facts: Facts) -> Ability:
     if facts["packages"]["matplotlib"]:
         return Ability("report", YES, f"matplotlib {facts['packages']['matplotlib']}")
-    return Ability("report", NO, "matplotlib is not installed", pip("plots"))
+    return Ability("report", NO, "matplotlib is not installed", pip("plots", "report"))
 
 
 def _training(facts: Facts) -> Ability:

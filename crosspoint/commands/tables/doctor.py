@@ -2,14 +2,18 @@
 
 from typing import Any
 
-from crosspoint.core.console import print_table
+from crosspoint.core.console import print_table, say
+from crosspoint.core.errors import install_source
 
 
 def print_doctor(result: dict[str, Any]) -> None:
-    """What is here, then what each command can do, then what contradicts itself."""
+    """Print what was found, then what each command can do, then the problems of the installation."""
     print_table(f"crosspoint {result['crosspoint']}", ("what", "found"), _found(result))
     rows = [(entry["command"], entry["can"], entry["how"], entry["install"]) for entry in result["commands"]]
     print_table("What runs here", ("command", "runs", "how, or why not", "to install"), rows)
+    if any("pip install" in entry["install"] for entry in result["commands"]):
+        _, folder, _ = install_source()
+        say("FOLDER-OF-THE-WHEEL: the folder of the crosspoint3d wheel" if folder is None else f"run pip in {folder}")
     for problem in result["problems"]:
         print(f"problem: {problem}")
 
@@ -53,7 +57,7 @@ def _package(facts: dict[str, Any]) -> str:
 
 
 def print_self_test(result: dict[str, Any]) -> None:
-    """One row for each step."""
+    """Print one row for each step of the self-test."""
     rows = [
         (step["name"], step["status"], f"{step['seconds']:.1f}", step["reason"] or step["found"])
         for step in result["steps"]

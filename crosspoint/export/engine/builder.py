@@ -15,7 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from crosspoint.core.console import is_quiet
-from crosspoint.core.errors import CheckFailed, CrosspointError, InputError, MissingDependency, import_or_reason
+from crosspoint.core.errors import (
+    CheckFailed,
+    CrosspointError,
+    InputError,
+    MissingDependency,
+    import_or_reason,
+    install_command,
+)
 from crosspoint.core.files import atomic_file
 from crosspoint.core.interrupt import interruption, stop_signals
 from crosspoint.core.reading import regular
@@ -111,7 +118,7 @@ def find_builder(targets: Sequence[str] = (), choice: str = "auto") -> Builder:
     if choice == "tensorrt" or (choice == "auto" and rtx is None):
         raise _no_tensorrt(choice, lacking, gpu)
     if rtx is None:
-        raise MissingDependency(f"--builder rtx: {absence('tensorrt_rtx')}: pip install 'crosspoint3d[trt-rtx]'")
+        raise MissingDependency(f"--builder rtx: {absence('tensorrt_rtx')}: {install_command('trt-rtx')}")
     chosen = _rtx_targets(rtx, targets)
     if gpu in chosen:
         cuda_runtime()
@@ -138,8 +145,8 @@ def _no_tensorrt(choice: str, lacking: str, gpu: str | None) -> CrosspointError:
         return InputError(f"tensorrt builds for this machine's GPU only, {gpu}; leave --target out")
     option = "--trt" if choice == "auto" else f"--builder {choice}"
     return MissingDependency(
-        f"{option}: {lacking}. For an engine for desktop GPUs, which needs neither: --builder rtx, after pip install "
-        "'crosspoint3d[trt-rtx]'. For one that is built and verified on the device it will run on: --builder device"
+        f"{option}: {lacking}. To build on the device it will run on, give --builder device. To build for desktop "
+        f"GPUs here, give --builder rtx, after {install_command('trt-rtx')}"
     )
 
 

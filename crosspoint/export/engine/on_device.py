@@ -37,7 +37,8 @@ set -eu
 bundle=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 "$python" -c 'import crosspoint' 2>/dev/null || {
-    echo "crosspoint: $python lacks the package: pip install 'crosspoint3d>=VERSION' cuda-python" >&2
+    echo "crosspoint: $python lacks the package: copy the wheel or the checkout of crosspoint3d VERSION here, then:" \
+        "$python -m pip install WHEEL-OR-CHECKOUT cuda-python" >&2
     exit 2
 }
 exec "$python" -m crosspoint build "$bundle" "$@"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from crosspoint.core.errors import InputError, MissingDependency, import_or_reason
+from crosspoint.core.errors import InputError, MissingDependency, import_or_reason, install_command
 
 MODULES = ("cuda.bindings.runtime", "cuda.cudart")  # cuda-python from 12.3 on, and before
 NO_DRIVER = "NVIDIA's driver is missing or older than this CUDA runtime"
@@ -23,9 +23,7 @@ def cuda_runtime() -> Any:
             return module
         troubles.append(trouble)
     trouble = max(troubles, key=len)  # of the two that is there, if one is
-    raise MissingDependency(
-        f"running on CUDA needs the package cuda-python (it {trouble}): pip install 'crosspoint3d[gpu]'"
-    )
+    raise MissingDependency(f"running on CUDA needs the package cuda-python (it {trouble}): {install_command('gpu')}")
 
 
 def call(function: Any, *arguments: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from crosspoint.core.errors import InputError, require
+from crosspoint.core.errors import InputError, install_command, require
 from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_bytes, reading
 from crosspoint.runtime.backends import kernels
@@ -246,8 +246,9 @@ def _provider(runtime: Any, path: Path, index: int | None, backend: str) -> str:
     available = runtime.get_available_providers()
     if provider not in available:
         raise InputError(
-            f"{path} was to run on {provider}, and this ONNX Runtime {runtime.__version__} has only "
-            f"{', '.join(available)}; give --device cpu, or replace onnxruntime by pip install 'crosspoint3d[gpu]'"
+            f"{path} cannot run on {provider}: the installed ONNX Runtime {runtime.__version__} has only "
+            f"{', '.join(available)}; give --device cpu, or install the GPU build: pip uninstall -y onnxruntime && "
+            f"{install_command('gpu')}"
         )
     return provider
 
