@@ -53,8 +53,8 @@ def diagnose_command(
     """Compare two models layer by layer, and find the first layer that differs and why.
 
     REFERENCE is a trained network: a released model (dgcnn, pointnet), a run folder or a .safetensors file. CANDIDATE
-    is a model to compare with it, such as its bundle. --device and --backend apply to CANDIDATE. The exit code is 1 if
-    they differ.
+    is the model to check, for example the bundle exported from it. --device and --backend apply to CANDIDATE. The exit
+    code is 1 if the models differ.
     """
     require("torch", "train", "diagnosing")
     require("onnx", "train", "diagnosing")

@@ -6,7 +6,7 @@ import click
 
 from crosspoint.commands.common import Command, PathArgument, json_option, sign_option, write_result
 
-# As in crosspoint.export, which --help does not import; a test compares them.
+# Repeated from crosspoint.export, which --help does not import; a test compares them.
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 BUILDERS = ("auto", "tensorrt", "rtx", "device")
 
@@ -97,9 +97,9 @@ def export_command(
 ) -> None:
     """Export a trained network to ONNX and TensorRT, and check that its outputs match.
 
-    MODEL is a released model (dgcnn, pointnet), a run folder or a .safetensors file. The bundle is a folder with the
-    ONNX file, the engine and a manifest. If the outputs do not match the trained network, no files are written and the
-    exit code is 1.
+    MODEL is a released model (dgcnn, pointnet), a run folder or a .safetensors file. The result is a bundle: a folder
+    with the ONNX file, the engine and a manifest. If the outputs do not match the trained network, the export fails,
+    writes no files, and the exit code is 1.
     """
     from crosspoint.core.errors import require
 

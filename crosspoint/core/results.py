@@ -1,10 +1,10 @@
-"""Results are frozen dataclasses; this is how they become JSON.
+"""Turns results, which are frozen dataclasses, into JSON.
 
-An entry of the JSON has the name of its field, in the order of the fields. Three kinds of `metadata` change that:
+Each field becomes an entry of the same name, in the order of the fields. `metadata` of a field can change that:
 
-    c: float = field(metadata=key("C"))                              # the entry has another name
-    against: Paired | None = field(default=None, metadata=OPTIONAL)  # no entry where the value is None
-    summary: Summary = field(metadata=FLAT)                          # its entries stand among those around it
+    c: float = field(metadata=key("C"))                              # another name in the JSON
+    against: Paired | None = field(default=None, metadata=OPTIONAL)  # no entry if the value is None
+    summary: Summary = field(metadata=FLAT)                          # its entries stand beside the others
 """
 
 import dataclasses
@@ -17,12 +17,12 @@ FLAT = {"flat": True}
 
 
 def key(name: str) -> dict[str, str]:
-    """Metadata of a field whose entry in the JSON has a name that Python does not allow or that reads badly there."""
+    """Metadata of a field that has another name in the JSON."""
     return {"key": name}
 
 
 def to_json(value: object) -> object:
-    """What `json.dumps` takes: dataclasses become objects, paths strings; all else stays what it is.
+    """Convert a value for `json.dumps`: dataclasses become objects, paths become strings; other values stay.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _entries(record: object) -> Iterator[tuple[str, object]]:
 
 
 class Result:
-    """What a command returns, writes with `--json` and prints: a frozen dataclass whose JSON names its schema.
+    """Base of what a command returns, prints and writes with `--json`: a frozen dataclass whose JSON names its schema.
 
     Attributes:
         schema: `crosspoint.<kind>/<version>`, the first entry of the JSON.
@@ -59,5 +59,5 @@ class Result:
     schema: ClassVar[str]
 
     def to_json(self) -> dict[str, object]:
-        """The result as JSON can hold it."""
+        """The result as JSON-serialisable values."""
         return {"schema": self.schema, **dict(_entries(self))}

@@ -1,4 +1,4 @@
-"""What a file of weights says of itself, read without torch."""
+"""Reads the metadata of a `.safetensors` file without torch."""
 
 import json
 from pathlib import Path
@@ -14,10 +14,10 @@ AGAIN = "give a run folder or a .safetensors file of this package, or copy it ag
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `crosspoint.models.weights.save_model` wrote beside the weights: `{"model": config, "recipe": …}`.
+    """Read the metadata that `crosspoint.models.weights.save_model` wrote: `{"model": config, "recipe": …}`.
 
     Raises:
-        InputError: The file is missing, damaged or of another origin.
+        InputError: The file is missing or damaged, or was not written by this package.
     """
     if not Path(path).exists():
         raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
@@ -27,15 +27,15 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def parse_metadata(metadata: dict[str, str] | None) -> dict[str, Any]:
-    """The same from the metadata of a safetensors file.
+    """Parse the metadata of a safetensors file, as `read_metadata` does.
 
     Raises:
-        InputError: They were written by something else.
-        ValueError: They are no JSON.
+        InputError: This package did not write them.
+        ValueError: They are not JSON.
     """
     text = (metadata or {}).get("crosspoint")
     if text is None:
-        raise InputError("was not written by crosspoint: it does not say which network it holds; give other weights")
+        raise InputError("was not written by crosspoint: it does not name its network; give other weights")
     values = json.loads(text)
     if not (
         isinstance(values, dict)
@@ -43,5 +43,5 @@ def parse_metadata(metadata: dict[str, str] | None) -> dict[str, Any]:
         and "recipe" in values
         and isinstance(values["recipe"], dict | None)
     ):
-        raise InputError(f"does not say which network it holds and how it was made; {AGAIN}")
+        raise InputError(f"does not name its network and how it was trained; {AGAIN}")
     return values

@@ -10,7 +10,7 @@ from crosspoint.runtime.signing import SIGNATURE
 
 
 def print_export(out: Path, manifest: dict[str, Any], sign: Path | None = None) -> None:
-    """Print the gate's comparisons, the files, with which key they were signed, and what became of the engine."""
+    """Print the comparisons of the gate, the files, the signing key, and the status of the engine."""
     for parity in (manifest["parity"], manifest["parity"]["emulation"]):
         if parity:
             _print_parity(parity)
@@ -49,7 +49,7 @@ def _print_precision(precision: dict[str, Any], parity: dict[str, Any]) -> None:
             f"({task['candidate']}; limit {task['max_drop']:g} points lost; {task['objects']} clouds{equal})"
         )
     elif precision["asked"] == "int8":
-        print("accuracy was not measured; give --verify-data to have it hold")
+        print("accuracy was not measured; give labelled clouds with --verify-data to measure it")
 
 
 def _print_parity(parity: dict[str, Any]) -> None:
