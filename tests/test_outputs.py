@@ -184,7 +184,7 @@ def test_embeddings_are_never_written_over_or_into_what_is_embedded(untouched):
     np.savez(scans / "scan.npz", points=np.zeros((40, 3), np.float32))
     before = {path: path.read_bytes() for path in scans.iterdir()}
     for kind in ("npy", "npz"):
-        assert "is also the input" in run("embed", f"scans/scan.{kind}", "--out", f"scans/scan.{kind}")
+        assert "is also an input" in run("embed", f"scans/scan.{kind}", "--out", f"scans/scan.{kind}")
     for to in ("scans", "scans/parts/", "scans/new.npz"):
         assert "input" in run("embed", "scans", "--out", to)
     assert {path: path.read_bytes() for path in scans.iterdir()} == before

@@ -274,7 +274,7 @@ def test_a_plan_away_from_its_bundle(embed: Callable, engine_bundle: Path) -> No
     code, line = embed(*CUDA, model=alone / "encoder.plan")
     assert code == 2
     assert "no manifest.json beside it: a plan is executable code" in line
-    assert "if the file is your own, open it with crosspoint embed or bench and --trust" in line
+    assert "If the file is your own, open it with crosspoint embed or bench and --trust" in line
 
 
 def test_no_gpu(embed: Callable, no_gpu: None) -> None:
@@ -362,7 +362,7 @@ def test_a_full_gpu(embed: Callable, host: Any) -> None:
         (np.zeros((16, 3), np.float32), r"points have the shape \(16, 3\); .* give points\[None\]"),
         (np.zeros((0, 16, 3), np.float32), "with B at least 1"),
         (np.full((3, 16, 3), np.inf, np.float32), "points hold NaN or infinite values"),
-        (np.zeros((3, 7, 3), np.float32), "clouds of 7 points do not fit"),
+        (np.zeros((3, 7, 3), np.float32), "points per cloud, not 7"),
     ],
 )
 def test_clouds_that_do_not_fit(points: np.ndarray, message: str, engine_bundle: Path, host: Any) -> None:

@@ -122,7 +122,7 @@ def test_embed_takes_at_most_the_points_of_the_training(weights: Path, clouds, s
         (("dgcn", "cloud.npy"), r"dgcn is neither a file or folder nor the name of a model \(dgcnn\)"),
         (("dgcnn",), "no inputs were given"),
         (("missing.onnx", "cloud.npy"), "missing.onnx does not exist"),
-        (("missing.ply",), "there is no such file"),
+        (("missing.ply",), "does not exist"),
         (("dgcnn@1", "cloud.npy"), "dgcnn@1 is not in this installation"),
     ],
 )

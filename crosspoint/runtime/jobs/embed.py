@@ -1,4 +1,4 @@
-"""Embedding whatever holds point clouds: files, folders, datasets, arrays."""
+"""Embeds point clouds from files, folders, data sets and arrays."""
 
 import time
 from collections.abc import Sequence
@@ -33,48 +33,48 @@ def embed(
     ray: bool = False,
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
+    """Embed the clouds of files, folders and data sets, normalised as in training, into one file or many parts.
 
-    Inputs are read as they are needed, ahead of the model; clouds of equal size go through it together. What cannot be
-    read, or has fewer points than needed, is left out and listed in the result.
+    Inputs are read in advance; clouds of equal size form batches. Inputs that cannot be read, or have too few points,
+    are left out and listed in the result.
 
     Args:
         model: Whatever `load_encoder` opens.
-        inputs: Mesh and point-cloud files, folders of them, dataset folders. An array `(N, 3)` is one cloud,
+        inputs: Mesh and point-cloud files, folders of them, folders of data sets. An array `(N, 3)` is one cloud,
             `(n, N, 3)` is n clouds.
-        out: `.npz` or `.parquet` for embeddings, names and the model's SHA-256; `.npy` for the embeddings alone. A
-            name without a suffix, or with a slash at its end, is a folder of parts, each of them whole or absent; parts
-            that are there already are not made again.
-        points: Points per cloud; by default the model's own number if it has one, at most that of its training if it
-            comes with the package, else all of a cloud.
-        seed: Of the points drawn; what is drawn of a file depends on the seed and the file's name alone.
-        batch: Most clouds in one pass.
+        out: `.npz` or `.parquet` for embeddings, names and the model's SHA-256; `.npy` for the embeddings only. A name
+            without a suffix, or one that ends in a slash, is a folder of parts. Each part is written as a whole, and
+            parts that exist are kept.
+        points: Points per cloud. None: the model's own number if it is fixed; for a released model at most the number
+            that it was trained with; else all points.
+        seed: Random seed of the points that are drawn. The draw depends on the seed and the file's name only.
+        batch: Most clouds per call of the model.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
         backend: As for `load_encoder`.
-        shard: i and n: make only every n-th part, from the i-th on.
-        part: Sources of a part; by default 1024, and fewer where there would not be a part for each shard.
-        form: Of the parts, `"parquet"` (the default) or `"npz"`.
-        readers: Processes that read; 0 for threads of this one.
+        shard: (i, n): write only every n-th part, beginning with the i-th.
+        part: Sources per part; None: 1024, or fewer, so that each shard has a part.
+        form: Format of the parts, `"parquet"` (default) or `"npz"`.
+        readers: Reader processes; 0: read in threads of this process.
         ray: Make the parts on a Ray cluster.
         trust: As for `load_encoder`.
 
     Returns:
         `model` (the specification), `out`, `points`, `seed`, `dim`, `embedded`, `skipped` (a list of `file` and
-        `reason`), `seconds`; of a file also `names`, of a folder `parts`: `total`, `made`, `kept`, `missing`.
+            `reason`) and `seconds`; for a file also `names`, for a folder `parts`: `total`, `made`, `kept`, `missing`.
 
     Raises:
-        InputError: The model or an option cannot be used, an input is missing, the folder holds another job, or not
-            one cloud could be read; then nothing is written.
+        InputError: The model or an option cannot be used, an input is missing, the folder holds another job, or no
+            cloud could be read; then nothing is written.
     """
     start = time.perf_counter()
     request = make_request(model, inputs, points, seed, batch, device, backend, trust)
     if readers < 0:
-        raise InputError(f"{readers} readers cannot be; give --readers 0 or more")
+        raise InputError(f"--readers is {readers}; give 0 or more")
     if _is_folder(out):
         check_folder(Path(out), inputs=inputs)
         result = _embed_folder(request, Path(out), shard, part, form or parts.FORMATS[0], readers, ray)
     elif shard or part or form or ray:
-        raise InputError(f"--shard, --part, --format and --ray make parts in a folder, not {out}; give --out FOLDER/")
+        raise InputError(f"--shard, --part, --format and --ray need a folder of parts, not {out}; give --out FOLDER/")
     else:
         result = _embed_file(request, Path(out), readers)
     return {**result, "out": str(out), "seed": seed, "seconds": time.perf_counter() - start}
@@ -87,7 +87,7 @@ def _is_folder(out: Path | str) -> bool:
 
 def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
     if out.suffix not in SUFFIXES or out.is_dir():
-        raise InputError(f"{out} cannot be written; give a name that ends in {', '.join(SUFFIXES)}, or a folder's")
+        raise InputError(f"{out} has an unknown suffix; give a name that ends in {', '.join(SUFFIXES)}, or a folder")
     check_file(out, inputs=request.inputs)
     if out.suffix == ".parquet":
         require("pyarrow.parquet", "parquet", PARQUET)
@@ -96,7 +96,7 @@ def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
         (result,) = embed_groups(encoder, [opened.sources], request.batch, readers)
         if not result.names:
             first = f"; the first: {bad['file']}: {bad['reason']}" if (bad := next(iter(result.skipped), None)) else ""
-            raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
+            raise InputError(f"none of {len(opened.sources)} inputs could be embedded{first}")
         sha256 = encoder.specification.sha256
         save(out, Embeddings(result.vectors, result.names, sha256, about_job(request, opened)))
     return {
@@ -112,11 +112,11 @@ def _embed_folder(
 ) -> dict[str, Any]:
     number, shards = shard or (1, 1)
     if not 1 <= number <= shards:
-        raise InputError(f"there is no shard {number}/{shards}; shards of {shards} are 1/{shards} to {shards}/{shards}")
+        raise InputError(f"shard {number}/{shards} does not exist; give 1/{shards} to {shards}/{shards}")
     if part is not None and part < 1:
-        raise InputError(f"a part of {part} holds nothing; give --part 1 or more")
+        raise InputError(f"--part is {part}; give 1 or more")
     if form not in parts.FORMATS:
-        raise InputError(f"parts cannot be {form}; give --format {' or '.join(parts.FORMATS)}")
+        raise InputError(f"--format {form} is not known; give {' or '.join(parts.FORMATS)}")
     if form == "parquet":
         require("pyarrow.parquet", "parquet", PARQUET)
     if ray:

@@ -1,4 +1,4 @@
-"""A request and the folder that it writes parts to: the plan that they agree on."""
+"""Compares an embedding request with the job in its output folder."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +9,7 @@ from crosspoint.runtime.jobs.request import Opened, Request
 
 
 def about_job(request: Request, opened: Opened) -> dict[str, Any]:
-    """What decides the embeddings of a request, as a plan and a file of embeddings keep it."""
+    """The settings that decide the embeddings, as stored in a plan and in a file of embeddings."""
     return {
         "model": request.model,
         "points": opened.points,
@@ -20,13 +20,13 @@ def about_job(request: Request, opened: Opened) -> dict[str, Any]:
 
 
 def describe(opened: Opened) -> dict[str, Any]:
-    """`model`, `points` and `dim` of a result."""
+    """The entries `model`, `points` and `dim` of a result."""
     specification = opened.encoder.specification
     return {"model": asdict(specification), "points": opened.points, "dim": specification.dim}
 
 
 def join_job(request: Request, opened: Opened, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:
-    """The folder's plan, which becomes that of this request if there is none.
+    """The plan in the folder; if there is none, it becomes the plan of this request.
 
     Raises:
         InputError: The folder holds another job.

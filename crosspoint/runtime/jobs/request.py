@@ -1,4 +1,4 @@
-"""What is to be embedded with which model, in a form that can be sent to another machine, and opened there."""
+"""An embedding request that can be sent to another machine and opened there."""
 
 import os
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from crosspoint.runtime.signing import find_key_files
 
 @dataclass(frozen=True)
 class Request:
-    """A model, inputs and options, checked as far as that goes without opening them.
+    """A model, inputs and options, checked as far as possible without opening them.
 
     Attributes:
-        model: A name, or an absolute path.
+        model: Name, or absolute path.
         inputs: Absolute paths.
-        points: Per cloud; None for what the model asks for.
-        seed: Of the points drawn.
-        batch: Most clouds in one pass.
-        device: Where the model runs.
-        backend: What runs it.
+        points: Points per cloud; None: as the model needs.
+        seed: Random seed of the points that are drawn.
+        batch: Most clouds per call of the model.
+        device: Device of the model.
+        backend: Inference backend.
         trust: Whether a `.plan` without a manifest may be opened.
-        verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
+        verify_keys: Public keys; one of them must have signed the model. Empty: no check.
     """
 
     model: str
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """The encoder, and the sources as they will be read: `points` of each cloud, or at most that many."""
+    """An open encoder, its sources, and the points per cloud; with `at_most`, smaller clouds are taken too."""
 
     encoder: Encoder
     sources: list[Source]
@@ -65,17 +65,17 @@ def make_request(
     backend: str | None,
     trust: bool = False,
 ) -> Request:
-    """A request with absolute paths, and with the public keys that are set here.
+    """Make a request with absolute paths and with the public keys that are set in this process.
 
     Raises:
-        InputError: There are no inputs, or an option cannot be.
+        InputError: There are no inputs, or an option is invalid.
     """
     if not inputs:
-        raise InputError("no inputs were given; give files, folders or datasets")
+        raise InputError("no inputs were given; give files, folders or data sets")
     if batch < 1:
-        raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
+        raise InputError(f"--batch is {batch}; give 1 or more")
     if seed < 0:
-        raise InputError(f"the seed {seed} is negative; give --seed 0 or more")
+        raise InputError(f"--seed is {seed}; give 0 or more")
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
@@ -83,11 +83,11 @@ def make_request(
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
-    """Load the model and find the sources.
+    """Open the model and find the sources.
 
     Args:
         request: From `make_request`.
-        threads: As for `load_encoder`.
+        threads: CPU threads, see `load_encoder`.
 
     Raises:
         InputError: The model or an option cannot be used, or an input is missing.

@@ -342,7 +342,7 @@ def test_without_a_builder_the_message_says_what_is_missing_and_what_else_there_
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: gpu)
     monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name in installed else None)
     with pytest.raises(
-        MissingDependency, match=rf"^{option}: {reason}\. .*--builder rtx.*crosspoint3d\[trt-rtx\].*--builder device"
+        MissingDependency, match=rf"^{option}: {reason}\. .*--builder device.*--builder rtx.*pip install .*\[trt-rtx\]"
     ) as caught:
         find_builder((), choice)
     assert "\n" not in str(caught.value)
@@ -361,7 +361,7 @@ def test_a_broken_tensorrt_is_not_called_missing(tmp_path, monkeypatch):
 
 def test_rtx_that_was_asked_for_and_is_not_installed(monkeypatch):
     monkeypatch.setattr(tensorrt, "_module", lambda name: None)
-    with pytest.raises(MissingDependency, match=r"--builder rtx: .*crosspoint3d\[trt-rtx\]"):
+    with pytest.raises(MissingDependency, match=r"--builder rtx: .*pip install .*\[trt-rtx\]"):
         find_builder((), "rtx")
 
 

@@ -158,7 +158,7 @@ def test_a_profile_that_is_not_the_manifest_s(
     profile: dict, said: str, engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
 ) -> None:
     small.write_manifest(engine_bundle, small.engine, profile=profile)
-    with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
+    with pytest.raises(InputError, match=f"takes {said}: they belong to different bundles"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 
@@ -411,7 +411,7 @@ def test_a_forked_process_says_so_also_while_another_thread_runs(
             encoder.run({"points": given})
         except InputError as error:
             encoder.close()  # which is not the child's to do
-            return int("CUDA does not survive" in str(error) and host.streams == 1)
+            return int("CUDA does not work after a fork" in str(error) and host.streams == 1)
         return 2
 
     def fork_meanwhile() -> None:  # in a thread that holds the encoder
@@ -509,7 +509,7 @@ def test_a_profile_that_the_manifest_does_not_say(
     profile: dict | None, said: str, engine_bundle: Path, host: HostCuda, small: SimpleNamespace
 ) -> None:
     changed(engine_bundle, small, {}, profile=profile)
-    with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
+    with pytest.raises(InputError, match=f"takes {said}: they belong to different bundles"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 

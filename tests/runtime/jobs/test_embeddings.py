@@ -41,7 +41,7 @@ def test_what_was_written_is_read(tmp_path: Path, suffix: str, count: int) -> No
         ("a.parquet", b"rubbish", "damaged or not a file of embeddings"),
         ("a.npz", None, "does not exist"),
         ("a.parquet", None, "does not exist"),
-        ("a.npy", b"", "does not say which model made it"),
+        ("a.npy", b"", "does not name its model"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
