@@ -1,4 +1,4 @@
-"""What the protocols take in common: where a model runs, and which points and seeds it is measured with."""
+"""Options that the protocols share: where a model runs, and which points and seeds are used."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,8 @@ class RunOn:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:<index>`.
-        backend: `pytorch`, `onnxruntime`, `onnxruntime-tensorrt` or `tensorrt`; None: chosen by the type of the file.
-        cache: Folder in which features are kept and found again; None for no cache.
+        backend: `pytorch`, `onnxruntime`, `onnxruntime-tensorrt` or `tensorrt`; None: chosen from the file type.
+        cache: Folder in which features are stored and found again; None: no cache.
     """
 
     device: str = "cpu"
@@ -24,9 +24,9 @@ class Sampling:
     """Which points and objects are drawn.
 
     Attributes:
-        points: Points per cloud; None for the usual number of the protocol.
-        seed: Of every random choice.
-        seeds: Random choices of points to average over, where more points are stored than used.
+        points: Points per cloud; None: the usual number of the protocol.
+        seed: Random seed.
+        seeds: Number of random point subsets to average over, if more points are stored than used.
     """
 
     points: int | None = None

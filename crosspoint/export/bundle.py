@@ -1,4 +1,4 @@
-"""`crosspoint export`: a bundle of ONNX file, engine and manifest that exists only if it passed the parity gate."""
+"""`crosspoint export`: writes a bundle of ONNX file, engine and manifest, if it passes the parity gate."""
 
 import os
 from collections.abc import Sequence
@@ -51,14 +51,14 @@ PREPROCESSING = {
 
 @dataclass(frozen=True)
 class Verification:
-    """What a candidate is verified and calibrated with, besides synthetic clouds.
+    """Data for verification and calibration, in addition to synthetic clouds.
 
     Attributes:
-        data: Labelled clouds: for SVM accuracy in ModelNet40's format or another known one, for the mIoU of a part
-            segmenter in ShapeNetPart's.
-        clouds: At most this many of them; None for all.
-        max_drop: Percentage points of SVM accuracy or mIoU that may be lost; None for the precision's own limit.
-        calibrate: Clouds that int8 is calibrated with.
+        data: Labelled clouds: in ModelNet40's or another known format for SVM accuracy; in ShapeNetPart's format for
+            the mIoU of a part segmenter.
+        clouds: Largest number of them to use; None: all.
+        max_drop: Largest loss of SVM accuracy or mIoU, in percentage points; None: the limit of the precision.
+        calibrate: Clouds for int8 calibration.
     """
 
     data: Path | None = None
@@ -67,15 +67,15 @@ class Verification:
     calibrate: Path | None = None
 
     def check(self, precision: str) -> None:
-        """Raise InputError if an option has nothing to do."""
+        """Raise InputError if an option is given without the option that it belongs to."""
         if self.calibrate is not None and precision != "int8":
-            raise InputError("--calibrate is about int8; give --precision int8 with it")
+            raise InputError("--calibrate needs --precision int8; add it, or leave --calibrate out")
         if self.data is None and (self.max_drop is not None or self.clouds is not None):
-            raise InputError("--max-drop and --verify-clouds are about labelled data; give --verify-data with them")
+            raise InputError("--max-drop and --verify-clouds need labelled data; add --verify-data, or leave them out")
         if self.max_drop is not None and not self.max_drop >= 0:
-            raise InputError(f"--max-drop {self.max_drop} is not understood; give percentage points, 0 or more")
+            raise InputError(f"--max-drop is {self.max_drop}; give percentage points, 0 or more")
         if self.clouds is not None and self.clouds < 1:
-            raise InputError(f"--verify-clouds {self.clouds} leaves nothing to verify with; give 1 or more")
+            raise InputError(f"--verify-clouds is {self.clouds}; give 1 or more")
 
 
 def export(
@@ -94,38 +94,38 @@ def export(
     verification: Verification = Verification(),
     sign: Path | None = None,
 ) -> dict[str, Any]:
-    """Export a trained network to ONNX and, if asked, TensorRT, and prove that what was exported is what was trained.
+    """Export a trained network to ONNX and, if asked, TensorRT, and check that the outputs match.
 
-    The bundle appears under its name only after the gate has passed: ONNX Runtime against PyTorch in float64 at several
-    batch sizes and numbers of points, on ordinary and hostile clouds, and the engine too where a GPU can run it. The
-    graph passes in float32 first, so that a lower precision has roundings alone to answer for.
+    The bundle is written only if it passes the gate: ONNX Runtime is compared with PyTorch in float64, at several batch
+    sizes and numbers of points, on ordinary and hostile clouds; so is the engine if this machine's GPU can run it. The
+    graph must pass in float32 first, so that a lower precision adds rounding errors only.
 
     Args:
         model: A run folder with `encoder.safetensors`, or a `.safetensors` file.
         out: Folder of the bundle; an earlier bundle there is replaced.
-        trt: Whether to build a TensorRT engine.
-        precision: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`, of the layers; distances stay float32.
-        batch: Clouds at a time, `min:opt:max`, that the engine is built for; an ONNX file takes any number.
-        points: Number of points of a cloud; a range `min:opt:max` or None (`"any"`) leaves it open.
-        target: GPUs that a TensorRT-RTX engine is built for, e.g. `("sm86", "sm89")`.
-        builder: What builds the engine: `"tensorrt"`, `"rtx"`, `"auto"` (of these), or `"device"`: a script in the
-            bundle, where the engine will run.
-        options: How the engine is built.
-        triton: NVIDIA Triton model repository to write the model into as well.
-        projection: Whether the embedding passes through the projection head, whose weights lie beside the encoder's.
+        trt: Also build a TensorRT engine.
+        precision: Precision of the layers: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`. Distances stay float32.
+        batch: Batch sizes of the engine, `min:opt:max`. An ONNX file takes any batch.
+        points: Number of points of a cloud; a range `min:opt:max`; or None (`"any"`) for any number.
+        target: GPUs of a TensorRT-RTX engine, e.g. `("sm86", "sm89")`.
+        builder: `"tensorrt"`, `"rtx"`, `"auto"` (TensorRT where it can run, else RTX), or `"device"`: a script in the
+            bundle builds the engine on the machine that will run it.
+        options: Options of the engine build.
+        triton: NVIDIA Triton model repository to write the model to as well.
+        projection: Append the projection head, whose weights lie beside the encoder's.
         verification: Labelled data and calibration clouds.
-        sign: Private key of `crosspoint keygen` to sign the bundle with.
+        sign: Private key of `crosspoint keygen` that signs the bundle.
 
     Returns:
         The manifest.
 
     Raises:
-        InputError: The model, an option or the place for the bundle cannot be used.
-        CheckFailed: The linter, the gate or the build failed; nothing was written.
+        InputError: The model, an option or the output folder cannot be used.
+        CheckFailed: The linter, the gate or the build failed. Nothing is written.
         MissingDependency: A package is not installed.
     """
     if precision not in LIMITS:
-        raise InputError(f"--precision {precision} is not known; give {', '.join(LIMITS)}")
+        raise InputError(f"--precision {precision} is not known; give one of {', '.join(LIMITS)}")
     profile = make_profile(batch, points)
     key = None if sign is None else read_signing_key(sign)
     _check_options(trt, profile, target, builder, options)
@@ -158,18 +158,18 @@ def export(
 
 
 def _check_options(trt: bool, profile: Profile, target: Sequence[str], builder: str, options: Options) -> None:
-    """Raise InputError where options are about an engine that is not built, or about another one."""
+    """Raise InputError if options belong to an engine that is not built, or to another builder."""
     given = {"--target": target, "--builder": builder != "auto", "--tf32": options.tf32}
     given |= {"--workspace": options.workspace, "--timing-cache": options.timing_cache}
     named = [option for option, value in given.items() if value]
     if named and not trt:
-        raise InputError(f"{named[0]} is about engines; give --trt with it")
+        raise InputError(f"{named[0]} applies to engines; add --trt, or leave it out")
     if trt and profile.points is None:
         raise InputError("an engine needs bounds for the number of points; give --points min:opt:max")
     if builder == "device" and (target or options.timing_cache):
         option = "--target" if target else "--timing-cache"
         raise InputError(
-            f"{option} has no place with --builder device, where the device's own GPU decides; leave it out"
+            f"{option} cannot be used with --builder device, which builds for the device's own GPU; leave it out"
         )
 
 

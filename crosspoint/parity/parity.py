@@ -1,4 +1,4 @@
-"""Are two models the same? Their embeddings and accuracies compared, and a verdict by the candidate's precision."""
+"""Compares the embeddings and accuracies of two models, and decides by the candidate's precision."""
 
 import math
 from collections.abc import Mapping
@@ -18,21 +18,21 @@ from crosspoint.parity.pair import check_pair
 from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
 
-FEWEST = 14  # clouds that are compared at every batch size
+FEWEST = 14  # fewest clouds that are compared at every batch size
 EQUAL = "largest relative L2 error that near ties do not explain"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What decided.
+    """The verdict of a comparison.
 
     Attributes:
-        precision: Of the candidate, whose limits count.
+        precision: Precision of the candidate, whose limits apply.
         rule: What was measured.
-        limit: What is allowed: a relative L2 error, or a share of the objects.
-        measured: None where it could not be measured.
-        passed: Whether the candidate is within the limit.
-        worst: The clouds that it was measured on, where others were better.
+        limit: The limit: a relative L2 error, or a share of the objects.
+        measured: The measured value; None if it could not be measured.
+        passed: Whether it is within the limit.
+        worst: The clouds with the worst value, if others were better.
     """
 
     precision: str
@@ -44,11 +44,11 @@ class Verdict:
 
     @property
     def would_pass_at(self) -> float | None:
-        """The smallest limit of two digits that would have passed."""
+        """The smallest limit, with two digits, that would have passed."""
         return None if self.measured is None else round_up(self.measured)
 
     def __str__(self) -> str:
-        """In one line."""
+        """The verdict in one line."""
         if self.measured is None:
             return f"{self.precision}: not passed, the {self.rule} was not measured; give more labelled --data"
         worst = f" ({self.worst})" if self.worst else ""
@@ -56,14 +56,14 @@ class Verdict:
         return f"{self.precision}: {self.rule} {self.measured:.2e}{worst}, limit {self.limit:g}: {judged}"
 
     def to_json(self) -> dict[str, Any]:
-        """As a result has it under `gate`."""
+        """The entry `gate` of a result."""
         values = {"tier": self.precision, "rule": self.rule, "limit": self.limit, "measured": self.measured}
         values |= {"would_pass_at": self.would_pass_at, "passed": self.passed}
         return values if self.worst is None else {**values, "worst": self.worst}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Verdict":
-        """From a result that was read."""
+        """Make a verdict from the entry of a result."""
         names = ("rule", "limit", "measured", "passed")
         return cls(values["tier"], **{name: values[name] for name in names}, worst=values.get("worst"))
 
@@ -73,11 +73,11 @@ class ParityData:
     """The clouds of a comparison.
 
     Attributes:
-        path: Where they were read.
-        source: What was read.
-        clouds: How many.
-        points: Of each.
-        seed: Of every random choice.
+        path: Path of the data.
+        source: What was read, in words.
+        clouds: Number of clouds.
+        points: Points per cloud.
+        seed: Random seed.
         skipped: Files that could not be used, with the reason.
     """
 
@@ -91,14 +91,14 @@ class ParityData:
 
 @dataclass(frozen=True)
 class ParityResult:
-    """What `parity` found.
+    """The result of `parity`.
 
     Attributes:
-        reference: The model to be equal to.
-        candidate: The model in question.
+        reference: The reference model.
+        candidate: The model to check.
         data: The real clouds.
-        report: Embeddings compared, the real clouds first.
-        task: SVM accuracies on both sides; None without labels.
+        report: Comparison of the embeddings, the real clouds first.
+        task: SVM accuracies of both models; None without labels.
         gate: The verdict.
     """
 
@@ -113,11 +113,11 @@ class ParityResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the candidate may stand for the reference."""
+        """Whether the candidate passed."""
         return self.gate.passed
 
     def to_json(self) -> dict[str, Any]:
-        """As `crosspoint parity --json` writes it, without the schema."""
+        """The values that `crosspoint parity --json` writes, without the schema."""
         return {
             "reference": asdict(self.reference),
             "candidate": asdict(self.candidate),
@@ -149,26 +149,25 @@ def parity(
 ) -> ParityResult:
     """Compare a candidate model with a reference on real and on hostile clouds.
 
-    The candidate's precision decides the gate: fp32 by the largest relative L2 error of any embedding, near ties among
-    neighbours aside (`crosspoint.parity.near_ties`), and where there are labels by its predictions too; the lower ones
-    by the linear-SVM accuracy that they lose on the same objects, which needs labelled data: without labels they do not
-    pass.
+    The precision of the candidate decides the check. fp32: the largest relative L2 error of an embedding that near ties
+    do not explain (`crosspoint.parity.near_ties`), and with labels also the predictions. Lower precisions: the loss of
+    linear-SVM accuracy on the same objects; this needs labelled data, and without it they do not pass.
 
     Args:
-        reference: The model to be equal to; of a released model its trained network, where PyTorch is installed.
-        candidate: The model in question.
-        data: A dataset in any known format, or a folder of cloud and mesh files.
-        points: Points per cloud; None for the number that a model fixes, else 1024.
-        clouds: Use at most this many clouds of `data`; None for all.
-        seed: Of every random choice.
-        device: Where the candidate runs.
-        backend: What runs the candidate; None for the usual one.
-        reference_device: Where the reference runs.
+        reference: The reference model. For a released model it is the trained network, if PyTorch is installed.
+        candidate: The model to check.
+        data: A data set in any known format, or a folder of cloud and mesh files.
+        points: Points per cloud; None: the number of a model if it is fixed, else 1024.
+        clouds: Largest number of clouds from `data`; None: all.
+        seed: Random seed.
+        device: Device of the candidate.
+        backend: Backend of the candidate; None: chosen from the file type.
+        reference_device: Device of the reference.
         by_interval: Judge accuracies by the worse end of the 95 % interval of their paired difference.
 
     Raises:
         InputError: A model or the data cannot be used, or the embeddings differ in width.
-        CheckFailed: A model returns NaN or infinite values (`Encoder.embed`).
+        CheckFailed: A model's output is not finite (`Encoder.embed`).
     """
     from crosspoint.runtime.load import load_encoder
     from crosspoint.runtime.released import trained
@@ -191,7 +190,7 @@ def parity(
 
 
 def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32], seed: int) -> Report:
-    """Real clouds, of which both embeddings are known, and the synthetic ones of every gate."""
+    """Compare on the real clouds, whose embeddings are known, and on the synthetic clouds of the gate."""
     points = real.inputs["points"].shape[1]
     largest, precision = b.specification.max_batch or 32, b.specification.precision
     least = max(largest, FEWEST)
@@ -202,7 +201,7 @@ def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32]
 
 
 def _point_counts(a: Encoder, b: Encoder, points: int) -> set[int]:
-    """The fewest and the most points that both models take, where they take a range."""
+    """The smallest and the largest number of points that both models take, if it is a range."""
     first, second = a.specification, b.specification
     if first.points is not None or second.points is not None:
         return set()
@@ -211,14 +210,14 @@ def _point_counts(a: Encoder, b: Encoder, points: int) -> set[int]:
 
 
 def judge(report: Report, task: Mapping[str, Any] | None, by_interval: bool = False) -> Verdict:
-    """The verdict of a precision.
+    """The verdict for a precision.
 
-    fp32 is judged by its embeddings. Near ties may be excused there, their harm may not: where labels show a loss of
-    accuracy that is no chance, that decides. The lower precisions are judged by the loss of accuracy.
+    fp32 is judged by its embeddings. Near ties may explain an error; but if labels show a loss of accuracy that is not
+    due to chance, the candidate fails. Lower precisions are judged by the loss of accuracy.
 
     Args:
-        report: Embeddings compared.
-        task: Accuracies compared; None without labels.
+        report: Comparison of the embeddings.
+        task: Comparison of the accuracies; None without labels.
         by_interval: Judge accuracy by the worse end of the 95 % interval of the difference.
     """
     precision, limits = report.precision, report.limits
@@ -239,7 +238,7 @@ def judge(report: Report, task: Mapping[str, Any] | None, by_interval: bool = Fa
 
 
 def round_up(value: float) -> float:
-    """The next number of two significant digits that is not below a non-negative `value`."""
+    """The smallest number with two significant digits that is at least `value` (0 or more)."""
     if value <= 0:
         return 0.0
     exponent = math.floor(math.log10(value)) - 1
@@ -248,5 +247,5 @@ def round_up(value: float) -> float:
 
 
 def verdict(gate: Mapping[str, Any]) -> str:
-    """The verdict of a result that was read, in one line."""
+    """The verdict of a stored result, in one line."""
     return str(Verdict.from_json(gate))

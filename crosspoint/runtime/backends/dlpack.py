@@ -1,7 +1,7 @@
-"""Uses arrays of torch, CuPy and other libraries without a copy, through DLPack
-(https://dmlc.github.io/dlpack/latest/c_api.html).
+"""Uses arrays of torch, CuPy and other libraries without a copy, through DLPack.
 
-Only pointers are exchanged. The memory belongs to the array's library, and a capsule keeps the array alive.
+DLPack is described at https://dmlc.github.io/dlpack/latest/c_api.html. Only pointers
+are exchanged. The memory belongs to the array's library, and a capsule keeps the array alive.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Recipes: everything that decides the outcome of a pretraining run, in one frozen dataclass."""
+"""Recipes of pretraining: all settings that decide the result of a run, in one frozen dataclass."""
 
 import dataclasses
 import difflib
@@ -20,8 +20,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "precision": ("fp32", "bf16", "fp16"),
     "schedule": ("cosine", "cosine-early", "constant"),
 }
-NUMBER = r"nan|[+-]?(\d{1,20}\.?\d{0,20}|\.\d{1,20})([eE][+-]?\d{1,3})?"  # that a recipe's field may be given as
-# Numbers beyond these are of damaged files and slips of the keyboard; 10⁶ where nothing is said.
+NUMBER = r"nan|[+-]?(\d{1,20}\.?\d{0,20}|\.\d{1,20})([eE][+-]?\d{1,3})?"  # numbers that --set accepts
+# Larger numbers come from damaged files or typing errors. Fields without an entry: 10⁶.
 LARGEST = {
     "k": 1 << 12,
     "points": 1 << 24,
@@ -37,28 +37,28 @@ class Recipe:
     """A pretraining recipe.
 
     Attributes:
-        name: The recipe that the fields started from.
+        name: Name of the recipe whose values the other fields started from.
         backbone: Point encoder: `dgcnn`, `pointnet` or `dgcnn_seg`.
-        k: Neighbours of every point in the encoder's graphs (PointNet has none).
-        image_depth: ResNet 18, 34 or 50.
+        k: Number of neighbours of every point in the graphs (PointNet has none).
+        image_depth: Depth of the ResNet: 18, 34 or 50.
         objective: `joint` (eq. 6), `imid` or `cmid` alone (Figure 3).
-        views: Images of every object in a step, drawn from its renderings (Table 6).
+        views: Images per object and step, drawn from its renderings (Table 6).
         temperature: τ of eqs 1 and 4.
-        points: Points of a cloud.
+        points: Points per cloud.
         image_size: Height and width of an image, in pixels.
-        elastic: Elastic distortion among the point augmentations (paper; absent in the official code).
-        dropout: Largest share of points replaced by the first one (official code; absent in the paper).
-        crop: Random crop among the image augmentations (paper; absent in the official code).
-        batch: Objects in a step, over all processes.
-        negatives: `global`: the whole batch; `local`: the part of it in the same process.
-        precision: `fp32`, or `bf16` or `fp16` for products and convolutions; distances, statistics and losses stay
-            float32.
+        elastic: Elastic distortion of the points (in the paper; not in the official code).
+        dropout: Largest share of points that is replaced by the first point (in the official code; not in the paper).
+        crop: Random crops of the images (in the paper; not in the official code).
+        batch: Objects per step, over all processes.
+        negatives: `global`: the whole batch gives negatives; `local`: only the part in the same process.
+        precision: `fp32`, or `bf16` or `fp16` for matrix products and convolutions; distances, statistics and losses
+            stay float32.
         epochs: Passes over the data.
-        learning_rate: Of Adam.
-        weight_decay: Of Adam.
-        schedule: `cosine` to zero over all steps of the run, epoch by epoch; `cosine-early` the same one epoch ahead,
-            so that the last epoch has learning rate 0 (official code); `constant`.
-        seed: Of everything drawn at random.
+        learning_rate: Learning rate of Adam.
+        weight_decay: Weight decay of Adam.
+        schedule: `cosine`: to zero over all epochs; `cosine-early`: the same, one epoch ahead, so that the last epoch
+            has learning rate 0 (official code); `constant`.
+        seed: Random seed.
     """
 
     name: str
@@ -83,10 +83,10 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values that no run can have.
+        """Check the values.
 
         Raises:
-            InputError: Names the field, what it was and what it may be.
+            InputError: A value is out of range; the message names the field, its value and its range.
         """
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
@@ -110,17 +110,17 @@ class Recipe:
 
 
 def official() -> Recipe:
-    """What the official code does: k = 15, weight decay 1e-6, a schedule that is one epoch ahead."""
+    """As the official code: k = 15, weight decay 1e-6, a schedule that is one epoch ahead."""
     return Recipe("official", k=15, schedule="cosine-early")
 
 
 def paper() -> Recipe:
-    """What the paper says: elastic distortion and crops, no point dropout, weight decay 1e-4."""
+    """As the paper: elastic distortion and crops, no point dropout, weight decay 1e-4."""
     return Recipe("paper", elastic=True, dropout=0.0, crop=True, weight_decay=1e-4)
 
 
 def clean() -> Recipe:
-    """The official code without its quirks; the last epoch is the result, and no test label is ever seen."""
+    """The official code without its quirks. The last epoch is the result, and no test label is used."""
     return Recipe("clean")
 
 
@@ -133,7 +133,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {"clean": clean, "official": official
 
 
 def make_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The pretraining recipe of a name; see `choose_recipe`."""
+    """The pretraining recipe with this name; see `choose_recipe`."""
     return choose_recipe(RECIPES, name, overrides)
 
 
@@ -151,10 +151,10 @@ R = TypeVar("R", bound=AnyRecipe)
 
 
 def choose_recipe(recipes: Mapping[str, Callable[[], R]], name: str, overrides: Sequence[str] = ()) -> R:
-    """The recipe of a name, with `key=value` overrides of its fields.
+    """The recipe with this name, with `key=value` overrides of its fields.
 
     Raises:
-        InputError: An unknown name or key, answered with the nearest right ones, or a value that does not fit.
+        InputError: A name or key is unknown (the message suggests similar ones), or a value is invalid.
     """
     if name not in recipes:
         raise InputError(f"there is no recipe {name[:40]!r}; {_nearest(name[:40], list(recipes))}")
@@ -172,12 +172,12 @@ def choose_recipe(recipes: Mapping[str, Callable[[], R]], name: str, overrides: 
 
 
 def recipe_from(values: dict[str, Any], source: str, kind: Callable[..., R]) -> R:
-    """The recipe that `as_dict` wrote.
+    """Make a recipe from the values that `as_dict` wrote.
 
     Args:
-        values: Fields by name.
-        source: Where they are from, for the message.
-        kind: The class of the recipe.
+        values: Fields, by name.
+        source: Where they come from, for messages.
+        kind: Class of the recipe.
 
     Raises:
         InputError: A field is missing, unknown or of the wrong type.
@@ -190,10 +190,10 @@ def recipe_from(values: dict[str, Any], source: str, kind: Callable[..., R]) -> 
 
 
 def check_values(recipe: AnyRecipe) -> None:
-    """Refuse a field that is of another type than it should be, not finite or larger than `LARGEST`.
+    """Check that every field has its type, is finite, and is at most `LARGEST`.
 
     Raises:
-        InputError: Names the first such field.
+        InputError: A value is invalid; the message names the first such field.
     """
     for field, kind in typing.get_type_hints(type(recipe)).items():
         value = getattr(recipe, field)
