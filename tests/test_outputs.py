@@ -247,7 +247,7 @@ def test_a_triton_model_of_others_is_not_replaced(untouched):
     model = untouched / "models" / "new"
     (model / "1").mkdir(parents=True)
     (model / "config.pbtxt").write_text('name: "new"')
-    assert "no Triton model of ours" in run("export", "nothing.safetensors", "--out", "new", "--triton", "models")
+    assert "this package did not write" in run("export", "nothing.safetensors", "--out", "new", "--triton", "models")
     (model / "config.pbtxt").write_text("crosspoint_model_sha256")
     (model / "1" / "labels.txt").write_text("mine")
     assert "labels.txt was not written" in run("export", "nothing.safetensors", "--out", "new", "--triton", "models")

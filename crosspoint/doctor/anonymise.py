@@ -1,4 +1,4 @@
-"""What is sent with a bug report names no host, no user and no place on the disk."""
+"""Removes host name, user name and paths from what is attached to a bug report."""
 
 import getpass
 import re
@@ -9,10 +9,10 @@ PATH = re.compile(r"(?<![\w:/.<~])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:'\"<>,;()]+){2
 
 
 def scrub(value: Any) -> Any:
-    """The same with paths cut to their last part, and host and user names replaced, in all strings within.
+    """Shorten all paths in the strings of a value to their last part, and replace host and user name.
 
     Args:
-        value: Whatever JSON can hold.
+        value: Any JSON-serialisable value.
     """
     if isinstance(value, dict):
         return {key: scrub(entry) for key, entry in value.items()}

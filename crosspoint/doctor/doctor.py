@@ -1,4 +1,4 @@
-"""`crosspoint doctor`: what is here, what each command can do with it, and what to install for the rest."""
+"""`crosspoint doctor`: what is installed, what each command can do with it, and what to install for the rest."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ PACKAGES = (
 
 
 def doctor() -> dict[str, Any]:
-    """Look at the machine and at the packages, each in a process of its own.
+    """Examine the machine and the packages, each package in a process of its own.
 
     Returns:
         JSON-serialisable: `machine`, `packages`, the answers of `torch`, `onnxruntime`, `tensorrt`, `tensorrt_rtx` and
-        `cuda_python`, `commands` (what each can do) and `problems` (what contradicts itself). No host or user name,
-        and no path.
+            `cuda_python`, `commands` (what each can do) and `problems` (contradictions). It contains no host name, user
+            name or path.
     """
     facts = {
         "crosspoint": __version__,
@@ -35,7 +35,7 @@ def doctor() -> dict[str, Any]:
 
 
 def problems(facts: dict[str, Any]) -> list[str]:
-    """What is installed and cannot work as it is, each with what to do."""
+    """Packages that are installed and cannot work, each with what to do."""
     found = []
     packages, torch, runtime = facts["packages"], facts["torch"], facts["onnxruntime"]
     if packages["onnxruntime"] and packages["onnxruntime-gpu"]:

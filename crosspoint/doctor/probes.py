@@ -1,6 +1,6 @@
-"""What the packages for training and inference say of themselves and of the GPU; each is asked in a process of its own.
+"""Asks each package for training or inference about itself and the GPU, in a process of its own.
 
-A package that is missing, hangs or crashes is an answer like any other, and nothing heavy is imported here.
+A package that is missing, hangs or crashes is one of the answers. Nothing heavy is imported here.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 Facts = dict[str, Any]
-SECONDS = 60.0  # that a package may take to answer
+SECONDS = 60.0  # time that a package has to answer
 MARK = "crosspoint-facts:"
 IDENTITY = bytes.fromhex(  # an ONNX model, y = x, opset 13
     "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a02"
@@ -50,7 +50,7 @@ def torch_facts() -> Facts:
 
 
 def _supported(built_for: list[str], major: int, minor: int) -> bool:
-    """Whether a build of torch has code for a GPU: for its own major version or to be compiled."""
+    """Whether a build of torch has code for a GPU: for its major version, or as PTX that is compiled at run time."""
     numbers = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", arch) for arch in built_for]
     compiled = [(int(match[2]), int(match[3])) for match in numbers if match and match[1] == "sm"]
     sources = [(int(match[2]), int(match[3])) for match in numbers if match and match[1] == "compute"]
@@ -58,7 +58,7 @@ def _supported(built_for: list[str], major: int, minor: int) -> bool:
 
 
 def onnxruntime_facts() -> Facts:
-    """ONNX Runtime, and which of its providers really load a model."""
+    """ONNX Runtime's version, and which of its providers can load a model."""
     runtime: Any = importlib.import_module("onnxruntime")
     listed = runtime.get_available_providers()
     wanted = [name for name in listed if name in DEVICE_PROVIDERS or name == "CPUExecutionProvider"]
@@ -74,7 +74,7 @@ def onnxruntime_facts() -> Facts:
 
 
 def _provider_trouble(runtime: Any, name: str) -> str | None:
-    """Why a provider does not load; None if it does."""
+    """Why a provider does not load; None if it loads."""
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -87,7 +87,7 @@ def _provider_trouble(runtime: Any, name: str) -> str | None:
 
 
 def tensorrt_facts(module: str = "tensorrt") -> Facts:
-    """A TensorRT flavour, and what it can build for."""
+    """TensorRT or TensorRT-RTX: its version, and the GPUs that it can build for."""
     trt: Any = importlib.import_module(module)
     targets = getattr(trt, "ComputeCapability", None)
     return {
@@ -103,7 +103,7 @@ def tensorrt_rtx_facts() -> Facts:
 
 
 def cuda_facts() -> Facts:
-    """The CUDA runtime, through cuda-python."""
+    """The CUDA runtime and its devices, through cuda-python."""
     from crosspoint.core.errors import CrosspointError
     from crosspoint.runtime.backends.cuda import call, compute_capability, cuda_runtime, device_count
 
@@ -119,7 +119,7 @@ def cuda_facts() -> Facts:
 
 
 def _cuda_version(number: int) -> str | None:
-    """12040 is 12.4; 0 is no driver."""
+    """The version of a number: 12040 is 12.4; 0 is no driver."""
     return f"{number // 1000}.{number % 1000 // 10}" if number else None
 
 
@@ -133,7 +133,7 @@ PROBES: dict[str, Callable[[], Facts]] = {
 
 
 def ask_all() -> dict[str, Facts]:
-    """What every package answers, all asked at once; `installed` is False with a `reason` where there is none."""
+    """Ask all packages at the same time; `installed` is False with a `reason` if one is missing."""
     with ThreadPoolExecutor(len(PROBES)) as pool:
         return dict(zip(PROBES, pool.map(_ask, PROBES), strict=True))
 
@@ -153,7 +153,7 @@ def _ask(name: str) -> Facts:
 
 
 def answer(name: str) -> None:
-    """Print the facts of one package as a line of JSON."""
+    """Print the facts of one package as one line of JSON."""
     from crosspoint.core.errors import MissingDependency
 
     try:
@@ -163,7 +163,7 @@ def answer(name: str) -> None:
         facts = {"installed": not own, "works": False, "reason": str(error)}
     except MissingDependency as error:
         facts = {"installed": False, "works": False, "reason": str(error)}
-    except Exception as error:  # whatever a broken installation raises
+    except Exception as error:  # a broken installation can raise anything
         facts = {
             "installed": True,
             "works": False,
@@ -173,7 +173,7 @@ def answer(name: str) -> None:
 
 
 def version(distribution: str) -> str | None:
-    """Of an installed distribution."""
+    """Version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Results that were read as JSON, turned into the frozen dataclasses that the sections show."""
+"""Parses JSON results into the frozen dataclasses that the sections use."""
 
 import math
 import types
@@ -9,18 +9,18 @@ T = TypeVar("T")
 
 
 def parse(kind: type[T], value: object) -> T:
-    """A value of JSON as the type that an annotation names.
+    """Convert a JSON value to the type of an annotation.
 
-    Dataclasses come from objects: a field is looked up by its name, or by `metadata["key"]`; further names are passed
-    over. Known are also `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]`, `X | Y`, `str`, `bool`, `int`, `float` and
-    `object`, which takes anything.
+    Dataclasses are made from objects. An entry has the field's name, or the name in `metadata["key"]`; unknown ones are
+    ignored. Supported are also `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]`, `X | Y`, `str`, `bool`, `int`, `float`
+    and `object`, which accepts anything.
 
     Example:
         >>> parse(tuple[float, ...], [1, 0.5])
         (1.0, 0.5)
 
     Raises:
-        ValueError: A field is missing, or a value is not of its type; numbers have to be finite.
+        ValueError: A field is missing, a value has another type, or a number is not finite.
     """
     return cast(T, _parse(kind, value, "the result"))
 

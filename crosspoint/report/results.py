@@ -1,6 +1,6 @@
-"""What the report shows of the results that commands write with `--json`: each a frozen dataclass, parsed once.
+"""The results of commands (`--json`) as the report reads them: frozen dataclasses, parsed once.
 
-Shares are fractions of 1, of the paper's tables per cent; intervals are of 95 %.
+Shares are fractions of 1, numbers of the paper's tables are per cent; intervals are 95 % intervals.
 """
 
 from dataclasses import dataclass, field

@@ -328,7 +328,7 @@ LOADED: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "a GPU that is not there": (
         lambda b, s: None,
         ("--device", "cuda:3"),
-        r"device cuda:3 was asked for, and there are 1",
+        r"device cuda:3 does not exist; there are 1",
     ),
 }
 

@@ -114,7 +114,7 @@ def _touch(path: Path) -> Path:
         ("encoder.onnx", "tensorrt", r"crosspoint export --trt"),
         ("", "pytorch", r"runs on the backend onnxruntime or"),
         ("", "tensorrt", "does not hold a TensorRT engine"),
-        ("", "openvino", "unknown backend 'openvino'; known are pytorch"),
+        ("", "openvino", "unknown backend 'openvino'; give one of pytorch"),
     ],
 )
 def test_a_backend_that_does_not_go_with_the_file(bundle: Path, name: str, backend: str, message: str) -> None:

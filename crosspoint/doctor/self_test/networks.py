@@ -1,4 +1,4 @@
-"""The self-test's networks after training: exported, compared, embedded with and measured, on the CPU and on CUDA."""
+"""Self-test of the networks after training: export, compare, embed and measure, on the CPU and on CUDA."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ DATASET = "modelnet40_ply_hdf5_2048"
 
 
 def export(context: Context, run: str, out: str, precision: str = "fp32", **options: Any) -> dict[str, Any]:
-    """As `crosspoint export` does; gives the manifest."""
+    """Export like `crosspoint export`; returns the manifest."""
     from crosspoint.export.bundle import export as export_bundle
 
     files = (context.folder / run, context.folder / out)
@@ -24,12 +24,12 @@ def export(context: Context, run: str, out: str, precision: str = "fp32", **opti
 
 
 def export_onnx(context: Context, run: str, out: str, precision: str = "fp32") -> str:
-    """An encoder through the gate."""
+    """Export an encoder through the gate."""
     return _said(export(context, run, out, precision)["parity"])
 
 
 def export_segmenter(context: Context, run: str, out: str) -> str:
-    """A part segmenter through the gate, with the labelled parts."""
+    """Export a part segmenter through the gate, with labelled parts."""
     from crosspoint.export.bundle import Verification
 
     verification = Verification(context.folder / "shapes" / PART_SET, clouds=40)
@@ -42,7 +42,7 @@ def export_segmenter(context: Context, run: str, out: str) -> str:
 
 
 def export_for_triton(context: Context, run: str, out: str) -> str:
-    """A bundle and a model repository of NVIDIA Triton, which no server reads here."""
+    """Write a bundle and an NVIDIA Triton model repository; no server reads it here."""
     export(context, run, out, triton=context.folder / "triton")
     written = sorted(file.name for file in (context.folder / "triton").rglob("*") if file.is_file())
     if "config.pbtxt" not in written:
@@ -57,7 +57,7 @@ def _said(parity: dict[str, Any]) -> str:
 
 
 def diagnosed(context: Context, reference: str, candidate: str, device: str = "cpu", backend: str | None = None) -> str:
-    """Layer by layer, or by outputs where there is no more to see."""
+    """Compare two models layer by layer, or by outputs if the layers are not visible."""
     from crosspoint.parity.layers.diagnose import diagnose
 
     files = (context.folder / reference, context.folder / candidate)
@@ -74,7 +74,7 @@ def diagnosed(context: Context, reference: str, candidate: str, device: str = "c
 
 
 def compared(context: Context, reference: str, candidate: str, device: str = "cpu", backend: str | None = None) -> str:
-    """As `crosspoint parity` does, on the shapes."""
+    """Compare two models like `crosspoint parity`, on the generated shapes."""
     from crosspoint.parity.parity import parity
 
     files = (context.folder / reference, context.folder / candidate, context.folder / "shapes" / DATASET)
@@ -85,7 +85,7 @@ def compared(context: Context, reference: str, candidate: str, device: str = "cp
 
 
 def embed_without_torch(context: Context, model: str, *options: str) -> str:
-    """In a process that cannot import torch, as on an edge device."""
+    """Embed in a process that cannot import torch, as on an edge device."""
     inputs, out = context.folder / "shapes" / DATASET, context.folder / f"{model}.npz"
     code = "import sys; sys.modules['torch'] = None; from crosspoint.cli import main; main()"
     command = [sys.executable, "-c", code, "embed", str(context.folder / model), str(inputs), "--out", str(out)]
@@ -100,7 +100,7 @@ def embed_without_torch(context: Context, model: str, *options: str) -> str:
 
 
 def measured(context: Context, device: str, models: Sequence[str]) -> str:
-    """As `crosspoint bench` does, of the models that are there: too short for more than that it works."""
+    """Run `crosspoint bench` on the models that exist; too short to give useful numbers."""
     from crosspoint.runtime.bench.bench import bench
 
     files = [context.folder / model for model in models if (context.folder / model).exists()]

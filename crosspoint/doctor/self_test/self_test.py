@@ -1,4 +1,4 @@
-"""The self-test's steps, run one after another in a process of their own, which may die without ending the test."""
+"""Runs the steps of the self-test one after another in another process, so that a crash does not end the test."""
 
 import importlib
 import json
@@ -23,21 +23,21 @@ from crosspoint.runtime.signing import VARIABLE
 
 MARK = "crosspoint-step:"
 MODULE = "crosspoint.doctor.self_test.steps"
-SECONDS = 300.0  # that one step may take
+SECONDS = 300.0  # time limit of a step
 STATUSES = ("passed", "failed", "not available")
 
 
 def self_test(facts: dict[str, Any], module: str = MODULE, seconds: float = SECONDS) -> dict[str, Any]:
-    """Run every step at toy size on whatever is here; a step that fails, hangs or crashes does not stop the others.
+    """Run every step at toy size. A step that fails, hangs or crashes does not stop the others.
 
     Args:
-        facts: Of `doctor`; they go into the result, and say which steps can be run.
-        module: Whose `STEPS` are run, in order.
-        seconds: That one step may take.
+        facts: The result of `doctor`; it says which steps can run, and becomes part of the result.
+        module: Module whose `STEPS` are run, in order.
+        seconds: Time limit of a step, in seconds.
 
     Returns:
         JSON-serialisable: `steps` with `name`, `status`, `reason`, `found` and `seconds`, `counts` of the statuses,
-        `seconds`, `passed`, and `machine`, what `doctor` found. No host or user name, and no path.
+            `seconds`, `passed`, and `machine`, the result of `doctor`. It contains no host name, user name or path.
     """
     started = time.monotonic()
     names = [step.name for step in _steps(module)]
@@ -67,7 +67,7 @@ def _steps(module: str) -> Sequence[Step]:
 def _run_all(
     facts: dict[str, Any], names: list[str], module: str, folder: Path, seconds: float
 ) -> Iterator[dict[str, Any]]:
-    """Results in order; a new process goes on with what is left where one ended early."""
+    """Run the steps; if a process ends early, a new one continues with the next step."""
     (folder / "facts.json").write_text(json.dumps(facts))
     done: dict[str, str] = {}
     while len(done) < len(names):
@@ -79,7 +79,7 @@ def _run_all(
 def _run_some(
     names: list[str], done: dict[str, str], module: str, folder: Path, seconds: float
 ) -> Iterator[dict[str, Any]]:
-    """Results of one process, and that of the step in which it ended, if it did."""
+    """Run steps in one process; returns their results, also that of the step in which the process ended."""
     code = "import sys; from crosspoint.doctor.self_test.self_test import work; work(*sys.argv[1:])"
     command = [sys.executable, "-c", code, str(folder), module, json.dumps(names), json.dumps(done)]
     with (folder / "stderr.txt").open("w+") as errors, ExitStack() as ending:
@@ -109,14 +109,14 @@ def _run_some(
 
 
 def _environment() -> dict[str, str]:
-    """This one's, with this package importable from any folder; no key covers the models that the steps make."""
+    """The environment of this process, with this package importable from any folder and without public keys."""
     here = str(Path(__file__).resolve().parents[3])
     others = {name: value for name, value in os.environ.items() if name != VARIABLE}
     return {**others, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
 
 
 def _lines(stream: IO[str] | None) -> "queue.Queue[dict[str, Any] | None]":
-    """Results as they are printed, and None at the end."""
+    """The results as they are printed, and None at the end."""
     results: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
     def read() -> None:
@@ -131,13 +131,13 @@ def _lines(stream: IO[str] | None) -> "queue.Queue[dict[str, Any] | None]":
 
 
 def work(folder: str, module: str, names: str, done: str) -> None:
-    """Run steps by name and print a line for each; what they print themselves goes to standard error.
+    """Run steps by name and print a line of JSON for each; their own output goes to standard error.
 
     Args:
-        folder: Where they leave what later ones use; `facts.json` is there.
-        module: Whose `STEPS` they are.
-        names: A JSON list.
-        done: JSON; the status of the steps before, by name.
+        folder: Folder in which steps leave files for later steps; `facts.json` is in it.
+        module: Module with the `STEPS`.
+        names: Names of the steps, a JSON list.
+        done: Status of the earlier steps by name, as JSON.
     """
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -174,7 +174,7 @@ def _said(error: Exception) -> str:
 
 
 def _place(error: Exception) -> str:
-    """The innermost line of this package that the error went through."""
+    """The innermost line of this package in the error's traceback."""
     place, trace = "", error.__traceback__
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)

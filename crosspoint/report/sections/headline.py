@@ -1,4 +1,4 @@
-"""The top of the page: what came out, in a few large numbers."""
+"""The top of the page: the results in a few large numbers."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from crosspoint.report.words import percent, points, span
 
 @dataclass(frozen=True)
 class Card:
-    """A large number or word, and what it is; `kind` colours a word: `good`, `warn` or `bad`."""
+    """A large number or word with its meaning; `kind` is the colour: `good`, `warn` or `bad`."""
 
     value: str
     what: str
@@ -20,7 +20,7 @@ class Card:
 
 
 def headline(pieces: Pieces) -> Markup:
-    """What was measured; where nothing was, how far the training and the export came."""
+    """What was measured; without results, the state of the training and of the export."""
     accuracy, miou = _accuracy(pieces), _miou(pieces)
     measured = [*accuracy, *_parity(pieces), *miou, *_speed(pieces)]
     cards = measured or [*_training(pieces), *_export(pieces)]

@@ -56,7 +56,7 @@ def test_a_finished_training_is_found_again_by_recipe_start_and_pictures(tmp_pat
         train_rfs(dataclasses.replace(base, labels=base.labels[::-1].copy()), None, 18, RECIPE, "cpu", tmp_path)
     (kept,) = tmp_path.glob("rfs-*.safetensors")
     save_model(again, kept, {"recipe": "another"})
-    with pytest.raises(InputError, match="was trained otherwise than its name says; remove it"):
+    with pytest.raises(InputError, match="does not match its name; remove it"):
         train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
 
 

@@ -185,7 +185,7 @@ def test_an_engine_of_another_precision_changes_nothing(bundle, device, monkeypa
         engine, "build_engine", lambda *given: tensorrt.Engine(**{**vars(built(*given)), "precision": "fp16+fp32"})
     )
     before = files(bundle)
-    with pytest.raises(CheckFailed, match=r"fp32 was asked for, and the engine computes in fp16\+fp32"):
+    with pytest.raises(CheckFailed, match=r"fp32 was asked for, but the engine computes in fp16\+fp32"):
         build_on_device(bundle)
     assert files(bundle) == before
 
@@ -272,9 +272,9 @@ def test_the_script_runs_the_build(bundle):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trt": False, "builder": "device"}, "--builder is about engines; give --trt"),
-        ({"target": ("sm86",)}, "--target has no place with --builder device"),
-        ({"options": Options(timing_cache=on_device.Path("x"))}, "--timing-cache has no place with --builder device"),
+        ({"trt": False, "builder": "device"}, "--builder applies to engines; add --trt"),
+        ({"target": ("sm86",)}, "--target cannot be used with --builder device"),
+        ({"options": Options(timing_cache=on_device.Path("x"))}, "--timing-cache cannot be used with --builder device"),
         ({"points": "any"}, "give --points min:opt:max"),
     ],
 )

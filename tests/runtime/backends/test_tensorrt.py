@@ -280,7 +280,7 @@ def test_an_encoder_does_not_segment_in_place(engine_bundle: Path, host: SimpleN
 
 
 def test_a_device_that_is_not_there(engine_bundle: Path, host: SimpleNamespace) -> None:
-    with pytest.raises(InputError, match="device cuda:1 was asked for, and there are 1"):
+    with pytest.raises(InputError, match="device cuda:1 does not exist; there are 1"):
         load_encoder(engine_bundle, "cuda:1")
 
 
