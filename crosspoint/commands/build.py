@@ -27,7 +27,7 @@ from crosspoint.commands.common import Command, PathArgument, json_option, sign_
 def build_command(
     bundle: Path, timing_cache: Path | None, workspace: int | None, sign: Path | None, json_file: Path | None
 ) -> None:
-    """Build the TensorRT engine of a bundle on this machine, and check it.
+    """Build a bundle's TensorRT engine on this machine; check it.
 
     BUNDLE is made by crosspoint export --trt --builder device. The engine runs on this machine's GPU and is compared
     with the trained network. If it passes, it is added to the bundle. If not, the bundle stays unchanged and the exit

@@ -37,7 +37,7 @@ json_option = click.option(
     "json_file",
     type=PathArgument,
     callback=_json_place,
-    help="Write the result as JSON to this file; - is standard output, and everything else goes to standard error.",
+    help="Write the result as JSON to this file. With -, it goes to standard output, and all else to standard error.",
 )
 device_option = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda or cuda:INDEX.")
 backend_option = click.option(

@@ -19,7 +19,7 @@ def data() -> None:
 @data.command("list", cls=Command, example="crosspoint data list --json sets.json")
 @json_option
 def data_list(json_file: Path | None) -> None:
-    """List the known data sets: content, licence, where to get them, and folder layout."""
+    """List the known data sets and where to get them."""
     from crosspoint.data.sets.catalogue import SETS, Catalogue
 
     save_result(json_file, Catalogue())
@@ -112,7 +112,7 @@ def data_render(
     jobs: int | None,
     json_file: Path | None,
 ) -> None:
-    """Turn meshes into pretraining pairs of point clouds and images.
+    """Turn meshes into pairs of point clouds and images.
 
     MESHES are mesh files or folders of them. The result has the layout of ShapeNetRender. Meshes that cannot be read
     are skipped and listed, and the exit code is then 1.

@@ -26,7 +26,7 @@ METHODS = ("frozen", "rfs", "pretrained + rfs")
 
 @click.group("eval", cls=Commands, example="crosspoint eval svm dgcnn --data modelnet40_ply_hdf5_2048")
 def evaluate() -> None:
-    """Measure the accuracy of a model with the protocols of the paper."""
+    """Measure accuracy with the protocols of the paper."""
 
 
 @evaluate.command("svm", cls=Command, example="crosspoint eval svm dgcnn --data modelnet40_ply_hdf5_2048")

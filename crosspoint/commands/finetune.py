@@ -13,7 +13,7 @@ RECIPES = ("clean", "official", "quick")  # as in crosspoint.train.partseg.recip
 
 @click.group(cls=Commands, example=EXAMPLE)
 def finetune() -> None:
-    """Train a network for a task, from a pretrained backbone or from random weights."""
+    """Train a network for a task, from pretrained weights."""
 
 
 @finetune.command("partseg", cls=Command, example=EXAMPLE)

@@ -47,7 +47,7 @@ def parity_command(
     by_interval: bool,
     json_file: Path | None,
 ) -> None:
-    """Check that two models give the same embeddings and the same accuracy.
+    """Check that two models give equal embeddings and accuracy.
 
     REFERENCE is a trained network: a released model (dgcnn, pointnet), a run folder or a .safetensors file. CANDIDATE
     is the model to check, for example the bundle exported from it. The precision of CANDIDATE decides the limits.

@@ -12,9 +12,9 @@ from crosspoint.commands.common import Command, PathArgument, json_option, write
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 @json_option
 def quickstart(out: Path, seed: int, json_file: Path | None) -> None:
-    """Run all steps on generated shapes: make data, train, export, embed, evaluate, report.
+    """Run all steps once on generated shapes.
 
-    It needs no data of yours and takes some minutes on two CPU cores.
+    The steps: make data, train, export, embed, evaluate, report. It needs no data of yours and takes some minutes on two CPU cores.
     """
     from crosspoint.quickstart import quickstart as run
     from crosspoint.quickstart import summary_lines

@@ -83,10 +83,11 @@ def reproduce_command(
     json_file: Path | None,
     **options: Any,
 ) -> None:
-    """Repeat a table or figure of the paper, and compare the results with the published numbers.
+    """Repeat a table or figure of the paper.
 
-    The role of a model, such as joint or pointnet, is read from its file. An exported model does not record it: give
-    --model joint=BUNDLE. Several models of one role count as repetitions with other seeds.
+    The results are compared with the published numbers. The role of a model, such as joint or pointnet, is read from its
+    file. An exported model does not record it: give --model joint=BUNDLE. Several models of one role count as
+    repetitions with other seeds.
     """
     from crosspoint.commands.tables.eval import print_comparison
     from crosspoint.eval.options import RunOn, Sampling

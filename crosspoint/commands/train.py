@@ -73,9 +73,9 @@ def train(
     json_file: Path | None,
     **shorthands: str | None,
 ) -> None:
-    """Pretrain an encoder without labels, on pairs of point clouds and images.
+    """Pretrain an encoder without labels.
 
-    To train on several GPUs, start it with torchrun.
+    It learns from pairs of point clouds and images. To train on several GPUs, start it with torchrun.
     """
     from crosspoint.core.errors import require
 
@@ -113,9 +113,9 @@ def train(
 @click.option("--out", type=PathArgument, required=True, help=".safetensors file to write.")
 @json_option
 def import_command(checkpoint: Path, k: int, out: Path, json_file: Path | None) -> None:
-    """Convert a checkpoint of the official CrossPoint repository to .safetensors.
+    """Convert an official CrossPoint checkpoint to .safetensors.
 
-    CHECKPOINT is a .pth file of the networks DGCNN or DGCNN_partseg.
+    CHECKPOINT is a .pth file of the official repository, with the network DGCNN or DGCNN_partseg.
     """
     from crosspoint.core.errors import require
 
