@@ -53,8 +53,8 @@ def diagnose_command(
     """Find the layer at which two models differ, and why.
 
     The models are compared layer by layer. REFERENCE is a trained network: a released model (dgcnn, pointnet), a run
-    folder or a .safetensors file. CANDIDATE is the model to check, for example the bundle exported from it. --device and
-    --backend apply to CANDIDATE. The exit code is 1 if the models differ.
+    folder or a .safetensors file. CANDIDATE is the model to check, for example the bundle exported from it. --device
+    and --backend apply to CANDIDATE. The exit code is 1 if the models differ.
     """
     require("torch", "train", "diagnosing")
     require("onnx", "train", "diagnosing")

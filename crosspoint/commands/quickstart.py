@@ -14,7 +14,8 @@ from crosspoint.commands.common import Command, PathArgument, json_option, write
 def quickstart(out: Path, seed: int, json_file: Path | None) -> None:
     """Run all steps once on generated shapes.
 
-    The steps: make data, train, export, embed, evaluate, report. It needs no data of yours and takes some minutes on two CPU cores.
+    The steps: make data, train, export, embed, evaluate, report. It needs no data of yours and takes some minutes on
+    two CPU cores.
     """
     from crosspoint.quickstart import quickstart as run
     from crosspoint.quickstart import summary_lines

@@ -85,8 +85,8 @@ def reproduce_command(
 ) -> None:
     """Repeat a table or figure of the paper.
 
-    The results are compared with the published numbers. The role of a model, such as joint or pointnet, is read from its
-    file. An exported model does not record it: give --model joint=BUNDLE. Several models of one role count as
+    The results are compared with the published numbers. The role of a model, such as joint or pointnet, is read from
+    its file. An exported model does not record it: give --model joint=BUNDLE. Several models of one role count as
     repetitions with other seeds.
     """
     from crosspoint.commands.tables.eval import print_comparison
