@@ -43,7 +43,7 @@ def _accuracy(pieces: Pieces) -> list[Card]:
     cards = [Card(percent(clean[name]), what)]
     if name == "trained" and "untrained" in clean:
         cards.append(Card(percent(clean["untrained"]), "the same with the encoder before training"))
-        cards.append(Card(points(clean[name] - clean["untrained"]), "percentage points gained by training"))
+        cards.append(Card(points(clean[name] - clean["untrained"]), "percentage points, trained minus untrained"))
     return cards
 
 
