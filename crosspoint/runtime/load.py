@@ -156,7 +156,7 @@ def _of_bundle(manifest: Manifest, cuda: bool, backend: str | None) -> Path:
         raise InputError(f"{manifest.folder} does not hold a TensorRT engine yet; {manifest.rebuild}")
     if wanted is None:
         kind = "a TensorRT engine" if backend == "tensorrt" else "an ONNX file"
-        raise InputError(f"{manifest.folder} holds no {kind.split(' ', 1)[1]}; export again (for an engine with --trt)")
+        raise InputError(f"{manifest.folder} does not hold {kind}; export the model again, for an engine with --trt")
     return wanted
 
 

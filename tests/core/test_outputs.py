@@ -161,7 +161,7 @@ def test_an_output_is_not_its_input_and_not_inside_it(tmp_path, monkeypatch):
         with pytest.raises(InputError, match="is also an input"):
             check(place, inputs=[tmp_path / "else", given])
     for check, place in ((check_file, scans / "sub" / "b.npz"), (check_folder, Path("sub/new"))):
-        with pytest.raises(InputError, match=r"lies inside the input .*scans, and would be read"):
+        with pytest.raises(InputError, match=r"lies inside the input .*scans, and the next run would read"):
             check(place, inputs=[scans])
         check(place, inputs=[scans], within=True)
     check_file(tmp_path / "scans.npz", inputs=[scans])

@@ -72,7 +72,7 @@ def test_large_sparse_files(read, tmp_path):
     with (tmp_path / "a").open("wb") as file:
         file.write(b"x" * 5000)
         file.truncate(1 << 30)
-    refused(read, tmp_path / "a", "more than the" if read is READS[2] else "sparse file, .* stored of 1 GB")
+    refused(read, tmp_path / "a", "the limit for such a file" if read is READS[2] else "sparse file, .* stored of 1 GB")
 
 
 def test_files_that_are_stored_in_less_space_but_have_no_holes(tmp_path, monkeypatch):

@@ -120,25 +120,25 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "plan truncated": (
         lambda b, s: cut(b / "encoder.plan", 1000),
         CUDA,
-        r"encoder\.plan has 1000 bytes, the bundle's manifest\.json says \d+; nothing was loaded",
+        r"encoder\.plan has 1000 bytes, but the bundle's manifest\.json says \d+; nothing was loaded",
     ),
     "plan with one bit flipped": (
         lambda b, s: flip(b / "encoder.plan"),
         CUDA,
-        r"encoder\.plan is not the file that was exported: its SHA-256 differs",
+        r"encoder\.plan is not the exported file: its SHA-256 differs",
     ),
     "plan empty": (lambda b, s: cut(b / "encoder.plan", 0), CUDA, r"encoder\.plan has 0 bytes, .* says \d+"),
-    "plan of another bundle": (another_plan, CUDA, r"encoder\.plan (has \d+ bytes|is not the file that was exported)"),
+    "plan of another bundle": (another_plan, CUDA, r"encoder\.plan (has \d+ bytes|is not the exported file)"),
     "plan missing": (
         lambda b, s: (b / "encoder.plan").unlink(),
         CUDA,
         r"encoder\.plan: cannot be opened \(No such file",
     ),
-    "plan a link to another file": (lambda b, s: link_out(b), CUDA, r"encoder\.plan is not the file that was exported"),
+    "plan a link to another file": (lambda b, s: link_out(b), CUDA, r"encoder\.plan is not the exported file"),
     "ONNX file with one bit flipped": (
         lambda b, s: flip(b / "encoder.onnx"),
         (),
-        r"encoder\.onnx is not the file that was exported: its SHA-256 differs",
+        r"encoder\.onnx is not the exported file: its SHA-256 differs",
     ),
     "ONNX file missing": (
         lambda b, s: (b / "encoder.onnx").unlink(),
@@ -177,12 +177,12 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "ONNX file of float16": (
         float16_input,
         (),
-        r"points is a tensor\(float16\); its inputs and outputs have to be float32",
+        r"points has the type tensor\(float16\); inputs and outputs must be float32",
     ),
     "ONNX file for another number of points": (
         fixed_points,
         ("--points", "16"),
-        r"clouds of 16 points do not fit .* exactly 40",
+        r"takes exactly 40 points per cloud, not 16",
     ),
     "ONNX file with damaged metadata": (
         bad_metadata,
@@ -208,7 +208,7 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "manifest with a wrong hash": (
         lambda b, s: edited(b, "files", "encoder.onnx", "sha256", value="0" * 64),
         (),
-        r"encoder\.onnx is not the file that was exported",
+        r"encoder\.onnx is not the exported file",
     ),
     "manifest that names a file outside": (
         lambda b, s: edited(b, "files", "../../etc/passwd", value={"sha256": "", "bytes": 1}),
@@ -273,7 +273,7 @@ def test_a_plan_away_from_its_bundle(embed: Callable, engine_bundle: Path) -> No
     shutil.copy(engine_bundle / "encoder.plan", alone)
     code, line = embed(*CUDA, model=alone / "encoder.plan")
     assert code == 2
-    assert "no manifest.json beside it: a plan is executable code" in line
+    assert "no manifest.json beside it. A plan is executable code" in line
     assert "If the file is your own, open it with crosspoint embed or bench and --trust" in line
 
 
@@ -289,7 +289,7 @@ def test_a_builder_that_is_not_installed(embed: Callable, engine_bundle: Path) -
     edited(engine_bundle, "engine", "builder", value="tensorrt")
     code, line = embed(*CUDA)
     assert code == 2
-    assert re.search(r"encoder\.plan .* needs the package tensorrt .*crosspoint3d\[trt\]", line)
+    assert re.search(r"encoder\.plan .* needs the package tensorrt .*pip install .*\[trt\]", line)
 
 
 # What only shows once the engine is opened, with host memory in the place of a GPU
@@ -298,7 +298,7 @@ LOADED: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "built for another GPU": (
         lambda b, s: edited(b, "engine", "targets", value=["sm89"]),
         CUDA,
-        r"does not load: it is an engine for sm89, and this GPU is sm86 .*rebuild it here: crosspoint export",
+        r"does not load: it was built for sm89, and this GPU is sm86 .*rebuild it here: crosspoint export",
     ),
     "built with another version": (
         lambda b, s: edited(b, "engine", "version", value="1.2.0"),
@@ -313,17 +313,17 @@ LOADED: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "manifest of another batch": (
         lambda b, s: edited(b, "profile", "batch", value=[1, 8, 64]),
         CUDA,
-        r"takes batch 2 to 4, and its manifest says 1 to 64: they are of different bundles; rebuild it here",
+        r"takes batch 2 to 4, but its manifest says 1 to 64: they belong to different bundles; rebuild it here",
     ),
     "manifest of another number of points": (
         lambda b, s: edited(b, "profile", "points", value=[1024, 1024, 1024]),
         CUDA,
-        r"takes points 8 to 32, and its manifest says 1024 to 1024: they are of different bundles",
+        r"takes points 8 to 32, but its manifest says 1024 to 1024: they belong to different bundles",
     ),
     "more points than the profile": (
         lambda b, s: np.save(b.parent / "clouds.npy", np.zeros((2, 33, 3), np.float32)),
         (*CUDA, "--points", "33"),
-        r"clouds of 33 points do not fit .*encoder\.plan, which takes 8 to 32; sample that many",
+        r"encoder\.plan takes 8 to 32 points per cloud, not 33; sample that many",
     ),
     "a GPU that is not there": (
         lambda b, s: None,

@@ -72,7 +72,7 @@ def test_a_bundle_in_bf16_says_that_the_cpu_cannot_run_it(bundle: Path) -> None:
 
 def test_a_plan_without_a_manifest_is_refused(tmp_path: Path, plan: bytes) -> None:
     (tmp_path / "encoder.plan").write_bytes(plan)
-    with pytest.raises(InputError, match=r"no manifest\.json beside it: a plan is executable code"):
+    with pytest.raises(InputError, match=r"no manifest\.json beside it\. A plan is executable code"):
         load_encoder(tmp_path / "encoder.plan", "cuda")
 
 
@@ -85,9 +85,9 @@ def test_a_plan_that_the_manifest_does_not_list_is_refused(bundle: Path, plan: b
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder / "nothing", "nothing does not exist; a model is a run folder"),
+        (lambda folder: folder / "nothing", "nothing does not exist; give a run folder"),
         (lambda folder: folder, "holds neither encoder.safetensors nor segmenter.safetensors nor manifest.json"),
-        (lambda folder: _touch(folder / "model.pt"), "model.pt is not a model; a model is"),
+        (lambda folder: _touch(folder / "model.pt"), "model.pt is not a model; give"),
         (
             lambda folder: _touch(folder / "model.safetensors"),
             "model.safetensors: is damaged or not a readable safetensors file",

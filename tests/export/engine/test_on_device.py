@@ -195,7 +195,7 @@ def test_a_damaged_bundle_is_not_built_from(name, bundle, device):
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
-    with pytest.raises(InputError, match=f"{name} is not the file that was exported"):
+    with pytest.raises(InputError, match=f"{name} is not the exported file"):
         build_on_device(bundle)
 
 

@@ -48,7 +48,7 @@ def test_a_changed_engine_is_not_deserialized(engine_bundle: Path, monkeypatch: 
         raise AssertionError("TensorRT was reached")
 
     monkeypatch.setattr(backend, "require", forbidden)
-    with pytest.raises(InputError, match=r"encoder\.plan is not the file that was exported"):
+    with pytest.raises(InputError, match=r"encoder\.plan is not the exported file"):
         load_encoder(engine_bundle, "cuda")
 
 
@@ -64,7 +64,7 @@ def test_a_flavour_that_is_not_installed(engine_bundle: Path, small: SimpleNames
     if importlib.util.find_spec("tensorrt") is not None:
         pytest.skip("tensorrt is installed")
     small.write_manifest(engine_bundle, {**small.engine, "builder": "tensorrt"})
-    with pytest.raises(MissingDependency, match=r"needs the package tensorrt .*crosspoint3d\[trt\]"):
+    with pytest.raises(MissingDependency, match=r"needs the package tensorrt .*pip install .*\[trt\]"):
         load_encoder(engine_bundle, "cuda")
 
 
