@@ -81,5 +81,5 @@ def test_embeddings_are_those_of_the_normalised_clouds_in_order(modelnet, pointn
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_that_no_generator_takes_is_refused(seed):
-    with pytest.raises(InputError, match="give --seed 0 to"):
+    with pytest.raises(InputError, match="give 0 to"):
         check_seed(seed)

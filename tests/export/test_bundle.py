@@ -218,7 +218,7 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter.tex").write_text("words")
-    with pytest.raises(InputError, match="holds files that are no bundle"):
+    with pytest.raises(InputError, match="holds files that are not a bundle"):
         export(saved("pointnet"), precious, **SMALL)
     assert (precious / "chapter.tex").read_text() == "words"
 
@@ -229,13 +229,13 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
         ({"precision": "fp8"}, "--precision fp8 is not known; give fp32, fp16, bf16, int8"),
         ({"points": 5}, "--points 5 is fewer than the 6 neighbours"),
         ({"points": "5:10:20"}, "--points 5 is fewer than the 6 neighbours"),
-        ({"batch": "8:4:2"}, "--batch 8:4:2 is not understood"),
+        ({"batch": "8:4:2"}, "--batch 8:4:2 is invalid"),
         ({"trt": True, "points": "any"}, "give --points min:opt:max"),
-        ({"options": ExportOptions(target=("sm86",))}, "give --trt with it"),
-        ({"verification": Verification(calibrate=Path("x"))}, "--calibrate is about int8"),
-        ({"verification": Verification(max_drop=1.0)}, "give --verify-data with them"),
+        ({"options": ExportOptions(target=("sm86",))}, "add --trt"),
+        ({"verification": Verification(calibrate=Path("x"))}, "--calibrate needs --precision int8"),
+        ({"verification": Verification(max_drop=1.0)}, "add --verify-data"),
         ({"verification": Verification(data=Path("nowhere"))}, "nowhere does not exist; give --verify-data"),
-        ({"verification": Verification(data=Path("x"), max_drop=-1.0)}, "--max-drop -1.0 is not understood"),
+        ({"verification": Verification(data=Path("x"), max_drop=-1.0)}, "--max-drop is -1.0"),
         ({"options": ExportOptions(projection=True)}, "holds no projection.safetensors"),
     ],
 )

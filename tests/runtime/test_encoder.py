@@ -42,7 +42,7 @@ def test_small_batches_are_padded_and_the_padding_is_dropped(clouds: Clouds) -> 
 
 @pytest.mark.parametrize("fewest", [2**32 - 1, 2**62])
 def test_a_batch_that_does_not_fit_into_memory_is_one_line(clouds: Clouds, fewest: int) -> None:
-    with pytest.raises(InputError, match=rf"sum takes {fewest} clouds at a time, which do not fit into memory"):
+    with pytest.raises(InputError, match=rf"sum takes {fewest} clouds per call, which do not fit into memory"):
         Recorder(min_batch=fewest).embed(clouds(1))
 
 

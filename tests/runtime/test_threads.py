@@ -476,7 +476,7 @@ def test_on_a_gpu_a_forked_child_gets_a_line(clouds: Clouds) -> None:
             try:
                 call()
             except InputError as error:
-                if "CUDA does not survive a fork; open it in each process" not in str(error):
+                if "CUDA does not work after a fork; open it in each process" not in str(error):
                     return False
             else:
                 return False

@@ -189,7 +189,7 @@ def test_missing_splits(modelnet, parts):
     with pytest.raises(InputError, match="no training files"):
         load_classification(modelnet, 8)
     (parts / "ply_data_test0.h5").unlink()
-    with pytest.raises(InputError, match=r"needs ply_data_train\*\.h5 and ply_data_test\*\.h5"):
+    with pytest.raises(InputError, match=r"ply_data_train\*\.h5 or ply_data_test\*\.h5 is missing"):
         load_parts(parts, 8)
 
 

@@ -132,7 +132,7 @@ def test_a_provider_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ):
         if provider in runtime.get_available_providers():
             continue
-        with pytest.raises(InputError, match=rf"{provider}, and this ONNX Runtime .*--device cpu"):
+        with pytest.raises(InputError, match=rf"{provider}: the installed ONNX Runtime .*--device cpu"):
             OnnxEncoder(path, "cuda", backend=backend)
 
 

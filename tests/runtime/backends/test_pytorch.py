@@ -58,7 +58,7 @@ def test_an_image_encoder_is_refused(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     save_model(PointNet(), tmp_path / "m.safetensors")
     count = torch.cuda.device_count()
-    with pytest.raises(InputError, match=rf"cuda:{count} was asked for, .* sees {count} CUDA devices"):
+    with pytest.raises(InputError, match=rf"cuda:{count} was asked for, .* finds {count} CUDA devices"):
         PyTorchEncoder(tmp_path / "m.safetensors", f"cuda:{count}")
 
 

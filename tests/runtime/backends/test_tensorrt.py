@@ -49,7 +49,7 @@ def test_a_changed_engine_is_not_deserialized(engine_bundle: Path, monkeypatch: 
         raise AssertionError("TensorRT was reached")
 
     monkeypatch.setattr(backend, "require", forbidden)
-    with pytest.raises(InputError, match=r"encoder\.plan is not the file that was exported"):
+    with pytest.raises(InputError, match=r"encoder\.plan is not the exported file"):
         load_encoder(engine_bundle, "cuda")
 
 
@@ -65,7 +65,7 @@ def test_a_flavour_that_is_not_installed(engine_bundle: Path) -> None:
     if importlib.util.find_spec("tensorrt") is not None:
         pytest.skip("tensorrt is installed")
     small.write_manifest(engine_bundle, {**small.ENGINE, "builder": "tensorrt"})
-    with pytest.raises(MissingDependency, match=r"needs the package tensorrt .*crosspoint3d\[trt\]"):
+    with pytest.raises(MissingDependency, match=r"needs the package tensorrt .*pip install .*\[trt\]"):
         load_encoder(engine_bundle, "cuda")
 
 
@@ -155,7 +155,7 @@ def test_a_profile_that_is_not_the_manifest_s(
     profile: dict, said: str, engine_bundle: Path, host: SimpleNamespace
 ) -> None:
     small.write_manifest(engine_bundle, small.ENGINE, profile=profile)
-    with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
+    with pytest.raises(InputError, match=f"takes {said}: they belong to different bundles"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 
@@ -275,7 +275,7 @@ def test_an_encoder_does_not_segment_in_place(engine_bundle: Path, host: SimpleN
 
 
 def test_a_device_that_is_not_there(engine_bundle: Path, host: SimpleNamespace) -> None:
-    with pytest.raises(InputError, match="device cuda:1 was asked for, and there are 1"):
+    with pytest.raises(InputError, match="device cuda:1 does not exist; there are 1"):
         load_encoder(engine_bundle, "cuda:1")
 
 
@@ -399,7 +399,7 @@ def test_a_forked_process_says_so_also_while_another_thread_runs(
             encoder.run({"points": given})
         except InputError as error:
             encoder.close()  # which is not the child's to do
-            return int("CUDA does not survive" in str(error) and host.streams == 1)
+            return int("CUDA does not work after a fork" in str(error) and host.streams == 1)
         return 2
 
     def fork_meanwhile() -> None:  # in a thread that holds the encoder
@@ -495,7 +495,7 @@ def test_a_profile_that_the_manifest_does_not_say(
     profile: dict | None, said: str, engine_bundle: Path, host: HostCuda
 ) -> None:
     changed(engine_bundle, {}, profile=profile)
-    with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
+    with pytest.raises(InputError, match=f"takes {said}: they belong to different bundles"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 

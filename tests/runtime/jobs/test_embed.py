@@ -190,7 +190,7 @@ def test_a_dataset_gives_every_split_and_its_first_points(model: Path, tmp_path:
 def test_a_dataset_beside_files_is_not_guessed_at(model: Path, tmp_path: Path, clouds: Clouds) -> None:
     root = _modelnet(tmp_path / "data" / "modelnet", clouds(5))
     np.save(root.parent / "a.npy", clouds(1)[0])
-    with pytest.raises(InputError, match=r"beside one another or beside files; give what is meant"):
+    with pytest.raises(InputError, match=r"or a data set beside other files; give one of"):
         embed(model, [root.parent], out=tmp_path / "out.npz")
     result = embed(model, [root, root.parent / "a.npy"], out=tmp_path / "out.npz")
     assert result.names[0] == "modelnet/train/000000"
@@ -221,7 +221,7 @@ def test_rendered_pairs_are_named_by_object(model: Path, tmp_path: Path, clouds:
         ({"batch": 0}, "batch of 0"),
         ({"sampling": Sampling(seed=-1)}, "seed -1 is negative"),
         ({"sampling": Sampling(0)}, "0 points do not fit"),
-        ({"inputs": ["nothing"]}, "no such file or folder"),
+        ({"inputs": ["nothing"]}, "does not exist"),
         ({"inputs": []}, "no inputs"),
         ({"model": "nothing"}, "nothing does not exist"),
         ({"out": "model.onnx/out.npz"}, "cannot write"),

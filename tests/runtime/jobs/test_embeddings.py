@@ -54,7 +54,7 @@ def test_what_a_file_says_of_itself_is_sorted_json(tmp_path: Path) -> None:
         ("a.parquet", b"rubbish", "damaged or not a file of embeddings"),
         ("a.npz", None, "does not exist"),
         ("a.parquet", None, "does not exist"),
-        ("a.npy", b"", "does not say which model made it"),
+        ("a.npy", b"", "does not name its model"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

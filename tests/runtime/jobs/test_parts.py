@@ -136,7 +136,7 @@ def test_another_job_in_the_same_folder_is_refused(
     )
     if change == "form":
         pytest.importorskip("pyarrow")
-    with pytest.raises(InputError, match=r"holds another job: .* was .* and is"):
+    with pytest.raises(InputError, match=r"holds another job: .* was .*, now"):
         embed(other, [folder], out=tmp_path / "out", sampling=sampling, parts=kind)
     assert content(tmp_path / "out") == before
 
@@ -262,7 +262,7 @@ def test_a_file_that_changes_while_it_is_read_is_skipped(folder: Path, clouds: C
 
     found, sha256_of_it = dataclasses.replace(source, read=read).load()
     assert isinstance(found, InputError)
-    assert "was changed while it was read" in str(found)
+    assert "changed while it was read" in str(found)
     assert sha256_of_it == ""
 
 
@@ -345,8 +345,8 @@ def test_a_job_of_an_earlier_version_is_refused(model: Path, folder: Path, tmp_p
         ({"readers": -1}, "-1 readers"),
         ({"out": "out.npz", "parts": PartOptions((1, 2))}, "give --out FOLDER/"),
         ({"out": "out.npz", "parts": PartOptions(form="npz")}, "give --out FOLDER/"),
-        ({"out": "clouds"}, "is also the input"),
-        ({"out": "others"}, "holds files that are no embedding job"),
+        ({"out": "clouds"}, "is also an input"),
+        ({"out": "others"}, "holds files that are not an embedding job"),
     ],
 )
 def test_options_that_cannot_be(model: Path, folder: Path, tmp_path: Path, change: dict, message: str) -> None:

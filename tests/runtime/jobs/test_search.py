@@ -133,7 +133,7 @@ def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clo
     [
         ({"query": "sub/33.npy"}, r"neither a file nor a name in .*; similar names: sub/3\.npy"),
         ({"k": 0}, "0 neighbours"),
-        ({"metric": "manhattan"}, "unknown metric 'manhattan'; known are cosine, euclidean"),
+        ({"metric": "manhattan"}, "unknown metric 'manhattan'; give cosine or euclidean"),
         ({"out": "picture.doc"}, r"picture\.doc cannot be drawn"),
         ({"index": "nothing.npz"}, r"nothing\.npz does not exist"),
         ({"index": "clouds"}, r"clouds holds no job\.json"),
