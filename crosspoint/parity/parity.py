@@ -35,7 +35,7 @@ class Verdict:
         rule: What was measured.
         limit: The limit: a relative L2 error, or a share of the objects.
         measured: The measured value; None if it could not be measured.
-        would_pass_at: The smallest limit of two digits that would have passed.
+        would_pass_at: The smallest limit, with two digits, that would have passed.
         passed: Whether it is within the limit.
         worst: The clouds with the worst value, if others were better.
     """
