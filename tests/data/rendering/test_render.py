@@ -210,7 +210,7 @@ def test_bad_meshes_are_passed_over_and_listed(meshes, tmp_path):
 
 def test_without_embreex_the_message_says_how_to_get_it(meshes, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "embreex", None)
-    with pytest.raises(MissingDependency, match=r"crosspoint3d\[render\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*\[render\]"):
         small(meshes, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -76,7 +76,7 @@ def test_absent_test_split_is_no_problem_for_classification(modelnet, parts):
     [
         ("data", np.zeros((50, 64, 4), np.float32), r"data is float32 \(50, 64, 4\)"),
         ("label", np.zeros((49, 1), np.uint8), r"label is uint8 \(49, 1\)"),
-        ("label", np.full((50, 1), 77, np.uint8), "label goes from 77 to 77"),
+        ("label", np.full((50, 1), 77, np.uint8), "label has values from 77 to 77"),
         ("data", np.zeros((50, 64, 3), np.float32), r"50 clouds have all points in one place: 0, 1, .* and 42 more"),
     ],
 )

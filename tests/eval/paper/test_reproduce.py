@@ -157,7 +157,7 @@ def test_part_segmentation(tmp_path, part_set, small):
     result = reproduce("table5", part_set, models=[scratch, pretrained], out=tmp_path, options=small)
     check(tmp_path, "table5", result, [85.5, None, 85.1, None])
     assert any("b.safetensors: its best epoch was chosen on the test split" in note for note in result.notes)
-    with pytest.raises(InputError, match="--pairs does not make the models of this table: runs of `crosspoint fin"):
+    with pytest.raises(InputError, match="--pairs cannot train the models of this table: runs of `crosspoint fin"):
         invoke("reproduce", "table5", "--data", part_set, "--pairs", tmp_path, "--out", tmp_path)
 
 

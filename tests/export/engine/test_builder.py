@@ -299,7 +299,7 @@ def test_a_timing_cache_that_is_none_is_refused_and_kept(network, rtx, tmp_path)
     as_tensorrt = Builder("tensorrt", rtx.module, rtx.targets, executes=False)
     (tmp_path / "timing.cache").write_bytes(b"rubbish" * 10)
     model = build(deploy(network("pointnet")), 32).SerializeToString()
-    with pytest.raises(InputError, match=r"--timing-cache .*timing\.cache is not of this GPU and TensorRT; delete it"):
+    with pytest.raises(InputError, match=r"--timing-cache .*timing\.cache is from another GPU or TensorRT; delete it"):
         build_engine(
             as_tensorrt, model, profile=make_profile(1, 32), options=Options(timing_cache=tmp_path / "timing.cache")
         )

@@ -81,7 +81,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"names": ("input", "output")}, "maps input to output; an encoder maps points to embedding"),
-        ({"kind": TensorProto.FLOAT16}, r"points is a tensor\(float16\)"),
+        ({"kind": TensorProto.FLOAT16}, r"points has the type tensor\(float16\)"),
         ({"metadata": "{"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
         ({"metadata": "[]"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
         (

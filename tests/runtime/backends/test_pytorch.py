@@ -32,7 +32,7 @@ def test_fewer_points_than_neighbours(tmp_path: Path, points: np.ndarray) -> Non
     save_model(DGCNN(k=10), tmp_path / "m.safetensors")
     with PyTorchEncoder(tmp_path / "m.safetensors") as encoder:
         assert encoder.embed(points[:, :10]).shape == (3, 2048)
-        with pytest.raises(InputError, match=r"clouds of 9 points do not fit .* at least 10"):
+        with pytest.raises(InputError, match=r"takes at least 10 points per cloud, not 9"):
             encoder.embed(points[:, :9])
 
 

@@ -114,7 +114,9 @@ def test_a_model_named_in_the_embeddings_is_not_opened(
 
     monkeypatch.setattr("crosspoint.runtime.jobs.search.load_encoder", spy)
     for place in (index, tmp_path / "parts"):
-        with pytest.raises(InputError, match=r"does not come with the package \(.*model\.onnx.*give it with --model"):
+        with pytest.raises(
+            InputError, match=r"was not made by a released model, but by .*model\.onnx.*give it with --model"
+        ):
             search(tmp_path / "new.npy", place)
     assert opened == []
     assert len(search(tmp_path / "new.npy", index, model=model).results) == 5
@@ -137,7 +139,7 @@ def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clo
         ({"out": "picture.doc"}, r"picture\.doc cannot be drawn"),
         ({"index": "nothing.npz"}, r"nothing\.npz does not exist"),
         ({"index": "clouds"}, r"clouds holds no job\.json"),
-        ({"query": "many.npy"}, "holds 2 clouds; give a file of one"),
+        ({"query": "many.npy"}, "holds 2 clouds; give a file with one"),
     ],
 )
 def test_what_cannot_be_searched(index: Path, tmp_path: Path, clouds: Clouds, change: dict, message: str) -> None:
