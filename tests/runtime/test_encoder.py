@@ -50,7 +50,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_one_line(clouds: Clouds, fewes
 def test_a_result_of_another_shape_than_the_file_says_is_refused(clouds: Clouds, shape: tuple[int, ...]) -> None:
     encoder = Recorder()
     encoder.run = lambda inputs: {"embedding": np.zeros(shape, np.float32)}
-    with pytest.raises(InputError, match=r"sum made embedding of shape .*, not \(7, 3\); export the model again"):
+    with pytest.raises(InputError, match=r"sum gave embedding of shape .*, not \(7, 3\); export the model again"):
         encoder.embed(clouds(7))
 
 

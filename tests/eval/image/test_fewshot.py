@@ -63,7 +63,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
     shutil.copytree(pictures, root)
     if damage == "class":
         shutil.rmtree(root / "data" / "val_1")
-        match = "the folder val_1 of val\.txt is missing"
+        match = r"the folder val_1 of val\.txt is missing"
     elif damage == "picture":
         (root / "data" / "val_1" / "0.png").write_bytes(b"no picture")
         match = "is damaged or not a PNG or JPEG picture"

@@ -134,9 +134,9 @@ def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clo
     ("change", "message"),
     [
         ({"query": "sub/33.npy"}, r"neither a file nor a name in .*; similar names: sub/3\.npy"),
-        ({"k": 0}, "0 neighbours"),
+        ({"k": 0}, "--k is 0"),
         ({"metric": "manhattan"}, "unknown metric 'manhattan'; give cosine or euclidean"),
-        ({"out": "picture.doc"}, r"picture\.doc cannot be drawn"),
+        ({"out": "picture.doc"}, r"picture\.doc has an unknown suffix"),
         ({"index": "nothing.npz"}, r"nothing\.npz does not exist"),
         ({"index": "clouds"}, r"clouds holds no job\.json"),
         ({"query": "many.npy"}, "holds 2 clouds; give a file with one"),
