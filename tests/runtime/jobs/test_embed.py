@@ -216,7 +216,7 @@ def test_rendered_pairs_are_named_by_object(model: Path, tmp_path: Path, clouds:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"out": "out.csv"}, r"out\.csv cannot be written; .*\.npz, \.npy, \.parquet"),
+        ({"out": "out.csv"}, r"out\.csv has an unknown suffix; .*\.npz, \.npy, \.parquet"),
         ({"out": "folder.npz"}, r"folder\.npz has an unknown suffix"),
         ({"batch": 0}, "--batch is 0"),
         ({"sampling": Sampling(seed=-1)}, "--seed is -1"),
