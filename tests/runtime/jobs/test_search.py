@@ -283,6 +283,6 @@ def test_names_lead_to_no_file_outside_their_folder(
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
     names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
-    hits = [{"name": name, "distance": 0.5} for name in names]
-    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, base=inside.parent, files=None, metric="cosine")
+    hits, base = [(name, 0.5) for name in names], inside.parent
+    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, base=base, files=None, metric="cosine")
     assert read == [inside, inside], "the query, and the neighbour in the folder"
