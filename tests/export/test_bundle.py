@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -268,3 +269,22 @@ def test_models_that_cannot_be_exported_are_refused(tmp_path):
         with pytest.raises(InputError, match=message):
             export(tmp_path / name, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_drop": -0.1}, "--max-drop is -0.1; give percentage points, 0 or more"),
+        ({"max_drop": float("nan")}, "--max-drop is nan"),
+        ({"clouds": 0}, "--verify-clouds is 0; give 1 or more"),
+        ({"max_drop": 0.0}, None),
+        ({"max_drop": 0.5, "clouds": 1}, None),
+    ],
+)
+def test_what_is_verified_is_a_sensible_number(tmp_path, options, message):
+    verification = Verification(tmp_path, **options)
+    if message is None:
+        verification.check("fp32")
+    else:
+        with pytest.raises(InputError, match=re.escape(message)):
+            verification.check("fp32")
