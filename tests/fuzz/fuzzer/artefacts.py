@@ -316,7 +316,9 @@ def _recipe(root: Path) -> None:
 
     lines = read_bytes(root / "overrides.txt").decode("utf-8", "replace").splitlines()
     name, overrides = lines[0] if lines else "", lines[1:]
-    make: Any = {"partseg": partial(choose_recipe, RECIPES, "clean"), "rfs": make_rfs_recipe}.get(name)
+    make: Any = {"partseg": lambda given: choose_recipe(RECIPES, "clean", overrides=given), "rfs": make_rfs_recipe}.get(
+        name
+    )
     (make or partial(make_recipe, name))(overrides)
 
 
