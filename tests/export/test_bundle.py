@@ -227,7 +227,7 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "fp8"}, "--precision fp8 is not known; give fp32, fp16, bf16, int8"),
+        ({"precision": "fp8"}, "--precision fp8 is not known; give one of fp32, fp16, bf16, int8"),
         ({"points": 5}, "--points 5 is fewer than the 6 neighbours"),
         ({"points": "5:10:20"}, "--points 5 is fewer than the 6 neighbours"),
         ({"batch": "8:4:2"}, "--batch 8:4:2 is invalid"),
@@ -260,7 +260,7 @@ def test_models_that_cannot_be_exported_are_refused(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     for name, message in [
-        ("image.safetensors", "ImageEncoder is not exported"),
+        ("image.safetensors", "ImageEncoder cannot be exported"),
         ("picture.safetensors", "not a readable safetensors file"),
         ("model.onnx", "not a .safetensors file"),
         ("empty", "holds no encoder.safetensors or segmenter.safetensors"),

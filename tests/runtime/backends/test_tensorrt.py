@@ -262,7 +262,7 @@ def test_arrays_of_others_are_used_where_they_lie(engine_bundle: Path, host: Sim
             "points does not start at a multiple of 256",
         ),
         (lambda: [[0.0]], None, "points is a list, without DLPack"),
-        (None, lambda: OnDevice(np.zeros((4, 4), np.float32)), r"out has the shape \(4, 4\); .* is \(3, 4\)"),
+        (None, lambda: OnDevice(np.zeros((4, 4), np.float32)), r"out has the shape \(4, 4\); give \(3, 4\)"),
         (None, lambda: np.zeros((3, 4), np.float32), "out is not on cuda:0"),
     ],
 )
@@ -542,8 +542,8 @@ def test_a_segmenter_s_arrays_are_used_where_they_lie(engine_bundle: Path, host:
         ((4, 2), (3, 16, 2), r"category has the shape \(4, 2\); the engine takes"),
         ((3, 3), (3, 16, 2), r"category has the shape \(3, 3\); the engine takes"),
         ((3,), (3, 16, 2), r"category has the shape \(3,\); the engine takes"),
-        ((3, 2), (3, 15, 2), r"out has the shape \(3, 15, 2\); .* is \(3, 16, 2\)"),
-        ((3, 2), (3, 2), r"out has the shape \(3, 2\); .* is \(3, 16, 2\)"),
+        ((3, 2), (3, 15, 2), r"out has the shape \(3, 15, 2\); give \(3, 16, 2\)"),
+        ((3, 2), (3, 2), r"out has the shape \(3, 2\); give \(3, 16, 2\)"),
     ],
 )
 def test_a_segmenter_s_arrays_that_do_not_fit(
@@ -644,7 +644,7 @@ def test_an_output_that_outgrows_its_array_is_not_executed(engine_bundle: Path, 
 
     host.trt.model = replace(host.trt.model, outputs=outputs)
     points, out = OnDevice(clouds(3, 16), host=host), OnDevice(np.zeros((3, 4), np.float32), host=host)
-    with pytest.raises(InputError, match="which does not fit"), load_encoder(engine_bundle, "cuda") as encoder:
+    with pytest.raises(InputError, match="which is wrong"), load_encoder(engine_bundle, "cuda") as encoder:
         encoder.embed_into(points, out)
     assert not out.array.any()
 

@@ -340,9 +340,9 @@ def test_a_job_of_an_earlier_version_is_refused(model: Path, folder: Path, tmp_p
     [
         ({"parts": PartOptions((0, 3))}, "shard 0/3 does not exist"),
         ({"parts": PartOptions((4, 3))}, "shard 4/3 does not exist"),
-        ({"parts": PartOptions(size=0)}, "part of 0"),
+        ({"parts": PartOptions(size=0)}, "--part is 0"),
         ({"parts": PartOptions(form="csv")}, "--format csv is not known"),
-        ({"readers": -1}, "-1 readers"),
+        ({"readers": -1}, "--readers is -1"),
         ({"out": "out.npz", "parts": PartOptions((1, 2))}, "give --out FOLDER/"),
         ({"out": "out.npz", "parts": PartOptions(form="npz")}, "give --out FOLDER/"),
         ({"out": "clouds"}, "is also an input"),

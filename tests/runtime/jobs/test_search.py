@@ -273,9 +273,9 @@ def test_names_lead_to_no_file_outside_their_folder(
     read = []
     original = search_picture.read_points
 
-    def recorded(path: Path, *given: int, at_most: bool) -> np.ndarray:
+    def recorded(path: Path, count: int | None, *, seed: int, at_most: bool = False) -> np.ndarray:
         read.append(path)
-        return original(path, *given, at_most=at_most)
+        return original(path, count, seed=seed, at_most=at_most)
 
     monkeypatch.setattr(search_picture, "read_points", recorded)
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
