@@ -74,7 +74,7 @@ def diagnosed(
     try:
         result = diagnose(*files, sampling=Sampling(POINTS), run_on=RunOn(device, backend=backend))
     except InputError as error:
-        if "no kernels on the CPU" in str(error) or "NOT_IMPLEMENTED" in str(error):  # bf16 products
+        if "which ONNX Runtime cannot run on the CPU" in str(error) or "NOT_IMPLEMENTED" in str(error):  # bf16 products
             raise NotAvailable(f"this ONNX Runtime cannot run it on {device}: {error}") from error
         raise
     ran = result.candidate
