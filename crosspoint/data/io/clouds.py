@@ -1,4 +1,4 @@
-"""Point-cloud files: arrays, PLY, PCD, text and binary scans."""
+"""Reads point-cloud files: NumPy arrays, PLY, PCD, text and binary scans."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,9 +26,9 @@ ROWS, SHORTEST, COHERENT = 16, 128, 0.25  # see _is_organised
 
 
 def read_clouds(path: Path, columns: str | None = None) -> Coordinates:
-    """Read a point-cloud file as it is stored: nothing is chosen or normalised.
+    """Read a point-cloud file as it is stored: no sampling, no normalisation.
 
-    Points that are NaN, infinite or too large for float32 mean "no return": they are left out, and a line on standard
+    Points that are NaN, infinite or too large for float32 mean "no return". They are left out, and a line on standard
     error counts them.
 
     Args:
@@ -36,11 +36,11 @@ def read_clouds(path: Path, columns: str | None = None) -> Coordinates:
         columns: See `iterate_clouds`.
 
     Returns:
-        (n, N, 3); n is 1 unless the file holds several clouds. float32 where the file holds no more, else float64.
+        (n, N, 3); n is 1 unless the file holds several clouds. float32 if the file holds float32, else float64.
 
     Raises:
-        InputError: The file cannot be read, is damaged or cut off, has no points left, other columns than it should, or
-            clouds of different sizes.
+        InputError: The file cannot be read, is damaged or cut off, has no points left, has other columns, or has clouds
+            of different sizes.
     """
     found = list(iterate_clouds(path, columns))
     with reading(path, "a point cloud"):
@@ -48,10 +48,10 @@ def read_clouds(path: Path, columns: str | None = None) -> Coordinates:
 
 
 def joined(clouds: Sequence[Coordinates]) -> Coordinates:
-    """Clouds of one size (N, 3) as (n, N, 3), without a copy of a single one.
+    """Stack clouds (N, 3) of one size to (n, N, 3); a single cloud is not copied.
 
     Raises:
-        InputError: They have different sizes.
+        InputError: The clouds have different sizes.
     """
     sizes = {len(cloud) for cloud in clouds}
     if len(sizes) > 1:
@@ -60,14 +60,14 @@ def joined(clouds: Sequence[Coordinates]) -> Coordinates:
 
 
 def iterate_clouds(path: Path, columns: str | None = None) -> Iterator[Coordinates]:
-    """The clouds of a file, one after the other, each (N, 3), as `read_clouds` returns them together.
+    """Read the clouds of a file one after the other, each (N, 3).
 
     Args:
         path: `.npy` and `.npz` hold an array (N, 3) or (n, N, 3), or one of records with x, y and z; an `.npz` with
-            several arrays names it `points`. `.ply` and `.pcd` hold `x`, `y`, `z` and whatever else. `.pts`, `.xyz`,
-            `.txt` and `.csv` are text (`crosspoint.data.io.formats.text`), `.bin` is rows of float32
-            (`crosspoint.data.io.scans.binary`). Text, PLY and PCD also as `.gz`.
-        columns: Of text the names or numbers of the columns, `"x,y,z"`; of `.bin` how many there are, `"5"`.
+            several arrays names it `points`. `.ply` and `.pcd` hold `x`, `y`, `z` and any other fields. `.pts`, `.xyz`,
+            `.txt` and `.csv` are text (see `crosspoint.data.io.formats.text`). `.bin` is rows of float32 (see
+            `crosspoint.data.io.scans.binary`). Text, PLY and PCD may be compressed: `.gz`.
+        columns: Text: names or numbers of the columns, `"x,y,z"`. `.bin`: number of columns, `"5"`.
 
     Raises:
         InputError: As `read_clouds`.
@@ -83,10 +83,10 @@ def iterate_clouds(path: Path, columns: str | None = None) -> Iterator[Coordinat
 
 
 def without_missing(path: Path, clouds: Iterator[Coordinates]) -> Iterator[Coordinates]:
-    """Clouds without the points that are no measurements; a line on standard error says how many there were.
+    """Drop the points that are no measurements; a line on standard error counts them.
 
     Raises:
-        InputError: Nothing is left of a cloud.
+        InputError: A cloud has no points left.
     """
     count = missing = 0
     while True:
@@ -105,7 +105,7 @@ def without_missing(path: Path, clouds: Iterator[Coordinates]) -> Iterator[Coord
 
 
 def _parse(path: Path, suffix: str, content: bytes, columns: str | None) -> npt.NDArray[Any]:
-    """The array of a file, of any type and shape."""
+    """Parse a file to an array of any type and shape."""
     if suffix in TEXTS:
         return read_text(content, columns)
     if suffix == ".bin":
@@ -119,20 +119,20 @@ def _parse(path: Path, suffix: str, content: bytes, columns: str | None) -> npt.
 
 
 def number(columns: str | None) -> int | None:
-    """`--columns` of a binary scan.
+    """Parse `--columns` of a binary scan.
 
     Raises:
-        InputError: It is no number.
+        InputError: It is not a number.
     """
     if columns is None:
         return None
     if not (columns.isascii() and columns.isdecimal() and len(columns) < 6):
-        raise InputError(f"is binary, and cannot be read with --columns {columns}; give a number, e.g. --columns 4")
+        raise InputError(f"is binary, --columns {columns} names columns; give their number, e.g. --columns 4")
     return int(columns)
 
 
 def _split(array: npt.NDArray[Any], path: Path) -> Iterator[Coordinates]:
-    """The clouds (N, 3) of an array."""
+    """Split an array into clouds (N, 3)."""
     if array.dtype.names:
         return iter([from_fields(array.reshape(-1))])
     if array.dtype.kind not in "fiu":
@@ -150,10 +150,10 @@ def _split(array: npt.NDArray[Any], path: Path) -> Iterator[Coordinates]:
 
 
 def _is_organised(points: Coordinates) -> bool:
-    """Whether an array (H, W, 3) is one scan in the order of the sensor, and not H clouds of W points.
+    """Whether an array (H, W, 3) is one scan in the order of the sensor, not H clouds of W points.
 
-    In a scan a point is near those beside it and those above it, and some are missing. Without such a sign, many rows
-    of few points are a scan: clouds for an encoder have more.
+    In a scan, a point is near its neighbours in the row and in the column, and some points are missing. Without such
+    a sign, many rows of few points are a scan, because clouds for an encoder have more points.
     """
     rows, columns = points.shape[:2]
     if min(rows, columns) < 2:

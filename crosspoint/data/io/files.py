@@ -1,4 +1,4 @@
-"""Files of points and meshes of every format, one way to read them all."""
+"""Reads point-cloud and mesh files of every format through one function."""
 
 import hashlib
 import os
@@ -20,29 +20,29 @@ from crosspoint.data.io.scans.las import read_las
 from crosspoint.data.points import Coordinates, check_count, sample_points
 
 UP = {".gltf": "y", ".glb": "y", **dict.fromkeys((".bin", ".las", ".laz", ".e57", ".bag", ".mcap", ".db3"), "z")}
-MESH_POINTS = 2048  # drawn from a mesh when no number is asked for: what the published data sets hold
+MESH_POINTS = 2048  # points drawn from a mesh by default, as many as the published data sets hold
 
 
 def read_points(
     path: Path, count: int | None, *, seed: int, at_most: bool = False, columns: str | None = None
 ) -> Coordinates:
-    """Read the points of a file: drawn by area from a mesh, chosen without replacement from a cloud.
+    """Read the points of a file: sampled by area from a mesh, drawn without replacement from a point cloud.
 
-    A file of a mesh format without faces is a cloud. What is drawn depends on the seed and the file's name alone.
+    A file of a mesh format without faces is a cloud. The sample depends only on the seed and the file's name.
 
     Args:
         path: A file with one of `SUFFIXES`.
-        count: Points per cloud; if None, `MESH_POINTS` from a mesh and all of a cloud.
-        seed: Seed of the draw.
-        at_most: Take a cloud of fewer points than `count` whole instead of refusing it.
-        columns: Of text, the names or numbers of the columns of x, y and z, `"x,y,z"` or `"2,3,4"`; of `.bin`, how many
-            float32 a row has, `"5"`. Told by the file itself if None.
+        count: Points per cloud. None: `MESH_POINTS` for a mesh, all points for a cloud.
+        seed: Random seed of the sample.
+        at_most: If a cloud has fewer points than `count`, take all of them instead of raising an error.
+        columns: Text: names or numbers of the columns of x, y and z, `"x,y,z"` or `"2,3,4"`. `.bin`: number of float32
+            per row, `"5"`. None: found from the file.
 
     Returns:
-        (n, N, 3), not normalised, in float64 unless the file holds float32; n is 1 unless it holds several clouds.
+        (n, N, 3), not normalised; float64 unless the file holds float32. n is 1 unless the file holds several clouds.
 
     Raises:
-        InputError: The file is bad in any way, has fewer than `count` points, or clouds of different sizes.
+        InputError: The file cannot be read, is damaged, has fewer than `count` points, or has clouds of several sizes.
     """
     path = Path(path)
     file, topic = bags.split_topic(path)
@@ -71,7 +71,7 @@ def read_points(
 
 
 def _scans(path: Path, suffix: str, topic: str | None) -> Iterator[Coordinates]:
-    """The clouds of a file that holds a sensor's scans."""
+    """Read the clouds of a scan format: LAS, E57 or a bag."""
     if suffix in (".las", ".laz"):
         yield read_las(path)
     else:
@@ -81,9 +81,9 @@ def _scans(path: Path, suffix: str, topic: str | None) -> Iterator[Coordinates]:
 def read_many(
     paths: Iterable[Path], count: int | None, *, seed: int, columns: str | None = None
 ) -> Iterator[tuple[Path, Coordinates | InputError]]:
-    """`read_points` of each path in turn; a bad file yields its InputError instead of ending the work.
+    """`read_points` of each path in turn. A bad file yields its InputError, and the iteration goes on.
 
-    So does one for which a package is missing.
+    A file that needs a missing package yields an InputError too.
     """
     for path in paths:
         try:
@@ -93,24 +93,24 @@ def read_many(
 
 
 def as_input_error(error: CrosspointError) -> InputError:
-    """What is wrong with one file of many, also where it is that a package is missing."""
+    """Convert the error of one file among many to an InputError, also the one of a missing package."""
     return error if isinstance(error, InputError) else InputError(str(error))
 
 
 def is_mesh(path: Path) -> bool:
-    """Whether a file is read as a mesh: it is of a mesh format, and has faces."""
+    """Whether a file is read as a mesh: it has a mesh format and faces."""
     path = Path(path)
     suffix = format_of(path)
     if suffix == ".ply" and path.suffix.lower() == suffix:
-        return _announces_faces(path)
+        return _ply_faces(path)
     try:
         return suffix in meshes.SUFFIXES and len(meshes.read_geometry(path).faces) > 0
     except InputError:
         return suffix != ".ply"
 
 
-def _announces_faces(path: Path) -> bool:
-    """By the header of a `.ply`; not if there is none that can be read."""
+def _ply_faces(path: Path) -> bool:
+    """Whether the header of a `.ply` has faces; False if the header cannot be read."""
     try:
         return read_header(read_start(path, HEADER_BYTES)).count("face") > 0
     except InputError:
@@ -123,22 +123,23 @@ def up_of(path: Path) -> str | None:
 
 
 def find_files(inputs: Sequence[Path], patterns: Patterns = ALL, *, tell: bool = True) -> list[Path]:
-    """Files to read: each given file, and every file with one of `SUFFIXES` in the given folders and their subfolders.
+    """List the files to read: each given file, and all files with one of `SUFFIXES` in the given folders, recursively.
 
-    Hidden files are passed over, links are followed, a file that is reached twice is returned once. A subfolder that
-    cannot be listed stands among the files, so that reading it says why. See `search_folder` for what is passed over.
+    Hidden files are skipped, links are followed, and a file that is found twice is returned once. A subfolder that
+    cannot be listed is returned like a file, so that reading it reports the reason. `search_folder` says what else is
+    skipped.
 
     Args:
         inputs: Files and folders.
         patterns: Which files of folders to read.
-        tell: Whether a line on standard error counts what is passed over.
+        tell: Count the skipped files in a line on standard error.
 
     Returns:
-        Paths, sorted, each beginning with the input under which it was found.
+        Sorted paths. Each begins with the input under which it was found.
 
     Raises:
-        InputError: An input is not there, a given file has another suffix, a given folder cannot be listed or holds no
-            file that can be read.
+        InputError: An input does not exist, a given file has another suffix, a given folder cannot be listed, or a
+            folder holds no readable file.
     """
     found: dict[str, Path] = {}  # real path: path as found
     for given in map(Path, inputs):
@@ -150,18 +151,18 @@ def find_files(inputs: Sequence[Path], patterns: Patterns = ALL, *, tell: bool =
 def _single(path: Path) -> Path:
     file = bags.split_topic(path)[0]
     if not os.path.exists(file):
-        raise InputError(f"{path}: there is no such file or folder")
+        raise InputError(f"{path}: does not exist; give an existing file or folder")
     if format_of(file) not in SUFFIXES:
-        raise InputError(f"{path}: cannot be read; give {', '.join(sorted(SUFFIXES))}")
+        raise InputError(f"{path}: has no known suffix; give a file that ends in {', '.join(sorted(SUFFIXES))}")
     return path
 
 
 def _in_folder(folder: Path, patterns: Patterns, tell: bool) -> list[Path]:
     found = search_folder(folder, patterns)
     if not found.files:
-        known = f"; they end in {', '.join(sorted(SUFFIXES))}"
-        passed = f"{found.summary()}" or "there are none" if patterns == ALL else "of those that the patterns allow"
-        raise InputError(f"{folder}: is empty of files that can be read ({passed}){known}")
+        known = f"; files end in {', '.join(sorted(SUFFIXES))}"
+        passed = f"{found.summary()}" or "there are none" if patterns == ALL else "none matches the patterns"
+        raise InputError(f"{folder}: holds no file that can be read ({passed}){known}")
     if tell and found.passed:
         announce(f"{folder}: {found.summary()}")
     return found.files

@@ -1,4 +1,4 @@
-"""Mesh files, and points drawn from surfaces."""
+"""Reads mesh files and samples points from their surfaces."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,22 +26,22 @@ SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
 
 
 class Geometry(NamedTuple):
-    """Vertices (V, 3) as stored, and triangles (F, 3), indices of them; none of a file of points alone."""
+    """Vertices (V, 3) as stored, and triangles (F, 3) of vertex indices; F is 0 for a file of points."""
 
     vertices: Coordinates
     faces: npt.NDArray[np.int64]
 
 
 def read_geometry(path: Path) -> Geometry:
-    """Read a mesh as it is stored, or the points of a mesh format that has no faces.
+    """Read a mesh as it is stored, or the points of a mesh file without faces.
 
     Vertices are not merged, a scene becomes one mesh, polygons become triangles. Materials are not read.
 
     Args:
-        path: `.off`, `.obj`, `.stl`, `.ply`, `.glb` or `.gltf`; the text formats and PLY also as `.gz`.
+        path: `.off`, `.obj`, `.stl`, `.ply`, `.glb` or `.gltf`; text formats and PLY may be compressed: `.gz`.
 
     Raises:
-        InputError: The file cannot be read, is damaged or cut off, or has a face without its vertices.
+        InputError: The file cannot be read, is damaged or cut off, or has a face with a missing vertex.
     """
     path = Path(path)
     suffix = format_of(path)
@@ -53,7 +53,7 @@ def read_geometry(path: Path) -> Geometry:
 
 
 def parse_geometry(suffix: str, content: bytes, *, folder: Path) -> Geometry:
-    """The mesh in the bytes of a file of one of `SUFFIXES`; the buffers of a `.gltf` lie in the folder."""
+    """Parse the bytes of a mesh file; `folder` holds the buffers of a `.gltf`."""
     if suffix == ".stl":
         return Geometry(*read_stl(content))
     if suffix in (".glb", ".gltf"):
@@ -71,10 +71,10 @@ def parse_geometry(suffix: str, content: bytes, *, folder: Path) -> Geometry:
 
 
 def read_mesh(path: Path) -> "trimesh.Trimesh":
-    """`read_geometry` of a mesh, with an area.
+    """Read a mesh (see `read_geometry`) and check that it can be sampled.
 
     Raises:
-        InputError: As `read_geometry`, or there are no faces, coordinates that are not finite, or no area.
+        InputError: As `read_geometry`; or the mesh has no faces, coordinates that are not finite, or no area.
     """
     shape = read_geometry(path)
     with reading(path, "a mesh"):
@@ -85,24 +85,24 @@ def read_mesh(path: Path) -> "trimesh.Trimesh":
 
 
 def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Areas of triangles, half the norm of the cross product of two edges.
+    """Areas of triangles: half the norm of the cross product of two edges.
 
     Args:
         vertices: (V, 3) coordinates.
         faces: (F, 3) indices of vertices.
 
     Returns:
-        (F,), with a positive and finite sum.
+        (F,) areas with a positive and finite sum.
 
     Raises:
-        InputError: There are no faces, a face names a vertex that is not there, a coordinate is not finite in float32,
-            or the sum is zero.
+        InputError: There are no faces, a face uses a missing vertex, a coordinate is not finite in float32, or the sum
+            is zero.
     """
     if len(faces) == 0:
         raise InputError(f"has no faces; {ADVICE}")
     if faces.min() < 0 or faces.max() >= len(vertices):
         wrong = faces.min() if faces.min() < 0 else faces.max()
-        raise InputError(f"has a face with vertex {wrong}, but {len(vertices)} vertices; {ADVICE}")
+        raise InputError(f"has a face that uses vertex {wrong}, but only {len(vertices)} vertices; {ADVICE}")
     if not farthest(vertices) <= MOST:  # true of NaN
         wrong = int((~(np.abs(vertices) <= MOST)).any(axis=1).sum())
         raise InputError(f"has {wrong} vertices that are NaN, infinite or too large; {ADVICE}")
@@ -112,26 +112,26 @@ def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np
         a, b, c = vertices[faces[block]].astype(np.float64).transpose(1, 0, 2)  # each (n, 3)
         result[block] = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
     if not result.sum() > 0:
-        raise InputError(f"has faces but no area; {ADVICE}")
+        raise InputError(f"has faces without area; {ADVICE}")
     return result
 
 
 def sample_surface(
     vertices: npt.NDArray[Any], faces: npt.NDArray[Any], *, count: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Draw points uniformly by area.
+    """Sample points uniformly by area.
 
-    A face is drawn with a probability proportional to its area, then a point in it: with u, v uniform in the unit
-    square, reflected to (1 - u, 1 - v) where u + v > 1, the point a + u (b - a) + v (c - a).
+    A face is drawn with a probability proportional to its area. In it, u and v are drawn uniformly from the unit
+    square, reflected to (1 - u, 1 - v) where u + v > 1; the point is a + u (b - a) + v (c - a).
 
     Args:
         vertices: (V, 3) coordinates.
         faces: (F, 3) indices.
         count: Number of points.
-        rng: Source of the draw.
+        rng: Random generator.
 
     Returns:
-        Points (count, 3) in float64, and the face each lies on (count,).
+        Points (count, 3) in float64, and the face index of each (count,).
 
     Raises:
         InputError: `count` is less than 1, or the faces cannot be used (see `areas`).
@@ -139,9 +139,9 @@ def sample_surface(
     check_count(count)
     vertices, faces = np.asarray(vertices), np.asarray(faces)
     ends = np.cumsum(areas(vertices, faces))  # (F,)
-    # The draw lies below the sum of all, so that `right` finds a face, and never one without area.
+    # The draw is less than the total area, so that side="right" finds a face, and one that has an area.
     index = np.searchsorted(ends, rng.random(count) * ends[-1], side="right")
-    index = np.minimum(index, np.searchsorted(ends, ends[-1], side="left"))  # rounding up to the sum itself
+    index = np.minimum(index, np.searchsorted(ends, ends[-1], side="left"))  # in case rounding reaches the total
     u, v = rng.random((2, count, 1))
     outside = u + v > 1
     u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)

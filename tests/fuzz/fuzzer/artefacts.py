@@ -572,7 +572,7 @@ def _read_registry(root: Path) -> None:
         named.names()
         named.resolve("dgcnn", ".onnx")
     except named.InputError as error:
-        if "missing or not the file" not in str(error):  # the models do not lie beside this registry
+        if "is missing or is not the released file" not in str(error):  # the models do not lie beside this registry
             raise
     finally:
         named.FOLDER = usual

@@ -114,7 +114,9 @@ def test_a_model_named_in_the_embeddings_is_not_opened(
 
     monkeypatch.setattr("crosspoint.runtime.jobs.search.load_encoder", spy)
     for place in (index, tmp_path / "parts"):
-        with pytest.raises(InputError, match=r"does not come with the package \(.*model\.onnx.*give it with --model"):
+        with pytest.raises(
+            InputError, match=r"was not made by a released model, but by .*model\.onnx.*give it with --model"
+        ):
             search(tmp_path / "new.npy", place)
     assert opened == []
     assert len(search(tmp_path / "new.npy", index, model=model).results) == 5
@@ -132,12 +134,12 @@ def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clo
     ("change", "message"),
     [
         ({"query": "sub/33.npy"}, r"neither a file nor a name in .*; similar names: sub/3\.npy"),
-        ({"k": 0}, "0 neighbours"),
-        ({"metric": "manhattan"}, "unknown metric 'manhattan'; known are cosine, euclidean"),
-        ({"out": "picture.doc"}, r"picture\.doc cannot be drawn"),
+        ({"k": 0}, "--k is 0"),
+        ({"metric": "manhattan"}, "unknown metric 'manhattan'; give cosine or euclidean"),
+        ({"out": "picture.doc"}, r"picture\.doc has an unknown suffix"),
         ({"index": "nothing.npz"}, r"nothing\.npz does not exist"),
         ({"index": "clouds"}, r"clouds holds no job\.json"),
-        ({"query": "many.npy"}, "holds 2 clouds; give a file of one"),
+        ({"query": "many.npy"}, "holds 2 clouds; give a file with one"),
     ],
 )
 def test_what_cannot_be_searched(index: Path, tmp_path: Path, clouds: Clouds, change: dict, message: str) -> None:
@@ -271,7 +273,7 @@ def test_names_lead_to_no_file_outside_their_folder(
     read = []
     original = search_picture.read_points
 
-    def recorded(path: Path, count: int, *, seed: int, at_most: bool) -> np.ndarray:
+    def recorded(path: Path, count: int | None, *, seed: int, at_most: bool = False) -> np.ndarray:
         read.append(path)
         return original(path, count, seed=seed, at_most=at_most)
 
@@ -281,8 +283,6 @@ def test_names_lead_to_no_file_outside_their_folder(
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
     names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
-    results = [(name, 0.5) for name in names]
-    search_picture.draw(
-        tmp_path / "picture.png", "a.npy", results=results, base=inside.parent, files=None, metric="cosine"
-    )
+    hits, base = [(name, 0.5) for name in names], inside.parent
+    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, base=base, files=None, metric="cosine")
     assert read == [inside, inside], "the query, and the neighbour in the folder"

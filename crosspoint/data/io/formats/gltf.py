@@ -48,7 +48,7 @@ def read_glb(content: bytes) -> tuple[Coordinates, npt.NDArray[np.int64]]:
             memory than its size. What is damaged in its JSON part ends in an error of any type.
     """
     if len(content) < 20 or not content.startswith(b"glTF"):
-        raise InputError(f"does not start as a GLB file does; {ADVICE}")
+        raise InputError(f"does not begin like a GLB file; {ADVICE}")
     version, length, header, kind = struct.unpack_from("<IIII", content, 4)
     if version != 2 or kind != JSON_CHUNK:
         raise InputError(f"is GLB of version {version}; save it as glTF 2.0")
@@ -229,7 +229,9 @@ class _Primitives:
         else:
             indices = np.arange(len(positions))
         if len(indices) and int(indices.max()) >= len(positions):
-            raise InputError(f"has a face with vertex {indices.max()}, but {len(positions)} vertices; {ADVICE}")
+            raise InputError(
+                f"has a face that uses vertex {indices.max()}, but only {len(positions)} vertices; {ADVICE}"
+            )
         return positions, _triangles(indices, mode)
 
     def _accessor(self, index: int) -> npt.NDArray[Any]:
@@ -254,7 +256,7 @@ class _Primitives:
         view, offset = self._scene["bufferViews"][place["bufferView"]], place.get("byteOffset", 0)
         start, row = view.get("byteOffset", 0), view.get("byteStride", kind.itemsize * width)
         if min(offset, start, row, view["byteLength"]) < 0:
-            raise InputError(f"has a size that is no natural number; {ADVICE}")
+            raise InputError(f"has a size that is not a whole number of at least 0; {ADVICE}")
         rows = memoryview(self._buffer(view["buffer"]))[start : start + view["byteLength"]]
         if count and offset + row * (count - 1) + kind.itemsize * width > len(rows):
             raise InputError(f"is cut off: {len(rows)} bytes cannot hold {count} values; {ADVICE}")

@@ -1,23 +1,23 @@
-"""Whether a glTF scene is a tree, and not far larger once it is read than on the disk."""
+"""Checks a glTF scene before it is parsed: a tree of nodes, and of bounded size in memory."""
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced
 from crosspoint.data.io.formats.gltf_scene import Accessor, Node, Primitive, Scene
 
 DRACO = "KHR_draco_mesh_compression"
-INSTANCES = 10_000  # meshes that nodes place, each counted as often as it is placed
-STEPS = 100_000  # nodes between all instances and the root
-DEPTH = 1000  # of a node
-WIDER = 2  # times the bytes of a file: 64-bit coordinates and indices
+INSTANCES = 10_000  # most meshes that nodes place
+STEPS = 100_000  # most nodes between all instances and the root
+DEPTH = 1000  # most levels of nodes
+WIDER = 2  # memory per byte of the file: coordinates and indices become 64-bit
 JOIN = "save it as one mesh"
 VALUES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
-BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # by the number of a component type
+BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # by glTF component type
 
 
 def check_scene(scene: Scene, size: int) -> None:
-    """Raise InputError if a glTF scene asks for far more memory than its files' size, or is no tree of nodes.
+    """Raise InputError if a glTF scene needs far more memory than its files' size, or its nodes are not a tree.
 
-    What is damaged in it ends in an error of any type.
+    Damage can raise an error of any type.
     """
     sizes = [_size(accessor) for accessor in scene.get("accessors", ())]
     check_announced(sum(sizes), size)
@@ -26,18 +26,18 @@ def check_scene(scene: Scene, size: int) -> None:
 
 
 def _size(accessor: Accessor) -> int:
-    """Bytes of the values of an accessor."""
+    """Size of an accessor's values in bytes."""
     return _natural(accessor["count"]) * VALUES[accessor["type"]] * BYTES[accessor["componentType"]]
 
 
 def _natural(value: object) -> int:
     if not isinstance(value, int) or value < 0:
-        raise InputError(f"has a size that is no natural number; {ADVICE}")
+        raise InputError(f"has a size that is not a whole number of at least 0; {ADVICE}")
     return value
 
 
 def _check_instances(scene: Scene, sizes: list[int], size: int) -> None:
-    """Hold against the file's size what its nodes place, and see that they are a tree, as glTF asks."""
+    """Check that the nodes are a tree, as glTF requires, and that what they place has a bounded size."""
     nodes = scene.get("nodes", [])
     primitives = [mesh["primitives"] for mesh in scene.get("meshes", ())]
     placed = [_bytes(mesh, sizes) for mesh in primitives]
@@ -65,10 +65,10 @@ def _bytes(mesh: list[Primitive], sizes: list[int]) -> int:
 
 
 def _depths(nodes: list[Node]) -> list[int]:
-    """How many nodes are above each node.
+    """Depth of each node, 0 for a root.
 
     Raises:
-        InputError: A node has two parents, or is above itself.
+        InputError: A node has two parents, or is its own ancestor.
     """
     parents: dict[int, int] = {}
     for i, node in enumerate(nodes):
@@ -81,7 +81,7 @@ def _depths(nodes: list[Node]) -> list[int]:
         while path[-1] not in depths and path[-1] in parents and len(path) <= len(nodes):
             path.append(parents[path[-1]])
         if len(path) > len(nodes):
-            raise InputError(f"has a node that is above itself; {ADVICE}")
+            raise InputError(f"has a node that is its own ancestor; {ADVICE}")
         depth = depths.get(path[-1], 0)
         for above, i in enumerate(reversed(path)):
             depths[i] = depth + above

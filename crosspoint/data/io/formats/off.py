@@ -30,21 +30,21 @@ def read_off(content: bytes) -> tuple[Coordinates, Rows]:
     first = next(lines, "").removeprefix("ï»¿").strip()
     keyword = KEYWORD.match(first)
     if keyword is None:
-        raise InputError(f"does not start with OFF; {ADVICE}")
+        raise InputError(f"does not begin with OFF; {ADVICE}")
     rest = first[keyword.end() :].split()  # ModelNet has files that start with OFF490 518 0
     if keyword[4] or rest[:1] == ["BINARY"]:
         raise InputError("is binary, or has four coordinates a vertex; save it as OFF text with three")
     counts = rest or next(lines, "").split()
     if len(counts) < 2 or not all(word.isascii() and word.isdecimal() and len(word) < 19 for word in counts[:2]):
-        raise InputError(f"does not say how many vertices and faces it has; {ADVICE}")
+        raise InputError(f"has no numbers of vertices and faces; {ADVICE}")
     vertices, faces = int(counts[0]), int(counts[1])
     if LEAST * (3 * vertices + faces) > len(content) + 1:
-        raise InputError(f"is cut off: it announces {vertices} vertices and {faces} faces; {ADVICE}")
+        raise InputError(f"is cut off: its header says {vertices} vertices and {faces} faces; {ADVICE}")
     check_announced(24 * vertices + 8 * faces, len(content))
     points = np.loadtxt(islice(lines, vertices), usecols=(0, 1, 2), ndmin=2) if vertices else np.empty((0, 3))
     corners = _faces(parse_rows(lines), faces)
     if len(points) < vertices or corners is None:
-        raise InputError(f"is cut off: it announces {vertices} vertices and {faces} faces; {ADVICE}")
+        raise InputError(f"is cut off: its header says {vertices} vertices and {faces} faces; {ADVICE}")
     return points, corners
 
 

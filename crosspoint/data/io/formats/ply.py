@@ -21,7 +21,7 @@ from crosspoint.data.points import Coordinates, near_origin
 FACES = ("vertex_indices", "vertex_index")
 BLOCK = 1 << 18  # values gathered at once
 CODES = dict(zip(("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"), "bBhHiIqQefd", strict=True))
-BLANK = 1000  # lines that a text may have beside those that it announces
+BLANK = 1000  # lines that a text file may have beyond those in its header
 
 
 class Places(NamedTuple):
@@ -42,10 +42,10 @@ def read_ply(content: bytes) -> tuple[Coordinates, Rows | None]:
     """Read the vertices and the faces of a PLY file: text or binary of either order, elements in any order.
 
     Returns:
-        Coordinates (N, 3), and the corners of each face; None where the file announces no faces.
+        Coordinates (N, 3), and the corners of each face; None if the header has no faces.
 
     Raises:
-        InputError: The header cannot be understood, announces more than there is, or there are no x, y and z.
+        InputError: The header is invalid, claims more than the file holds, or has no x, y and z.
         ValueError: Something that is not a number.
     """
     header = read_header(content)
@@ -103,7 +103,7 @@ def _text(header: PlyHeader, content: bytes) -> Iterator[Coordinates | Rows]:
     check_lines(content)
     rows = sum(element.count for element in header.elements)
     if max(content.count(b"\n"), content.count(b"\r")) > 4 * rows + BLANK + header.length:
-        raise InputError(f"has far more lines than the {rows} that it announces; {ADVICE}")
+        raise InputError(f"has far more lines than the {rows} in its header; {ADVICE}")
     _check_last_row([element for element in header.elements if element.count][-1:], content)
     body = io.BytesIO(content)
     body.seek(header.length)
@@ -135,7 +135,7 @@ def _check_last_row(elements: Sequence[Element], content: bytes) -> None:
 
 def _check_rows(element: Element, found: int) -> None:
     if found != element.count:
-        raise InputError(f"is cut off: it announces {element.count} {element.name} and has {found}; {ADVICE}")
+        raise InputError(f"is cut off: its header says {element.count} {element.name}, but it has {found}; {ADVICE}")
 
 
 def _before_lists(element: Element, rows: Rows) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The header of a PLY file, and whether the file can hold what it announces."""
+"""Parses the header of a PLY file, and checks that the file can hold what it says."""
 
 import re
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def read_header(start: bytes) -> PlyHeader:
     """Parse the header at the start of a PLY file. Comments may be in any encoding.
 
     Raises:
-        InputError: There is no whole one within the first `HEADER_BYTES`, or one of its lines cannot be understood.
+        InputError: The header does not end within `HEADER_BYTES`, or one of its lines is invalid.
     """
     start = start[:HEADER_BYTES]
     end = END.search(start)
@@ -107,7 +107,7 @@ def read_header(start: bytes) -> PlyHeader:
 
 
 def check_counts(header: PlyHeader, size: int) -> None:
-    """Refuse a header that announces more rows than a file of `size` bytes can hold, or far more than it is worth.
+    """Refuse a header with more rows than a file of `size` bytes can hold, or that need far more memory than its size.
 
     Raises:
         InputError: It does.
@@ -116,7 +116,7 @@ def check_counts(header: PlyHeader, size: int) -> None:
     for element in header.elements:
         numbers, lists = [int(p.kind[1]) for p in element.numbers()], [int(p.length[1]) for p in element.lists()]
         if element.count and not (numbers or lists):
-            raise InputError(f"announces {element.count} rows of {element.name} without a property; {ADVICE}")
+            raise InputError(f"has {element.count} rows of {element.name} without a property; {ADVICE}")
         row = sum(numbers) + sum(lists) if header.order else TEXT * (len(numbers) + len(lists))
         least += element.count * row
         made += element.count * (sum(numbers) + LIST * len(lists))
@@ -128,7 +128,7 @@ def check_counts(header: PlyHeader, size: int) -> None:
 
 def _element(words: list[str]) -> tuple[str, int]:
     if len(words) != 3 or not (words[2].isascii() and words[2].isdecimal()) or len(words[2]) > 18:
-        raise InputError(f"has a header that gives no usable number of rows; {ADVICE}")
+        raise InputError(f"has a header with an invalid number of rows; {ADVICE}")
     return words[1].lower(), int(words[2])
 
 
@@ -136,5 +136,5 @@ def _add_property(elements: list[tuple[str, int, list[Property]]], words: list[s
     listed = words[1:2] == ["list"]
     kinds = [KINDS.get(word.lower(), "") for word in (words[2:4] if listed else words[1:2])]
     if not elements or len(words) != (5 if listed else 3) or not all(kinds):
-        raise InputError(f"has a header with a property that cannot be understood; {ADVICE}")
+        raise InputError(f"has a header with an invalid property; {ADVICE}")
     elements[-1][2].append(Property(words[-1].lower(), kinds[-1], kinds[0] if listed else ""))

@@ -79,7 +79,7 @@ def _within_file(read: Callable[[BinaryIO, int], bytes]) -> Callable[[BinaryIO, 
             left = file.seek(0, os.SEEK_END) - here
             file.seek(here)
             if size > left:
-                raise InputError(f"is cut off: a record announces {size:,} bytes, and {left:,} are left; {ADVICE}")
+                raise InputError(f"is cut off: a record claims {size:,} bytes, but {left:,} are left; {ADVICE}")
         return read(file, size)
 
     return bounded

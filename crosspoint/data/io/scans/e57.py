@@ -24,7 +24,7 @@ def read_e57(path: Path) -> Iterator[npt.NDArray[np.float64]]:
         (N, 3).
 
     Raises:
-        InputError: It has no scans, or announces more points than it can hold.
+        InputError: It has no scans, or its header claims more points than it can hold.
         MissingDependency: pye57 is not installed.
     """
     pye57 = require("pye57", "e57", purpose=f"reading {path.name}")
@@ -56,7 +56,7 @@ def _read_scan(file: Any, index: int, size: int) -> npt.NDArray[np.float64]:
     reader = header.points.reader(vector)
     while found := reader.read():
         if done + found > count:
-            raise InputError(f"has more than the {count} points that it announces; {ADVICE}")
+            raise InputError(f"has more than the {count} points in its header; {ADVICE}")
         block = np.stack([buffers[name][:found] for name in names], axis=-1)  # (n, 3)
         if kind == "spherical":
             block = cartesian(block)
