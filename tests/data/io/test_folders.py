@@ -78,7 +78,7 @@ def test_patterns_choose_files_by_name_and_by_path(include, exclude, names, fold
 
 
 def test_patterns_that_allow_nothing_are_an_error(folder):
-    with pytest.raises(InputError, match="is empty of files that can be read"):
+    with pytest.raises(InputError, match="holds no file that can be read"):
         find_files([folder], Patterns(include=("*.ply",)))
 
 

@@ -189,7 +189,7 @@ def test_lines_without_an_end(name, start, refused):
     ("name", "content", "reason"),
     [
         ("a.xyz", f"{DIGITS}\n0 0 0\n", "has 1 columns"),
-        ("a.off", f"OFF\n{DIGITS} {DIGITS} 0\n", "does not say how many"),
+        ("a.off", f"OFF\n{DIGITS} {DIGITS} 0\n", "no numbers of vertices"),
         ("a.off", f"OFF\n{10**12} {10**12} 0\n{TRIANGLE}", "cut off"),
         ("a.off", f"OFF\n3 1 0\n{TRIANGLE}{10**9} 0 1 2\n", "cut off"),
         ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 999999999999\n", "vertex 999999999998"),

@@ -71,12 +71,12 @@ def mesh(kind: str) -> bytes:
     return content.encode() if isinstance(content, str) else bytes(content)
 
 
-def las(suffix: str) -> bytes:
-    """A cloud as LAS or LAZ."""
+def las(suffix: str, form: int = 3) -> bytes:
+    """A cloud as LAS or LAZ, in a point format; those from 6 on compress each value in layers of its own."""
     import laspy
 
     def write(root: Path) -> None:
-        header = laspy.LasHeader(point_format=3, version="1.2")
+        header = laspy.LasHeader(point_format=form, version="1.2" if form < 6 else "1.4")
         header.scales = [0.001] * 3
         data = laspy.LasData(header)
         data.xyz = POINTS.astype(np.float64)

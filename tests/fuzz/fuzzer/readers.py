@@ -178,7 +178,7 @@ FILES = (
         for suffix, content in (("xyz", TEXT.encode), ("ply", made.ply), ("pcd", lambda: made.pcd("ascii")))
     ),
     _file("las", lambda: made.las("las")),
-    _file("laz", lambda: made.las("laz")),
+    _file("laz", lambda: made.las("laz"), lambda: made.las("laz", 8)),
     _file("e57", made.e57),
     _file("bag", lambda: made.bag("bag"), lambda: made.bag("bag", "LZ4"), lambda: made.bag("bag", "BZ2")),
     _file("mcap", lambda: made.bag("mcap"), lambda: made.bag("mcap", "ZSTD")),

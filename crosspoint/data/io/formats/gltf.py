@@ -128,7 +128,7 @@ def _embedded(uri: object) -> bytes:
 
 def _read_scene(scene: Scene, buffer: Buffers, size: int) -> tuple[Coordinates, npt.NDArray[np.int64]]:
     if DRACO in scene.get("extensionsRequired", ()) and importlib.util.find_spec("DracoPy") is None:
-        raise InputError("is compressed with Draco; pip install DracoPy, or export it without compression")
+        raise InputError("is compressed with Draco; run pip install DracoPy, or export it without compression")
     needed = [name for name in scene.get("extensionsRequired", ()) if name not in KNOWN and not name.startswith(LOOKS)]
     if needed:
         raise InputError(f"needs the extensions {some(needed)}, which are not read; export it without them")

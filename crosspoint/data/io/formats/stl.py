@@ -31,7 +31,7 @@ def read_stl(content: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         facets = np.frombuffer(content, FACET, offset=84)
         return facets["corners"].reshape(-1, 3), np.arange(3 * len(facets)).reshape(-1, 3)
     if b"endsolid" not in content[-300:].lower():
-        raise InputError(f"is cut off, or not an STL mesh; {ADVICE}")
+        raise InputError(f"is cut off or is not an STL mesh; {ADVICE}")
     check_lines(content)
     pieces = content.lower().count(b"endsolid")
     if pieces > PIECES:

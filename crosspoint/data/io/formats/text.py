@@ -73,7 +73,7 @@ def read_text(content: bytes, columns: str | None = None) -> npt.NDArray[np.floa
         _cleaned(text, content, layout), delimiter=layout.delimiter, usecols=layout.columns, ndmin=2, quotechar=quotes
     )  # (N, 3)
     if layout.count not in (None, len(points)):
-        raise InputError(f"says {layout.count} points and has {len(points)}; {ADVICE}")
+        raise InputError(f"says {layout.count} points but has {len(points)}; {ADVICE}")
     return points
 
 

@@ -102,5 +102,5 @@ def test_bytes_that_are_no_whole_rows(size, columns, message):
 
 def test_columns_of_a_binary_scan_are_a_number(tmp_path):
     (tmp_path / "a.bin").write_bytes(np.ones((8, 4), "<f4").tobytes())
-    with pytest.raises(InputError, match=r"a\.bin: is binary, and cannot be read with --columns x,y,z"):
+    with pytest.raises(InputError, match=r"a\.bin: is binary, --columns x,y,z names columns"):
         read_points(tmp_path / "a.bin", None, seed=0, columns="x,y,z")

@@ -129,5 +129,41 @@ def test_e57_that_was_cut_off_is_refused(points, tmp_path):
 def test_a_missing_package_is_named(suffix, package, extra, tmp_path, monkeypatch):
     (tmp_path / f"a.{suffix}").write_bytes(b"LASF" + bytes(300))
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingDependency, match=rf"reading a\.{suffix} needs .*crosspoint3d\[{extra}\]"):
+    with pytest.raises(MissingDependency, match=rf"reading a\.{suffix} needs .*\[{extra}\]"):
         read_points(tmp_path / f"a.{suffix}", None, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("form", "change", "reason"),
+    [
+        (3, "table", "cannot hold 2147483647 chunks"),
+        (3, "no table", "its table of chunks would begin at byte 2147483647"),
+        (3, "chunk of 16 million", "claims 570 MB of content"),
+        (3, "chunk of none", "does not fit its points"),
+        (3, "points behind the end", "would begin behind its"),
+        (8, "layer", "layers of 4294967295 bytes|layers of [0-9]+ bytes in a chunk of"),
+    ],
+)
+def test_a_laz_that_claims_more_than_there_is_takes_no_memory(form, change, reason, points, tmp_path):
+    laspy = pytest.importorskip("laspy")
+    header = laspy.LasHeader(point_format=form, version="1.2" if form < 6 else "1.4")
+    header.scales, header.offsets = [0.001] * 3, UTM
+    data, path = laspy.LasData(header), tmp_path / "a.laz"
+    data.xyz = points
+    data.write(str(path))
+    content = bytearray(path.read_bytes())
+    start = struct.unpack_from("<I", content, 96)[0]  # of the points, which begin with the place of the table
+    table, record = struct.unpack_from("<q", content, start)[0], content.index(struct.pack("<I", 50_000))
+    row = struct.unpack_from("<H", content, 105)[0]
+    place, value = {
+        "table": (table + 4, 0x7FFFFFFF),
+        "no table": (start, 0x7FFFFFFF),
+        "chunk of 16 million": (record, 16_773_120),
+        "chunk of none": (record, 0),
+        "points behind the end": (96, 0xF0000000),
+        "layer": (start + 8 + row + 4, 0xFFFFFFFF),
+    }[change]
+    struct.pack_into("<I", content, place, value)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=reason):
+        read_points(path, None, seed=0)
