@@ -20,7 +20,7 @@ from crosspoint.data.io.scans.binary import read_binary_scan
 from crosspoint.data.points import Coordinates, drop_missing
 
 NUSCENES, NUSCENES_COLUMNS = ".pcd.bin", 5
-TEXTS = frozenset({".pts", ".xyz", ".txt", ".csv"})
+TEXTS = frozenset({".asc", ".pts", ".xyz", ".txt", ".csv"})
 SUFFIXES = TEXTS | {".npy", ".npz", ".ply", ".pcd", ".bin"}
 ROWS, SHORTEST, COHERENT = 16, 128, 0.25  # see _is_organised
 
@@ -64,8 +64,8 @@ def iterate_clouds(path: Path, columns: str | None = None) -> Iterator[Coordinat
 
     Args:
         path: `.npy` and `.npz` hold an array (N, 3) or (n, N, 3), or one of records with x, y and z; an `.npz` with
-            several arrays names it `points`. `.ply` and `.pcd` hold `x`, `y`, `z` and any other fields. `.pts`, `.xyz`,
-            `.txt` and `.csv` are text (see `crosspoint.data.io.formats.text`). `.bin` is rows of float32 (see
+            several arrays names it `points`. `.ply` and `.pcd` hold `x`, `y`, `z` and any other fields. `.asc`, `.pts`,
+            `.xyz`, `.txt` and `.csv` are text (see `crosspoint.data.io.formats.text`). `.bin` is rows of float32 (see
             `crosspoint.data.io.scans.binary`). Text, PLY and PCD may be compressed: `.gz`.
         columns: Text: names or numbers of the columns, `"x,y,z"`. `.bin`: number of columns, `"5"`.
 

@@ -8,7 +8,7 @@ from crosspoint.core.reading import ADVICE, SHARE, SMALL, allowance, read_bytes,
 from crosspoint.core.system.memory import available_memory
 
 GZIP = ".gz"
-INFLATED = frozenset({".ply", ".pcd", ".pts", ".xyz", ".txt", ".csv", ".off", ".obj", ".stl"})  # that may end in .gz
+INFLATED = frozenset({".ply", ".pcd", ".asc", ".pts", ".xyz", ".txt", ".csv", ".off", ".obj", ".stl"})  # also as .gz
 STEP = 1 << 24  # bytes that are inflated at once
 
 

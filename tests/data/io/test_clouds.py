@@ -100,6 +100,7 @@ WRITERS = {
     "pts": (".pts", text(" ")),
     "pts-count": (".pts", text(" ", "{}\n", ("80", "255", "0", "0"))),
     "xyz": (".xyz", text("  ")),
+    "asc-cloudcompare": (".asc", text(" ", "//X Y Z R G B\n", ("80", "255", "0"))),
     "txt-modelnet": (".txt", text(",", "", ("0.5", "0.5", "0.7"))),
     "txt-comment": (".txt", text("\t", "# x y z\n\n")),
     "csv": (".csv", text(", ", "x,y,z\n")),
@@ -194,7 +195,7 @@ def test_damage_ends_in_one_line(form, kind, points, tmp_path, capfd):
         "columns": write(points[:13, :2].copy()),
         "png": PNG,
     }.get(kind)
-    if suffix in (".pts", ".xyz", ".txt", ".csv") and kind == "truncated":
+    if suffix in (".asc", ".pts", ".xyz", ".txt", ".csv") and kind == "truncated":
         content = write(points).rsplit(b"\n", 1)[0] + b"\n1"  # a line cut within its second column
     if suffix in (".pts", ".txt", ".csv") and kind == "columns":
         content = text(" ")(points[:, :2])  # extra columns would stand in for the missing one
@@ -323,4 +324,4 @@ def test_wrong_fields_are_named(points, tmp_path):
 
 
 def test_other_suffixes_are_refused(tmp_path):
-    refused(put(tmp_path, ".docx", b"x"), r"give \.bin, \.csv, ")
+    refused(put(tmp_path, ".docx", b"x"), r"give \.asc, \.bin, \.csv, ")

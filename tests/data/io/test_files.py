@@ -154,6 +154,6 @@ def test_inputs_that_cannot_be_read_are_refused(tmp_path):
 
 
 def test_all_suffixes():
-    clouds = {".npy", ".npz", ".ply", ".pcd", ".pts", ".xyz", ".txt", ".csv", ".bin"}
+    clouds = {".npy", ".npz", ".ply", ".pcd", ".asc", ".pts", ".xyz", ".txt", ".csv", ".bin"}
     meshes = {".off", ".obj", ".stl", ".ply", ".glb", ".gltf"}
     assert clouds | meshes | {".las", ".laz", ".e57", ".bag", ".mcap", ".db3"} == SUFFIXES

@@ -134,7 +134,7 @@ FILES = (
     ),
     *(
         _file(suffix, lambda: TEXT.encode(), lambda: f"{len(POINTS)}\n{TEXT}\n".encode())
-        for suffix in ("txt", "xyz", "pts")
+        for suffix in ("asc", "txt", "xyz", "pts")
     ),
     _file("csv", lambda: ("x,y,z\n" + TEXT.replace(" ", ",")).encode(), lambda: TEXT.replace(" ", ";").encode()),
     _file("bin", lambda: np.c_[POINTS, np.ones(len(POINTS))].astype("<f4").tobytes()),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_lines, some
-from crosspoint.data.io.formats.text_columns import chosen_columns, named_columns, units_removed, unnamed_columns
+from crosspoint.data.io.formats.text_columns import chosen_columns, named_columns, plain, units_removed, unnamed_columns
 
 COMMENTS = ("#", "//")
 START = 1 << 16  # bytes by which the columns are told
@@ -133,6 +133,8 @@ def _layout(lines: Sequence[str], columns: str | None) -> Layout:
     names = _split(header, delimiter, names=True) if header is not None else []
     width = len(words[0]) if words else len(names)
     if header is None and len(names := _split(comment, delimiter, names=True)) != width:
+        if words and len(names) > width and tuple(map(plain, names[:3])) == tuple("xyz"):
+            raise InputError(f"names {len(names)} columns ({some(names)}) and has {width}; {ADVICE}")
         names = []  # just a comment
     if header is not None and len(names) != width:
         raise InputError(f"names {len(names)} columns ({some(names)}) and has {width}; {ADVICE}")

@@ -126,7 +126,7 @@ def test_every_encoding(encoding, header):
 def test_a_count_before_the_names_is_checked():
     content = table("x y z", "{x} {y} {z}")
     np.testing.assert_array_equal(read_text(b"30\n" + content), POINTS)
-    with pytest.raises(InputError, match="says 31 points and has 30"):
+    with pytest.raises(InputError, match="says 31 points but has 30"):
         read_text(b"31\n" + content)
 
 
