@@ -10,7 +10,7 @@ import pytest
 RUN = (
     "import os, sys, numpy as np, crosspoint\n"
     "with crosspoint.load('pointnet') as encoder:\n"
-    "    print(encoder.embed(np.random.default_rng(0).normal(size=(1, 64, 3)).astype('f4')).shape)\n"
+    "    print(encoder.embed(np.random.default_rng(0).normal(size=(1, 64, 3)), normalise=True).shape)\n"
     "print(os.environ['ORT_DISABLE_TELEMETRY'])\n"
 )
 

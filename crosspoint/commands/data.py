@@ -1,12 +1,16 @@
 """`crosspoint data`: list, verify, make-shapes, render, pack."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, Commands, PathArgument, json_option, save_result
+from crosspoint.commands.common import FILES_UP, Command, Commands, PathArgument, json_option, save_result, up_option
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
 
 SHOWN = 30  # problems printed; the machine-readable result has all
 
@@ -100,6 +104,7 @@ def data_make_shapes(
 @click.option("--size", default=224, show_default=True, help="Width and height of the images, in pixels.")
 @click.option("--points", default=2048, show_default=True, help="Points per mesh.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of points and viewpoints.")
+@up_option("the meshes", FILES_UP)
 @click.option("--jobs", type=int, help="Number of processes.  [default: one per core]")
 @json_option
 def data_render(
@@ -109,6 +114,7 @@ def data_render(
     size: int,
     points: int,
     seed: int,
+    up: "Up | None",
     jobs: int | None,
     json_file: Path | None,
 ) -> None:
@@ -119,7 +125,7 @@ def data_render(
     """
     from crosspoint.data.rendering.render import render
 
-    result = render(meshes, out, views=views, size=size, points=points, seed=seed, jobs=jobs)
+    result = render(meshes, out, views=views, size=size, points=points, seed=seed, up=up, jobs=jobs)
     save_result(json_file, result=result)
     say(f"{out}: {result.rendered} objects rendered in {result.seconds:.1f} s, {result.kept} kept from before")
     for bad in result.skipped:

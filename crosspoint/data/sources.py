@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +18,12 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.core.reading import regular
 from crosspoint.core.system.pool import start_pool
-from crosspoint.data.io.files import find_files, read_points
+from crosspoint.data.frames import ASSUMED, Frame, Up, find_frame, to_y_up
+from crosspoint.data.io.files import find_files, read_points, up_of
 from crosspoint.data.points import Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
+from crosspoint.data.sets.renders import up_of_set
 
 THREADS = 4  # that read where there are no processes for it
 CHUNK = 8  # sources that a reader takes at once
@@ -35,14 +37,16 @@ class Source:
     Attributes:
         name: Of its cloud; if it holds several, they are `name#0`, `name#1`, ….
         origin: The path that error messages begin with.
-        read: Returns `(n, N, 3)`, or raises InputError.
+        read: Returns `(n, N, 3)`, y-up, or raises InputError.
         stored: What is read: a file, or an array in memory.
+        frame: In which it is stored.
     """
 
     name: str
     origin: str
     read: Callable[[], Points]
     stored: Path | Points
+    frame: Frame = field(default=ASSUMED, kw_only=True)
 
     def size(self) -> int:
         """Bytes of what is read; -1 of a file that cannot be opened."""
@@ -88,7 +92,9 @@ class Loaded(NamedTuple):
     sha256: str
 
 
-def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_most: bool = False) -> list[Source]:
+def find_sources(
+    inputs: Sequence[Path], count: int | None, *, seed: int, at_most: bool = False, up: Up | None = None
+) -> list[Source]:
     """The sources in files, folders and datasets, in the order of the inputs, each once.
 
     A file's name is its path relative to the input folder, or, of several inputs, to the deepest folder that contains
@@ -100,6 +106,7 @@ def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_mos
             set the first ones, as in its published protocol. None for all there are.
         seed: Of what is drawn.
         at_most: Take clouds of fewer points than `count` whole instead of refusing them.
+        up: The axis that points up in the inputs; None for what format or data set say, else y, which is announced.
 
     Raises:
         InputError: An input is missing or holds nothing that can be read, or a dataset stores fewer points.
@@ -110,13 +117,14 @@ def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_mos
     for given in inputs:
         if (dataset := _dataset(given)) is not None:
             if os.path.realpath(dataset[1]) not in seen:
-                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most)
+                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most, up)
                 seen.add(os.path.realpath(dataset[1]))
             continue
         for path in find_files([given]):
             if os.path.realpath(path) not in seen:
-                read = partial(read_points, path, count, seed=seed, at_most=at_most)
-                sources.append(Source(_relative(path, base), str(path), read, path))
+                frame = find_frame(up, up_of(path), what=f"{path.suffix.lower()} files")
+                read = partial(read_points, path, count, seed=seed, at_most=at_most, up=frame.up)
+                sources.append(Source(_relative(path, base), str(path), read, path, frame=frame))
                 seen.add(os.path.realpath(path))
     return sources
 
@@ -209,20 +217,22 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool) -> list[Source]:
+def _of_dataset(
+    kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool, up: Up | None
+) -> list[Source]:
     prefix = f"{name}/" if name else ""
+    frame = find_frame(up, up_of_set(kind, root), what=f"the clouds of {root}")
     if kind == "shapenetrender":
         pairs = PairedRenders(root)
         return [
-            Source(
-                prefix + _utf8(key), str(root), partial(_rendered, pairs, i, key, count, seed, at_most), pairs.cloud(i)
-            )
+            Source(prefix + _utf8(key), str(root), read, pairs.cloud(i), frame=frame)
             for i, key in enumerate(pairs.keys)
+            for read in [partial(_rendered, pairs, i, key, count, seed, at_most, frame.up)]
         ]
     stored = None if at_most else count  # a set that stores fewer points is refused
     data = load_parts(root, stored) if kind == "shapenetpart" else load_classification(root, stored)
     return [
-        Source(f"{prefix}{split}/{i:06d}", str(root), partial(np.asarray, cloud), cloud)
+        Source(f"{prefix}{split}/{i:06d}", str(root), partial(to_y_up, cloud, frame.up), cloud, frame=frame)
         for split in ("train", "val", "test")
         if (clouds := getattr(data, split, None)) is not None
         for i in range(len(clouds.points))
@@ -230,8 +240,10 @@ def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, 
     ]
 
 
-def _rendered(pairs: PairedRenders, index: int, key: str, count: int | None, seed: int, at_most: bool) -> Points:
-    points = pairs.points(index)
+def _rendered(
+    pairs: PairedRenders, index: int, key: str, count: int | None, seed: int, at_most: bool, up: Up
+) -> Points:
+    points: Points = to_y_up(pairs.points(index), up)
     if count is None or (at_most and len(points) <= count):
         return points[None]
     return sample_points(points, count, rng=np.random.default_rng([seed, *os.fsencode(key)]))[None]

@@ -27,6 +27,7 @@ from crosspoint.eval.features import (
     describe_model,
     describe_split,
     embed_clouds,
+    frame_of_set,
     open_encoders,
 )
 from crosspoint.eval.metrics import linear
@@ -161,7 +162,7 @@ def robustness(
         data: A folder in ModelNet40's or ScanObjectNN's format.
         corruptions: Names in `CORRUPTIONS`.
         sampling: Points per cloud (1024 by default), the first ones; the seed of the held-out part where there is no
-            test split, of the folds and of the corruptions.
+            test split, of the folds and of the corruptions; the axis that points up in the data.
         run_on: Where models run.
         against: A model that every other is compared with, on the same corrupted clouds; one of `models`, or another,
             which is run by what its file is for.
@@ -179,8 +180,9 @@ def robustness(
         check_folder(out, files=[PICTURE], inputs=[data], within=True)
         require_plots()
     points = POINTS if sampling.points is None else sampling.points
-    split = load_split(data, points, seed=sampling.seed)
-    about = describe_split(data, split, points=points, seed=sampling.seed)
+    frame = frame_of_set(data, sampling.up)
+    split = load_split(data, points, seed=sampling.seed, up=frame.up)
+    about = describe_split(data, split, points=points, seed=sampling.seed, frame=frame)
     runs = [(model, run_on) for model in models]
     own_backend = RunOn(run_on.device, None, run_on.cache)
     if against is not None and (against, own_backend) not in runs:

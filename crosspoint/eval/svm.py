@@ -26,6 +26,7 @@ from crosspoint.eval.features import (
     describe_model,
     describe_split,
     embed_split,
+    frame_of_set,
     open_encoders,
 )
 from crosspoint.eval.metrics import linear
@@ -193,7 +194,7 @@ def svm(
         data: A folder in ModelNet40's or ScanObjectNN's format.
         sampling: Points per cloud (1024 by default): the first ones for `official`, random ones for `clean` where more
             are stored; the seed of the held-out part where there is no test split, the folds and the first choice of
-            points.
+            points; the axis that points up in the data.
         run_on: Where the model runs.
         against: Another model, whose predictions of the same objects are compared with the model's.
         out: Folder for the picture `confusion.png`.
@@ -212,8 +213,9 @@ def svm(
         require_plots()
     points = POINTS if sampling.points is None else sampling.points
     with open_encoders(model, against, run_on=run_on, points=points) as encoders:
-        split = load_split(data, points, seed=sampling.seed)
-        about = describe_split(data, split, points=points, seed=sampling.seed)
+        frame = frame_of_set(data, sampling.up)
+        split = load_split(data, points, seed=sampling.seed, up=frame.up)
+        about = describe_split(data, split, points=points, seed=sampling.seed, frame=frame)
         measured = [_measure(encoder, split, about, sampling.seeds, run_on.cache) for encoder in encoders]
     result = measured[0].result
     if against is not None:

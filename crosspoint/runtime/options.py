@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from crosspoint.data.frames import Up, parse_up
+
 
 @dataclass(frozen=True)
 class RunOn:
@@ -27,14 +29,28 @@ class RunOn:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which points and objects are drawn.
+    """How clouds are read: which points and objects are drawn, and which axis points up.
 
     Attributes:
         points: Points per cloud; None for the usual number of the function.
         seed: Of every random choice.
         seeds: Random choices of points that an evaluation averages over, where more points are stored than used.
+        up: The axis that points up in the inputs, `"x"`, `"y"`, `"z"`, `"-x"`, `"-y"` or `"-z"`; they are turned to
+            y-up. None for what their format or data set says, else y.
+
+    Raises:
+        InputError: `up` is no axis.
+
+    Example:
+        >>> Sampling(1024, up="z").up
+        'z'
     """
 
     points: int | None = None
     seed: int = 0
     seeds: int = 3
+    up: Up | None = None
+
+    def __post_init__(self) -> None:
+        if self.up is not None:
+            parse_up(self.up)

@@ -15,6 +15,7 @@ from host_tensorrt import HostTensorRT, Model
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import CrosspointError
+from crosspoint.data.points import normalise
 from crosspoint.export.engine.builder import Builder, build_engine, find_builder, find_gpu
 from crosspoint.runtime.backends import cuda
 from crosspoint.runtime.backends import tensorrt as backend
@@ -166,10 +167,10 @@ def engine_bundle(bundle: Path, plan: bytes) -> Path:
 
 @pytest.fixture
 def clouds() -> Callable[..., np.ndarray]:
-    """Random clouds (B, N, 3)."""
+    """Random clouds (B, N, 3), normalised."""
 
     def make(batch: int = 3, points: int = 16, seed: int = 0) -> np.ndarray:
-        return np.random.default_rng(seed).standard_normal((batch, points, 3)).astype(np.float32)
+        return normalise(np.random.default_rng(seed).standard_normal((batch, points, 3)))
 
     return make
 

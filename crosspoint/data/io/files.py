@@ -9,15 +9,17 @@ import numpy as np
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import list_folder, reading, regular
+from crosspoint.data.frames import Up, to_y_up
 from crosspoint.data.io import clouds, meshes
 from crosspoint.data.io.mesh_files import ply_faces
 from crosspoint.data.points import Points, check_count, sample_points
 
 SUFFIXES = clouds.SUFFIXES | meshes.SUFFIXES
+UP: dict[str, Up] = {".glb": "y"}  # formats whose specification says which axis points up (glTF 2.0, 3.4)
 MESH_POINTS = 2048  # drawn from a mesh when no number is asked for: what the published data sets hold
 
 
-def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = False) -> Points:
+def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = False, up: Up = "y") -> Points:
     """Read the points of a file: drawn by area from a mesh, chosen without replacement from a cloud.
 
     A `.ply` with faces is a mesh, without them a cloud. What is drawn depends on the seed and the file's name alone.
@@ -27,9 +29,10 @@ def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = Fal
         count: Points per cloud; if None, `MESH_POINTS` from a mesh and all of a cloud.
         seed: Seed of the draw.
         at_most: Take a cloud of fewer points than `count` whole instead of refusing it.
+        up: The axis that points up in the file.
 
     Returns:
-        (n, N, 3), not normalised; n is 1 unless the file holds an (n, N, 3) array.
+        (n, N, 3), y-up and not normalised; n is 1 unless the file holds an (n, N, 3) array.
 
     Raises:
         InputError: The file is bad in any way or has fewer than `count` points.
@@ -41,19 +44,30 @@ def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = Fal
     rng = _generator(path, seed)
     if is_mesh(path):
         mesh = meshes.read_mesh(path)
-        return meshes.sample_surface(mesh.vertices, mesh.faces, count=count or MESH_POINTS, rng=rng)[0][None]
-    found = clouds.read_clouds(path)  # (n, N, 3)
+        vertices = to_y_up(np.asarray(mesh.vertices), up)  # first: what is drawn depends on the last bit of areas
+        return meshes.sample_surface(vertices, mesh.faces, count=count or MESH_POINTS, rng=rng)[0][None]
+    found = to_y_up(clouds.read_clouds(path), up)  # (n, N, 3)
     if count is None or (at_most and found.shape[1] <= count):
         return found
     with reading(path, "a cloud"):
         return np.stack([sample_points(cloud, count, rng=rng) for cloud in found])
 
 
-def read_many(paths: Iterable[Path], count: int | None, *, seed: int) -> Iterator[tuple[Path, Points | InputError]]:
-    """`read_points` of each path in turn; a bad file yields its InputError instead of ending the work."""
+def up_of(path: Path) -> Up | None:
+    """The axis that points up in files of this format; None where its specification does not say."""
+    return UP.get(Path(path).suffix.lower())
+
+
+def read_many(
+    paths: Iterable[Path], count: int | None, *, seed: int, up: Up | None = None
+) -> Iterator[tuple[Path, Points | InputError]]:
+    """`read_points` of each path in turn; a bad file yields its InputError instead of ending the work.
+
+    Where `up` is None it is what a file's format says, else y.
+    """
     for path in paths:
         try:
-            yield path, read_points(path, count, seed=seed)
+            yield path, read_points(path, count, seed=seed, up=up or up_of(path) or "y")
         except InputError as error:
             yield path, error
 

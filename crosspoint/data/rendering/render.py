@@ -22,13 +22,14 @@ from crosspoint.core.results import FLAT, Result
 from crosspoint.core.system.pool import spread
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
+from crosspoint.data.frames import Up, find_frame, parse_up, to_y_up
 from crosspoint.data.io.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
+from crosspoint.data.sets.renders import SETTINGS_FILE
 
 ELEVATIONS = (-10.0, 50.0)  # degrees above the horizon, drawn uniformly; the azimuth is drawn from the full circle
 ATTEMPTS = 16  # viewpoints tried for one picture: a flat thing can be invisible from its edge
 COMPRESSION = 4  # of PNG: the size of zlib's usual 6 in two thirds of its time
-SETTINGS_FILE = "render.json"
 SCHEMA = "crosspoint.render-settings/1"
 NAME_BYTES = 200  # of a file's name, most systems' 255 less what is added to it
 
@@ -40,12 +41,16 @@ def picture_name(view: int) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the bytes of an output folder; one folder holds one combination."""
+    """What decides the bytes of an output folder; one folder holds one combination.
+
+    `up` is the axis that points up in the meshes. What is made of them is y-up.
+    """
 
     views: int
     size: int
     points: int
     seed: int
+    up: Up = "y"
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ def render(
     size: int = 224,
     points: int = 2048,
     seed: int = 0,
+    up: Up | None = None,
     jobs: int | None = None,
 ) -> RenderResult:
     """Make pairs of point clouds and pictures from mesh files, in ShapeNetRender's layout; finished ones are kept.
@@ -128,6 +134,8 @@ def render(
         size: Width and height of the pictures.
         points: Points per mesh.
         seed: Seed of points and viewpoints.
+        up: The axis that points up in the meshes, which are turned to y-up first; None for y, which is announced where
+            the format does not say.
         jobs: Processes; all cores if None. A script that calls this with more than one needs the usual
             `if __name__ == "__main__":`.
 
@@ -140,11 +148,15 @@ def render(
         MissingDependency: `embreex` is not installed.
         CheckFailed: A process was killed.
     """
+    from crosspoint.data.io.files import up_of
+
     require("embreex", "render", purpose="rendering")
-    settings = Settings(views, size, points, seed)
+    settings = Settings(views, size, points, seed, "y" if up is None else parse_up(up))
     jobs = available_cpus() if jobs is None else jobs
     _check(settings, jobs)
     tasks = _tasks(meshes)
+    for task in tasks:
+        find_frame(up, up_of(task.mesh), what=f"{task.mesh.suffix.lower()} files")
     out = Path(out)
     check_folder(out, inputs=meshes)
     waiting = [task for task in tasks if not task.finished(out, views)]
@@ -248,16 +260,15 @@ def _claim(out: Path, settings: Settings, tasks: Sequence[Task]) -> None:
     if not file.exists():
         if out.exists() and in_use(out):
             raise InputError(f"{out} holds files that were not made by this command; choose another --out")
-        write_json(file, {"schema": SCHEMA, **asdict(settings)})
+        write_json(file, {"schema": SCHEMA, **asdict(settings), "stored_up": "y"})
         return
     stored = read_json(file, "the settings of renderings", advice=f"delete {out} or choose another --out")
     if not is_schema(stored, "render-settings"):
         raise InputError(f"{file} was not written by this command; choose another --out")
     for name, value in asdict(settings).items():
-        if stored.get(name) != value:
-            raise InputError(
-                f"{out} was rendered with --{name} {stored.get(name)}, not {value}; use that, or choose another --out"
-            )
+        before = stored.get(name, "y" if name == "up" else None)  # earlier versions turned nothing
+        if before != value:
+            raise InputError(f"{out} was rendered with --{name} {before}, not {value}; use that, or another --out")
     for task in tasks:
         check_content(task.pictures(out), _check_pictures)
 
@@ -274,8 +285,9 @@ def _render_one(task: Task, out: Path, settings: Settings) -> str | None:
     try:
         regular(task.mesh)
         mesh = read_mesh(task.mesh)
-        cloud, _ = sample_surface(mesh.vertices, mesh.faces, count=settings.points, rng=clouds)
-        pictures = render_views(mesh.vertices, mesh.faces, views=settings.views, size=settings.size, rng=viewpoints)
+        vertices = to_y_up(np.asarray(mesh.vertices), settings.up)  # (V, 3)
+        cloud, _ = sample_surface(vertices, mesh.faces, count=settings.points, rng=clouds)
+        pictures = render_views(vertices, mesh.faces, views=settings.views, size=settings.size, rng=viewpoints)
     except InputError as error:
         return reason_without(task.mesh, error)
     if len(os.fsencode(task.name)) > NAME_BYTES:

@@ -49,7 +49,8 @@ def diagnose(
         candidate: The model in question.
         data: A dataset or a folder of clouds and meshes; None for synthetic clouds. Hostile clouds are always added.
         clouds: At most this many of `data`.
-        sampling: Points per cloud, by default the number that a model fixes, else 1024; and the seed.
+        sampling: Points per cloud, by default the number that a model fixes, else 1024; the seed; and the axis that
+            points up in `data`.
         run_on: Where the candidate runs.
         reference_device: Where the reference runs.
         out: A PNG to draw.
@@ -68,8 +69,8 @@ def diagnose(
         check_pair(a, b, points=points)
         precision = max((encoder.specification.precision for encoder in (a, b)), key=lambda name: LIMITS[name].channel)
         limits = LIMITS[precision]
-        real = None if data is None else real_clouds(data, points, limit=clouds, seed=seed).points
-        sets = _cloud_sets(b, points, real, seed, limits)
+        real = None if data is None else real_clouds(data, points, limit=clouds, seed=seed, up=sampling.up)
+        sets = _cloud_sets(b, points, None if real is None else real.points, seed, limits)
         chosen = _named(sets, "cloud" if data is None else data.name)
         first, second = (open_layers(encoder) for encoder in (a, b))
         stack.callback(first.close)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_file, check_folder
 from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import Frame, tell_frame
 from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs import parts as part_files
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
@@ -47,6 +48,7 @@ class EmbedResult(Result):
         out: Where the embeddings are.
         seed: Of the points drawn.
         seconds: What it took.
+        frame: In which the inputs are stored; what was embedded is y-up.
     """
 
     schema: ClassVar[str] = "crosspoint.embed/1"
@@ -62,6 +64,7 @@ class EmbedResult(Result):
     out: str
     seed: int
     seconds: float
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 def embed(
@@ -75,10 +78,11 @@ def embed(
     parts: PartOptions = PartOptions(),
     readers: int = 0,
 ) -> EmbedResult:
-    """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
+    """Embed the clouds of files, folders and datasets into one file or many parts.
 
-    Inputs are read as they are needed, ahead of the model; clouds of equal size go through it together. What cannot be
-    read, or has fewer points than needed, is left out and listed in the result.
+    Each cloud is turned to y-up and normalised, as in training. Inputs are read as they are needed, ahead of the model;
+    clouds of equal size go through it together. What cannot be read, or has fewer points than needed, is left out and
+    listed in the result.
 
     Args:
         model: Whatever `load_encoder` opens.
@@ -88,8 +92,9 @@ def embed(
             name without a suffix, or with a slash at its end, is a folder of parts, each of them whole or absent; parts
             that are there already are not made again.
         sampling: Points per cloud, by default the model's own number if it has one, at most that of its training if it
-            comes with the package, else all of a cloud; and the seed. What is drawn of a file depends on the seed and
-            the file's name alone.
+            comes with the package, else all of a cloud; the seed; and the axis that points up in the inputs, by default
+            what their format says, else y, which is announced. What is drawn of a file depends on the seed and the
+            file's name alone.
         batch: Most clouds in one pass.
         run_on: Where the model runs.
         parts: How a folder of parts is made.
@@ -147,6 +152,7 @@ def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
         out=str(out),
         seed=request.sampling.seed,
         seconds=0.0,
+        frame=opened.frame,
     )
 
 
@@ -165,6 +171,8 @@ def _embed_folder(request: Request, out: Path, options: PartOptions, readers: in
         from crosspoint.runtime.jobs.ray_job import embed_on_ray
 
         plan, model, kept, made = embed_on_ray(request, out, shard=(number, shards), part=size, form=form)
+        if plan.frame is not None:
+            tell_frame(plan.frame)  # the workers' own lines are not shown
     else:
         opened = open_request(request)
         with opened.encoder as encoder:
@@ -189,4 +197,5 @@ def _embed_folder(request: Request, out: Path, options: PartOptions, readers: in
         out=str(out),
         seed=request.sampling.seed,
         seconds=0.0,
+        frame=plan.frame,
     )

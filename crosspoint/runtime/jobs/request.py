@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Frame, common_frame
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
@@ -21,7 +22,8 @@ class Request:
     Attributes:
         model: A name, or an absolute path.
         inputs: Absolute paths.
-        sampling: Points per cloud, None for what the model asks for, and the seed they are drawn with.
+        sampling: Points per cloud, None for what the model asks for, the seed they are drawn with, and the axis that
+            points up in the inputs, None for what their formats say.
         batch: Most clouds in one pass.
         run_on: Where the model runs.
         verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
@@ -42,12 +44,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """The encoder, and the sources as they will be read: `points` of each cloud, or at most that many."""
+    """The encoder, and the sources as they will be read: `points` of each cloud, or at most that many.
+
+    `frame` is that of the sources together; what they give is y-up.
+    """
 
     encoder: Encoder
     sources: list[Source]
     points: int | None
     at_most: bool
+    frame: Frame
 
 
 def make_request(
@@ -101,12 +107,9 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
             encoder.specification.check_points(count)
         elif release is not None:
             count = release.points
-        return Opened(
-            encoder,
-            find_sources(list(request.inputs), count, seed=request.sampling.seed, at_most=at_most),
-            count,
-            at_most,
-        )
+        sampling = request.sampling
+        sources = find_sources(list(request.inputs), count, seed=sampling.seed, at_most=at_most, up=sampling.up)
+        return Opened(encoder, sources, count, at_most, common_frame(source.frame for source in sources))
     except BaseException:
         encoder.close()
         raise

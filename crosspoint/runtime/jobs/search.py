@@ -4,18 +4,21 @@ import difflib
 import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.console import announce_once
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
 from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import reading
-from crosspoint.core.results import Result
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import Frame, Up, parse_up
+from crosspoint.data.io.files import up_of
 from crosspoint.data.sources import find_sources
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
@@ -44,6 +47,7 @@ class Index:
         at_most: Whether smaller clouds were taken whole.
         seed: Of the points drawn.
         base: The folder that names are relative to.
+        frame: In which the inputs were stored; None of an earlier version, which turned nothing and did not say.
         pieces: Reads them, anew at each call.
     """
 
@@ -54,7 +58,28 @@ class Index:
     at_most: bool
     seed: int
     base: Path
+    frame: Frame | None
     pieces: Callable[[], Iterator[Embeddings]]
+
+    @property
+    def up(self) -> Up:
+        """The axis that points up in the inputs, y where it was not recorded."""
+        return "y" if self.frame is None else self.frame.up
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What is looked for.
+
+    Attributes:
+        k: How many neighbours; fewer if the index holds fewer.
+        metric: `"cosine"` (1 − cos) or `"euclidean"`.
+        up: The axis that points up in a query that is a file; None for what its format says, else y.
+    """
+
+    k: int = 5
+    metric: str = "cosine"
+    up: Up | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,8 @@ class SearchResult(Result):
         size: Embeddings in the index.
         results: From near to far.
         out: The picture; None if none was asked for.
+        frame: In which the query is stored; None where its embedding is the index's own.
+        index_frame: In which the inputs of the index were stored; None where it does not say.
     """
 
     schema: ClassVar[str] = "crosspoint.search/1"
@@ -89,6 +116,8 @@ class SearchResult(Result):
     size: int
     results: tuple[Neighbour, ...]
     out: str | None
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
+    index_frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 def open_index(path: Path) -> Index:
@@ -113,16 +142,15 @@ def _index(path: Path, sha256: str, about: FileAbout | parts.Plan, pieces: Calla
     with reading(path, "embeddings of crosspoint embed", advice="embed again"):
         if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
             raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
-        return Index(path, sha256, about.model, points, about.at_most, seed, Path(about.base), pieces)
+        return Index(path, sha256, about.model, points, about.at_most, seed, Path(about.base), about.frame, pieces)
 
 
 def search(
     query: Path | str,
     index: Path,
     *,
-    k: int = 5,
+    options: SearchOptions = SearchOptions(),
     model: Path | str | None = None,
-    metric: str = "cosine",
     out: Path | None = None,
     files: Path | None = None,
     run_on: RunOn = RunOn(),
@@ -133,10 +161,9 @@ def search(
         query: A name in the index, or a mesh or point-cloud file, which is embedded as the index was: by the same
             model, with as many points, drawn with the same seed. What is in the index itself is not its own neighbour.
         index: What `crosspoint embed` wrote: `.npz`, `.parquet` or a folder of parts.
-        k: How many neighbours; fewer if the index holds fewer.
+        options: How many neighbours, by which distance, and which axis points up in the query.
         model: Embeds the query; it has to be the one that made the index. May be left out if that comes with the
             package.
-        metric: `"cosine"` (1 − cos) or `"euclidean"`.
         out: A picture of the query and its neighbours: .png, .jpg or .webp.
         files: Folder that the names in the index are relative to, if what was embedded is no longer where it was.
         run_on: Where the model runs.
@@ -145,9 +172,13 @@ def search(
         The neighbours, from near to far.
 
     Raises:
-        InputError: The query, the index or an option cannot be used, or the model is not the one of the index.
+        InputError: The query, the index or an option cannot be used, the model is not the one of the index, or the
+            frames of query and index are mixed: one is stated and the other is not.
         MissingDependency: A picture is asked for and matplotlib is not installed.
     """
+    k, metric, up = options.k, options.metric, options.up
+    if up is not None:
+        parse_up(up)
     if k < 1:
         raise InputError(f"{k} neighbours were asked for; give --k 1 or more")
     if metric not in METRICS:
@@ -159,10 +190,14 @@ def search(
         require_plots()
     opened = open_index(index)
     base = opened.base if files is None else Path(files)
-    name = _name_in_index(query, base)
-    vector = _find(opened, name)
+    name = _name_in_index(query, base, is_file=up is not None)
+    vector, frame = _find(opened, name), None
     if vector is None:
-        vector = _embed_query(Path(query), opened, model, run_on)
+        vector, frame = _embed_query(Path(query), opened, model, run_on, up)
+    elif up not in (None, opened.up):
+        raise InputError(
+            f"{query} is in {index}, where it was embedded as {opened.up}-up; leave --up out, or embed again with --up"
+        )
     elif model is not None:
         with load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
             _check_model(opened, encoder.specification.sha256, str(model))
@@ -178,16 +213,24 @@ def search(
             base=base,
             files=files and Path(files),
             metric=metric,
+            ups=(opened.up if frame is None else frame.up, opened.up),
         )
     written = None if out is None else str(out)
-    return SearchResult(str(query), str(index), metric, opened.model_sha256, size, results, written)
+    return SearchResult(
+        str(query), str(index), metric, opened.model_sha256, size, results, written, frame, opened.frame
+    )
 
 
-def _name_in_index(query: Path | str, base: Path) -> str:
-    """The name that the query has if it is in the index: as given, or a file's path within the base."""
+def _name_in_index(query: Path | str, base: Path, *, is_file: bool) -> str:
+    """The name that the query has if it is in the index: as given, or a file's path within the base.
+
+    Where `is_file`, a file outside the base is not one in the index of the same name.
+    """
     path, folder = Path(os.path.abspath(query)), Path(os.path.abspath(base))
     if path.is_relative_to(folder) and path.is_file():
         return path.relative_to(folder).as_posix()
+    if is_file and path.is_file():
+        return str(path)
     return str(query)
 
 
@@ -199,11 +242,14 @@ def _find(index: Index, name: str) -> FloatArray | None:
     return None
 
 
-def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: RunOn) -> FloatArray:
-    """Embed a file as the index was."""
+def _embed_query(
+    query: Path, index: Index, model: Path | str | None, run_on: RunOn, up: Up | None
+) -> tuple[FloatArray, Frame]:
+    """Embed a file as the index was; returns the frame that it is stored in too."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
-    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most)
+    _check_frames(index, query, up)
+    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most, up=up)
     clouds, _ = source.load()
     if isinstance(clouds, InputError):
         raise clouds
@@ -213,7 +259,27 @@ def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: Ru
     with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
         vector: FloatArray = encoder.embed(clouds)[0]
-        return vector
+        return vector, source.frame
+
+
+def _check_frames(index: Index, query: Path, up: Up | None) -> None:
+    """Raise InputError where the frames of the index and of a query would be mixed.
+
+    Both are turned to y-up, so any two frames that are known go together.
+    """
+    stated = up or up_of(query)
+    if index.frame is None and stated not in (None, "y"):
+        raise InputError(
+            f"{index.path} does not say which axis points up in its inputs, and {query} is {stated}-up: they cannot be "
+            "compared; embed the index again with --up"
+        )
+    if index.frame is None:
+        announce_once(f"{index.path} does not say which axis points up in its inputs; y-up is assumed")
+    elif index.up != "y" and stated is None:
+        raise InputError(
+            f"{index.path} was embedded with --up {index.up}, and {query} does not say which axis points up in it; "
+            f"give --up {index.up} if it lies as they do, else its own axis"
+        )
 
 
 def _similar(name: str, index: Index) -> str:
