@@ -28,8 +28,8 @@ from crosspoint.runtime.released import find_hash
 FloatArray = NDArray[np.float32]
 FILE_BATCH = 32  # clouds that are read from files before they are embedded
 LARGEST_MEAN, RADII = 0.25, (0.6, 1.5)
-"""What still counts as normalised: how far the mean may lie from the origin, and the farthest point. Points drawn from a
-normalised cloud stay within, though its farthest point may be left out; a unit cube or a unit diameter does not."""
+"""What still counts as normalised: how far the mean may lie from the origin, and the farthest point. Points drawn from
+a normalised cloud do, though its farthest point may be left out; a unit cube or a unit diameter does not."""
 AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")
 
 

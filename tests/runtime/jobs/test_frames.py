@@ -136,11 +136,9 @@ def test_a_query_without_a_frame_is_refused_where_the_index_is_not_y_up(
 ) -> None:
     embed(model, [laid("z")], out=tmp_path / "index.npz", sampling=Sampling(16, up="z"))
     words = ("search", folder / "3.npy", "--in", tmp_path / "index.npz", "--model", model, "--k", 1)
-    refused = run(*words)
-    assert refused.exit_code == 2
-    assert "index.npz was embedded with --up z, and" in refused.stderr
-    assert "3.npy does not say which axis points up in it; give --up z if it lies as they do" in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1
+    line = r"index\.npz was embedded with --up z, and .*3\.npy does not say .*; give --up z if it lies as they do"
+    with pytest.raises(InputError, match=line):
+        run(*words)
     found = run(*words, "--up", "y")
     assert found.exit_code == 0
     assert "3.npy" in found.stdout
@@ -177,7 +175,7 @@ def test_embeddings_of_an_earlier_version_do_not_go_with_a_turned_query(
 ) -> None:
     embed(model, [folder], out=tmp_path / "index.npz", sampling=Sampling(16))
     old(tmp_path / "index.npz")
-    with pytest.raises(InputError, match=r"index\.npz does not say .* 3\.npy is z-up: .* embed the index again"):
+    with pytest.raises(InputError, match=r"index\.npz does not say .*3\.npy is z-up: .* embed the index again"):
         search(laid("z") / "3.npy", tmp_path / "index.npz", options=SearchOptions(up="z"), model=model)
 
 
