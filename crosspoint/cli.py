@@ -44,7 +44,7 @@ from crosspoint.core.system.interrupt import Terminated, end_on_signals, ignore_
 def crosspoint(context: click.Context, quiet: bool, verbose: bool) -> None:
     """Pretrain point-cloud encoders without labels, export them to TensorRT, and check that the export is right.
 
-    Exit codes: 0 done, 1 a check failed, 2 wrong input, 130 interrupted.
+    Exit codes: 0 done, 1 a check failed, 2 wrong input, 130 interrupted by Ctrl+C, 143 ended by SIGTERM.
     """
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other; give one of them.")

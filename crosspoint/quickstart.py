@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from crosspoint.core.console import announce
 from crosspoint.core.errors import InputError, MissingDependency, require
@@ -14,10 +14,8 @@ from crosspoint.core.outputs import check_folder, is_schema
 from crosspoint.core.reading import read_json
 from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.core.workspaces import in_use, remove_partial_files
+from crosspoint.export.manifest import EngineEntry
 from crosspoint.runtime.signing import require_no_key
-
-if TYPE_CHECKING:
-    from crosspoint.export.manifest import EngineEntry
 
 PER_CLASS = 24
 POINTS = 256  # of a cloud, in training, in the engine and in the evaluation
@@ -71,7 +69,7 @@ class QuickstartResult(Result):
     out: str
     seed: int
     accuracy: dict[str, SvmAccuracies]
-    engine: "EngineEntry | NoEngine"
+    engine: EngineEntry | NoEngine
     steps: tuple[StepOutcome, ...]
     seconds: float | None = field(default=None, metadata=OPTIONAL)
 
@@ -142,7 +140,7 @@ def _claim(out: Path, seed: int) -> None:
     write_json(out / SUMMARY, mark)
 
 
-def _train_and_export(out: Path, seed: int, steps: StepTimer) -> "EngineEntry | NoEngine":
+def _train_and_export(out: Path, seed: int, steps: StepTimer) -> EngineEntry | NoEngine:
     """Shapes, a trained encoder, an untrained one, and the bundle; returns what the manifest says of the engine."""
     from crosspoint.data.shapes.make_shapes import make_shapes
     from crosspoint.export.bundle import export

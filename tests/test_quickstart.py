@@ -99,6 +99,7 @@ def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     taken = time.monotonic() - started
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["schema"], result["seed"]) == ("crosspoint.quickstart/1", 3)
+    assert list(result) == ["schema", "finished", "out", "seed", "accuracy", "engine", "steps", "seconds"]
     assert result == json.loads((out / "quickstart.json").read_text())
     check(out, result, 64)
     steps = sum(step["seconds"] for step in result["steps"])
@@ -151,14 +152,23 @@ with workspace(Path(sys.argv[1])) as space:
 """
 
 
+class Begun(Exception):
+    """Of the first step, instead of its work."""
+
+
 @pytest.mark.parametrize("folder", ["", "untrained", "results"])
-def test_the_next_run_removes_what_a_killed_one_left(tmp_path, folder):
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path, monkeypatch, folder):
+    def first_step(*_, **__):
+        raise Begun
+
+    monkeypatch.setattr("crosspoint.data.shapes.make_shapes.make_shapes", first_step)
     mark = {"schema": quickstart.SCHEMA, "seed": 3, "finished": False}
     (tmp_path / folder).mkdir(exist_ok=True)
     (tmp_path / "quickstart.json").write_text(json.dumps(mark))
     subprocess.run([sys.executable, "-c", KILLED, tmp_path / folder], check=False)
     assert any(path.name.startswith(".crosspoint-") for path in (tmp_path / folder).iterdir())
-    quickstart._claim(tmp_path, 3)
+    with pytest.raises(Begun):
+        quickstart.quickstart(tmp_path, seed=3)
     assert not any(path.name.startswith(".crosspoint-") for path in (tmp_path / folder).iterdir())
 
 

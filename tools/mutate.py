@@ -236,6 +236,8 @@ class Copy:
         failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
         if code is None:
             return NOTICED, f"not finished after {SECONDS} s"
+        if code == 2 and not failed:
+            return NOTICED, "the tests were interrupted"
         if code == 4:
             return NOTICED, "a test is no longer there"
         if code in (0, 5):

@@ -110,6 +110,8 @@ def _parse_object(kind: Any, values: dict[str, object]) -> object:
             found[field.name] = _parse(inner, None if none else values, name)
         elif name in values:
             found[field.name] = _parse(inner, values[name], name)
+        elif field.metadata.get("optional"):  # `to_json` leaves it out where it is None
+            found[field.name] = None
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{name} is missing")
     return kind(**found)

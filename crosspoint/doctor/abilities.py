@@ -1,6 +1,6 @@
 """What each command can do with what was found, and the command that installs what is missing."""
 
-from crosspoint.doctor.facts import Ability, Broken, CudaFacts, Facts, TensorRTFacts, TorchDevice, TorchFacts
+from crosspoint.doctor.facts import Ability, Broken, CudaFacts, DoctorFacts, TensorRTFacts, TorchDevice, TorchFacts
 
 YES, PARTLY, NO = "yes", "partly", "no"
 ANY = "embed, eval, parity, bench"
@@ -11,7 +11,7 @@ def pip(*extras: str) -> str:
     return f"pip install 'crosspoint3d[{','.join(extras)}]'"
 
 
-def abilities(facts: Facts) -> list[Ability]:
+def abilities(facts: DoctorFacts) -> list[Ability]:
     """By command, in the order of the workflow.
 
     Args:
@@ -38,60 +38,60 @@ def abilities(facts: Facts) -> list[Ability]:
     ]
 
 
-def has_gpu(facts: Facts) -> bool:
+def has_gpu(facts: DoctorFacts) -> bool:
     """Whether there is an NVIDIA GPU with a driver, whatever can use it."""
     machine = facts.machine
     return bool(machine.gpus.found or torch_devices(facts) or cuda_devices(facts)) or machine.jetpack is not None
 
 
-def torch_devices(facts: Facts) -> tuple[TorchDevice, ...]:
+def torch_devices(facts: DoctorFacts) -> tuple[TorchDevice, ...]:
     """The GPUs that PyTorch sees."""
     torch = facts.answers.torch
     return () if isinstance(torch, Broken) else torch.devices
 
 
-def cuda_devices(facts: Facts) -> tuple[str, ...]:
+def cuda_devices(facts: DoctorFacts) -> tuple[str, ...]:
     """Compute capabilities of the GPUs that cuda-python sees."""
     cuda = facts.answers.cuda_python
     return () if isinstance(cuda, Broken) else cuda.devices
 
 
-def rtx_runs(facts: Facts) -> bool:
+def rtx_runs(facts: DoctorFacts) -> bool:
     """Whether TensorRT-RTX is here and has code for a GPU of this machine; for data-centre GPUs it has none."""
     rtx = facts.answers.tensorrt_rtx
     known = [] if isinstance(rtx, Broken) else [name.lower() for name in rtx.targets or ()]
     return any(gpu in known for gpu in cuda_devices(facts))
 
 
-def _inference_extra(facts: Facts) -> str:
+def _inference_extra(facts: DoctorFacts) -> str:
     return "gpu" if has_gpu(facts) else "cpu"
 
 
-def works(facts: Facts, name: str) -> bool:
+def works(facts: DoctorFacts, name: str) -> bool:
     """Whether a package can be used."""
     return not isinstance(facts.answers.package(name), Broken)
 
 
-def _why(facts: Facts, name: str) -> str:
+def _why(facts: DoctorFacts, name: str) -> str:
     package = facts.answers.package(name)
     if isinstance(package, Broken) and package.installed:
         return f"{name} does not work: {package.reason}"
     return f"{name} is not installed"
 
 
-def _rendering(facts: Facts) -> Ability:
+def _rendering(facts: DoctorFacts) -> Ability:
     if version := facts.packages["embreex"]:
         return Ability("data render", YES, f"embreex {version}")
     return Ability("data render", NO, "embreex is not installed", pip("render"))
 
 
-def _report(facts: Facts) -> Ability:
+def _report(facts: DoctorFacts) -> Ability:
     if version := facts.packages["matplotlib"]:
         return Ability("report", YES, f"matplotlib {version}")
     return Ability("report", NO, "matplotlib is not installed", pip("plots"))
 
 
-def _training(facts: Facts) -> Ability:
+def _training(facts: DoctorFacts) -> Ability:
     torch = facts.answers.torch
     if isinstance(torch, Broken):
         return Ability("train, finetune", NO, _why(facts, "torch"), pip("train"))
@@ -112,7 +112,7 @@ def _training(facts: Facts) -> Ability:
     return Ability("train, finetune", YES, f"on the CPU, torch {torch.version}; there is no GPU")
 
 
-def _distributed(facts: Facts) -> Ability:
+def _distributed(facts: DoctorFacts) -> Ability:
     torch = facts.answers.torch
     if isinstance(torch, Broken):
         return Ability("train under torchrun", NO, _why(facts, "torch"), pip("train"))
@@ -121,7 +121,7 @@ def _distributed(facts: Facts) -> Ability:
     return Ability("train under torchrun", YES, "processes on the CPU, gloo")
 
 
-def _exporting(facts: Facts) -> Ability:
+def _exporting(facts: DoctorFacts) -> Ability:
     torch = facts.answers.torch
     missing = [name for name in ("torch", "onnxruntime") if not works(facts, name)]
     missing += [] if facts.packages["onnx"] else ["onnx"]
@@ -133,11 +133,11 @@ def _exporting(facts: Facts) -> Ability:
     return Ability("export", NO, "; ".join(_missing(facts, name) for name in missing), pip(*extras))
 
 
-def _missing(facts: Facts, name: str) -> str:
+def _missing(facts: DoctorFacts, name: str) -> str:
     return f"{name} is not installed" if name == "onnx" else _why(facts, name)
 
 
-def _building(facts: Facts) -> Ability:
+def _building(facts: DoctorFacts) -> Ability:
     gpu = has_gpu(facts)
     names = {"tensorrt": gpu, "tensorrt_rtx": True}
     found = {name: facts.answers.package(name) for name, can in names.items() if can}
@@ -153,7 +153,7 @@ def _building(facts: Facts) -> Ability:
     return Ability("export --trt", NO, _why(facts, "tensorrt_rtx"), pip("trt" if gpu else "trt-rtx"))
 
 
-def _pytorch(facts: Facts) -> Ability:
+def _pytorch(facts: DoctorFacts) -> Ability:
     name = f"{ANY} a run or .safetensors"
     torch = facts.answers.torch
     if isinstance(torch, Broken):
@@ -161,7 +161,7 @@ def _pytorch(facts: Facts) -> Ability:
     return Ability(name, YES, "on the CPU" + (" and on CUDA" if torch.devices else ""))
 
 
-def _provider(facts: Facts, command: str, provider: str) -> Ability:
+def _provider(facts: DoctorFacts, command: str, provider: str) -> Ability:
     runtime, gpu = facts.answers.onnxruntime, provider != "CPUExecutionProvider"
     if gpu and not has_gpu(facts):
         return Ability(command, NO, "there is no NVIDIA GPU")
@@ -178,7 +178,7 @@ def _provider(facts: Facts, command: str, provider: str) -> Ability:
     return Ability(command, NO, f"{provider} is listed and does not load: {trouble}", install)
 
 
-def _engine(facts: Facts, module: str, extra: str) -> Ability:
+def _engine(facts: DoctorFacts, module: str, extra: str) -> Ability:
     command = f"{ANY} a .plan of {module.replace('_', '-')}"
     if not has_gpu(facts):
         return Ability(command, NO, "there is no NVIDIA GPU")

@@ -3,7 +3,7 @@
 from crosspoint import __version__
 from crosspoint.doctor.abilities import abilities, has_gpu
 from crosspoint.doctor.anonymise import scrub
-from crosspoint.doctor.facts import Broken, DoctorResult, Facts, OnnxRuntimeFacts, TorchFacts
+from crosspoint.doctor.facts import Broken, DoctorFacts, DoctorResult, OnnxRuntimeFacts, TorchFacts
 from crosspoint.doctor.machine import machine_facts
 from crosspoint.doctor.probes import ask_all, version
 
@@ -16,11 +16,11 @@ PACKAGES = (
 
 def doctor() -> DoctorResult:
     """Look at the machine and at the packages, each in a process of its own."""
-    facts = Facts(__version__, machine_facts(), {name: version(name) for name in PACKAGES}, ask_all())
+    facts = DoctorFacts(__version__, machine_facts(), {name: version(name) for name in PACKAGES}, ask_all())
     return scrub(DoctorResult(facts, tuple(abilities(facts)), tuple(problems(facts))))
 
 
-def problems(facts: Facts) -> list[str]:
+def problems(facts: DoctorFacts) -> list[str]:
     """What is installed and cannot work as it is, each with what to do."""
     found = []
     packages, torch, runtime = facts.packages, facts.answers.torch, facts.answers.onnxruntime

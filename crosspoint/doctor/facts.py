@@ -34,7 +34,7 @@ class Jetpack:
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineFacts:
     """System, processor, memory and GPUs.
 
     Attributes:
@@ -161,7 +161,7 @@ class Ability:
 
 
 @dataclass(frozen=True)
-class Answers:
+class PackageAnswers:
     """What the packages for training and inference say of themselves."""
 
     torch: TorchFacts | Broken
@@ -177,7 +177,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DoctorFacts:
     """A machine and its packages.
 
     Attributes:
@@ -188,9 +188,9 @@ class Facts:
     """
 
     crosspoint: str
-    machine: Machine
+    machine: MachineFacts
     packages: dict[str, str | None]
-    answers: Answers = field(metadata=FLAT)
+    answers: PackageAnswers = field(metadata=FLAT)
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,6 @@ class DoctorResult(Result):
 
     schema: ClassVar[str] = "crosspoint.doctor/1"
 
-    facts: Facts = field(metadata=FLAT)
+    facts: DoctorFacts = field(metadata=FLAT)
     commands: tuple[Ability, ...]
     problems: tuple[str, ...]

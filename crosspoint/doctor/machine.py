@@ -10,15 +10,15 @@ from pathlib import Path
 import psutil
 
 from crosspoint.core.system.processes import available_cpus, cpu_name
-from crosspoint.doctor.facts import Gpu, Gpus, Jetpack, Machine
+from crosspoint.doctor.facts import Gpu, Gpus, Jetpack, MachineFacts
 
 TEGRA, MODEL = Path("/etc/nv_tegra_release"), Path("/proc/device-tree/model")
 GPU_FIELDS = ("name", "driver_version", "memory.total", "compute_cap")
 
 
-def machine_facts() -> Machine:
+def machine_facts() -> MachineFacts:
     """All of it."""
-    return Machine(
+    return MachineFacts(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         distribution=_distribution(),
         libc=" ".join(platform.libc_ver()),

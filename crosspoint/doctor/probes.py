@@ -15,11 +15,11 @@ from typing import Any
 
 from crosspoint.core.results import from_json, to_json
 from crosspoint.doctor.facts import (
-    Answers,
     Broken,
     CudaFacts,
     OnnxRuntimeFacts,
     Package,
+    PackageAnswers,
     TensorRTFacts,
     TorchDevice,
     TorchFacts,
@@ -140,10 +140,10 @@ PROBES: dict[str, Callable[[], Package]] = {
 }
 
 
-def ask_all() -> Answers:
+def ask_all() -> PackageAnswers:
     """What every package answers, all asked at once."""
     with ThreadPoolExecutor(len(PROBES)) as pool:
-        return from_json(Answers, dict(zip(PROBES, pool.map(_ask, PROBES), strict=True)))
+        return from_json(PackageAnswers, dict(zip(PROBES, pool.map(_ask, PROBES), strict=True)))
 
 
 def _ask(name: str) -> object:

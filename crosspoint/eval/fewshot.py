@@ -59,7 +59,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Answers:
+class TaskAnswers:
     """Labels of a task's query objects and what was predicted of them, each `(ways · queries,)`."""
 
     truth: NDArray[np.int64]
@@ -243,7 +243,7 @@ def _measure(
     return FewShotTasks(way, shot, source, summary(accuracies), accuracies, compare_tasks(answers))
 
 
-def compare_tasks(answers: Sequence[Sequence[Answers]]) -> PairedRuns | None:
+def compare_tasks(answers: Sequence[Sequence[TaskAnswers]]) -> PairedRuns | None:
     """The comparison of the first model with the second, the reference, on the same tasks; None of one model."""
     if len(answers) < 2:
         return None
@@ -266,7 +266,7 @@ def eligible(
 
 def run_task(
     support: Labelled, query: Labelled, *, ways: int, shots: int, queries: int, seed: Sequence[int]
-) -> Answers:
+) -> TaskAnswers:
     """Draw one task and answer it.
 
     Args:
@@ -295,4 +295,4 @@ def run_task(
     scaler = StandardScaler().fit(support.features[train])
     classifier = SVC(kernel="linear", C=1.0).fit(scaler.transform(support.features[train]), support.labels[train])
     predicted = classifier.predict(scaler.transform(query.features[test])).astype(np.int64)
-    return Answers(query.labels[test], predicted)
+    return TaskAnswers(query.labels[test], predicted)

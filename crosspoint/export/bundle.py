@@ -24,8 +24,8 @@ from crosspoint.export.manifest import (
     ExportParity,
     Precision,
     Preprocessing,
-    Source,
-    WeightsFile,
+    TrainedWeights,
+    WeightsEntry,
 )
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
@@ -318,7 +318,7 @@ def _precision(file: Path, precision: str, chosen: Chosen) -> Precision:
 def _manifest(
     file: Path,
     network: nn.Module,
-    source: Source,
+    source: TrainedWeights,
     profile: Profile,
     precision: Precision,
     rules: tuple[str, ...],
@@ -341,6 +341,6 @@ def _manifest(
     )
 
 
-def _source_entry(source: Weights, head: Weights | None) -> Source:
-    projection = None if head is None else WeightsFile(head.path.name, head.sha256)
-    return Source(source.path.name, source.sha256, projection)
+def _source_entry(source: Weights, head: Weights | None) -> TrainedWeights:
+    projection = None if head is None else WeightsEntry(head.path.name, head.sha256)
+    return TrainedWeights(source.path.name, source.sha256, projection)

@@ -14,7 +14,7 @@ from crosspoint.runtime.profile import Profile
 
 
 @dataclass(frozen=True)
-class WeightsFile:
+class WeightsEntry:
     """A file of weights: its name and SHA-256."""
 
     path: str
@@ -22,14 +22,14 @@ class WeightsFile:
 
 
 @dataclass(frozen=True)
-class Source(WeightsFile):
+class TrainedWeights(WeightsEntry):
     """The trained weights.
 
     Attributes:
         projection: Those of the projection head, where the graph has it.
     """
 
-    projection: WeightsFile | None = field(default=None, metadata=OPTIONAL)
+    projection: WeightsEntry | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class BundleManifest(Result):
 
     files: dict[str, FileEntry]
     model: dict[str, int | str]
-    source: Source
+    source: TrainedWeights
     versions: dict[str, str]
     inputs: dict[str, tuple[int | str, ...]]
     outputs: dict[str, tuple[int | str, ...]]

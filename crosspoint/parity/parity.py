@@ -114,19 +114,6 @@ class SvmParity:
 
 
 @dataclass(frozen=True)
-class SvmComparison:
-    """Linear SVMs on both models' embeddings.
-
-    Attributes:
-        c: Their C.
-        paired: Both accuracies, and the comparison of predictions.
-    """
-
-    c: float = field(metadata=key("C"))
-    paired: Paired = field(metadata=FLAT)
-
-
-@dataclass(frozen=True)
 class ParityResult(Result):
     """What `parity` found.
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from crosspoint.core.results import Result
 from crosspoint.parity.gate_result import GateResult
-from crosspoint.runtime.manifest import EngineEntry
+from crosspoint.runtime.manifest import EngineInfo
 from crosspoint.runtime.profile import Profile
 
 
@@ -48,7 +48,7 @@ class BundleFacts:
         versions: Of the packages that made it.
     """
 
-    engine: EngineEntry | None
+    engine: EngineInfo | None
     profile: Profile
     precision: PrecisionEntry
     inputs: dict[str, tuple[int | str, ...]]

@@ -29,7 +29,7 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
-class EngineEntry:
+class EngineInfo:
     """What the manifest says of a TensorRT engine.
 
     Attributes:
@@ -68,7 +68,7 @@ class Manifest:
     precision: str
     batch: Range | None
     points: Range | None
-    engine: EngineEntry | None
+    engine: EngineInfo | None
     content: bytes = field(repr=False)
 
     @property
@@ -172,8 +172,8 @@ def _parse(folder: Path, values: dict[str, Any], content: bytes) -> Manifest:
     )
 
 
-def _engine(values: dict[str, Any]) -> EngineEntry:
-    return EngineEntry(
+def _engine(values: dict[str, Any]) -> EngineInfo:
+    return EngineInfo(
         builder=_typed(values["builder"], str, "engine.builder"),
         version=_typed(values["version"], str, "engine.version"),
         targets=tuple(str(target) for target in _typed(values["targets"] or [], list, "engine.targets")),

@@ -53,7 +53,7 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """A released model as the registry lists it; attributes as of `Release`."""
 
     version: str
@@ -72,10 +72,10 @@ def releases() -> dict[str, Release]:
     with reading(path, "the registry of released models", advice=AGAIN):
         if values["schema"] != SCHEMA:
             raise InputError(f"its schema is {str(values['schema'])[:40]!r}; {AGAIN}")
-        return {str(name): _release(name, from_json(Entry, entry)) for name, entry in values["models"].items()}
+        return {str(name): _release(name, from_json(RegistryEntry, entry)) for name, entry in values["models"].items()}
 
 
-def _release(name: str, entry: Entry) -> Release:
+def _release(name: str, entry: RegistryEntry) -> Release:
     files = entry.files
     suffixes = sorted(Path(file).suffix for file in files)
     if suffixes != [".onnx", ".safetensors"] or any(Path(file).name != file or len(file) > 100 for file in files):

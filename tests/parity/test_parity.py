@@ -117,10 +117,6 @@ def test_nan_embeddings_fail(tmp_path, pointnet, modelnet):
         parity(pointnet, tmp_path / "a.safetensors", data=modelnet, sampling=Sampling(16))
 
 
-def compared(difference, interval=(-0.01, 0.01), mcnemar_p=1.0):
-    return Paired(100, 0.9, 0.9 + difference, 0.95, 0, 0, mcnemar_p, difference, interval)
-
-
 def report(precision, **errors):
     """Of a candidate whose errors by name of the clouds have no explanation."""
     cases = [
@@ -148,7 +144,7 @@ def test_a_gain_passes_as_it_does_at_export(precision):
     gain = task(0.003, (0.002, 0.004), 0.001)
     assert judge(report(precision, real=0.0), gain).passed
     assert judge(report(precision, real=0.0), gain, by_interval=True).passed
-    assert holds(vars(gain), 0.0)
+    assert holds(gain, 0.0)
 
 
 def test_lower_precisions_do_not_pass_without_labels():

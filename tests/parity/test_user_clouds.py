@@ -79,3 +79,8 @@ def test_a_limit_takes_each_object_once_and_by_the_seed(tmp_path):
     assert len({cloud.tobytes() for cloud in chosen}) == 8
     assert real_clouds(tmp_path, 32, limit=8, seed=0).points.tobytes() == chosen.tobytes()
     assert real_clouds(tmp_path, 32, limit=8, seed=1).points.tobytes() != chosen.tobytes()
+
+
+def test_a_limit_draws_labelled_objects_by_the_seed(modelnet):
+    first, again, other = (real_clouds(modelnet, 32, limit=20, seed=seed).points.tobytes() for seed in (0, 0, 1))
+    assert first == again != other

@@ -31,7 +31,7 @@ from crosspoint.report.pictures import draw_cloud
 from crosspoint.report.records import QuickstartStep
 from crosspoint.report.scatter import place_labels
 from crosspoint.runtime.jobs.embed import embed
-from crosspoint.runtime.jobs.embeddings import Embeddings, save
+from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, save
 from crosspoint.runtime.options import Sampling
 
 VOID = {"meta", "img"}
@@ -201,7 +201,7 @@ def test_strings_of_files_are_escaped(tmp_path, folder):
     write(run / "quickstart.json", {"schema": "crosspoint.quickstart/1", "steps": steps, "seed": HOSTILE})
     embeddings = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
     names = [f"{HOSTILE}{i % 2}/cloud{i}" for i in range(8)]
-    save(run / "e.npz", Embeddings(embeddings, names, HOSTILE, {}))
+    save(run / "e.npz", Embeddings(embeddings, names, HOSTILE, FileAbout(HOSTILE, 16, False, 0, HOSTILE)))
     result = json.loads((folder / "results/svm-trained.json").read_text())
     result["model"]["backend"] = result["official"]["rule"] = result["per_class"][0]["class"] = HOSTILE
     write(run / "svm-x.json", result)
@@ -234,7 +234,12 @@ def test_damaged_pieces_are_left_out_with_a_remark(tmp_path):
 
 def test_embeddings_with_a_changed_byte_are_left_out(tmp_path):
     write(tmp_path / "metrics.jsonl", metrics(4))
-    save(tmp_path / "e.npz", Embeddings(np.ones((8, 4), np.float32), [f"a/{i}" for i in range(8)], "0" * 64, {}))
+    save(
+        tmp_path / "e.npz",
+        Embeddings(
+            np.ones((8, 4), np.float32), [f"a/{i}" for i in range(8)], "0" * 64, FileAbout("m", 16, False, 0, "/")
+        ),
+    )
     assert report(tmp_path).remarks == []
     content = bytearray((tmp_path / "e.npz").read_bytes())
     content[200] ^= 1

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
+from gpus import builder_or_skip
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
@@ -45,7 +46,7 @@ def pointnet_reference(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     ]
 )
 def case(
-    request: pytest.FixtureRequest, tmp_path: Path, small: SimpleNamespace
+    request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[tuple[Encoder, Callable[[np.ndarray], np.ndarray], str]]:
     """An open encoder, its reference, and the backend's name; the clouds that fit have 8 to 32 points."""
     backend, _, device = request.param.partition(" ")
@@ -64,7 +65,7 @@ def case(
                 pytest.skip("onnxruntime has no CUDA provider")
         model, reference = small.write_onnx(tmp_path / "small.onnx"), small.reference
     else:
-        small.builder_or_skip("rtx")
+        builder_or_skip("rtx")
         model, reference, device = request.getfixturevalue("engine_bundle"), small.reference, "cuda"
     with load_encoder(model, device or "cpu") as encoder:
         yield encoder, reference, backend

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
@@ -17,7 +17,7 @@ Clouds = Callable[..., np.ndarray]
 
 
 @pytest.fixture
-def encoder(tmp_path: Path, small: SimpleNamespace):
+def encoder(tmp_path: Path):
     with load_encoder(small.write_onnx(tmp_path / "model.onnx")) as opened:
         yield opened
 
@@ -89,12 +89,12 @@ def test_half_of_the_points_of_a_normalised_cloud_are_normalised_enough(encoder:
     assert encoder.embed(drawn).shape == (20, 4)
 
 
-def test_a_comparison_may_feed_what_is_not_normalised(encoder: Encoder, clouds: Clouds, small: SimpleNamespace) -> None:
+def test_a_comparison_may_feed_what_is_not_normalised(encoder: Encoder, clouds: Clouds) -> None:
     points = clouds() + np.float32(100)
     np.testing.assert_allclose(encoder.infer({"points": points}), small.reference(points), rtol=1e-5)
 
 
-def test_a_segmenter_takes_and_refuses_the_same(tmp_path: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+def test_a_segmenter_takes_and_refuses_the_same(tmp_path: Path, clouds: Clouds) -> None:
     category = np.array([[1, 0], [0, 1]])
     with load_encoder(small.write_segmenter(tmp_path / "segmenter.onnx")) as segmenter:
         expected = segmenter.segment(clouds(2), category)

@@ -3,10 +3,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
@@ -14,7 +14,7 @@ from crosspoint.runtime import load_encoder
 Clouds = Callable[..., np.ndarray]
 
 
-def test_a_bundle_runs_its_onnx_file_on_the_cpu(engine_bundle: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+def test_a_bundle_runs_its_onnx_file_on_the_cpu(engine_bundle: Path, clouds: Clouds) -> None:
     with load_encoder(engine_bundle) as encoder:
         assert encoder.specification.backend == "onnxruntime"
         assert encoder.specification.path == str(engine_bundle / "encoder.onnx")
@@ -26,7 +26,7 @@ def test_a_path_may_be_a_string(bundle: Path) -> None:
         assert encoder.specification.device == "cpu"
 
 
-def test_a_bare_onnx_file(tmp_path: Path, small: SimpleNamespace) -> None:
+def test_a_bare_onnx_file(tmp_path: Path) -> None:
     with load_encoder(small.write_onnx(tmp_path / "m.onnx")) as encoder:
         assert encoder.specification.dim == 4
 
@@ -39,24 +39,20 @@ def test_a_changed_file_is_not_opened(bundle: Path, name: str) -> None:
         load_encoder(bundle / name)
 
 
-def test_an_onnx_file_in_a_bundle_that_the_manifest_does_not_list_is_refused(
-    bundle: Path, small: SimpleNamespace
-) -> None:
+def test_an_onnx_file_in_a_bundle_that_the_manifest_does_not_list_is_refused(bundle: Path) -> None:
     for path in (small.write_onnx(bundle / "other.onnx"), (bundle / "encoder.onnx").rename(bundle / "renamed.onnx")):
         with pytest.raises(InputError, match=rf"{path.name} is not listed in the bundle's manifest\.json; nothing was"):
             load_encoder(path)
 
 
-def test_an_onnx_file_beside_another_software_s_manifest_is_a_bare_one(tmp_path: Path, small: SimpleNamespace) -> None:
+def test_an_onnx_file_beside_another_software_s_manifest_is_a_bare_one(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"name": "a web application", "icons": []}')
     with load_encoder(small.write_onnx(tmp_path / "m.onnx")) as encoder:
         assert encoder.specification.dim == 4
 
 
 @pytest.mark.parametrize("content", ['{"schema": "crosspoint.manifest/9"}', '{"schema": null}', "[]", "rubbish"])
-def test_an_onnx_file_beside_a_damaged_manifest_is_refused(
-    tmp_path: Path, small: SimpleNamespace, content: str
-) -> None:
+def test_an_onnx_file_beside_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=r"manifest\.json"):
         load_encoder(small.write_onnx(tmp_path / "m.onnx"))
@@ -143,7 +139,7 @@ from crosspoint.runtime.jobs.embed import embed
 
 model, folder, out, weights = map(Path, sys.argv[1:])
 result = embed(model, [folder], out=out)
-assert result["embedded"] == 2, result
+assert result.embedded == 2, result
 try:
     embed(weights, [folder], out=out)
 except MissingDependency as error:

@@ -4,10 +4,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 from click.testing import CliRunner
 
 import crosspoint
@@ -18,7 +18,7 @@ from crosspoint.runtime import released as named
 
 
 @pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: SimpleNamespace) -> Path:
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A registry with the small model as `dgcnn`, trained at 12 points."""
     folder = tmp_path / "weights"
     folder.mkdir()
@@ -36,7 +36,7 @@ def run(*arguments: object):
     return CliRunner().invoke(cli, ["embed", *map(str, arguments)])
 
 
-def test_load_by_name(weights: Path, clouds, small: SimpleNamespace) -> None:
+def test_load_by_name(weights: Path, clouds) -> None:
     with crosspoint.load("dgcnn") as encoder:
         assert encoder.specification.path == str(weights / "dgcnn.onnx")
         np.testing.assert_allclose(encoder.embed(clouds()), small.reference(clouds()), rtol=1e-5)
@@ -79,7 +79,7 @@ def test_an_unknown_name_lists_the_known_ones(weights: Path) -> None:
         crosspoint.load("pointnot")
 
 
-def test_embed_takes_the_shipped_model_where_none_is_given(weights: Path, clouds, small: SimpleNamespace) -> None:
+def test_embed_takes_the_shipped_model_where_none_is_given(weights: Path, clouds) -> None:
     np.save("cloud.npy", clouds(1, 10)[0])
     done = run("cloud.npy")
     assert done.exit_code == 0, done.output
@@ -97,7 +97,7 @@ def test_embed_takes_a_name_in_both_places(weights: Path, clouds, arguments: tup
     assert Path("out.npz").is_file()
 
 
-def test_embed_takes_at_most_the_points_of_the_training(weights: Path, clouds, small: SimpleNamespace) -> None:
+def test_embed_takes_at_most_the_points_of_the_training(weights: Path, clouds) -> None:
     from crosspoint.data.points import normalise
 
     for count in (11, 12, 200):

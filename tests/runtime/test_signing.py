@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
@@ -61,12 +62,6 @@ def signed(bundle: Path, key: Path) -> Path:
 
 def public(key: Path) -> Path:
     return key.with_name(f"{key.name}.pub")
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 # Keys
@@ -248,7 +243,7 @@ def test_a_signature_of_the_manifest_without_its_context_is_none(signed: Path, k
 # What is opened
 
 
-def test_a_signed_bundle_is_opened(signed: Path, key: Path, small: SimpleNamespace, clouds: Callable) -> None:
+def test_a_signed_bundle_is_opened(signed: Path, key: Path, clouds: Callable) -> None:
     for model in (signed, signed / "encoder.onnx", str(signed)):
         with load_encoder(model, verify_key=public(key)) as encoder:
             np.testing.assert_allclose(encoder.embed(clouds()), small.reference(clouds()), rtol=1e-6)
@@ -257,7 +252,7 @@ def test_a_signed_bundle_is_opened(signed: Path, key: Path, small: SimpleNamespa
 @pytest.mark.parametrize("name", ["manifest.json", "encoder.onnx", SIGNATURE])
 @pytest.mark.parametrize("by_file", [False, True])
 def test_a_changed_file_is_refused(name: str, by_file: bool, signed: Path, key: Path) -> None:
-    flip(signed / name)
+    small.flip(signed / name)
     with pytest.raises(InputError, match=r"nothing was (opened|loaded)"):
         load_encoder(signed / "encoder.onnx" if by_file else signed, verify_key=public(key))
 
@@ -285,9 +280,7 @@ def test_another_key_does_not_pass_under_the_right_one_s_name(signed: Path, key:
         load_encoder(signed, verify_key=public(key))
 
 
-def test_a_manifest_of_another_signed_bundle_does_not_cover_this_one(
-    signed: Path, key: Path, small: SimpleNamespace, tmp_path: Path
-) -> None:
+def test_a_manifest_of_another_signed_bundle_does_not_cover_this_one(signed: Path, key: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
     second.mkdir()
     small.write_onnx(second / "encoder.onnx", points=16)
@@ -298,11 +291,11 @@ def test_a_manifest_of_another_signed_bundle_does_not_cover_this_one(
 
 
 OUTSIDE = {
-    "an ONNX file": lambda folder, small: small.write_onnx(folder / "m.onnx"),
-    "an engine": lambda folder, small: _file(folder / "m.plan"),
-    "weights": lambda folder, small: _file(folder / "m.safetensors"),
-    "a run folder": lambda folder, small: _file(folder / "encoder.safetensors").parent,
-    "a copy of a released file": lambda folder, small: Path(shutil.copy(FOLDER / "dgcnn.onnx", folder)),
+    "an ONNX file": lambda folder: small.write_onnx(folder / "m.onnx"),
+    "an engine": lambda folder: _file(folder / "m.plan"),
+    "weights": lambda folder: _file(folder / "m.safetensors"),
+    "a run folder": lambda folder: _file(folder / "encoder.safetensors").parent,
+    "a copy of a released file": lambda folder: Path(shutil.copy(FOLDER / "dgcnn.onnx", folder)),
 }
 
 
@@ -312,17 +305,15 @@ def _file(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_what_is_in_no_signed_bundle_is_refused(name: str, key: Path, small: SimpleNamespace, tmp_path: Path) -> None:
+def test_what_is_in_no_signed_bundle_is_refused(name: str, key: Path, tmp_path: Path) -> None:
     (tmp_path / "away").mkdir()
-    model = OUTSIDE[name](tmp_path / "away", small)
+    model = OUTSIDE[name](tmp_path / "away")
     with pytest.raises(InputError, match="is not a file of a signed bundle, and CROSSPOINT_VERIFY_KEY or --verify-key"):
         load_encoder(model, trust=True, verify_key=public(key))
 
 
 @pytest.mark.parametrize("name", ["other.onnx", "other.plan", "other.safetensors"])
-def test_a_file_that_the_signed_manifest_does_not_list_is_refused(
-    name: str, signed: Path, key: Path, small: SimpleNamespace
-) -> None:
+def test_a_file_that_the_signed_manifest_does_not_list_is_refused(name: str, signed: Path, key: Path) -> None:
     small.write_onnx(signed / name)
     with pytest.raises(InputError, match=r"is not (a file of a signed bundle|listed)"):
         load_encoder(signed / name, "cuda" if name == "other.plan" else "cpu", trust=True, verify_key=public(key))
@@ -344,7 +335,7 @@ def test_what_comes_with_the_package_needs_no_signature(model: str | Path, key: 
 
 
 def test_a_file_in_the_package_s_folder_that_was_not_released_is_refused(
-    key: Path, small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied = shutil.copytree(FOLDER, tmp_path / "weights")
     monkeypatch.setattr("crosspoint.runtime.released.FOLDER", copied)
@@ -360,13 +351,13 @@ def test_an_engine_runs_only_where_its_bundle_is_signed(engine_bundle: Path, key
             load_encoder(engine_bundle, "cuda", trust=trust, verify_key=public(key))
     sign_bundle(engine_bundle, read_signing_key(key))
     load_encoder(engine_bundle, "cuda", verify_key=public(key)).close()
-    flip(engine_bundle / "encoder.plan")
+    small.flip(engine_bundle / "encoder.plan")
     with pytest.raises(InputError, match="is not the file that was exported"):
         load_encoder(engine_bundle, "cuda", verify_key=public(key))
 
 
 def test_the_bytes_that_were_checked_are_those_that_run(
-    signed: Path, key: Path, small: SimpleNamespace, clouds: Callable, monkeypatch: pytest.MonkeyPatch
+    signed: Path, key: Path, clouds: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Manifest.read
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from crosspoint.core.console import print_table, say
 from crosspoint.core.files import atomic_file
 from crosspoint.runtime.bench.bench import BenchResult, BenchRow, CallRoofline
-from crosspoint.runtime.bench.roofline import Machine
+from crosspoint.runtime.bench.roofline import CpuSpeed
 
 COLUMNS = (
     "model",
@@ -47,7 +47,7 @@ def print_bench(result: BenchResult) -> None:
         say(f"not run: {row.model} by {row.backend} on {row.device}: {row.reason}")
 
 
-def _floor(row: BenchRow, floor: CallRoofline, machine: Machine | None) -> str:
+def _floor(row: BenchRow, floor: CallRoofline, machine: CpuSpeed | None) -> str:
     text = (
         f"floor of {row.architecture} with {row.points} points, {row.precision}: "
         f"{floor.operations / 1e9:.2f} GFLOP and {floor.bytes / 1e6:.2f} MB a cloud"

@@ -39,7 +39,7 @@ class Primitive(TypedDict, total=False):
     indices: int
 
 
-class Mesh(TypedDict):
+class GltfMesh(TypedDict):
     """A mesh in pieces."""
 
     primitives: list[Primitive]
@@ -61,7 +61,7 @@ class Scene(TypedDict, total=False):
     accessors: list[Accessor]
     bufferViews: list[BufferView]
     extensionsRequired: list[str]
-    meshes: list[Mesh]
+    meshes: list[GltfMesh]
     nodes: list[Node]
 
 

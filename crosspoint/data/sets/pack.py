@@ -37,7 +37,7 @@ Points = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
 
-class Entry(NamedTuple):
+class PackedObject(NamedTuple):
     """One object: its key `category/name`, its points (N, 3) and its images (V, H, W, 4)."""
 
     key: str
@@ -280,7 +280,7 @@ def _open_shard(row: Row) -> Shard:
         return Shard(points, images, *starts)
 
 
-def _entries(renders: "PairedRenders", size: int | None, views: int | None) -> Iterator[Entry]:
+def _entries(renders: "PairedRenders", size: int | None, views: int | None) -> Iterator[PackedObject]:
     shape: tuple[int, ...] | None = None
     for i in track(range(len(renders)), "Packing"):
         count = renders.views(i) if views is None else views
@@ -294,7 +294,7 @@ def _entries(renders: "PairedRenders", size: int | None, views: int | None) -> I
             shape = shape or image.shape
             if image.shape != shape:
                 raise InputError(f"images of {renders.keys[i]} differ in size from others; give a --size for all")
-        yield Entry(renders.keys[i], renders.points(i), np.stack(images))
+        yield PackedObject(renders.keys[i], renders.points(i), np.stack(images))
 
 
 def _resized(image: Image, size: int | None) -> Image:
@@ -306,9 +306,9 @@ def _resized(image: Image, size: int | None) -> Image:
     return resized
 
 
-def _groups(entries: Iterator[Entry], limit: int) -> Iterator[list[Entry]]:
+def _groups(entries: Iterator[PackedObject], limit: int) -> Iterator[list[PackedObject]]:
     """Entries in lists of at least `limit` bytes, the last one smaller."""
-    group: list[Entry] = []
+    group: list[PackedObject] = []
     total = 0
     for entry in entries:
         group.append(entry)
@@ -320,7 +320,7 @@ def _groups(entries: Iterator[Entry], limit: int) -> Iterator[list[Entry]]:
         yield group
 
 
-def _write(folder: Path, number: int, group: list[Entry]) -> ShardEntry:
+def _write(folder: Path, number: int, group: list[PackedObject]) -> ShardEntry:
     """Write one shard and return its row of the index."""
     from safetensors.numpy import save_file
 

@@ -20,7 +20,7 @@ from crosspoint.core.console import announce
 from crosspoint.core.errors import MissingDependency
 from crosspoint.core.results import Result, from_json, to_json
 from crosspoint.doctor.anonymise import scrub
-from crosspoint.doctor.facts import DoctorResult, Facts
+from crosspoint.doctor.facts import DoctorFacts, DoctorResult
 from crosspoint.doctor.self_test.step import Context, NotAvailable, Step
 from crosspoint.runtime.signing import VARIABLE
 
@@ -97,7 +97,7 @@ def _steps(module: str) -> Sequence[Step]:
     return steps
 
 
-def _run_all(facts: Facts, names: list[str], module: str, folder: Path, seconds: float) -> Iterator[StepResult]:
+def _run_all(facts: DoctorFacts, names: list[str], module: str, folder: Path, seconds: float) -> Iterator[StepResult]:
     """Results in order; a new process goes on with what is left where one ended early."""
     (folder / "facts.json").write_text(json.dumps(to_json(facts)))
     done: dict[str, str] = {}
@@ -175,7 +175,7 @@ def work(folder: str, module: str, *, names: str, done: str) -> None:
     """
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    context = Context(Path(folder), from_json(Facts, json.loads((Path(folder) / "facts.json").read_text())))
+    context = Context(Path(folder), from_json(DoctorFacts, json.loads((Path(folder) / "facts.json").read_text())))
     statuses: dict[str, str] = json.loads(done)
     known = {step.name: step for step in _steps(module)}
     for name in json.loads(names):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosspoint.doctor.abilities import has_gpu, rtx_runs, torch_devices, works
-from crosspoint.doctor.facts import Broken, Facts
+from crosspoint.doctor.facts import Broken, DoctorFacts
 
 Run = Callable[["Context"], str]
-Needs = Callable[[Facts], str | None]
+Needs = Callable[[DoctorFacts], str | None]
 
 POINTS, K, BATCH = 128, 8, (1, 2, 4)
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
@@ -24,7 +24,7 @@ class Context:
     """Where the steps work, and what is here."""
 
     folder: Path
-    facts: Facts
+    facts: DoctorFacts
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Step:
 def needs_packages(*names: str) -> Needs:
     """The packages that have to be there."""
 
-    def missing(facts: Facts) -> str | None:
+    def missing(facts: DoctorFacts) -> str | None:
         for name in names:
             if not (works(facts, name) if hasattr(facts.answers, name) else facts.packages[name]):
                 return f"{name} is not installed or does not work"
@@ -59,7 +59,7 @@ def needs_packages(*names: str) -> Needs:
 def needs_gpu(*names: str) -> Needs:
     """The packages, and a GPU that torch can use."""
 
-    def missing(facts: Facts) -> str | None:
+    def missing(facts: DoctorFacts) -> str | None:
         if not has_gpu(facts):
             return NO_GPU
         return needs_packages(*names)(facts) or (None if torch_devices(facts) else "torch does not see the GPU")
@@ -70,7 +70,7 @@ def needs_gpu(*names: str) -> Needs:
 def needs_provider(name: str) -> Needs:
     """A provider of ONNX Runtime."""
 
-    def missing(facts: Facts) -> str | None:
+    def missing(facts: DoctorFacts) -> str | None:
         if not has_gpu(facts):
             return NO_GPU
         runtime = facts.answers.onnxruntime
@@ -81,21 +81,21 @@ def needs_provider(name: str) -> Needs:
     return missing
 
 
-def needs_engine(facts: Facts) -> str | None:
+def needs_engine(facts: DoctorFacts) -> str | None:
     """A GPU, and cuda-python to run an engine there."""
     if not has_gpu(facts):
         return NO_GPU
     return needs_packages("cuda_python")(facts)
 
 
-def needs_building(facts: Facts, module: str) -> str | None:
+def needs_building(facts: DoctorFacts, module: str) -> str | None:
     """All packages and a TensorRT flavour; TensorRT proper builds on a GPU only."""
     if module == "tensorrt" and not has_gpu(facts):
         return NO_GPU
     return needs_packages("torch", "onnx", "onnxruntime", module)(facts)
 
 
-def needs_build_script(facts: Facts) -> str | None:
+def needs_build_script(facts: DoctorFacts) -> str | None:
     """What a bundle's own script takes: a GPU, and a flavour that builds for it."""
     if not has_gpu(facts):
         return NO_GPU

@@ -13,7 +13,7 @@ from crosspoint.core.errors import InputError, require
 from crosspoint.core.results import FLAT, OPTIONAL, Result, key
 from crosspoint.data.sets.cifar_fs import PARTS, Pictures, find_classes, load_pictures
 from crosspoint.eval.features import check_seed
-from crosspoint.eval.fewshot import Answers, compare_tasks
+from crosspoint.eval.fewshot import TaskAnswers, compare_tasks
 from crosspoint.eval.image.rfs_recipe import RFSRecipe, make_rfs_recipe
 from crosspoint.eval.metrics.statistics import Z95, PairedRuns, Summary, summary
 from crosspoint.eval.paper.roles import weights_of
@@ -302,13 +302,13 @@ def draw_task(
     return np.concatenate(support), np.concatenate(query)
 
 
-def answer(features: Features, shots: int, *, seed: Sequence[int], c: float) -> Answers:
+def answer(features: Features, shots: int, *, seed: Sequence[int], c: float) -> TaskAnswers:
     """Draw a task and answer it by logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
     support, query = draw_task(features.labels, shots, seed=seed)
     classifier = LogisticRegression(C=c, max_iter=1000).fit(features.values[support], features.labels[support])
-    return Answers(features.labels[query], classifier.predict(features.values[query]).astype(np.int64))
+    return TaskAnswers(features.labels[query], classifier.predict(features.values[query]).astype(np.int64))
 
 
 def _choose_c(features: Features, shots: int, tasks: int, seed: int) -> float:

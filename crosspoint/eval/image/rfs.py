@@ -1,6 +1,5 @@
 """Training an image encoder on base classes: the first half of RFS (Tian et al., Rethinking Few-Shot, ECCV 2020)."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -41,7 +40,7 @@ def train_rfs(
         CheckFailed: The loss is not finite.
     """
     about = {
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": recipe.as_dict(),
         "depth": depth,
         "initial": None if start is None else start.sha256,
         "pictures": hashlib.sha256(base.images.data).hexdigest(),

@@ -2,13 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from crosspoint.core.errors import InputError
-from crosspoint.train.pretrain.recipes import check_values, choose_recipe
+from crosspoint.train.engine.recipes import POSITIVE, BaseRecipe, at_least, choose_recipe
+
+RANGES = {
+    "size": at_least(1),
+    "epochs": at_least(0),
+    "batch": at_least(1),
+    "learning_rate": POSITIVE,
+    "momentum": at_least(0),
+    "weight_decay": at_least(0),
+    "seed": at_least(0),
+}
 
 
 @dataclass(frozen=True)
-class RFSRecipe:
+class RFSRecipe(BaseRecipe):
     """What decides the outcome; the defaults are the published ones for CIFAR-FS.
 
     Attributes:
@@ -22,6 +32,8 @@ class RFSRecipe:
         name: Of the recipe.
     """
 
+    ranges: ClassVar = RANGES
+
     size: int = 32
     epochs: int = 90
     batch: int = 64
@@ -30,20 +42,6 @@ class RFSRecipe:
     weight_decay: float = 5e-4
     seed: int = 0
     name: str = "rfs"
-
-    def __post_init__(self) -> None:
-        """Refuse values that no run can have.
-
-        Raises:
-            InputError: Names the field, what it was and what it may be.
-        """
-        for field in ("size", "batch", "learning_rate"):
-            if not getattr(self, field) > 0:
-                raise InputError(f"{field}={getattr(self, field)} must be positive")
-        for field in ("epochs", "momentum", "weight_decay", "seed"):
-            if not getattr(self, field) >= 0:
-                raise InputError(f"{field}={getattr(self, field)} must not be negative")
-        check_values(self)
 
 
 def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:

@@ -9,7 +9,7 @@ from crosspoint.eval.metrics.statistics import Summary, summary
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.published import Number
 from crosspoint.eval.paper.results import Cell, TableRow
-from crosspoint.eval.paper.roles import Facts
+from crosspoint.eval.paper.roles import ModelFacts
 from crosspoint.eval.svm import svm
 from crosspoint.runtime.options import RunOn, Sampling
 
@@ -52,7 +52,7 @@ class Study:
     """
 
     models: dict[str, list[Path]]
-    facts: dict[Path, Facts]
+    facts: dict[Path, ModelFacts]
     sets: list[tuple[str, Path]]
     options: StudyOptions
     out: Path

@@ -14,8 +14,8 @@ from crosspoint.eval.features import describe_model
 from crosspoint.eval.image.fewshot import ImageData, describe_images
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.protocols import Study, StudyOptions, clusters, few, images, linear, parts
-from crosspoint.eval.paper.results import Needs, ReproduceResult, SetInfo, TableModel, TableRow, WeightsFile
-from crosspoint.eval.paper.roles import Facts, assign, weights_of
+from crosspoint.eval.paper.results import Needs, ReproduceResult, SetInfo, TableModel, TableRow, WeightsInfo
+from crosspoint.eval.paper.roles import ModelFacts, assign, weights_of
 
 SOURCE = "Afham et al., CrossPoint, CVPR 2022"
 OBJECTIVES = {"joint": "joint", "imid": "intra-modal alone", "cmid": "cross-modal alone"}
@@ -54,7 +54,7 @@ class Target:
     files: tuple[str, ...] = ENCODERS
     several: bool = False
 
-    def role_of(self, facts: Facts) -> str | None:
+    def role_of(self, facts: ModelFacts) -> str | None:
         """A model's role by what is known of it; None where that is not recorded."""
         if self.protocol is parts:
             started = facts.recipe.get("initial", "not recorded")
@@ -316,12 +316,12 @@ def _remarks(target: Target, study: Study) -> list[str]:
     return remarks
 
 
-def _describe(target: Target, path: Path, facts: Facts) -> TableModel:
+def _describe(target: Target, path: Path, facts: ModelFacts) -> TableModel:
     from crosspoint.runtime.load import load_encoder
 
     known = dict(facts.config), dict(facts.recipe), facts.objects
     weights = weights_of(path, target.files)
     if weights is not None:
-        return TableModel(WeightsFile(str(weights), sha256(weights)), *known)
+        return TableModel(WeightsInfo(str(weights), sha256(weights)), *known)
     with load_encoder(path) as encoder:
         return TableModel(describe_model(encoder), *known)

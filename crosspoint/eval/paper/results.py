@@ -76,7 +76,7 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class WeightsFile:
+class WeightsInfo:
     """Trained weights that are no bundle and no engine."""
 
     path: str
@@ -94,7 +94,7 @@ class TableModel:
         objects: Objects that it was pretrained on; None where that is not recorded.
     """
 
-    about: ModelInfo | WeightsFile = field(metadata=FLAT)
+    about: ModelInfo | WeightsInfo = field(metadata=FLAT)
     config: dict[str, object]
     recipe: dict[str, object]
     objects: int | None

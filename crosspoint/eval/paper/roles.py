@@ -14,7 +14,7 @@ from crosspoint.runtime.signing import find_key_files
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelFacts:
     """What a model's files say of it.
 
     Attributes:
@@ -41,7 +41,7 @@ def weights_of(model: Path, names: Sequence[str]) -> Path | None:
     return next((model / name for name in names if (model / name).is_file()), None)
 
 
-def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segmenter.safetensors")) -> Facts:
+def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segmenter.safetensors")) -> ModelFacts:
     """What is recorded of a model.
 
     Args:
@@ -54,11 +54,11 @@ def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segm
     path = weights_of(model, names)
     if path is None:
         with load_encoder(model) as encoder:
-            return Facts({"architecture": encoder.specification.architecture}, {}, None)
+            return ModelFacts({"architecture": encoder.specification.architecture}, {}, None)
     if find_key_files():
         require_released(path)
     written = read_metadata(path)
-    return Facts(written.model, written.recipe or {}, _objects(path.parent))
+    return ModelFacts(written.model, written.recipe or {}, _objects(path.parent))
 
 
 def _objects(folder: Path) -> int | None:
@@ -71,8 +71,8 @@ def _objects(folder: Path) -> int | None:
 
 
 def assign(
-    models: Sequence[str], role_of: Callable[[Facts], str | None], *, roles: Sequence[str], names: Sequence[str]
-) -> tuple[dict[str, list[Path]], dict[Path, Facts]]:
+    models: Sequence[str], role_of: Callable[[ModelFacts], str | None], *, roles: Sequence[str], names: Sequence[str]
+) -> tuple[dict[str, list[Path]], dict[Path, ModelFacts]]:
     """Sort models by role.
 
     Args:
@@ -88,7 +88,7 @@ def assign(
         InputError: A model cannot be read, or has none of the roles.
     """
     sorted_: dict[str, list[Path]] = {role: [] for role in roles}
-    known: dict[Path, Facts] = {}
+    known: dict[Path, ModelFacts] = {}
     for text in models:
         role, equals, rest = text.partition("=")
         given = equals and role in roles

@@ -23,7 +23,7 @@ from crosspoint.runtime.backends.graphs import Graphs
 from crosspoint.runtime.backends.kernel_cache import KernelCache, cache_file
 from crosspoint.runtime.backends.tensorrt_log import construct, errors_of
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
-from crosspoint.runtime.manifest import REBUILD, EngineEntry, Manifest
+from crosspoint.runtime.manifest import REBUILD, EngineInfo, Manifest
 
 PACKAGES = {"tensorrt": ("tensorrt", "trt"), "tensorrt-rtx": ("tensorrt_rtx", "trt-rtx")}  # module and extra
 TRUSTED = "trusted without a manifest"
@@ -147,7 +147,7 @@ class TensorRTEncoder(Encoder):
             self._capacity[name] = math.prod(shape)
         self._buffers = {name: self._allocate(FLOAT_BYTES * size) for name, size in self._capacity.items()}
 
-    def _specification(self, path: Path, manifest: Manifest | None, built: EngineEntry, plan: bytes) -> Specification:
+    def _specification(self, path: Path, manifest: Manifest | None, built: EngineInfo, plan: bytes) -> Specification:
         smallest, _, largest = self._profile["points"]
         category = self._profile.get("category")
         return Specification(
@@ -343,10 +343,10 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read ({error.strerror}); give an engine file") from error
 
 
-def _trusted(plan: bytes) -> EngineEntry:
+def _trusted(plan: bytes) -> EngineInfo:
     """What can be told of an engine without a manifest."""
     builder = "tensorrt-rtx" if plan.startswith(RTX_MAGIC) else "tensorrt"
-    return EngineEntry(builder, "an unknown version", (), executed=False, status=TRUSTED)
+    return EngineInfo(builder, "an unknown version", (), executed=False, status=TRUSTED)
 
 
 def _devices(path: Path) -> int:
@@ -356,7 +356,7 @@ def _devices(path: Path) -> int:
         raise InputError(f"{path} cannot run here: {error}; {INSTEAD}") from error
 
 
-def _check_built(path: Path, built: EngineEntry, version: str, capability: str, rebuild: str) -> None:
+def _check_built(path: Path, built: EngineInfo, version: str, capability: str, rebuild: str) -> None:
     """Raise InputError unless an engine was built for this GPU by the TensorRT that is here."""
     if capability not in built.targets:
         targets = ", ".join(built.targets) or "no GPU that its manifest names"

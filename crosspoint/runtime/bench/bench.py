@@ -14,7 +14,7 @@ from crosspoint.core.results import Result
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import cuda
-from crosspoint.runtime.bench.roofline import Machine, Roofline, measure_machine, processor, roofline_of
+from crosspoint.runtime.bench.roofline import CpuSpeed, Roofline, measure_machine, processor, roofline_of
 from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import NAME, load_manifest
@@ -117,7 +117,7 @@ class BenchResult(Result):
     schema: ClassVar[str] = "crosspoint.bench/1"
 
     processor: str
-    machine: Machine | None
+    machine: CpuSpeed | None
     batch: int
     threads: int
     rows: tuple[BenchRow, ...]
@@ -219,7 +219,7 @@ def _measure(contenders: list[Contender], seconds: float) -> None:
             each.times.append(each.call())
 
 
-def _row(contender: Contender, batch: int, threads: int, machine: Machine | None) -> BenchRow:
+def _row(contender: Contender, batch: int, threads: int, machine: CpuSpeed | None) -> BenchRow:
     spec, times = contender.encoder.specification, np.array(contender.times)
     floor = roofline_of(spec.architecture, contender.points, dim=spec.dim, precision=spec.precision, batch=batch)
     rate = batch * len(times) / float(times.sum())
@@ -248,7 +248,7 @@ def _row(contender: Contender, batch: int, threads: int, machine: Machine | None
     )
 
 
-def _call_roofline(floor: Roofline | None, batch: int, machine: Machine | None) -> CallRoofline | None:
+def _call_roofline(floor: Roofline | None, batch: int, machine: CpuSpeed | None) -> CallRoofline | None:
     if floor is None:
         return None
     call_ms = None if machine is None else 1e3 * batch * machine.seconds(floor)

@@ -47,7 +47,7 @@ def roofline_of(architecture: str, points: int, *, dim: int, precision: str, bat
 
 
 @dataclass(frozen=True)
-class Machine:
+class CpuSpeed:
     """What was measured of the CPU on the same number of threads, in one product and one copy that do not fit a cache.
 
     Attributes:
@@ -63,7 +63,7 @@ class Machine:
         return max(floor.operations / self.gflops, floor.bytes / self.gigabytes) / 1e9
 
 
-def measure_machine(threads: int, repeats: int = 15) -> Machine:
+def measure_machine(threads: int, repeats: int = 15) -> CpuSpeed:
     """Measure this machine's CPU; the fastest of some repeats."""
     from threadpoolctl import threadpool_limits
 
@@ -73,7 +73,7 @@ def measure_machine(threads: int, repeats: int = 15) -> Machine:
     with threadpool_limits(threads, user_api="blas"):
         multiply = _fastest(lambda: np.matmul(a, b, out=product), repeats)
     move = _fastest(lambda: np.copyto(copy, source), repeats)
-    return Machine(2 * a.size * b.shape[1] / multiply / 1e9, 2 * source.nbytes / move / 1e9)
+    return CpuSpeed(2 * a.size * b.shape[1] / multiply / 1e9, 2 * source.nbytes / move / 1e9)
 
 
 def _fastest(work: Callable[[], object], repeats: int) -> float:

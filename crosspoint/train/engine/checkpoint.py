@@ -60,7 +60,7 @@ def state_of(optimiser: torch.optim.Optimizer) -> OptimiserState:
     return cast(OptimiserState, optimiser.state_dict())
 
 
-def save_checkpoint(folder: Path, step: int, state: State) -> Path:
+def save_checkpoint(folder: Path, step: int, *, state: State) -> Path:
     """Write the state after `step` steps, then remove all but the newest `KEPT` checkpoints.
 
     Raises:

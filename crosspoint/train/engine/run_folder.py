@@ -18,8 +18,8 @@ from crosspoint.core.reading import read_json, regular
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.train.engine.checkpoint import newest
+from crosspoint.train.engine.recipes import BaseRecipe, R, Values, choose_recipe, recipe_from
 from crosspoint.train.pretrain.pairs import PairSource
-from crosspoint.train.pretrain.recipes import R, Recipe, Values, choose_recipe, recipe_from
 
 SCHEMA = "crosspoint.run/1"
 AGAIN = "restore it or start the run anew elsewhere"
@@ -127,7 +127,7 @@ def check_origin(out: Path, start: Content | None) -> str | None:
 
 
 def start_folder(
-    out: Path, recipe: Recipe, *, objects: int, data: str, device: torch.device, init_sha256: str | None
+    out: Path, recipe: BaseRecipe, *, objects: int, data: str, device: torch.device, init_sha256: str | None
 ) -> None:
     """Write `config.json`.
 

@@ -1,17 +1,31 @@
 """Recipes of part segmentation: everything that decides the outcome of a fine-tuning run."""
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
-from crosspoint.core.errors import InputError
-from crosspoint.train.pretrain.recipes import Values, check_values
+from crosspoint.train.engine.recipes import BELOW_ONE, POSITIVE, BaseRecipe, Range, at_least, check_neighbours
 
 CHOICES: dict[str, tuple[str, ...]] = {"selection": ("val", "test", "last"), "precision": ("fp32", "bf16")}
+RANGES = {
+    "k": at_least(1),
+    "points": at_least(2),
+    "stretch": at_least(1),
+    "shift": at_least(0),
+    "label_smoothing": Range("lie in [0, 0.5)", lambda value: 0 <= value < 0.5),
+    "batch": at_least(2),
+    "epochs": at_least(1),
+    "learning_rate": POSITIVE,
+    "final_learning_rate": at_least(0),
+    "momentum": BELOW_ONE,
+    "weight_decay": at_least(0),
+    "held_out": Range("lie between 0 and 1", lambda value: 0 < value < 1),
+    "seed": at_least(0),
+}
 
 
 @dataclass(frozen=True)
-class PartSegRecipe:
+class PartSegRecipe(BaseRecipe):
     """A recipe of part segmentation; the defaults are the published schedule.
 
     Attributes:
@@ -36,6 +50,9 @@ class PartSegRecipe:
         precision: `fp32`, or `bf16` for products; distances, statistics and the loss stay float32.
         seed: Of everything drawn at random.
     """
+
+    choices: ClassVar = CHOICES
+    ranges: ClassVar = RANGES
 
     name: str
     k: int = 40
@@ -62,30 +79,8 @@ class PartSegRecipe:
         Raises:
             InputError: Names the field, what it was and what it may be.
         """
-        for field, allowed in CHOICES.items():
-            if getattr(self, field) not in allowed:
-                given = str(getattr(self, field))[:40]
-                raise InputError(f"{field}={given!r} is not one of {', '.join(allowed)}")
-        for field, least in [("k", 1), ("points", 2), ("batch", 2), ("epochs", 1), ("stretch", 1), ("seed", 0)]:
-            if not getattr(self, field) >= least:
-                raise InputError(f"{field}={getattr(self, field)} is too small; it must be at least {least}")
-        for field in ("shift", "final_learning_rate", "weight_decay"):
-            if not getattr(self, field) >= 0:
-                raise InputError(f"{field}={getattr(self, field)} must not be negative")
-        for field, below in [("label_smoothing", 0.5), ("momentum", 1.0)]:
-            if not 0 <= getattr(self, field) < below:
-                raise InputError(f"{field}={getattr(self, field)} must lie in [0, {below:g})")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate={self.learning_rate} must be positive")
-        if not 0 < self.held_out < 1:
-            raise InputError(f"held_out={self.held_out} must lie between 0 and 1")
-        if self.points < self.k:
-            raise InputError(f"points={self.points} is fewer than k={self.k} neighbours; raise points or lower k")
-        check_values(self)
-
-    def as_dict(self) -> Values:
-        """The fields by name, JSON-serialisable."""
-        return dataclasses.asdict(self)
+        super().__post_init__()
+        check_neighbours(self.points, self.k)
 
 
 def clean() -> PartSegRecipe:

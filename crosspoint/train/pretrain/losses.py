@@ -9,8 +9,6 @@ from torch.nn import functional
 from crosspoint.models.crosspoint import Projections
 from crosspoint.train.engine.distributed import ProcessGroup
 
-OBJECTIVES = ("joint", "imid", "cmid")
-
 
 def nt_xent(one: Tensor, two: Tensor, *, temperature: float, group: ProcessGroup | None = None) -> Tensor:
     """Normalised temperature-scaled cross entropy between two views of the same N objects (eqs 1–2, and 4–5).

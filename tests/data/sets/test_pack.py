@@ -243,4 +243,9 @@ def test_command(loose, tmp_path):
     outcome = CliRunner().invoke(crosspoint, arguments, catch_exceptions=False)
     assert outcome.exit_code == 0
     assert "5 objects, 12 images, 1 shards" in outcome.output
-    assert json.loads((tmp_path / "r.json").read_text())["schema"] == "crosspoint.pack/1"
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert list(result) == ["schema", "out", "objects", "images", "shards", "bytes", "seconds"]
+    assert result["schema"] == "crosspoint.pack/1"
+    index = json.loads((tmp_path / "pack" / "index.json").read_text())
+    assert list(index) == ["schema", "shards"]
+    assert list(index["shards"][0]) == ["file", "objects", "images", "bytes", "sha256"]

@@ -1,6 +1,7 @@
 import hashlib
 import json
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -142,7 +143,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_write_h5", full)
+    monkeypatch.setattr(h5py, "File", full)
     with pytest.raises(InputError, match="No space left on device; free space"):
         make_shapes(tmp_path / "out", **SMALL)
     assert list(tmp_path.iterdir()) == []
@@ -168,6 +169,10 @@ def test_command_writes_result_and_sheet(tmp_path, monkeypatch):
     assert outcome.exit_code == 0
     assert "4 categories" in outcome.output
     result = json.loads((tmp_path / "result.json").read_text())
+    assert list(result) == [
+        *("schema", "per_class", "seed", "views", "size", "points", "out", "categories", "parts"),
+        *("train", "test", "val", "seconds"),
+    ]
     assert result["schema"] == "crosspoint.make-shapes/1"
     assert result["categories"] == ["mug", "cup", "bowl", "vase"]
     with Image.open(tmp_path / "sheet.png") as sheet:

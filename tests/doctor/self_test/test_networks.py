@@ -11,6 +11,7 @@ from toy_machine import facts_of
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.doctor.self_test import networks
 from crosspoint.doctor.self_test.step import Context, NotAvailable
+from crosspoint.runtime.options import RunOn, Sampling
 
 NAN = float("nan")
 
@@ -35,7 +36,10 @@ def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
     with pytest.raises(CheckFailed, match=r"^They part at edge2\.$"):
         networks.diagnosed(context, "run", candidate="bundle", device="cuda", backend="tensorrt")
     assert asked == [
-        ((context.folder / "run", context.folder / "bundle"), {"points": 128, "device": "cuda", "backend": "tensorrt"})
+        (
+            (context.folder / "run", context.folder / "bundle"),
+            {"sampling": Sampling(128), "run_on": RunOn("cuda", "tensorrt")},
+        )
     ]
 
 

@@ -19,7 +19,7 @@ from crosspoint.eval.image import fewshot as image_fewshot
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.linear import OFFICIAL_C
 from crosspoint.eval.paper import protocols, published
-from crosspoint.eval.paper.roles import Facts
+from crosspoint.eval.paper.roles import ModelFacts
 from crosspoint.eval.svm import svm
 from crosspoint.models.weights import load_model
 from crosspoint.parity.accuracy import SvmAccuracy
@@ -128,7 +128,7 @@ def test_usual_few_shot_is_the_published_one(monkeypatch, modelnet, pointnet):
 
     def task(support, query, *, ways, shots, queries, seed):
         asked.append((ways, shots, queries))
-        return few_shot.Answers(query.labels[:2], query.labels[:2])
+        return few_shot.TaskAnswers(query.labels[:2], query.labels[:2])
 
     monkeypatch.setattr(few_shot, "run_task", task)
     monkeypatch.setattr(few_shot, "_check_data", lambda *_: None)
@@ -156,7 +156,7 @@ def study(tmp_path, writers, pointnet, monkeypatch):
     root = writers["modelnet40"](tmp_path, per_class=42, stored=2100, test=21)
     monkeypatch.setattr(protocols.published, "SETTINGS", ((2, 10), (3, 20)))
     model = Path(pointnet)
-    facts = {model: Facts({"architecture": "dgcnn", "k": 20}, {}, None)}
+    facts = {model: ModelFacts({"architecture": "dgcnn", "k": 20}, {}, None)}
     return protocols.Study({"dgcnn": [model]}, facts, [("modelnet40", root)], protocols.StudyOptions(), tmp_path)
 
 

@@ -313,7 +313,7 @@ def test_torch_tells_of_the_gpu_where_cuda_python_is_missing(monkeypatch, availa
 
     there = SimpleNamespace(is_available=lambda: available, get_device_capability=lambda index: (8, 6))
     monkeypatch.setattr(tensorrt, "device_count", missing)
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace(cuda=there))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__version__="2", cuda=there))
     assert tensorrt.find_gpu() == found
 
 
@@ -332,6 +332,15 @@ def test_a_target_that_rtx_does_not_build_for_is_refused(target, rtx, monkeypatc
         find_builder((target,))
 
 
+def only_installed(monkeypatch, *names):
+    """Of TensorRT and TensorRT-RTX, only those named can be imported."""
+
+    def imported(name):
+        return (SimpleNamespace(__version__="10.3"), "") if name in names else (None, "is not installed")
+
+    monkeypatch.setattr(tensorrt, "import_or_reason", imported)
+
+
 @pytest.mark.parametrize(
     ("installed", "gpu", "reason"),
     [
@@ -345,7 +354,7 @@ def test_without_a_builder_the_message_says_what_is_missing_and_what_else_there_
     choice, option, installed, gpu, reason, monkeypatch
 ):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: gpu)
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name in installed else None)
+    only_installed(monkeypatch, *installed)
     with pytest.raises(
         MissingDependency, match=rf"^{option}: {reason}\. .*--builder rtx.*crosspoint3d\[trt-rtx\].*--builder device"
     ) as caught:
@@ -365,7 +374,7 @@ def test_a_broken_tensorrt_is_not_called_missing(tmp_path, monkeypatch):
 
 
 def test_rtx_that_was_asked_for_and_is_not_installed(monkeypatch):
-    monkeypatch.setattr(tensorrt, "_module", lambda name: None)
+    only_installed(monkeypatch)
     with pytest.raises(MissingDependency, match=r"--builder rtx: .*crosspoint3d\[trt-rtx\]"):
         find_builder((), "rtx")
 
@@ -386,7 +395,7 @@ def test_a_builder_that_there_is_not():
 
 def test_tensorrt_for_another_gpu_than_this_one_is_refused(monkeypatch):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: "sm90")
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name == "tensorrt" else None)
+    only_installed(monkeypatch, "tensorrt")
     with pytest.raises(InputError, match="this machine's GPU only, sm90"):
         find_builder(("sm86",))
 

@@ -4,6 +4,7 @@ The fixture `device` has ONNX Runtime compute in the engine's place, so that eve
 without a GPU: what is carried, compared, written and left alone. Engines run in the tests marked `gpu`.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -55,7 +56,7 @@ def device(monkeypatch):
     """A machine with TensorRT-RTX, and ONNX Runtime in the place of its GPU."""
     trt = pytest.importorskip("tensorrt_rtx")
     monkeypatch.setattr(on_device, "_builder", lambda: Builder("tensorrt-rtx", trt, ("sm86",), executes=True))
-    monkeypatch.setattr(engine, "TensorRTEncoder", lambda plan, *_: OnnxEncoder(plan.with_name("encoder.onnx")))
+    monkeypatch.setattr(engine, "TensorRTEncoder", lambda plan, *_, **__: OnnxEncoder(plan.with_name("encoder.onnx")))
 
 
 def files(folder):
@@ -219,7 +220,7 @@ def test_without_tensorrt_it_says_where_a_jetson_has_it(bundle, monkeypatch):
     monkeypatch.setattr(on_device, "device_count", lambda: 1)
     monkeypatch.setattr(on_device, "compute_capability", lambda index: "sm87")
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: "sm87")
-    monkeypatch.setattr(tensorrt, "_module", lambda name: None)
+    monkeypatch.setattr(tensorrt, "import_or_reason", lambda name: (None, "is not installed"))
     with pytest.raises(MissingDependency, match=r"JetPack \(apt install python3-libnvinfer\).*--system-site-packages"):
         build_on_device(bundle)
 
@@ -316,7 +317,7 @@ def test_a_build_on_this_gpu(name, saved, tmp_path):
 def test_a_timing_cache_is_written_and_used(saved, tmp_path):
     if tensorrt.find_gpu() is None:
         pytest.skip("no NVIDIA GPU")
-    if tensorrt._module("tensorrt") is None:
+    if importlib.util.find_spec("tensorrt") is None:
         pytest.skip("tensorrt is not installed")
     export(saved("pointnet"), tmp_path / "bundle", **SHAPES, options=ON_DEVICE)
     plans = []

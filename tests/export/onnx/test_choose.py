@@ -132,7 +132,7 @@ def test_bf16_keeps_the_neighbours_of_a_real_network(network):
     exact = build(deploy(model), 48)
     chosen = choose_half(exact, "bf16", check=check)
     report = check.check("a.onnx", chosen.model, precision="bf16")
-    assert report["overlap_min"] >= 0.99
-    assert report["status"].startswith("built, not executed")
-    assert report["candidate"] == "emulation in float32, every bf16 value rounded"
-    assert np.isfinite([case["relative_l2_max"] for case in report["cases"]]).all()
+    assert report.gate.overlap_min >= 0.99
+    assert report.status.startswith("built, not executed")
+    assert report.gate.candidate == "emulation in float32, every bf16 value rounded"
+    assert np.isfinite([case.relative_l2_max for case in report.gate.cases]).all()

@@ -310,8 +310,9 @@ def _recipe(root: Path) -> None:
     """Overrides from the command line, one a line."""
     from crosspoint.core.reading import read_bytes
     from crosspoint.eval.image.rfs_recipe import make_rfs_recipe
+    from crosspoint.train.engine.recipes import choose_recipe
     from crosspoint.train.partseg.recipes import RECIPES
-    from crosspoint.train.pretrain.recipes import choose_recipe, make_recipe
+    from crosspoint.train.pretrain.recipes import make_recipe
 
     lines = read_bytes(root / "overrides.txt").decode("utf-8", "replace").splitlines()
     name, overrides = lines[0] if lines else "", lines[1:]

@@ -263,6 +263,10 @@ def test_the_command_on_files_with_picture_and_json(network, saved, exported, tm
     assert "They part at edge2" in str(done.exception)
     assert "parts here" in done.output
     result = json.loads((tmp_path / "a.json").read_text())
+    assert list(result) == [
+        *("schema", "reference", "candidate", "clouds", "limits", "layers", "causes", "advice", "passed")
+    ]
+    assert list(result["causes"][0]) == ["layer", "kind", "text", "advice", "facts", "clouds"]
     assert result["schema"] == "crosspoint.diagnose/1"
     assert result["clouds"] == {"usual": 3, "hostile": 7, "points": POINTS}
     assert result["causes"][0]["clouds"][:3] == ["clouds 0", "clouds 1", "clouds 2"]

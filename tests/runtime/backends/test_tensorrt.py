@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 from host_cuda import HostCuda, Status
 
 from crosspoint.core.errors import InputError, MissingDependency
@@ -60,17 +61,17 @@ def test_without_a_gpu_it_says_so(engine_bundle: Path, no_gpu: None) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_flavour_that_is_not_installed(engine_bundle: Path, small: SimpleNamespace) -> None:
+def test_a_flavour_that_is_not_installed(engine_bundle: Path) -> None:
     if importlib.util.find_spec("tensorrt") is not None:
         pytest.skip("tensorrt is installed")
-    small.write_manifest(engine_bundle, {**small.engine, "builder": "tensorrt"})
+    small.write_manifest(engine_bundle, {**small.ENGINE, "builder": "tensorrt"})
     with pytest.raises(MissingDependency, match=r"needs the package tensorrt .*crosspoint3d\[trt\]"):
         load_encoder(engine_bundle, "cuda")
 
 
 @pytest.mark.parametrize("engine", [None, {"builder": "other"}])
-def test_an_engine_of_unknown_origin(engine_bundle: Path, small: SimpleNamespace, engine: dict | None) -> None:
-    small.write_manifest(engine_bundle, None if engine is None else {**small.engine, **engine})
+def test_an_engine_of_unknown_origin(engine_bundle: Path, engine: dict | None) -> None:
+    small.write_manifest(engine_bundle, None if engine is None else {**small.ENGINE, **engine})
     with pytest.raises(InputError, match="does not say which TensorRT built it"):
         load_encoder(engine_bundle / "encoder.plan", "cuda")
 
@@ -93,9 +94,7 @@ def test_a_failing_call_names_itself(no_gpu: None) -> None:
 # In host memory
 
 
-def test_copies_shapes_and_padding(
-    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
-) -> None:
+def test_copies_shapes_and_padding(engine_bundle: Path, host: SimpleNamespace, clouds: Clouds) -> None:
     with load_encoder(engine_bundle, "cuda") as encoder:
         specification = encoder.specification
         assert (specification.dim, specification.points, specification.device) == (4, None, "cuda:0")
@@ -127,22 +126,20 @@ def test_all_is_freed_when_opening_fails(engine_bundle: Path, host: SimpleNamesp
     ],
 )
 def test_an_engine_that_does_not_load_is_explained(
-    engine: dict, reason: str, engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
+    engine: dict, reason: str, engine_bundle: Path, host: SimpleNamespace
 ) -> None:
     (engine_bundle / "encoder.plan").write_bytes(b"x")
-    small.write_manifest(engine_bundle, {**small.engine, **engine})
+    small.write_manifest(engine_bundle, {**small.ENGINE, **engine})
     with pytest.raises(InputError, match=rf"does not load: {reason} .*rebuild it here: crosspoint export") as caught:
         load_encoder(engine_bundle, "cuda")
     assert "\n" not in str(caught.value)
     assert len(host.memory) == 0
 
 
-def test_a_bundle_with_a_build_script_says_to_run_it(
-    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
-) -> None:
+def test_a_bundle_with_a_build_script_says_to_run_it(engine_bundle: Path, host: SimpleNamespace) -> None:
     (engine_bundle / "encoder.plan").write_bytes(b"x")
     (engine_bundle / "build_on_device.sh").write_text("")
-    small.write_manifest(engine_bundle, small.engine)
+    small.write_manifest(engine_bundle, small.ENGINE)
     with pytest.raises(InputError, match=r"rebuild it here: sh .*bundle/build_on_device\.sh, or"):
         load_encoder(engine_bundle, "cuda")
 
@@ -155,16 +152,16 @@ def test_a_bundle_with_a_build_script_says_to_run_it(
     ],
 )
 def test_a_profile_that_is_not_the_manifest_s(
-    profile: dict, said: str, engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace
+    profile: dict, said: str, engine_bundle: Path, host: SimpleNamespace
 ) -> None:
-    small.write_manifest(engine_bundle, small.engine, profile=profile)
+    small.write_manifest(engine_bundle, small.ENGINE, profile=profile)
     with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 
 
 def test_a_trusted_engine_without_a_manifest(
-    tmp_path: Path, plan: bytes, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
+    tmp_path: Path, plan: bytes, host: SimpleNamespace, clouds: Clouds
 ) -> None:
     (tmp_path / "own.plan").write_bytes(plan)
     with load_encoder(tmp_path / "own.plan", "cuda", trust=True) as encoder:
@@ -182,7 +179,7 @@ def test_trust_does_not_overrule_a_manifest(engine_bundle: Path, host: SimpleNam
 
 
 def test_a_shape_that_comes_again_is_captured_and_then_launched_as_a_graph(
-    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
+    engine_bundle: Path, host: SimpleNamespace, clouds: Clouds
 ) -> None:
     with load_encoder(engine_bundle, "cuda") as encoder:
         for i, launches in enumerate((0, 0, 1, 2)):
@@ -201,7 +198,7 @@ def test_a_shape_that_comes_again_is_captured_and_then_launched_as_a_graph(
 
 
 def test_where_nothing_can_be_captured_results_are_the_same(
-    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
+    engine_bundle: Path, host: SimpleNamespace, clouds: Clouds
 ) -> None:
     host.fails = {"cudaStreamEndCapture": Status.cudaErrorStreamCaptureUnsupported}
     with load_encoder(engine_bundle, "cuda") as encoder:
@@ -233,9 +230,7 @@ class OnDevice:
         return self.array.__dlpack__()
 
 
-def test_arrays_of_others_are_used_where_they_lie(
-    engine_bundle: Path, host: SimpleNamespace, small: SimpleNamespace, clouds: Clouds
-) -> None:
+def test_arrays_of_others_are_used_where_they_lie(engine_bundle: Path, host: SimpleNamespace, clouds: Clouds) -> None:
     points, out = OnDevice(clouds(3, 16), host=host), OnDevice(np.zeros((3, 4), np.float32), host=host)
     with load_encoder(engine_bundle, "cuda") as encoder:
         for i in range(4):
@@ -322,7 +317,6 @@ def test_every_thread_gets_its_own_embeddings(
     engine_bundle: Path,
     host: HostCuda,
     request: pytest.FixtureRequest,
-    small: SimpleNamespace,
     clouds: Clouds,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -341,10 +335,8 @@ def test_every_thread_gets_its_own_embeddings(
     assert (len(host.memory), host.streams) == (0, 0)
 
 
-def test_every_thread_gets_its_own_segmentation(
-    engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
-) -> None:
-    host.trt.model = small.segmenter
+def test_every_thread_gets_its_own_segmentation(engine_bundle: Path, host: HostCuda, clouds: Clouds) -> None:
+    host.trt.model = small.SEGMENTER
     host.meanwhile = Meeting()
     with load_encoder(engine_bundle, "cuda") as encoder:
 
@@ -357,9 +349,7 @@ def test_every_thread_gets_its_own_segmentation(
         run_threads(*(partial(segment, thread) for thread in range(3)))
 
 
-def test_every_thread_gets_its_own_result_in_place(
-    engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
-) -> None:
+def test_every_thread_gets_its_own_result_in_place(engine_bundle: Path, host: HostCuda, clouds: Clouds) -> None:
     host.meanwhile = Meeting()
     with load_encoder(engine_bundle, "cuda") as encoder:
 
@@ -373,9 +363,7 @@ def test_every_thread_gets_its_own_result_in_place(
         run_threads(*(partial(embed, thread) for thread in range(3)))
 
 
-def test_a_close_waits_for_the_thread_that_runs(
-    engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
-) -> None:
+def test_a_close_waits_for_the_thread_that_runs(engine_bundle: Path, host: HostCuda, clouds: Clouds) -> None:
     encoder, given = load_encoder(engine_bundle, "cuda"), clouds(3, 16)
     closer = threading.Thread(target=encoder.close)
 
@@ -438,9 +426,7 @@ def outcome_of_fork(function: Callable[[], int]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_a_copy_by_pickle_opens_the_file_again(
-    engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
-) -> None:
+def test_a_copy_by_pickle_opens_the_file_again(engine_bundle: Path, host: HostCuda, clouds: Clouds) -> None:
     host.devices = 2
     with load_encoder(engine_bundle, "cuda:1") as encoder, pickle.loads(pickle.dumps(encoder)) as copy:
         assert host.streams == 2
@@ -473,8 +459,8 @@ def test_the_caller_s_current_device_is_left_as_it_was(engine_bundle: Path, host
 # What a manifest says
 
 
-def changed(bundle: Path, small: SimpleNamespace, engine: dict, **values: object) -> None:
-    small.write_manifest(bundle, {**small.engine, **engine}, **values)
+def changed(bundle: Path, engine: dict, **values: object) -> None:
+    small.write_manifest(bundle, {**small.ENGINE, **engine}, **values)
 
 
 @pytest.mark.parametrize(
@@ -487,9 +473,9 @@ def changed(bundle: Path, small: SimpleNamespace, engine: dict, **values: object
     ],
 )
 def test_an_engine_of_another_version_or_gpu_is_not_deserialized(
-    engine: dict, reason: str, engine_bundle: Path, host: HostCuda, small: SimpleNamespace
+    engine: dict, reason: str, engine_bundle: Path, host: HostCuda
 ) -> None:
-    changed(engine_bundle, small, engine)
+    changed(engine_bundle, engine)
     with pytest.raises(InputError, match=rf"does not load: it {reason}.*rebuild it here: crosspoint export") as caught:
         load_encoder(engine_bundle, "cuda")
     assert "\n" not in str(caught.value)
@@ -506,9 +492,9 @@ def test_an_engine_of_another_version_or_gpu_is_not_deserialized(
     ],
 )
 def test_a_profile_that_the_manifest_does_not_say(
-    profile: dict | None, said: str, engine_bundle: Path, host: HostCuda, small: SimpleNamespace
+    profile: dict | None, said: str, engine_bundle: Path, host: HostCuda
 ) -> None:
-    changed(engine_bundle, small, {}, profile=profile)
+    changed(engine_bundle, {}, profile=profile)
     with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
@@ -522,10 +508,8 @@ def test_host_code_of_an_engine_is_never_allowed(engine_bundle: Path, host: Host
 # Several inputs
 
 
-def test_a_segmenter_s_inputs_are_each_copied(
-    engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
-) -> None:
-    host.trt.model = small.segmenter
+def test_a_segmenter_s_inputs_are_each_copied(engine_bundle: Path, host: HostCuda, clouds: Clouds) -> None:
+    host.trt.model = small.SEGMENTER
     with load_encoder(engine_bundle, "cuda") as encoder:
         assert (encoder.specification.categories, encoder.specification.dim) == (2, 2)
         for i in range(4):  # in pieces of 4, 4 and 1, the last padded; captured meanwhile
@@ -534,10 +518,8 @@ def test_a_segmenter_s_inputs_are_each_copied(
         assert host.launches
 
 
-def test_a_segmenter_s_arrays_are_used_where_they_lie(
-    engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
-) -> None:
-    host.trt.model = small.segmenter
+def test_a_segmenter_s_arrays_are_used_where_they_lie(engine_bundle: Path, host: HostCuda, clouds: Clouds) -> None:
+    host.trt.model = small.SEGMENTER
     arrays = clouds(3, 16), np.eye(2, dtype=np.float32)[[0, 1, 1]], np.zeros((3, 16, 2), np.float32)
     points, category, out = (OnDevice(array, host=host) for array in arrays)
     with load_encoder(engine_bundle, "cuda") as encoder:
@@ -561,9 +543,9 @@ def test_a_segmenter_s_arrays_are_used_where_they_lie(
     ],
 )
 def test_a_segmenter_s_arrays_that_do_not_fit(
-    category: tuple, out: tuple, message: str, engine_bundle: Path, host: HostCuda, small: SimpleNamespace
+    category: tuple, out: tuple, message: str, engine_bundle: Path, host: HostCuda
 ) -> None:
-    host.trt.model = small.segmenter
+    host.trt.model = small.SEGMENTER
     points, one_hot, result = (
         OnDevice(np.zeros(shape, np.float32), host=host) for shape in ((3, 16, 3), category, out)
     )
@@ -571,8 +553,8 @@ def test_a_segmenter_s_arrays_that_do_not_fit(
         encoder.segment_into(points, one_hot, out=result)
 
 
-def test_a_segmenter_does_not_embed_in_place(engine_bundle: Path, host: HostCuda, small: SimpleNamespace) -> None:
-    host.trt.model = small.segmenter
+def test_a_segmenter_does_not_embed_in_place(engine_bundle: Path, host: HostCuda) -> None:
+    host.trt.model = small.SEGMENTER
     with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match="use segment_into"):
         encoder.embed_into(None, None)
 
@@ -587,7 +569,7 @@ def test_cuda_that_does_not_start_is_one_line(engine_bundle: Path, host: HostCud
 
 
 def test_where_memory_for_another_context_is_lacking_the_first_goes_on(
-    engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
+    engine_bundle: Path, host: HostCuda, clouds: Clouds
 ) -> None:
     host.trt.contexts = 1
     with load_encoder(engine_bundle, "cuda") as encoder:
@@ -621,7 +603,7 @@ def test_a_profile_that_is_not_taken(engine_bundle: Path, host: HostCuda) -> Non
     ],
 )
 def test_a_call_that_fails_is_one_line_and_leaves_nothing_under_way(
-    method: str, message: str, engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
+    method: str, message: str, engine_bundle: Path, host: HostCuda, clouds: Clouds
 ) -> None:
     with load_encoder(engine_bundle, "cuda") as encoder:
         host.trt.fails = {method}
@@ -670,7 +652,7 @@ def test_an_engine_in_another_type_is_refused(engine_bundle: Path, host: HostCud
 
 
 def test_an_exception_during_a_capture_leaves_a_stream_that_works(
-    engine_bundle: Path, host: HostCuda, small: SimpleNamespace, clouds: Clouds
+    engine_bundle: Path, host: HostCuda, clouds: Clouds
 ) -> None:
     def interrupt_capture() -> None:
         if host.calls[-1][0] == "cudaStreamBeginCapture":
@@ -699,7 +681,7 @@ def rewrite(bundle: Path, path: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_splits_and_pads_to_the_profile(gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+def test_splits_and_pads_to_the_profile(gpu_bundle: Path, clouds: Clouds) -> None:
     with load_encoder(gpu_bundle, "cuda") as encoder:
         assert encoder.specification.backend == load_manifest(gpu_bundle).engine.builder
         for batch, points in ((1, 8), (2, 16), (3, 9), (4, 32), (9, 16)):
@@ -709,9 +691,7 @@ def test_splits_and_pads_to_the_profile(gpu_bundle: Path, small: SimpleNamespace
 
 
 @pytest.mark.gpu
-def test_every_thread_gets_its_own_embeddings_on_a_gpu(
-    gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds
-) -> None:
+def test_every_thread_gets_its_own_embeddings_on_a_gpu(gpu_bundle: Path, clouds: Clouds) -> None:
     with load_encoder(gpu_bundle, "cuda") as encoder:
 
         def embed(thread: int) -> None:
@@ -723,7 +703,7 @@ def test_every_thread_gets_its_own_embeddings_on_a_gpu(
 
 
 @pytest.mark.gpu
-def test_a_damaged_engine_with_a_matching_hash_is_explained(gpu_bundle: Path, small: SimpleNamespace) -> None:
+def test_a_damaged_engine_with_a_matching_hash_is_explained(gpu_bundle: Path) -> None:
     path = gpu_bundle / "encoder.plan"
     path.write_bytes(path.read_bytes()[:1000])
     rewrite(gpu_bundle, path)
@@ -740,9 +720,7 @@ def test_manifest_and_specification_agree(gpu_bundle: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_a_repeated_shape_gives_the_same_from_its_graph(
-    gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds
-) -> None:
+def test_a_repeated_shape_gives_the_same_from_its_graph(gpu_bundle: Path, clouds: Clouds) -> None:
     with load_encoder(gpu_bundle, "cuda") as encoder:
         for i in range(5):
             for points in (8, 16, 32):
@@ -752,9 +730,7 @@ def test_a_repeated_shape_gives_the_same_from_its_graph(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("library", ["torch", "cupy"])
-def test_arrays_on_the_gpu_are_used_where_they_lie(
-    library: str, gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds
-) -> None:
+def test_arrays_on_the_gpu_are_used_where_they_lie(library: str, gpu_bundle: Path, clouds: Clouds) -> None:
     module = pytest.importorskip(library)
     if library == "torch" and not module.cuda.is_available():
         pytest.skip("torch has no CUDA")

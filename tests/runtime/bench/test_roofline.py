@@ -1,6 +1,6 @@
 import pytest
 
-from crosspoint.runtime.bench.roofline import Machine, Roofline, measure_machine, processor, roofline_of
+from crosspoint.runtime.bench.roofline import CpuSpeed, Roofline, measure_machine, processor, roofline_of
 
 
 def test_operations_and_bytes_of_dgcnn_counted_by_hand():
@@ -23,7 +23,7 @@ def test_an_unknown_architecture_has_no_floor():
 
 
 def test_the_slower_of_products_and_memory_counts():
-    machine = Machine(gflops=100, gigabytes=10)
+    machine = CpuSpeed(gflops=100, gigabytes=10)
     assert machine.seconds(Roofline(operations=10**11, bytes=10**9)) == pytest.approx(1)
     assert machine.seconds(Roofline(operations=10**9, bytes=10**10)) == pytest.approx(1)
 

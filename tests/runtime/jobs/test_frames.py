@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 from click.testing import CliRunner, Result
 
 from crosspoint.cli import crosspoint
@@ -25,7 +25,7 @@ ASSUMED = "y-up is assumed, since the inputs do not say; give --up z (Python: up
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     return small.write_onnx(tmp_path / "model.onnx")
 
 

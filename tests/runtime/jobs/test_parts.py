@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
@@ -30,7 +30,7 @@ FILES = 11
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     return small.write_onnx(tmp_path / "model.onnx")
 
 
@@ -122,7 +122,7 @@ def test_a_lost_part_is_made_again(model: Path, folder: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("change", ["model", "points", "seed", "inputs", "part", "form"])
 def test_another_job_in_the_same_folder_is_refused(
-    model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str, small: SimpleNamespace
+    model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str
 ) -> None:
     sampling, kind = Sampling(16), PartOptions(size=4, form="npz")
     embed(model, [folder], out=tmp_path / "out", sampling=sampling, parts=kind)
@@ -144,7 +144,7 @@ def test_another_job_in_the_same_folder_is_refused(
 @pytest.mark.parametrize("form", ["parquet", "npz"])
 @pytest.mark.parametrize("fault", ["flipped", "cut", "rubbish", "sibling", "other seed", "other model"])
 def test_a_part_that_is_not_what_it_says_is_refused_by_the_job_and_by_its_readers(
-    model: Path, folder: Path, tmp_path: Path, form: str, fault: str, small: SimpleNamespace
+    model: Path, folder: Path, tmp_path: Path, form: str, fault: str
 ) -> None:
     if form == "parquet":
         pytest.importorskip("pyarrow")
@@ -293,8 +293,9 @@ def test_plan_and_parts_are_on_the_disk_before_they_have_their_names(
         return call
 
     monkeypatch.setattr(os, "fsync", note)
-    for name in ("link", "rename", "replace"):
-        monkeypatch.setattr(os, name, checked(getattr(os, name)))
+    monkeypatch.setattr(os, "link", checked(os.link))
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, checked(getattr(Path, name)))
     embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))
     assert sorted(named) == ["job.json", *(f"part-0000{i}-of-00003.npz" for i in (1, 2, 3))]
 

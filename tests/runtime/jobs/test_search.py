@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
+from crosspoint.runtime.jobs import search_picture
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, load, save
 from crosspoint.runtime.jobs.parts import PartOptions
@@ -25,7 +26,7 @@ FILES = 9
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     return small.write_onnx(tmp_path / "model.onnx")
 
 
@@ -90,7 +91,7 @@ def test_parts_give_what_one_file_gives(index: Path, model: Path, folder: Path, 
     np.testing.assert_allclose([hit.distance for hit in a], [hit.distance for hit in b], rtol=1e-9)
 
 
-def test_another_model_is_refused(index: Path, folder: Path, tmp_path: Path, small: SimpleNamespace) -> None:
+def test_another_model_is_refused(index: Path, folder: Path, tmp_path: Path) -> None:
     other = small.write_onnx(tmp_path / "other.onnx", metadata='{"k": 2}')
     for query in (folder / "4.npy", tmp_path / "new.npy"):
         np.save(tmp_path / "new.npy", np.load(folder / "4.npy"))
@@ -176,6 +177,8 @@ def test_the_command(index: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads((tmp_path / "out.json").read_text())
     assert (result["schema"], len(result["results"])) == ("crosspoint.search/1", 2)
+    assert list(result) == ["schema", "query", "index", "metric", "model_sha256", "size", "results", "out"]
+    assert list(result["results"][0]) == ["rank", "name", "distance"]
     assert result["results"][0]["name"] in done.stdout
 
 
@@ -262,13 +265,22 @@ def test_what_embeddings_say_of_themselves_is_checked(tmp_path: Path, change: di
         search("a", path)
 
 
-def test_names_lead_to_no_file_outside_their_folder(tmp_path: Path, clouds: Clouds) -> None:
-    from crosspoint.runtime.jobs.search_picture import _inside
+def test_names_lead_to_no_file_outside_their_folder(
+    tmp_path: Path, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    original = search_picture.read_points
 
+    def recorded(path: Path, *given: int, at_most: bool) -> np.ndarray:
+        read.append(path)
+        return original(path, *given, at_most=at_most)
+
+    monkeypatch.setattr(search_picture, "read_points", recorded)
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
     inside.parent.mkdir()
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
-    assert _inside(inside.parent, "a.npy") == inside
-    for name in ("../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000):
-        assert _inside(inside.parent, name) is None
+    names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
+    hits = [{"name": name, "distance": 0.5} for name in names]
+    search_picture.draw(tmp_path / "picture.png", "a.npy", hits, inside.parent, None, "cosine")
+    assert read == [inside, inside], "the query, and the neighbour in the folder"

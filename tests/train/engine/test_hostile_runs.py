@@ -9,9 +9,10 @@ from crosspoint.core.errors import InputError
 from crosspoint.eval.image.rfs_recipe import make_rfs_recipe
 from crosspoint.train.engine.checkpoint import read_checkpoint, restore, save_checkpoint
 from crosspoint.train.engine.metrics import Recorder
+from crosspoint.train.engine.recipes import recipe_from
 from crosspoint.train.engine.run_folder import read_config
 from crosspoint.train.partseg.recipes import PartSegRecipe
-from crosspoint.train.pretrain.recipes import Recipe, make_recipe, recipe_from
+from crosspoint.train.pretrain.recipes import Recipe, make_recipe
 
 
 @pytest.mark.parametrize(
