@@ -81,6 +81,8 @@ def diagnose(
         result = _result(first, second, differences, chosen, limits, report)
         if result.passed:
             result = _as_run(result, first, second, (a, b), chosen, layers[-1].name)
+    if real is not None:
+        result = replace(result, frame=real.frame)
     if out is not None:
         from crosspoint.parity.layers.picture import draw_diagnosis
 

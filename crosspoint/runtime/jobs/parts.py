@@ -11,7 +11,7 @@ machines with different copies of the data apart.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from crosspoint.core.errors import InputError
@@ -185,6 +185,9 @@ def read_plan(folder: Path) -> Plan:
             "a new one"
         )
     with reading(path, "the plan of an embedding job", advice=advice):
+        unknown = values.keys() - {"schema", *(known.name for known in fields(Plan))}
+        if unknown:
+            raise ValueError(f"it has the entries {sorted(unknown)}")
         plan = from_json(Plan, values)
         if plan.size < 1 or plan.sources < 1 or plan.format not in FORMATS:
             raise ValueError(f"{plan.sources} sources in parts of {plan.size} as {plan.format!r}")

@@ -265,14 +265,14 @@ def _command(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command(model: Path, folder: Path, tmp_path: Path) -> None:
-    done = _command(model, folder, "--out", tmp_path / "out.npz", "--json", tmp_path / "out.json")
+    done = _command(model, folder, "--out", tmp_path / "out.npz", "--json", tmp_path / "out.json", "--up", "y")
     assert (done.returncode, done.stderr) == (0, "")
     assert "5 embeddings of 4 numbers" in done.stdout
     assert "onnxruntime on cpu" in done.stdout
     result = json.loads((tmp_path / "out.json").read_text())
     assert (result["schema"], result["embedded"]) == ("crosspoint.embed/1", 5)
     assert list(result) == [
-        *("schema", "model", "points", "dim", "embedded", "names", "skipped", "out", "seed", "seconds")
+        *("schema", "model", "points", "dim", "embedded", "names", "skipped", "out", "seed", "seconds", "frame")
     ]
     assert result["model"]["sha256"] == sha256(model)
 

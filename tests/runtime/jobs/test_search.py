@@ -177,7 +177,17 @@ def test_the_command(index: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads((tmp_path / "out.json").read_text())
     assert (result["schema"], len(result["results"])) == ("crosspoint.search/1", 2)
-    assert list(result) == ["schema", "query", "index", "metric", "model_sha256", "size", "results", "out"]
+    assert list(result) == [
+        "schema",
+        "query",
+        "index",
+        "metric",
+        "model_sha256",
+        "size",
+        "results",
+        "out",
+        "index_frame",
+    ]
     assert list(result["results"][0]) == ["rank", "name", "distance"]
     assert result["results"][0]["name"] in done.stdout
 
