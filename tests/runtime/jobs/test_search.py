@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -281,9 +282,9 @@ def test_names_lead_to_no_file_outside_their_folder(
     read = []
     original = search_picture.read_points
 
-    def recorded(path: Path, *given: int, at_most: bool) -> np.ndarray:
+    def recorded(path: Path, count: int, **given: Any) -> np.ndarray:
         read.append(path)
-        return original(path, *given, at_most=at_most)
+        return original(path, count, **given)
 
     monkeypatch.setattr(search_picture, "read_points", recorded)
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
@@ -291,6 +292,7 @@ def test_names_lead_to_no_file_outside_their_folder(
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
     names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
-    hits = [{"name": name, "distance": 0.5} for name in names]
-    search_picture.draw(tmp_path / "picture.png", "a.npy", hits, inside.parent, None, "cosine")
+    hits = [(name, 0.5) for name in names]
+    told = {"base": inside.parent, "files": None, "metric": "cosine", "ups": ("y", "y")}
+    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, **told)
     assert read == [inside, inside], "the query, and the neighbour in the folder"
