@@ -181,6 +181,7 @@ def choices_of(path, option):
 
 
 def test_values_of_options_are_those_of_the_code_behind_them():
+    from crosspoint.data.frames import UPS
     from crosspoint.eval.image.fewshot import METHODS
     from crosspoint.eval.robustness import CORRUPTIONS
     from crosspoint.export.engine.builder import BUILDERS
@@ -191,6 +192,7 @@ def test_values_of_options_are_those_of_the_code_behind_them():
     from crosspoint.train.pretrain.recipes import CHOICES, RECIPES
 
     assert common.BACKENDS == BACKENDS
+    assert common.UPS == UPS
     assert tuple(RECIPES) == common.RECIPES
     assert tuple(PART_RECIPES) == finetune.RECIPES
     assert (CHOICES["objective"], CHOICES["negatives"]) == (train.OBJECTIVES, train.NEGATIVES)

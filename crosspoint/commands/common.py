@@ -20,6 +20,7 @@ PathArgument = click.Path(path_type=Path)
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 UPS = ("x", "y", "z", "-x", "-y", "-z")
 RECIPES = ("clean", "official", "paper", "quick")
+SET_UP, FILES_UP = "y, as published", "what the format says, else y"
 
 
 def _json_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
@@ -56,9 +57,6 @@ def up_option(what: str, default: str) -> Callable[[Callback], Callback]:
         type=click.Choice(UPS),
         help=f"Axis that points up in {what}; they are turned to y-up.  [default: {default}]",
     )
-
-
-SET_UP, FILES_UP = "y, as published", "what the format says, else y"
 
 
 def _cache_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
