@@ -184,7 +184,7 @@ def test_embeddings_are_never_written_over_or_into_what_is_embedded(untouched):
     np.savez(scans / "scan.npz", points=np.zeros((40, 3), np.float32))
     before = {path: path.read_bytes() for path in scans.iterdir()}
     for kind in ("npy", "npz"):
-        assert "is also the input" in run("embed", f"scans/scan.{kind}", "--out", f"scans/scan.{kind}")
+        assert "is also an input" in run("embed", f"scans/scan.{kind}", "--out", f"scans/scan.{kind}")
     for to in ("scans", "scans/parts/", "scans/new.npz"):
         assert "input" in run("embed", "scans", "--out", to)
     assert {path: path.read_bytes() for path in scans.iterdir()} == before
@@ -247,7 +247,7 @@ def test_a_triton_model_of_others_is_not_replaced(untouched):
     model = untouched / "models" / "new"
     (model / "1").mkdir(parents=True)
     (model / "config.pbtxt").write_text('name: "new"')
-    assert "no Triton model of ours" in run("export", "nothing.safetensors", "--out", "new", "--triton", "models")
+    assert "this package did not write" in run("export", "nothing.safetensors", "--out", "new", "--triton", "models")
     (model / "config.pbtxt").write_text("crosspoint_model_sha256")
     (model / "1" / "labels.txt").write_text("mine")
     assert "labels.txt was not written" in run("export", "nothing.safetensors", "--out", "new", "--triton", "models")

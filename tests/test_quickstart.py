@@ -174,7 +174,7 @@ def test_the_next_run_removes_what_a_killed_one_left(tmp_path, monkeypatch, fold
 
 def test_where_bundles_have_to_be_signed_it_does_not_start(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "fleet.pub"))
-    with pytest.raises(InputError, match="opens models that it makes itself, which no signature covers"):
+    with pytest.raises(InputError, match="opens models that it makes itself, which are not signed"):
         quickstart.quickstart(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -103,5 +103,5 @@ def test_builds_of_torch_and_gpus(monkeypatch, built_for, capability, expected):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built_for)
-    (device,) = probes.torch_facts()["devices"]
-    assert device["supported"] is expected
+    (device,) = probes.torch_facts().devices
+    assert device.supported is expected

@@ -119,9 +119,9 @@ def test_an_engine_is_served_only_if_tensorrt_built_it(tmp_path, schema):
 @pytest.mark.parametrize(
     ("batch", "place", "message"),
     [
-        ("2:4:8", "models", r"--triton: Triton sends single clouds too; give --batch 1:4:8"),
+        ("2:4:8", "models", r"--triton: Triton also sends single clouds; give --batch 1:4:8"),
         ("1:4:8", "file", r"--triton .*file is a file"),
-        ("1:4:8", "full", r"holds files that are no Triton model"),
+        ("1:4:8", "full", r"holds files that this package did not write"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_the_export(batch, place, message, saved, tmp_path):

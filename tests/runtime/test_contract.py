@@ -109,10 +109,10 @@ def test_points_are_left_as_they_were(case, clouds: Clouds) -> None:
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (np.zeros((16, 3), np.float32), r"\(16, 3\); clouds are \(B, N, 3\).*points\[None\]"),
-        (np.zeros((2, 3, 16), np.float32), r"\(2, 3, 16\); clouds are \(B, N, 3\)"),
+        (np.zeros((16, 3), np.float32), r"\(16, 3\); give \(B, N, 3\).*points\[None\]"),
+        (np.zeros((2, 3, 16), np.float32), r"\(2, 3, 16\); give \(B, N, 3\)"),
         (np.zeros((0, 16, 3), np.float32), r"\(0, 16, 3\).*B at least 1"),
-        (np.zeros((2, 0, 3), np.float32), r"0 points do not fit"),
+        (np.zeros((2, 0, 3), np.float32), r"points per cloud, not 0"),
         (np.zeros((2, 16, 3), np.int64), r"type int64.*astype"),
         (np.zeros((2, 16, 3), complex), r"type complex128"),
         (np.array([["a", "b", "c"]]), r"type <U1"),

@@ -114,25 +114,25 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "plan truncated": (
         lambda b: cut(b / "encoder.plan", 1000),
         CUDA,
-        r"encoder\.plan has 1000 bytes, the bundle's manifest\.json says \d+; nothing was loaded",
+        r"encoder\.plan has 1000 bytes, but the bundle's manifest\.json says \d+; nothing was loaded",
     ),
     "plan with one bit flipped": (
         lambda b: small.flip(b / "encoder.plan"),
         CUDA,
-        r"encoder\.plan is not the file that was exported: its SHA-256 differs",
+        r"encoder\.plan is not the exported file: its SHA-256 differs",
     ),
     "plan empty": (lambda b: cut(b / "encoder.plan", 0), CUDA, r"encoder\.plan has 0 bytes, .* says \d+"),
-    "plan of another bundle": (another_plan, CUDA, r"encoder\.plan (has \d+ bytes|is not the file that was exported)"),
+    "plan of another bundle": (another_plan, CUDA, r"encoder\.plan (has \d+ bytes|is not the exported file)"),
     "plan missing": (
         lambda b: (b / "encoder.plan").unlink(),
         CUDA,
         r"encoder\.plan: cannot be opened \(No such file",
     ),
-    "plan a link to another file": (lambda b: link_out(b), CUDA, r"encoder\.plan is not the file that was exported"),
+    "plan a link to another file": (lambda b: link_out(b), CUDA, r"encoder\.plan is not the exported file"),
     "ONNX file with one bit flipped": (
         lambda b: small.flip(b / "encoder.onnx"),
         (),
-        r"encoder\.onnx is not the file that was exported: its SHA-256 differs",
+        r"encoder\.onnx is not the exported file: its SHA-256 differs",
     ),
     "ONNX file missing": (
         lambda b: (b / "encoder.onnx").unlink(),
@@ -171,12 +171,12 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "ONNX file of float16": (
         float16_input,
         (),
-        r"points is a tensor\(float16\); its inputs and outputs have to be float32",
+        r"points has the type tensor\(float16\); inputs and outputs must be float32",
     ),
     "ONNX file for another number of points": (
         fixed_points,
         ("--points", "16"),
-        r"clouds of 16 points do not fit .* exactly 40",
+        r"takes exactly 40 points per cloud, not 16",
     ),
     "ONNX file with damaged metadata": (
         bad_metadata,
@@ -202,7 +202,7 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "manifest with a wrong hash": (
         lambda b: edited(b, "files", "encoder.onnx", "sha256", value="0" * 64),
         (),
-        r"encoder\.onnx is not the file that was exported",
+        r"encoder\.onnx is not the exported file",
     ),
     "manifest that names a file outside": (
         lambda b: edited(b, "files", "../../etc/passwd", value={"sha256": "", "bytes": 1}),
@@ -267,8 +267,8 @@ def test_a_plan_away_from_its_bundle(embed: Callable, engine_bundle: Path) -> No
     shutil.copy(engine_bundle / "encoder.plan", alone)
     code, line = embed(*CUDA, model=alone / "encoder.plan")
     assert code == 2
-    assert "no manifest.json beside it: a plan is executable code" in line
-    assert "if the file is your own, open it with crosspoint embed or bench and --trust" in line
+    assert "no manifest.json beside it. A plan is executable code" in line
+    assert "If the file is your own, open it with crosspoint embed or bench and --trust" in line
 
 
 def test_no_gpu(embed: Callable, no_gpu: None) -> None:
@@ -283,7 +283,7 @@ def test_a_builder_that_is_not_installed(embed: Callable, engine_bundle: Path) -
     edited(engine_bundle, "engine", "builder", value="tensorrt")
     code, line = embed(*CUDA)
     assert code == 2
-    assert re.search(r"encoder\.plan .* needs the package tensorrt .*crosspoint3d\[trt\]", line)
+    assert re.search(r"encoder\.plan .* needs the package tensorrt .*pip install .*\[trt\]", line)
 
 
 # What only shows once the engine is opened, with host memory in the place of a GPU
@@ -292,7 +292,7 @@ LOADED: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "built for another GPU": (
         lambda b: edited(b, "engine", "targets", value=["sm89"]),
         CUDA,
-        r"does not load: it is an engine for sm89, and this GPU is sm86 .*rebuild it here: crosspoint export",
+        r"does not load: it was built for sm89, and this GPU is sm86 .*rebuild it here: crosspoint export",
     ),
     "built with another version": (
         lambda b: edited(b, "engine", "version", value="1.2.0"),
@@ -307,22 +307,22 @@ LOADED: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "manifest of another batch": (
         lambda b: edited(b, "profile", "batch", value=[1, 8, 64]),
         CUDA,
-        r"takes batch 2 to 4, and its manifest says 1 to 64: they are of different bundles; rebuild it here",
+        r"takes batch 2 to 4, but its manifest says 1 to 64: they belong to different bundles; rebuild it here",
     ),
     "manifest of another number of points": (
         lambda b: edited(b, "profile", "points", value=[1024, 1024, 1024]),
         CUDA,
-        r"takes points 8 to 32, and its manifest says 1024 to 1024: they are of different bundles",
+        r"takes points 8 to 32, but its manifest says 1024 to 1024: they belong to different bundles",
     ),
     "more points than the profile": (
         lambda b: np.save(b.parent / "clouds.npy", np.zeros((2, 33, 3), np.float32)),
         (*CUDA, "--points", "33"),
-        r"clouds of 33 points do not fit .*encoder\.plan, which takes 8 to 32; sample that many",
+        r"encoder\.plan takes 8 to 32 points per cloud, not 33; sample that many",
     ),
     "a GPU that is not there": (
         lambda b: None,
         ("--device", "cuda:3"),
-        r"device cuda:3 was asked for, and there are 1",
+        r"device cuda:3 does not exist; there are 1",
     ),
 }
 
@@ -354,7 +354,7 @@ def test_a_full_gpu(embed: Callable, host: Any) -> None:
         (np.zeros((16, 3), np.float32), r"points have the shape \(16, 3\); .* give points\[None\]"),
         (np.zeros((0, 16, 3), np.float32), "with B at least 1"),
         (np.full((3, 16, 3), np.inf, np.float32), "points hold NaN or infinite values"),
-        (np.zeros((3, 7, 3), np.float32), "clouds of 7 points do not fit"),
+        (np.zeros((3, 7, 3), np.float32), "points per cloud, not 7"),
     ],
 )
 def test_clouds_that_do_not_fit(points: np.ndarray, message: str, engine_bundle: Path, host: Any) -> None:

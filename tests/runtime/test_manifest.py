@@ -38,7 +38,10 @@ def test_intact_files_pass(engine_bundle: Path) -> None:
     ("damage", "message"),
     [
         (small.flip, "SHA-256 differs"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-1]), r"has \d+ bytes, the bundle's manifest.json says \d+"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-1]),
+            r"has \d+ bytes, but the bundle's manifest.json says \d+",
+        ),
         (lambda path: path.unlink(), "cannot be opened"),
     ],
 )

@@ -44,7 +44,7 @@ def test_load_by_name(weights: Path, clouds) -> None:
 
 def test_a_version_is_that_version_or_an_error(weights: Path) -> None:
     crosspoint.load("dgcnn@2").close()
-    with pytest.raises(InputError, match=r"dgcnn@1 is not in this installation, which has dgcnn@2"):
+    with pytest.raises(InputError, match=r"dgcnn@1 is not installed, only dgcnn@2"):
         crosspoint.load("dgcnn@1")
 
 
@@ -63,7 +63,7 @@ def test_pytorch_gets_the_safetensors(weights: Path) -> None:
 def test_a_damaged_file_is_not_loaded(weights: Path, damage: str) -> None:
     path = weights / "dgcnn.onnx"
     path.write_bytes(path.read_bytes() + b" ") if damage == "change" else path.unlink()
-    with pytest.raises(InputError, match=r"missing or not the file that was released as dgcnn@2"):
+    with pytest.raises(InputError, match=r"is missing or is not the released file of dgcnn@2"):
         crosspoint.load("dgcnn")
 
 
@@ -119,11 +119,11 @@ def test_embed_takes_at_most_the_points_of_the_training(weights: Path, clouds) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("dgcn", "cloud.npy"), r"dgcn is neither a file or folder nor the name of a model \(dgcnn\)"),
+        (("dgcn", "cloud.npy"), r"dgcn does not exist and is not the name of a model; give a file, a folder or dgcnn"),
         (("dgcnn",), "no inputs were given"),
         (("missing.onnx", "cloud.npy"), "missing.onnx does not exist"),
-        (("missing.ply",), "there is no such file"),
-        (("dgcnn@1", "cloud.npy"), "dgcnn@1 is not in this installation"),
+        (("missing.ply",), "does not exist"),
+        (("dgcnn@1", "cloud.npy"), "dgcnn@1 is not installed"),
     ],
 )
 def test_embed_says_what_a_first_argument_is_not(

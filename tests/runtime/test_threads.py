@@ -190,7 +190,7 @@ def test_a_thread_that_closes_inside_its_own_call_is_told(clouds: Clouds) -> Non
     """As the handler of a signal can: waiting for itself, it would never end."""
     encoder = Held()
     encoder.go.wait = lambda timeout: encoder.close() or True
-    with pytest.raises(InputError, match="sum is at work in this very thread"):
+    with pytest.raises(InputError, match="sum is running a call in this thread"):
         encoder.embed(clouds())
     encoder.close()
     assert encoder.freed == 1
@@ -476,7 +476,7 @@ def test_on_a_gpu_a_forked_child_gets_a_line(clouds: Clouds) -> None:
             try:
                 call()
             except InputError as error:
-                if "CUDA does not survive a fork; open it in each process" not in str(error):
+                if "CUDA does not work after a fork; open it in each process" not in str(error):
                     return False
             else:
                 return False
@@ -542,7 +542,7 @@ def test_a_pickled_encoder_refuses_a_file_that_is_another_now(tmp_path: Path) ->
 
 
 def test_a_backend_that_cannot_be_opened_again_is_not_pickled() -> None:
-    with pytest.raises(InputError, match="sum on numpy cannot be pickled; give the other process its path"):
+    with pytest.raises(InputError, match="sum on numpy cannot be pickled; open it in the other process by its path"):
         pickle.dumps(Held())
 
 

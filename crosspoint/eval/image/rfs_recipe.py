@@ -19,17 +19,17 @@ RANGES = {
 
 @dataclass(frozen=True)
 class RFSRecipe(BaseRecipe):
-    """What decides the outcome; the defaults are the published ones for CIFAR-FS.
+    """Settings of RFS training; the defaults are the published ones for CIFAR-FS.
 
     Attributes:
-        size: Height and width of the pictures.
+        size: Height and width of the pictures, in pixels.
         epochs: Passes over the base classes.
-        batch: Pictures in a step.
-        learning_rate: Of SGD, before it decays.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
-        seed: Of the weights, the order and the augmentations.
-        name: Of the recipe.
+        batch: Pictures per step.
+        learning_rate: Learning rate of SGD at the beginning.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD.
+        seed: Random seed of the weights, the order and the augmentations.
+        name: Name of the recipe.
     """
 
     ranges: ClassVar = RANGES
@@ -48,6 +48,6 @@ def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
     """The published recipe with `key=value` overrides.
 
     Raises:
-        InputError: A key is unknown or a value does not fit.
+        InputError: A key is unknown, or a value is invalid.
     """
     return choose_recipe({"rfs": RFSRecipe}, "rfs", overrides=overrides)

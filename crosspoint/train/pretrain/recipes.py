@@ -1,4 +1,4 @@
-"""Recipes: everything that decides the outcome of a pretraining run, in one frozen dataclass."""
+"""Recipes of pretraining: all settings that decide the result of a run, in one frozen dataclass."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,28 +33,28 @@ class Recipe(BaseRecipe):
     """A pretraining recipe.
 
     Attributes:
-        name: The recipe that the fields started from.
+        name: Name of the recipe whose values the other fields started from.
         backbone: Point encoder: `dgcnn`, `pointnet` or `dgcnn_seg`.
-        k: Neighbours of every point in the encoder's graphs (PointNet has none).
-        image_depth: ResNet 18, 34 or 50.
+        k: Number of neighbours of every point in the graphs (PointNet has none).
+        image_depth: Depth of the ResNet: 18, 34 or 50.
         objective: `joint` (eq. 6), `imid` or `cmid` alone (Figure 3).
-        views: Images of every object in a step, drawn from its renderings (Table 6).
+        views: Images per object and step, drawn from its renderings (Table 6).
         temperature: τ of eqs 1 and 4.
-        points: Points of a cloud.
+        points: Points per cloud.
         image_size: Height and width of an image, in pixels.
-        elastic: Elastic distortion among the point augmentations (paper; absent in the official code).
-        dropout: Largest share of points replaced by the first one (official code; absent in the paper).
-        crop: Random crop among the image augmentations (paper; absent in the official code).
-        batch: Objects in a step, over all processes.
-        negatives: `global`: the whole batch; `local`: the part of it in the same process.
-        precision: `fp32`, or `bf16` or `fp16` for products and convolutions; distances, statistics and losses stay
-            float32.
+        elastic: Elastic distortion of the points (in the paper; not in the official code).
+        dropout: Largest share of points that is replaced by the first point (in the official code; not in the paper).
+        crop: Random crops of the images (in the paper; not in the official code).
+        batch: Objects per step, over all processes.
+        negatives: `global`: the whole batch gives negatives; `local`: only the part in the same process.
+        precision: `fp32`, or `bf16` or `fp16` for matrix products and convolutions; distances, statistics and losses
+            stay float32.
         epochs: Passes over the data.
-        learning_rate: Of Adam.
-        weight_decay: Of Adam.
-        schedule: `cosine` to zero over all steps of the run, epoch by epoch; `cosine-early` the same one epoch ahead,
-            so that the last epoch has learning rate 0 (official code); `constant`.
-        seed: Of everything drawn at random.
+        learning_rate: Learning rate of Adam.
+        weight_decay: Weight decay of Adam.
+        schedule: `cosine`: to zero over all epochs; `cosine-early`: the same, one epoch ahead, so that the last epoch
+            has learning rate 0 (official code); `constant`.
+        seed: Random seed.
     """
 
     choices: ClassVar = CHOICES
@@ -82,10 +82,10 @@ class Recipe(BaseRecipe):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values that no run can have.
+        """Check the values.
 
         Raises:
-            InputError: Names the field, what it was and what it may be.
+            InputError: A value is out of range; the message names the field, its value and its range.
         """
         super().__post_init__()
         if self.backbone != "pointnet":

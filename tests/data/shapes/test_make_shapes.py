@@ -125,7 +125,7 @@ def test_the_order_of_categories_does_not_matter(made, tmp_path, monkeypatch):
 
 def test_foreign_files_are_never_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="holds files that were not made by this command"):
+    with pytest.raises(InputError, match="holds files that this command did not make"):
         make_shapes(tmp_path, **SMALL)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -69,7 +69,7 @@ def copy(array):
 
 def others():
     """What another encoder gives for other clouds."""
-    return run_on(Engine(), [ordinary(BATCH[1], POINTS, 1)])
+    return run_on(Engine(), [ordinary(BATCH[1], POINTS, seed=1)])
 
 
 def test_graphs_that_compute_the_same_pass():
@@ -112,7 +112,7 @@ def test_inputs_are_a_batch_of_the_self_test_s_size():
             given.append((points.shape, category.tolist()))
             return super().segment(points, category)
 
-    lent(Recorder(categories=3), copy, copy)
+    lent(Recorder(categories=3), copy, to_host=copy)
     assert {shape for shape, _ in given} == {(BATCH[1], POINTS, 3)}
     categories = [category for _, category in given]
     assert [[1, 0, 0], [0, 1, 0]] in categories

@@ -141,8 +141,8 @@ STEPS = (Step("key", lambda context: os.environ.get(VARIABLE, "none"), lambda fa
 def test_a_key_for_bundles_from_elsewhere_does_not_stand_in_the_way(toy, tmp_path, monkeypatch):
     (tmp_path / "key_steps.py").write_text(KEY)
     monkeypatch.setenv(VARIABLE, "/nowhere/fleet.pub")
-    (step,) = self_test({}, "key_steps", seconds=60)["steps"]
-    assert step["found"] == "none"
+    (step,) = self_test(bare_machine(), "key_steps", seconds=60).steps
+    assert step.found == "none"
 
 
 def test_every_step_follows_the_ones_it_builds_on():

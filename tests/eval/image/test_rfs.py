@@ -63,7 +63,7 @@ def test_a_finished_training_is_found_again_by_recipe_start_and_pictures(tmp_pat
         )
     (kept,) = tmp_path.glob("rfs-*.safetensors")
     save_model(again, kept, recipe={"recipe": "another"})
-    with pytest.raises(InputError, match="was trained otherwise than its name says; remove it"):
+    with pytest.raises(InputError, match="does not match its name; remove it"):
         train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
 
 

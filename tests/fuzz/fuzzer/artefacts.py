@@ -316,7 +316,9 @@ def _recipe(root: Path) -> None:
 
     lines = read_bytes(root / "overrides.txt").decode("utf-8", "replace").splitlines()
     name, overrides = lines[0] if lines else "", lines[1:]
-    make: Any = {"partseg": partial(choose_recipe, RECIPES, "clean"), "rfs": make_rfs_recipe}.get(name)
+    make: Any = {"partseg": lambda given: choose_recipe(RECIPES, "clean", overrides=given), "rfs": make_rfs_recipe}.get(
+        name
+    )
     (make or partial(make_recipe, name))(overrides)
 
 
@@ -570,7 +572,7 @@ def _read_registry(root: Path) -> None:
         named.names()
         named.resolve("dgcnn", ".onnx")
     except named.InputError as error:
-        if "missing or not the file" not in str(error):  # the models do not lie beside this registry
+        if "is missing or is not the released file" not in str(error):  # the models do not lie beside this registry
             raise
     finally:
         named.FOLDER = usual

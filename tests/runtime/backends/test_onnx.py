@@ -81,7 +81,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"names": ("input", "output")}, "maps input to output; an encoder maps points to embedding"),
-        ({"kind": TensorProto.FLOAT16}, r"points is a tensor\(float16\)"),
+        ({"kind": TensorProto.FLOAT16}, r"points has the type tensor\(float16\)"),
         ({"metadata": "{"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
         ({"metadata": "[]"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
         (
@@ -132,7 +132,7 @@ def test_a_provider_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ):
         if provider in runtime.get_available_providers():
             continue
-        with pytest.raises(InputError, match=rf"{provider}, and this ONNX Runtime .*--device cpu"):
+        with pytest.raises(InputError, match=rf"{provider}: the installed ONNX Runtime .*--device cpu"):
             OnnxEncoder(path, "cuda", backend=backend)
 
 

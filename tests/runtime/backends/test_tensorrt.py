@@ -49,7 +49,7 @@ def test_a_changed_engine_is_not_deserialized(engine_bundle: Path, monkeypatch: 
         raise AssertionError("TensorRT was reached")
 
     monkeypatch.setattr(backend, "require", forbidden)
-    with pytest.raises(InputError, match=r"encoder\.plan is not the file that was exported"):
+    with pytest.raises(InputError, match=r"encoder\.plan is not the exported file"):
         load_encoder(engine_bundle, "cuda")
 
 
@@ -65,7 +65,7 @@ def test_a_flavour_that_is_not_installed(engine_bundle: Path) -> None:
     if importlib.util.find_spec("tensorrt") is not None:
         pytest.skip("tensorrt is installed")
     small.write_manifest(engine_bundle, {**small.ENGINE, "builder": "tensorrt"})
-    with pytest.raises(MissingDependency, match=r"needs the package tensorrt .*crosspoint3d\[trt\]"):
+    with pytest.raises(MissingDependency, match=r"needs the package tensorrt .*pip install .*\[trt\]"):
         load_encoder(engine_bundle, "cuda")
 
 
@@ -122,7 +122,7 @@ def test_all_is_freed_when_opening_fails(engine_bundle: Path, host: SimpleNamesp
     [
         ({}, "it is damaged, or is no engine"),
         ({"version": "1.2.0"}, r"it was built with tensorrt-rtx 1\.2\.0, and 1\.7\.1 is installed here"),
-        ({"targets": ["sm89", "sm120"]}, "it is an engine for sm89, sm120, and this GPU is sm86"),
+        ({"targets": ["sm89", "sm120"]}, "it was built for sm89, sm120, and this GPU is sm86"),
     ],
 )
 def test_an_engine_that_does_not_load_is_explained(
@@ -147,15 +147,15 @@ def test_a_bundle_with_a_build_script_says_to_run_it(engine_bundle: Path, host: 
 @pytest.mark.parametrize(
     ("profile", "said"),
     [
-        ({"batch": [1, 3, 4], "points": [8, 16, 32]}, "batch 2 to 4, and its manifest says 1 to 4"),
-        ({"batch": [2, 3, 4], "points": [8, 16, 64]}, "points 8 to 32, and its manifest says 8 to 64"),
+        ({"batch": [1, 3, 4], "points": [8, 16, 32]}, "batch 2 to 4, but its manifest says 1 to 4"),
+        ({"batch": [2, 3, 4], "points": [8, 16, 64]}, "points 8 to 32, but its manifest says 8 to 64"),
     ],
 )
 def test_a_profile_that_is_not_the_manifest_s(
     profile: dict, said: str, engine_bundle: Path, host: SimpleNamespace
 ) -> None:
     small.write_manifest(engine_bundle, small.ENGINE, profile=profile)
-    with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
+    with pytest.raises(InputError, match=f"takes {said}: they belong to different bundles"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 
@@ -249,16 +249,20 @@ def test_arrays_of_others_are_used_where_they_lie(engine_bundle: Path, host: Sim
         (lambda: OnDevice(np.zeros((3, 16, 3), np.float32), (1, 0)), None, "points is not on cuda:0"),
         (lambda: OnDevice(np.zeros((3, 16, 3), np.float32), (2, 1)), None, "points is not on cuda:0"),
         (lambda: OnDevice(np.zeros((3, 16, 3))), None, "points is not float32"),
-        (lambda: OnDevice(np.zeros((5, 16, 3), np.float32)), None, r"points of the shape \(5, 16, 3\) do not fit"),
+        (
+            lambda: OnDevice(np.zeros((5, 16, 3), np.float32)),
+            None,
+            r"points has the shape \(5, 16, 3\); the engine takes",
+        ),
         (lambda: OnDevice(np.zeros((3, 33, 3), np.float32)), None, r"takes \(2, 8, 3\) to \(4, 32, 3\)"),
-        (lambda: OnDevice(np.zeros((16, 3), np.float32)), None, r"points of the shape \(16, 3\) do not fit"),
+        (lambda: OnDevice(np.zeros((16, 3), np.float32)), None, r"points has the shape \(16, 3\); the engine takes"),
         (
             lambda: OnDevice(np.zeros((3, 16, 3), np.float32), offset=4),
             None,
             "points does not start at a multiple of 256",
         ),
         (lambda: [[0.0]], None, "points is a list, without DLPack"),
-        (None, lambda: OnDevice(np.zeros((4, 4), np.float32)), r"out has the shape \(4, 4\); .* is \(3, 4\)"),
+        (None, lambda: OnDevice(np.zeros((4, 4), np.float32)), r"out has the shape \(4, 4\); give \(3, 4\)"),
         (None, lambda: np.zeros((3, 4), np.float32), "out is not on cuda:0"),
     ],
 )
@@ -275,7 +279,7 @@ def test_an_encoder_does_not_segment_in_place(engine_bundle: Path, host: SimpleN
 
 
 def test_a_device_that_is_not_there(engine_bundle: Path, host: SimpleNamespace) -> None:
-    with pytest.raises(InputError, match="device cuda:1 was asked for, and there are 1"):
+    with pytest.raises(InputError, match="device cuda:1 does not exist; there are 1"):
         load_encoder(engine_bundle, "cuda:1")
 
 
@@ -283,7 +287,7 @@ def test_a_device_that_is_not_there(engine_bundle: Path, host: SimpleNamespace) 
 def test_what_is_larger_than_a_buffer_is_not_copied(
     batch: int, points: int, engine_bundle: Path, host: HostCuda, clouds: Clouds
 ) -> None:
-    with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match="do not fit"):
+    with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match="the engine takes"):
         encoder.run({"points": clouds(batch, points)})
     assert "cudaMemcpyAsync" not in [name for name, _ in host.calls]
 
@@ -399,7 +403,7 @@ def test_a_forked_process_says_so_also_while_another_thread_runs(
             encoder.run({"points": given})
         except InputError as error:
             encoder.close()  # which is not the child's to do
-            return int("CUDA does not survive" in str(error) and host.streams == 1)
+            return int("CUDA does not work after a fork" in str(error) and host.streams == 1)
         return 2
 
     def fork_meanwhile() -> None:  # in a thread that holds the encoder
@@ -468,8 +472,8 @@ def changed(bundle: Path, engine: dict, **values: object) -> None:
     [
         ({"version": "10.3.0"}, r"was built with tensorrt-rtx 10\.3\.0, and 1\.7\.1 is installed here"),
         ({"version": "1.7.1.2"}, r"was built with tensorrt-rtx 1\.7\.1\.2, and 1\.7\.1 is"),
-        ({"targets": ["sm87"]}, "is an engine for sm87, and this GPU is sm86"),
-        ({"targets": []}, "is an engine for no GPU that its manifest names, and this GPU is sm86"),
+        ({"targets": ["sm87"]}, "was built for sm87, and this GPU is sm86"),
+        ({"targets": []}, "was built for no GPU that its manifest names, and this GPU is sm86"),
     ],
 )
 def test_an_engine_of_another_version_or_gpu_is_not_deserialized(
@@ -485,17 +489,17 @@ def test_an_engine_of_another_version_or_gpu_is_not_deserialized(
 @pytest.mark.parametrize(
     ("profile", "said"),
     [
-        (None, "batch 2 to 4, and its manifest says nothing of it"),
-        ({"batch": [2, 3, 4], "points": None}, "points 8 to 32, and its manifest says nothing of it"),
-        ({"batch": [2, 4, 4], "points": [8, 16, 32]}, "batch usually 3, and its manifest says usually 4"),
-        ({"batch": [2, 3, 4], "points": [8, 32, 32]}, "points usually 16, and its manifest says usually 32"),
+        (None, "batch 2 to 4, but its manifest says nothing of it"),
+        ({"batch": [2, 3, 4], "points": None}, "points 8 to 32, but its manifest says nothing of it"),
+        ({"batch": [2, 4, 4], "points": [8, 16, 32]}, "batch usually 3, but its manifest says usually 4"),
+        ({"batch": [2, 3, 4], "points": [8, 32, 32]}, "points usually 16, but its manifest says usually 32"),
     ],
 )
 def test_a_profile_that_the_manifest_does_not_say(
     profile: dict | None, said: str, engine_bundle: Path, host: HostCuda
 ) -> None:
     changed(engine_bundle, {}, profile=profile)
-    with pytest.raises(InputError, match=f"takes {said}: they are of different bundles"):
+    with pytest.raises(InputError, match=f"takes {said}: they belong to different bundles"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 
@@ -534,12 +538,12 @@ def test_a_segmenter_s_arrays_are_used_where_they_lie(engine_bundle: Path, host:
 @pytest.mark.parametrize(
     ("category", "out", "message"),
     [
-        ((2, 2), (3, 16, 2), r"category of the shape \(2, 2\) do not fit"),
-        ((4, 2), (3, 16, 2), r"category of the shape \(4, 2\) do not fit"),
-        ((3, 3), (3, 16, 2), r"category of the shape \(3, 3\) do not fit"),
-        ((3,), (3, 16, 2), r"category of the shape \(3,\) do not fit"),
-        ((3, 2), (3, 15, 2), r"out has the shape \(3, 15, 2\); .* is \(3, 16, 2\)"),
-        ((3, 2), (3, 2), r"out has the shape \(3, 2\); .* is \(3, 16, 2\)"),
+        ((2, 2), (3, 16, 2), r"category has the shape \(2, 2\); the engine takes"),
+        ((4, 2), (3, 16, 2), r"category has the shape \(4, 2\); the engine takes"),
+        ((3, 3), (3, 16, 2), r"category has the shape \(3, 3\); the engine takes"),
+        ((3,), (3, 16, 2), r"category has the shape \(3,\); the engine takes"),
+        ((3, 2), (3, 15, 2), r"out has the shape \(3, 15, 2\); give \(3, 16, 2\)"),
+        ((3, 2), (3, 2), r"out has the shape \(3, 2\); give \(3, 16, 2\)"),
     ],
 )
 def test_a_segmenter_s_arrays_that_do_not_fit(
@@ -589,7 +593,7 @@ def test_without_memory_for_the_first_context_it_does_not_open(engine_bundle: Pa
 
 def test_a_profile_that_is_not_taken(engine_bundle: Path, host: HostCuda) -> None:
     host.trt.fails = {"set_optimization_profile_async"}
-    with pytest.raises(InputError, match=r"does not take the engine's own profile: Error Code 3.*profile_async"):
+    with pytest.raises(InputError, match=r"refuses the engine's own profile: Error Code 3.*profile_async"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 
@@ -597,8 +601,8 @@ def test_a_profile_that_is_not_taken(engine_bundle: Path, host: HostCuda) -> Non
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("set_tensor_address", "does not take the address of points: Error Code 3"),
-        ("set_input_shape", r"does not take points of the shape \(3, 16, 3\): Error Code 3"),
+        ("set_tensor_address", "refuses the address of points: Error Code 3"),
+        ("set_input_shape", r"refuses the shape \(3, 16, 3\) of points: Error Code 3"),
         ("execute_async_v3", "failed to execute: Error Code 3"),
     ],
 )
@@ -628,7 +632,7 @@ def test_an_output_that_no_buffer_can_be_made_for_is_refused(
     outputs: Callable, engine_bundle: Path, host: HostCuda
 ) -> None:
     host.trt.model = replace(host.trt.model, outputs=outputs)
-    with pytest.raises(InputError, match=r"makes embedding of the shape \(.*\) from points of .*, which does not fit"):
+    with pytest.raises(InputError, match=r"gives embedding of shape \(.*\) for points of shape .*, which is wrong"):
         load_encoder(engine_bundle, "cuda")
     assert (len(host.memory), host.streams) == (0, 0)
 
@@ -640,7 +644,7 @@ def test_an_output_that_outgrows_its_array_is_not_executed(engine_bundle: Path, 
 
     host.trt.model = replace(host.trt.model, outputs=outputs)
     points, out = OnDevice(clouds(3, 16), host=host), OnDevice(np.zeros((3, 4), np.float32), host=host)
-    with pytest.raises(InputError, match="which does not fit"), load_encoder(engine_bundle, "cuda") as encoder:
+    with pytest.raises(InputError, match="which is wrong"), load_encoder(engine_bundle, "cuda") as encoder:
         encoder.embed_into(points, out)
     assert not out.array.any()
 

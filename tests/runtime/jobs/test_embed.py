@@ -107,7 +107,7 @@ def test_the_models_own_number_of_points(tmp_path: Path, folder: Path, clouds: C
     assert (result.points, result.embedded) == (12, 5)
     assert [bad.file for bad in result.skipped] == ["few.npy"]
     assert "11" in result.skipped[0].reason
-    with pytest.raises(InputError, match=r"clouds of 13 points do not fit .* exactly 12"):
+    with pytest.raises(InputError, match=r"takes exactly 12 points per cloud, not 13"):
         embed(model, [folder], out=tmp_path / "out.npz", sampling=Sampling(13))
 
 
@@ -140,7 +140,7 @@ def test_bad_files_are_skipped_and_listed(model: Path, folder: Path, tmp_path: P
 
 def test_nothing_but_bad_files(model: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.npy").write_bytes(b"rubbish")
-    with pytest.raises(InputError, match=r"not one of 1 inputs could be embedded; the first: bad\.npy"):
+    with pytest.raises(InputError, match=r"none of 1 inputs could be embedded; the first: bad\.npy"):
         embed(model, [tmp_path / "bad.npy"], out=tmp_path / "out.npz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.npy", "model.onnx"]
 
@@ -190,7 +190,7 @@ def test_a_dataset_gives_every_split_and_its_first_points(model: Path, tmp_path:
 def test_a_dataset_beside_files_is_not_guessed_at(model: Path, tmp_path: Path, clouds: Clouds) -> None:
     root = _modelnet(tmp_path / "data" / "modelnet", clouds(5))
     np.save(root.parent / "a.npy", clouds(1)[0])
-    with pytest.raises(InputError, match=r"beside one another or beside files; give what is meant"):
+    with pytest.raises(InputError, match=r"or a data set beside other files; give one of"):
         embed(model, [root.parent], out=tmp_path / "out.npz")
     result = embed(model, [root, root.parent / "a.npy"], out=tmp_path / "out.npz")
     assert result.names[0] == "modelnet/train/000000"
@@ -216,12 +216,12 @@ def test_rendered_pairs_are_named_by_object(model: Path, tmp_path: Path, clouds:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"out": "out.csv"}, r"out\.csv cannot be written; .*\.npz, \.npy, \.parquet"),
-        ({"out": "folder.npz"}, r"folder\.npz cannot be written"),
-        ({"batch": 0}, "batch of 0"),
-        ({"sampling": Sampling(seed=-1)}, "seed -1 is negative"),
-        ({"sampling": Sampling(0)}, "0 points do not fit"),
-        ({"inputs": ["nothing"]}, "no such file or folder"),
+        ({"out": "out.csv"}, r"out\.csv has an unknown suffix; .*\.npz, \.npy, \.parquet"),
+        ({"out": "folder.npz"}, r"folder\.npz has an unknown suffix"),
+        ({"batch": 0}, "--batch is 0"),
+        ({"sampling": Sampling(seed=-1)}, "--seed is -1"),
+        ({"sampling": Sampling(0)}, "at least 1 points per cloud, not 0"),
+        ({"inputs": ["nothing"]}, "does not exist"),
         ({"inputs": []}, "no inputs"),
         ({"model": "nothing"}, "nothing does not exist"),
         ({"out": "model.onnx/out.npz"}, "cannot write"),

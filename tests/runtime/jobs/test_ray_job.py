@@ -99,7 +99,7 @@ def test_a_mistake_comes_back_as_it_is(cluster: None, job: tuple[Path, Path], tm
     model, folder = job
     with pytest.raises(InputError, match="nothing does not exist"):
         embed(tmp_path / "nothing", [folder], out=tmp_path / "out", parts=PartOptions(form="npz", ray=True))
-    with pytest.raises(InputError, match="0 points do not fit"):
+    with pytest.raises(InputError, match="at least 1 points per cloud, not 0"):
         embed(model, [folder], out=tmp_path / "out", sampling=Sampling(0), parts=PartOptions(form="npz", ray=True))
 
 

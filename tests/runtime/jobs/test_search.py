@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import small_models as small
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Up
 from crosspoint.runtime import load_encoder
 from crosspoint.runtime.jobs import search_picture
 from crosspoint.runtime.jobs.embed import embed
@@ -115,7 +115,9 @@ def test_a_model_named_in_the_embeddings_is_not_opened(
 
     monkeypatch.setattr("crosspoint.runtime.jobs.search.load_encoder", spy)
     for place in (index, tmp_path / "parts"):
-        with pytest.raises(InputError, match=r"does not come with the package \(.*model\.onnx.*give it with --model"):
+        with pytest.raises(
+            InputError, match=r"was not made by a released model, but by .*model\.onnx.*give it with --model"
+        ):
             search(tmp_path / "new.npy", place)
     assert opened == []
     assert len(search(tmp_path / "new.npy", index, model=model).results) == 5
@@ -133,12 +135,12 @@ def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clo
     ("change", "message"),
     [
         ({"query": "sub/33.npy"}, r"neither a file nor a name in .*; similar names: sub/3\.npy"),
-        ({"options": SearchOptions(0)}, "0 neighbours"),
-        ({"options": SearchOptions(metric="manhattan")}, "unknown metric 'manhattan'; known are cosine, euclidean"),
-        ({"out": "picture.doc"}, r"picture\.doc cannot be drawn"),
+        ({"options": SearchOptions(0)}, "--k is 0"),
+        ({"options": SearchOptions(metric="manhattan")}, "unknown metric 'manhattan'; give cosine or euclidean"),
+        ({"out": "picture.doc"}, r"picture\.doc has an unknown suffix"),
         ({"index": "nothing.npz"}, r"nothing\.npz does not exist"),
         ({"index": "clouds"}, r"clouds holds no job\.json"),
-        ({"query": "many.npy"}, "holds 2 clouds; give a file of one"),
+        ({"query": "many.npy"}, "holds 2 clouds; give a file with one"),
     ],
 )
 def test_what_cannot_be_searched(index: Path, tmp_path: Path, clouds: Clouds, change: dict, message: str) -> None:
@@ -282,9 +284,9 @@ def test_names_lead_to_no_file_outside_their_folder(
     read = []
     original = search_picture.read_points
 
-    def recorded(path: Path, count: int, **given: Any) -> np.ndarray:
+    def recorded(path: Path, count: int | None, *, seed: int, at_most: bool = False, up: Up = "y") -> np.ndarray:
         read.append(path)
-        return original(path, count, **given)
+        return original(path, count, seed=seed, at_most=at_most, up=up)
 
     monkeypatch.setattr(search_picture, "read_points", recorded)
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
@@ -292,7 +294,6 @@ def test_names_lead_to_no_file_outside_their_folder(
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
     names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
-    hits = [(name, 0.5) for name in names]
-    told = {"base": inside.parent, "files": None, "metric": "cosine", "ups": ("y", "y")}
-    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, **told)
+    hits, told = [(name, 0.5) for name in names], {"base": inside.parent, "files": None, "metric": "cosine"}
+    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, ups=("y", "y"), **told)
     assert read == [inside, inside], "the query, and the neighbour in the folder"

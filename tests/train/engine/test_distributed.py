@@ -102,7 +102,7 @@ def test_every_process_gets_its_own_slice_of_the_same_batches():
 
 
 DIES = """
-import functools, os, signal
+import os, signal
 from crosspoint.cli import main
 from crosspoint.train.pretrain import pretrain
 
@@ -115,7 +115,9 @@ def train_step(run, batch, rate):
 
 if os.environ["DIES"] == "yes":
     pretrain.PretrainRun.train_step = train_step
-pretrain.train = functools.partial(pretrain.train, checkpoint_seconds=0)
+options = pretrain.RunOptions(workers=0, checkpoint_seconds=0)
+train = pretrain.train
+pretrain.train = lambda *given, **named: train(*given, **{**named, "options": options})
 main()
 """
 

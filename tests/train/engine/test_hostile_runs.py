@@ -74,7 +74,7 @@ def parts():
         ({"network": [1]}, "does not hold a run's network and steps"),
         ({"network": {"weight": torch.zeros(1)}}, "damaged or not the checkpoints of this run"),
         ({"optimiser": None}, "damaged or not the checkpoints of this run"),
-        ({"data": 3}, "the data is not what the run was started with"),
+        ({"data": 3}, "the training data has changed since the run started"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, changes, said):
