@@ -32,12 +32,12 @@ TO_Y_UP: dict[Up, tuple[tuple[int, int, int], ...]] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """Which axis pointed up in what was read, and how that is known. What is made from it is y-up.
+    """Which axis points up in the inputs, and how that is known. The output made from them is y-up.
 
     Attributes:
-        up: The axis.
-        known: `"given"` with `--up` or `up=`; `"format"`, by the specification of the file format or the publication
-            of the data set; `"assumed"`, y where nothing says.
+        up: The axis. For files of several formats with different axes: y.
+        known: `"given"` with `--up` or `up=`; `"format"`: stated by the file format or the data set; `"assumed"`: y,
+            because nothing states it.
     """
 
     up: Up
@@ -72,9 +72,11 @@ def tell_frame(frame: Frame) -> None:
 
 
 def common_frame(frames: Iterable[Frame]) -> Frame:
-    """The frame of several inputs together: assumed if that of any is."""
+    """The frame of several inputs together: assumed if that of any is; y if their formats state different axes."""
     found = list(dict.fromkeys(frames))
-    return ASSUMED if ASSUMED in found or not found else found[0]
+    if ASSUMED in found or not found:
+        return ASSUMED
+    return found[0] if len(found) == 1 else Frame("y", "format")
 
 
 def parse_up(text: str) -> Up:

@@ -28,8 +28,8 @@ from crosspoint.runtime.released import find_hash
 FloatArray = NDArray[np.float32]
 FILE_BATCH = 32  # clouds that are read from files before they are embedded
 LARGEST_MEAN, RADII = 0.25, (0.6, 1.5)
-"""What still counts as normalised: how far the mean may lie from the origin, and the farthest point. Points drawn from
-a normalised cloud do, though its farthest point may be left out; a unit cube or a unit diameter does not."""
+"""Accepted as normalised: the largest distance of the mean to the origin, and the range of the farthest point. Points
+drawn from a normalised cloud pass, even without its farthest point; a unit cube or a unit diameter does not."""
 AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")
 
 
@@ -251,16 +251,24 @@ class Encoder(ABC):
                 )
             return self._run_batches({"points": self._normalised(points, normalise, up)}, "embedding")
 
-    def infer(self, inputs: Mapping[str, ArrayLike]) -> FloatArray:
-        """What `embed` or `segment` gives, of clouds that need not be normalised.
-
-        For comparisons of models, which feed on purpose what hurts.
+    def infer(self, inputs: Mapping[str, ArrayLike], *, any_scale: bool = False) -> FloatArray:
+        """Embed or segment clouds, whichever the model does, from named inputs.
 
         Args:
-            inputs: `points` and, for a segmenter, `category`.
+            inputs: `points`, y-up and normalised as for `embed`, and for a segmenter `category`.
+            any_scale: Accept clouds that are not normalised. Comparisons of models need them.
+
+        Returns:
+            The result of `embed` or `segment`.
+
+        Raises:
+            InputError: As for `embed` or `segment`.
+            CheckFailed: The output has NaN or infinite values.
         """
         with self._in_use():
             points = self._checked_points(inputs["points"])
+            if not any_scale:
+                self._check_normalised(points)
             if self.specification.categories is None:
                 return self._run_batches({"points": points}, "embedding")
             category = self._checked_category(inputs["category"], len(points))
@@ -328,7 +336,7 @@ class Encoder(ABC):
         return array
 
     def _normalised(self, points: ArrayLike, normalise: bool, up: Up | None) -> FloatArray:
-        """Clouds that were checked, turned to y-up and, if asked, normalised: in float64, as they were given."""
+        """Check clouds and turn them to y-up. With `normalise`, centre and scale them too, in float64."""
         array = self._checked_points(points)
         if normalise:
             return normalise_clouds(to_y_up(np.asarray(points), up or "y"))
@@ -336,7 +344,7 @@ class Encoder(ABC):
         return array if up in (None, "y") else to_y_up(array, up)
 
     def _check_normalised(self, clouds: FloatArray) -> None:
-        """Raise InputError if clouds `(B, N, 3)` are plainly not normalised. Clouds of zeros are."""
+        """Raise InputError if clouds `(B, N, 3)` are clearly not normalised. Clouds of zeros are accepted."""
         with np.errstate(over="ignore"):  # infinite is far as well
             squares = clouds * clouds
             radii = np.sqrt((squares[..., 0] + squares[..., 1] + squares[..., 2]).max(axis=1))  # (B,)

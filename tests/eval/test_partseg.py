@@ -161,7 +161,9 @@ def test_the_json_has_the_entries_that_scripts_read(segmenter, part_set):
     """Names and order are a contract: others read these files."""
     written = partseg(segmenter, part_set, sampling=Sampling(32, seeds=2), against=segmenter).to_json()
     assert list(written) == ["schema", "model", "data", "official", "clean", "per_category", "against", "seconds"]
-    assert list(written["data"]) == [*("test", "points", "categories", "parts", "path", "format", "stored", "seed")]
+    assert list(written["data"]) == [
+        *("test", "points", "categories", "parts", "path", "format", "stored", "seed", "frame")
+    ]
     assert list(written["official"]) == ["rule", "instance_miou", "class_miou", "point_accuracy", "interval"]
     assert list(written["clean"]) == [
         *("rule", "mean", "std", "standard_error", "instance_miou", "class_miou", "interval", "runs")

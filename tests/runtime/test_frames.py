@@ -91,7 +91,13 @@ def test_half_of_the_points_of_a_normalised_cloud_are_normalised_enough(encoder:
 
 def test_a_comparison_may_feed_what_is_not_normalised(encoder: Encoder, clouds: Clouds) -> None:
     points = clouds() + np.float32(100)
-    np.testing.assert_allclose(encoder.infer({"points": points}), small.reference(points), rtol=1e-5)
+    result = encoder.infer({"points": points}, any_scale=True)
+    np.testing.assert_allclose(result, small.reference(points), rtol=1e-5)
+
+
+def test_inference_by_name_refuses_the_same_clouds(encoder: Encoder, clouds: Clouds) -> None:
+    with pytest.raises(InputError, match=r"4 of 4 clouds are not normalised.*give normalise=True"):
+        encoder.infer({"points": clouds(4) + np.float32(100)})
 
 
 def test_a_segmenter_takes_and_refuses_the_same(tmp_path: Path, clouds: Clouds) -> None:

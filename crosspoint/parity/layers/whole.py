@@ -22,4 +22,5 @@ class WholeModel(Layers):
     def compute(self, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
         """Run the whole model on its inputs."""
         assert {*names} <= self.names
-        return {self._output: self._encoder.infer({name: given[name] for name in INPUTS if name in given})}
+        inputs = {name: given[name] for name in INPUTS if name in given}
+        return {self._output: self._encoder.infer(inputs, any_scale=True)}

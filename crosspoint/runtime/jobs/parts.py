@@ -61,7 +61,7 @@ class Plan:
         seed: Random seed of the points that are drawn.
         base: Folder that names are relative to; it may differ between machines.
         sources: Number of sources.
-        sources_sha256: SHA-256 of their names.
+        sources_sha256: SHA-256 of their names and frames.
         content_sha256: SHA-256 of their sizes, and of the content of at most `SAMPLED` of them.
         size: Sources per part; the last part may have fewer.
         format: `"parquet"` or `"npz"`.
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def up(self) -> str:
-        """The axis that points up in the inputs, as far as it decides the embeddings."""
+        """The axis that points up in the inputs; y if it was not recorded."""
         return "y" if self.frame is None else self.frame.up
 
     @property
@@ -117,10 +117,11 @@ Outcomes = dict[int, Outcome]  # by part
 
 
 def names_digest(sources: Iterable[Source]) -> str:
-    """SHA-256 of the names of the sources, in order."""
+    """SHA-256 of the names of the sources, in order, and of the axis that points up where it is not y."""
     result = hashlib.sha256()
     for source in sources:
-        result.update(source.name.encode() + b"\0")
+        up = source.frame.up
+        result.update(source.name.encode() + b"\0" + (b"" if up == "y" else f"{up}\0".encode()))
     return result.hexdigest()
 
 
@@ -157,7 +158,7 @@ def join(plan: Plan, folder: Path) -> Plan:
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another place") from error
     found = read_plan(folder)
-    decisive = [*(name for name in vars(plan) if name not in ("base", "model", "frame")), "up"]
+    decisive = ["up", *(name for name in vars(plan) if name not in ("base", "model", "frame"))]
     differ = [name for name in decisive if getattr(found, name) != getattr(plan, name)]
     if differ:
         name = differ[0]

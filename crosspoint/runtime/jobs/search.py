@@ -62,19 +62,19 @@ class Index:
     pieces: Callable[[], Iterator[Embeddings]]
 
     @property
-    def up(self) -> Up:
-        """The axis that points up in the inputs, y where it was not recorded."""
-        return "y" if self.frame is None else self.frame.up
+    def given(self) -> Up | None:
+        """The axis that was given for all inputs; None if each was read as its format states."""
+        return self.frame.up if self.frame is not None and self.frame.known == "given" else None
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What is looked for.
+    """What to search for.
 
     Attributes:
-        k: How many neighbours; fewer if the index holds fewer.
+        k: Number of neighbours; fewer if the index is smaller.
         metric: `"cosine"` (1 − cos) or `"euclidean"`.
-        up: The axis that points up in a query that is a file; None for what its format says, else y.
+        up: Axis that points up in a query that is a file. None: the one that its format states, else y.
     """
 
     k: int = 5
@@ -194,10 +194,8 @@ def search(
     vector, frame = _find(opened, name), None
     if vector is None:
         vector, frame = _embed_query(Path(query), opened, model, run_on, up)
-    elif up not in (None, opened.up):
-        raise InputError(
-            f"{query} is in {index}, where it was embedded as {opened.up}-up; leave --up out, or embed again with --up"
-        )
+    elif up is not None and up != (was := opened.given or up_of(Path(name)) or "y"):
+        raise InputError(f"{query} is in {index} as {was}-up; leave --up out, or embed the index again with --up {up}")
     elif model is not None:
         with load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
             _check_model(opened, encoder.specification.sha256, str(model))
@@ -213,7 +211,7 @@ def search(
             base=base,
             files=files and Path(files),
             metric=metric,
-            ups=(opened.up if frame is None else frame.up, opened.up),
+            ups=(up or opened.given, opened.given),
         )
     written = None if out is None else str(out)
     return SearchResult(
@@ -270,15 +268,20 @@ def _check_frames(index: Index, query: Path, up: Up | None) -> None:
     stated = up or up_of(query)
     if index.frame is None and stated not in (None, "y"):
         raise InputError(
-            f"{index.path} does not say which axis points up in its inputs, and {query} is {stated}-up: they cannot be "
-            "compared; embed the index again with --up"
+            f"{index.path} does not state which axis points up in its inputs, and {query} is {stated}-up: they cannot "
+            "be compared; embed the index again with --up"
         )
     if index.frame is None:
-        announce_once(f"{index.path} does not say which axis points up in its inputs; y-up is assumed")
-    elif index.up != "y" and stated is None:
+        announce_once(f"{index.path} does not state which axis points up in its inputs; y-up is assumed")
+    elif index.frame.up != "y" and stated is None:
         raise InputError(
-            f"{index.path} was embedded with --up {index.up}, and {query} does not say which axis points up in it; "
-            f"give --up {index.up} if it lies as they do, else its own axis"
+            f"the inputs of {index.path} are {index.frame.up}-up, and {query} does not state which axis points up; "
+            f"give --up {index.frame.up} if it is the same there, else --up y"
+        )
+    elif index.frame.known == "assumed" and stated not in (None, "y"):
+        announce_once(
+            f"y-up was assumed for the inputs of {index.path}; if they are {stated}-up as the query is, embed them again "
+            f"with --up {stated}"
         )
 
 

@@ -202,7 +202,7 @@ def test_bad_meshes_are_passed_over_and_listed(meshes, tmp_path):
     assert "empty.stl: is empty" in outcome.output
     result = json.loads((tmp_path / "result.json").read_text())
     assert list(result) == [
-        *("schema", "views", "size", "points", "seed", "out", "objects", "kept", "rendered", "skipped", "seconds")
+        *("schema", "views", "size", "points", "seed", "up", "out", "objects", "kept", "rendered", "skipped", "seconds")
     ]
     assert result["schema"] == "crosspoint.render/1"
     assert [os.path.basename(bad["file"]) for bad in result["skipped"]] == ["bad.off", "empty.stl"]

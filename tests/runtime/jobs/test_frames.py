@@ -13,9 +13,10 @@ from click.testing import CliRunner, Result
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.frames import UPS, Frame, rotation_to_y_up
+from crosspoint.data.sources import find_sources
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import load, save
-from crosspoint.runtime.jobs.parts import JOB, PartOptions
+from crosspoint.runtime.jobs.parts import JOB, PartOptions, names_digest
 from crosspoint.runtime.jobs.search import SearchOptions, search
 from crosspoint.runtime.options import Sampling
 
@@ -121,6 +122,17 @@ def test_z_up_copies_are_found_first_with_up(
         assert hit.distance == 0
 
 
+@pytest.mark.parametrize(("up", "lines"), [("y", 0), (None, 1)])
+def test_a_turned_query_is_told_that_the_frame_of_the_index_was_assumed(
+    model: Path, folder: Path, laid: Callable[[str], Path], tmp_path: Path, up: str | None, lines: int
+) -> None:
+    index = tmp_path / "index.npz"
+    embed(model, [folder], out=index, sampling=Sampling(16, up=up))
+    shown = run("search", laid("z") / "3.npy", "--in", index, "--model", model, "--up", "z")
+    line = f"y-up was assumed for the inputs of {index}; if they are z-up as the query is, embed them again with --up z"
+    assert shown.stderr.splitlines() == [line] * lines
+
+
 def test_a_file_of_the_name_of_another_is_embedded(
     model: Path, folder: Path, laid: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +148,7 @@ def test_a_query_without_a_frame_is_refused_where_the_index_is_not_y_up(
 ) -> None:
     embed(model, [laid("z")], out=tmp_path / "index.npz", sampling=Sampling(16, up="z"))
     words = ("search", folder / "3.npy", "--in", tmp_path / "index.npz", "--model", model, "--k", 1)
-    line = r"index\.npz was embedded with --up z, and .*3\.npy does not say .*; give --up z if it lies as they do"
+    line = r"inputs of .*index\.npz are z-up, and .*3\.npy does not state .*; give --up z if it is the same there"
     with pytest.raises(InputError, match=line):
         run(*words)
     found = run(*words, "--up", "y")
@@ -146,7 +158,7 @@ def test_a_query_without_a_frame_is_refused_where_the_index_is_not_y_up(
 
 def test_another_frame_for_what_is_in_the_index_is_refused(model: Path, folder: Path, tmp_path: Path) -> None:
     embed(model, [folder], out=tmp_path / "index.npz", sampling=Sampling(16))
-    with pytest.raises(InputError, match=r"3\.npy is in .*index\.npz, where it was embedded as y-up; leave --up out"):
+    with pytest.raises(InputError, match=r"3\.npy is in .*index\.npz as y-up; leave --up out"):
         search(folder / "3.npy", tmp_path / "index.npz", options=SearchOptions(up="z"))
     assert len(search(folder / "3.npy", tmp_path / "index.npz", options=SearchOptions(up="y")).results) == FILES - 1
 
@@ -166,7 +178,7 @@ def test_embeddings_of_an_earlier_version_are_taken_as_y_up_with_a_word(
     words = ("search", tmp_path / "new.npy", "--in", tmp_path / "index.npz", "--model", model, "--up", "y")
     shown = run(*words)
     assert shown.exit_code == 0
-    line = f"{tmp_path / 'index.npz'} does not say which axis points up in its inputs; y-up is assumed"
+    line = f"{tmp_path / 'index.npz'} does not state which axis points up in its inputs; y-up is assumed"
     assert shown.stderr.splitlines() == [line]
 
 
@@ -175,7 +187,7 @@ def test_embeddings_of_an_earlier_version_do_not_go_with_a_turned_query(
 ) -> None:
     embed(model, [folder], out=tmp_path / "index.npz", sampling=Sampling(16))
     old(tmp_path / "index.npz")
-    with pytest.raises(InputError, match=r"index\.npz does not say .*3\.npy is z-up: .* embed the index again"):
+    with pytest.raises(InputError, match=r"index\.npz does not state .*3\.npy is z-up: .* embed the index again"):
         search(laid("z") / "3.npy", tmp_path / "index.npz", options=SearchOptions(up="z"), model=model)
 
 
@@ -183,7 +195,7 @@ def test_a_job_is_not_joined_in_another_frame(model: Path, folder: Path, tmp_pat
     parts = PartOptions(size=2, form="npz")
     embed(model, [folder], out=tmp_path / "parts", sampling=Sampling(16, up="z"), parts=parts)
     for up, was in (("y", "y"), (None, "y"), ("-z", "-z")):
-        with pytest.raises(InputError, match=rf"parts holds another job: --up was z and is {was} now"):
+        with pytest.raises(InputError, match=rf"parts holds another job: --up was z, now {was}"):
             embed(model, [folder], out=tmp_path / "parts", sampling=Sampling(16, up=up), parts=parts)
     assert embed(model, [folder], out=tmp_path / "parts", sampling=Sampling(16, up="z"), parts=parts).parts.kept == 3
 
@@ -195,10 +207,18 @@ def test_a_job_of_an_earlier_version_goes_on_as_y_up_alone(model: Path, folder: 
     for part in out.glob("part-*"):
         part.unlink()
     (out / JOB).write_text(json.dumps(plan))
-    with pytest.raises(InputError, match="--up was y and is z now"):
+    with pytest.raises(InputError, match="--up was y, now z"):
         embed(model, [folder], out=out, sampling=Sampling(16, up="z"), parts=parts)
     assert embed(model, [folder], out=out, sampling=Sampling(16), parts=parts).parts.made == 3
     assert search("0.npy", out).index_frame is None
+
+
+def test_a_job_is_not_joined_where_only_some_files_lie_otherwise(model: Path, folder: Path, tmp_path: Path) -> None:
+    """Files whose format states z, beside files that are assumed to be y-up, are not those of a job with --up y."""
+    sources = find_sources([folder], 16, seed=0)
+    mixed = [replace(sources[0], frame=Frame("z", "format")), *sources[1:]]
+    assert names_digest(mixed) != names_digest(sources)
+    assert names_digest([replace(source, frame=Frame("y", "given")) for source in sources]) == names_digest(sources)
 
 
 def test_an_unknown_axis_is_refused(folder: Path) -> None:
