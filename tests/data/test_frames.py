@@ -118,6 +118,7 @@ def test_quiet_commands_say_nothing_of_it(capsys):
         ([Frame("z", "given")] * 2, Frame("z", "given")),
         ([Frame("y", "format"), ASSUMED], ASSUMED),
         ([Frame("y", "format")], Frame("y", "format")),
+        ([Frame("z", "format"), Frame("y", "format")], Frame("y", "format")),
     ],
 )
 def test_the_frame_of_several_inputs_is_assumed_if_that_of_one_is(frames, together):

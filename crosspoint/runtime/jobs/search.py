@@ -280,8 +280,8 @@ def _check_frames(index: Index, query: Path, up: Up | None) -> None:
         )
     elif index.frame.known == "assumed" and stated not in (None, "y"):
         announce_once(
-            f"y-up was assumed for the inputs of {index.path}; if they are {stated}-up as the query is, embed them again "
-            f"with --up {stated}"
+            f"y-up was assumed for the inputs of {index.path}; if they are {stated}-up as the query is, embed them "
+            f"again with --up {stated}"
         )
 
 
