@@ -247,5 +247,5 @@ def test_command(loose, tmp_path):
     assert list(result) == ["schema", "out", "objects", "images", "shards", "bytes", "seconds", "up"]
     assert result["schema"] == "crosspoint.pack/1"
     index = json.loads((tmp_path / "pack" / "index.json").read_text())
-    assert list(index) == ["schema", "shards"]
+    assert list(index) == ["schema", "up", "shards"]
     assert list(index["shards"][0]) == ["file", "objects", "images", "bytes", "sha256"]
