@@ -181,6 +181,7 @@ def choices_of(path, option):
 
 
 def test_values_of_options_are_those_of_the_code_behind_them():
+    from crosspoint.data.frames import UPS
     from crosspoint.eval.image.fewshot import METHODS
     from crosspoint.eval.robustness import CORRUPTIONS
     from crosspoint.export.engine.builder import BUILDERS
@@ -191,6 +192,7 @@ def test_values_of_options_are_those_of_the_code_behind_them():
     from crosspoint.train.pretrain.recipes import CHOICES, RECIPES
 
     assert common.BACKENDS == BACKENDS
+    assert common.UPS == UPS
     assert tuple(RECIPES) == common.RECIPES
     assert tuple(PART_RECIPES) == finetune.RECIPES
     assert (CHOICES["objective"], CHOICES["negatives"]) == (train.OBJECTIVES, train.NEGATIVES)
@@ -280,7 +282,7 @@ def test_verbose_says_on_standard_error_what_was_done_with_file_and_seconds(clou
 
 def test_a_command_is_not_verbose_after_one_that_was(cloud):
     CliRunner().invoke(crosspoint, ["--verbose", "embed", "pointnet", "cloud.npy"])
-    assert CliRunner().invoke(crosspoint, ["embed", "pointnet", "cloud.npy"]).stderr == ""
+    assert CliRunner().invoke(crosspoint, ["embed", "pointnet", "cloud.npy", "--up", "y"]).stderr == ""
 
 
 def test_quickstart_refuses_a_folder_in_use(tmp_path):

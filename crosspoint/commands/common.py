@@ -18,7 +18,9 @@ PathArgument = click.Path(path_type=Path)
 
 # These values are repeated here because --help must not import heavy modules; a test compares them with their source.
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
+UPS = ("x", "y", "z", "-x", "-y", "-z")
 RECIPES = ("clean", "official", "paper", "quick")
+SET_UP, FILES_UP = "y, as published", "what the format says, else y"
 
 
 def _json_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
@@ -46,6 +48,15 @@ device_option = click.option("--device", default="cpu", show_default=True, help=
 backend_option = click.option(
     "--backend", type=click.Choice(BACKENDS), help="Inference backend.  [default: chosen from the file type]"
 )
+
+
+def up_option(what: str, default: str) -> Callable[[Callback], Callback]:
+    """`--up`: which axis points up in what a command reads, e.g. "the inputs", and what is taken without it."""
+    return click.option(
+        "--up",
+        type=click.Choice(UPS),
+        help=f"Axis that points up in {what}; they are turned to y-up.  [default: {default}]",
+    )
 
 
 def _cache_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:

@@ -1,10 +1,12 @@
 """`crosspoint data`: list, verify, make-shapes, render, pack."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from crosspoint.commands.common import (
+    FILES_UP,
     Command,
     Commands,
     PathArgument,
@@ -12,9 +14,13 @@ from crosspoint.commands.common import (
     include_option,
     json_option,
     save_result,
+    up_option,
 )
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
 
 SHOWN = 30  # problems that are printed; the JSON has all of them
 
@@ -108,6 +114,7 @@ def data_make_shapes(
 @click.option("--size", default=224, show_default=True, help="Width and height of the images, in pixels.")
 @click.option("--points", default=2048, show_default=True, help="Points per mesh.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of points and viewpoints.")
+@up_option("the meshes", FILES_UP)
 @click.option("--jobs", type=int, help="Number of processes.  [default: one per core]")
 @include_option
 @exclude_option
@@ -119,6 +126,7 @@ def data_render(
     size: int,
     points: int,
     seed: int,
+    up: "Up | None",
     jobs: int | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -132,9 +140,8 @@ def data_render(
     from crosspoint.data.io.folders import Patterns
     from crosspoint.data.rendering.render import render
 
-    result = render(
-        meshes, out, views=views, size=size, points=points, seed=seed, jobs=jobs, patterns=Patterns(include, exclude)
-    )
+    patterns = Patterns(include, exclude)
+    result = render(meshes, out, views=views, size=size, points=points, seed=seed, up=up, jobs=jobs, patterns=patterns)
     save_result(json_file, result=result)
     say(f"{out}: {result.rendered} objects rendered in {result.seconds:.1f} s, {result.kept} kept from before")
     for bad in result.skipped:

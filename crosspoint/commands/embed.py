@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crosspoint.commands.common import (
+    FILES_UP,
     Command,
     PathArgument,
     columns_option,
@@ -14,11 +15,13 @@ from crosspoint.commands.common import (
     json_option,
     run_on_options,
     save_result,
+    up_option,
 )
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.printable import printable
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.jobs.embed import EmbedResult
     from crosspoint.runtime.options import RunOn
 
@@ -40,6 +43,7 @@ FORMATS = ("parquet", "npz")
     help="Points per cloud, drawn at random.  [default: the model's own number, else all points of the cloud]",
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
+@up_option("the inputs", FILES_UP)
 @click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
 @click.option("--shard", metavar="I/N", help="Write only the parts of shard I of N; I counts from 1.")
 @click.option("--part", type=int, help="Inputs per part.  [default: 1024, or fewer if there are many shards]")
@@ -57,6 +61,7 @@ def embed_command(
     out: str,
     points: int | None,
     seed: int,
+    up: "Up | None",
     batch: int,
     shard: str | None,
     part: int | None,
@@ -85,7 +90,7 @@ def embed_command(
         chosen,
         inputs,
         out=out,
-        sampling=Sampling(points, seed),
+        sampling=Sampling(points, seed, up=up),
         batch=batch,
         run_on=run_on,
         parts=PartOptions(parse_shard(shard), part, form, ray),

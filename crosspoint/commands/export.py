@@ -1,10 +1,22 @@
 """`crosspoint export`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, sign_option, write_result
+from crosspoint.commands.common import (
+    FILES_UP,
+    Command,
+    PathArgument,
+    json_option,
+    sign_option,
+    up_option,
+    write_result,
+)
+
+if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
 
 # Repeated from crosspoint.export, which --help does not import; a test compares them.
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
@@ -72,6 +84,7 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
     metavar="POINTS",
     help="Largest accuracy loss allowed, in percentage points.  [default: 0.2; for int8 0.5]",
 )
+@up_option("the clouds of --verify-data and --calibrate", FILES_UP)
 @sign_option
 @json_option
 def export_command(
@@ -92,6 +105,7 @@ def export_command(
     verify_data: Path | None,
     verify_clouds: int | None,
     max_drop: float | None,
+    up: "Up | None",
     sign: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -118,7 +132,7 @@ def export_command(
         precision=precision,
         batch=batch,
         points=points,
-        verification=Verification(verify_data, verify_clouds, max_drop, calibrate),
+        verification=Verification(verify_data, verify_clouds, max_drop, calibrate, up),
         options=ExportOptions(builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign),
     )
     print_export(out, manifest, sign=sign)

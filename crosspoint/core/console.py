@@ -17,6 +17,7 @@ log = logging.getLogger("crosspoint")
 """Logger of actions with file and seconds, level INFO: shown with `--verbose`, or by a program that sets up logging."""
 
 _quiet = False
+_said: set[str] = set()  # by `announce_once`
 
 
 @contextmanager
@@ -26,6 +27,7 @@ def verbosity(quiet: bool = False, verbose: bool = False) -> Iterator[None]:
     before, level, handler = _quiet, log.level, logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("crosspoint: %(message)s"))
     _quiet = quiet
+    _said.clear()
     if verbose:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
@@ -59,6 +61,13 @@ def announce(line: str) -> None:
     """Print one line of progress on standard error, unless `--quiet` is set."""
     if not _quiet:
         say(line, err=True)
+
+
+def announce_once(line: str) -> None:
+    """As `announce`, but a line that was shown before in this command, or in a program without commands, is not."""
+    if line not in _said:
+        _said.add(line)
+        announce(line)
 
 
 def track(items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:

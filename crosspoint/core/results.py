@@ -13,7 +13,7 @@ import math
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from crosspoint.core.errors import InputError
 
@@ -61,8 +61,8 @@ def from_json(kind: type[T], value: object) -> T:
     """Convert a JSON value to the type of an annotation.
 
     Dataclasses are made from objects, with the same metadata as in `to_json`; unknown entries are ignored. Supported
-    are also `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, `X | Y` (the first that fits), `str`, `bool`,
-    `int`, `float` and `object`, which accepts anything.
+    are also `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, `X | Y` (the first that fits), `Literal` of
+    texts, `str`, `bool`, `int`, `float` and `object`, which accepts anything.
 
     Example:
         >>> from_json(tuple[float, ...], [1, 0.5])
@@ -84,6 +84,8 @@ def _parse(kind: Any, value: object, name: str) -> object:
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return _parse_object(kind, value)
     origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal and type(value) is str and value in inner:
+        return value
     if origin is tuple and isinstance(value, list):
         return _parse_tuple(inner, value, name)
     if origin is list and isinstance(value, list):

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +18,15 @@ from crosspoint.core.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.core.files import sha256
 from crosspoint.core.reading import regular
 from crosspoint.core.system.pool import start_pool
-from crosspoint.data.io.files import as_input_error, find_files, read_points
+from crosspoint.data.frames import ASSUMED, Frame, Up, find_frame, to_y_up
+from crosspoint.data.io.files import as_input_error, find_files, read_points, up_of
 from crosspoint.data.io.folders import ALL, Patterns
+from crosspoint.data.io.inflate import format_of
 from crosspoint.data.io.scans.bags import split_topic
 from crosspoint.data.points import Coordinates, Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
+from crosspoint.data.sets.renders import up_of_set
 
 THREADS = 4  # threads that read if there are no reader processes
 CHUNK = 8  # sources that a reader process takes at once
@@ -37,9 +40,10 @@ class Source:
     Attributes:
         name: Name of its cloud; several clouds are named `name#0`, `name#1`, ….
         origin: Path for error messages.
-        read: Returns clouds `(n, N, 3)`, or raises InputError.
+        read: Returns clouds `(n, N, 3)`, y-up, or raises InputError.
         stored: The file, or an array in memory.
-        columns: Which columns the user says to read; None where the file tells.
+        columns: Columns that the user asked for; None if the file decides.
+        frame: Frame in which it is stored.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Source:
     read: Callable[[], Coordinates]
     stored: Path | Points
     columns: str | None = None
+    frame: Frame = field(default=ASSUMED, kw_only=True)
 
     def size(self) -> int:
         """Size in bytes; -1 if the file cannot be opened."""
@@ -100,6 +105,7 @@ def find_sources(
     at_most: bool = False,
     columns: str | None = None,
     patterns: Patterns = ALL,
+    up: Up | None = None,
 ) -> list[Source]:
     """Find the sources in files, folders and data sets, in the order of the inputs, without duplicates.
 
@@ -113,8 +119,9 @@ def find_sources(
             classification and part sets the first ones are taken, as in the published protocols.
         seed: Random seed of the points that are drawn.
         at_most: Take clouds with fewer points than `count` as they are, instead of refusing them.
-        columns: Of text and binary scans, as for `read_points`.
+        columns: Columns of text and binary scans, see `read_points`.
         patterns: Which files of folders to read.
+        up: The axis that points up in the inputs; None for what format or data set say, else y, which is announced.
 
     Raises:
         InputError: An input is missing or has nothing that can be read, or a data set has fewer points.
@@ -125,13 +132,15 @@ def find_sources(
     for given in inputs:
         if (dataset := _dataset(given)) is not None:
             if os.path.realpath(dataset[1]) not in seen:
-                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most)
+                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most, up)
                 seen.add(os.path.realpath(dataset[1]))
             continue
         for path in find_files([given], patterns):
             if os.path.realpath(path) not in seen:
-                read = partial(read_points, path, count, seed=seed, at_most=at_most, columns=columns)
-                sources.append(Source(_relative(path, base), str(path), read, split_topic(path)[0], columns))
+                file = split_topic(path)[0]
+                frame = find_frame(up, up_of(path), what=f"{format_of(file)} files")
+                read = partial(read_points, path, count, seed=seed, at_most=at_most, columns=columns, up=frame.up)
+                sources.append(Source(_relative(path, base), str(path), read, file, columns, frame=frame))
                 seen.add(os.path.realpath(path))
     return sources
 
@@ -224,20 +233,22 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool) -> list[Source]:
+def _of_dataset(
+    kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool, up: Up | None
+) -> list[Source]:
     prefix = f"{name}/" if name else ""
+    frame = find_frame(up, up_of_set(kind, root), what=f"the clouds of {root}")
     if kind == "shapenetrender":
         pairs = PairedRenders(root)
         return [
-            Source(
-                prefix + _utf8(key), str(root), partial(_rendered, pairs, i, key, count, seed, at_most), pairs.cloud(i)
-            )
+            Source(prefix + _utf8(key), str(root), read, pairs.cloud(i), frame=frame)
             for i, key in enumerate(pairs.keys)
+            for read in [partial(_rendered, pairs, i, key, count, seed, at_most, frame.up)]
         ]
     stored = None if at_most else count  # data sets with fewer points are refused
     data = load_parts(root, stored) if kind == "shapenetpart" else load_classification(root, stored)
     return [
-        Source(f"{prefix}{split}/{i:06d}", str(root), partial(np.asarray, cloud), cloud)
+        Source(f"{prefix}{split}/{i:06d}", str(root), partial(to_y_up, cloud, frame.up), cloud, frame=frame)
         for split in ("train", "val", "test")
         if (clouds := getattr(data, split, None)) is not None
         for i in range(len(clouds.points))
@@ -245,8 +256,10 @@ def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, 
     ]
 
 
-def _rendered(pairs: PairedRenders, index: int, key: str, count: int | None, seed: int, at_most: bool) -> Points:
-    points = pairs.points(index)
+def _rendered(
+    pairs: PairedRenders, index: int, key: str, count: int | None, seed: int, at_most: bool, up: Up
+) -> Points:
+    points: Points = to_y_up(pairs.points(index), up)
     if count is None or (at_most and len(points) <= count):
         return points[None]
     return sample_points(points, count, rng=np.random.default_rng([seed, *os.fsencode(key)]))[None]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Up
 from crosspoint.data.points import sample_points
 from crosspoint.data.sets.datasets import Clouds, load_classification
 
@@ -34,18 +35,19 @@ class Split:
     divided: tuple[Clouds, NDArray[np.int64], NDArray[np.int64]] | None = None
 
 
-def load_split(data: Path, points: int, *, seed: int) -> Split:
+def load_split(data: Path, points: int, *, seed: int, up: Up = "y") -> Split:
     """Read a classification set. If it has no test split, hold out a stratified fifth of the training split.
 
     Args:
         data: A folder in ModelNet40's or ScanObjectNN's format.
         points: Least number of points of every cloud.
         seed: Random seed of the held-out part.
+        up: As for `load_classification`.
 
     Raises:
         InputError: The data cannot be read, clouds have fewer points, or a class is too small to split.
     """
-    whole = load_classification(data, None)
+    whole = load_classification(data, None, up=up)
     check_stored(data, whole.train.points, points=points)
     if whole.test is not None:
         check_stored(data, whole.test.points, points=points)

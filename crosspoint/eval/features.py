@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
+from crosspoint.core.results import OPTIONAL
+from crosspoint.data.frames import Frame, Up, find_frame
 from crosspoint.data.points import normalise
 from crosspoint.data.splits import Split
 from crosspoint.eval.cache import cached
@@ -50,6 +52,7 @@ class SplitInfo:
         test_from: Where the test part comes from, in words.
         points: Points per cloud.
         seed: Random seed.
+        frame: In which clouds are stored; None of an earlier version, which turned nothing.
     """
 
     path: str
@@ -60,6 +63,7 @@ class SplitInfo:
     test_from: str
     points: int
     seed: int
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 def check_seed(seed: int) -> None:
@@ -160,7 +164,12 @@ def describe_model(encoder: Encoder) -> ModelInfo:
     return ModelInfo(spec.path, spec.sha256, spec.architecture, spec.dim, spec.precision, spec.backend, spec.device)
 
 
-def describe_split(data: Path, split: Split, *, points: int, seed: int) -> SplitInfo:
+def frame_of_set(data: Path, up: Up | None) -> Frame:
+    """The frame of a labelled set: y-up as published, unless the user gives another."""
+    return find_frame(up, "y", what=f"the clouds of {data}")
+
+
+def describe_split(data: Path, split: Split, *, points: int, seed: int, frame: Frame) -> SplitInfo:
     """The data's description in a result."""
     train, test = len(split.train.labels), len(split.test.labels)
-    return SplitInfo(str(data), split.name, len(split.class_names), train, test, split.test_from, points, seed)
+    return SplitInfo(str(data), split.name, len(split.class_names), train, test, split.test_from, points, seed, frame)

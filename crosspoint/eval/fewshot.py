@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.results import FLAT, OPTIONAL, Result
+from crosspoint.data.frames import Frame
 from crosspoint.data.sets.datasets import ClassificationSet, Clouds, load_classification
 from crosspoint.data.splits import check_stored
-from crosspoint.eval.features import ModelInfo, ReferenceModel, check_seed, describe_model, embed_clouds, open_encoders
+from crosspoint.eval.features import (
+    ModelInfo,
+    ReferenceModel,
+    check_seed,
+    describe_model,
+    embed_clouds,
+    frame_of_set,
+    open_encoders,
+)
 from crosspoint.eval.metrics.statistics import PairedRuns, Summary, paired_runs, summary
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.options import RunOn, Sampling
@@ -74,6 +83,7 @@ class FewShotData:
         points: Points per cloud.
         seed: Random seed of the tasks.
         k: Number of neighbours, if it is not the model's own.
+        frame: In which clouds are stored; None of an earlier version, which turned nothing.
     """
 
     path: str
@@ -83,6 +93,7 @@ class FewShotData:
     points: int
     seed: int
     k: int | None
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ def fewshot(
         k: Number of neighbours, for PyTorch weights; 5 in the official code. None: the model's own. Exported models
             have a fixed number.
         sampling: Points per cloud (default 1024; the first ones are taken), and the seed. A task depends only on the
-            seed, the pair, and its number.
+            seed, the pair, and its number; the axis that points up in the data.
         run_on: Device, backend and cache.
         against: Another model, measured on the same tasks.
 
@@ -165,7 +176,8 @@ def fewshot(
         raise InputError("a few-shot task needs at least 2 ways, 1 shot, 1 query and 1 run; give larger numbers")
     points = POINTS if sampling.points is None else sampling.points
     with open_encoders(model, against, run_on=run_on, points=points, k=k) as encoders:
-        whole = load_classification(data, None)
+        frame = frame_of_set(data, sampling.up)
+        whole = load_classification(data, None, up=frame.up)
         parts = {"training split": whole.train, "test split": whole.test}
         sources = {name: part for name, part in parts.items() if part is not None and name in tasks.queries_from}
         for clouds in sources.values():
@@ -177,7 +189,7 @@ def fewshot(
     rows = [_measure(embedded, *each, queries, runs, sampling.seed) for each in track(settings, "Few-shot tasks")]
     return FewShotResult(
         model=models[0],
-        data=_describe_data(data, whole, points, sampling.seed, k),
+        data=_describe_data(data, whole, points, sampling.seed, k, frame),
         queries=queries,
         runs=runs,
         tasks=tuple(rows),
@@ -185,9 +197,11 @@ def fewshot(
     )
 
 
-def _describe_data(data: Path, whole: ClassificationSet, points: int, seed: int, k: int | None) -> FewShotData:
+def _describe_data(
+    data: Path, whole: ClassificationSet, points: int, seed: int, k: int | None, frame: Frame
+) -> FewShotData:
     test = None if whole.test is None else len(whole.test.labels)
-    return FewShotData(str(data), whole.name, len(whole.train.labels), test, points, seed, k)
+    return FewShotData(str(data), whole.name, len(whole.train.labels), test, points, seed, k, frame)
 
 
 def _check_data(

@@ -19,11 +19,12 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
-from crosspoint.core.results import FLAT, Result
+from crosspoint.core.results import FLAT, OPTIONAL, Result
+from crosspoint.data.frames import Frame
 from crosspoint.data.points import normalise, sample_points
 from crosspoint.data.sets.datasets import PartClouds, Taxonomy, load_parts
 from crosspoint.data.splits import check_stored
-from crosspoint.eval.features import ModelInfo, check_seed, describe_model
+from crosspoint.eval.features import ModelInfo, check_seed, describe_model, frame_of_set
 from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
 from crosspoint.eval.metrics.statistics import Paired, Summary, mean_interval, paired, summary
 from crosspoint.eval.segmentation_result import Labels, SegmentationResult
@@ -53,6 +54,7 @@ class PartSetInfo:
         format: `shapenetpart`.
         stored: Stored points per cloud.
         seed: Random seed of the first subset of points.
+        frame: In which clouds are stored; None of an earlier version, which turned nothing.
     """
 
     test: int
@@ -63,6 +65,7 @@ class PartSetInfo:
     format: str
     stored: int
     seed: int
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -212,7 +215,8 @@ def partseg(
     Args:
         model: A part segmenter: run folder, `.safetensors`, bundle, `.onnx` or `.plan`.
         data: A folder in ShapeNetPart's format; with `taxonomy.json` if the parts are not ShapeNetPart's.
-        sampling: Points per cloud (default: the model's number if it is fixed, else 2048), and their random subsets.
+        sampling: Points per cloud (default: the model's number if it is fixed, else 2048), and their random subsets;
+            and the axis that points up in the data.
         run_on: Device and backend; labels are not cached.
         against: Another segmenter to compare labels with, as the reference; it runs on the CPU.
         out: Folder for the pictures `partseg.png` and `partseg_worst.png`.
@@ -230,7 +234,8 @@ def partseg(
     if out is not None:
         check_folder(out, files=["partseg.png", "partseg_worst.png"], inputs=[data], within=True)
         require_plots()
-    whole = load_parts(data, None)
+    frame = frame_of_set(data, sampling.up)
+    whole = load_parts(data, None, up=frame.up)
     with ExitStack() as stack:
         encoder = stack.enter_context(load_encoder(model, run_on.device, backend=run_on.backend))
         reference = None if against is None else stack.enter_context(load_encoder(against, "cpu"))
@@ -254,7 +259,7 @@ def partseg(
     runs = [_ious(sample, sample.of_own, taxonomy) for sample in samples]
     result = PartSegResult(
         model=describe_model(encoder),
-        data=PartSetInfo(*counts, str(data), whole.name, stored, seed),
+        data=PartSetInfo(*counts, str(data), whole.name, stored, seed, frame),
         official=OfficialScores(
             OFFICIAL_RULE, _scores(published, first.parts, official.of_all), mean_interval(published.of_objects)
         ),

@@ -27,6 +27,7 @@ from crosspoint.eval.features import (
     describe_model,
     describe_split,
     embed_clouds,
+    frame_of_set,
     open_encoders,
 )
 from crosspoint.eval.metrics import linear
@@ -161,7 +162,7 @@ def robustness(
         data: A folder in ModelNet40's or ScanObjectNN's format.
         corruptions: Names of corruptions, from `CORRUPTIONS`.
         sampling: Points per cloud (default 1024; the first ones are taken); and the seed of the held-out part (if there
-            is no test split), the folds and the corruptions.
+            is no test split), the folds and the corruptions; the axis that points up in the data.
         run_on: Device, backend and cache.
         against: A model that all others are compared with, on the same corrupted clouds; one of `models`, or another
             one, which runs on the backend of its file type.
@@ -179,8 +180,9 @@ def robustness(
         check_folder(out, files=[PICTURE], inputs=[data], within=True)
         require_plots()
     points = POINTS if sampling.points is None else sampling.points
-    split = load_split(data, points, seed=sampling.seed)
-    about = describe_split(data, split, points=points, seed=sampling.seed)
+    frame = frame_of_set(data, sampling.up)
+    split = load_split(data, points, seed=sampling.seed, up=frame.up)
+    about = describe_split(data, split, points=points, seed=sampling.seed, frame=frame)
     runs = [(model, run_on) for model in models]
     own_backend = RunOn(run_on.device, None, run_on.cache)
     if against is not None and (against, own_backend) not in runs:

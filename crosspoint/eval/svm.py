@@ -27,6 +27,7 @@ from crosspoint.eval.features import (
     describe_model,
     describe_split,
     embed_split,
+    frame_of_set,
     open_encoders,
 )
 from crosspoint.eval.metrics import linear
@@ -194,7 +195,7 @@ def svm(
         data: A folder in ModelNet40's or ScanObjectNN's format.
         sampling: Points per cloud (default 1024): the first ones for `official`, random ones for `clean` if more are
             stored. The seed is that of the held-out part (if there is no test split), the folds and the first subset of
-            points.
+            points; the axis that points up in the data.
         run_on: Device, backend and cache.
         against: Another model, whose predictions for the same objects are compared.
         out: Folder for the picture `confusion.png`.
@@ -213,8 +214,9 @@ def svm(
         require_plots()
     points = POINTS if sampling.points is None else sampling.points
     with open_encoders(model, against, run_on=run_on, points=points) as encoders:
-        split = load_split(data, points, seed=sampling.seed)
-        about = describe_split(data, split, points=points, seed=sampling.seed)
+        frame = frame_of_set(data, sampling.up)
+        split = load_split(data, points, seed=sampling.seed, up=frame.up)
+        about = describe_split(data, split, points=points, seed=sampling.seed, frame=frame)
         measured = [_measure(encoder, split, about, sampling.seeds, run_on.cache) for encoder in encoders]
     result = measured[0].result
     if against is not None:

@@ -14,6 +14,7 @@ from crosspoint import __version__
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_replaceable
+from crosspoint.data.frames import Up, parse_up
 from crosspoint.export.engine.builder import find_builder
 from crosspoint.export.engine.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.engine.on_device import add_build_script
@@ -75,15 +76,21 @@ class Verification:
         clouds: Largest number of them to use; None: all.
         max_drop: Largest loss of SVM accuracy or mIoU, in percentage points; None: the limit of the precision.
         calibrate: Clouds for int8 calibration.
+        up: The axis that points up in both; None for what they say themselves, else y.
     """
 
     data: Path | None = None
     clouds: int | None = None
     max_drop: float | None = None
     calibrate: Path | None = None
+    up: Up | None = None
 
     def check(self, precision: str) -> None:
         """Raise InputError if an option is given without the option that it belongs to."""
+        if self.up is not None:
+            parse_up(self.up)
+            if self.data is None and self.calibrate is None:
+                raise InputError("--up is about clouds that are read; give --verify-data or --calibrate with it")
         if self.calibrate is not None and precision != "int8":
             raise InputError("--calibrate needs --precision int8; add it, or leave --calibrate out")
         if self.data is None and (self.max_drop is not None or self.clouds is not None):
@@ -198,7 +205,9 @@ def _prepare(
     config = _config(network)
     smallest, usual, largest = profile.tested_points(int(config.get("k", 1)))
     accuracy, real = _task(network, usual, verification)
-    calibration = calibration_set(verification.calibrate or verification.data, usual) if precision == "int8" else None
+    calibration = None
+    if precision == "int8":
+        calibration = calibration_set(verification.calibrate or verification.data, usual, up=verification.up)
     if real is None and calibration is not None and verification.calibrate is not None:
         real = calibration.points[:CLOUDS]
     clouds = gate_clouds(usual, categories=_categories(network), real=real, counts=(smallest, largest))
@@ -214,9 +223,11 @@ def _task(
         return None, None
     config = _config(network)
     if "categories" in config:
-        sample = verification_parts(verification.data, points, limit=verification.clouds, config=config)
+        sample = verification_parts(
+            verification.data, points, limit=verification.clouds, config=config, up=verification.up
+        )
         return PartAccuracy(network, sample), sample.points[:CLOUDS]
-    probe = verification_clouds(verification.data, points, limit=verification.clouds)
+    probe = verification_clouds(verification.data, points, limit=verification.clouds, up=verification.up)
     return SvmAccuracy(embed_network(network, probe.points), probe), probe.points[probe.train :][:CLOUDS]
 
 
@@ -324,7 +335,7 @@ def _manifest(
         outputs=shapes(graph.output),
         profile=profile,
         precision=precision,
-        preprocessing=Preprocessing(),
+        preprocessing=Preprocessing(up="y"),
         lint=rules,
         parity=parity,
     )

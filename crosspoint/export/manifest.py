@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from crosspoint.core.reading import reading
 from crosspoint.core.results import FLAT, OPTIONAL, Result, from_json
+from crosspoint.data.frames import Frame, Up
 from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.task import TaskCheck
 from crosspoint.runtime.manifest import AGAIN, KIND, NAME, SCHEMA, FileEntry, Manifest
@@ -41,6 +42,7 @@ class Calibration:
         points: Of each.
         sha256: Of their float32 bytes.
         method: What the largest value of a tensor is taken to be.
+        frame: In which the clouds are stored; None of made ones, and of an earlier version, which turned nothing.
     """
 
     source: str
@@ -48,6 +50,7 @@ class Calibration:
     points: int
     sha256: str
     method: str = "largest magnitude"
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,19 @@ class Precision:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to a cloud before it is embedded, in words."""
+    """What is done to a cloud before it is embedded, in words.
+
+    Attributes:
+        centre: What becomes the origin.
+        scale: What becomes 1.
+        sampling: How points are chosen.
+        up: The axis that points up then; None where it is not stated, as in the ONNX file.
+    """
 
     centre: str = "mean"
     scale: str = "farthest point at distance 1"
     sampling: str = "random without replacement"
+    up: Up | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Up
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.statistics import Paired, paired
 from crosspoint.parity.task import SvmTask
@@ -17,7 +18,9 @@ BATCH = 32
 Floats = NDArray[np.float32]
 
 
-def verification_clouds(folder: Path, points: int, *, limit: int | None, seed: int = 0) -> UserClouds:
+def verification_clouds(
+    folder: Path, points: int, *, limit: int | None, seed: int = 0, up: Up | None = None
+) -> UserClouds:
     """Labelled clouds; those of the training part come first.
 
     Args:
@@ -25,13 +28,14 @@ def verification_clouds(folder: Path, points: int, *, limit: int | None, seed: i
         points: Points per cloud.
         limit: Largest number of clouds, balanced over the classes; None: all.
         seed: Random seed of the choice and, if there is no test split, of the held-out part.
+        up: The axis that points up in the files; None for y, as in the published sets.
 
     Raises:
         InputError: It cannot be read, or has too few labelled clouds for an SVM.
     """
     if not folder.exists():
         raise InputError(f"{folder} does not exist; give --verify-data a labelled dataset")
-    probe = real_clouds(folder, points, limit=limit, seed=seed)
+    probe = real_clouds(folder, points, limit=limit, seed=seed, up=up)
     if probe.labels is None:
         raise InputError(f"--verify-data {folder} cannot be used for an SVM ({probe.source}); give labelled clouds")
     return probe
@@ -63,7 +67,7 @@ class SvmAccuracy:
         paired = self.compare_features(
             embed(encoder, self._probe.points, batch=BATCH, description="Measuring accuracy")
         )
-        return SvmTask(self.measure, self._probe.source, self._probe.train, self.c, paired)
+        return SvmTask(self.measure, self._probe.source, self._probe.train, self.c, paired, self._probe.frame)
 
     def compare_features(self, features: Floats) -> Paired:
         """The paired comparison of predictions, from features `(n, D)` of all clouds of the probe."""

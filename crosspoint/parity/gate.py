@@ -367,7 +367,7 @@ def run(encoder: Encoder, inputs: Inputs, *, batch: int | None = None) -> Floats
     pieces = []
     for start in range(0, total, size):
         piece = {name: array[start : start + size] for name, array in inputs.items()}
-        pieces.append(encoder.segment(**piece) if "category" in piece else encoder.embed(piece["points"]))
+        pieces.append(encoder.infer(piece, any_scale=True))
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 

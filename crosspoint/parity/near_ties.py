@@ -61,7 +61,7 @@ def explain(
     for row in track(rows, "Near ties") if len(rows) > 10 else rows:
         size = JITTER * np.linalg.norm(clouds[row], axis=1).max()  # 1e-6 of a normalised cloud
         moved = clouds[row] + size * rng.standard_normal((TRIALS, *clouds[row].shape))
-        embeddings = reference.embed(moved.astype(np.float32))  # (TRIALS, D)
+        embeddings = reference.infer({"points": moved.astype(np.float32)}, any_scale=True)  # (TRIALS, D)
         jumps = relative_l2(np.repeat(expected[row][None], TRIALS, axis=0), embeddings)
         known[row] = error[row] <= FACTOR * jumps.max()
     return NearTies(int(over.sum()), int(known.sum()), float(error[~known].max(initial=0.0)))

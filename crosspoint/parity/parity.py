@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.results import FLAT, OPTIONAL, Result, key
+from crosspoint.data.frames import Frame
 from crosspoint.eval.features import ModelInfo, check_seed, describe_model
 from crosspoint.eval.metrics.statistics import Paired
 from crosspoint.parity.accuracy import BATCH, SvmAccuracy, embed
@@ -72,6 +73,7 @@ class ParityData:
         points: Of each.
         seed: Of every random choice.
         skipped: Files that could not be used, with the reason.
+        frame: In which clouds are stored; None of an earlier version, which turned nothing.
     """
 
     path: str
@@ -80,6 +82,7 @@ class ParityData:
     points: int
     seed: int
     skipped: tuple[str, ...]
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,8 @@ def parity(
         candidate: The model to check.
         data: A data set in any known format, or a folder of cloud and mesh files.
         clouds: Largest number of clouds from `data`; None: all.
-        sampling: Points per cloud, by default the number of a model if it is fixed, else 1024; and the seed.
+        sampling: Points per cloud, by default the number of a model if it is fixed, else 1024; the seed; and the axis
+            that points up in `data`.
         run_on: Device and backend of the candidate.
         reference_device: Device of the reference.
         by_interval: Judge accuracies by the worse end of the 95 % interval of their paired difference.
@@ -181,7 +185,7 @@ def parity(
         check_seed(seed)
         points = sampling.points or b.specification.points or a.specification.points or 1024
         check_pair(a, b, points=points)
-        probe = real_clouds(data, points, limit=clouds, seed=seed)
+        probe = real_clouds(data, points, limit=clouds, seed=seed, up=sampling.up)
         first, second = (
             embed(a, probe.points, batch=BATCH, description="Reference"),
             embed(b, probe.points, batch=BATCH, description="Candidate"),
@@ -194,7 +198,7 @@ def parity(
         accuracy = SvmAccuracy(first, probe, seed=seed)
         paired = accuracy.compare_features(second)
         task = SvmParity(accuracy.c, paired)
-    about = ParityData(str(data), probe.source, len(first), points, seed, tuple(probe.skipped))
+    about = ParityData(str(data), probe.source, len(first), points, seed, tuple(probe.skipped), probe.frame)
     numeric = tuple(EmbeddingErrors(case.name, case.errors, case.near_ties) for case in report.cases)
     gate = judge(report, paired, by_interval=by_interval)
     return ParityResult(*models, about, numeric, task, gate)

@@ -15,6 +15,7 @@ from torch import nn
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Frame, Up, find_frame
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import Taxonomy, load_parts
 from crosspoint.data.splits import balanced
@@ -39,6 +40,7 @@ class PartSample:
         parts: `(n, N)`, true part numbers.
         taxonomy: Names of categories and parts.
         source: What was read, for the manifest.
+        frame: In which it is stored; `points` are y-up.
     """
 
     points: Floats
@@ -46,10 +48,17 @@ class PartSample:
     parts: Labels
     taxonomy: Taxonomy
     source: str
+    frame: Frame
 
 
 def verification_parts(
-    folder: Path, points: int, *, limit: int | None, config: Mapping[str, int | str], seed: int = 0
+    folder: Path,
+    points: int,
+    *,
+    limit: int | None,
+    config: Mapping[str, int | str],
+    seed: int = 0,
+    up: Up | None = None,
 ) -> PartSample:
     """The test split of a data set with the segmenter's categories and parts.
 
@@ -59,13 +68,15 @@ def verification_parts(
         limit: Largest number of clouds, balanced over the categories; None: all.
         config: Description of the segmenter.
         seed: Random seed of the choice.
+        up: The axis that points up in the files; None for y, as in the published set.
 
     Raises:
         InputError: It cannot be read, is of another format, or has other categories or parts than the segmenter.
     """
     if not folder.exists():
         raise InputError(f"{folder} does not exist; give --verify-data a dataset with labelled parts")
-    whole = load_parts(folder, points)
+    frame = find_frame(up, "y", what=f"the clouds of {folder}")
+    whole = load_parts(folder, points, up=frame.up)
     found = len(whole.taxonomy.categories), len(whole.taxonomy.parts)
     if found != (config["categories"], config["parts"]):
         raise InputError(
@@ -76,7 +87,7 @@ def verification_parts(
     rows = balanced(whole.test.labels, count if limit is None else limit, seed=seed)
     clouds = normalise(whole.test.points[rows])
     source = f"{whole.name}, test split, first {points} points"
-    return PartSample(clouds, whole.test.labels[rows], whole.test.parts[rows], whole.taxonomy, source)
+    return PartSample(clouds, whole.test.labels[rows], whole.test.parts[rows], whole.taxonomy, source, frame)
 
 
 class PartAccuracy:
@@ -121,6 +132,7 @@ class PartAccuracy:
             largest_of_an_object=float(np.abs(difference).max()),
             equal_labels=float(equal.mean()),
             least_equal=float(equal.min()),
+            frame=self._sample.frame,
         )
 
     def _labels(self, segment: Segment, doing: str) -> Labels:

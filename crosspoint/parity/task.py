@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from crosspoint.core.results import FLAT, key
+from crosspoint.core.results import FLAT, OPTIONAL, key
+from crosspoint.data.frames import Frame
 from crosspoint.eval.metrics.statistics import Paired
 
 
@@ -16,6 +17,7 @@ class SvmTask:
         training_clouds: Clouds that each SVM is fitted to.
         c: The SVMs' C.
         paired: Both accuracies, and the comparison of predictions.
+        frame: In which the clouds are stored; None of an earlier version, which turned nothing.
     """
 
     measure: str
@@ -23,6 +25,7 @@ class SvmTask:
     training_clouds: int
     c: float = field(metadata=key("C"))
     paired: Paired = field(metadata=FLAT)
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
     @property
     def objects(self) -> int:
@@ -66,6 +69,7 @@ class PartTask:
         largest_of_an_object: Largest change of an object's IoU, up or down.
         equal_labels: Share of the points that both label alike.
         least_equal: The same of the object where it is least.
+        frame: In which the clouds are stored; None of an earlier version, which turned nothing.
     """
 
     measure: str
@@ -79,6 +83,7 @@ class PartTask:
     largest_of_an_object: float
     equal_labels: float
     least_equal: float
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
     @property
     def scores(self) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """The user's own clouds for comparing models."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
-from crosspoint.data.io.files import find_files, read_many
+from crosspoint.data.frames import ASSUMED, Frame, Up, common_frame, find_frame, to_y_up
+from crosspoint.data.io.files import find_files, read_many, up_of
 from crosspoint.data.points import normalise, sample_points
-from crosspoint.data.sets.datasets import Clouds, PairedRenders, load_parts, recognise
+from crosspoint.data.sets.datasets import Clouds, PairedRenders, load_parts
+from crosspoint.data.sets.layout import EXPECTED, locate
+from crosspoint.data.sets.renders import up_of_set
 from crosspoint.data.splits import balanced, load_split, take
 
 FloatArray = NDArray[np.float32]
@@ -27,6 +30,7 @@ class UserClouds:
         train: Number of clouds in the training part; all if there are no labels.
         source: What was read, in words.
         skipped: Files that could not be used, with the reason.
+        frame: In which the clouds are stored; `points` are y-up.
     """
 
     points: FloatArray
@@ -34,9 +38,10 @@ class UserClouds:
     train: int
     source: str
     skipped: tuple[str, ...] = ()
+    frame: Frame = ASSUMED
 
 
-def real_clouds(data: Path, points: int, *, limit: int | None, seed: int) -> UserClouds:
+def real_clouds(data: Path, points: int, *, limit: int | None, seed: int, up: Up | None = None) -> UserClouds:
     """Read a data set of any known format, or all readable files of a folder.
 
     Args:
@@ -44,6 +49,7 @@ def real_clouds(data: Path, points: int, *, limit: int | None, seed: int) -> Use
         points: Points per cloud; of a data set the first ones, of a file a random choice.
         limit: Largest number of clouds, drawn with `seed` and balanced over the classes; None: all.
         seed: Random seed.
+        up: The axis that points up in the data; None for what it says itself, else y, which is announced.
 
     Raises:
         InputError: There is nothing that can be read, or a dataset's clouds have fewer points.
@@ -51,30 +57,34 @@ def real_clouds(data: Path, points: int, *, limit: int | None, seed: int) -> Use
     data = Path(data)
     if limit is not None and limit < 1:
         raise InputError(f"--clouds is {limit}; give at least 1")
-    known = _format(data)
+    found = _find_set(data)
+    if found is None:
+        return _files(data, points, limit, seed, up)
+    known, folder = found
+    frame = find_frame(up, up_of_set(known, folder), what=f"the clouds of {data}")
     if known in ("modelnet40", "scanobjectnn"):
-        split = load_split(data, points, seed=seed)
-        return _labelled(split.train, split.test, points, limit, seed, f"{known}, SVM tested on {split.test_from}")
-    if known == "shapenetpart":
-        parts = load_parts(data, points)
+        split = load_split(data, points, seed=seed, up=frame.up)
+        read = _labelled(split.train, split.test, points, limit, seed, f"{known}, SVM tested on {split.test_from}")
+    elif known == "shapenetpart":
+        parts = load_parts(data, points, up=frame.up)
         train, test = (Clouds(part.points, part.labels) for part in (parts.train, parts.test))
-        return _labelled(train, test, points, limit, seed, f"{known}, SVM of categories, tested on the test split")
-    if known == "shapenetrender":
+        read = _labelled(train, test, points, limit, seed, f"{known}, SVM of categories, tested on the test split")
+    else:
         renders = PairedRenders(data)
         rows = track(_draw(len(renders), limit, seed), "Reading clouds")
         rng = np.random.default_rng(seed)
         clouds = np.stack([sample_points(renders.points(int(row)), points, rng=rng) for row in rows])
-    else:
-        return _files(data, points, limit, seed)
-    return UserClouds(normalise(clouds), None, len(clouds), f"{known}, no labels")
+        read = UserClouds(normalise(to_y_up(clouds, frame.up)), None, len(clouds), f"{known}, no labels")
+    return replace(read, frame=frame)
 
 
-def _files(data: Path, points: int, limit: int | None, seed: int) -> UserClouds:
+def _files(data: Path, points: int, limit: int | None, seed: int, up: Up | None) -> UserClouds:
     """Clouds of the files in a folder; files that cannot be read are skipped and listed."""
     files = find_files([data])
     chosen = [files[row] for row in _draw(len(files), limit, seed)]
+    frame = common_frame(find_frame(up, up_of(file), what=f"{file.suffix.lower()} files") for file in chosen)
     clouds, skipped = [], []
-    for _, result in track(read_many(chosen, points, seed=seed), "Reading files", total=len(chosen)):
+    for _, result in track(read_many(chosen, points, seed=seed, up=up), "Reading files", total=len(chosen)):
         if isinstance(result, InputError):
             skipped.append(str(result))
         else:
@@ -82,12 +92,13 @@ def _files(data: Path, points: int, limit: int | None, seed: int) -> UserClouds:
     if not clouds:
         raise InputError(f"not one of {len(chosen)} files of {data} could be used; the first: {skipped[0]}")
     points_of_all = np.concatenate(clouds)[:limit]
-    return UserClouds(points_of_all, None, len(points_of_all), "files, no labels", tuple(skipped))
+    return UserClouds(points_of_all, None, len(points_of_all), "files, no labels", tuple(skipped), frame)
 
 
-def _format(data: Path) -> str | None:
+def _find_set(data: Path) -> tuple[str, Path] | None:
+    """Format and folder of the one data set in `data`; None of files."""
     try:
-        return recognise(data)
+        return locate(data, tuple(EXPECTED))
     except InputError:
         return None
 

@@ -19,12 +19,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.data.frames import Up, parse_up, to_y_up
+from crosspoint.data.points import normalise as normalise_clouds
 from crosspoint.data.sources import find_sources, read_ahead
 from crosspoint.runtime.calls import Calls
 from crosspoint.runtime.released import find_hash
 
 FloatArray = NDArray[np.float32]
 FILE_BATCH = 32  # clouds that are read from files before they are embedded
+LARGEST_MEAN, RADII = 0.25, (0.6, 1.5)
+"""Accepted as normalised: the largest distance of the mean to the origin, and the range of the farthest point. Points
+drawn from a normalised cloud pass, even without its farthest point; a unit cube or a unit diameter does not."""
 AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")
 
 
@@ -202,36 +207,74 @@ class Encoder(ABC):
             f"on {spec.device}, {spec.path}{state}>"
         )
 
-    def embed(self, points: "ArrayLike | Path | Sequence[str | Path]", *, seed: int = 0) -> FloatArray:
+    def embed(
+        self,
+        points: "ArrayLike | Path | Sequence[str | Path]",
+        *,
+        normalise: bool = False,
+        up: Up | None = None,
+        seed: int = 0,
+    ) -> FloatArray:
         """Embed clouds or files.
 
         Args:
-            points: `(B, N, 3)`, floating point, each cloud centred on its mean, its farthest point at distance 1
-                (`crosspoint.data.points.normalise`). Or a path, or a list of paths, of mesh and point-cloud files,
-                folders and data sets; these are read, sampled and normalised as by `crosspoint embed`.
+            points: `(B, N, 3)`, floating point. With `normalise=True` in any unit; else each cloud centred on its mean,
+                its farthest point at distance 1. Or a path, or a list of paths, of mesh and point-cloud files, folders
+                and data sets; these are read, sampled and always normalised as by `crosspoint embed`.
+            normalise: Centre and scale the clouds first (`crosspoint.data.points.normalise`).
+            up: Axis that points up in the clouds, e.g. `"z"`; they are turned to y-up, as in training. None: y for
+                arrays; for files the axis that their format states, else y.
             seed: Random seed of the points that are drawn from files. The draw depends on it and the file's name only.
 
         Returns:
             `(B, D)` float32; for files one row per cloud, in the order of the paths.
 
         Raises:
-            InputError: Shape, type, a value or the number of points does not fit, a file cannot be read, the model is a
-                segmenter, or the encoder was closed.
+            InputError: Shape, type, a value or the number of points does not fit, clouds are clearly not normalised, a
+                file cannot be read, the model is a segmenter, or the encoder was closed.
             CheckFailed: The output has NaN or infinite values.
+
+        Example:
+            >>> encoder.embed(scan[None], normalise=True, up="z")  # doctest: +SKIP
         """
+        if up is not None:
+            parse_up(up)
         if isinstance(points, str | Path):
             points = [points]
         if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
-            return self._embed_files([Path(path) for path in points], seed)
+            return self._embed_files([Path(path) for path in points], seed, up)
         points = cast("ArrayLike", points)
         with self._in_use():
             if self.specification.categories is not None:
                 raise InputError(
                     f"{self.specification.path} is a part segmenter, not an encoder; use segment(points, category)"
                 )
-            return self._run_batches({"points": self._checked_points(points)}, "embedding")
+            return self._run_batches({"points": self._normalised(points, normalise, up)}, "embedding")
 
-    def _embed_files(self, paths: Sequence[Path], seed: int) -> FloatArray:
+    def infer(self, inputs: Mapping[str, ArrayLike], *, any_scale: bool = False) -> FloatArray:
+        """Embed or segment clouds, whichever the model does, from named inputs.
+
+        Args:
+            inputs: `points`, y-up and normalised as for `embed`, and for a segmenter `category`.
+            any_scale: Accept clouds that are not normalised. Comparisons of models need them.
+
+        Returns:
+            The result of `embed` or `segment`.
+
+        Raises:
+            InputError: As for `embed` or `segment`.
+            CheckFailed: The output has NaN or infinite values.
+        """
+        with self._in_use():
+            points = self._checked_points(inputs["points"])
+            if not any_scale:
+                self._check_normalised(points)
+            if self.specification.categories is None:
+                return self._run_batches({"points": points}, "embedding")
+            category = self._checked_category(inputs["category"], len(points))
+            return self._run_batches({"points": points, "category": category}, "logits")
+
+    def _embed_files(self, paths: Sequence[Path], seed: int, up: Up | None) -> FloatArray:
         """Embed files; up to `FILE_BATCH` consecutive clouds of equal size form a batch."""
         if seed < 0:
             raise InputError(f"the seed {seed} is negative; give 0 or more")
@@ -240,7 +283,9 @@ class Encoder(ABC):
         if release is not None:
             count = release[0].points
         sources = [
-            source for path in paths for source in find_sources([path], count, seed=seed, at_most=release is not None)
+            source
+            for path in paths
+            for source in find_sources([path], count, seed=seed, at_most=release is not None, up=up)
         ]
         made, waiting = list[FloatArray](), list[FloatArray]()
         for _, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
@@ -253,25 +298,31 @@ class Encoder(ABC):
                 waiting.append(cloud)
         return np.concatenate([*made, self.embed(np.stack(waiting))])
 
-    def segment(self, points: ArrayLike, category: ArrayLike) -> FloatArray:
+    def segment(
+        self, points: ArrayLike, category: ArrayLike, *, normalise: bool = False, up: Up | None = None
+    ) -> FloatArray:
         """Predict part logits for every point.
 
         Args:
             points: `(B, N, 3)`, as for `embed`.
             category: One-hot `(B, categories)`.
+            normalise: As for `embed`.
+            up: As for `embed`.
 
         Returns:
             `(B, N, parts)` float32.
 
         Raises:
-            InputError: Shape, type, a value or the number of points does not fit, the model is an encoder, or it was
-                closed.
+            InputError: Shape, type, a value or the number of points does not fit, clouds are clearly not normalised,
+                the model is an encoder, or it was closed.
             CheckFailed: The output has NaN or infinite values.
         """
+        if up is not None:
+            parse_up(up)
         with self._in_use():
             if self.specification.categories is None:
                 raise InputError(f"{self.specification.path} is an encoder, not a part segmenter; use embed(points)")
-            clouds = self._checked_points(points)
+            clouds = self._normalised(points, normalise, up)
             return self._run_batches(
                 {"points": clouds, "category": self._checked_category(category, len(clouds))}, "logits"
             )
@@ -283,6 +334,33 @@ class Encoder(ABC):
             raise InputError(f"points have the shape {array.shape}; give (B, N, 3) with B at least 1{hint}")
         self.specification.check_points(array.shape[1])
         return array
+
+    def _normalised(self, points: ArrayLike, normalise: bool, up: Up | None) -> FloatArray:
+        """Check clouds and turn them to y-up. With `normalise`, centre and scale them too, in float64."""
+        array = self._checked_points(points)
+        if normalise:
+            return normalise_clouds(to_y_up(np.asarray(points), up or "y"))
+        self._check_normalised(array)
+        return array if up in (None, "y") else to_y_up(array, up)
+
+    def _check_normalised(self, clouds: FloatArray) -> None:
+        """Raise InputError if clouds `(B, N, 3)` are clearly not normalised. Clouds of zeros are accepted."""
+        with np.errstate(over="ignore"):  # infinite is far as well
+            squares = clouds * clouds
+            radii = np.sqrt((squares[..., 0] + squares[..., 1] + squares[..., 2]).max(axis=1))  # (B,)
+            sums = np.ones((1, clouds.shape[1]), np.float32) @ clouds  # (B, 1, 3), 4 times as fast as `sum`
+            means = np.linalg.norm(sums[:, 0], axis=1) / clouds.shape[1]  # (B,)
+        low, high = RADII
+        if (radii >= low).all() and (radii <= high).all() and (means <= LARGEST_MEAN).all():
+            return
+        bad = np.flatnonzero(((radii < low) & (radii > 0)) | (radii > high) | (means > LARGEST_MEAN))
+        if len(bad):
+            first = bad[0]
+            raise InputError(
+                f"{len(bad)} of {len(clouds)} clouds are not normalised, first number {first}: its mean lies "
+                f"{means[first]:.3g} from the origin and its farthest point {radii[first]:.3g}, where "
+                f"{self.specification.path} was trained on 0 and 1; give normalise=True"
+            )
 
     def _checked_category(self, category: ArrayLike, batch: int) -> FloatArray:
         array = _as_float32(category, "category", integers=True)

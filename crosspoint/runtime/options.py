@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from crosspoint.data.frames import Up, parse_up
 from crosspoint.data.io.folders import Patterns
 
 
@@ -29,17 +30,31 @@ class RunOn:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which points and objects are drawn.
+    """How clouds are read: which points and objects are drawn, and which axis points up.
 
     Attributes:
         points: Points per cloud; None: the usual number of the function.
         seed: Random seed.
         seeds: Number of random point subsets that an evaluation averages over, if more points are stored than used.
+        up: The axis that points up in the inputs, `"x"`, `"y"`, `"z"`, `"-x"`, `"-y"` or `"-z"`; they are turned to
+            y-up. None for what their format or data set says, else y.
+
+    Raises:
+        InputError: `up` is no axis.
+
+    Example:
+        >>> Sampling(1024, up="z").up
+        'z'
     """
 
     points: int | None = None
     seed: int = 0
     seeds: int = 3
+    up: Up | None = None
+
+    def __post_init__(self) -> None:
+        if self.up is not None:
+            parse_up(self.up)
 
 
 @dataclass(frozen=True)
@@ -47,10 +62,10 @@ class Reading:
     """How files are found and read.
 
     Attributes:
-        columns: Of text, the columns of x, y and z, `"x,y,z"` or `"2,3,4"`; of `.bin`, the number of columns, `"5"`.
-        include: Patterns such as `*.ply`: of folders, read only files that match one of them.
-        exclude: Of folders, read no files that match one of these.
-        readers: Processes that read; 0 for threads of this one.
+        columns: Text: the columns of x, y and z, `"x,y,z"` or `"2,3,4"`. `.bin`: the number of columns, `"5"`.
+        include: Patterns such as `*.ply`; of folders, only files that match one of them are read.
+        exclude: Patterns; of folders, files that match one of them are skipped.
+        readers: Reader processes; 0: read in threads of this process.
     """
 
     columns: str | None = None

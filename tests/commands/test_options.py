@@ -12,6 +12,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.export.engine.builder import Options
 from crosspoint.export.options import ExportOptions
 from crosspoint.runtime.jobs.parts import PartOptions
+from crosspoint.runtime.jobs.search import SearchOptions
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.train.pretrain.options import RunOptions
 
@@ -80,12 +81,12 @@ def test_export(monkeypatch):
     words = ("export", "m", "--out", "o", "--trt", "--precision", "fp16", "--batch", "1:2:3", "--points", "any")
     words += ("--target", "sm86,sm89", "--builder", "rtx", "--tf32", "--workspace", 5, "--timing-cache", "t")
     words += ("--triton", "r", "--projection", "--calibrate", "c", "--verify-data", "v", "--verify-clouds", 7)
-    words += ("--max-drop", 0.3, "--sign", "k")
+    words += ("--max-drop", 0.3, "--up", "-y", "--sign", "k")
     arguments, options = given_to(monkeypatch, "crosspoint.export.bundle", "export", *words)
     verified = options.pop("verification")
     assert arguments == (Path("m"), Path("o"))
-    found = (verified.data, verified.clouds, verified.max_drop, verified.calibrate)
-    assert found == (Path("v"), 7, 0.3, Path("c"))
+    found = (verified.data, verified.clouds, verified.max_drop, verified.calibrate, verified.up)
+    assert found == (Path("v"), 7, 0.3, Path("c"), "-y")
     assert options == {
         "trt": True,
         "precision": "fp16",
@@ -102,7 +103,7 @@ def test_export(monkeypatch):
     }
 
 
-COMPARED = ("--points", 99, "--clouds", 8, "--seed", 7, "--device", "cuda:3", "--backend", "tensorrt")
+COMPARED = ("--points", 99, "--clouds", 8, "--seed", 7, "--up", "z", "--device", "cuda:3", "--backend", "tensorrt")
 
 
 def test_parity(monkeypatch):
@@ -112,7 +113,7 @@ def test_parity(monkeypatch):
     assert options == {
         "data": Path("d"),
         "clouds": 8,
-        "sampling": Sampling(99, 7),
+        "sampling": Sampling(99, 7, up="z"),
         "run_on": RunOn("cuda:3", "tensorrt"),
         "reference_device": "cuda:1",
         "by_interval": True,
@@ -126,7 +127,7 @@ def test_diagnose(monkeypatch):
     assert options == {
         "data": Path("d"),
         "clouds": 8,
-        "sampling": Sampling(99, 7),
+        "sampling": Sampling(99, 7, up="z"),
         "run_on": RunOn("cuda:3", "tensorrt"),
         "reference_device": "cuda:1",
         "out": Path("o.png"),
@@ -134,7 +135,7 @@ def test_diagnose(monkeypatch):
 
 
 def test_embed(monkeypatch):
-    words = ("embed", "in.ply", "--model", "m", "--out", "o/", "--points", 99, "--seed", 7, "--batch", 3)
+    words = ("embed", "in.ply", "--model", "m", "--out", "o/", "--points", 99, "--seed", 7, "--up", "z", "--batch", 3)
     words += ("--shard", "2/5", "--part", 6, "--format", "npz", "--readers", 4, "--ray")
     words += ("--columns", "2,3,4", "--include", "*.xyz", "--include", "maps/*", "--exclude", "old*")
     words += ("--device", "cuda:3", "--backend", "tensorrt", "--trust")
@@ -142,7 +143,7 @@ def test_embed(monkeypatch):
     assert arguments == ("m", (Path("in.ply"),))
     assert options == {
         "out": "o/",
-        "sampling": Sampling(99, 7),
+        "sampling": Sampling(99, 7, up="z"),
         "batch": 3,
         "run_on": RunOn("cuda:3", "tensorrt", trust=True),
         "parts": PartOptions((2, 5), size=6, form="npz", ray=True),
@@ -152,13 +153,12 @@ def test_embed(monkeypatch):
 
 def test_search(monkeypatch):
     words = ("search", "q", "--in", "i.npz", "--k", 3, "--metric", "euclidean", "--out", "o.png", "--model", "m")
-    words += ("--files", "f", "--device", "cuda:3", "--backend", "tensorrt")
+    words += ("--files", "f", "--up", "-x", "--device", "cuda:3", "--backend", "tensorrt")
     arguments, options = given_to(monkeypatch, "crosspoint.runtime.jobs.search", "search", *words)
     assert arguments == ("q",)
     assert options == {
         "index": Path("i.npz"),
-        "k": 3,
-        "metric": "euclidean",
+        "options": SearchOptions(3, "euclidean", "-x"),
         "out": Path("o.png"),
         "model": "m",
         "files": Path("f"),

@@ -129,7 +129,7 @@ def test_the_json_has_the_entries_that_scripts_read(modelnet, pointnet):
     written = fewshot(pointnet, modelnet, **few, against=pointnet).to_json()
     assert list(written) == ["schema", "model", "data", "queries", "runs", "tasks", "against"]
     assert written["schema"] == "crosspoint.fewshot/1"
-    assert list(written["data"]) == ["path", "format", "train", "test", "points", "seed", "k"]
+    assert list(written["data"]) == ["path", "format", "train", "test", "points", "seed", "k", "frame"]
     assert list(written["tasks"][0]) == [
         *("ways", "shots", "queries_from", "mean", "std", "standard_error", "accuracies", "against")
     ]

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from PIL import Image
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Frame
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_parts
 from crosspoint.eval.partseg import draw_points, partseg
@@ -159,7 +161,9 @@ def test_the_json_has_the_entries_that_scripts_read(segmenter, part_set):
     """Names and order are a contract: others read these files."""
     written = partseg(segmenter, part_set, sampling=Sampling(32, seeds=2), against=segmenter).to_json()
     assert list(written) == ["schema", "model", "data", "official", "clean", "per_category", "against", "seconds"]
-    assert list(written["data"]) == [*("test", "points", "categories", "parts", "path", "format", "stored", "seed")]
+    assert list(written["data"]) == [
+        *("test", "points", "categories", "parts", "path", "format", "stored", "seed", "frame")
+    ]
     assert list(written["official"]) == ["rule", "instance_miou", "class_miou", "point_accuracy", "interval"]
     assert list(written["clean"]) == [
         *("rule", "mean", "std", "standard_error", "instance_miou", "class_miou", "interval", "runs")
@@ -174,3 +178,13 @@ def test_the_json_has_the_entries_that_scripts_read(segmenter, part_set):
         *("reference", "candidate", "difference", "interval", "largest_of_an_object")
     ]
     assert partseg(segmenter, part_set, sampling=Sampling(64)).to_json()["against"] is None
+
+
+def test_z_up_clouds_are_turned(segmenter, write_parts, tmp_path):
+    y, z = write_parts(tmp_path / "y", train=2, test=4), write_parts(tmp_path / "z", train=2, test=4)
+    for path in z.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["data"][...] = file["data"][...][..., [0, 2, 1]] * np.float32([1, -1, 1])
+    found = partseg(segmenter, z, sampling=Sampling(64, up="z"))
+    assert found.per_category == partseg(segmenter, y, sampling=Sampling(64)).per_category
+    assert found.data.frame == Frame("z", "given")

@@ -129,7 +129,9 @@ def test_the_json_has_the_entries_that_scripts_read(modelnet, pointnet):
     ]
     assert written["schema"] == "crosspoint.svm/1"
     assert list(written["model"]) == ["path", "sha256", "architecture", "dim", "precision", "backend", "device"]
-    assert list(written["data"]) == [*("path", "format", "classes", "train", "test", "test_from", "points", "seed")]
+    assert list(written["data"]) == [
+        *("path", "format", "classes", "train", "test", "test_from", "points", "seed", "frame")
+    ]
     assert list(written["official"]) == ["accuracy", "interval", "class_accuracy", "rule", "C", "seconds"]
     assert list(written["clean"]) == ["accuracy", "interval", "class_accuracy", "rule", "std", "runs", "seconds"]
     assert list(written["clean"]["runs"][0]) == ["seed", "C", "accuracy", "cross_validation"]

@@ -39,8 +39,8 @@ class Gives:
         self.function = function
         self.specification = SimpleNamespace(backend="tensorrt", device="cuda:0")
 
-    def embed(self, points):
-        return self.function(points).astype(np.float32)
+    def infer(self, inputs, *, any_scale):
+        return self.function(inputs["points"]).astype(np.float32)
 
 
 def write(path, weights):

@@ -59,6 +59,6 @@ def test_errors_of_many_clouds_are_not_explained_even_if_small(encoder, near_tie
 def test_a_small_cloud_is_moved_by_a_millionth_of_its_own_size(encoder):
     """Moves of 1e-6 would be a hundredth of its radius, and excuse any error."""
     cloud = hostile(64)["size 0.0001"][None]
-    reference = encoder.embed(cloud)
+    reference = encoder.infer({"points": cloud}, any_scale=True)
     found = explain(encoder, cloud, expected=reference, output=reference * np.float32(1.01), limit=LIMIT)
     assert (found.over_limit, found.explained) == (1, 0)

@@ -51,7 +51,7 @@ def test_a_model_equals_itself(pointnet, modelnet):
         *("clouds", "relative_l2_max", "relative_l2_p99", "relative_l2_median", "cosine_min", "cosine_p1"),
         *("over_limit", "explained", "relative_l2_unexplained"),
     ]
-    assert list(written["data"]) == ["path", "source", "clouds", "points", "seed", "skipped"]
+    assert list(written["data"]) == ["path", "source", "clouds", "points", "seed", "skipped", "frame"]
     assert ParityResult.from_json(json.loads(json.dumps(written, allow_nan=False))) == result
 
 

@@ -17,7 +17,7 @@ from crosspoint.report.read import read_pieces
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, load, save
 from crosspoint.runtime.jobs.parts import PartOptions, load_parts
-from crosspoint.runtime.jobs.search import search
+from crosspoint.runtime.jobs.search import SearchOptions, search
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("onnxruntime")
@@ -160,7 +160,7 @@ def test_neighbours_found_are_those_of_a_sort(folder, names, metric, k, seed):
     vectors = np.random.default_rng(seed).standard_normal((len(names), 5)).astype(np.float32)
     about = FileAbout("m.onnx", None, at_most=False, seed=0, base=str(folder))
     save(folder / "index.npz", Embeddings(vectors, names, "0" * 64, about))
-    result = search(names[0], folder / "index.npz", k=k, metric=metric)
+    result = search(names[0], folder / "index.npz", options=SearchOptions(k, metric))
     exact = vectors.astype(np.float64)
     if metric == "cosine":
         exact /= np.linalg.norm(exact, axis=1, keepdims=True)

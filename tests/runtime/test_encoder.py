@@ -78,7 +78,7 @@ def test_a_result_that_is_not_finite_is_an_error() -> None:
     points = np.ones((3, 4, 3), np.float32)
     points[1] = 3e38
     with pytest.raises(CheckFailed, match="for 1 of 3 clouds, first for cloud 1"):
-        Recorder().embed(points)
+        Recorder().infer({"points": points}, any_scale=True)
 
 
 def test_segments_with_a_one_hot_category(clouds: Clouds) -> None:

@@ -18,7 +18,7 @@ COMMANDS = {
     "embed": "embed BUNDLE DATA --out OUT/e.npz",
     "embed a job": "embed BUNDLE DATA --out OUT/job",
     "bench": "bench BUNDLE --seconds 0 --points 16 --batch 3",
-    "search": "search CLOUD --in INDEX --model BUNDLE",
+    "search": "search CLOUD --in INDEX --model BUNDLE --up y",
     "svm": "eval svm BUNDLE --data DATA --points 16",
     "svm, against": "eval svm pointnet --against BUNDLE --data DATA --points 16",
     "fewshot": "eval fewshot BUNDLE --data DATA --points 16 --ways 2 --shots 2 --queries 2 --runs 2",

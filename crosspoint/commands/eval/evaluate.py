@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crosspoint.commands.common import (
+    SET_UP,
     Command,
     Commands,
     PathArgument,
@@ -15,11 +16,13 @@ from crosspoint.commands.common import (
     json_option,
     run_on_options,
     save_result,
+    up_option,
 )
 from crosspoint.commands.eval.partseg import eval_partseg
 from crosspoint.core.console import say
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.options import RunOn
 
 # Repeated from crosspoint.eval, which --help does not import; a test compares them.
@@ -39,6 +42,7 @@ def evaluate() -> None:
 )
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the split, the folds and the points.")
+@up_option("the data", SET_UP)
 @click.option("--seeds", default=3, show_default=True, help="Number of random point subsets to average over.")
 @run_on_options(cache=True)
 @against_option
@@ -49,6 +53,7 @@ def eval_svm(
     data_dir: Path,
     points: int,
     seed: int,
+    up: "Up | None",
     seeds: int,
     run_on: "RunOn",
     against: Path | None,
@@ -63,7 +68,7 @@ def eval_svm(
     from crosspoint.eval.svm import svm
     from crosspoint.runtime.options import Sampling
 
-    sampling = Sampling(points, seed, seeds)
+    sampling = Sampling(points, seed, seeds, up)
     result = svm(model, data_dir, sampling=sampling, run_on=run_on, against=against, out=out)
     print_svm(result)
     save_result(json_file, result)
@@ -84,6 +89,7 @@ def eval_svm(
 @click.option("--runs", default=10, show_default=True, help="Tasks for each pair of --ways and --shots.")
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the tasks.")
+@up_option("the data", SET_UP)
 @click.option("--k", type=click.IntRange(min=1), help="Number of neighbours k of a PyTorch model.  [default: its own]")
 @run_on_options(cache=True)
 @against_option
@@ -97,6 +103,7 @@ def eval_fewshot(
     runs: int,
     points: int,
     seed: int,
+    up: "Up | None",
     k: int | None,
     run_on: "RunOn",
     against: Path | None,
@@ -112,7 +119,7 @@ def eval_fewshot(
         data_dir,
         tasks=TaskOptions(ways, shots, queries, runs),
         k=k,
-        sampling=Sampling(points, seed),
+        sampling=Sampling(points, seed, up=up),
         run_on=run_on,
         against=against,
     )
@@ -138,6 +145,7 @@ def eval_fewshot(
 )
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the split, the folds and the corruptions.")
+@up_option("the data", SET_UP)
 @run_on_options(cache=True)
 @against_option
 @click.option("--out", type=PathArgument, help="Folder for a picture of the curves.")
@@ -148,6 +156,7 @@ def eval_robustness(
     corruptions: tuple[str, ...],
     points: int,
     seed: int,
+    up: "Up | None",
     run_on: "RunOn",
     against: Path | None,
     out: Path | None,
@@ -163,7 +172,7 @@ def eval_robustness(
         models,
         data_dir,
         corruptions=chosen,
-        sampling=Sampling(points, seed),
+        sampling=Sampling(points, seed, up=up),
         run_on=run_on,
         against=against,
         out=out,

@@ -5,9 +5,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
+from crosspoint.commands.common import (
+    SET_UP,
+    Command,
+    PathArgument,
+    json_option,
+    run_on_options,
+    save_result,
+    up_option,
+)
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.options import RunOn
 
 
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--data", "data_dir", required=True, type=PathArgument, help="Folder in ShapeNetPart's format.")
 @click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the model's own, else 2048]")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points.")
+@up_option("the data", SET_UP)
 @click.option("--seeds", default=3, show_default=True, help="Number of random point subsets to average over.")
 @click.option(
     "--against",
@@ -31,6 +41,7 @@ def eval_partseg(
     data_dir: Path,
     points: int | None,
     seed: int,
+    up: "Up | None",
     seeds: int,
     against: Path | None,
     run_on: "RunOn",
@@ -42,7 +53,7 @@ def eval_partseg(
     from crosspoint.eval.partseg import partseg
     from crosspoint.runtime.options import Sampling
 
-    sampling = Sampling(points, seed, seeds)
+    sampling = Sampling(points, seed, seeds, up)
     result = partseg(model, data_dir, sampling=sampling, run_on=run_on, against=against, out=out)
     print_partseg(result)
     save_result(json_file, result)

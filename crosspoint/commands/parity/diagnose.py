@@ -5,11 +5,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
+from crosspoint.commands.common import (
+    FILES_UP,
+    Command,
+    PathArgument,
+    json_option,
+    run_on_options,
+    save_result,
+    up_option,
+)
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed, require
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.options import RunOn
 
 
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
     "--clouds", type=click.IntRange(min=1), default=16, show_default=True, help="Largest number of clouds from --data."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
+@up_option("the clouds of --data", FILES_UP)
 @click.option("--out", type=PathArgument, help="Draw the error of each layer to this .png file.")
 @run_on_options()
 @click.option("--reference-device", default="cpu", show_default=True, help="Device of the reference.")
@@ -38,6 +48,7 @@ def diagnose_command(
     points: int | None,
     clouds: int,
     seed: int,
+    up: "Up | None",
     out: Path | None,
     run_on: "RunOn",
     reference_device: str,
@@ -60,7 +71,7 @@ def diagnose_command(
         candidate,
         data=data_dir,
         clouds=clouds,
-        sampling=Sampling(points, seed),
+        sampling=Sampling(points, seed, up=up),
         run_on=run_on,
         reference_device=reference_device,
         out=out,

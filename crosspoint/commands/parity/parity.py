@@ -5,11 +5,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
+from crosspoint.commands.common import (
+    FILES_UP,
+    Command,
+    PathArgument,
+    json_option,
+    run_on_options,
+    save_result,
+    up_option,
+)
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.options import RunOn
 
 
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the models' own, else 1024]")
 @click.option("--clouds", type=click.IntRange(min=1), help="Largest number of clouds from --data.  [default: all]")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
+@up_option("the clouds of --data", FILES_UP)
 @run_on_options()
 @click.option("--reference-device", default="cpu", show_default=True, help="Device of the reference.")
 @click.option(
@@ -35,6 +45,7 @@ def parity_command(
     points: int | None,
     clouds: int | None,
     seed: int,
+    up: "Up | None",
     run_on: "RunOn",
     reference_device: str,
     by_interval: bool,
@@ -55,7 +66,7 @@ def parity_command(
         candidate,
         data=data_dir,
         clouds=clouds,
-        sampling=Sampling(points, seed),
+        sampling=Sampling(points, seed, up=up),
         run_on=run_on,
         reference_device=reference_device,
         by_interval=by_interval,

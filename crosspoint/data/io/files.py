@@ -10,6 +10,7 @@ import numpy as np
 from crosspoint.core.console import announce
 from crosspoint.core.errors import CrosspointError, InputError, MissingDependency
 from crosspoint.core.reading import read_start, reading, regular
+from crosspoint.data.frames import Up, to_y_up
 from crosspoint.data.io import clouds, meshes, scans
 from crosspoint.data.io.folders import ALL, SUFFIXES, Patterns, search_folder
 from crosspoint.data.io.formats.ply_header import HEADER_BYTES, read_header
@@ -19,12 +20,15 @@ from crosspoint.data.io.scans.e57 import read_e57
 from crosspoint.data.io.scans.las import read_las
 from crosspoint.data.points import Coordinates, check_count, sample_points
 
-UP = {".gltf": "y", ".glb": "y", **dict.fromkeys((".bin", ".las", ".laz", ".e57", ".bag", ".mcap", ".db3"), "z")}
+UP: dict[str, Up] = {  # of glTF by its specification (2.0, 3.4), of scans by the custom of all who write them
+    **dict.fromkeys((".gltf", ".glb"), "y"),
+    **dict.fromkeys((".bin", ".las", ".laz", ".e57", ".bag", ".mcap", ".db3"), "z"),
+}
 MESH_POINTS = 2048  # points drawn from a mesh by default, as many as the published data sets hold
 
 
 def read_points(
-    path: Path, count: int | None, *, seed: int, at_most: bool = False, columns: str | None = None
+    path: Path, count: int | None, *, seed: int, at_most: bool = False, columns: str | None = None, up: Up = "y"
 ) -> Coordinates:
     """Read the points of a file: sampled by area from a mesh, drawn without replacement from a point cloud.
 
@@ -37,9 +41,11 @@ def read_points(
         at_most: If a cloud has fewer points than `count`, take all of them instead of raising an error.
         columns: Text: names or numbers of the columns of x, y and z, `"x,y,z"` or `"2,3,4"`. `.bin`: number of float32
             per row, `"5"`. None: found from the file.
+        up: The axis that points up in the file.
 
     Returns:
-        (n, N, 3), not normalised; float64 unless the file holds float32. n is 1 unless the file holds several clouds.
+        (n, N, 3), y-up and not normalised; float64 unless the file holds float32. n is 1 unless the file holds several
+        clouds.
 
     Raises:
         InputError: The file cannot be read, is damaged, has fewer than `count` points, or has clouds of several sizes.
@@ -54,8 +60,9 @@ def read_points(
     if suffix in meshes.SUFFIXES:
         shape = meshes.read_geometry(path)
         if len(shape.faces):
+            vertices = to_y_up(shape.vertices, up)  # first: what is drawn depends on the last bit of areas
             with reading(path, "a mesh"):
-                return meshes.sample_surface(*shape, count=count or MESH_POINTS, rng=rng)[0][None]
+                return meshes.sample_surface(vertices, shape.faces, count=count or MESH_POINTS, rng=rng)[0][None]
         found = clouds.without_missing(path, iter([shape.vertices]))
     elif suffix in scans.SUFFIXES:
         found = clouds.without_missing(path, _scans(file, suffix, topic))
@@ -65,7 +72,7 @@ def read_points(
     for cloud in found:
         with reading(path, "a cloud"):
             whole = count is None or (at_most and len(cloud) <= count)
-            chosen.append(cloud if whole or count is None else sample_points(cloud, count, rng=rng))
+            chosen.append(to_y_up(cloud if whole or count is None else sample_points(cloud, count, rng=rng), up))
     with reading(path, "a cloud"):
         return clouds.joined(chosen)
 
@@ -79,15 +86,15 @@ def _scans(path: Path, suffix: str, topic: str | None) -> Iterator[Coordinates]:
 
 
 def read_many(
-    paths: Iterable[Path], count: int | None, *, seed: int, columns: str | None = None
+    paths: Iterable[Path], count: int | None, *, seed: int, columns: str | None = None, up: Up | None = None
 ) -> Iterator[tuple[Path, Coordinates | InputError]]:
     """`read_points` of each path in turn. A bad file yields its InputError, and the iteration goes on.
 
-    A file that needs a missing package yields an InputError too.
+    A file that needs a missing package yields an InputError too. `up` None: as a file's format says, else y.
     """
     for path in paths:
         try:
-            yield path, read_points(path, count, seed=seed, columns=columns)
+            yield path, read_points(path, count, seed=seed, columns=columns, up=up or up_of(path) or "y")
         except (InputError, MissingDependency) as error:
             yield path, as_input_error(error)
 
@@ -117,8 +124,8 @@ def _ply_faces(path: Path) -> bool:
         return False
 
 
-def up_of(path: Path) -> str | None:
-    """The axis that points up in files of this format, `"y"` or `"z"`; None where the format does not say."""
+def up_of(path: Path) -> Up | None:
+    """The axis that points up in files of this format; None where the format does not say."""
     return UP.get(format_of(bags.split_topic(path)[0]))
 
 

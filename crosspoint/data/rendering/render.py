@@ -22,14 +22,15 @@ from crosspoint.core.results import FLAT, Result
 from crosspoint.core.system.pool import spread
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
+from crosspoint.data.frames import Up, find_frame, parse_up, to_y_up
 from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
+from crosspoint.data.sets.renders import SETTINGS_FILE
 
 ELEVATIONS = (-10.0, 50.0)  # degrees above the horizon, uniform; the azimuth is uniform over the full circle
 ATTEMPTS = 16  # viewpoints tried per picture: a flat object can be invisible from its edge
 COMPRESSION = 4  # PNG level: the file size of zlib's default 6 in two thirds of its time
-SETTINGS_FILE = "render.json"
 SCHEMA = "crosspoint.render-settings/1"
 NAME_BYTES = 200  # longest file name: 255 on most systems, less the suffixes that are added
 
@@ -41,12 +42,16 @@ def picture_name(view: int) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that decide the content of an output folder; a folder holds one combination."""
+    """The settings that decide the content of an output folder; a folder holds one combination.
+
+    `up` is the axis that points up in the meshes. What is made of them is y-up.
+    """
 
     views: int
     size: int
     points: int
     seed: int
+    up: Up = "y"
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ def render(
     size: int = 224,
     points: int = 2048,
     seed: int = 0,
+    up: Up | None = None,
     jobs: int | None = None,
     patterns: Patterns = ALL,
 ) -> RenderResult:
@@ -130,6 +136,8 @@ def render(
         size: Width and height of the pictures, in pixels.
         points: Points per mesh.
         seed: Random seed of points and viewpoints.
+        up: The axis that points up in the meshes, which are turned to y-up first; None for y, which is announced where
+            the format does not say.
         jobs: Number of processes; None: one per core. A script that uses more than one needs
             `if __name__ == "__main__":`.
         patterns: Which files of folders are read.
@@ -143,11 +151,15 @@ def render(
         MissingDependency: `embreex` is not installed.
         CheckFailed: A process was killed.
     """
+    from crosspoint.data.io.files import up_of
+
     require("embreex", "render", purpose="rendering")
-    settings = Settings(views, size, points, seed)
+    settings = Settings(views, size, points, seed, "y" if up is None else parse_up(up))
     jobs = available_cpus() if jobs is None else jobs
     _check(settings, jobs)
     tasks = _tasks(meshes, patterns)
+    for task in tasks:
+        find_frame(up, up_of(task.mesh), what=f"{task.mesh.suffix.lower()} files")
     out = Path(out)
     check_folder(out, inputs=meshes)
     waiting = [task for task in tasks if not task.finished(out, views)]
@@ -251,15 +263,16 @@ def _claim(out: Path, settings: Settings, tasks: Sequence[Task]) -> None:
     if not file.exists():
         if out.exists() and in_use(out):
             raise InputError(f"{out} holds files that this command did not make; choose another --out")
-        write_json(file, {"schema": SCHEMA, **asdict(settings)})
+        write_json(file, {"schema": SCHEMA, **asdict(settings), "stored_up": "y"})
         return
     stored = read_json(file, "the settings of renderings", advice=f"delete {out} or choose another --out")
     if not is_schema(stored, "render-settings"):
         raise InputError(f"{file} was not written by this command; choose another --out")
     for name, value in asdict(settings).items():
-        if stored.get(name) != value:
+        before = stored.get(name, "y" if name == "up" else None)  # earlier versions turned nothing
+        if before != value:
             raise InputError(
-                f"{out} was rendered with --{name} {stored.get(name)}, not {value}; give that value, or another --out"
+                f"{out} was rendered with --{name} {before}, not {value}; give that value, or another --out"
             )
     for task in tasks:
         check_content(task.pictures(out), _check_pictures)
@@ -277,8 +290,9 @@ def _render_one(task: Task, out: Path, settings: Settings) -> str | None:
     try:
         regular(task.mesh)
         mesh = read_mesh(task.mesh)
-        cloud, _ = sample_surface(mesh.vertices, mesh.faces, count=settings.points, rng=clouds)
-        pictures = render_views(mesh.vertices, mesh.faces, views=settings.views, size=settings.size, rng=viewpoints)
+        vertices = to_y_up(np.asarray(mesh.vertices), settings.up)  # (V, 3)
+        cloud, _ = sample_surface(vertices, mesh.faces, count=settings.points, rng=clouds)
+        pictures = render_views(vertices, mesh.faces, views=settings.views, size=settings.size, rng=viewpoints)
     except InputError as error:
         return reason_without(task.mesh, error)
     if len(os.fsencode(task.name)) > NAME_BYTES:

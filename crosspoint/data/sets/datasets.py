@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Up, to_y_up
 from crosspoint.data.io.hdf5 import SplitArrays, read_files
 from crosspoint.data.sets.layout import locate, recognise, split_files
 from crosspoint.data.sets.renders import PairedRenders
@@ -63,12 +64,13 @@ class PartSet:
     test: PartClouds
 
 
-def load_classification(root: Path, points: int | None = 1024) -> ClassificationSet:
+def load_classification(root: Path, points: int | None = 1024, *, up: Up = "y") -> ClassificationSet:
     """Read a set in ModelNet40's or ScanObjectNN's format.
 
     Args:
         root: The folder of the files, or its parent if that holds no other such set.
         points: Take the *first* points of each cloud, as the published protocols do; None: all.
+        up: The axis that points up in the files: y in the published ones. Clouds are turned to y-up.
 
     Raises:
         InputError: There is no such set, its training split is missing, a file is damaged, a label has no name, or
@@ -84,16 +86,20 @@ def load_classification(root: Path, points: int | None = 1024) -> Classification
     if train is None:
         raise InputError(f"{folder}: has no training files; see `crosspoint data list` for the expected names")
     return ClassificationSet(
-        kind, names, Clouds(train.points, train.labels), Clouds(test.points, test.labels) if test else None
+        kind,
+        names,
+        Clouds(to_y_up(train.points, up), train.labels),
+        Clouds(to_y_up(test.points, up), test.labels) if test else None,
     )
 
 
-def load_parts(root: Path, points: int | None = 2048) -> PartSet:
+def load_parts(root: Path, points: int | None = 2048, *, up: Up = "y") -> PartSet:
     """Read a set in ShapeNetPart's format. Its taxonomy is read from `taxonomy.json`, else it is ShapeNetPart's.
 
     Args:
         root: The folder of the files, or its parent if that holds no other such set.
         points: Take the first points of each cloud; None: all.
+        up: As for `load_classification`.
 
     Raises:
         InputError: There is no such set, its training or test split is missing, a file or the taxonomy is damaged, a
@@ -105,7 +111,7 @@ def load_parts(root: Path, points: int | None = 2048) -> PartSet:
     for split in ("train", "val", "test"):
         files = split_files(kind, folder, split=split)
         splits[split] = (
-            _parts(read_files(files, points, classes=len(taxonomy.categories), parts=len(taxonomy.parts)))
+            _parts(read_files(files, points, classes=len(taxonomy.categories), parts=len(taxonomy.parts)), up)
             if files
             else None
         )
@@ -115,6 +121,6 @@ def load_parts(root: Path, points: int | None = 2048) -> PartSet:
     return PartSet(kind, taxonomy, train, splits["val"], test)
 
 
-def _parts(content: SplitArrays) -> PartClouds:
+def _parts(content: SplitArrays, up: Up) -> PartClouds:
     assert content.parts is not None  # they were asked for
-    return PartClouds(content.points, content.labels, content.parts)
+    return PartClouds(to_y_up(content.points, up), content.labels, content.parts)

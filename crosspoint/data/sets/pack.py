@@ -1,8 +1,9 @@
 """ShapeNetRender packed into shards that are read many times faster than loose files.
 
-A packed folder holds `index.json` (the shards in order, each with its size and SHA-256) and shards in the safetensors
-format, each of which is whole by itself: `points` (P, 3) float32 and `images` (I, H, W, 4) uint8 of its objects one
-after another, `point_starts` and `image_starts` (n + 1) int64, and the objects' keys in the header.
+A packed folder holds `index.json` (the axis that points up in the clouds, null where it is not known, and the shards in
+order, each with its size and SHA-256) and shards in the safetensors format, each of which is whole by itself: `points`
+(P, 3) float32 and `images` (I, H, W, 4) uint8 of its objects one after another, `point_starts` and `image_starts`
+(n + 1) int64, and the objects' keys in the header.
 """
 
 import json
@@ -21,9 +22,10 @@ from crosspoint.core.files import atomic_file, atomic_folder, sha256, write_json
 from crosspoint.core.outputs import check_folder, check_replaceable
 from crosspoint.core.reading import read_json, reading, regular
 from crosspoint.core.results import Result, to_json
+from crosspoint.data.frames import Up
 
 if TYPE_CHECKING:
-    from crosspoint.data.sets.datasets import PairedRenders
+    from crosspoint.data.sets.renders import PairedRenders
 
 INDEX_FILE = "index.json"
 SCHEMA = "crosspoint.pack/1"
@@ -74,6 +76,7 @@ class PackResult(Result):
         shards: How many.
         bytes: Of all shards.
         seconds: What it took.
+        up: The axis that points up in the clouds; None where it is not known.
     """
 
     schema: ClassVar[str] = SCHEMA
@@ -84,6 +87,7 @@ class PackResult(Result):
     shards: int
     bytes: int
     seconds: float
+    up: Up | None = None
 
 
 class Shard(NamedTuple):
@@ -116,7 +120,7 @@ def pack(
         InputError: `root` has another layout, a file cannot be read, images differ in size and `size` is None, an
             option is invalid, or `out` exists or cannot be written.
     """
-    from crosspoint.data.sets.datasets import PairedRenders
+    from crosspoint.data.sets.renders import PairedRenders, up_of_set
 
     for name, value in (("size", size), ("views", views), ("shard-mb", shard_mb)):
         if value is not None and value < 1:
@@ -125,11 +129,13 @@ def pack(
     check_folder(out, inputs=[root])
     check_replaceable(out)
     start = time.monotonic()
-    entries = _entries(PairedRenders(root), size, views)
+    renders = PairedRenders(root)
+    up = up_of_set("shapenetrender", renders.root)
+    entries = _entries(renders, size, views)
     with atomic_folder(out) as folder:
         groups = enumerate(_groups(entries, shard_mb * MEGABYTE))
         shards = [_write(folder, number, group) for number, group in groups]
-        write_json(folder / INDEX_FILE, {"schema": SCHEMA, "shards": to_json(shards)})
+        write_json(folder / INDEX_FILE, {"schema": SCHEMA, "up": up, "shards": to_json(shards)})
     return PackResult(
         out=str(out),
         objects=sum(shard.objects for shard in shards),
@@ -137,6 +143,7 @@ def pack(
         shards=len(shards),
         bytes=sum(shard.bytes for shard in shards),
         seconds=round(time.monotonic() - start, 3),
+        up=up,
     )
 
 

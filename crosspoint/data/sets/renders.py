@@ -9,10 +9,26 @@ import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.pictures import read_picture
-from crosspoint.core.reading import list_folder
+from crosspoint.core.reading import list_folder, read_json
+from crosspoint.data.frames import Up
 from crosspoint.data.io.clouds import read_clouds
 from crosspoint.data.points import Points, near_origin
 from crosspoint.data.sets.layout import PICTURES, locate
+
+SETTINGS_FILE = "render.json"  # of `crosspoint data render`
+
+
+def up_of_set(kind: str, root: Path) -> Up | None:
+    """The axis that points up in the clouds of a data set.
+
+    All published sets are y-up, and what `crosspoint data render` stores is; None where an earlier version of it
+    turned nothing and does not say how the meshes lay.
+    """
+    file = root / SETTINGS_FILE
+    if kind == "shapenetrender" and file.is_file():
+        settings = read_json(file, "the settings of renderings")
+        return "y" if isinstance(settings, dict) and settings.get("stored_up") == "y" else None
+    return "y"
 
 
 class PairedRenders:

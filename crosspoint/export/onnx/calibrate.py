@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
+from crosspoint.data.frames import Frame, Up
 from crosspoint.export.manifest import Calibration
 from crosspoint.parity.clouds import ordinary
 from crosspoint.parity.user_clouds import real_clouds
@@ -24,24 +25,26 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Normalised clouds `(n, N, 3)` for calibration, and where they come from."""
+    """Normalised clouds `(n, N, 3)` for calibration, and where they come from. Synthetic clouds have no frame."""
 
     points: Floats
     source: str
+    frame: Frame | None = None
 
     def describe(self) -> Calibration:
         """Source, size, and SHA-256 of the float32 bytes, for the manifest."""
         digest = hashlib.sha256(np.ascontiguousarray(self.points, "<f4").tobytes()).hexdigest()
-        return Calibration(self.source, len(self.points), self.points.shape[1], digest)
+        return Calibration(self.source, len(self.points), self.points.shape[1], digest, frame=self.frame)
 
 
-def calibration_set(folder: Path | None, points: int, *, seed: int = 0) -> CalibrationSet:
+def calibration_set(folder: Path | None, points: int, *, seed: int = 0, up: Up | None = None) -> CalibrationSet:
     """Up to 128 clouds of a folder; without a folder, synthetic clouds.
 
     Args:
         folder: A data set, of which the training part is used, or a folder of clouds or meshes.
         points: Points per cloud.
         seed: Random seed of the choice.
+        up: As for `real_clouds`.
 
     Raises:
         InputError: The folder cannot be read, or its clouds have fewer points.
@@ -50,10 +53,10 @@ def calibration_set(folder: Path | None, points: int, *, seed: int = 0) -> Calib
         return CalibrationSet(ordinary(CLOUDS, points, seed=seed), "made surfaces, since no clouds were given")
     if not folder.exists():
         raise InputError(f"{folder} does not exist; give --calibrate a dataset or a folder of clouds or meshes")
-    probe = real_clouds(folder, points, limit=None, seed=seed)
+    probe = real_clouds(folder, points, limit=None, seed=seed, up=up)
     clouds = probe.points if probe.labels is None else probe.points[: probe.train]
     rows = np.sort(np.random.default_rng(seed).permutation(len(clouds))[:CLOUDS])
-    return CalibrationSet(clouds[rows], f"{folder.resolve().name}, {probe.source}")
+    return CalibrationSet(clouds[rows], f"{folder.resolve().name}, {probe.source}", probe.frame)
 
 
 def calibrate(model: onnx.ModelProto, values: Collection[str], *, inputs: Mapping[str, Floats]) -> dict[str, float]:

@@ -49,7 +49,8 @@ def diagnose(
         candidate: The model to check.
         data: A data set, or a folder of clouds and meshes; None: synthetic clouds. Hostile clouds are always added.
         clouds: Largest number of clouds from `data`.
-        sampling: Points per cloud, by default the number of a model if it is fixed, else 1024; and the seed.
+        sampling: Points per cloud, by default the number of a model if it is fixed, else 1024; the seed; and the axis
+            that points up in `data`.
         run_on: Device of the candidate.
         reference_device: Device of the reference.
         out: PNG file to draw; None: no picture.
@@ -68,8 +69,8 @@ def diagnose(
         check_pair(a, b, points=points)
         precision = max((encoder.specification.precision for encoder in (a, b)), key=lambda name: LIMITS[name].channel)
         limits = LIMITS[precision]
-        real = None if data is None else real_clouds(data, points, limit=clouds, seed=seed).points
-        sets = _cloud_sets(b, points, real, seed, limits)
+        real = None if data is None else real_clouds(data, points, limit=clouds, seed=seed, up=sampling.up)
+        sets = _cloud_sets(b, points, None if real is None else real.points, seed, limits)
         chosen = _named(sets, "cloud" if data is None else data.name)
         first, second = (open_layers(encoder) for encoder in (a, b))
         stack.callback(first.close)
@@ -80,6 +81,8 @@ def diagnose(
         result = _result(first, second, differences, chosen, limits, report)
         if result.passed:
             result = _as_run(result, first, second, (a, b), chosen, layers[-1].name)
+    if real is not None:
+        result = replace(result, frame=real.frame)
     if out is not None:
         from crosspoint.parity.layers.picture import draw_diagnosis
 

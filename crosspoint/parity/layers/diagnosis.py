@@ -1,9 +1,10 @@
 """The result of `crosspoint diagnose`: errors by layer, their causes, and what to do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from crosspoint.core.results import Result
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import Frame
 from crosspoint.runtime.encoder import Specification
 
 
@@ -121,6 +122,7 @@ class Diagnosis(Result):
         causes: Causes of every layer that adds a difference of its own.
         advice: What to do, in one sentence.
         passed: Whether the models agree within the limits.
+        frame: In which the user's clouds are stored; None of synthetic ones.
     """
 
     schema: ClassVar[str] = "crosspoint.diagnose/1"
@@ -133,3 +135,4 @@ class Diagnosis(Result):
     causes: list[CauseResult]
     advice: str
     passed: bool
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)

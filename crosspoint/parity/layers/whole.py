@@ -22,5 +22,5 @@ class WholeModel(Layers):
     def compute(self, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
         """Run the whole model on its inputs."""
         assert {*names} <= self.names
-        inputs = [given[name] for name in INPUTS if name in given]
-        return {self._output: self._encoder.embed(*inputs) if len(inputs) == 1 else self._encoder.segment(*inputs)}
+        inputs = {name: given[name] for name in INPUTS if name in given}
+        return {self._output: self._encoder.infer(inputs, any_scale=True)}

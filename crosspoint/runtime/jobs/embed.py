@@ -9,6 +9,7 @@ from typing import ClassVar
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_file, check_folder
 from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import Frame, tell_frame
 from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs import parts as part_files
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
@@ -47,6 +48,7 @@ class EmbedResult(Result):
         out: Where the embeddings are.
         seed: Of the points drawn.
         seconds: What it took.
+        frame: In which the inputs are stored; what was embedded is y-up.
     """
 
     schema: ClassVar[str] = "crosspoint.embed/1"
@@ -62,6 +64,7 @@ class EmbedResult(Result):
     out: str
     seed: int
     seconds: float
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 def embed(
@@ -75,10 +78,10 @@ def embed(
     parts: PartOptions = PartOptions(),
     reading: Reading = Reading(),
 ) -> EmbedResult:
-    """Embed the clouds of files, folders and data sets, normalised as in training, into one file or many parts.
+    """Embed the clouds of files, folders and data sets into one file or many parts.
 
-    Inputs are read in advance; clouds of equal size form batches. Inputs that cannot be read, or have too few points,
-    are left out and listed in the result.
+    Clouds are turned to y-up and normalised, as in training. Inputs are read in advance; clouds of equal size form
+    batches. Inputs that cannot be read, or have too few points, are left out and listed in the result.
 
     Args:
         model: Whatever `load_encoder` opens.
@@ -87,9 +90,10 @@ def embed(
         out: `.npz` or `.parquet` for embeddings, names and the model's SHA-256; `.npy` for the embeddings only. A name
             without a suffix, or one that ends in a slash, is a folder of parts. Each part is written as a whole, and
             parts that exist are kept.
-        sampling: Points per cloud, and the seed. Points None: the model's own number if it is fixed; for a released
-            model at most the number that it was trained with; else all points. The draw depends on the seed and the
-            file's name only.
+        sampling: Points per cloud, the seed, and the axis that points up in the inputs. Points None: the model's own
+            number if it is fixed; for a released model at most the number that it was trained with; else all points.
+            The draw depends on the seed and the file's name only. Axis None: the one that the format states, else y;
+            standard error names it.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the model.
         parts: Options of a folder of parts.
@@ -147,6 +151,7 @@ def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
         out=str(out),
         seed=request.sampling.seed,
         seconds=0.0,
+        frame=opened.frame,
     )
 
 
@@ -165,6 +170,8 @@ def _embed_folder(request: Request, out: Path, options: PartOptions, readers: in
         from crosspoint.runtime.jobs.ray_job import embed_on_ray
 
         plan, model, kept, made = embed_on_ray(request, out, shard=(number, shards), part=size, form=form)
+        if plan.frame is not None:
+            tell_frame(plan.frame)  # the workers' own lines are not shown
     else:
         opened = open_request(request)
         with opened.encoder as encoder:
@@ -189,4 +196,5 @@ def _embed_folder(request: Request, out: Path, options: PartOptions, readers: in
         out=str(out),
         seed=request.sampling.seed,
         seconds=0.0,
+        frame=plan.frame,
     )

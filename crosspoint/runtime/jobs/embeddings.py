@@ -19,7 +19,8 @@ from crosspoint.core.arrays import Npz
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import read_bytes, reading
-from crosspoint.core.results import FLAT, from_json, to_json
+from crosspoint.core.results import FLAT, OPTIONAL, from_json, to_json
+from crosspoint.data.frames import Frame
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs.batches import Skipped
 
@@ -39,6 +40,7 @@ class FileAbout:
         at_most: Whether clouds with fewer points were taken as they are.
         seed: Random seed of the points that were drawn.
         base: Folder that the names are relative to.
+        frame: In which the inputs are stored; None of an earlier version, which turned nothing and did not say.
     """
 
     model: str
@@ -46,6 +48,7 @@ class FileAbout:
     at_most: bool
     seed: int
     base: str
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class PartOfJob:
     sources_sha256: str
     content_sha256: str
     size: int
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ do not work on one job.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import get_type_hints
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import write_once
 from crosspoint.core.reading import read_json, reading
+from crosspoint.core.results import OPTIONAL, from_json, to_json
+from crosspoint.data.frames import Frame
 from crosspoint.data.sources import Source, content_of
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
@@ -28,7 +29,11 @@ MOST = 1024  # sources per part; 8 MB of DGCNN's embeddings
 SAMPLED = 1024  # number of sources whose content the plan knows; of a smaller job all
 FORMATS = ("parquet", "npz")
 AGAIN = "remove it and run the job again"
-WORDS = {"sources_sha256": "the list of inputs", "content_sha256": "the content of the inputs or --columns"}
+WORDS = {
+    "sources_sha256": "the list of inputs",
+    "content_sha256": "the content of the inputs or --columns",
+    "up": "--up",
+}
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,11 @@ class Plan:
         seed: Random seed of the points that are drawn.
         base: Folder that names are relative to; it may differ between machines.
         sources: Number of sources.
-        sources_sha256: SHA-256 of their names.
+        sources_sha256: SHA-256 of their names and frames.
         content_sha256: SHA-256 of their sizes, and of the content of at most `SAMPLED` of them.
         size: Sources per part; the last part may have fewer.
         format: `"parquet"` or `"npz"`.
+        frame: In which the inputs are stored; None of an earlier version, which turned nothing and did not say.
     """
 
     model_sha256: str
@@ -77,6 +83,12 @@ class Plan:
     content_sha256: str
     size: int
     format: str
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
+
+    @property
+    def up(self) -> str:
+        """The axis that points up in the inputs; y if it was not recorded."""
+        return "y" if self.frame is None else self.frame.up
 
     @property
     def count(self) -> int:
@@ -93,7 +105,7 @@ class Plan:
 
     def about(self, index: int) -> PartOfJob:
         """What a part says of itself besides the hash of its model: its number and its job."""
-        own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size")
+        own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size", "frame")
         return PartOfJob(index + 1, **{name: getattr(self, name) for name in own})
 
 
@@ -109,10 +121,11 @@ Outcomes = dict[int, Outcome]  # by part
 
 
 def names_digest(sources: Iterable[Source]) -> str:
-    """SHA-256 of the names of the sources, in order."""
+    """SHA-256 of the names of the sources, in order, and of the axis that points up where it is not y."""
     result = hashlib.sha256()
     for source in sources:
-        result.update(source.name.encode() + b"\0")
+        up = source.frame.up
+        result.update(source.name.encode() + b"\0" + (b"" if up == "y" else f"{up}\0".encode()))
     return result.hexdigest()
 
 
@@ -145,11 +158,11 @@ def join(plan: Plan, folder: Path) -> Plan:
         raise InputError(f"{folder} holds files that are not an embedding job; give a new folder for --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_once(folder / JOB, {"schema": SCHEMA, **asdict(plan)})
+        write_once(folder / JOB, {"schema": SCHEMA, **vars(plan), "frame": to_json(plan.frame)})
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another place") from error
     found = read_plan(folder)
-    decisive = [name for name in asdict(plan) if name not in ("base", "model")]
+    decisive = ["up", *(name for name in vars(plan) if name not in ("base", "model", "frame"))]
     differ = [name for name in decisive if getattr(found, name) != getattr(plan, name)]
     if differ:
         name = differ[0]
@@ -177,10 +190,10 @@ def read_plan(folder: Path) -> Plan:
             "a new folder"
         )
     with reading(path, "the plan of an embedding job", advice=advice):
-        plan = Plan(**{name: value for name, value in values.items() if name != "schema"})
-        for name, kind in get_type_hints(Plan).items():
-            if not isinstance(getattr(plan, name), kind):
-                raise TypeError(f"{name} is {getattr(plan, name)!r}")
+        unknown = values.keys() - {"schema", *(known.name for known in fields(Plan))}
+        if unknown:
+            raise ValueError(f"it has the entries {sorted(unknown)}")
+        plan = from_json(Plan, values)
         if plan.size < 1 or plan.sources < 1 or plan.format not in FORMATS:
             raise ValueError(f"{plan.sources} sources in parts of {plan.size} as {plan.format!r}")
     return plan

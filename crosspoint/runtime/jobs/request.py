@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Frame, common_frame
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
@@ -21,7 +22,8 @@ class Request:
     Attributes:
         model: Name, or absolute path.
         inputs: Absolute paths.
-        sampling: Points per cloud, None: as the model needs; and the random seed of the points that are drawn.
+        sampling: Points per cloud, None: as the model needs; the random seed of the points that are drawn; the
+            axis that points up in the inputs, None: as their formats say.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the model.
         verify_keys: Public keys; one of them must have signed the model. Empty: no check.
@@ -44,12 +46,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """An open encoder, its sources, and the points per cloud; with `at_most`, smaller clouds are taken too."""
+    """An open encoder, its sources, and the points per cloud; with `at_most`, smaller clouds are taken too.
+
+    `frame` is that of the sources together; what they give is y-up.
+    """
 
     encoder: Encoder
     sources: list[Source]
     points: int | None
     at_most: bool
+    frame: Frame
 
 
 def make_request(
@@ -111,13 +117,9 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
             at_most=at_most,
             columns=request.reading.columns,
             patterns=request.reading.patterns,
+            up=request.sampling.up,
         )
-        return Opened(
-            encoder,
-            sources,
-            count,
-            at_most,
-        )
+        return Opened(encoder, sources, count, at_most, common_frame(source.frame for source in sources))
     except BaseException:
         encoder.close()
         raise

@@ -4,18 +4,21 @@ import difflib
 import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.console import announce_once
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
 from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import reading
-from crosspoint.core.results import Result
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import Frame, Up, parse_up
+from crosspoint.data.io.files import up_of
 from crosspoint.data.sources import find_sources
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
@@ -44,6 +47,7 @@ class Index:
         at_most: Whether clouds with fewer points were taken as they are.
         seed: Random seed of the points that were drawn.
         base: The folder that names are relative to.
+        frame: Frame of the inputs. None: written by an earlier version, which did not record it and turned nothing.
         pieces: Function that reads them from the beginning at each call.
     """
 
@@ -54,7 +58,28 @@ class Index:
     at_most: bool
     seed: int
     base: Path
+    frame: Frame | None
     pieces: Callable[[], Iterator[Embeddings]]
+
+    @property
+    def given(self) -> Up | None:
+        """The axis that was given for all inputs; None if each was read as its format states."""
+        return self.frame.up if self.frame is not None and self.frame.known == "given" else None
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What to search for.
+
+    Attributes:
+        k: Number of neighbours; fewer if the index is smaller.
+        metric: `"cosine"` (1 − cos) or `"euclidean"`.
+        up: Axis that points up in a query that is a file. None: the one that its format states, else y.
+    """
+
+    k: int = 5
+    metric: str = "cosine"
+    up: Up | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,8 @@ class SearchResult(Result):
         size: Embeddings in the index.
         results: From near to far.
         out: The picture; None if none was asked for.
+        frame: In which the query is stored; None where its embedding is the index's own.
+        index_frame: In which the inputs of the index were stored; None where it does not say.
     """
 
     schema: ClassVar[str] = "crosspoint.search/1"
@@ -89,6 +116,8 @@ class SearchResult(Result):
     size: int
     results: tuple[Neighbour, ...]
     out: str | None
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
+    index_frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 def open_index(path: Path) -> Index:
@@ -113,16 +142,15 @@ def _index(path: Path, sha256: str, about: FileAbout | parts.Plan, pieces: Calla
     with reading(path, "embeddings of crosspoint embed", advice="embed again"):
         if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
             raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
-        return Index(path, sha256, about.model, points, about.at_most, seed, Path(about.base), pieces)
+        return Index(path, sha256, about.model, points, about.at_most, seed, Path(about.base), about.frame, pieces)
 
 
 def search(
     query: Path | str,
     index: Path,
     *,
-    k: int = 5,
+    options: SearchOptions = SearchOptions(),
     model: Path | str | None = None,
-    metric: str = "cosine",
     out: Path | None = None,
     files: Path | None = None,
     run_on: RunOn = RunOn(),
@@ -133,10 +161,9 @@ def search(
         query: A name in the index, or a mesh or point-cloud file. A file is embedded like the index: same model, number
             of points and seed. An object is not its own neighbour.
         index: The output of `crosspoint embed`: `.npz`, `.parquet` or a folder of parts.
-        k: Number of neighbours; fewer if the index is smaller.
+        options: Number of neighbours, metric, and the axis that points up in the query.
         model: Model that embeds the query; it must be the one that made the index. None: the released model that made
             the index.
-        metric: `"cosine"` (1 − cos) or `"euclidean"`.
         out: A picture of the query and its neighbours: .png, .jpg or .webp.
         files: Folder that the names in the index are relative to, if the embedded files have moved.
         run_on: Device and backend of the model.
@@ -145,9 +172,13 @@ def search(
         The neighbours, nearest first.
 
     Raises:
-        InputError: The query, the index or an option cannot be used, or the model did not make the index.
+        InputError: The query, the index or an option cannot be used, the model did not make the index, or the frames of
+            query and index are mixed: one is stated and the other is not.
         MissingDependency: A picture is asked for, and matplotlib is not installed.
     """
+    k, metric, up = options.k, options.metric, options.up
+    if up is not None:
+        parse_up(up)
     if k < 1:
         raise InputError(f"--k is {k}; give 1 or more")
     if metric not in METRICS:
@@ -159,10 +190,12 @@ def search(
         require_plots()
     opened = open_index(index)
     base = opened.base if files is None else Path(files)
-    name = _name_in_index(query, base)
-    vector = _find(opened, name)
+    name = _name_in_index(query, base, is_file=up is not None)
+    vector, frame = _find(opened, name), None
     if vector is None:
-        vector = _embed_query(Path(query), opened, model, run_on)
+        vector, frame = _embed_query(Path(query), opened, model, run_on, up)
+    elif up is not None and up != (was := opened.given or up_of(Path(name)) or "y"):
+        raise InputError(f"{query} is in {index} as {was}-up; leave --up out, or embed the index again with --up {up}")
     elif model is not None:
         with load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
             _check_model(opened, encoder.specification.sha256, str(model))
@@ -178,16 +211,24 @@ def search(
             base=base,
             files=files and Path(files),
             metric=metric,
+            ups=(up or opened.given, opened.given),
         )
     written = None if out is None else str(out)
-    return SearchResult(str(query), str(index), metric, opened.model_sha256, size, results, written)
+    return SearchResult(
+        str(query), str(index), metric, opened.model_sha256, size, results, written, frame, opened.frame
+    )
 
 
-def _name_in_index(query: Path | str, base: Path) -> str:
-    """The query's name in the index, if it is in it: the given name, or a file's path within the base."""
+def _name_in_index(query: Path | str, base: Path, *, is_file: bool) -> str:
+    """The query's name in the index, if it is in it: the given name, or a file's path within the base.
+
+    With `is_file`, a file outside the base is not looked up by the name that was given.
+    """
     path, folder = Path(os.path.abspath(query)), Path(os.path.abspath(base))
     if path.is_relative_to(folder) and path.is_file():
         return path.relative_to(folder).as_posix()
+    if is_file and path.is_file():
+        return str(path)
     return str(query)
 
 
@@ -199,11 +240,14 @@ def _find(index: Index, name: str) -> FloatArray | None:
     return None
 
 
-def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: RunOn) -> FloatArray:
-    """Embed a file in the same way as the index."""
+def _embed_query(
+    query: Path, index: Index, model: Path | str | None, run_on: RunOn, up: Up | None
+) -> tuple[FloatArray, Frame]:
+    """Embed a file in the same way as the index; also returns the frame of the file."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
-    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most)
+    _check_frames(index, query, up)
+    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most, up=up)
     clouds, _ = source.load()
     if isinstance(clouds, InputError):
         raise clouds
@@ -213,7 +257,32 @@ def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: Ru
     with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
         vector: FloatArray = encoder.embed(clouds)[0]
-        return vector
+        return vector, source.frame
+
+
+def _check_frames(index: Index, query: Path, up: Up | None) -> None:
+    """Raise InputError where the frames of the index and of a query would be mixed.
+
+    Both are turned to y-up, so any two frames that are known go together.
+    """
+    stated = up or up_of(query)
+    if index.frame is None and stated not in (None, "y"):
+        raise InputError(
+            f"{index.path} does not state which axis points up in its inputs, and {query} is {stated}-up: they cannot "
+            "be compared; embed the index again with --up"
+        )
+    if index.frame is None:
+        announce_once(f"{index.path} does not state which axis points up in its inputs; y-up is assumed")
+    elif index.frame.up != "y" and stated is None:
+        raise InputError(
+            f"the inputs of {index.path} are {index.frame.up}-up, and {query} does not state which axis points up; "
+            f"give --up {index.frame.up} if it is the same there, else --up y"
+        )
+    elif index.frame.known == "assumed" and stated not in (None, "y"):
+        announce_once(
+            f"y-up was assumed for the inputs of {index.path}; if they are {stated}-up as the query is, embed them "
+            f"again with --up {stated}"
+        )
 
 
 def _similar(name: str, index: Index) -> str:

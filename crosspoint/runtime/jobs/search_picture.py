@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from crosspoint.core.errors import CrosspointError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.plots import label_font
-from crosspoint.data.io.files import is_mesh, read_points
+from crosspoint.data.frames import Up, to_y_up
+from crosspoint.data.io.files import is_mesh, read_points, up_of
 from crosspoint.data.io.meshes import read_mesh
 from crosspoint.data.points import Points, normalise
 from crosspoint.data.rendering.raycast import camera, picture, solid
@@ -30,7 +31,14 @@ PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 
 
 
 def draw(
-    file: Path, query: str, *, results: Sequence[tuple[str, float]], base: Path, files: Path | None, metric: str
+    file: Path,
+    query: str,
+    *,
+    results: Sequence[tuple[str, float]],
+    base: Path,
+    files: Path | None,
+    metric: str,
+    ups: tuple[Up | None, Up | None],
 ) -> None:
     """Draw meshes as surfaces if `embreex` is installed, else as points. The tile of a missing file stays empty.
 
@@ -43,6 +51,7 @@ def draw(
         base: Folder that names are relative to.
         files: The same folder, if the user gave it; data sets are searched for only there.
         metric: Metric, shown with each distance.
+        ups: Axes that point up in the query and in the inputs of the index; None: as each format states, else y.
 
     Raises:
         InputError: `file` cannot be written.
@@ -58,7 +67,7 @@ def draw(
     canvas = ImageDraw.Draw(sheet)
     for i, ((name, note), path) in enumerate(zip(tiles, paths, strict=True)):
         x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
-        if (tile := _tile(name, path, base, files)) is not None:
+        if (tile := _tile(name, path, base, files, ups[min(i, 1)])) is not None:
             sheet.paste(tile, (x, y), tile)
         else:
             _text(canvas, "not found", x, y + TILE // 2, QUIET)
@@ -82,28 +91,32 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _tile(name: str, path: Path | None, base: Path, files: Path | None) -> "Image.Image | None":
+def _tile(name: str, path: Path | None, base: Path, files: Path | None, up: Up | None) -> "Image.Image | None":
     from PIL import Image
 
     try:
         if path is not None and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
             mesh = read_mesh(path)
-            return Image.fromarray(np.asarray(picture(solid(mesh.vertices, mesh.faces), AXES, size=TILE)))
-        points = _of_several(name, base, files) if path is None else read_points(path, SHOWN, seed=0, at_most=True)[0]
+            vertices = to_y_up(np.asarray(mesh.vertices), up or up_of(path) or "y")
+            return Image.fromarray(np.asarray(picture(solid(vertices, mesh.faces), AXES, size=TILE)))
+        if path is None:
+            points = _of_several(name, base, files, up)
+        else:
+            points = read_points(path, SHOWN, seed=0, at_most=True, up=up or up_of(path) or "y")[0]
     except CrosspointError:
         return None
     return None if points is None else _dots(points)
 
 
-def _of_several(name: str, base: Path, files: Path | None) -> Points | None:
+def _of_several(name: str, base: Path, files: Path | None, up: Up | None) -> Points | None:
     """A cloud from a file with several, `file#3`, or from a data set."""
     stem, _, number = name.rpartition("#")
     path = _inside(base, stem)
     if path is not None and number.isdecimal():
-        several = read_points(path, None, seed=0)  # (n, N, 3)
+        several = read_points(path, None, seed=0, up=up or up_of(path) or "y")  # (n, N, 3)
         cloud: Points | None = several[int(number)] if int(number) < len(several) else None
         return cloud
-    for source in [] if files is None else find_sources([files], None, seed=0):
+    for source in [] if files is None else find_sources([files], None, seed=0, up=up):
         if source.name == name:
             points: Points = source.read()[0]
             return points

@@ -13,6 +13,8 @@ from crosspoint.cli import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.core.workspaces import fresh_path
 from crosspoint.data.rendering.render import ELEVATIONS, render, render_views
+from crosspoint.data.sets.pack import pack
+from crosspoint.data.sets.renders import up_of_set
 
 trimesh = pytest.importorskip("trimesh")
 pytest.importorskip("embreex")
@@ -200,7 +202,7 @@ def test_bad_meshes_are_passed_over_and_listed(meshes, tmp_path):
     assert "empty.stl: is empty" in outcome.output
     result = json.loads((tmp_path / "result.json").read_text())
     assert list(result) == [
-        *("schema", "views", "size", "points", "seed", "out", "objects", "kept", "rendered", "skipped", "seconds")
+        *("schema", "views", "size", "points", "seed", "up", "out", "objects", "kept", "rendered", "skipped", "seconds")
     ]
     assert result["schema"] == "crosspoint.render/1"
     assert [os.path.basename(bad["file"]) for bad in result["skipped"]] == ["bad.off", "empty.stl"]
@@ -223,3 +225,59 @@ def test_command_succeeds_and_continues(meshes, tmp_path):
     assert outcome.exit_code == 0
     assert "0 objects rendered" in outcome.output
     assert "4 kept" in outcome.output
+
+
+def test_z_up_meshes_are_drawn_upright(tmp_path):
+    """A rod on a plate, which lies as CAD writes it, gives the pictures and points of the same thing y-up."""
+    upright = trimesh.util.concatenate([trimesh.creation.box((2, 0.2, 1)), trimesh.creation.box((0.2, 3, 0.2))])
+    lying = upright.copy()
+    lying.vertices = upright.vertices[:, [0, 2, 1]] * [1, -1, 1]  # z-up: (x, y, z) as (x, −z, y)
+    for name, mesh in (("y", upright), ("z", lying)):
+        (tmp_path / name / "chair").mkdir(parents=True)
+        mesh.export(tmp_path / name / "chair" / "a.ply")
+        small(tmp_path / name, tmp_path / f"out-{name}", up=name)
+    a, b = (contents(tmp_path / f"out-{name}") for name in "yz")
+    settings = [json.loads(made.pop("render.json")) for made in (a, b)]
+    assert [(each["up"], each["stored_up"]) for each in settings] == [("y", "y"), ("z", "y")]
+    assert a == b
+
+
+def test_a_folder_of_renderings_belongs_to_one_frame(meshes, tmp_path):
+    small(meshes, tmp_path / "out", up="z")
+    with pytest.raises(InputError, match="was rendered with --up z, not y"):
+        small(meshes, tmp_path / "out")
+
+
+def test_renderings_of_an_earlier_version_go_on_as_y_up(meshes, tmp_path):
+    small(meshes, tmp_path / "out")
+    file = tmp_path / "out" / "render.json"
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in stored.items() if name not in ("up", "stored_up")}))
+    assert up_of_set("shapenetrender", tmp_path / "out") is None
+    assert small(meshes, tmp_path / "out").kept == 4
+    with pytest.raises(InputError, match="was rendered with --up y, not z"):
+        small(meshes, tmp_path / "out", up="z")
+
+
+def test_a_frame_that_is_not_stated_is_said(meshes, tmp_path):
+    words = [
+        "data",
+        "render",
+        str(meshes),
+        "--out",
+        str(tmp_path / "out"),
+        "--views",
+        "1",
+        "--size",
+        "16",
+        "--jobs",
+        "1",
+    ]
+    shown = CliRunner().invoke(crosspoint, [*words, "--jobs", "1"])
+    assert "y-up is assumed, since the inputs do not say; give --up z" in shown.stderr
+
+
+def test_a_pack_says_that_its_clouds_are_y_up(meshes, tmp_path):
+    small(meshes, tmp_path / "out", up="z")
+    assert pack(tmp_path / "out", tmp_path / "pack").up == "y"
+    assert json.loads((tmp_path / "pack" / "index.json").read_text())["up"] == "y"

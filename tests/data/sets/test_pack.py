@@ -244,8 +244,8 @@ def test_command(loose, tmp_path):
     assert outcome.exit_code == 0
     assert "5 objects, 12 images, 1 shards" in outcome.output
     result = json.loads((tmp_path / "r.json").read_text())
-    assert list(result) == ["schema", "out", "objects", "images", "shards", "bytes", "seconds"]
+    assert list(result) == ["schema", "out", "objects", "images", "shards", "bytes", "seconds", "up"]
     assert result["schema"] == "crosspoint.pack/1"
     index = json.loads((tmp_path / "pack" / "index.json").read_text())
-    assert list(index) == ["schema", "shards"]
+    assert list(index) == ["schema", "up", "shards"]
     assert list(index["shards"][0]) == ["file", "objects", "images", "bytes", "sha256"]

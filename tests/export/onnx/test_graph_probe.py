@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
+from crosspoint.data.points import normalise
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.file import write_onnx
 from crosspoint.export.onnx.fold import deploy
@@ -10,7 +11,7 @@ from crosspoint.export.onnx.graph_probe import GraphProbe
 
 @pytest.fixture
 def points():
-    return np.random.default_rng(0).standard_normal((3, 20, 3)).astype(np.float32)
+    return normalise(np.random.default_rng(0).standard_normal((3, 20, 3)))
 
 
 @pytest.fixture

@@ -382,9 +382,9 @@ def _read_embeddings(suffix: str, root: Path) -> None:
 
 
 def _search(suffix: str, root: Path) -> None:
-    from crosspoint.runtime.jobs.search import search
+    from crosspoint.runtime.jobs.search import SearchOptions, search
 
-    found = search("c/1.ply", root / f"embeddings{suffix}", k=2)
+    found = search("c/1.ply", root / f"embeddings{suffix}", options=SearchOptions(2))
     assert all(np.isfinite(row.distance) for row in found.results)
     json.dumps(found.to_json()).encode()
 
@@ -441,12 +441,12 @@ def _job(form: str) -> Files:
 def _read_job(root: Path) -> None:
     from crosspoint.data.sources import find_sources
     from crosspoint.runtime.jobs import parts
-    from crosspoint.runtime.jobs.search import search
+    from crosspoint.runtime.jobs.search import SearchOptions, search
 
     plan = parts.read_plan(root)
     parts.kept(plan, root, sources=find_sources([root / "in"], None, seed=0), indices=range(min(plan.count, 2)))
     assert sum(len(part.names) for part in parts.load_parts(root)) <= plan.sources
-    search("0.npy", root, k=2)
+    search("0.npy", root, options=SearchOptions(2))
 
 
 # Bundles

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from crosspoint.data.points import normalise
 from fuzzer.cases import Files
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (12, 3)).astype(np.float32)
-CLOUDS = np.random.default_rng(1).uniform(-1, 1, (6, 16, 3)).astype(np.float32)
+CLOUDS = normalise(np.random.default_rng(1).uniform(-1, 1, (6, 16, 3)))
 
 
 def folder(make: Callable[[Path], object]) -> Files:

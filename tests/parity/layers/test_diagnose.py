@@ -264,7 +264,7 @@ def test_the_command_on_files_with_picture_and_json(network, saved, exported, tm
     assert "parts here" in done.output
     result = json.loads((tmp_path / "a.json").read_text())
     assert list(result) == [
-        *("schema", "reference", "candidate", "clouds", "limits", "layers", "causes", "advice", "passed")
+        *("schema", "reference", "candidate", "clouds", "limits", "layers", "causes", "advice", "passed", "frame")
     ]
     assert list(result["causes"][0]) == ["layer", "kind", "text", "advice", "facts", "clouds"]
     assert result["schema"] == "crosspoint.diagnose/1"

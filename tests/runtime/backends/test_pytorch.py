@@ -6,6 +6,7 @@ import torch
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
+from crosspoint.data.points import normalise
 from crosspoint.models import DGCNN, DGCNNSegmenter, ImageEncoder, PointNet
 from crosspoint.models.weights import save_model
 from crosspoint.runtime.backends.pytorch import PyTorchEncoder
@@ -13,7 +14,7 @@ from crosspoint.runtime.backends.pytorch import PyTorchEncoder
 
 @pytest.fixture
 def points() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((3, 32, 3)).astype(np.float32)
+    return normalise(np.random.default_rng(0).standard_normal((3, 32, 3)))
 
 
 def test_is_the_network_in_evaluation_mode(tmp_path: Path, points: np.ndarray) -> None:

@@ -265,21 +265,21 @@ def _command(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command(model: Path, folder: Path, tmp_path: Path) -> None:
-    done = _command(model, folder, "--out", tmp_path / "out.npz", "--json", tmp_path / "out.json")
+    done = _command(model, folder, "--out", tmp_path / "out.npz", "--json", tmp_path / "out.json", "--up", "y")
     assert (done.returncode, done.stderr) == (0, "")
     assert "5 embeddings of 4 numbers" in done.stdout
     assert "onnxruntime on cpu" in done.stdout
     result = json.loads((tmp_path / "out.json").read_text())
     assert (result["schema"], result["embedded"]) == ("crosspoint.embed/1", 5)
     assert list(result) == [
-        *("schema", "model", "points", "dim", "embedded", "names", "skipped", "out", "seed", "seconds")
+        *("schema", "model", "points", "dim", "embedded", "names", "skipped", "out", "seed", "seconds", "frame")
     ]
     assert result["model"]["sha256"] == sha256(model)
 
 
 def test_the_command_lists_what_it_skipped_and_exits_1(model: Path, folder: Path, tmp_path: Path) -> None:
     (folder / "bad.npy").write_bytes(b"rubbish")
-    done = _command(model, folder, "--out", tmp_path / "out.npz")
+    done = _command(model, folder, "--out", tmp_path / "out.npz", "--up", "y")
     assert done.returncode == 1
     assert "bad.npy" in done.stdout
     assert done.stderr == "crosspoint: 1 inputs were skipped; repair or remove them\n"
@@ -289,7 +289,7 @@ def test_the_command_lists_what_it_skipped_and_exits_1(model: Path, folder: Path
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("{folder}/a.npy", "{folder}", "--out", "{out}"),
+        ("{folder}/a.npy", "{folder}", "--out", "{out}", "--up", "y"),
         ("{model}", "{folder}/nothing.npy", "--out", "{out}"),
         ("{model}", "{model}", "--out", "{out}"),
         ("{model}", "{folder}", "--out", "{out}", "--device", "tpu"),

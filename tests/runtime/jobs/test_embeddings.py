@@ -44,7 +44,8 @@ def test_what_a_file_says_of_itself_is_sorted_json(tmp_path: Path) -> None:
     ):
         save(tmp_path / "a.npz", replace(made(), about=about))
         with np.load(tmp_path / "a.npz") as file:
-            assert str(file["about"]) == json.dumps(expected or vars(about), sort_keys=True)
+            entries = {name: value for name, value in (expected or vars(about)).items() if name != "frame"}  # not known
+            assert str(file["about"]) == json.dumps(entries, sort_keys=True)
 
 
 @pytest.mark.parametrize(

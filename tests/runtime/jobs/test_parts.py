@@ -427,7 +427,7 @@ def test_who_comes_first_decides_the_job(model: Path, folder: Path, tmp_path: Pa
 
 def test_the_command_says_what_is_missing(model: Path, folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "crosspoint", "embed", model, folder, "--out", f"{tmp_path}/out/", "--part", "3"]
-    command += ["--format", "npz", "--shard", "2/2"]
+    command += ["--up", "y", "--format", "npz", "--shard", "2/2"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 parts written, 0 kept from before; of 4 parts 2 are missing: run the other shards" in done.stdout

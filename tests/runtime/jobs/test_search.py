@@ -13,12 +13,13 @@ import pytest
 import small_models as small
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Up
 from crosspoint.runtime import load_encoder
 from crosspoint.runtime.jobs import search_picture
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, load, save
 from crosspoint.runtime.jobs.parts import PartOptions
-from crosspoint.runtime.jobs.search import distances, search
+from crosspoint.runtime.jobs.search import SearchOptions, distances, search
 from crosspoint.runtime.options import Sampling
 
 Clouds = Callable[..., np.ndarray]
@@ -59,7 +60,7 @@ def expected(index: Path, name: str, metric: str) -> list[tuple[str, float]]:
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("k", [1, 3, 100])
 def test_the_nearest_by_name(index: Path, metric: str, k: int) -> None:
-    result = search("sub/3.npy", index, k=k, metric=metric)
+    result = search("sub/3.npy", index, options=SearchOptions(k, metric))
     wanted = expected(index, "sub/3.npy", metric)[:k]
     assert [hit.name for hit in result.results] == [name for name, _ in wanted]
     np.testing.assert_allclose([hit.distance for hit in result.results], [far for _, far in wanted], atol=1e-12)
@@ -71,7 +72,7 @@ def test_a_file_is_embedded_as_the_index_was(index: Path, folder: Path, tmp_path
     other = tmp_path / "elsewhere"
     other.mkdir()
     (other / "4.npy").write_bytes((folder / "4.npy").read_bytes())  # the same name and seed draw the same points
-    result = search(other / "4.npy", index, k=2, model=model)
+    result = search(other / "4.npy", index, options=SearchOptions(2), model=model)
     assert result.results[0].name == "4.npy"
     assert result.results[0].distance < 1e-6
     assert result.results[1].name == expected(index, "4.npy", "cosine")[0][0]
@@ -86,7 +87,7 @@ def test_parts_give_what_one_file_gives(index: Path, model: Path, folder: Path, 
     if form == "parquet":
         pytest.importorskip("pyarrow")
     embed(model, [folder], out=tmp_path / "parts", sampling=Sampling(16), parts=PartOptions(size=2, form=form))
-    a, b = (search("4.npy", place, k=5).results for place in (tmp_path / "parts", index))
+    a, b = (search("4.npy", place, options=SearchOptions(5)).results for place in (tmp_path / "parts", index))
     assert [hit.name for hit in a] == [hit.name for hit in b]
     np.testing.assert_allclose([hit.distance for hit in a], [hit.distance for hit in b], rtol=1e-9)
 
@@ -126,7 +127,7 @@ def test_a_model_named_in_the_embeddings_is_not_opened(
 def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clouds: Clouds) -> None:
     embed("pointnet", [folder], out=tmp_path / "index.npz", sampling=Sampling(16))
     np.save(tmp_path / "new.npy", np.load(folder / "4.npy"))
-    (hit,) = search(tmp_path / "new.npy", tmp_path / "index.npz", k=1).results
+    (hit,) = search(tmp_path / "new.npy", tmp_path / "index.npz", options=SearchOptions(1)).results
     assert hit.name in load(tmp_path / "index.npz").names
 
 
@@ -134,8 +135,8 @@ def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clo
     ("change", "message"),
     [
         ({"query": "sub/33.npy"}, r"neither a file nor a name in .*; similar names: sub/3\.npy"),
-        ({"k": 0}, "--k is 0"),
-        ({"metric": "manhattan"}, "unknown metric 'manhattan'; give cosine or euclidean"),
+        ({"options": SearchOptions(0)}, "--k is 0"),
+        ({"options": SearchOptions(metric="manhattan")}, "unknown metric 'manhattan'; give cosine or euclidean"),
         ({"out": "picture.doc"}, r"picture\.doc has an unknown suffix"),
         ({"index": "nothing.npz"}, r"nothing\.npz does not exist"),
         ({"index": "clouds"}, r"clouds holds no job\.json"),
@@ -154,8 +155,8 @@ def test_what_cannot_be_searched(index: Path, tmp_path: Path, clouds: Clouds, ch
 
 def test_the_picture_shows_every_neighbour(index: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
-    search("4.npy", index, k=5, out=tmp_path / "five.png")
-    search("4.npy", index, k=8, out=tmp_path / "eight.png")
+    search("4.npy", index, options=SearchOptions(5), out=tmp_path / "five.png")
+    search("4.npy", index, options=SearchOptions(8), out=tmp_path / "eight.png")
     with image.open(tmp_path / "five.png") as five, image.open(tmp_path / "eight.png") as eight:
         assert eight.width == five.width
         assert eight.height > 1.8 * five.height
@@ -179,7 +180,17 @@ def test_the_command(index: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads((tmp_path / "out.json").read_text())
     assert (result["schema"], len(result["results"])) == ("crosspoint.search/1", 2)
-    assert list(result) == ["schema", "query", "index", "metric", "model_sha256", "size", "results", "out"]
+    assert list(result) == [
+        "schema",
+        "query",
+        "index",
+        "metric",
+        "model_sha256",
+        "size",
+        "results",
+        "out",
+        "index_frame",
+    ]
     assert list(result["results"][0]) == ["rank", "name", "distance"]
     assert result["results"][0]["name"] in done.stdout
 
@@ -192,7 +203,7 @@ def test_the_query_is_the_encoders_own_embedding(index: Path, model: Path, tmp_p
         a = encoder.embed(normalise(clouds(1, 16, 50)))[0].astype(np.float64)
     found = load(index)
     far = [float(np.sqrt(((a - b) ** 2).sum())) for b in found.vectors.astype(np.float64)]
-    hit = search(tmp_path / "new.npy", index, k=1, model=model, metric="euclidean").results[0]
+    hit = search(tmp_path / "new.npy", index, options=SearchOptions(1, "euclidean"), model=model).results[0]
     assert hit.name == found.names[int(np.argmin(far))]
     assert hit.distance == pytest.approx(min(far), abs=1e-5)
 
@@ -241,7 +252,7 @@ def test_equal_distances_come_by_name(tmp_path: Path, metric: str) -> None:
     vectors = np.tile([[3.0, 4.0]], (9000, 1))
     vectors[names.index("0007")] = [1, -1]
     index = written(tmp_path / "a.npz", vectors, names)
-    found = search("0003", index, k=6, metric=metric).results
+    found = search("0003", index, options=SearchOptions(6, metric)).results
     assert [hit.name for hit in found] == ["0000", "0001", "0002", "0004", "0005", "0006"]
     assert {hit.distance for hit in found} == {0.0}
 
@@ -273,9 +284,9 @@ def test_names_lead_to_no_file_outside_their_folder(
     read = []
     original = search_picture.read_points
 
-    def recorded(path: Path, count: int | None, *, seed: int, at_most: bool = False) -> np.ndarray:
+    def recorded(path: Path, count: int | None, *, seed: int, at_most: bool = False, up: Up = "y") -> np.ndarray:
         read.append(path)
-        return original(path, count, seed=seed, at_most=at_most)
+        return original(path, count, seed=seed, at_most=at_most, up=up)
 
     monkeypatch.setattr(search_picture, "read_points", recorded)
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
@@ -283,6 +294,6 @@ def test_names_lead_to_no_file_outside_their_folder(
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
     names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
-    hits, base = [(name, 0.5) for name in names], inside.parent
-    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, base=base, files=None, metric="cosine")
+    hits, told = [(name, 0.5) for name in names], {"base": inside.parent, "files": None, "metric": "cosine"}
+    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, ups=("y", "y"), **told)
     assert read == [inside, inside], "the query, and the neighbour in the folder"
