@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from crosspoint.core.results import Result
+    from crosspoint.data.objects.find import ObjectOptions
 
 STDOUT = Path("/dev/stdout")  # also given as `-`
 PathArgument = click.Path(path_type=Path)
@@ -140,3 +141,34 @@ def _write(json_file: Path, content: dict[str, object]) -> None:
         return
     check_file(json_file, "--json", ".json")  # again, for it may be where the command has just written something else
     write_json(json_file, content)
+
+
+UPS = ("x", "y", "z", "-x", "-y", "-z")
+OBJECT_OPTIONS = (
+    click.option("--up", type=click.Choice(UPS), help="Axis of the scan that points up.  [default: z]"),
+    click.option("--ground/--no-ground", default=None, help="Remove the ground, or keep it.  [default: remove]"),
+    click.option(
+        "--ground-distance", type=float, help="Height up to which points are ground, in metres.  [default: 0.2]"
+    ),
+    click.option("--cluster-distance", type=float, help="Distance between objects, in metres.  [default: 0.5]"),
+    click.option("--least-points", type=int, help="Leave out objects of fewer points.  [default: 30]"),
+    click.option("--largest-extent", type=float, help="Leave out longer objects, in metres.  [default: 12]"),
+    click.option("--voxel", type=float, help="Side of the voxels, in metres.  [default: a quarter of the distance]"),
+)
+
+
+def object_options(function: Any) -> Any:
+    """Add the options of how objects are found; each is None where it is not given."""
+    for option in reversed(OBJECT_OPTIONS):
+        function = option(function)
+    return function
+
+
+def parse_object_options(given: dict[str, Any]) -> "ObjectOptions":
+    """Make `ObjectOptions` of them, and say which frame is assumed where none was given."""
+    from crosspoint.core.console import announce
+    from crosspoint.data.objects.find import ObjectOptions
+
+    if given["up"] is None:
+        announce("scans are taken to be z-up; give --up for another frame")
+    return ObjectOptions(**{name: value for name, value in given.items() if value is not None})

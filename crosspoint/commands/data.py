@@ -1,10 +1,20 @@
-"""`crosspoint data`: list, verify, make-shapes, render, pack."""
+"""`crosspoint data`: list, verify, make-shapes, render, pack, objects."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from crosspoint.commands.common import Command, Commands, PathArgument, json_option, save_result, write_result
+from crosspoint.commands.common import (
+    Command,
+    Commands,
+    PathArgument,
+    json_option,
+    object_options,
+    parse_object_options,
+    save_result,
+    write_result,
+)
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
@@ -150,3 +160,27 @@ def data_pack(
         f"{out}: {result['objects']} objects, {result['images']} images, {result['shards']} shards, "
         f"{result['bytes'] / 1e6:.1f} MB"
     )
+
+
+@data.command("objects", cls=Command, example="crosspoint data objects sweep.pcd --out objects --picture above.png")
+@click.argument("scan", metavar="SCAN", type=PathArgument)
+@click.option("--out", required=True, type=PathArgument, help="New folder, or an earlier result to replace.")
+@object_options
+@click.option("--picture", type=PathArgument, help="Also draw the scan from above, with the boxes, to this .png file.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the points drawn from a mesh.")
+@json_option
+def data_objects(
+    scan: Path, out: Path, picture: Path | None, seed: int, json_file: Path | None, **options: Any
+) -> None:
+    """Divide a scan into its objects.
+
+    SCAN is a point-cloud or mesh file in metres. The ground is removed, and what then stands apart is an object: a .ply
+    file, its box and its number of points in objects.json. No class is known, and objects that touch are one.
+    """
+    from crosspoint.data.objects.folder import write_objects
+
+    result = write_objects(scan, out, options=parse_object_options(options), picture=picture, seed=seed)
+    save_result(json_file, result)
+    ground = 100 * result.ground_points / result.points
+    more = f"; {result.left_out}" if result.left_out else ""
+    say(f"{out}: {len(result.objects)} objects in {result.points} points, {ground:.0f} % of them ground{more}")

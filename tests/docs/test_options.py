@@ -17,6 +17,7 @@ PAGES = {
     "data make-shapes": "docs/shapes.md",
     "data render": "docs/rendering.md",
     "data pack": "docs/rendering.md",
+    "data objects": "docs/objects.md",
     "train": "docs/training.md",
     "finetune partseg": "docs/segmentation.md",
     "import": "docs/import.md",

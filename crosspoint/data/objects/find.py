@@ -165,7 +165,7 @@ def _segment(points: Floats, options: ObjectOptions) -> Scene:
     clusters = _cluster(voxels, ~ground, options.cluster_distance)  # (V,)
     labels = np.where(ground, GROUND, clusters).astype(np.int32)[voxels.of_point]  # (N,)
     found = _group(points, labels)
-    large = [max(np.subtract(one.upper, one.lower)) > options.largest_extent for one, _ in found]
+    large = [bool(max(np.subtract(one.upper, one.lower)) > options.largest_extent) for one, _ in found]
     few = [len(one.points) < options.least_points for one, _ in found]
     kept = [pair for pair, *bad in zip(found, large, few, strict=True) if not any(bad)]
     kept.sort(key=lambda pair: (-len(pair[0].points), pair[0].lower, pair[0].upper))

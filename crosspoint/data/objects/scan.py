@@ -1,0 +1,54 @@
+"""A file as one scan, and what is said of what was found in it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crosspoint.core.errors import InputError
+from crosspoint.data.io.files import is_mesh, read_points
+from crosspoint.data.objects.find import ObjectOptions, Scene
+
+MESH_POINTS = 500_000  # drawn by area from a mesh of a scene
+
+
+def read_scan(path: Path, *, seed: int = 0) -> npt.NDArray[Any]:
+    """All points of a cloud (N, 3), or `MESH_POINTS` of a mesh.
+
+    Raises:
+        InputError: The file cannot be read, or holds several clouds.
+    """
+    clouds = read_points(path, MESH_POINTS if is_mesh(path) else None, seed=seed)  # (n, N, 3)
+    if len(clouds) != 1:
+        raise InputError(f"{path}: holds {len(clouds)} clouds; give a file of one scan")
+    return np.asarray(clouds[0])
+
+
+def object_name(index: int) -> str:
+    """`"object-0001"` of the first."""
+    return f"object-{index + 1:04d}"
+
+
+def left_out(scene: Scene, options: ObjectOptions) -> str:
+    """What of a scan became no object, in words."""
+    parts = [] if scene.has_ground or not options.ground else ["no ground was found"]
+    if scene.too_few_points:
+        parts.append(f"{scene.too_few_points} clusters of fewer than {options.least_points} points left out")
+    if scene.too_large:
+        parts.append(f"{scene.too_large} longer than {options.largest_extent:g} m left out")
+    if scene.voxel > options.side:
+        parts.append(f"voxels of {scene.voxel:.3g} m instead of {options.side:.3g} m")
+    return ", ".join(parts)
+
+
+def check_found(path: Path | str, scene: Scene, options: ObjectOptions) -> None:
+    """Raise InputError if there is no object, with what may help."""
+    if scene.objects:
+        return
+    extent = " × ".join(f"{length:.3g}" for length in scene.extent)
+    details = left_out(scene, options)
+    raise InputError(
+        f"{path}: no object was found in {extent} m{' (' + details + ')' if details else ''}; "
+        "coordinates are taken for metres: look at --up, --cluster-distance, --least-points and --largest-extent"
+    )
