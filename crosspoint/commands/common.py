@@ -155,6 +155,7 @@ OBJECT_OPTIONS = (
     click.option("--largest-extent", type=float, help="Leave out longer objects, in metres.  [default: 12]"),
     click.option("--voxel", type=float, help="Side of the voxels, in metres.  [default: a quarter of the distance]"),
 )
+OBJECT_NAMES = ("up", "ground", "ground_distance", "cluster_distance", "least_points", "largest_extent", "voxel")
 
 
 def object_options(function: Any) -> Any:

@@ -6,11 +6,14 @@ from typing import Any
 import click
 
 from crosspoint.commands.common import (
+    OBJECT_NAMES,
     Command,
     PathArgument,
     backend_option,
     device_option,
     json_option,
+    object_options,
+    parse_object_options,
     trust_option,
     verify_key_option,
     write_result,
@@ -42,6 +45,9 @@ FORMATS = ("parquet", "npz")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="File format of the parts.  [default: parquet]")
 @click.option("--readers", default=0, show_default=True, help="Processes that read files; 0 reads in threads.")
 @click.option("--ray", is_flag=True, help="Compute the parts on a Ray cluster.")
+@click.option("--objects", is_flag=True, help="Take inputs for scans of many objects, and embed each object.")
+@object_options
+@click.option("--picture", type=PathArgument, help="With --objects: draw the one scan from above to this .png file.")
 @device_option
 @backend_option
 @trust_option
@@ -53,6 +59,7 @@ def embed_command(
     out: str,
     shard: str | None,
     json_file: Path | None,
+    objects: bool,
     **options: Any,
 ) -> None:
     """Compute an embedding for each point cloud or mesh.
@@ -66,7 +73,11 @@ def embed_command(
     from crosspoint.runtime.jobs.embed import embed
 
     chosen, inputs = (model, given) if model else split_model(given)
-    result = embed(chosen, inputs, out=out, shard=parse_shard(shard), **options)
+    how = {name: options.pop(name) for name in OBJECT_NAMES}
+    if not objects and (first := next((name for name, value in how.items() if value is not None), None)):
+        raise InputError(f"--{first.replace('_', '-')} is about objects in scans; give --objects with it")
+    found = parse_object_options(how) if objects else None
+    result = embed(chosen, inputs, out=out, shard=parse_shard(shard), objects=found, **options)
     write_result(json_file, "embed", result)
     if result["skipped"]:
         print_table("Skipped", ("file", "reason"), [(bad["file"], bad["reason"]) for bad in result["skipped"]])

@@ -43,4 +43,4 @@ def to_y_up(points: npt.NDArray[Any], up: Up) -> npt.NDArray[Any]:
     rows = TO_Y_UP[up]
     axes = [next(axis for axis in range(3) if row[axis]) for row in rows]
     signs = np.array([row[axis] for row, axis in zip(rows, axes, strict=True)], dtype=points.dtype)
-    return points[..., axes] * signs
+    return np.asarray(points[..., axes] * signs)

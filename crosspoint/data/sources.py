@@ -19,12 +19,14 @@ from crosspoint.core.files import sha256
 from crosspoint.core.pool import start_pool
 from crosspoint.core.reading import regular
 from crosspoint.data.io.files import find_files, read_points
+from crosspoint.data.objects.clouds import ObjectClouds
 from crosspoint.data.points import Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 
 THREADS = 4  # that read where there are no processes for it
 CHUNK = 8  # sources that a reader takes at once
+Clouds = Points | ObjectClouds  # (n, N, 3), or objects of different numbers of points
 MOST_BYTES = 16 << 30  # of a file; larger ones do not fit into memory as clouds
 
 
@@ -57,12 +59,20 @@ class Source:
         except (InputError, OSError):
             return ""
 
-    def load(self) -> tuple[Points | InputError, str]:
+    def clouds(self) -> Clouds:
+        """Its clouds, normalised as in training.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return normalise(self.read())
+
+    def load(self) -> tuple[Clouds | InputError, str]:
         """Its clouds, normalised as in training, or what is wrong with it, and the SHA-256 of the content read."""
         before, content = self._stamp(), self.sha256()
         try:
             with timed(f"read {self.name}"):
-                clouds: Points | InputError = normalise(self.read())
+                clouds: Clouds | InputError = self.clouds()
         except InputError as error:
             clouds = error
         if self._stamp() != before:
@@ -81,10 +91,10 @@ class Source:
 
 
 class Loaded(NamedTuple):
-    """A source as it was read: its clouds `(n, N, 3)` or what is wrong with it, and the SHA-256 of its content."""
+    """A source as it was read: its clouds or what is wrong with it, and the SHA-256 of its content."""
 
     source: Source
-    clouds: Points | InputError
+    clouds: Clouds | InputError
     sha256: str
 
 
@@ -130,7 +140,7 @@ def read_ahead(sources: Sequence[Source], ahead: int, processes: int = 0) -> Ite
     Raises:
         CheckFailed: A process was killed.
     """
-    waiting: deque[tuple[Sequence[Source], Future[list[tuple[Points | InputError, str]]]]] = deque()
+    waiting: deque[tuple[Sequence[Source], Future[list[tuple[Clouds | InputError, str]]]]] = deque()
     pool = _readers(processes)
     try:
         for start in range(0, len(sources), CHUNK):
@@ -154,11 +164,11 @@ def _readers(processes: int) -> Executor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="read")
 
 
-def _finished(chunk: Sequence[Source], future: "Future[list[tuple[Points | InputError, str]]]") -> Iterator[Loaded]:
+def _finished(chunk: Sequence[Source], future: "Future[list[tuple[Clouds | InputError, str]]]") -> Iterator[Loaded]:
     return (Loaded(source, *found) for source, found in zip(chunk, future.result(), strict=True))
 
 
-def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Points | InputError, str]]:
+def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Clouds | InputError, str]]:
     return [source.load() for source in chunk]
 
 

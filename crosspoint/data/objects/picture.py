@@ -43,7 +43,7 @@ def draw_objects(points: npt.NDArray[Any], scene: Scene, *, up: Up, path: Path) 
     colours = np.array([*COLOURS, REST_COLOUR, GROUND_COLOUR])
     order = np.argsort(labels != GROUND, kind="stable")  # ground below the rest
     shades = np.where(labels == GROUND, len(COLOURS) + 1, np.where(labels < 0, len(COLOURS), labels % len(COLOURS)))
-    axes.scatter(*plan[order].T, s=1.0, c=colours[shades[order]], linewidths=0, rasterized=True)
+    axes.scatter(plan[order, 0], plan[order, 1], s=1.0, c=colours[shades[order]], linewidths=0, rasterized=True)
     boxes = [_from_above(np.array([one.lower, one.upper]), up) for one in scene.objects]
     corners = [(box.min(axis=0), box.max(axis=0)) for box in boxes]
     patches = [Rectangle(tuple(near), *(far - near)) for near, far in corners]

@@ -9,6 +9,7 @@ import numpy as np
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import reason_without
+from crosspoint.data.objects.clouds import Boxes, ObjectClouds
 from crosspoint.data.points import Points
 from crosspoint.data.sources import Loaded, Source, read_ahead
 from crosspoint.runtime.encoder import Encoder, FloatArray
@@ -25,12 +26,14 @@ class Embedded:
         vectors: `(n, D)` float32.
         skipped: The sources that were left out, with why.
         sources_sha256: Of each source's content as it was read.
+        boxes: Of the n clouds, where they are objects of scans.
     """
 
     names: list[str]
     vectors: FloatArray
     skipped: list[Skipped]
     sources_sha256: list[str]
+    boxes: Boxes | None = None
 
 
 class _Batches:
@@ -88,16 +91,22 @@ def embed_groups(
 
 def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> Embedded:
     batches, names, skipped, content = _Batches(encoder, batch), list[str](), list[Skipped](), list[str]()
+    boxes = list[Boxes]()
     for source, clouds, sha256 in read:
         content.append(sha256)
         try:
             if isinstance(clouds, InputError):
                 raise clouds
-            encoder.specification.check_points(clouds.shape[1])
+            for count in {len(cloud) for cloud in clouds}:
+                encoder.specification.check_points(count)
         except InputError as error:
             skipped.append({"file": source.name, "reason": reason_without(source.origin, error)})
             continue
-        names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
+        if isinstance(clouds, ObjectClouds):
+            names += [f"{source.name}#{name}" for name in clouds.names]
+            boxes.append(clouds.boxes)
+        else:
+            names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
         for cloud in clouds:
             batches.add(cloud)
-    return Embedded(names, batches.finish(), skipped, content)
+    return Embedded(names, batches.finish(), skipped, content, Boxes.concatenate(boxes) if boxes else None)

@@ -7,6 +7,10 @@ from typing import Any
 
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_file, check_folder
+from crosspoint.core.plots import require_plots
+from crosspoint.data.objects.clouds import Boxes
+from crosspoint.data.objects.find import ObjectOptions, segment
+from crosspoint.data.objects.scan import read_scan
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.batches import embed_groups
 from crosspoint.runtime.jobs.embeddings import PARQUET, Embeddings, save
@@ -32,6 +36,8 @@ def embed(
     readers: int = 0,
     ray: bool = False,
     trust: bool = False,
+    objects: ObjectOptions | None = None,
+    picture: Path | None = None,
 ) -> dict[str, Any]:
     """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
 
@@ -57,19 +63,25 @@ def embed(
         readers: Processes that read; 0 for threads of this one.
         ray: Make the parts on a Ray cluster.
         trust: As for `load_encoder`.
+        objects: Take each input for a scan, and embed the objects that are found in it by these options. Their boxes
+            and numbers of points stand beside the embeddings.
+        picture: A PNG of the one scan from above, with the boxes of its objects.
 
     Returns:
         `model` (the specification), `out`, `points`, `seed`, `dim`, `embedded`, `skipped` (a list of `file` and
-        `reason`), `seconds`; of a file also `names`, of a folder `parts`: `total`, `made`, `kept`, `missing`.
+        `reason`), `seconds`; of a file also `names`, of a folder `parts`: `total`, `made`, `kept`, `missing`; of
+        objects in a file `objects`: `name`, `points`, `lower`, `upper`.
 
     Raises:
         InputError: The model or an option cannot be used, an input is missing, the folder holds another job, or not
             one cloud could be read; then nothing is written.
     """
     start = time.perf_counter()
-    request = make_request(model, inputs, points, seed, batch, device, backend, trust)
+    request = make_request(model, inputs, points, seed, batch, device, backend, trust, objects)
     if readers < 0:
         raise InputError(f"{readers} readers cannot be; give --readers 0 or more")
+    if picture is not None:
+        _check_picture(picture, inputs, objects)
     if _is_folder(out):
         check_folder(Path(out), inputs=inputs)
         result = _embed_folder(request, Path(out), shard, part, form or parts.FORMATS[0], readers, ray)
@@ -77,7 +89,25 @@ def embed(
         raise InputError(f"--shard, --part, --format and --ray make parts in a folder, not {out}; give --out FOLDER/")
     else:
         result = _embed_file(request, Path(out), readers)
+    if picture is not None and objects is not None:
+        _draw(Path(inputs[0]), picture, objects, seed=seed)
     return {**result, "out": str(out), "seed": seed, "seconds": time.perf_counter() - start}
+
+
+def _check_picture(picture: Path, inputs: Sequence[Path], objects: ObjectOptions | None) -> None:
+    if objects is None:
+        raise InputError("--picture shows the objects of a scan; give --objects with it")
+    if len(inputs) != 1 or Path(inputs[0]).is_dir():
+        raise InputError("--picture shows one scan; give one file with it")
+    check_file(picture, "--picture", ".png", inputs=inputs)
+    require_plots()
+
+
+def _draw(scan: Path, picture: Path, options: ObjectOptions, *, seed: int) -> None:
+    from crosspoint.data.objects.picture import draw_objects
+
+    points = read_scan(scan, seed=seed)
+    draw_objects(points, segment(points, options), up=options.up, path=picture)
 
 
 def _is_folder(out: Path | str) -> bool:
@@ -98,13 +128,19 @@ def _embed_file(request: Request, out: Path, readers: int) -> dict[str, Any]:
             first = f"; the first: {bad['file']}: {bad['reason']}" if (bad := next(iter(result.skipped), None)) else ""
             raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
         sha256 = encoder.specification.sha256
-        save(out, Embeddings(result.vectors, result.names, sha256, about_job(request, opened)))
+        save(out, Embeddings(result.vectors, result.names, sha256, about_job(request, opened), result.boxes))
     return {
         **describe(opened),
         "embedded": len(result.names),
         "names": result.names,
         "skipped": result.skipped,
+        **({} if result.boxes is None else {"objects": _entries(result.names, result.boxes)}),
     }
+
+
+def _entries(names: list[str], boxes: Boxes) -> list[dict[str, Any]]:
+    rows = zip(names, boxes.counts.tolist(), boxes.corners.tolist(), strict=True)
+    return [{"name": name, "points": count, "lower": low, "upper": high} for name, count, (low, high) in rows]
 
 
 def _embed_folder(

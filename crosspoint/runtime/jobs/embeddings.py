@@ -19,6 +19,7 @@ from crosspoint.core.arrays import Npz
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import read_bytes, reading
+from crosspoint.data.objects.clouds import Boxes
 from crosspoint.runtime.encoder import FloatArray
 
 PARQUET = "writing and reading Parquet"
@@ -36,13 +37,16 @@ class Embeddings:
         names: Of the n clouds.
         model_sha256: Of the file that was run.
         about: How they were made, JSON-serialisable: `model`, `points`, `at_most`, `seed`, `base` (the folder that
-            names are relative to) and, of a part, which one of which job it is.
+            names are relative to) and, of a part, which one of which job it is; of objects in scans also `objects`,
+            the options as JSON.
+        boxes: Of the n clouds, where they are objects of scans.
     """
 
     vectors: FloatArray
     names: list[str]
     model_sha256: str
     about: dict[str, Any]
+    boxes: Boxes | None = None
 
 
 def save(path: Path, embeddings: Embeddings) -> None:
@@ -76,6 +80,8 @@ def _write_npz(path: Path, embeddings: Embeddings) -> None:
         "model_sha256": np.array(embeddings.model_sha256),
         "about": np.array(json.dumps(embeddings.about, sort_keys=True)),
     }
+    if embeddings.boxes is not None:
+        arrays |= {"boxes": embeddings.boxes.corners, "points": embeddings.boxes.counts}
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -84,12 +90,19 @@ def _write_npz(path: Path, embeddings: Embeddings) -> None:
 
 
 def _write_parquet(path: Path, embeddings: Embeddings) -> None:
-    """Columns `name` (string) and `embedding` (list of D float32, of fixed size)."""
+    """Columns `name` (string) and `embedding` (list of D float32, of fixed size); of objects also `box` and `points`.
+
+    A box is a list of 6 float64: least x, y, z, greatest x, y, z.
+    """
     arrow, parquet = require("pyarrow", "parquet", PARQUET), require("pyarrow.parquet", "parquet", PARQUET)
     values = arrow.array(embeddings.vectors.reshape(-1))
     vectors = arrow.FixedSizeListArray.from_arrays(values, embeddings.vectors.shape[1])
     about = {"model_sha256": embeddings.model_sha256, **embeddings.about}
-    table = arrow.table({"name": arrow.array(embeddings.names, arrow.string()), "embedding": vectors})
+    columns = {"name": arrow.array(embeddings.names, arrow.string()), "embedding": vectors}
+    if (boxes := embeddings.boxes) is not None:
+        columns["box"] = arrow.FixedSizeListArray.from_arrays(arrow.array(boxes.corners.reshape(-1)), 6)
+        columns["points"] = arrow.array(boxes.counts)
+    table = arrow.table(columns)
     table = table.replace_schema_metadata(
         {KEY: json.dumps(about, sort_keys=True), KEY + b".checksum": CHECKSUM + ZEROS}
     )
@@ -141,6 +154,11 @@ def load(path: Path, advice: str = "embed again") -> Embeddings:
         result = _parse_npz(content) if path.suffix == ".npz" else _parse_parquet(content)
         if result.vectors.ndim != 2 or len(result.names) != len(result.vectors):
             raise ValueError(f"its {len(result.names)} names do not fit {result.vectors.shape}")
+        if result.boxes is not None and not (
+            result.boxes.corners.shape == (len(result.names), 2, 3)
+            and result.boxes.counts.shape == (len(result.names),)
+        ):
+            raise ValueError(f"its boxes do not fit {len(result.names)} names")
         if not np.isfinite(result.vectors).all():
             raise ValueError("not all of its numbers are finite")
     return result
@@ -150,7 +168,10 @@ def _parse_npz(content: bytes) -> Embeddings:
     file = Npz(content)
     vectors, names = np.asarray(file["embeddings"], np.float32), _text(file["names"])
     about: dict[str, Any] = {**json.loads(str(_text(file["about"])))}
-    return Embeddings(vectors, names.tolist(), str(_text(file["model_sha256"])), about)
+    boxes = None
+    if "boxes" in file.names:
+        boxes = Boxes(np.asarray(file["boxes"], np.float64), np.asarray(file["points"], np.int64))
+    return Embeddings(vectors, names.tolist(), str(_text(file["model_sha256"])), about, boxes)
 
 
 def _text(array: NDArray[Any]) -> NDArray[np.str_]:
@@ -172,4 +193,8 @@ def _parse_parquet(content: bytes) -> Embeddings:
     column = table["embedding"].combine_chunks()
     vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
     names = [str(name) for name in table["name"].to_pylist()]
-    return Embeddings(np.asarray(vectors, np.float32), names, str(about.pop("model_sha256")), about)
+    boxes = None
+    if "box" in table.column_names:
+        corners = table["box"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, 2, 3)
+        boxes = Boxes(np.asarray(corners, np.float64), np.asarray(table["points"].to_numpy(), np.int64))
+    return Embeddings(np.asarray(vectors, np.float32), names, str(about.pop("model_sha256")), about, boxes)

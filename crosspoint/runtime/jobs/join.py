@@ -1,5 +1,6 @@
 """A request and the folder that it writes parts to: the plan that they agree on."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from crosspoint.runtime.jobs.request import Opened, Request
 
 def about_job(request: Request, opened: Opened) -> dict[str, Any]:
     """What decides the embeddings of a request, as a plan and a file of embeddings keep it."""
-    return {
+    about: dict[str, Any] = {
         "model": request.model,
         "points": opened.points,
         "at_most": opened.at_most,
         "seed": request.seed,
         "base": request.base,
     }
+    if request.objects is not None:
+        about["objects"] = json.dumps(asdict(request.objects))
+    return about
 
 
 def describe(opened: Opened) -> dict[str, Any]:

@@ -28,7 +28,11 @@ MOST = 1024  # sources of a part, 8 MB of DGCNN's embeddings
 SAMPLED = 1024  # sources whose content the plan knows: all of a smaller job's
 FORMATS = ("parquet", "npz")
 AGAIN = "remove it and run the job again"
-WORDS = {"sources_sha256": "the list of inputs", "content_sha256": "the content of the inputs"}
+WORDS = {
+    "objects": "how objects are found",
+    "sources_sha256": "the list of inputs",
+    "content_sha256": "the content of the inputs",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Plan:
         content_sha256: Of their sizes, and of the content of at most `SAMPLED` of them.
         size: Sources of a part; the last may have fewer.
         format: `"parquet"` or `"npz"`.
+        objects: The options, as JSON, by which objects were found in scans; None where inputs are single objects.
     """
 
     model_sha256: str
@@ -60,6 +65,7 @@ class Plan:
     content_sha256: str
     size: int
     format: str
+    objects: str | None = None
 
     @property
     def count(self) -> int:
@@ -77,7 +83,13 @@ class Plan:
     def about(self, index: int) -> dict[str, Any]:
         """What a part says of itself besides its model's hash: which one it is, of which job."""
         own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size")
-        return {"part": index + 1, **{name: getattr(self, name) for name in own}}
+        objects = {} if self.objects is None else {"objects": self.objects}
+        return {"part": index + 1, **{name: getattr(self, name) for name in own}, **objects}
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `job.json`; without `objects` where there are none."""
+        values = {name: value for name, value in asdict(self).items() if name != "objects" or value is not None}
+        return {"schema": SCHEMA, **values}
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ def join(plan: Plan, folder: Path) -> Plan:
         raise InputError(f"{folder} holds files that are no embedding job; give a new folder for --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_once(folder / JOB, {"schema": SCHEMA, **asdict(plan)})
+        write_once(folder / JOB, plan.to_json())
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another place") from error
     found = read_plan(folder)
@@ -226,7 +238,7 @@ def write_parts(
 
 def _part(plan: Plan, index: int, result: Embedded) -> Embeddings:
     about = {**plan.about(index), "contents": result.sources_sha256, "skipped": result.skipped}
-    return Embeddings(result.vectors, result.names, plan.model_sha256, about)
+    return Embeddings(result.vectors, result.names, plan.model_sha256, about, result.boxes)
 
 
 def _outcome(part: Embeddings) -> Outcome:

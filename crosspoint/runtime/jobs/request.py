@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
+from crosspoint.data.objects.find import ObjectOptions
+from crosspoint.data.objects.sources import find_scans
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
@@ -26,6 +28,7 @@ class Request:
         device: Where the model runs.
         backend: What runs it.
         trust: Whether a `.plan` without a manifest may be opened.
+        objects: How objects are found in the inputs, which are scans then; None where inputs are single objects.
         verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
     """
 
@@ -37,6 +40,7 @@ class Request:
     device: str
     backend: str | None
     trust: bool = False
+    objects: ObjectOptions | None = None
     verify_keys: tuple[Path, ...] = ()
 
     @property
@@ -64,6 +68,7 @@ def make_request(
     device: str,
     backend: str | None,
     trust: bool = False,
+    objects: ObjectOptions | None = None,
 ) -> Request:
     """A request with absolute paths, and with the public keys that are set here.
 
@@ -79,7 +84,7 @@ def make_request(
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
-    return Request(place, paths, points, seed, batch, device, backend, trust, find_key_files())
+    return Request(place, paths, points, seed, batch, device, backend, trust, objects, find_key_files())
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
@@ -108,7 +113,20 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
             encoder.specification.check_points(count)
         elif release is not None:
             count = release.points
-        return Opened(encoder, find_sources(list(request.inputs), count, request.seed, at_most), count, at_most)
+        if request.objects is not None:
+            fewest = 1 if at_most or count is None else count
+            sources = _find_scans(request, count, fewest=max(fewest, encoder.specification.min_points))
+        else:
+            sources = find_sources(list(request.inputs), count, request.seed, at_most)
+        return Opened(encoder, sources, count, at_most)
     except BaseException:
         encoder.close()
         raise
+
+
+def _find_scans(request: Request, count: int | None, *, fewest: int) -> list[Source]:
+    """The inputs as scans; objects of fewer points than the model takes are left out."""
+    require("sklearn.cluster", "objects", purpose="--objects")
+    options = request.objects or ObjectOptions()
+    options = replace(options, least_points=max(options.least_points, fewest))
+    return find_scans(list(request.inputs), count, seed=request.seed, options=options)

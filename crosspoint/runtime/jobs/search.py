@@ -2,6 +2,7 @@
 
 import difflib
 import heapq
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -11,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.console import announce
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
 from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import reading
+from crosspoint.data.frames import Up, parse_up, to_y_up
+from crosspoint.data.points import normalise
 from crosspoint.data.sources import find_sources
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
@@ -43,6 +47,7 @@ class Index:
         at_most: Whether smaller clouds were taken whole.
         seed: Of the points drawn.
         base: The folder that names are relative to.
+        up: Axis that pointed up in the scans, where it holds objects of scans; else `"y"`.
         pieces: Reads them, anew at each call.
     """
 
@@ -53,6 +58,7 @@ class Index:
     at_most: bool
     seed: int
     base: Path
+    up: Up
     pieces: Callable[[], Iterator[Embeddings]]
 
 
@@ -79,7 +85,9 @@ def _index(path: Path, sha256: str, about: dict[str, Any], pieces: Callable[[], 
             raise TypeError("it does not say how its clouds were read")
         if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
             raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
-        return Index(path, sha256, model, points, at_most, seed, Path(base), pieces)
+        objects = about.get("objects")
+        up = parse_up(json.loads(objects)["up"]) if objects is not None else "y"
+        return Index(path, sha256, model, points, at_most, seed, Path(base), up, pieces)
 
 
 def search(
@@ -172,9 +180,9 @@ def _embed_query(query: Path, index: Index, model: Path | str | None, device: st
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
     (source,) = find_sources([query], index.points, index.seed, index.at_most)
-    clouds, _ = source.load()
-    if isinstance(clouds, InputError):
-        raise clouds
+    if index.up != "y":
+        announce(f"{query} is taken to be {index.up}-up, as the scans in {index.path} were")
+    clouds = normalise(to_y_up(source.read(), index.up))  # (n, N, 3)
     if len(clouds) != 1:
         raise InputError(f"{query} holds {len(clouds)} clouds; give a file of one")
     with load_encoder(model or _model_of(index), device, backend) as encoder:

@@ -1,0 +1,84 @@
+"""Scans among what is to be embedded: each is read, divided into objects, and gives a cloud for each of them."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from crosspoint.core.errors import InputError
+from crosspoint.data.frames import to_y_up
+from crosspoint.data.objects.clouds import Boxes, ObjectClouds
+from crosspoint.data.objects.find import Object, ObjectOptions, segment
+from crosspoint.data.objects.scan import check_found, object_name, read_scan
+from crosspoint.data.points import Points, normalise, sample_points
+from crosspoint.data.sources import Source, find_sources
+
+_one_at_a_time = threading.Lock()  # a large scan takes a gigabyte, and several are read ahead
+
+
+@dataclass(frozen=True)
+class Scan(Source):
+    """A file of many objects.
+
+    Attributes:
+        options: How they are found.
+        count: Points per object; None for all.
+        seed: Of the points drawn.
+    """
+
+    options: ObjectOptions
+    count: int | None
+    seed: int
+
+    def clouds(self) -> ObjectClouds:
+        """The objects, turned to y-up and normalised.
+
+        Raises:
+            InputError: The file cannot be read, or holds no object.
+        """
+        points = self.read()  # (N, 3)
+        with _one_at_a_time:
+            scene = segment(points, self.options)
+        check_found(self.origin, scene, self.options)
+        found = scene.objects
+        return ObjectClouds(
+            clouds=[self._cloud(index, one) for index, one in enumerate(found)],
+            names=[object_name(index) for index in range(len(found))],
+            boxes=Boxes(
+                np.array([(one.lower, one.upper) for one in found]),
+                np.array([len(one.points) for one in found], np.int64),
+            ),
+        )
+
+    def _cloud(self, index: int, one: Object) -> Points:
+        """At most `count` points; what is drawn depends on the seed, the file's name and the object's number."""
+        points = one.points
+        if self.count is not None and len(points) > self.count:
+            rng = np.random.default_rng([self.seed, index, *os.fsencode(Path(self.origin).name)])
+            points = sample_points(points, self.count, rng=rng)
+        return normalise(to_y_up(points, self.options.up))
+
+
+def find_scans(inputs: Sequence[Path], count: int | None, *, seed: int, options: ObjectOptions) -> list[Source]:
+    """The scans in files and folders, as `find_sources` finds and names them.
+
+    Args:
+        inputs: Files, and folders that are searched recursively.
+        count: Points per object; objects of fewer are taken whole. None for all.
+        seed: Of the points drawn.
+        options: How objects are found.
+
+    Raises:
+        InputError: An input is missing, holds nothing that can be read, or is a data set.
+    """
+    sources: list[Source] = []
+    for source in find_sources(inputs, None, seed=seed):
+        if not isinstance(source.stored, Path) or source.origin != str(source.stored):
+            raise InputError(f"{source.origin} is a data set of objects, not a scan; leave --objects away")
+        read = partial(read_scan, source.stored, seed=seed)
+        sources.append(Scan(source.name, source.origin, read, source.stored, options, count, seed))
+    return sources
