@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from toy_scenes import box, ground
-from toy_sets import write_modelnet
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError
@@ -150,8 +150,10 @@ def test_readers_in_processes_give_the_same(model: Path, scans: Path, tmp_path: 
 
 
 def test_a_data_set_is_no_scan(model: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "set"
-    write_modelnet(folder)
+    folder = tmp_path / "modelnet40_ply_hdf5_2048"
+    folder.mkdir()
+    with h5py.File(folder / "ply_data_train0.h5", "w") as file:
+        file["data"], file["label"] = np.ones((4, 16, 3), np.float32), np.zeros((4, 1), np.uint8)
     with pytest.raises(InputError, match="is a data set of objects, not a scan; leave --objects away"):
         embed(model, [folder], tmp_path / "out.npz", objects=ObjectOptions())
 
