@@ -147,15 +147,25 @@ UPS = ("x", "y", "z", "-x", "-y", "-z")
 OBJECT_OPTIONS = (
     click.option("--up", type=click.Choice(UPS), help="Axis of the scan that points up.  [default: z]"),
     click.option("--ground/--no-ground", default=None, help="Remove the ground, or keep it.  [default: remove]"),
+    click.option("--walls/--no-walls", default=None, help="Remove walls and ceilings too.  [default: keep]"),
     click.option(
         "--ground-distance", type=float, help="Height up to which points are ground, in metres.  [default: 0.2]"
     ),
-    click.option("--cluster-distance", type=float, help="Distance between objects, in metres.  [default: 0.5]"),
+    click.option("--cluster-distance", type=float, help="Distance between objects, in metres.  [default: 0.6]"),
     click.option("--least-points", type=int, help="Leave out objects of fewer points.  [default: 30]"),
     click.option("--largest-extent", type=float, help="Leave out longer objects, in metres.  [default: 12]"),
     click.option("--voxel", type=float, help="Side of the voxels, in metres.  [default: a quarter of the distance]"),
 )
-OBJECT_NAMES = ("up", "ground", "ground_distance", "cluster_distance", "least_points", "largest_extent", "voxel")
+OBJECT_NAMES = (
+    "up",
+    "ground",
+    "walls",
+    "ground_distance",
+    "cluster_distance",
+    "least_points",
+    "largest_extent",
+    "voxel",
+)
 
 
 def object_options(function: Any) -> Any:

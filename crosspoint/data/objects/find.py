@@ -14,11 +14,13 @@ from crosspoint.core.errors import InputError, require
 from crosspoint.data.frames import Up, to_y_up
 from crosspoint.data.objects.ground import height_above_ground
 from crosspoint.data.objects.voxels import Voxels, voxelise
+from crosspoint.data.objects.walls import find_walls
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int32]
 
-GROUND, REST = -2, -1  # labels of points that are of no object
+WALL, GROUND, REST = -3, -2, -1  # labels of points that are of no object
 VOXELS_PER_DISTANCE = 4  # voxels along a cluster distance, if the voxel is not given
 MOST_VOXELS = 1_000_000  # DBSCAN keeps every voxel's neighbours: about 0.5 GB
 CORE = 4  # voxels within the cluster distance, itself included, that make one a core point of DBSCAN
@@ -32,6 +34,7 @@ class ObjectOptions:
     Attributes:
         up: Axis of the scan that points up.
         ground: Whether the ground is removed.
+        walls: Whether walls and ceilings are removed too, for rooms.
         ground_distance: Points less than this above the ground, and all below it, are ground.
         cluster_distance: Things further apart than this are different objects.
         least_points: Objects of fewer points are left out.
@@ -41,8 +44,9 @@ class ObjectOptions:
 
     up: Up = "z"
     ground: bool = True
+    walls: bool = False
     ground_distance: float = 0.2
-    cluster_distance: float = 0.5
+    cluster_distance: float = 0.6
     least_points: int = 30
     largest_extent: float = 12.0
     voxel: float | None = None
@@ -97,7 +101,7 @@ class Scene:
 
     Attributes:
         objects: Those of most points first.
-        labels: (N,) of each point: the object's index, `GROUND`, or `REST`.
+        labels: (N,) of each point: the object's index, `GROUND`, `WALL` or `REST`.
         points: Points in the scan.
         has_ground: Whether ground was found and removed.
         too_few_points: Clusters left out because of `least_points`.
@@ -161,9 +165,11 @@ def segment(points: npt.NDArray[Any], options: ObjectOptions = ObjectOptions()) 
 
 def _segment(points: Floats, options: ObjectOptions) -> Scene:
     voxels = voxelise(points, options.side, most=MOST_VOXELS, largest_side=options.cluster_distance / 2)
-    ground = _is_ground(voxels, options)  # (V,)
-    clusters = _cluster(voxels, ~ground, options.cluster_distance)  # (V,)
-    labels = np.where(ground, GROUND, clusters).astype(np.int32)[voxels.of_point]  # (N,)
+    turned = to_y_up(voxels.means, options.up)
+    ground = _is_ground(turned, options)  # (V,)
+    wall = _is_wall(turned, ~ground, options)  # (V,)
+    clusters = _cluster(voxels, ~(ground | wall), options.cluster_distance)  # (V,)
+    labels = np.select([ground, wall], [GROUND, WALL], clusters).astype(np.int32)[voxels.of_point]  # (N,)
     found = _group(points, labels)
     large = [bool(max(np.subtract(one.upper, one.lower)) > options.largest_extent) for one, _ in found]
     few = [len(one.points) < options.least_points for one, _ in found]
@@ -174,7 +180,7 @@ def _segment(points: Floats, options: ObjectOptions) -> Scene:
     extent = (points.max(axis=0) - points.min(axis=0)).tolist()
     return Scene(
         objects=[one for one, _ in kept],
-        labels=np.where(labels == GROUND, np.int32(GROUND), new[np.maximum(labels, REST)]),
+        labels=np.where(labels < REST, labels, new[np.maximum(labels, REST)]),
         points=len(points),
         has_ground=bool(ground.any()),
         too_few_points=sum(few),
@@ -184,17 +190,24 @@ def _segment(points: Floats, options: ObjectOptions) -> Scene:
     )
 
 
-def _is_ground(voxels: Voxels, options: ObjectOptions) -> npt.NDArray[np.bool_]:
+def _is_ground(points: Floats, options: ObjectOptions) -> Bools:
+    """Which voxels (V, 3), y-up, are ground."""
     if options.ground:
-        above = height_above_ground(
-            to_y_up(voxels.means, options.up), cell=options.cluster_distance, tolerance=options.ground_distance
-        )
+        above = height_above_ground(points, cell=options.cluster_distance, tolerance=options.ground_distance)
         if above is not None:
             return np.asarray(above <= options.ground_distance)
-    return np.zeros(len(voxels.means), bool)
+    return np.zeros(len(points), bool)
 
 
-def _cluster(voxels: Voxels, standing: npt.NDArray[np.bool_], distance: float) -> npt.NDArray[np.int64]:
+def _is_wall(points: Floats, standing: Bools, options: ObjectOptions) -> Bools:
+    """Which voxels (V, 3), y-up, of those that stand above the ground, are of a wall or the ceiling."""
+    wall = np.zeros(len(points), bool)
+    if options.walls:
+        wall[standing] = find_walls(points[standing], cell=options.cluster_distance, tolerance=options.ground_distance)
+    return wall
+
+
+def _cluster(voxels: Voxels, standing: Bools, distance: float) -> npt.NDArray[np.int64]:
     """Cluster of each voxel (V,), counted from 0; `REST` if it is of none."""
     from sklearn.cluster import DBSCAN
 

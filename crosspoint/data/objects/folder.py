@@ -13,7 +13,7 @@ from crosspoint.core.outputs import check_file, check_known, check_replaceable, 
 from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import read_json
 from crosspoint.core.results import Result
-from crosspoint.data.objects.find import GROUND, REST, ObjectOptions, Scene, segment
+from crosspoint.data.objects.find import GROUND, REST, WALL, ObjectOptions, Scene, segment
 from crosspoint.data.objects.scan import check_found, left_out, object_name, read_scan
 
 INDEX = "objects.json"
@@ -43,6 +43,7 @@ class ObjectsResult(Result):
         options: As they were used.
         voxel: Side of the voxels in metres, larger than asked for if the scan needed it.
         ground_points: Points taken for ground.
+        wall_points: Points taken for walls and the ceiling.
         rest_points: Points of no object.
         too_few_points: Clusters left out because of `least_points`.
         too_large: Clusters left out because of `largest_extent`.
@@ -57,6 +58,7 @@ class ObjectsResult(Result):
     options: ObjectOptions
     voxel: float
     ground_points: int
+    wall_points: int
     rest_points: int
     too_few_points: int
     too_large: int
@@ -109,6 +111,7 @@ def _describe(scan: Path, scene: Scene, options: ObjectOptions) -> ObjectsResult
         options=options,
         voxel=scene.voxel,
         ground_points=int((scene.labels == GROUND).sum()),
+        wall_points=int((scene.labels == WALL).sum()),
         rest_points=int((scene.labels == REST).sum()),
         too_few_points=scene.too_few_points,
         too_large=scene.too_large,

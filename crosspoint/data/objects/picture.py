@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from crosspoint.core.files import atomic_file
 from crosspoint.data.frames import Up, to_y_up
-from crosspoint.data.objects.find import GROUND, Scene
+from crosspoint.data.objects.find import GROUND, REST, Scene
 
 SHOWN = 300_000  # points drawn at most, at equal distances in the file
 NUMBERED = 300  # boxes that get a number; more would cover the scan
@@ -41,7 +41,7 @@ def draw_objects(points: npt.NDArray[Any], scene: Scene, *, up: Up, path: Path) 
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     colours = np.array([*COLOURS, REST_COLOUR, GROUND_COLOUR])
-    order = np.argsort(labels != GROUND, kind="stable")  # ground below the rest
+    order = np.argsort(labels > REST, kind="stable")  # objects above the rest
     shades = np.where(labels == GROUND, len(COLOURS) + 1, np.where(labels < 0, len(COLOURS), labels % len(COLOURS)))
     axes.scatter(plan[order, 0], plan[order, 1], s=1.0, c=colours[shades[order]], linewidths=0, rasterized=True)
     boxes = [_from_above(np.array([one.lower, one.upper]), up) for one in scene.objects]

@@ -10,11 +10,11 @@ from toy_scenes import box, ground, lift, sphere
 
 from crosspoint.core.errors import InputError, MissingDependency
 from crosspoint.data.frames import UPS, rotation_to_y_up
-from crosspoint.data.objects.find import GROUND, REST, ObjectOptions, find_objects, segment
+from crosspoint.data.objects.find import GROUND, REST, WALL, ObjectOptions, find_objects, segment
 from crosspoint.data.objects.voxels import voxelise
 
 TOLERANCE = 0.05  # metres, of the sides and the upper face of a box that is densely sampled
-CUT = 0.2 + 0.125  # a box begins above the ground by at most the ground distance and a voxel
+CUT = 0.2 + 0.15  # a box begins above the ground by at most the ground distance and a voxel
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_ground_alone_holds_no_object(rng):
 def test_noise_joins_no_objects(rng):
     expected = things(rng)
     noise = rng.uniform((-10, -10, 0), (10, 10, 4), (80, 3))
-    noise = noise[cKDTree(np.concatenate(expected)).query(noise)[0] > 0.6]  # nearer, it is of the object
+    noise = noise[cKDTree(np.concatenate(expected)).query(noise)[0] > 0.75]  # nearer, it is of the object
     assert_boxes(find_objects(np.concatenate([ground(rng), *expected, noise])), expected)
 
 
@@ -114,7 +114,7 @@ def test_two_objects_that_touch_are_one(rng):
     assert_boxes(find_objects(np.concatenate([ground(rng), *pair])), [np.concatenate(pair)])
 
 
-@pytest.mark.parametrize(("gap", "count"), [(0.3, 1), (0.8, 2)])
+@pytest.mark.parametrize(("gap", "count"), [(0.35, 1), (0.9, 2)])
 def test_the_cluster_distance_divides(rng, gap, count):
     pair = [box(rng, (0, 0, 0), (1, 1, 1), 4000), box(rng, (1 + gap, 0, 0), (1, 1, 1), 4000)]
     assert len(find_objects(np.concatenate([ground(rng), *pair]))) == count
@@ -136,6 +136,55 @@ def test_a_ceiling_is_not_the_ground(rng):
     assert (scene.labels[:3000] == GROUND).all()
     assert (scene.labels[3000:12000] != GROUND).all()
     assert len(scene.objects) == 2
+
+
+def room(rng):
+    """Floor, ceiling and four walls of a room of 5 m × 4 m × 2.6 m, and four things, two of them against a wall."""
+    size = np.array([5.0, 4.0, 2.6])
+    shell = []
+    for axis in range(3):
+        for end in (0.0, 1.0):
+            face = rng.uniform(0, 1, (12000, 3))
+            face[:, axis] = end
+            shell.append(face * size + rng.normal(0, 0.003, face.shape))
+    inside = [
+        box(rng, (0.42, 2, 0), (0.8, 2, 0.5), 9000),
+        box(rng, (4, 3.67, 0), (1.2, 0.6, 1.6), 8000),
+        box(rng, (2.5, 1.8, 0), (1, 0.8, 0.7), 7000),
+        box(rng, (4.2, 0.8, 0), (0.5, 0.5, 0.9), 6000),
+    ]
+    return shell, inside
+
+
+ROOM = ObjectOptions(cluster_distance=0.15, ground_distance=0.05, least_points=300)
+
+
+def test_walls_and_the_ceiling_of_a_room_are_removed(rng):
+    shell, inside = room(rng)
+    scene = segment(np.concatenate([*shell, *inside]), replace(ROOM, walls=True))
+    of_wall = np.repeat([True, True, True, True, False, True], 12000)  # the fifth is the floor
+    assert (scene.labels[: len(of_wall)][of_wall] == WALL).mean() > 0.97
+    assert (scene.labels[: len(of_wall)][~of_wall] == GROUND).mean() > 0.97
+    assert len(scene.objects) == len(inside)
+    found = sorted(scene.objects, key=lambda one: one.lower)  # what stands at a wall loses points to it
+    for one, points in zip(found, sorted(inside, key=lambda points: points[:, 0].min()), strict=True):
+        np.testing.assert_allclose(one.upper, points.max(axis=0), atol=0.1)
+        np.testing.assert_allclose(one.lower, points.min(axis=0), atol=0.1)
+
+
+def test_with_its_walls_a_room_is_one_object(rng):
+    shell, inside = room(rng)
+    scene = segment(np.concatenate([*shell, *inside]), ROOM)
+    assert np.ptp([scene.objects[0].lower, scene.objects[0].upper], axis=0)[:2] == pytest.approx((5, 4), abs=0.05)
+    assert WALL not in scene.labels
+
+
+def test_furniture_is_no_wall(rng):
+    expected = things(rng)
+    scan = np.concatenate([ground(rng), *expected])
+    scene = segment(scan, ObjectOptions(walls=True))
+    assert_boxes(scene.objects, expected)
+    assert WALL not in scene.labels
 
 
 @pytest.mark.parametrize("up", UPS)
@@ -252,7 +301,7 @@ def test_too_few_points_are_refused(scan):
         ("cluster_distance", -1.0, "--cluster-distance -1 is not a length"),
         ("largest_extent", np.inf, "--largest-extent inf is not a length"),
         ("voxel", np.nan, "--voxel nan is not a length"),
-        ("voxel", 0.3, "--voxel 0.3 is more than half of --cluster-distance 0.5; give at most 0.25"),
+        ("voxel", 0.4, "--voxel 0.4 is more than half of --cluster-distance 0.6; give at most 0.3"),
         ("least_points", 0, "--least-points 0 cannot be"),
     ],
 )

@@ -87,8 +87,9 @@ def test_options_reach_the_search(scan, tmp_path):
     assert result["options"] == {
         "up": "z",
         "ground": True,
+        "walls": False,
         "ground_distance": 0.1,
-        "cluster_distance": 0.5,
+        "cluster_distance": 0.6,
         "least_points": 700,
         "largest_extent": 12.0,
         "voxel": 0.1,
@@ -148,6 +149,7 @@ def test_the_help_names_the_defaults_and_axes():
     assert SHOWN_UPS == UPS
     assert {field.name for field in fields(ObjectOptions)} <= set(options)
     for field in fields(ObjectOptions):
-        default = {True: "remove", None: "a quarter of the distance"}.get(field.default, f"{field.default}")
+        words = {True: "remove", False: "keep", None: "a quarter of the distance"}
+        default = words.get(field.default, f"{field.default}")
         default = default.removesuffix(".0") if isinstance(field.default, float) else default
         assert f"[default: {default}]" in options[field.name].help

@@ -189,7 +189,7 @@ def test_the_command_embeds_and_draws(model: Path, scan: Path, tmp_path: Path) -
         (["--up", "z"], "--up is about objects in scans; give --objects with it"),
         (["--no-ground"], "--ground is about objects in scans; give --objects with it"),
         (["--picture", "a.png"], "--picture shows the objects of a scan; give --objects with it"),
-        (["--objects", "--voxel", 1], "--voxel 1 is more than half of --cluster-distance 0.5"),
+        (["--objects", "--voxel", 1], "--voxel 1 is more than half of --cluster-distance 0.6"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
