@@ -47,8 +47,8 @@ def check(loose: Source, packed: Source, items: Sequence[tuple[int, int]]) -> No
 
 def loader_and_step(packed: PackedRenders, recipe: Recipe, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds in which the loader yields a batch with one worker, and in which the CPU trains on one, by round."""
-    run = Run(recipe, packed, Path("unused"), torch.device("cpu"), ProcessGroup())
-    batches = iter(make_loader(packed, recipe, Steps(len(packed), recipe), workers=1))
+    run = Run(recipe, packed, out=Path("unused"), device=torch.device("cpu"), group=ProcessGroup())
+    batches = iter(make_loader(packed, recipe, steps=Steps(len(packed), recipe), workers=1))
     run.train_step(next(batches), recipe.learning_rate)
     loading, training = [], []
     for _ in range(rounds):

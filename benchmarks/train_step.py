@@ -159,8 +159,8 @@ def whole_step(overrides: list[str], device: str, rounds: int) -> list[Series]:
 
     recipe = make_recipe("clean", ["batch=10", *overrides])
     source = Objects(recipe.batch, recipe.points, recipe.image_size)
-    run = Run(recipe, source, Path("profile"), torch.device(device), ProcessGroup())
-    batches = iter(make_loader(source, recipe, Steps(len(source), recipe), 1))
+    run = Run(recipe, source, out=Path("profile"), device=torch.device(device), group=ProcessGroup())
+    batches = iter(make_loader(source, recipe, steps=Steps(len(source), recipe), workers=1))
     first, *times = (seconds(run.train_step, next(batches), 1e-3) for _ in range(rounds + 1))
     on_gpu = device != "cpu"
     with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]) as recorded:

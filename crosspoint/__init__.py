@@ -8,11 +8,12 @@
 | name | what it does |
 | --- | --- |
 | `load(model, device)` | opens a model |
-| `embed(model, inputs, out, …)` | embeds files into a file or a folder of parts, as `crosspoint embed` |
-| `read_points(path, count, seed)` | reads a point cloud or draws points from a mesh, `(n, N, 3)` |
+| `RunOn(device, backend)`, `Sampling(points, seed)` | where a model runs; which points are drawn |
+| `embed(model, inputs, out=…)` | embeds files into a file or a folder of parts, as `crosspoint embed` |
+| `read_points(path, count, seed=…)` | reads a point cloud or draws points from a mesh, `(n, N, 3)` |
 | `train(data, out, …)` | pretrains an encoder |
 | `export(model, out, …)` | exports a trained network to ONNX and TensorRT |
-| `parity(reference, candidate, data, …)` | compares two models |
+| `parity(reference, candidate, data=…)` | compares two models |
 | `evaluate.svm`, `.fewshot`, `.partseg`, `.image_fewshot`, `.robustness` | the protocols of the paper |
 
 Each is imported when it is first used, so that `import crosspoint` is quick and needs no PyTorch.
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from crosspoint.parity.parity import parity as parity
     from crosspoint.runtime.encoder import Encoder
     from crosspoint.runtime.jobs.embed import embed as embed
+    from crosspoint.runtime.options import RunOn as RunOn
+    from crosspoint.runtime.options import Sampling as Sampling
     from crosspoint.train.pretrain.pretrain import train as train
 
 # ONNX Runtime looks at this when it is first imported; unset, it keeps a device's number and a queue of events in the
@@ -49,9 +52,11 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "embed", "evaluate", "export", "load", "parity", "read_points", "train"]
+__all__ = ["RunOn", "Sampling", "__version__", "embed", "evaluate", "export", "load", "parity", "read_points", "train"]
 
 _functions = {
+    "RunOn": "crosspoint.runtime.options",
+    "Sampling": "crosspoint.runtime.options",
     "embed": "crosspoint.runtime.jobs.embed",
     "export": "crosspoint.export.bundle",
     "parity": "crosspoint.parity.parity",
@@ -90,4 +95,4 @@ def load(model: Path | str, device: str = "cpu", *, backend: str | None = None) 
     """
     from crosspoint.runtime.load import load_encoder
 
-    return load_encoder(model, device, backend)
+    return load_encoder(model, device, backend=backend)

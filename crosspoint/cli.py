@@ -13,23 +13,23 @@ from crosspoint.commands.bench import bench_command
 from crosspoint.commands.build import build_command
 from crosspoint.commands.common import Commands
 from crosspoint.commands.data import data
-from crosspoint.commands.diagnose import diagnose_command
 from crosspoint.commands.doctor import doctor_command
 from crosspoint.commands.embed import embed_command
-from crosspoint.commands.evaluate import evaluate
+from crosspoint.commands.eval.evaluate import evaluate
+from crosspoint.commands.eval.reproduce import reproduce_command
 from crosspoint.commands.export import export_command
 from crosspoint.commands.finetune import finetune
 from crosspoint.commands.keygen import keygen
-from crosspoint.commands.parity import parity_command
+from crosspoint.commands.parity.diagnose import diagnose_command
+from crosspoint.commands.parity.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
-from crosspoint.commands.reproduce import reproduce_command
 from crosspoint.commands.search import search_command
 from crosspoint.commands.train import import_command, train
 from crosspoint.core.console import verbosity
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.interrupt import Terminated, end_on_signals, ignore_signals
 from crosspoint.core.printable import printable
+from crosspoint.core.system.interrupt import Terminated, end_on_signals, ignore_signals
 
 
 @click.group(

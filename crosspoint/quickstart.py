@@ -56,8 +56,8 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> dict[str, Any]:
         MissingDependency: Packages for training are not installed.
         CheckFailed: The parity gate failed.
     """
-    require("torch", "train", "the quickstart")
-    require("onnxruntime", "cpu", "the quickstart")
+    require("torch", "train", purpose="the quickstart")
+    require("onnxruntime", "cpu", purpose="the quickstart")
     require_no_key("the quickstart opens models that it makes itself")
     out = Path(out)
     _claim(out, seed)
@@ -102,18 +102,27 @@ def _train_and_export(out: Path, seed: int, steps: Steps) -> dict[str, Any]:
     from crosspoint.data.shapes.make_shapes import make_shapes
     from crosspoint.export.bundle import export
     from crosspoint.models.weights import save_model
+    from crosspoint.train.pretrain.options import RunOptions
     from crosspoint.train.pretrain.pretrain import make_network, train
     from crosspoint.train.pretrain.recipes import make_recipe
 
     with steps.step("make shapes of 41 categories, their parts and their renderings"):
-        made = make_shapes(out / "shapes", PER_CLASS, seed, views=2, size=64, points=4 * POINTS)
+        made = make_shapes(out / "shapes", PER_CLASS, seed=seed, views=2, size=64, points=4 * POINTS)
         write_json(out / RESULTS / "shapes.json", {"schema": "crosspoint.make-shapes/1", **made})
     overrides = (*RECIPE, f"seed={seed}")
     with steps.step("train on pairs of clouds and renderings, without labels"):
-        train(out / "shapes", out / "run", "quick", overrides, resume=True, device="cpu", workers=1)
+        train(
+            out / "shapes",
+            out / "run",
+            recipe="quick",
+            overrides=overrides,
+            resume=True,
+            device="cpu",
+            options=RunOptions(1),
+        )
     recipe = make_recipe("quick", overrides)
     untrained = make_network(recipe).points
-    save_model(untrained, out / UNTRAINED / "encoder.safetensors", {**recipe.as_dict(), "steps": 0})
+    save_model(untrained, out / UNTRAINED / "encoder.safetensors", recipe={**recipe.as_dict(), "steps": 0})
     missing = _missing_builder()
     with steps.step("export to ONNX, build the TensorRT engine, pass the parity gate"):
         manifest = export(out / "run", out / "bundle", trt=missing is None, points=POINTS)
@@ -135,15 +144,15 @@ def _missing_builder() -> str | None:
 
 
 def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]:
-    from crosspoint.eval.options import Sampling
     from crosspoint.eval.svm import svm
     from crosspoint.parity.parity import parity
     from crosspoint.runtime.jobs.embed import embed
+    from crosspoint.runtime.options import Sampling
 
     data = out / "shapes" / DATASET
     models = {"trained": out / "run", "untrained": out / UNTRAINED, "engine": out / "bundle"}
     with steps.step("embed all shapes with the exported model"):
-        embedded = embed(models["engine"], [data], out / "embeddings.npz", POINTS, seed)
+        embedded = embed(models["engine"], [data], out=out / "embeddings.npz", sampling=Sampling(POINTS, seed=seed))
         write_json(out / RESULTS / "embed.json", {"schema": "crosspoint.embed/1", **embedded})
     accuracy = {}
     for name, model in models.items():
@@ -152,7 +161,9 @@ def _evaluate(out: Path, seed: int, steps: Steps) -> dict[str, dict[str, float]]
             write_json(out / RESULTS / f"svm-{name}.json", result.to_json())
         accuracy[name] = {"official": result.official.accuracy, "clean": result.clean.accuracy}
     with steps.step("compare the exported model with PyTorch"):
-        compared = parity(models["trained"], models["engine"], data, points=POINTS, clouds=200, seed=seed)
+        compared = parity(
+            models["trained"], models["engine"], data=data, sampling=Sampling(POINTS, seed=seed), clouds=200
+        )
         write_json(out / RESULTS / "parity.json", {"schema": compared.schema, **compared.to_json()})
     return accuracy
 

@@ -18,8 +18,9 @@ from click.testing import CliRunner
 
 from crosspoint import cli
 from crosspoint.cli import crosspoint
-from crosspoint.commands import common, embed, evaluate, export, finetune, search, train
-from crosspoint.core.interrupt import Terminated
+from crosspoint.commands import common, embed, export, finetune, search, train
+from crosspoint.commands.eval import evaluate
+from crosspoint.core.system.interrupt import Terminated
 from crosspoint.data.sets.catalogue import SETS
 
 HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "trimesh", "h5py", "rich", "onnx", "onnxruntime", "numpy", "PIL")

@@ -41,7 +41,7 @@ SEEN_BY_PEOPLE = (  # drawings: their tests say that they are there, a person sa
     "crosspoint/data/shapes/*",
     "crosspoint/data/shapes/contact_sheet.py",
     "crosspoint/report/charts.py",
-    "crosspoint/report/sections/turntable.py",
+    "crosspoint/report/sections/shapes/turntable.py",
     "crosspoint/eval/figures.py",
     "crosspoint/eval/*pictures.py",
     "crosspoint/report/sections/pictures.py",

@@ -40,8 +40,8 @@ def build_command(
 
     bundle, json_file = bundle.absolute(), json_file and json_file.absolute()  # the current folder may be the bundle
     sign, was_signed = sign and sign.absolute(), (bundle / SIGNATURE).exists()
-    manifest = build_on_device(bundle, timing_cache and timing_cache.absolute(), workspace, sign)
-    print_export(bundle, manifest, sign)
+    manifest = build_on_device(bundle, timing_cache and timing_cache.absolute(), workspace=workspace, sign=sign)
+    print_export(bundle, manifest, sign=sign)
     if was_signed and sign is None:
         click.echo("note: the bundle was signed and is no longer, because its engine is new; --sign KEY signs it again")
-    write_result(json_file, "export", {"out": str(bundle), "manifest": manifest})
+    write_result(json_file, "export", result={"out": str(bundle), "manifest": manifest})

@@ -2,6 +2,8 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from crosspoint.core.results import Result
     from crosspoint.data.objects.find import ObjectOptions
 
+Callback = Callable[..., None]
 STDOUT = Path("/dev/stdout")  # also given as `-`
 PathArgument = click.Path(path_type=Path)
 
@@ -26,7 +29,7 @@ def _json_place(context: click.Context, parameter: click.Parameter, value: Path 
     if value not in (Path("-"), STDOUT):
         from crosspoint.core.outputs import check_file
 
-        check_file(value, "--json", ".json")
+        check_file(value, "--json", kind=".json")
         return value
     context.meta[str(STDOUT)] = sys.stdout
     context.with_resource(contextlib.redirect_stdout(sys.stderr))
@@ -95,6 +98,31 @@ sign_option = click.option(
 )
 
 
+def run_on_options(*, trust: bool = False, cache: bool = False) -> Callable[[Callback], Callback]:
+    """`--device`, `--backend` and `--verify-key`, which a command gets as one `run_on`.
+
+    Args:
+        trust: With `--trust` too.
+        cache: With `--cache` too.
+    """
+    chosen = [device_option, backend_option, *([trust_option] if trust else []), verify_key_option]
+
+    def decorate(command: Callback) -> Callback:
+        @wraps(command)
+        def call(
+            *, device: str, backend: str | None, cache: Path | None = None, trust: bool = False, **others: Any
+        ) -> None:
+            from crosspoint.runtime.options import RunOn
+
+            command(run_on=RunOn(device, backend, cache, trust), **others)
+
+        for option in reversed([*chosen, *([cache_option] if cache else [])]):
+            call = option(call)
+        return call
+
+    return decorate
+
+
 class Command(click.Command):
     """A command whose help ends with an example.
 
@@ -126,7 +154,7 @@ def save_result(json_file: Path | None, result: "Result") -> None:
         _write(json_file, result.to_json())
 
 
-def write_result(json_file: Path | None, kind: str, result: dict[str, Any]) -> None:
+def write_result(json_file: Path | None, kind: str, *, result: dict[str, Any]) -> None:
     """Write `result` to `json_file`, if one was asked for, under the schema name `crosspoint.<kind>/1`."""
     if json_file is not None:
         _write(json_file, {"schema": f"crosspoint.{kind}/1", **result})
@@ -139,7 +167,9 @@ def _write(json_file: Path, content: dict[str, object]) -> None:
     if json_file == STDOUT:
         click.echo(json_bytes(content), file=click.get_current_context().meta[str(STDOUT)], nl=False)
         return
-    check_file(json_file, "--json", ".json")  # again, for it may be where the command has just written something else
+    check_file(
+        json_file, "--json", kind=".json"
+    )  # again, for it may be where the command has just written something else
     write_json(json_file, content)
 
 
@@ -155,16 +185,6 @@ OBJECT_OPTIONS = (
     click.option("--least-points", type=int, help="Leave out objects of fewer points.  [default: 30]"),
     click.option("--largest-extent", type=float, help="Leave out longer objects, in metres.  [default: 12]"),
     click.option("--voxel", type=float, help="Side of the voxels, in metres.  [default: a quarter of the distance]"),
-)
-OBJECT_NAMES = (
-    "up",
-    "ground",
-    "walls",
-    "ground_distance",
-    "cluster_distance",
-    "least_points",
-    "largest_extent",
-    "voxel",
 )
 
 

@@ -58,7 +58,7 @@ def data_verify(folder: Path, json_file: Path | None) -> None:
     print_table(
         f"{folder}: {report.format}",
         ("set", "part", "found", "remark"),
-        [(row.set, row.part, row.found, row.remark) for row in report.rows],
+        rows=[(row.set, row.part, row.found, row.remark) for row in report.rows],
     )
     for problem in report.problems[:SHOWN]:
         say(f"  wrong: {problem}")
@@ -95,8 +95,8 @@ def data_make_shapes(
     """
     from crosspoint.data.shapes.make_shapes import make_shapes
 
-    result = make_shapes(out, per_class, seed, views, size, points, sheet, jobs)
-    write_result(json_file, "make-shapes", result)
+    result = make_shapes(out, per_class, seed=seed, views=views, size=size, points=points, sheet=sheet, jobs=jobs)
+    write_result(json_file, "make-shapes", result=result)
     say(
         f"{out}: {len(result['categories'])} categories with {result['parts']} parts; {result['train']} objects to "
         f"train, {result['test']} to test, {result['val']} to validate, in {result['seconds']:.1f} s"
@@ -129,8 +129,8 @@ def data_render(
     """
     from crosspoint.data.rendering.render import render
 
-    result = render(meshes, out, views, size, points, seed, jobs)
-    write_result(json_file, "render", result)
+    result = render(meshes, out, views=views, size=size, points=points, seed=seed, jobs=jobs)
+    write_result(json_file, "render", result=result)
     say(f"{out}: {result['rendered']} objects rendered in {result['seconds']:.1f} s, {result['kept']} kept from before")
     for bad in result["skipped"]:
         say(f"skipped {bad['file']}: {bad['reason']}", err=True)
@@ -154,8 +154,8 @@ def data_pack(
     """
     from crosspoint.data.sets.pack import pack
 
-    result = pack(folder, out, size, views, shard_mb)
-    write_result(json_file, "pack", result)
+    result = pack(folder, out, size=size, views=views, shard_mb=shard_mb)
+    write_result(json_file, "pack", result=result)
     say(
         f"{out}: {result['objects']} objects, {result['images']} images, {result['shards']} shards, "
         f"{result['bytes'] / 1e6:.1f} MB"

@@ -30,13 +30,13 @@ def doctor_command(self_test: bool, json_file: Path | None) -> None:
     result = doctor()
     print_doctor(result)
     if not self_test:
-        write_result(json_file, "doctor", result)
+        write_result(json_file, "doctor", result=result)
         return
     from crosspoint.doctor.self_test.self_test import self_test as run
 
     tested = run(result)
     print_self_test(tested)
-    write_result(out, "self-test", tested)
+    write_result(out, "self-test", result=tested)
     say(f"{out}: attach this file to a bug report; it contains no host name, user name or path")
     failed = [step["name"] for step in tested["steps"] if step["status"] == "failed"]
     if failed:

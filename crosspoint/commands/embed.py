@@ -1,25 +1,24 @@
 """`crosspoint embed`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crosspoint.commands.common import (
-    OBJECT_NAMES,
     Command,
     PathArgument,
-    backend_option,
-    device_option,
     json_option,
     object_options,
     parse_object_options,
-    trust_option,
-    verify_key_option,
+    run_on_options,
     write_result,
 )
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.printable import printable
+
+if TYPE_CHECKING:
+    from crosspoint.runtime.options import RunOn
 
 FORMATS = ("parquet", "npz")
 
@@ -48,19 +47,25 @@ FORMATS = ("parquet", "npz")
 @click.option("--objects", is_flag=True, help="Take inputs for scans of many objects, and embed each object.")
 @object_options
 @click.option("--picture", type=PathArgument, help="With --objects: draw the one scan from above to this .png file.")
-@device_option
-@backend_option
-@trust_option
-@verify_key_option
+@run_on_options(trust=True)
 @json_option
 def embed_command(
     given: tuple[Path, ...],
     model: str | None,
     out: str,
+    points: int | None,
+    seed: int,
+    batch: int,
     shard: str | None,
+    part: int | None,
+    form: str | None,
+    readers: int,
+    ray: bool,
+    run_on: "RunOn",
     json_file: Path | None,
     objects: bool,
-    **options: Any,
+    picture: Path | None,
+    **how: Any,
 ) -> None:
     """Compute an embedding for each point cloud or mesh.
 
@@ -70,17 +75,34 @@ def embed_command(
     and the exit code is then 1.
     """
     from crosspoint.core.console import print_table
+    from crosspoint.data.objects.scan import check_picture, draw_scan
+    from crosspoint.data.objects.sources import Scans
     from crosspoint.runtime.jobs.embed import embed
+    from crosspoint.runtime.jobs.parts import PartOptions
+    from crosspoint.runtime.options import Sampling
 
     chosen, inputs = (model, given) if model else split_model(given)
-    how = {name: options.pop(name) for name in OBJECT_NAMES}
-    if not objects and (first := next((name for name, value in how.items() if value is not None), None)):
-        raise InputError(f"--{first.replace('_', '-')} is about objects in scans; give --objects with it")
-    found = parse_object_options(how) if objects else None
-    result = embed(chosen, inputs, out=out, shard=parse_shard(shard), objects=found, **options)
-    write_result(json_file, "embed", result)
+    given_options = [name for name, value in {**how, "picture": picture}.items() if value is not None]
+    if given_options and not objects:
+        raise InputError(f"--{given_options[0].replace('_', '-')} is about objects in scans; give --objects with it")
+    scans = Scans(inputs, parse_object_options(how)) if objects else None
+    if scans is not None and picture is not None:
+        check_picture(picture, scans.paths)
+    result = embed(
+        chosen,
+        scans or inputs,
+        out=out,
+        sampling=Sampling(points, seed),
+        batch=batch,
+        run_on=run_on,
+        parts=PartOptions(parse_shard(shard), part, form, ray),
+        readers=readers,
+    )
+    if scans is not None and picture is not None:
+        draw_scan(scans.paths[0], picture, options=scans.options, seed=seed)
+    write_result(json_file, "embed", result=result)
     if result["skipped"]:
-        print_table("Skipped", ("file", "reason"), [(bad["file"], bad["reason"]) for bad in result["skipped"]])
+        print_table("Skipped", ("file", "reason"), rows=[(bad["file"], bad["reason"]) for bad in result["skipped"]])
     click.echo(summary(result))
     if result["skipped"]:
         raise CheckFailed(f"{len(result['skipped'])} inputs were skipped; repair or remove them")

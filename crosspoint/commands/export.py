@@ -103,11 +103,12 @@ def export_command(
     """
     from crosspoint.core.errors import require
 
-    require("torch", "train", "exporting")
-    require("onnx", "train", "exporting")
+    require("torch", "train", purpose="exporting")
+    require("onnx", "train", purpose="exporting")
     from crosspoint.commands.tables.export import print_export
     from crosspoint.export.bundle import Verification, export
     from crosspoint.export.engine.builder import Options
+    from crosspoint.export.options import ExportOptions
 
     targets = tuple(filter(None, (target or "").split(",")))
     manifest = export(
@@ -117,13 +118,8 @@ def export_command(
         precision=precision,
         batch=batch,
         points=points,
-        target=targets,
-        builder=builder,
-        options=Options(tf32, workspace, timing_cache),
-        triton=triton,
-        projection=projection,
         verification=Verification(verify_data, verify_clouds, max_drop, calibrate),
-        sign=sign,
+        options=ExportOptions(builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign),
     )
-    print_export(out, manifest, sign)
-    write_result(json_file, "export", {"out": str(out), "manifest": manifest})
+    print_export(out, manifest, sign=sign)
+    write_result(json_file, "export", result={"out": str(out), "manifest": manifest})

@@ -51,7 +51,7 @@ def finetune_partseg(
     """
     from crosspoint.core.errors import require
 
-    require("torch", "train", "training")
+    require("torch", "train", purpose="training")
     from crosspoint.train.partseg.finetune import partseg
 
     result = partseg(data_dir, out, start=start, recipe=recipe, overrides=overrides, resume=resume, device=device)

@@ -24,4 +24,6 @@ def keygen(out: Path, json_file: Path | None) -> None:
     fingerprint = write_key_pair(out)
     click.echo(f"{out}: private key, for crosspoint export --sign; keep it secret")
     click.echo(f"{public_of(out)}: public key, for CROSSPOINT_VERIFY_KEY or --verify-key; fingerprint {fingerprint}")
-    write_result(json_file, "keygen", {"key": str(out), "public": str(public_of(out)), "fingerprint": fingerprint})
+    write_result(
+        json_file, "keygen", result={"key": str(out), "public": str(public_of(out)), "fingerprint": fingerprint}
+    )

@@ -21,4 +21,4 @@ def quickstart(out: Path, seed: int, json_file: Path | None) -> None:
 
     result = run(out, seed)
     click.echo("\n".join(summary_lines(result)))
-    write_result(json_file, "quickstart", result)
+    write_result(json_file, "quickstart", result=result)

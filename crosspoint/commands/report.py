@@ -21,7 +21,7 @@ def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
     from crosspoint.report.page import report
 
     result = report(run, out)
-    write_result(json_file, "report", result.to_json())
+    write_result(json_file, "report", result=result.to_json())
     for missing in result.missing:
         say(f"not in it: {missing.what}; add it with: {missing.command}")
     for remark in result.remarks:

@@ -79,7 +79,8 @@ def train(
     """
     from crosspoint.core.errors import require
 
-    require("torch", "train", "training")
+    require("torch", "train", purpose="training")
+    from crosspoint.train.pretrain.options import RunOptions
     from crosspoint.train.pretrain.pretrain import train as run
 
     overrides += tuple(f"{key}={value}" for key, value in shorthands.items() if value is not None)
@@ -90,10 +91,8 @@ def train(
         overrides=overrides,
         resume=resume,
         device=device,
-        workers=workers,
-        probe=probe,
-        probe_every=probe_every,
         init=init,
+        options=RunOptions(workers, probe=probe, probe_every=probe_every),
     )
     if result.rank != 0:
         return  # the leading process speaks for all
@@ -119,11 +118,13 @@ def import_command(checkpoint: Path, k: int, out: Path, json_file: Path | None) 
     """
     from crosspoint.core.errors import require
 
-    require("torch", "train", "reading a PyTorch checkpoint")
+    require("torch", "train", purpose="reading a PyTorch checkpoint")
     from crosspoint.models.official import import_official
 
-    imported = import_official(checkpoint, k, out)
+    imported = import_official(checkpoint, k, out=out)
     say(f"{out}: {imported.model.config}")
     for name in imported.unused:
         say(f"  left out: {name}")
-    write_result(json_file, "import", {"out": str(out), "model": imported.model.config, "left_out": imported.unused})
+    write_result(
+        json_file, "import", result={"out": str(out), "model": imported.model.config, "left_out": imported.unused}
+    )

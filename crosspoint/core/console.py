@@ -61,7 +61,7 @@ def announce(line: str) -> None:
         say(line, err=True)
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def track(items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:
     """Yield `items` with a progress bar on standard error (none where that is not a terminal)."""
     from rich.console import Console
     from rich.markup import escape
@@ -79,7 +79,7 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
             log.info("%s, %d steps: %.2f s", printable(description), done, time.perf_counter() - start)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(title: str, columns: Sequence[str], *, rows: Iterable[Sequence[object]]) -> None:
     """Print a table to standard output, unless `--quiet` is set; cells are shown on one line, without markup."""
     if _quiet:
         return

@@ -35,7 +35,7 @@ class MissingDependency(CrosspointError):
     """A package that only some commands need is not installed."""
 
 
-def require(module: str, extra: str, purpose: str) -> ModuleType:
+def require(module: str, extra: str, *, purpose: str) -> ModuleType:
     """Import an optional package, or say how to install it.
 
     Args:

@@ -82,14 +82,14 @@ def atomic_folder(path: Path, ours: Callable[[Path], None] | None = None) -> Ite
         InputError: The place may not be taken or written to, or the disk is full.
     """
     path = Path(path)
-    check_replaceable(path, ours, "the output")
+    check_replaceable(path, ours, option="the output")
     try:
         with timed(f"write {path}/"), workspace(path.parent) as space:
             temporary = space.new / path.name
             temporary.mkdir()
             yield temporary
             _sync_tree(temporary)
-            check_content(path, ours, "the output")
+            check_content(path, ours, option="the output")
             _put(temporary, path, space)
             _sync(path.parent)
     except OSError as error:

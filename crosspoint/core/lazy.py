@@ -21,7 +21,7 @@ class Package(ModuleType):
             super().__setattr__(name, value)
 
 
-def lazy(package: str, functions: Mapping[str, str], torch: frozenset[str] = frozenset()) -> Callable[[str], Any]:
+def lazy(package: str, functions: Mapping[str, str], *, torch: frozenset[str] = frozenset()) -> Callable[[str], Any]:
     """A package's `__getattr__`.
 
     Args:
@@ -40,7 +40,7 @@ def lazy(package: str, functions: Mapping[str, str], torch: frozenset[str] = fro
         if name not in functions:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if name in torch:
-            require("torch", "train", f"{package}.{name}")
+            require("torch", "train", purpose=f"{package}.{name}")
         return getattr(import_module(functions[name]), name)
 
     return get

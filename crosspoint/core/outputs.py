@@ -56,7 +56,7 @@ def _check_kind(path: Path, option: str) -> None:
 
 
 def check_file(
-    path: Path, option: str = "--out", kind: str | None = None, inputs: Iterable[Path] = (), within: bool = False
+    path: Path, option: str = "--out", *, kind: str | None = None, inputs: Iterable[Path] = (), within: bool = False
 ) -> None:
     """Refuse a place for an output file that cannot be written, or where something lies that is not this package's.
 
@@ -83,7 +83,7 @@ def check_file(
 
 
 def check_folder(
-    path: Path, option: str = "--out", files: Iterable[str] = (), inputs: Iterable[Path] = (), within: bool = False
+    path: Path, option: str = "--out", *, files: Iterable[str] = (), inputs: Iterable[Path] = (), within: bool = False
 ) -> None:
     """Refuse a folder in which files cannot be written; it may be there and hold others, which stay.
 
@@ -110,7 +110,7 @@ def check_folder(
 
 
 def check_replaceable(
-    path: Path, ours: Callable[[Path], None] | None = None, option: str = "--out", inputs: Iterable[Path] = ()
+    path: Path, ours: Callable[[Path], None] | None = None, *, option: str = "--out", inputs: Iterable[Path] = ()
 ) -> None:
     """Refuse a place for a folder that is put there as a whole, where something else lies than an earlier one.
 
@@ -134,10 +134,10 @@ def check_replaceable(
             raise InputError(f"{option} {path} cannot be replaced: it is not yours to write to; choose another place")
     _check_apart(path, option, inputs, within=True)
     _check_writable(path.parent, path, option)
-    check_content(path, ours, option)
+    check_content(path, ours, option=option)
 
 
-def check_content(path: Path, ours: Callable[[Path], None] | None, option: str = "--out") -> None:
+def check_content(path: Path, ours: Callable[[Path], None] | None, *, option: str = "--out") -> None:
     """The part of `check_replaceable` that can change during the work: what lies in the folder."""
     if path.exists():
         remove_partial_files(path)

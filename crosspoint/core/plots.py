@@ -15,7 +15,7 @@ def require_plots() -> None:
     Raises:
         MissingDependency: matplotlib is not installed.
     """
-    require("matplotlib", "plots", "drawing a picture")
+    require("matplotlib", "plots", purpose="drawing a picture")
 
 
 def label_font(size: int) -> "ImageFont.FreeTypeFont":
@@ -26,5 +26,5 @@ def label_font(size: int) -> "ImageFont.FreeTypeFont":
     """
     from PIL import ImageFont
 
-    matplotlib = require("matplotlib", "plots", "drawing a picture")
+    matplotlib = require("matplotlib", "plots", purpose="drawing a picture")
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.memory import available_memory
 from crosspoint.core.printable import printable
+from crosspoint.core.system.memory import available_memory
 
 SIGNATURES = {  # first bytes of files that are often given a wrong suffix
     b"\x89PNG\r\n": "a PNG image",
@@ -139,7 +139,7 @@ def read_start(path: Path, count: int) -> bytes:
     return content
 
 
-def read_json(path: Path, kind: str, advice: str = ADVICE) -> Any:
+def read_json(path: Path, kind: str, *, advice: str = ADVICE) -> Any:
     """The value of a JSON file in UTF-8.
 
     Args:
@@ -151,23 +151,23 @@ def read_json(path: Path, kind: str, advice: str = ADVICE) -> Any:
         InputError: It cannot be opened, is no regular file, has more than `JSON_BYTES`, or is not JSON.
     """
     content = _content(Path(path), JSON_BYTES)
-    with reading(path, kind, advice):
+    with reading(path, kind, advice=advice):
         return json.loads(content.decode("utf-8"))
 
 
-def read_lines(path: Path, kind: str, advice: str = ADVICE) -> list[str]:
+def read_lines(path: Path, kind: str, *, advice: str = ADVICE) -> list[str]:
     """The lines of a text file in UTF-8 that are not blank, stripped.
 
     Raises:
         InputError: As `read_json`.
     """
     content = _content(Path(path), JSON_BYTES)
-    with reading(path, kind, advice):
+    with reading(path, kind, advice=advice):
         return [line for line in map(str.strip, content.decode("utf-8").splitlines()) if line]
 
 
 @contextlib.contextmanager
-def reading(path: Path, kind: str, advice: str = ADVICE) -> Iterator[None]:
+def reading(path: Path, kind: str, *, advice: str = ADVICE) -> Iterator[None]:
     """Turn every error met while parsing a file into one line that names it, and keep the libraries' warnings quiet.
 
     Libraries meet damaged files with exceptions of every type, so all are caught. An InputError raised inside says

@@ -22,7 +22,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     if not Path(path).exists():
         raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
     readable(path)
-    with reading(path, KIND, AGAIN), safe_open(path, "np") as file:
+    with reading(path, KIND, advice=AGAIN), safe_open(path, "np") as file:
         return parse_metadata(file.metadata())
 
 

@@ -26,7 +26,7 @@ def normalise(points: npt.NDArray[Any]) -> Points:
     return np.where(same, 0.0, centred / np.where(same, 1.0, radius)).astype(np.float32)
 
 
-def sample_points(points: npt.NDArray[Any], count: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+def sample_points(points: npt.NDArray[Any], count: int, *, rng: np.random.Generator) -> npt.NDArray[Any]:
     """Draw points without replacement.
 
     Args:

@@ -16,8 +16,8 @@ import numpy as np
 from crosspoint.core.console import timed
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
-from crosspoint.core.pool import start_pool
 from crosspoint.core.reading import regular
+from crosspoint.core.system.pool import start_pool
 from crosspoint.data.io.files import find_files, read_points
 from crosspoint.data.objects.clouds import ObjectClouds
 from crosspoint.data.points import Points, normalise, sample_points
@@ -98,7 +98,7 @@ class Loaded(NamedTuple):
     sha256: str
 
 
-def find_sources(inputs: Sequence[Path], count: int | None, seed: int, at_most: bool = False) -> list[Source]:
+def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_most: bool = False) -> list[Source]:
     """The sources in files, folders and datasets, in the order of the inputs, each once.
 
     A file's name is its path relative to the input folder, or, of several inputs, to the deepest folder that contains
@@ -125,13 +125,13 @@ def find_sources(inputs: Sequence[Path], count: int | None, seed: int, at_most: 
             continue
         for path in find_files([given]):
             if os.path.realpath(path) not in seen:
-                read = partial(read_points, path, count, seed, at_most)
+                read = partial(read_points, path, count, seed=seed, at_most=at_most)
                 sources.append(Source(_relative(path, base), str(path), read, path))
                 seen.add(os.path.realpath(path))
     return sources
 
 
-def read_ahead(sources: Sequence[Source], ahead: int, processes: int = 0) -> Iterator[Loaded]:
+def read_ahead(sources: Sequence[Source], ahead: int, *, processes: int = 0) -> Iterator[Loaded]:
     """Each source as it was read, its clouds normalised as in training; in order.
 
     About `ahead` sources are read before they are asked for: by a few threads, or by processes, which read faster than
@@ -244,4 +244,4 @@ def _rendered(pairs: PairedRenders, index: int, key: str, count: int | None, see
     points = pairs.points(index)
     if count is None or (at_most and len(points) <= count):
         return points[None]
-    return sample_points(points, count, np.random.default_rng([seed, *os.fsencode(key)]))[None]
+    return sample_points(points, count, rng=np.random.default_rng([seed, *os.fsencode(key)]))[None]

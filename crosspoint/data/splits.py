@@ -34,7 +34,7 @@ class Split:
     divided: tuple[Clouds, NDArray[np.int64], NDArray[np.int64]] | None = None
 
 
-def load_split(data: Path, points: int, seed: int) -> Split:
+def load_split(data: Path, points: int, *, seed: int) -> Split:
     """Read a classification set; where it has no test split, hold out a stratified fifth of the training split.
 
     Args:
@@ -46,23 +46,23 @@ def load_split(data: Path, points: int, seed: int) -> Split:
         InputError: The data cannot be read, clouds have fewer points, or a class is too small to be split.
     """
     whole = load_classification(data, None)
-    check_stored(data, whole.train.points, points)
+    check_stored(data, whole.train.points, points=points)
     if whole.test is not None:
-        check_stored(data, whole.test.points, points)
+        check_stored(data, whole.test.points, points=points)
         return Split(whole.name, whole.class_names, whole.train, whole.test, "the test split")
-    train, test = stratified(whole.train.labels, HELD_OUT, seed)
+    train, test = stratified(whole.train.labels, HELD_OUT, seed=seed)
     source = f"{HELD_OUT:.0%} of the training split, stratified, seed {seed}: there is no test split"
     parts = take(whole.train, train), take(whole.train, test)
     return Split(whole.name, whole.class_names, *parts, source, (whole.train, train, test))
 
 
-def check_stored(data: Path, clouds: NDArray[np.float32], points: int) -> None:
+def check_stored(data: Path, clouds: NDArray[np.float32], *, points: int) -> None:
     """Raise InputError if clouds `(n, N, 3)` hold fewer than `points` points."""
     if not 1 <= points <= clouds.shape[1]:
         raise InputError(f"{data} stores {clouds.shape[1]} points per cloud, {points} were asked for; give --points")
 
 
-def stratified(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def stratified(labels: NDArray[np.int64], share: float, *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sorted indices of a stratified split of `(n,)` labels: the larger part, and a `share` of each class.
 
     Raises:
@@ -84,13 +84,13 @@ def take(clouds: Clouds, rows: NDArray[np.int64]) -> Clouds:
     return Clouds(clouds.points[rows], clouds.labels[rows])
 
 
-def sample(clouds: NDArray[np.float32], points: int, seed: int) -> NDArray[np.float32]:
+def sample(clouds: NDArray[np.float32], points: int, *, seed: int) -> NDArray[np.float32]:
     """Draw `points` of each cloud `(n, N, 3)` at random, without replacement: `(n, points, 3)`."""
     rng = np.random.default_rng(seed)
-    return np.stack([sample_points(cloud, points, rng) for cloud in clouds])
+    return np.stack([sample_points(cloud, points, rng=rng) for cloud in clouds])
 
 
-def balanced(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+def balanced(labels: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int64]:
     """Sorted indices of `count` of `(n,)` labels, the same number of each class as far as there are as many."""
     order = np.random.default_rng(seed).permutation(len(labels))
     ranks = np.empty(len(labels), np.int64)  # the how-manieth of its class each object is, in random order

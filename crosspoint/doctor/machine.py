@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from crosspoint.core.processes import available_cpus, cpu_name
+from crosspoint.core.system.processes import available_cpus, cpu_name
 
 TEGRA, MODEL = Path("/etc/nv_tegra_release"), Path("/proc/device-tree/model")
 GPU_FIELDS = ("name", "driver_version", "memory.total", "compute_cap")

@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float32]
 
 
 def cached(
-    folder: Path | None, specification: Specification, clouds: FloatArray, compute: Callable[[], FloatArray]
+    folder: Path | None, specification: Specification, *, clouds: FloatArray, compute: Callable[[], FloatArray]
 ) -> FloatArray:
     """Embeddings of `clouds` from `folder`, or computed and kept there.
 
@@ -45,12 +45,12 @@ def cached(
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{key[:32]}.safetensors"
     if path.exists():
-        found = read(path, key, (len(clouds), specification.dim))
+        found = read(path, key, shape=(len(clouds), specification.dim))
         if found is not None:
             return found
         click.echo(f"{path} is damaged or of another origin; its features are computed again", err=True)
     features = compute()
-    write(path, key, about, features)
+    write(path, key, about=about, features=features)
     return features
 
 
@@ -62,7 +62,7 @@ def description(specification: Specification, clouds: FloatArray) -> dict[str, o
     return {"format": FORMAT, "model": model, "clouds": data}
 
 
-def read(path: Path, key: str, shape: tuple[int, int]) -> FloatArray | None:
+def read(path: Path, key: str, *, shape: tuple[int, int]) -> FloatArray | None:
     """The features `shape` in a file of `write`; None unless key, shape, type and checksum are what they should be."""
     from safetensors import safe_open
 
@@ -79,7 +79,7 @@ def read(path: Path, key: str, shape: tuple[int, int]) -> FloatArray | None:
     return features if right and metadata.get("sha256") == _checksum(features) else None
 
 
-def write(path: Path, key: str, about: dict[str, object], features: FloatArray) -> None:
+def write(path: Path, key: str, *, about: dict[str, object], features: FloatArray) -> None:
     """Keep features `(n, D)` in a safetensors file, atomically: two processes may do so at once."""
     from safetensors.numpy import save_file
 

@@ -13,8 +13,8 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.splits import Split
 from crosspoint.eval.cache import cached
-from crosspoint.eval.options import RunOn
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def check_seed(seed: int) -> None:
 def embed_clouds(
     encoder: Encoder,
     clouds: NDArray[np.float32],
+    *,
     description: str = "Embedding",
     batch: int = 32,
     cache: Path | None = None,
@@ -90,12 +91,13 @@ def embed_clouds(
         pieces = [encoder.embed(normalise(clouds[start : start + batch])) for start in track(starts, description)]
         return np.concatenate(pieces)
 
-    return cached(cache, encoder.specification, clouds, compute)
+    return cached(cache, encoder.specification, clouds=clouds, compute=compute)
 
 
 def embed_split(
     encoder: Encoder,
     split: Split,
+    *,
     select: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     description: str,
     cache: Path | None = None,
@@ -113,24 +115,25 @@ def embed_split(
     """
     if split.divided is None:
         train, test = (
-            embed_clouds(encoder, select(part.points), description, cache=cache) for part in (split.train, split.test)
+            embed_clouds(encoder, select(part.points), description=description, cache=cache)
+            for part in (split.train, split.test)
         )
         return train, test
     whole, rows, others = split.divided
-    features = embed_clouds(encoder, select(whole.points), description, cache=cache)
+    features = embed_clouds(encoder, select(whole.points), description=description, cache=cache)
     return features[rows], features[others]
 
 
 @contextmanager
 def open_encoders(
-    model: Path, against: Path | None, run_on: RunOn, points: int, k: int | None = None
+    model: Path, against: Path | None, *, run_on: RunOn, points: int, k: int | None = None
 ) -> Iterator[list[Encoder]]:
     """The model, and the one it is compared with if there is one, on one device and ready for clouds of `points`.
 
     Args:
         model: Anything that can embed.
         against: Another model, run by what its file is for.
-        run_on: The device of both, and the backend of the model.
+        run_on: The device of both, the backend of the model, and whether plans are trusted.
         points: Points per cloud.
         k: Neighbours in the graphs, where the model is one of PyTorch; None for its own number.
 
@@ -140,9 +143,9 @@ def open_encoders(
     from crosspoint.runtime.load import load_encoder
 
     with ExitStack() as stack:
-        encoders = [stack.enter_context(load_encoder(model, run_on.device, run_on.backend))]
+        encoders = [stack.enter_context(load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust))]
         if against is not None:
-            encoders.append(stack.enter_context(load_encoder(against, run_on.device)))
+            encoders.append(stack.enter_context(load_encoder(against, run_on.device, trust=run_on.trust)))
         for encoder in encoders:
             if k is not None:
                 encoder.set_neighbours(k)
@@ -156,7 +159,7 @@ def describe_model(encoder: Encoder) -> ModelInfo:
     return ModelInfo(spec.path, spec.sha256, spec.architecture, spec.dim, spec.precision, spec.backend, spec.device)
 
 
-def describe_split(data: Path, split: Split, points: int, seed: int) -> SplitInfo:
+def describe_split(data: Path, split: Split, *, points: int, seed: int) -> SplitInfo:
     """What a result says of the data that it was measured on."""
     train, test = len(split.train.labels), len(split.test.labels)
     return SplitInfo(str(data), split.name, len(split.class_names), train, test, split.test_from, points, seed)

@@ -15,11 +15,30 @@ from crosspoint.data.sets.datasets import ClassificationSet, Clouds, load_classi
 from crosspoint.data.splits import check_stored
 from crosspoint.eval.features import ModelInfo, Reference, check_seed, describe_model, embed_clouds, open_encoders
 from crosspoint.eval.metrics.statistics import PairedRuns, Summary, paired_runs, summary
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 SOURCES = ("training split", "test split")
 POINTS = 1024
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Which tasks are measured.
+
+    Attributes:
+        ways: Numbers of classes.
+        shots: Numbers of support objects per class; every pair of ways and shots is measured.
+        queries: Query objects per class.
+        runs: Tasks per pair.
+        queries_from: Of `SOURCES`, those that queries are drawn from, as far as the data has them.
+    """
+
+    ways: Sequence[int] = (5, 10)
+    shots: Sequence[int] = (10, 20)
+    queries: int = 20
+    runs: int = 10
+    queries_from: Sequence[str] = SOURCES
 
 
 @dataclass(frozen=True)
@@ -114,15 +133,11 @@ def fewshot(
     model: Path,
     data: Path,
     *,
-    ways: Sequence[int] = (5, 10),
-    shots: Sequence[int] = (10, 20),
-    queries: int = 20,
-    runs: int = 10,
+    tasks: TaskOptions = TaskOptions(),
     k: int | None = None,
     sampling: Sampling = Sampling(),
     run_on: RunOn = RunOn(),
     against: Path | None = None,
-    queries_from: Sequence[str] = SOURCES,
 ) -> FewShotResult:
     """Accuracy on small tasks: some classes, a few objects of each to learn from, others to recognise.
 
@@ -133,29 +148,26 @@ def fewshot(
     Args:
         model: Anything that can embed.
         data: A folder in ModelNet40's or ScanObjectNN's format.
-        ways: Numbers of classes.
-        shots: Numbers of support objects per class; every pair of ways and shots is measured.
-        queries: Query objects per class.
-        runs: Tasks per pair.
+        tasks: Numbers of classes and objects, and how many tasks of each kind.
         k: Neighbours in the graphs of a PyTorch model, 5 in the official code; None for those it was trained with. In
             an exported model the number is built in.
         sampling: Points per cloud (1024 by default), the first ones of each; the seed of the tasks, which depend on it,
             the pair and the number of the run, and on nothing else.
         run_on: Where the model runs.
         against: Another model, which meets the same tasks.
-        queries_from: Of `SOURCES`, those that queries are drawn from, as far as the data has them.
 
     Raises:
         InputError: The model or the data cannot be used, or too few classes have that many objects.
     """
     check_seed(sampling.seed)
+    ways, shots, queries, runs = tasks.ways, tasks.shots, tasks.queries, tasks.runs
     if not (ways and shots) or min(*ways, *shots, queries, runs) < 1 or min(ways) < 2:
         raise InputError("a few-shot task needs at least 2 ways, 1 shot, 1 query and 1 run; give larger numbers")
     points = POINTS if sampling.points is None else sampling.points
-    with open_encoders(model, against, run_on, points, k) as encoders:
+    with open_encoders(model, against, run_on=run_on, points=points, k=k) as encoders:
         whole = load_classification(data, None)
         parts = {"training split": whole.train, "test split": whole.test}
-        sources = {name: part for name, part in parts.items() if part is not None and name in queries_from}
+        sources = {name: part for name, part in parts.items() if part is not None and name in tasks.queries_from}
         for clouds in sources.values():
             _check_data(data, whole.train, clouds, (ways, shots, queries), points)
         needed = {"training split": whole.train, **sources}
@@ -183,8 +195,8 @@ def _check_data(
 ) -> None:
     """Raise InputError unless the widest task, `(ways, shots, queries)`, can be drawn."""
     ways, shots, queries = task
-    check_stored(data, clouds.points, points)
-    found = len(eligible(train.labels, clouds.labels, max(shots), queries, clouds is train))
+    check_stored(data, clouds.points, points=points)
+    found = len(eligible(train.labels, clouds.labels, shots=max(shots), queries=queries, same=clouds is train))
     if found < max(ways):
         raise InputError(
             f"only {found} classes of {data} have {max(shots)} support and {queries} query objects, "
@@ -195,7 +207,8 @@ def _check_data(
 def _embed(encoder: Encoder, sources: dict[str, Clouds], points: int, cache: Path | None) -> dict[str, Labelled]:
     return {
         source: Labelled(
-            embed_clouds(encoder, clouds.points[:, :points], f"Embedding, {source}", cache=cache), clouds.labels
+            embed_clouds(encoder, clouds.points[:, :points], description=f"Embedding, {source}", cache=cache),
+            clouds.labels,
         )
         for source, clouds in sources.items()
     }
@@ -206,7 +219,10 @@ def _measure(
 ) -> FewShotTasks:
     """The row of one kind of task, which every model meets."""
     answers = [
-        [run_task(e["training split"], e[source], way, shot, queries, (seed, way, shot, run)) for run in range(runs)]
+        [
+            run_task(e["training split"], e[source], ways=way, shots=shot, queries=queries, seed=(seed, way, shot, run))
+            for run in range(runs)
+        ]
         for e in embedded
     ]
     accuracies = [task.accuracy for task in answers[0]]
@@ -219,11 +235,11 @@ def compare_tasks(answers: Sequence[Sequence[Answers]]) -> PairedRuns | None:
         return None
     own, other = answers
     truth, predicted = [task.truth for task in own], [task.predicted for task in own]
-    return paired_runs(truth, [task.predicted for task in other], predicted)
+    return paired_runs(truth, [task.predicted for task in other], second=predicted)
 
 
 def eligible(
-    support: NDArray[np.int64], query: NDArray[np.int64], shots: int, queries: int, same: bool
+    support: NDArray[np.int64], query: NDArray[np.int64], *, shots: int, queries: int, same: bool
 ) -> NDArray[np.int64]:
     """Classes with enough objects for a task; `same` says that support and queries come from the same objects."""
     classes = np.unique(support)
@@ -234,7 +250,9 @@ def eligible(
     return chosen
 
 
-def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries: int, seed: Sequence[int]) -> Answers:
+def run_task(
+    support: Labelled, query: Labelled, *, ways: int, shots: int, queries: int, seed: Sequence[int]
+) -> Answers:
     """Draw one task and answer it.
 
     Args:
@@ -250,7 +268,9 @@ def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries:
 
     same = query is support
     rng = np.random.default_rng(seed)
-    classes = rng.choice(eligible(support.labels, query.labels, shots, queries, same), ways, replace=False)
+    classes = rng.choice(
+        eligible(support.labels, query.labels, shots=shots, queries=queries, same=same), ways, replace=False
+    )
     learn, recognise = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(support.labels == label))

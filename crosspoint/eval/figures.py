@@ -22,7 +22,7 @@ COLUMNS = {
 """Of a comparison: the colour of a column, and what the legend says of it."""
 
 
-def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title: str, path: Path) -> None:
+def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], *, title: str, path: Path) -> None:
     """Draw a confusion matrix as percentages of each true class, to a PNG that is legible for 40 classes.
 
     Args:
@@ -57,7 +57,7 @@ def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title:
     _save(figure, path)
 
 
-def draw_comparison(rows: Sequence[TableRow], title: str, path: Path) -> None:
+def draw_comparison(rows: Sequence[TableRow], title: str, *, path: Path) -> None:
     """Draw a table's rows as bars, the paper's number beside ours.
 
     The line at a bar's end is ± its standard deviation; of a number that was not repeated its 95 % interval.
@@ -104,7 +104,7 @@ def _bar(cell: Number | Cell) -> tuple[float, tuple[float, float]]:
     return mean, (mean - low, high - mean)
 
 
-def draw_panels(panels: Sequence[Panel], class_names: Sequence[str], path: Path) -> None:
+def draw_panels(panels: Sequence[Panel], class_names: Sequence[str], *, path: Path) -> None:
     """Draw objects in the plane, coloured by class, one panel for each model."""
     figure = Figure(figsize=(4.6 * len(panels), 5.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -127,7 +127,7 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=110, format="png", bbox_inches="tight")
 
 
-def draw_curves(curves: Sequence[SeverityCurve], titles: dict[str, str], path: Path) -> None:
+def draw_curves(curves: Sequence[SeverityCurve], titles: dict[str, str], *, path: Path) -> None:
     """Draw accuracy over severity, one panel for each corruption and one line for each model, with 95 % intervals.
 
     Severities are evenly spaced, harmless ones to the left.

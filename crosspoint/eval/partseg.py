@@ -26,9 +26,9 @@ from crosspoint.data.splits import check_stored
 from crosspoint.eval.features import ModelInfo, check_seed, describe_model
 from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
 from crosspoint.eval.metrics.statistics import Paired, Summary, mean_interval, paired, summary
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.segmentation_result import Labels, SegmentationResult
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 BATCH = 16
 POINTS = 2048
@@ -232,21 +232,21 @@ def partseg(
         require_plots()
     whole = load_parts(data, None)
     with ExitStack() as stack:
-        encoder = stack.enter_context(load_encoder(model, run_on.device, run_on.backend))
+        encoder = stack.enter_context(load_encoder(model, run_on.device, backend=run_on.backend))
         reference = None if against is None else stack.enter_context(load_encoder(against, "cpu"))
         usual = encoder.specification.points or POINTS
         points = usual if sampling.points is None else sampling.points
         for segmenter in filter(None, (encoder, reference)):
-            check_segmenter(segmenter, whole.taxonomy, data)
+            check_segmenter(segmenter, whole.taxonomy, data=data)
             segmenter.specification.check_points(points)
-        check_stored(data, whole.test.points, points)
+        check_stored(data, whole.test.points, points=points)
         start = time.perf_counter()
         first = PartClouds(whole.test.points[:, :points], whole.test.labels, whole.test.parts[:, :points])
-        official = segment(encoder, first, whole.taxonomy, reference)
+        official = segment(encoder, first, taxonomy=whole.taxonomy, reference=reference)
         samples = [official]
         if points < whole.test.points.shape[1]:
-            drawn = (draw_points(whole.test, points, seed + turn) for turn in range(seeds))
-            samples = [segment(encoder, clouds, whole.taxonomy, reference) for clouds in drawn]
+            drawn = (draw_points(whole.test, points, seed=seed + turn) for turn in range(seeds))
+            samples = [segment(encoder, clouds, taxonomy=whole.taxonomy, reference=reference) for clouds in drawn]
         seconds = time.perf_counter() - start
     taxonomy, stored = whole.taxonomy, whole.test.points.shape[1]
     counts = len(first.labels), points, len(taxonomy.categories), len(taxonomy.parts)
@@ -266,11 +266,11 @@ def partseg(
     if out is not None:
         from crosspoint.eval.partseg_pictures import draw_results
 
-        draw_results(samples[0], taxonomy, out)
+        draw_results(samples[0], taxonomy, out=out)
     return result
 
 
-def check_segmenter(segmenter: Encoder, taxonomy: Taxonomy, data: Path) -> None:
+def check_segmenter(segmenter: Encoder, taxonomy: Taxonomy, *, data: Path) -> None:
     """Raise InputError unless a model segments into the categories and parts of a set."""
     spec = segmenter.specification
     if spec.categories is None:
@@ -283,17 +283,17 @@ def check_segmenter(segmenter: Encoder, taxonomy: Taxonomy, data: Path) -> None:
         )
 
 
-def draw_points(clouds: PartClouds, points: int, seed: int) -> PartClouds:
+def draw_points(clouds: PartClouds, points: int, *, seed: int) -> PartClouds:
     """A random choice of the points of each cloud, without replacement, with their parts."""
     rng = np.random.default_rng(seed)
     numbers = np.arange(clouds.parts.shape[1])
-    rows = np.stack([sample_points(numbers, points, rng) for _ in clouds.labels])  # (n, points)
+    rows = np.stack([sample_points(numbers, points, rng=rng) for _ in clouds.labels])  # (n, points)
     chosen = np.take_along_axis(clouds.points, rows[..., None], axis=1)
     return PartClouds(chosen, clouds.labels, np.take_along_axis(clouds.parts, rows, axis=1))
 
 
 def segment(
-    encoder: Encoder, clouds: PartClouds, taxonomy: Taxonomy, reference: Encoder | None = None
+    encoder: Encoder, clouds: PartClouds, *, taxonomy: Taxonomy, reference: Encoder | None = None
 ) -> SegmentationResult:
     """Normalise clouds as in training and segment them, by two models where there is a reference; with a bar."""
     of_all, of_own, other, margins = [], [], [], []
@@ -313,7 +313,7 @@ def _batches(
     clouds: PartClouds, taxonomy: Taxonomy
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]]:
     """Normalised points, one-hot categories and the parts that each object may have."""
-    allowed = allowed_parts(clouds.labels, taxonomy.category_parts, len(taxonomy.parts))
+    allowed = allowed_parts(clouds.labels, taxonomy.category_parts, parts=len(taxonomy.parts))
     one_hot = np.eye(len(taxonomy.categories), dtype=np.float32)[clouds.labels]
     for start in range(0, len(clouds.labels), BATCH):
         rows = slice(start, start + BATCH)
@@ -326,7 +326,9 @@ def _at(logits: NDArray[np.float32], parts: Labels) -> NDArray[np.float32]:
 
 
 def _ious(sample: SegmentationResult, predicted: Labels, taxonomy: Taxonomy) -> Ious:
-    return object_ious(sample.clouds.parts, predicted, sample.clouds.labels, taxonomy.category_parts)
+    return object_ious(
+        sample.clouds.parts, predicted, labels=sample.clouds.labels, category_parts=taxonomy.category_parts
+    )
 
 
 def _clean(runs: list[Ious], samples: list[SegmentationResult], all_points: bool) -> CleanScores:
@@ -374,7 +376,7 @@ def _compare(reference: ModelInfo, sample: SegmentationResult, taxonomy: Taxonom
         least_equal=float(equal.min()),
         differing_points=int(np.sum(sample.reference != sample.of_own)),
         largest_margin=float(sample.margins.max()),
-        points=paired(sample.clouds.parts.ravel(), sample.reference.ravel(), sample.of_own.ravel()),
+        points=paired(sample.clouds.parts.ravel(), sample.reference.ravel(), second=sample.of_own.ravel()),
         instance_miou=MiouDifference(
             reference=before.instance,
             candidate=after.instance,

@@ -25,18 +25,34 @@ COLOURS = (  # of a category's parts, in order: distinct in hue and in lightness
 RIGHT, WRONG = "#cccccc", "#cc2222"
 
 
-def draw_results(segmented: SegmentationResult, taxonomy: Taxonomy, out: Path) -> None:
+def draw_results(segmented: SegmentationResult, taxonomy: Taxonomy, *, out: Path) -> None:
     """Draw `partseg.png`, of each category the object whose IoU is the median, and `partseg_worst.png`.
 
     Raises:
         InputError: `out` cannot be written to.
     """
     labels = segmented.clouds.labels
-    scores = object_ious(segmented.clouds.parts, segmented.of_own, labels, taxonomy.category_parts).of_objects
+    scores = object_ious(
+        segmented.clouds.parts, segmented.of_own, labels=labels, category_parts=taxonomy.category_parts
+    ).of_objects
     typical = [_median(np.flatnonzero(labels == label), scores) for label in np.unique(labels)]
     worst = np.argsort(scores, kind="stable")[:WORST].tolist()
-    draw(segmented, taxonomy, scores, typical, "Of each category the object with the median IoU", out / "partseg.png")
-    draw(segmented, taxonomy, scores, worst, "The objects with the lowest IoU", out / "partseg_worst.png")
+    draw(
+        segmented,
+        taxonomy,
+        scores=scores,
+        rows=typical,
+        title="Of each category the object with the median IoU",
+        path=out / "partseg.png",
+    )
+    draw(
+        segmented,
+        taxonomy,
+        scores=scores,
+        rows=worst,
+        title="The objects with the lowest IoU",
+        path=out / "partseg_worst.png",
+    )
 
 
 def _median(rows: NDArray[np.int64], scores: NDArray[np.float64]) -> int:
@@ -46,6 +62,7 @@ def _median(rows: NDArray[np.int64], scores: NDArray[np.float64]) -> int:
 def draw(
     segmented: SegmentationResult,
     taxonomy: Taxonomy,
+    *,
     scores: NDArray[np.float64],
     rows: Sequence[int],
     title: str,

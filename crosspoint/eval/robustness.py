@@ -4,10 +4,10 @@ The paper has no such measurement. A linear SVM is fitted on features of intact 
 cross-validation; test clouds are corrupted, brought to mean 0 and radius 1 again as every cloud is, and embedded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,17 @@ from crosspoint.eval.features import (
 )
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.statistics import paired, wilson
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 Cloud = NDArray[np.float64]  # (N, 3), mean 0 and radius 1
-Corrupt = Callable[[Cloud, float, np.random.Generator], Cloud]
+
+
+class Corrupt(Protocol):
+    """Changes a cloud `(N, 3)` by an amount, e.g. degrees or a share of its points."""
+
+    def __call__(self, cloud: Cloud, amount: float, /, *, rng: np.random.Generator) -> Cloud:
+        """The corrupted cloud."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Corruption:
     corrupt: Corrupt
 
 
-def rotate(cloud: Cloud, degrees: float, rng: np.random.Generator) -> Cloud:
+def rotate(cloud: Cloud, degrees: float, *, rng: np.random.Generator) -> Cloud:
     """Turn about a random axis by a given angle (Rodrigues' formula).
 
     `x cos φ + (a × x) sin φ + a (a · x)(1 − cos φ)`
@@ -66,24 +72,24 @@ def rotate(cloud: Cloud, degrees: float, rng: np.random.Generator) -> Cloud:
     return turned
 
 
-def add_noise(cloud: Cloud, deviation: float, rng: np.random.Generator) -> Cloud:
+def add_noise(cloud: Cloud, deviation: float, *, rng: np.random.Generator) -> Cloud:
     """Move every coordinate by N(0, deviation²), in units of the cloud's radius."""
     noisy: Cloud = cloud + deviation * rng.standard_normal(cloud.shape)
     return noisy
 
 
-def drop(cloud: Cloud, share: float, rng: np.random.Generator) -> Cloud:
+def drop(cloud: Cloud, share: float, *, rng: np.random.Generator) -> Cloud:
     """Lose a share of the points at random; copies of those that are left take their places."""
     return _refill(cloud, rng.permutation(len(cloud))[: _left(len(cloud), share)], rng)
 
 
-def occlude(cloud: Cloud, share: float, rng: np.random.Generator) -> Cloud:
+def occlude(cloud: Cloud, share: float, *, rng: np.random.Generator) -> Cloud:
     """Lose the share of the points that lies farthest in a random direction; copies of the others take their places."""
     direction = rng.standard_normal(3)
     return _refill(cloud, np.argsort(cloud @ direction)[: _left(len(cloud), share)], rng)
 
 
-def thin(cloud: Cloud, share: float, rng: np.random.Generator) -> Cloud:
+def thin(cloud: Cloud, share: float, *, rng: np.random.Generator) -> Cloud:
     """Keep a share of the points, drawn at random, and give the model that few."""
     kept: Cloud = cloud[rng.permutation(len(cloud))[: max(1, round(share * len(cloud)))]]
     return kept
@@ -173,15 +179,15 @@ def robustness(
         check_folder(out, files=[PICTURE], inputs=[data], within=True)
         require_plots()
     points = POINTS if sampling.points is None else sampling.points
-    split = load_split(data, points, sampling.seed)
-    about = describe_split(data, split, points, sampling.seed)
+    split = load_split(data, points, seed=sampling.seed)
+    about = describe_split(data, split, points=points, seed=sampling.seed)
     runs = [(model, run_on) for model in models]
     own_backend = RunOn(run_on.device, None, run_on.cache)
     if against is not None and (against, own_backend) not in runs:
         runs.append((against, own_backend))
     measured, remarks = [], []
     for model, where in runs:
-        with open_encoders(model, None, where, points) as encoders:
+        with open_encoders(model, None, run_on=where, points=points) as encoders:
             encoder = encoders[0]
             usable = [name for name in corruptions if name != "fewer" or encoder.specification.points is None]
             if len(usable) < len(corruptions):
@@ -199,18 +205,18 @@ def robustness(
     if out is not None:
         from crosspoint.eval.figures import draw_curves
 
-        draw_curves(result.curves, {name: CORRUPTIONS[name].title for name in corruptions}, Path(out) / PICTURE)
+        draw_curves(result.curves, {name: CORRUPTIONS[name].title for name in corruptions}, path=Path(out) / PICTURE)
     return result
 
 
-def corrupt_all(clouds: NDArray[np.float32], name: str, severity: float, seed: int) -> NDArray[np.float32]:
+def corrupt_all(clouds: NDArray[np.float32], name: str, *, severity: float, seed: int) -> NDArray[np.float32]:
     """Corrupt clouds `(n, N, 3)`, each in its own way; what is random depends on the corruption and the seed alone."""
     corruption = CORRUPTIONS[name]
     if severity == corruption.severities[0]:
         return normalise(clouds)
     number = list(CORRUPTIONS).index(name)
     corrupted = [
-        corruption.corrupt(cloud.astype(np.float64), severity, np.random.default_rng((seed, number, i)))
+        corruption.corrupt(cloud.astype(np.float64), severity, rng=np.random.default_rng((seed, number, i)))
         for i, cloud in enumerate(normalise(clouds))
     ]
     return normalise(np.stack(corrupted))
@@ -227,16 +233,16 @@ class Measured:
 
 def _predict(encoder: Encoder, split: Split, names: Sequence[str], about: SplitInfo, cache: Path | None) -> Predictions:
     """Predicted classes of corrupted test clouds; too few points are left out."""
-    train = embed_clouds(encoder, split.train.points[:, : about.points], "Embedding, intact", cache=cache)
+    train = embed_clouds(encoder, split.train.points[:, : about.points], description="Embedding, intact", cache=cache)
     products = linear.gram(train)
-    c, _ = linear.choose_c(train, split.train.labels, products, about.seed)
-    classifier = linear.fit(train, split.train.labels, c, products)
+    c, _ = linear.choose_c(train, split.train.labels, products=products, seed=about.seed)
+    classifier = linear.fit(train, split.train.labels, c=c, products=products)
     found: Predictions = {}
     for name in names:
         for severity in CORRUPTIONS[name].severities:
-            clouds = corrupt_all(split.test.points[:, : about.points], name, severity, about.seed)
+            clouds = corrupt_all(split.test.points[:, : about.points], name, severity=severity, seed=about.seed)
             if clouds.shape[1] >= encoder.specification.min_points:
-                features = embed_clouds(encoder, clouds, f"Embedding, {name} {severity:g}", cache=cache)
+                features = embed_clouds(encoder, clouds, description=f"Embedding, {name} {severity:g}", cache=cache)
                 found[name, severity] = classifier.predict(features)
     return found
 
@@ -260,5 +266,5 @@ def _row(
     severity: float, truth: NDArray[np.int64], predicted: NDArray[np.int64], reference: NDArray[np.int64] | None
 ) -> SeverityAccuracy:
     right = predicted == truth
-    against = None if reference is None else paired(truth, reference, predicted)
+    against = None if reference is None else paired(truth, reference, second=predicted)
     return SeverityAccuracy(severity, float(right.mean()), wilson(int(right.sum()), len(right)), against)

@@ -31,8 +31,8 @@ from crosspoint.eval.features import (
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.linear import OFFICIAL_C, TriedC
 from crosspoint.eval.metrics.statistics import Paired, confusion, paired, per_class, summary, wilson
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 PICTURE = "confusion.png"
 POINTS = 1024
@@ -211,9 +211,9 @@ def svm(
         check_folder(out, files=[PICTURE], inputs=[data], within=True)
         require_plots()
     points = POINTS if sampling.points is None else sampling.points
-    with open_encoders(model, against, run_on, points) as encoders:
-        split = load_split(data, points, sampling.seed)
-        about = describe_split(data, split, points, sampling.seed)
+    with open_encoders(model, against, run_on=run_on, points=points) as encoders:
+        split = load_split(data, points, seed=sampling.seed)
+        about = describe_split(data, split, points=points, seed=sampling.seed)
         measured = [_measure(encoder, split, about, sampling.seeds, run_on.cache) for encoder in encoders]
     result = measured[0].result
     if against is not None:
@@ -229,8 +229,8 @@ def _measure(encoder: Encoder, split: Split, about: SplitInfo, seeds: int, cache
     seconds = time.perf_counter() - start
     official, official_predicted = _official(features, split)
     clean, predicted = _clean(samples, split, about.seed)
-    official_counts = confusion(split.test.labels, official_predicted, len(split.class_names))
-    counts = np.sum([confusion(split.test.labels, run, len(split.class_names)) for run in predicted], axis=0)
+    official_counts = confusion(split.test.labels, official_predicted, classes=len(split.class_names))
+    counts = np.sum([confusion(split.test.labels, run, classes=len(split.class_names)) for run in predicted], axis=0)
     result = SvmResult(
         model=describe_model(encoder),
         data=about,
@@ -248,8 +248,8 @@ def _compare(split: Split, reference: Measured, candidate: Measured) -> SvmCompa
     return SvmComparison(
         model=result.model,
         accuracy=RuleAccuracies(result.official.accuracy, result.clean.accuracy),
-        official=paired(split.test.labels, reference.official, candidate.official),
-        clean=paired(split.test.labels, reference.clean, candidate.clean),
+        official=paired(split.test.labels, reference.official, second=candidate.official),
+        clean=paired(split.test.labels, reference.clean, second=candidate.clean),
     )
 
 
@@ -257,13 +257,17 @@ def _embed(
     encoder: Encoder, split: Split, points: int, seed: int, seeds: int, cache: Path | None
 ) -> tuple[Features, list[Features]]:
     """Features of the first points, and those of each choice of points that `clean` averages over."""
-    first = embed_split(encoder, split, lambda stored: stored[:, :points], "Embedding, first points", cache)
+    first = embed_split(
+        encoder, split, select=lambda stored: stored[:, :points], description="Embedding, first points", cache=cache
+    )
     if all(part.points.shape[1] == points for part in (split.train, split.test)):
         return first, [first]
     samples = []
     for run in range(seeds):
         draw = partial(sample, points=points, seed=seed + run)
-        samples.append(embed_split(encoder, split, draw, f"Embedding, sample {run + 1} of {seeds}", cache))
+        samples.append(
+            embed_split(encoder, split, select=draw, description=f"Embedding, sample {run + 1} of {seeds}", cache=cache)
+        )
     return first, samples
 
 
@@ -278,7 +282,7 @@ def _official(features: Features, split: Split) -> tuple[OfficialAccuracy, NDArr
         classifier = SVC(kernel="linear", C=c).fit(features[0], split.train.labels)
         predicted = classifier.predict(features[1]).astype(np.int64)
         seconds = time.perf_counter() - start
-    counts = confusion(split.test.labels, predicted, len(split.class_names))
+    counts = confusion(split.test.labels, predicted, classes=len(split.class_names))
     rule = f"SVC(kernel='linear', C={c}) on the first points"
     return OfficialAccuracy(*_accuracy(counts, 1), rule, c, seconds), predicted
 
@@ -290,10 +294,10 @@ def _clean(samples: list[Features], split: Split, seed: int) -> tuple[CleanAccur
     runs, predictions = [], []
     for run, (train, test) in enumerate(samples):
         products = linear.gram(train)
-        c, tried = linear.choose_c(train, split.train.labels, products, seed + run)
-        predicted = linear.fit(train, split.train.labels, c, products).predict(test)
+        c, tried = linear.choose_c(train, split.train.labels, products=products, seed=seed + run)
+        predicted = linear.fit(train, split.train.labels, c=c, products=products).predict(test)
         predictions.append(predicted)
-        counts += confusion(split.test.labels, predicted, len(split.class_names))
+        counts += confusion(split.test.labels, predicted, classes=len(split.class_names))
         runs.append(SvmRun(seed + run, c, float(np.mean(predicted == split.test.labels)), tried))
     rule = f"C by {linear.FOLDS}-fold cross-validation on the training part"
     rule += f", {len(runs)} random choices of points" if len(runs) > 1 else ""
@@ -323,4 +327,4 @@ def _draw(out: Path, result: SvmResult, split: Split) -> None:
         f"{Path(result.model.path).name}: {clean.accuracy:.1%} [{low:.1%}, {high:.1%}]"
         f" of {result.data.test} objects, C by cross-validation\ntested on {result.data.test_from}"
     )
-    draw_confusion(np.array(result.confusion), split.class_names, title, Path(out) / PICTURE)
+    draw_confusion(np.array(result.confusion), split.class_names, title=title, path=Path(out) / PICTURE)

@@ -11,8 +11,8 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import Clouds
 from crosspoint.data.splits import Split, load_split, take
 from crosspoint.eval.features import embed_clouds, open_encoders
-from crosspoint.eval.options import RunOn
 from crosspoint.eval.paper.published import MODELNET10
+from crosspoint.runtime.options import RunOn
 
 NEIGHBOURS = 5
 
@@ -86,11 +86,13 @@ def panels(
     Raises:
         InputError: A model or the data cannot be used.
     """
-    class_names, objects = ten_classes(load_split(data, points, seed))
+    class_names, objects = ten_classes(load_split(data, points, seed=seed))
     result = []
     for title, model in track(list(models.items()), "t-SNE"):
-        with open_encoders(model, None, run_on, points) as encoders:
-            features = embed_clouds(encoders[0], objects.points[:, :points], f"Embedding, {title}", cache=run_on.cache)
+        with open_encoders(model, None, run_on=run_on, points=points) as encoders:
+            features = embed_clouds(
+                encoders[0], objects.points[:, :points], description=f"Embedding, {title}", cache=run_on.cache
+            )
         accuracy = neighbour_accuracy(features, objects.labels)
         result.append(Panel(title, tsne(features, seed), objects.labels, accuracy))
     return class_names, result

@@ -1,7 +1,6 @@
 """`crosspoint export`: a bundle of ONNX file, engine and manifest that exists only if it passed the parity gate."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from crosspoint import __version__
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_replaceable
-from crosspoint.export.engine.builder import Options, find_builder
+from crosspoint.export.engine.builder import find_builder
 from crosspoint.export.engine.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.engine.on_device import add_build_script
 from crosspoint.export.onnx.build import build
@@ -28,6 +27,7 @@ from crosspoint.export.onnx.fold import deploy, deploy_head
 from crosspoint.export.onnx.lint import require_clean
 from crosspoint.export.onnx.precision import product_precisions, require_precision
 from crosspoint.export.onnx.projection import Projected, append_head, load_head
+from crosspoint.export.options import ExportOptions
 from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import Weights, read_weights
 from crosspoint.parity.accuracy import Accuracy, verification_clouds
@@ -86,13 +86,8 @@ def export(
     precision: str = "fp32",
     batch: str | int | Range = (1, 8, 32),
     points: str | int | Range | None = 1024,
-    target: Sequence[str] = (),
-    builder: str = "auto",
-    options: Options = Options(),  # noqa: B008 (immutable)
-    triton: Path | None = None,
-    projection: bool = False,
     verification: Verification = Verification(),
-    sign: Path | None = None,
+    options: ExportOptions = ExportOptions(),
 ) -> dict[str, Any]:
     """Export a trained network to ONNX and, if asked, TensorRT, and prove that what was exported is what was trained.
 
@@ -107,14 +102,8 @@ def export(
         precision: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`, of the layers; distances stay float32.
         batch: Clouds at a time, `min:opt:max`, that the engine is built for; an ONNX file takes any number.
         points: Number of points of a cloud; a range `min:opt:max` or None (`"any"`) leaves it open.
-        target: GPUs that a TensorRT-RTX engine is built for, e.g. `("sm86", "sm89")`.
-        builder: What builds the engine: `"tensorrt"`, `"rtx"`, `"auto"` (of these), or `"device"`: a script in the
-            bundle, where the engine will run.
-        options: How the engine is built.
-        triton: NVIDIA Triton model repository to write the model into as well.
-        projection: Whether the embedding passes through the projection head, whose weights lie beside the encoder's.
         verification: Labelled data and calibration clouds.
-        sign: Private key of `crosspoint keygen` to sign the bundle with.
+        options: How the engine is built, the projection head, a Triton repository and a signature.
 
     Returns:
         The manifest.
@@ -127,46 +116,49 @@ def export(
     if precision not in LIMITS:
         raise InputError(f"--precision {precision} is not known; give {', '.join(LIMITS)}")
     profile = make_profile(batch, points)
-    key = None if sign is None else read_signing_key(sign)
-    _check_options(trt, profile, target, builder, options)
+    key = None if options.sign is None else read_signing_key(options.sign)
+    _check_options(trt, profile, options)
     check_replaceable(out, check_ours, inputs=[model])
-    if options.timing_cache is not None:
-        check_timing_cache(options.timing_cache, out)
-    if triton is not None:
-        check_repository(triton, Path(out), profile)
-    found = find_builder(target, builder) if trt and builder != "device" else None
+    if options.build.timing_cache is not None:
+        check_timing_cache(options.build.timing_cache, out)
+    if options.triton is not None:
+        check_repository(options.triton, Path(out), profile=profile)
+    found = find_builder(options.target, options.builder) if trt and options.builder != "device" else None
     source = read_weights(_source(resolve(model, ".safetensors")))
-    network, head = _network(source, projection)
+    network, head = _network(source, options.projection)
     _check_network(source.path, network, profile)
     verification.check(precision)
     exact = _exact_graph(network, profile.fixed_points)
     with atomic_folder(out, check_ours) as folder:
         check, calibration = _prepare(network, profile, precision, verification)
         chosen, report = _graph(exact, precision, check, calibration)
-        write_onnx(folder / ONNX, chosen.model, _provenance(network, source, profile, precision))
+        write_onnx(folder / ONNX, chosen.model, provenance=_provenance(network, source, profile, precision))
         manifest = _manifest(folder, network, _source_entry(source, head), profile, precision, chosen, report)
         write_json(folder / NAME, manifest)
         if found is not None:
-            manifest = add_engine(folder, manifest, found, options, profile, check.gate.clouds)
+            manifest = add_engine(
+                folder, manifest, builder=found, options=options.build, profile=profile, clouds=check.gate.clouds
+            )
         elif trt:
-            manifest = add_build_script(folder, manifest, options, check.gate.clouds)
+            manifest = add_build_script(folder, manifest, options=options.build, clouds=check.gate.clouds)
         if key is not None:
             sign_bundle(folder, key)
-    if triton is not None:
-        write_repository(triton, Path(out), manifest)
+    if options.triton is not None:
+        write_repository(options.triton, Path(out), manifest=manifest)
     return manifest
 
 
-def _check_options(trt: bool, profile: Profile, target: Sequence[str], builder: str, options: Options) -> None:
+def _check_options(trt: bool, profile: Profile, options: ExportOptions) -> None:
     """Raise InputError where options are about an engine that is not built, or about another one."""
-    given = {"--target": target, "--builder": builder != "auto", "--tf32": options.tf32}
-    given |= {"--workspace": options.workspace, "--timing-cache": options.timing_cache}
+    target, build = options.target, options.build
+    given = {"--target": target, "--builder": options.builder != "auto", "--tf32": build.tf32}
+    given |= {"--workspace": build.workspace, "--timing-cache": build.timing_cache}
     named = [option for option, value in given.items() if value]
     if named and not trt:
         raise InputError(f"{named[0]} is about engines; give --trt with it")
     if trt and profile.points is None:
         raise InputError("an engine needs bounds for the number of points; give --points min:opt:max")
-    if builder == "device" and (target or options.timing_cache):
+    if options.builder == "device" and (target or build.timing_cache):
         option = "--target" if target else "--timing-cache"
         raise InputError(
             f"{option} has no place with --builder device, where the device's own GPU decides; leave it out"
@@ -205,9 +197,9 @@ def _task(
         return None, None
     config = _config(network)
     if "categories" in config:
-        sample = verification_parts(verification.data, points, verification.clouds, config)
+        sample = verification_parts(verification.data, points, limit=verification.clouds, config=config)
         return PartAccuracy(network, sample), sample.points[:CLOUDS]
-    probe = verification_clouds(verification.data, points, verification.clouds)
+    probe = verification_clouds(verification.data, points, limit=verification.clouds)
     return Accuracy(embed_network(network, probe.points), probe), probe.points[probe.train :][:CLOUDS]
 
 
@@ -218,17 +210,17 @@ def _graph(
     smallest = min(clouds.inputs["points"].shape[1] for clouds in check.gate.clouds)
     rules = require_clean(exact, smallest)
     plain = check if precision == "fp32" else replace(check, accuracy=None)
-    parity = plain.check(ONNX, exact, "fp32")
+    parity = plain.check(ONNX, exact, precision="fp32")
     if precision == "fp32":
         return Chosen(exact, [], {}), {"lint": rules, "parity": parity}
     if calibration is not None:
-        chosen = choose_int8(exact, check, calibration)
+        chosen = choose_int8(exact, check, calibration=calibration)
     else:
-        chosen = choose_half(exact, precision, check)
+        chosen = choose_half(exact, precision, check=check)
     require_clean(chosen.model, smallest)
-    require_precision(chosen.model, precision, chosen.kept)
+    require_precision(chosen.model, precision, kept=chosen.kept)
     before = {name: parity[name] for name in ("tier", "limits", "relative_l2_max", "cosine_min", "overlap_min")}
-    lowered = check.check(ONNX, chosen.model, precision)
+    lowered = check.check(ONNX, chosen.model, precision=precision)
     return chosen, {"lint": rules, "parity": {**lowered, "before_lowering": before}}
 
 
@@ -298,8 +290,8 @@ def _manifest(
     report: dict[str, Any],
 ) -> dict[str, Any]:
     model = onnx.load(folder / ONNX)
-    require_precision(model, precision, chosen.kept)
-    modules = [np, onnx, torch, require("onnxruntime", "cpu", "the parity gate")]
+    require_precision(model, precision, kept=chosen.kept)
+    modules = [np, onnx, torch, require("onnxruntime", "cpu", purpose="the parity gate")]
     return {
         "schema": SCHEMA,
         "files": {ONNX: file_entry(folder / ONNX)},

@@ -21,17 +21,17 @@ MARK = "crosspoint_model_sha256"  # a parameter that tells our models from other
 DELAY = 500  # microseconds that a request waits for others to join its batch
 
 
-def check_repository(repository: Path, bundle: Path, profile: Profile) -> None:
+def check_repository(repository: Path, bundle: Path, *, profile: Profile) -> None:
     """Raise InputError if a bundle of this name and profile has no place in the repository."""
     folder = repository / _name(bundle)
     check_folder(repository, "--triton")
-    check_replaceable(folder, _check_ours, "--triton")
+    check_replaceable(folder, _check_ours, option="--triton")
     if profile.batch[0] > 1:
         low, usual, high = profile.batch
         raise InputError(f"--triton: Triton sends single clouds too; give --batch 1:{usual}:{high}, not {low}:…")
 
 
-def write_repository(repository: Path, bundle: Path, manifest: dict[str, Any]) -> Path:
+def write_repository(repository: Path, bundle: Path, *, manifest: dict[str, Any]) -> Path:
     """Write a bundle's model into a Triton model repository, in the place of an earlier one of the same name.
 
     The engine is served if TensorRT built it. One of TensorRT-RTX is not: Triton's TensorRT backend cannot load it, so
@@ -54,7 +54,7 @@ def write_repository(repository: Path, bundle: Path, manifest: dict[str, Any]) -
     with atomic_folder(repository / name, _check_ours) as folder:
         (folder / "1").mkdir()
         shutil.copy2(bundle / served, folder / "1" / f"model{Path(served).suffix}")
-        (folder / CONFIG).write_text(configuration(name, manifest, served), encoding="utf-8")
+        (folder / CONFIG).write_text(configuration(name, manifest, served=served), encoding="utf-8")
     return repository / name
 
 
@@ -71,7 +71,7 @@ def _name(bundle: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", bundle.resolve().name) or "crosspoint"
 
 
-def configuration(name: str, manifest: dict[str, Any], served: str) -> str:
+def configuration(name: str, manifest: dict[str, Any], *, served: str) -> str:
     """The text of `config.pbtxt`, a `ModelConfig` message of Triton's `model_config.proto`."""
     plan = served.endswith(".plan")
     _, usual, largest = manifest["profile"]["batch"]

@@ -25,7 +25,7 @@ class CrossPoint(nn.Module):
     """
 
     def __init__(
-        self, points: nn.Module, point_head: nn.Module, image: nn.Module | None, image_head: nn.Module | None
+        self, points: nn.Module, point_head: nn.Module, *, image: nn.Module | None, image_head: nn.Module | None
     ) -> None:
         super().__init__()
         self.points = points
@@ -33,7 +33,7 @@ class CrossPoint(nn.Module):
         self.image = image
         self.image_head = image_head
 
-    def forward(self, first: Tensor, second: Tensor, images: Tensor | None) -> Projections:
+    def forward(self, first: Tensor, second: Tensor, *, images: Tensor | None) -> Projections:
         """Project two views and the images of the same objects.
 
         Both views pass the encoder as one batch, so that they share the statistics of its batch normalisations.

@@ -22,7 +22,7 @@ class PointLinear(nn.Module):
 
     def pool(self, x: Tensor) -> Pooled:
         """Maximum and mean of the result over the points of each cloud, `(B, outputs)` each."""
-        return pooled_linear(x, self.linear, self.norm, SLOPE)
+        return pooled_linear(x, self.linear, norm=self.norm, slope=SLOPE)
 
 
 class DGCNN(nn.Module):
@@ -46,7 +46,7 @@ class DGCNN(nn.Module):
         super().__init__()
         self.config: dict[str, int | str] = {"architecture": "dgcnn", "k": k}
         self.edges = nn.ModuleList(
-            [EdgeConv(3, 64, k), EdgeConv(64, 64, k), EdgeConv(64, 128, k), EdgeConv(128, 256, k)]
+            [EdgeConv(3, 64, k=k), EdgeConv(64, 64, k=k), EdgeConv(64, 128, k=k), EdgeConv(128, 256, k=k)]
         )
         self.embed = PointLinear(512, 1024)
 

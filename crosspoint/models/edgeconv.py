@@ -101,7 +101,7 @@ class EdgeNorm(nn.BatchNorm1d):
     synchronised = False
     group: ProcessGroup | None = None
 
-    def fold(self, x: Tensor, rows: Tensor, w: Tensor, v: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+    def fold(self, x: Tensor, rows: Tensor, *, w: Tensor, v: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Scale a and shift b of `BN(e) = a e + b` for `e = w x_j + v x_i`, on the statistics of all edges.
 
         Args:
@@ -125,7 +125,7 @@ class EdgeNorm(nn.BatchNorm1d):
         cov_np = moments.neighbour_point / n - torch.outer(near, point)
         cov_pp = moments.point_point / n - torch.outer(point, point)
         variance = ((w @ cov_nn + 2 * (v @ cov_np.t())) * w + (v @ cov_pp) * v).sum(1).clamp_min(0)
-        track(self, mean + constant, variance, n)
+        track(self, mean + constant, variance=variance, count=n)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return scale, self.bias - scale * mean
 
@@ -155,7 +155,7 @@ class EdgeLinear(nn.Module):
             the whole.
     """
 
-    def __init__(self, inputs: int, outputs: int, maximum: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, maximum: bool) -> None:
         super().__init__()
         self.maximum = maximum
         self.weight = nn.Parameter(torch.empty(outputs, 2 * inputs))
@@ -180,7 +180,7 @@ class EdgeLinear(nn.Module):
                 centre = self.norm.centre(x.detach())
                 x = x - centre
                 scale, shift = self.norm.fold(
-                    x.flatten(0, 1), flat_rows(neighbours), first, second - first, second.detach() @ centre
+                    x.flatten(0, 1), flat_rows(neighbours), w=first, v=second - first, constant=second.detach() @ centre
                 )
         else:
             scale, shift = self.norm.frozen()
@@ -201,7 +201,7 @@ class EdgeConv(nn.Module):
         k: Neighbours in the graph, which is rebuilt in the feature space of the input.
     """
 
-    def __init__(self, inputs: int, outputs: int, k: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, k: int) -> None:
         super().__init__()
         self.k = k
         self.linear = EdgeLinear(inputs, outputs, maximum=True)
@@ -225,7 +225,7 @@ class EdgeConv2(nn.Module):
         k: Neighbours in the graph.
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, k: int) -> None:
+    def __init__(self, inputs: int, hidden: int, *, outputs: int, k: int) -> None:
         super().__init__()
         self.k = k
         self.first = EdgeLinear(inputs, hidden, maximum=False)

@@ -50,7 +50,7 @@ class SyncNorm(nn.Module):
             centred = wide - mean.view(shape)
             squares = centred.square().sum(over)
             variance = all_reduce(squares, group=self.group) / n  # type: ignore[no-untyped-call]
-            track(self, mean, variance, n)
+            track(self, mean, variance=variance, count=n)
             scale = self.weight * torch.rsqrt(variance + self.eps)
             normalised: Tensor = centred * scale.view(shape) + self.bias.view(shape)
             return normalised.to(x.dtype)

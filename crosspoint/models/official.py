@@ -58,7 +58,7 @@ class Imported:
     unused: tuple[str, ...]
 
 
-def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
+def import_official(checkpoint: Path, k: int, *, out: Path) -> Imported:
     """Convert an official checkpoint (`DGCNN` or `DGCNN_partseg`) and write it to `out`.
 
     Args:
@@ -76,19 +76,19 @@ def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
     if not Path(checkpoint).exists():
         raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint")
     content = read_once(checkpoint)
-    imported = convert(_read_state(content), k, str(checkpoint))
-    save_model(imported.model, out, {"imported": checkpoint.name, "sha256": content.sha256, "k": k})
+    imported = convert(_read_state(content), k, source=str(checkpoint))
+    save_model(imported.model, out, recipe={"imported": checkpoint.name, "sha256": content.sha256, "k": k})
     return imported
 
 
 def _read_state(content: Content) -> State:
-    loaded = parse_torch_file(content, "a checkpoint", ADVICE)
+    loaded = parse_torch_file(content, "a checkpoint", advice=ADVICE)
     if not isinstance(loaded, dict) or not all(isinstance(name, str) and is_plain(loaded[name]) for name in loaded):
         raise InputError(f"{content.path}: does not hold a state dict; {ADVICE}")
     return {name.removeprefix("module."): value for name, value in loaded.items()}
 
 
-def convert(state: State, k: int, source: str) -> Imported:
+def convert(state: State, k: int, *, source: str) -> Imported:
     """The network that an official state dict belongs to, filled with it.
 
     Raises:
@@ -123,7 +123,7 @@ def _match(state: State, k: int, source: str) -> tuple[nn.Module, dict[str, str]
             parts, categories = (
                 _size(state, *place, source) for place in (("conv11.weight", 0), ("conv7.0.weight", 1))
             )
-            model = DGCNNSegmenter(parts, categories, k)
+            model = DGCNNSegmenter(parts, categories, k=k)
             layers = {f"backbone.{ours}": theirs for ours, theirs in layers.items()} | HEAD_LAYERS
             single = {f"backbone.{ours}": theirs for ours, theirs in single.items()} | {
                 "classify.weight": "conv11.weight"

@@ -113,7 +113,7 @@ def _maximum(u: Tensor) -> tuple[Tensor, Tensor]:
     return maxima.float(), maxima.view(torch.int64).bitwise_and_(ROW_BITS)
 
 
-def pooled_linear(x: Tensor, linear: nn.Module, norm: nn.BatchNorm1d | SyncNorm, slope: float) -> Pooled:
+def pooled_linear(x: Tensor, linear: nn.Module, *, norm: nn.BatchNorm1d | SyncNorm, slope: float) -> Pooled:
     """`LeakyReLU(BN(W x))` of every point, pooled over the points of each cloud.
 
     Args:
@@ -136,5 +136,5 @@ def pooled_linear(x: Tensor, linear: nn.Module, norm: nn.BatchNorm1d | SyncNorm,
     with torch.autocast(device, enabled=False):
         arguments = (x.to(weight.dtype), weight, norm.weight, norm.bias, slope, norm)
         maximum, average, mean, variance, n = _PooledLinear.apply(*arguments)
-    track(norm, mean, variance, n)
+    track(norm, mean, variance=variance, count=n)
     return Pooled(maximum, average)

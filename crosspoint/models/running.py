@@ -16,7 +16,7 @@ class Norm(Protocol):
 
 
 @torch.no_grad()
-def track(norm: Norm, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+def track(norm: Norm, mean: Tensor, *, variance: Tensor, count: Tensor) -> None:
     """Move the running statistics towards those of a batch of `count` values.
 
     Args:

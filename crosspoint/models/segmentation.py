@@ -13,7 +13,7 @@ class TransformNet(nn.Module):
 
     def __init__(self, k: int) -> None:
         super().__init__()
-        self.edge = EdgeConv2(3, 64, 128, k)
+        self.edge = EdgeConv2(3, 64, outputs=128, k=k)
         self.embed = PointLinear(128, 1024)
         self.linear1 = nn.Linear(1024, 512, bias=False)
         self.norm1 = nn.BatchNorm1d(512)
@@ -47,7 +47,9 @@ class SegmentationBackbone(nn.Module):
         self.config: dict[str, int | str] = {"architecture": "dgcnn_seg", "k": k}
         self.k = k
         self.transform = TransformNet(k)
-        self.edges = nn.ModuleList([EdgeConv2(3, 64, 64, k), EdgeConv2(64, 64, 64, k), EdgeConv(64, 64, k)])
+        self.edges = nn.ModuleList(
+            [EdgeConv2(3, 64, outputs=64, k=k), EdgeConv2(64, 64, outputs=64, k=k), EdgeConv(64, 64, k=k)]
+        )
         self.embed = PointLinear(192, 1024)
 
     def local_and_global(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,7 +83,7 @@ class DGCNNSegmenter(nn.Module):
         torch.Size([2, 64, 50])
     """
 
-    def __init__(self, parts: int, categories: int, k: int = 40) -> None:
+    def __init__(self, parts: int, categories: int, *, k: int = 40) -> None:
         super().__init__()
         self.config: dict[str, int | str] = {
             "architecture": "dgcnn_partseg",

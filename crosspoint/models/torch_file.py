@@ -14,7 +14,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import readable, reading
 
 
-def load_torch_file(path: Path, kind: str, advice: str) -> Any:
+def load_torch_file(path: Path, kind: str, *, advice: str) -> Any:
     """What `torch.save` wrote, on the CPU.
 
     The file is mapped, so that no tensor reaches beyond it whatever it announces; only what PyTorch counts as data is
@@ -30,13 +30,13 @@ def load_torch_file(path: Path, kind: str, advice: str) -> Any:
             before 1.6.
     """
     readable(path)
-    with reading(path, kind, advice):
+    with reading(path, kind, advice=advice):
         return _load(path, kind, advice)
 
 
-def parse_torch_file(content: Content, kind: str, advice: str) -> Any:
+def parse_torch_file(content: Content, kind: str, *, advice: str) -> Any:
     """As `load_torch_file`, of a file that has been read: only files can be mapped, so a copy is."""
-    with reading(content.path, kind, advice), tempfile.NamedTemporaryFile(prefix="crosspoint-") as copied:
+    with reading(content.path, kind, advice=advice), tempfile.NamedTemporaryFile(prefix="crosspoint-") as copied:
         copied.write(content.data)
         copied.flush()
         return _load(Path(copied.name), kind, advice)

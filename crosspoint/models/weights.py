@@ -56,7 +56,7 @@ def build(config: Config) -> nn.Module:
         raise InputError(f"{name} cannot be built ({reason_of(error)}); give the arguments that it has") from error
 
 
-def save_model(model: nn.Module, path: Path, recipe: dict[str, Any] | None = None) -> None:
+def save_model(model: nn.Module, path: Path, *, recipe: dict[str, Any] | None = None) -> None:
     """Write a network's weights and `config`, and how they were made, to a `.safetensors` file, atomically.
 
     Args:
@@ -94,7 +94,7 @@ class Weights:
         Raises:
             InputError: The weights are not those of the network that the file names.
         """
-        with reading(self.path, KIND, AGAIN):
+        with reading(self.path, KIND, advice=AGAIN):
             self._check_shapes()
             model = build(self.config)
             model.load_state_dict(self.tensors)
@@ -123,7 +123,7 @@ def read_weights(path: Path) -> Weights:
 
 def parse_weights(content: Content) -> Weights:
     """As `read_weights`, of a file that has been read."""
-    with reading(content.path, KIND, AGAIN):
+    with reading(content.path, KIND, advice=AGAIN):
         tensors = load(content.data)
         header = json.loads(content.data[8 : 8 + int.from_bytes(content.data[:8], "little")])  # the format's own
         about = parse_metadata(header.get("__metadata__"))

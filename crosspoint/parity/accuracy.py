@@ -17,7 +17,7 @@ BATCH = 32
 Floats = NDArray[np.float32]
 
 
-def verification_clouds(folder: Path, points: int, limit: int | None, seed: int = 0) -> UserClouds:
+def verification_clouds(folder: Path, points: int, *, limit: int | None, seed: int = 0) -> UserClouds:
     """Labelled clouds, those of the training part first.
 
     Args:
@@ -31,7 +31,7 @@ def verification_clouds(folder: Path, points: int, limit: int | None, seed: int 
     """
     if not folder.exists():
         raise InputError(f"{folder} does not exist; give --verify-data a labelled dataset")
-    probe = real_clouds(folder, points, limit, seed)
+    probe = real_clouds(folder, points, limit=limit, seed=seed)
     if probe.labels is None:
         raise InputError(f"--verify-data {folder} cannot be used for an SVM ({probe.source}); give labelled clouds")
     return probe
@@ -48,29 +48,29 @@ class Accuracy:
 
     measure = "SVM accuracy"
 
-    def __init__(self, features: Floats, probe: UserClouds, seed: int = 0) -> None:
+    def __init__(self, features: Floats, probe: UserClouds, *, seed: int = 0) -> None:
         assert probe.labels is not None
         self._probe = probe
         self._train, self._test = slice(0, probe.train), slice(probe.train, None)
         self._labels: NDArray[np.int64] = probe.labels
         known = features[self._train], self._labels[self._train]
         products = linear.gram(known[0])
-        self.c, _ = linear.choose_c(*known, products, seed)
-        self._predicted = linear.fit(*known, self.c, products).predict(features[self._test])
+        self.c, _ = linear.choose_c(*known, products=products, seed=seed)
+        self._predicted = linear.fit(*known, c=self.c, products=products).predict(features[self._test])
 
     def compare(self, encoder: Encoder) -> dict[str, Any]:
         """Both accuracies and the paired comparison of predictions, for a manifest."""
-        features = embed(encoder, self._probe.points, BATCH, "Measuring accuracy")
+        features = embed(encoder, self._probe.points, batch=BATCH, description="Measuring accuracy")
         about = {"measure": self.measure, "source": self._probe.source}
         return {**about, "training_clouds": self._probe.train, "C": self.c, **self.compare_features(features)}
 
     def compare_features(self, features: Floats) -> dict[str, Any]:
         """The same from features `(n, D)` (`crosspoint.eval.metrics.statistics.paired`)."""
-        classifier = linear.fit(features[self._train], self._labels[self._train], self.c)
-        return vars(paired(self._labels[self._test], self._predicted, classifier.predict(features[self._test])))
+        classifier = linear.fit(features[self._train], self._labels[self._train], c=self.c)
+        return vars(paired(self._labels[self._test], self._predicted, second=classifier.predict(features[self._test])))
 
 
-def embed(encoder: Encoder, clouds: Floats, batch: int, description: str) -> Floats:
+def embed(encoder: Encoder, clouds: Floats, *, batch: int, description: str) -> Floats:
     """Embeddings `(n, D)` of normalised clouds `(n, N, 3)`, in calls of `batch`."""
     starts = track(range(0, len(clouds), batch), description)
     return np.concatenate([encoder.embed(clouds[start : start + batch]) for start in starts])

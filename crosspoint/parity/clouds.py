@@ -77,7 +77,7 @@ def gate_clouds(
         seed: Of the synthetic clouds.
         ordinary_clouds: How many there are.
     """
-    sets = [("ordinary clouds", ordinary(ordinary_clouds, points, seed), False)]
+    sets = [("ordinary clouds", ordinary(ordinary_clouds, points, seed=seed), False)]
     sets += [] if real is None else [("real clouds", real, False)]
     sets += [(f"{n} points", ordinary(2, n, seed=n), False) for n in sorted({*counts} - {points})]
     sets += [(name, cloud[None], True) for name, cloud in hostile(points, seed + 1).items()]
@@ -92,7 +92,7 @@ def inputs_of(points: Array, categories: int | None) -> dict[str, Array]:
     return inputs
 
 
-def ordinary(clouds: int, points: int, seed: int = 0) -> Array:
+def ordinary(clouds: int, points: int, *, seed: int = 0) -> Array:
     """Pairs of stretched and shifted surfaces with a little noise, normalised: `(clouds, points, 3)`."""
     rng = np.random.default_rng(seed)
     drawn = []
@@ -112,7 +112,7 @@ UNNORMALISED = ("size 0.0001", "100 away")
 def hostile(points: int, seed: int = 1) -> dict[str, Array]:
     """Clouds `(points, 3)` by name."""
     rng = np.random.default_rng(seed)
-    usual = ordinary(1, points, seed)[0]
+    usual = ordinary(1, points, seed=seed)[0]
     side = int(np.ceil(points ** (1 / 3)))
     lattice = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[:points]
     line = np.outer(np.arange(points), [1.0, 0.5, 0.25])

@@ -226,8 +226,8 @@ class Gate:
         self,
         reference: Network | Encoder | None,
         clouds: Sequence[CloudSet],
-        limits: Mapping[str, Limits] = LIMITS,
         *,
+        limits: Mapping[str, Limits] = LIMITS,
         least: int = 1,
         seed: int = 0,
     ) -> None:
@@ -293,7 +293,7 @@ class Gate:
         cases = []
         for clouds, batch in track(calls, "Comparing"):
             output = run(candidate, clouds.inputs, batch=batch)
-            cases.append(self.compare(clouds, output, precision, batch=batch, graphs=graphs, known=known))
+            cases.append(self.compare(clouds, output, precision=precision, batch=batch, graphs=graphs, known=known))
         label = name or f"{candidate.specification.backend} on {candidate.specification.device}"
         return Report(precision, label, tuple(cases), self.limits[precision], seen)
 
@@ -301,8 +301,8 @@ class Gate:
         self,
         clouds: CloudSet,
         output: Floats,
-        precision: str,
         *,
+        precision: str,
         batch: int,
         graphs: NeighbourGraphs | None = None,
         known: dict[str, OnGraphs] | None = None,
@@ -326,7 +326,7 @@ class Gate:
         explained = None
         if isinstance(self.reference, Encoder) and self._seen(graphs) is Seen.NEAR_TIES and precision == "fp32":
             limit = self.limits[precision].relative_l2
-            explained = explain(self.reference, points, expected, output, limit=limit, seed=self._seed)
+            explained = explain(self.reference, points, expected=expected, output=output, limit=limit, seed=self._seed)
         apart = None if own is None else float(relative_l2(own, output).max())
         errors = Errors.between(expected, output)
         return Case(clouds.name, batch, points.shape[1], errors, apart, overlap, explained)

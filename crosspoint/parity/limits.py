@@ -66,12 +66,12 @@ def loss(task: Mapping[str, Any], by_interval: bool = False) -> float:
     return max(0.0, -100 * float(difference))
 
 
-def holds(task: Mapping[str, Any], max_drop: float, by_interval: bool = False) -> bool:
+def holds(task: Mapping[str, Any], max_drop: float, *, by_interval: bool = False) -> bool:
     """Whether a candidate loses no more than `max_drop` percentage points: the one rule of accuracy."""
     return loss(task, by_interval) <= max_drop + 1e-9
 
 
-def require_accuracy(candidate: str, task: dict[str, Any], max_drop: float) -> None:
+def require_accuracy(candidate: str, task: dict[str, Any], *, max_drop: float) -> None:
     """Raise CheckFailed if a candidate's accuracy or mIoU is more than `max_drop` points below the network's."""
     if holds(task, max_drop):
         return

@@ -40,7 +40,7 @@ class NearTies:
 
 
 def explain(
-    reference: Encoder, clouds: Floats, expected: Doubles, output: Floats, *, limit: float, seed: int = 0
+    reference: Encoder, clouds: Floats, *, expected: Doubles, output: Floats, limit: float, seed: int = 0
 ) -> NearTies:
     """Which errors over a limit near ties explain; none if more clouds are over it than a few.
 

@@ -5,7 +5,7 @@ from crosspoint.parity.limits import LIMITS
 from crosspoint.runtime.encoder import Encoder
 
 
-def check_pair(reference: Encoder, candidate: Encoder, points: int) -> None:
+def check_pair(reference: Encoder, candidate: Encoder, *, points: int) -> None:
     """Raise InputError unless two models take clouds of `points`, give equal shapes, and have limits to be held to."""
     first, second = reference.specification, candidate.specification
     if first.dim != second.dim or first.categories != second.categories:

@@ -17,6 +17,7 @@ from crosspoint.parity.limits import SIGNIFICANT, holds, loss
 from crosspoint.parity.pair import check_pair
 from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 FEWEST = 14  # clouds that are compared at every batch size
 EQUAL = "largest relative L2 error that near ties do not explain"
@@ -137,13 +138,11 @@ def _row(case: Case) -> dict[str, Any]:
 def parity(
     reference: Path,
     candidate: Path,
-    data: Path,
     *,
-    points: int | None = None,
+    data: Path,
     clouds: int | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    backend: str | None = None,
+    sampling: Sampling = Sampling(),
+    run_on: RunOn = RunOn(),
     reference_device: str = "cpu",
     by_interval: bool = False,
 ) -> ParityResult:
@@ -158,11 +157,9 @@ def parity(
         reference: The model to be equal to; of a released model its trained network, where PyTorch is installed.
         candidate: The model in question.
         data: A dataset in any known format, or a folder of cloud and mesh files.
-        points: Points per cloud; None for the number that a model fixes, else 1024.
         clouds: Use at most this many clouds of `data`; None for all.
-        seed: Of every random choice.
-        device: Where the candidate runs.
-        backend: What runs the candidate; None for the usual one.
+        sampling: Points per cloud, by default the number that a model fixes, else 1024; and the seed.
+        run_on: Where the candidate runs.
         reference_device: Where the reference runs.
         by_interval: Judge accuracies by the worse end of the 95 % interval of their paired difference.
 
@@ -173,21 +170,28 @@ def parity(
     from crosspoint.runtime.load import load_encoder
     from crosspoint.runtime.released import trained
 
-    with load_encoder(trained(reference), reference_device) as a, load_encoder(candidate, device, backend) as b:
+    seed = sampling.seed
+    with (
+        load_encoder(trained(reference), reference_device) as a,
+        load_encoder(candidate, run_on.device, backend=run_on.backend, trust=run_on.trust) as b,
+    ):
         check_seed(seed)
-        points = points or b.specification.points or a.specification.points or 1024
-        check_pair(a, b, points)
-        probe = real_clouds(data, points, clouds, seed)
-        first, second = embed(a, probe.points, BATCH, "Reference"), embed(b, probe.points, BATCH, "Candidate")
+        points = sampling.points or b.specification.points or a.specification.points or 1024
+        check_pair(a, b, points=points)
+        probe = real_clouds(data, points, limit=clouds, seed=seed)
+        first, second = (
+            embed(a, probe.points, batch=BATCH, description="Reference"),
+            embed(b, probe.points, batch=BATCH, description="Candidate"),
+        )
         real = CloudSet("real clouds", {"points": probe.points}, first.astype(np.float64))
         report = _compare(a, b, real, second, seed)
         models = describe_model(a), describe_model(b)
     task = None
     if probe.labels is not None:
-        accuracy = Accuracy(first, probe, seed)
+        accuracy = Accuracy(first, probe, seed=seed)
         task = {"C": accuracy.c, **accuracy.compare_features(second)}
     about = ParityData(str(data), probe.source, len(first), points, seed, tuple(probe.skipped))
-    return ParityResult(*models, about, report, task, judge(report, task, by_interval))
+    return ParityResult(*models, about, report, task, judge(report, task, by_interval=by_interval))
 
 
 def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32], seed: int) -> Report:
@@ -198,7 +202,7 @@ def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32]
     counts = _point_counts(a, b, points)
     gate = Gate(a, gate_clouds(points, counts=counts, seed=seed, ordinary_clouds=least), least=least, seed=seed)
     report = gate.measure(b, precision, batches=sorted({1, 2, ODD, largest}))
-    return replace(report, cases=(gate.compare(real, second, precision, batch=BATCH), *report.cases))
+    return replace(report, cases=(gate.compare(real, second, precision=precision, batch=BATCH), *report.cases))
 
 
 def _point_counts(a: Encoder, b: Encoder, points: int) -> set[int]:
@@ -210,7 +214,7 @@ def _point_counts(a: Encoder, b: Encoder, points: int) -> set[int]:
     return {max(first.min_points, second.min_points), min(limits, default=2 * points)}
 
 
-def judge(report: Report, task: Mapping[str, Any] | None, by_interval: bool = False) -> Verdict:
+def judge(report: Report, task: Mapping[str, Any] | None, *, by_interval: bool = False) -> Verdict:
     """The verdict of a precision.
 
     fp32 is judged by its embeddings. Near ties may be excused there, their harm may not: where labels show a loss of
@@ -225,7 +229,7 @@ def judge(report: Report, task: Mapping[str, Any] | None, by_interval: bool = Fa
     of = "worse end of the 95 % interval of the " if by_interval else ""
     rule, limit = f"{of}loss of linear-SVM accuracy", limits.max_drop / 100
     lost = None if task is None else loss(task, by_interval) / 100
-    kept = task is not None and holds(task, limits.max_drop, by_interval)
+    kept = task is not None and holds(task, limits.max_drop, by_interval=by_interval)
     accuracy = Verdict(precision, rule, limit, lost, kept)
     if precision != "fp32":
         return accuracy

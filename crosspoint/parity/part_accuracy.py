@@ -49,7 +49,7 @@ class PartSample:
 
 
 def verification_parts(
-    folder: Path, points: int, limit: int | None, config: Mapping[str, Any], seed: int = 0
+    folder: Path, points: int, *, limit: int | None, config: Mapping[str, Any], seed: int = 0
 ) -> PartSample:
     """The test split of a set that a segmenter fits.
 
@@ -73,7 +73,7 @@ def verification_parts(
             f"{folder} has {found[0]} and {found[1]}; give the data that it was trained for"
         )
     count = len(whole.test.labels)
-    rows = balanced(whole.test.labels, count if limit is None else limit, seed)
+    rows = balanced(whole.test.labels, count if limit is None else limit, seed=seed)
     clouds = normalise(whole.test.points[rows])
     source = f"{whole.name}, test split, first {points} points"
     return PartSample(clouds, whole.test.labels[rows], whole.test.parts[rows], whole.taxonomy, source)
@@ -92,7 +92,7 @@ class PartAccuracy:
     def __init__(self, network: nn.Module, sample: PartSample) -> None:
         self._sample = sample
         numbers = sample.taxonomy.category_parts
-        self._allowed = allowed_parts(sample.labels, numbers, len(sample.taxonomy.parts))  # (n, parts)
+        self._allowed = allowed_parts(sample.labels, numbers, parts=len(sample.taxonomy.parts))  # (n, parts)
         self._category = np.eye(len(numbers), dtype=np.float32)[sample.labels]  # (n, categories)
 
         def segment(points: Floats, category: Floats) -> Floats:
@@ -134,4 +134,6 @@ class PartAccuracy:
     def _of_objects(self, predicted: Labels) -> NDArray[np.float64]:
         """IoUs `(n,)`."""
         sample = self._sample
-        return object_ious(sample.parts, predicted, sample.labels, sample.taxonomy.category_parts).of_objects
+        return object_ious(
+            sample.parts, predicted, labels=sample.labels, category_parts=sample.taxonomy.category_parts
+        ).of_objects

@@ -76,7 +76,7 @@ class Reference:
         return on_chosen
 
 
-def embed_network(network: nn.Module, clouds: NDArray[np.float32], batch: int = 32) -> NDArray[np.float32]:
+def embed_network(network: nn.Module, clouds: NDArray[np.float32], *, batch: int = 32) -> NDArray[np.float32]:
     """Embeddings `(n, D)` of clouds `(n, N, 3)` by the network as it was trained, in float32."""
     starts = track(range(0, len(clouds), batch), "Embedding with the trained network")
     with torch.inference_mode():

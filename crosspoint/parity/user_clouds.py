@@ -36,7 +36,7 @@ class UserClouds:
     skipped: tuple[str, ...] = ()
 
 
-def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> UserClouds:
+def real_clouds(data: Path, points: int, *, limit: int | None, seed: int) -> UserClouds:
     """Read a dataset of any format that the project knows, or every readable file of a folder.
 
     Args:
@@ -53,7 +53,7 @@ def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> UserCl
         raise InputError(f"--clouds is {limit}; give at least 1")
     known = _format(data)
     if known in ("modelnet40", "scanobjectnn"):
-        split = load_split(data, points, seed)
+        split = load_split(data, points, seed=seed)
         return _labelled(split.train, split.test, points, limit, seed, f"{known}, SVM tested on {split.test_from}")
     if known == "shapenetpart":
         parts = load_parts(data, points)
@@ -63,7 +63,7 @@ def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> UserCl
         renders = PairedRenders(data)
         rows = track(_draw(len(renders), limit, seed), "Reading clouds")
         rng = np.random.default_rng(seed)
-        clouds = np.stack([sample_points(renders.points(int(row)), points, rng) for row in rows])
+        clouds = np.stack([sample_points(renders.points(int(row)), points, rng=rng) for row in rows])
     else:
         return _files(data, points, limit, seed)
     return UserClouds(normalise(clouds), None, len(clouds), f"{known}, no labels")
@@ -74,7 +74,7 @@ def _files(data: Path, points: int, limit: int | None, seed: int) -> UserClouds:
     files = find_files([data])
     chosen = [files[row] for row in _draw(len(files), limit, seed)]
     clouds, skipped = [], []
-    for _, result in track(read_many(chosen, points, seed), "Reading files", len(chosen)):
+    for _, result in track(read_many(chosen, points, seed=seed), "Reading files", total=len(chosen)):
         if isinstance(result, InputError):
             skipped.append(str(result))
         else:
@@ -105,7 +105,10 @@ def _labelled(train: Clouds, test: Clouds, points: int, limit: int | None, seed:
     share = 1.0 if limit is None else min(1.0, limit / whole)
     to_test = math.ceil(share * len(test.labels))
     to_train = len(train.labels) if share == 1 else max(0, (limit or 0) - to_test)
-    parts = [take(train, balanced(train.labels, to_train, seed)), take(test, balanced(test.labels, to_test, seed))]
+    parts = [
+        take(train, balanced(train.labels, to_train, seed=seed)),
+        take(test, balanced(test.labels, to_test, seed=seed)),
+    ]
     clouds = normalise(np.concatenate([part.points[:, :points] for part in parts]))
     counts = np.unique(parts[0].labels, return_counts=True)[1]
     if len(counts) < 2 or counts.min() < 2:

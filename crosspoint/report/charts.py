@@ -50,7 +50,7 @@ class Line:
     radius: int = 3
 
 
-def line_chart(title: str, note: str, step: Floats, series: dict[str, Floats]) -> Markup:
+def line_chart(title: str, note: str, *, step: Floats, series: dict[str, Floats]) -> Markup:
     """Lines over steps (n,), one for each named series (n,); many steps are averaged into fewer points."""
     thinned = [_thin(step, values) for values in series.values()]
     low, high = min(float(y.min()) for _, y in thinned), max(float(y.max()) for _, y in thinned)
@@ -83,7 +83,7 @@ class Curve:
     kind: str
 
 
-def share_chart(title: str, places: Sequence[str], curves: Sequence[Curve]) -> Markup:
+def share_chart(title: str, places: Sequence[str], *, curves: Sequence[Curve]) -> Markup:
     """Curves with their intervals from 0 to 100 %, over evenly spaced places with these labels.
 
     Of curves that lie on each other each is seen: the first is the thickest.
@@ -147,7 +147,7 @@ def _thin(step: Floats, values: Floats) -> tuple[Floats, Floats]:
     return means[:, 0], means[:, 1]
 
 
-def ticks(low: float, high: float, whole: bool = False) -> list[float]:
+def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
     """Three to six round numbers from `low` to `high`, 1, 2 or 5 times a power of ten apart."""
     if high <= low:
         low, high = low - 0.5, high + 0.5

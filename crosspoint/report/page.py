@@ -26,11 +26,11 @@ from crosspoint.report.sections.part_segmentation import part_segmentation
 from crosspoint.report.sections.provenance import provenance
 from crosspoint.report.sections.reproduction import reproduction
 from crosspoint.report.sections.robustness import robustness
-from crosspoint.report.sections.sample_shapes import sample_shapes
+from crosspoint.report.sections.shapes.sample_shapes import sample_shapes
+from crosspoint.report.sections.shapes.turntable import turntable
 from crosspoint.report.sections.speed import speed
 from crosspoint.report.sections.steps import steps
 from crosspoint.report.sections.training import training
-from crosspoint.report.sections.turntable import turntable
 
 SECTIONS: dict[str, Callable[[Pieces], Markup | Missing]] = {
     "": headline,

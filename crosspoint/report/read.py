@@ -82,11 +82,11 @@ class Pieces:
         """The results of one kind; one that does not have the form of its kind is left out with a remark."""
         parsed = []
         for stored in (stored for stored in self.results if stored.kind == kind.kind):
-            values = self.parse(kind, stored.values, stored.path)
+            values = self.parse(kind, stored.values, path=stored.path)
             parsed += [] if values is None else [Found(stored.path, values)]
         return parsed
 
-    def parse(self, kind: type[T], values: object, path: Path) -> T | None:
+    def parse(self, kind: type[T], values: object, *, path: Path) -> T | None:
         """The content of a file as a dataclass; None, with a remark, where it does not have that form."""
         try:
             return parse(kind, values)
@@ -165,7 +165,7 @@ def _read_run(pieces: Pieces, folders: list[Path]) -> None:
         _remark(pieces, path, error)
     config = path.parent / "config.json"
     if config.is_file():
-        pieces.config = pieces.parse(Run, _read_json(pieces, config), config) or Run()
+        pieces.config = pieces.parse(Run, _read_json(pieces, config), path=config) or Run()
 
 
 def _steps(path: Path) -> list[dict[str, float]]:
@@ -194,7 +194,7 @@ def _read_bundle(pieces: Pieces, folders: list[Path]) -> None:
     signed = load_manifest(path.parent) if find_key_files() else None  # refused where no key that is set covers it
     values = _read_json(pieces, path) if signed is None else signed.values
     pieces.bundle = path.parent
-    pieces.manifest = pieces.parse(Bundle, values, path) if values else None
+    pieces.manifest = pieces.parse(Bundle, values, path=path) if values else None
 
 
 def _read_result(pieces: Pieces, path: Path) -> None:

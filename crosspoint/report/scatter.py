@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 SIZE = (1000, 760)
 
 
-def scatter(places: Floats, classes: Sequence[str], clouds: Sequence[NDArray[np.float32] | None]) -> Markup:
+def scatter(places: Floats, classes: Sequence[str], *, clouds: Sequence[NDArray[np.float32] | None]) -> Markup:
     """Dots at `places` (n, 2), coloured and labelled by class; a dot knows its cloud (P, 3), which pointing shows."""
     spread = np.maximum(np.ptp(places, axis=0), 1e-12)
     at: Floats = 30 + (places - places.min(axis=0)) / spread * (np.array(SIZE) - 60)  # (n, 2)
@@ -27,7 +27,7 @@ def scatter(places: Floats, classes: Sequence[str], clouds: Sequence[NDArray[np.
     named = [name for name in colours if name]
     middles = np.array([np.median(at[np.array(classes) == name], axis=0) for name in named]).reshape(-1, 2)
     above = middles - [0, 15]  # so that a name does not cover a small group
-    spots = place_labels(above, [7.2 * len(name) + 6 for name in named], 17, SIZE)
+    spots = place_labels(above, [7.2 * len(name) + 6 for name in named], height=17, box=SIZE)
     return render(
         "scatter",
         size=SIZE,
@@ -48,7 +48,7 @@ def packed(clouds: NDArray[np.float32]) -> str:
     return base64.b64encode(np.rint((np.clip(clouds, -1, 1) + 1) * 127.5).astype(np.uint8).tobytes()).decode()
 
 
-def place_labels(middles: Floats, widths: Sequence[float], height: float, box: tuple[int, int]) -> Floats:
+def place_labels(middles: Floats, widths: Sequence[float], *, height: float, box: tuple[int, int]) -> Floats:
     """Centres (n, 2) of labels near `middles` (n, 2) that were pushed apart until none overlaps, inside `box`."""
     at: Floats = middles.astype(np.float64)
     half = np.array([[width / 2, height / 2] for width in widths]).reshape(-1, 2)

@@ -23,7 +23,7 @@ def points(difference: float, decimals: int = 1) -> str:
     return f"{100 * difference:+.{decimals}f}".replace("-", "−")
 
 
-def span(interval: Sequence[float] | None, decimals: int = 1, scale: float = 100.0) -> str:
+def span(interval: Sequence[float] | None, decimals: int = 1, *, scale: float = 100.0) -> str:
     """An interval of fractions in per cent, or of other values with a scale of their own."""
     if interval is None:
         return "–"

@@ -239,7 +239,9 @@ class Encoder(ABC):
         release = find_hash(self.specification.sha256) if count is None else None
         if release is not None:
             count = release[0].points
-        sources = [source for path in paths for source in find_sources([path], count, seed, release is not None)]
+        sources = [
+            source for path in paths for source in find_sources([path], count, seed=seed, at_most=release is not None)
+        ]
         made, waiting = list[FloatArray](), list[FloatArray]()
         for _, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
             if isinstance(clouds, InputError):
@@ -423,7 +425,7 @@ def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatAr
     return result
 
 
-def interface(path: object, inputs: Iterable[str], outputs: Iterable[str]) -> str:
+def interface(path: object, inputs: Iterable[str], *, outputs: Iterable[str]) -> str:
     """The output that counts, from a file's input and output names: `"embedding"` or `"logits"`.
 
     Raises:

@@ -20,8 +20,8 @@ KINDS = "a run folder, .safetensors, a bundle folder, .onnx, .plan with its mani
 def load_encoder(
     model: Path | str,
     device: str = "cpu",
-    backend: str | None = None,
     *,
+    backend: str | None = None,
     threads: int | None = None,
     trust: bool = False,
     verify_key: KeyFiles | None = None,
@@ -102,10 +102,12 @@ def _open(
                 "checked; give the whole bundle of crosspoint export, or, if the file is your own, open it with "
                 "crosspoint embed or bench and --trust (trust=True in Python)"
             )
-        return TensorRTEncoder(path, manifest, device)
+        return TensorRTEncoder(path, manifest, device=device)
     from crosspoint.runtime.backends.onnx import OnnxEncoder
 
-    return OnnxEncoder(path, device, backend, threads, content=None if manifest is None else manifest.read(path))
+    return OnnxEncoder(
+        path, device, backend=backend, threads=threads, content=None if manifest is None else manifest.read(path)
+    )
 
 
 def require_released(path: Path) -> None:

@@ -140,14 +140,14 @@ def read_manifest(folder: Path, keys: VerifyKeys | None) -> Manifest:
     content = read_bytes(path, JSON_BYTES)
     if keys is not None:
         keys.require_signature(path, content)
-    with reading(path, KIND, AGAIN):
+    with reading(path, KIND, advice=AGAIN):
         values = json.loads(content.decode("utf-8"))
     schema = values.get("schema") if isinstance(values, dict) else None
     if schema != SCHEMA:
         raise InputError(
             f"{path} has the schema {repr(schema)[:40]}, this version reads {SCHEMA!r}; export the model again"
         )
-    with reading(path, KIND, AGAIN):
+    with reading(path, KIND, advice=AGAIN):
         return parse_manifest(folder, values)
 
 

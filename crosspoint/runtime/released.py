@@ -59,8 +59,8 @@ def releases() -> dict[str, Release]:
         InputError: The registry is missing or damaged.
     """
     path = FOLDER / REGISTRY
-    values = read_json(path, "the registry of released models", AGAIN)
-    with reading(path, "the registry of released models", AGAIN):
+    values = read_json(path, "the registry of released models", advice=AGAIN)
+    with reading(path, "the registry of released models", advice=AGAIN):
         if values["schema"] != SCHEMA:
             raise InputError(f"its schema is {str(values['schema'])[:40]!r}; {AGAIN}")
         return {str(name): _release(name, entry) for name, entry in values["models"].items()}

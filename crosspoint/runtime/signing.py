@@ -256,10 +256,10 @@ def _fingerprint(public: "Ed25519PublicKey") -> str:
 def _cryptography(purpose: str) -> tuple[Any, Any]:
     """The two modules of `cryptography` that are used."""
     primitives = "cryptography.hazmat.primitives"
-    require("cryptography", "sign", purpose)
+    require("cryptography", "sign", purpose=purpose)
     return (
-        require(f"{primitives}.serialization", "sign", purpose),
-        require(f"{primitives}.asymmetric.ed25519", "sign", purpose),
+        require(f"{primitives}.serialization", "sign", purpose=purpose),
+        require(f"{primitives}.asymmetric.ed25519", "sign", purpose=purpose),
     )
 
 

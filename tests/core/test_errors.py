@@ -27,7 +27,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def reason() -> str:
     with pytest.raises(MissingDependency) as caught:
-        require("an_extra", "cpu", "running it")
+        require("an_extra", "cpu", purpose="running it")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

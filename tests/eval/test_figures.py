@@ -10,13 +10,15 @@ from crosspoint.eval.paper.results import Cell, TableRow
 
 
 def test_a_matrix_of_forty_classes_has_room_for_its_labels(tmp_path):
-    draw_confusion(np.eye(40, dtype=np.int64), [f"class_{i}" for i in range(40)], "title", tmp_path / "a.png")
+    draw_confusion(
+        np.eye(40, dtype=np.int64), [f"class_{i}" for i in range(40)], title="title", path=tmp_path / "a.png"
+    )
     width, height = Image.open(tmp_path / "a.png").size
     assert min(width, height) > 40 * 30
 
 
 def test_a_class_without_objects_is_drawn_empty(tmp_path):
-    draw_confusion(np.array([[3, 1], [0, 0]]), ["a", "b"], "title", tmp_path / "a.png")
+    draw_confusion(np.array([[3, 1], [0, 0]]), ["a", "b"], title="title", path=tmp_path / "a.png")
     assert Image.open(tmp_path / "a.png").getcolors(1 << 20) is not None
 
 
@@ -27,6 +29,6 @@ def test_the_line_at_a_bars_end_is_its_deviation_or_else_its_interval(tmp_path, 
     kept = []
     monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
     cell = Cell(Summary(80.0, std, None), "3 tasks", interval, [[80.0]])
-    draw_comparison([TableRow("m", "s", Number(90.0), cell, None)], "title", tmp_path / "a.png")
+    draw_comparison([TableRow("m", "s", Number(90.0), cell, None)], "title", path=tmp_path / "a.png")
     _, ours = kept[0].axes[0].collections  # the paper's bar first
     np.testing.assert_allclose(ours.get_segments()[0][:, 0], ends)

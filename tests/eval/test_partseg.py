@@ -14,19 +14,19 @@ from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_parts
-from crosspoint.eval.options import Sampling
 from crosspoint.eval.partseg import draw_points, partseg
 from crosspoint.eval.partseg_pictures import project
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNNSegmenter
 from crosspoint.models.weights import load_model, save_model
+from crosspoint.runtime.options import Sampling
 
 K = 6
 
 
 def make_segmenter(path, seed, parts=5, categories=2):
     torch.manual_seed(seed)
-    save_model(DGCNNSegmenter(parts, categories, K).eval(), path)
+    save_model(DGCNNSegmenter(parts, categories, k=K).eval(), path)
     return path
 
 
@@ -82,7 +82,7 @@ def test_fewer_points_are_drawn_several_times(segmenter, part_set):
 
 def test_drawn_points_keep_their_parts(part_set):
     test = load_parts(part_set, None).test
-    drawn = draw_points(test, 20, 0)
+    drawn = draw_points(test, 20, seed=0)
     for before, parts, points, labels in zip(test.points, test.parts, drawn.points, drawn.parts, strict=True):
         rows = [int(np.flatnonzero((before == point).all(axis=1))[0]) for point in points]
         assert len(set(rows)) == 20

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from crosspoint.core.errors import InputError
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.robustness import CORRUPTIONS, corrupt_all, drop, occlude, robustness, rotate, thin
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNN, PointNet
 from crosspoint.models.weights import save_model
+from crosspoint.runtime.options import RunOn, Sampling
 
 CLOUD = np.random.default_rng(0).standard_normal((40, 3))
 
@@ -21,7 +21,7 @@ def rng():
 
 @pytest.mark.parametrize("degrees", [0, 30, 90, 180])
 def test_a_rotation_is_one_by_the_angle_asked_for(degrees):
-    matrix = rotate(np.eye(3), degrees, rng()).T
+    matrix = rotate(np.eye(3), degrees, rng=rng()).T
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(matrix) == pytest.approx(1)
     assert np.trace(matrix) == pytest.approx(1 + 2 * np.cos(np.deg2rad(degrees)))
@@ -29,7 +29,7 @@ def test_a_rotation_is_one_by_the_angle_asked_for(degrees):
 
 def test_axes_of_rotation_are_random():
     clouds = np.repeat(CLOUD[None].astype(np.float32), 5, axis=0)
-    turned = corrupt_all(clouds, "rotation", 90, 0)
+    turned = corrupt_all(clouds, "rotation", severity=90, seed=0)
     assert len({cloud[0].tobytes() for cloud in turned}) == 5
 
 
@@ -44,25 +44,25 @@ def test_lost_points_are_replaced_by_copies(corrupt, lost, left):
 
 
 def test_occlusion_cuts_along_a_plane():
-    kept = np.unique(occlude(CLOUD, 0.5, rng()), axis=0)
+    kept = np.unique(occlude(CLOUD, 0.5, rng=rng()), axis=0)
     direction = rng().standard_normal(3)
     hidden = [point for point in CLOUD if not (kept == point).all(axis=1).any()]
     assert (kept @ direction).max() < min(np.array(hidden) @ direction)
 
 
 def test_fewer_points_are_a_part_of_the_cloud():
-    assert thin(CLOUD, 0.25, rng()).shape == (10, 3)
+    assert thin(CLOUD, 0.25, rng=rng()).shape == (10, 3)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_the_first_severity_leaves_a_cloud_as_it_is_and_others_do_not(name):
     clouds = np.random.default_rng(0).standard_normal((2, 40, 3)).astype(np.float32)
     first, *others = CORRUPTIONS[name].severities
-    whole = corrupt_all(clouds, name, first, 0)
+    whole = corrupt_all(clouds, name, severity=first, seed=0)
     for severity in others:
-        corrupted = corrupt_all(clouds, name, severity, 0)
+        corrupted = corrupt_all(clouds, name, severity=severity, seed=0)
         assert corrupted.shape != whole.shape or np.abs(corrupted - whole).max() > 1e-3
-        np.testing.assert_array_equal(corrupted, corrupt_all(clouds, name, severity, 0))
+        np.testing.assert_array_equal(corrupted, corrupt_all(clouds, name, severity=severity, seed=0))
 
 
 def test_intact_clouds_have_the_accuracy_of_the_svm(modelnet, pointnet, tmp_path):

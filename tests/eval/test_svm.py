@@ -8,10 +8,10 @@ from sklearn.svm import SVC
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_classification
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.svm import svm
 from crosspoint.models import PointNet
 from crosspoint.models.weights import load_model, save_model
+from crosspoint.runtime.options import RunOn, Sampling
 
 
 @pytest.mark.parametrize(("form", "c"), [("modelnet40", 0.1), ("scanobjectnn", 0.01)])

@@ -13,6 +13,7 @@ from crosspoint.data.points import normalise
 from crosspoint.export import bundle
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.onnx import choose
+from crosspoint.export.options import ExportOptions
 from crosspoint.models import ImageEncoder
 from crosspoint.models.weights import save_model
 from crosspoint.runtime.load import load_encoder
@@ -173,10 +174,10 @@ LOST = {
 def test_a_faulty_lowering_leaves_nothing_behind(sabotage, saved, tmp_path, monkeypatch):
     faithful = choose.lower
 
-    def faulty(model, precision, exact=0):
+    def faulty(model, precision, *, exact_choices=0):
         if sabotage == "casts":
             return model  # and nobody notices that it is float32
-        lowered = faithful(model, precision, exact)
+        lowered = faithful(model, precision, exact_choices=exact_choices)
         weight = next(c for c in lowered.graph.initializer if c.name.startswith("layer3/linear/product/weight"))
         weight.raw_data = weight.raw_data[::-1]
         return lowered
@@ -233,12 +234,12 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
         ({"points": "5:10:20"}, "--points 5 is fewer than the 6 neighbours"),
         ({"batch": "8:4:2"}, "--batch 8:4:2 is not understood"),
         ({"trt": True, "points": "any"}, "give --points min:opt:max"),
-        ({"target": ("sm86",)}, "give --trt with it"),
+        ({"options": ExportOptions(target=("sm86",))}, "give --trt with it"),
         ({"verification": Verification(calibrate=Path("x"))}, "--calibrate is about int8"),
         ({"verification": Verification(max_drop=1.0)}, "give --verify-data with them"),
         ({"verification": Verification(data=Path("nowhere"))}, "nowhere does not exist; give --verify-data"),
         ({"verification": Verification(data=Path("x"), max_drop=-1.0)}, "--max-drop -1.0 is not understood"),
-        ({"projection": True}, "holds no projection.safetensors"),
+        ({"options": ExportOptions(projection=True)}, "holds no projection.safetensors"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(options, message, saved, tmp_path):

@@ -11,6 +11,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
 from crosspoint.export import triton
 from crosspoint.export.bundle import export
+from crosspoint.export.options import ExportOptions
 
 text_format = pytest.importorskip("google.protobuf.text_format")
 
@@ -45,7 +46,7 @@ def parse(schema: ModuleType, text: str):
 
 
 def test_an_engine_s_configuration(schema):
-    config = parse(schema, triton.configuration("dgcnn", manifest(), "encoder.plan"))
+    config = parse(schema, triton.configuration("dgcnn", manifest(), served="encoder.plan"))
     assert (config.name, config.platform, config.backend) == ("dgcnn", "tensorrt_plan", "tensorrt")
     assert config.max_batch_size == 32
     (points,), (embedding,) = config.input, config.output
@@ -67,7 +68,7 @@ def test_an_engine_s_configuration(schema):
 
 
 def test_an_onnx_file_s_configuration_has_tf32_off(schema):
-    config = parse(schema, triton.configuration("dgcnn", manifest(engine=None), "encoder.onnx"))
+    config = parse(schema, triton.configuration("dgcnn", manifest(engine=None), served="encoder.onnx"))
     assert (config.platform, config.backend) == ("onnxruntime_onnx", "onnxruntime")
     (cuda,) = config.optimization.execution_accelerators.gpu_execution_accelerator
     assert (cuda.name, dict(cuda.parameters)) == ("cuda", {"use_tf32": "0"})
@@ -79,7 +80,7 @@ def test_a_segmenter_s_configuration(schema):
         "outputs": {"logits": ["batch", 2048, 50]},
         "profile": {"batch": [1, 1, 4], "points": [2048, 2048, 2048]},
     }
-    config = parse(schema, triton.configuration("parts", manifest(**shapes), "encoder.onnx"))
+    config = parse(schema, triton.configuration("parts", manifest(**shapes), served="encoder.onnx"))
     assert {tensor.name: list(tensor.dims) for tensor in config.input} == {"points": [2048, 3], "category": [16]}
     assert {tensor.name: list(tensor.dims) for tensor in config.output} == {"logits": [2048, 50]}
     assert [warmup.batch_size for warmup in config.model_warmup] == [1, 4]
@@ -88,14 +89,23 @@ def test_a_segmenter_s_configuration(schema):
 
 def test_a_schema_error_would_be_noticed(schema):
     with pytest.raises(text_format.ParseError):
-        parse(schema, triton.configuration("dgcnn", manifest(), "encoder.plan").replace("max_batch_size", "max_batch"))
+        parse(
+            schema,
+            triton.configuration("dgcnn", manifest(), served="encoder.plan").replace("max_batch_size", "max_batch"),
+        )
 
 
 def test_an_export_writes_a_model_that_another_export_replaces(saved, tmp_path, schema):
     repository = tmp_path / "models"
     (repository / "other" / "1").mkdir(parents=True)
     for points in (64, 32):
-        export(saved("pointnet"), tmp_path / "net v1", batch="1:2:4", points=points, triton=repository)
+        export(
+            saved("pointnet"),
+            tmp_path / "net v1",
+            batch="1:2:4",
+            points=points,
+            options=ExportOptions(triton=repository),
+        )
         config = parse(schema, (repository / "net_v1" / "config.pbtxt").read_text())
         assert config.name == "net_v1"
         assert list(config.input[0].dims) == [points, 3]
@@ -111,10 +121,10 @@ def test_an_engine_is_served_only_if_tensorrt_built_it(tmp_path, schema):
     bundle.mkdir()
     for name in ("encoder.onnx", "encoder.plan"):
         (bundle / name).write_text(name)
-    folder = triton.write_repository(tmp_path / "a", bundle, manifest())
+    folder = triton.write_repository(tmp_path / "a", bundle, manifest=manifest())
     assert (folder / "1" / "model.plan").read_text() == "encoder.plan"
     rtx = {"builder": "tensorrt-rtx", "version": "1.7", "targets": ["sm86"]}
-    folder = triton.write_repository(tmp_path / "b", bundle, manifest(engine=rtx))
+    folder = triton.write_repository(tmp_path / "b", bundle, manifest=manifest(engine=rtx))
     assert (folder / "1" / "model.onnx").read_text() == "encoder.onnx"
     assert parse(schema, (folder / "config.pbtxt").read_text()).backend == "onnxruntime"
 
@@ -132,11 +142,17 @@ def test_what_cannot_be_served_is_refused_before_the_export(batch, place, messag
     (tmp_path / "full" / "bundle").mkdir(parents=True)
     (tmp_path / "full" / "bundle" / "thesis.tex").write_text("")
     with pytest.raises(InputError, match=message):
-        export(saved("pointnet"), tmp_path / "bundle", batch=batch, points=64, triton=tmp_path / place)
+        export(
+            saved("pointnet"),
+            tmp_path / "bundle",
+            batch=batch,
+            points=64,
+            options=ExportOptions(triton=tmp_path / place),
+        )
     assert not (tmp_path / "bundle").exists()
 
 
 def test_the_same_bundle_gives_the_same_text():
     given = manifest()
-    texts = {triton.configuration("dgcnn", json.loads(json.dumps(given)), "encoder.plan") for _ in range(3)}
+    texts = {triton.configuration("dgcnn", json.loads(json.dumps(given)), served="encoder.plan") for _ in range(3)}
     assert len(texts) == 1

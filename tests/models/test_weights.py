@@ -13,7 +13,7 @@ NETWORKS = [DGCNN(k=7), PointNet(), SegmentationBackbone(k=9), DGCNNSegmenter(6,
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.config["architecture"])
 def test_round_trip(network, tmp_path):
-    save_model(network, tmp_path / "a.safetensors", {"name": "test"})
+    save_model(network, tmp_path / "a.safetensors", recipe={"name": "test"})
     loaded = load_model(tmp_path / "a.safetensors")
     assert type(loaded) is type(network)
     assert loaded.config == network.config

@@ -20,20 +20,20 @@ class Through:
 
 
 def test_the_trained_network_loses_nothing_against_itself(network, modelnet):
-    probe = verification_clouds(modelnet, 48, None)
+    probe = verification_clouds(modelnet, 48, limit=None)
     model = network("pointnet")
     task = Accuracy(Through(model).embed(probe.points), probe).compare(Through(model))
     assert task["difference"] == 0
     assert task["equal_predictions"] == 1
     assert (task["objects"], task["training_clouds"]) == (15, 45)
     assert task["reference_accuracy"] > 0.5
-    require_accuracy("a.onnx", task, 0.0)
+    require_accuracy("a.onnx", task, max_drop=0.0)
 
 
 def test_its_accuracy_is_that_of_scikit_learn(network, modelnet):
     from sklearn.svm import SVC
 
-    probe = verification_clouds(modelnet, 48, None)
+    probe = verification_clouds(modelnet, 48, limit=None)
     model = network("pointnet")
     task = Accuracy(Through(model).embed(probe.points), probe).compare(Through(model))
     features = Through(model).embed(probe.points)
@@ -42,16 +42,16 @@ def test_its_accuracy_is_that_of_scikit_learn(network, modelnet):
 
 
 def test_an_encoder_that_tells_nothing_fails(network, modelnet):
-    probe = verification_clouds(modelnet, 48, None)
+    probe = verification_clouds(modelnet, 48, limit=None)
     model = network("pointnet")
     task = Accuracy(Through(model).embed(probe.points), probe).compare(Through(model, 0.0))
     with pytest.raises(CheckFailed, match=r"a\.onnx loses .*% to .*% of \d+ objects, .*\(limit 0\.5\)"):
-        require_accuracy("a.onnx", task, 0.5)
+        require_accuracy("a.onnx", task, max_drop=0.5)
 
 
 def test_data_without_labels_or_a_wrong_folder_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", normalise(np.random.default_rng(0).standard_normal((40, 3))))
     with pytest.raises(InputError, match="cannot be used for an SVM"):
-        verification_clouds(tmp_path, 32, None)
+        verification_clouds(tmp_path, 32, limit=None)
     with pytest.raises(InputError, match="does not exist; give --verify-data"):
-        verification_clouds(tmp_path / "nowhere", 32, None)
+        verification_clouds(tmp_path / "nowhere", 32, limit=None)

@@ -43,7 +43,7 @@ class Gives:
 
 
 def write(path, weights):
-    write_onnx(path, graph.build(weights, None), {})
+    write_onnx(path, graph.build(weights, None), provenance={})
     return path
 
 

@@ -30,24 +30,24 @@ def test_a_loss_is_in_percentage_points(difference, limit, expected):
 
 def test_the_message_names_what_was_lost():
     with pytest.raises(CheckFailed) as caught:
-        require_accuracy("a.onnx", SVM, 0.2)
+        require_accuracy("a.onnx", SVM, max_drop=0.2)
     assert str(caught.value) == (
         "a.onnx loses 3.00 points of SVM accuracy, 90.00% to 87.00% of 200 objects, one of which is 0.50 points "
         "(limit 0.2); nothing was written"
     )
     with pytest.raises(CheckFailed) as caught:
-        require_accuracy("a.onnx", PARTS, 0.2)
+        require_accuracy("a.onnx", PARTS, max_drop=0.2)
     assert str(caught.value) == (
         "a.onnx loses 2.00 points of instance mIoU, 80.00% to 78.00% of 1 objects (95.00% of the labels are equal) "
         "(limit 0.2); nothing was written"
     )
     with pytest.raises(CheckFailed, match=r"labels are equal; 95 % interval -3\.00 to -1\.00\) \(limit 0\)"):
-        require_accuracy("a.onnx", {**PARTS, "interval": (-0.03, -0.01)}, 0)
+        require_accuracy("a.onnx", {**PARTS, "interval": (-0.03, -0.01)}, max_drop=0)
 
 
 def test_both_sides_of_a_task():
     assert (scores(SVM), scores(PARTS)) == ((0.9, 0.87), (0.8, 0.78))
-    require_accuracy("a.onnx", SVM, 3.0)
+    require_accuracy("a.onnx", SVM, max_drop=3.0)
 
 
 def test_what_is_lost_is_never_negative_and_at_worst_the_low_end_of_the_interval():

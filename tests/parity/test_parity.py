@@ -13,6 +13,7 @@ from crosspoint.parity.limits import LIMITS, holds
 from crosspoint.parity.measures import Errors
 from crosspoint.parity.near_ties import NearTies
 from crosspoint.parity.parity import Verdict, judge, parity, round_up, verdict
+from crosspoint.runtime.options import Sampling
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def changed(tmp_path, pointnet):
 
 
 def test_a_model_equals_itself(pointnet, modelnet):
-    result = parity(pointnet, pointnet, modelnet, points=32)
+    result = parity(pointnet, pointnet, data=modelnet, sampling=Sampling(32))
     assert result.passed
     assert result.task["equal_predictions"] == 1
     assert result.task["mcnemar_p"] == 1
@@ -53,7 +54,7 @@ def test_a_model_equals_itself(pointnet, modelnet):
 
 
 def test_another_model_fails_and_the_report_says_what_would_have_passed(pointnet, modelnet, changed):
-    result = parity(pointnet, changed(1.5), modelnet, points=32)
+    result = parity(pointnet, changed(1.5), data=modelnet, sampling=Sampling(32))
     gate = result.gate
     assert not result.passed
     assert gate.precision == "fp32"
@@ -63,7 +64,7 @@ def test_another_model_fails_and_the_report_says_what_would_have_passed(pointnet
 
 
 def test_a_change_in_the_last_digits_passes(pointnet, modelnet, changed):
-    result = parity(pointnet, changed(1 + 1e-5), modelnet, points=32)
+    result = parity(pointnet, changed(1 + 1e-5), data=modelnet, sampling=Sampling(32))
     assert result.passed
     assert result.gate.measured > 0
 
@@ -71,7 +72,7 @@ def test_a_change_in_the_last_digits_passes(pointnet, modelnet, changed):
 def test_a_folder_of_files_is_enough_for_fp32(tmp_path, pointnet):
     for i in range(3):
         np.save(tmp_path / f"{i}.npy", np.random.default_rng(i).random((50, 3), np.float32))
-    result = parity(pointnet, pointnet, tmp_path, points=40)
+    result = parity(pointnet, pointnet, data=tmp_path, sampling=Sampling(40))
     assert result.passed
     assert result.task is None
 
@@ -79,7 +80,9 @@ def test_a_folder_of_files_is_enough_for_fp32(tmp_path, pointnet):
 def test_the_fewest_points_are_compared_where_the_number_is_free(tmp_path, modelnet):
     torch.manual_seed(0)
     save_model(DGCNN(k=4).eval(), tmp_path / "a.safetensors")
-    result = parity(tmp_path / "a.safetensors", tmp_path / "a.safetensors", modelnet, points=16, clouds=40)
+    result = parity(
+        tmp_path / "a.safetensors", tmp_path / "a.safetensors", data=modelnet, sampling=Sampling(16), clouds=40
+    )
     assert {"4 points", "32 points"} <= {case.name for case in result.report.cases}
 
 
@@ -90,7 +93,9 @@ def test_graphs_with_another_number_of_neighbours_fail(tmp_path, modelnet):
     other = DGCNN(k=5).eval()
     other.load_state_dict(model.state_dict())
     save_model(other, tmp_path / "b.safetensors")
-    result = parity(tmp_path / "a.safetensors", tmp_path / "b.safetensors", modelnet, points=32, clouds=30)
+    result = parity(
+        tmp_path / "a.safetensors", tmp_path / "b.safetensors", data=modelnet, sampling=Sampling(32), clouds=30
+    )
     assert not result.passed
     assert result.report.cases[0].near_ties.explained == 0
 
@@ -98,7 +103,7 @@ def test_graphs_with_another_number_of_neighbours_fail(tmp_path, modelnet):
 def test_embeddings_of_different_width_cannot_be_compared(tmp_path, pointnet, modelnet):
     save_model(DGCNN(k=4).eval(), tmp_path / "a.safetensors")
     with pytest.raises(InputError, match=r"1024 values per cloud and .* 2048"):
-        parity(pointnet, tmp_path / "a.safetensors", modelnet, points=16)
+        parity(pointnet, tmp_path / "a.safetensors", data=modelnet, sampling=Sampling(16))
 
 
 def test_nan_embeddings_fail(tmp_path, pointnet, modelnet):
@@ -107,7 +112,7 @@ def test_nan_embeddings_fail(tmp_path, pointnet, modelnet):
         model.norms[4].bias[0] = float("nan")
     save_model(model, tmp_path / "a.safetensors")
     with pytest.raises(CheckFailed, match="NaN or infinite values"):
-        parity(pointnet, tmp_path / "a.safetensors", modelnet, points=16)
+        parity(pointnet, tmp_path / "a.safetensors", data=modelnet, sampling=Sampling(16))
 
 
 def report(precision, **errors):

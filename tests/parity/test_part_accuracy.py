@@ -79,7 +79,7 @@ def saved_segmenter(tmp_path):
 
 
 def sample_of(data, limit=None):
-    return verification_parts(data, POINTS, limit, {"categories": 2, "parts": 5})
+    return verification_parts(data, POINTS, limit=limit, config={"categories": 2, "parts": 5})
 
 
 def test_the_trained_network_loses_nothing_against_itself(part_set):
@@ -88,7 +88,7 @@ def test_the_trained_network_loses_nothing_against_itself(part_set):
     assert task["reference_miou"] == task["candidate_miou"] == pytest.approx(expected)
     assert (task["difference"], task["equal_labels"], task["least_equal"]) == (0, 1, 1)
     assert (task["objects"], task["points"], task["interval"]) == (6, POINTS, (0, 0))
-    require_accuracy("a.onnx", task, 0.0)
+    require_accuracy("a.onnx", task, max_drop=0.0)
 
 
 def test_another_network_s_loss_is_that_worked_out_by_hand(own_labels):
@@ -103,7 +103,7 @@ def test_another_network_s_loss_is_that_worked_out_by_hand(own_labels):
     assert task["equal_labels"] == pytest.approx(np.mean(said[0] == said[1]))
     assert task["least_equal"] == pytest.approx(np.mean(said[0] == said[1], axis=1).min())
     with pytest.raises(CheckFailed, match=r"a\.onnx loses .* points of instance mIoU, 100\.00% to .* of 8 objects "):
-        require_accuracy("a.onnx", task, 0.5)
+        require_accuracy("a.onnx", task, max_drop=0.5)
 
 
 def test_a_limit_takes_categories_in_balance(own_labels):

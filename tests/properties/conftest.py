@@ -11,7 +11,7 @@ BUILD = {
     "DGCNN": DGCNN,
     "PointNet": lambda k: PointNet(),
     "SegmentationBackbone": SegmentationBackbone,
-    "DGCNNSegmenter": lambda k: DGCNNSegmenter(7, 3, k),
+    "DGCNNSegmenter": lambda k: DGCNNSegmenter(7, 3, k=k),
 }
 
 

@@ -98,7 +98,7 @@ def test_the_json_of_a_verification_is_the_report(objects, lost):
             (root / "ShapeNet" / category / f"{name}.ply").unlink()
         report = verify(root)
         assert bool(report.problems) == lost
-        write_result(Path(place, "a.json"), "data-verify", asdict(report))
+        write_result(Path(place, "a.json"), "data-verify", result=asdict(report))
         values = json.loads(Path(place, "a.json").read_text(encoding="utf-8"))
     assert (values["schema"], values["format"]) == ("crosspoint.data-verify/1", report.format)
     assert values["problems"] == report.problems
@@ -183,7 +183,9 @@ def test_rendered_pairs_are_found_under_the_names_of_their_meshes(category, name
         file = Path(place, "meshes", category, f"{name}.off")
         file.parent.mkdir(parents=True)
         file.write_text(mesh)
-        result = render([Path(place, "meshes")], Path(place, "out"), views, 16, points, seed=0, jobs=1)
+        result = render(
+            [Path(place, "meshes")], Path(place, "out"), views=views, size=16, points=points, seed=0, jobs=1
+        )
         assert (result["rendered"], result["skipped"]) == (1, [])
         pairs = PairedRenders(Path(place, "out"))
         cloud = pairs.points(0)
@@ -193,5 +195,5 @@ def test_rendered_pairs_are_found_under_the_names_of_their_meshes(category, name
         planes = np.concatenate([cloud, 1 - cloud.sum(axis=1, keepdims=True)], axis=1)  # (N, 4)
         assert planes.min() > -1e-6
         assert np.abs(planes).min(axis=1).max() < 1e-6
-        kept = render([Path(place, "meshes")], Path(place, "out"), views, 16, points, seed=0, jobs=1)
+        kept = render([Path(place, "meshes")], Path(place, "out"), views=views, size=16, points=points, seed=0, jobs=1)
         assert (kept["rendered"], kept["kept"]) == (0, 1)

@@ -16,7 +16,7 @@ from crosspoint.data.points import normalise
 from crosspoint.report.read import read_pieces
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
-from crosspoint.runtime.jobs.parts import load_parts
+from crosspoint.runtime.jobs.parts import PartOptions, load_parts
 from crosspoint.runtime.jobs.search import search
 
 pytest.importorskip("pyarrow")
@@ -133,10 +133,10 @@ def test_files_of_any_name_are_embedded_in_one_order_into_every_form(model, name
         forms = {"npz": "all.npz", "parquet": "all.parquet"}
         found = {}
         for form, out in forms.items():
-            result = embed(model, [root], Path(place, out))
+            result = embed(model, [root], out=Path(place, out))
             assert (result["embedded"], result["skipped"]) == (len(clouds), [])
             found[form] = [load(Path(place, out))]
-            embed(model, [root], Path(place, f"parts-{form}"), part=part, form=form)
+            embed(model, [root], out=Path(place, f"parts-{form}"), parts=PartOptions(size=part, form=form))
             found[f"parts of {form}"] = [*load_parts(Path(place, f"parts-{form}"))]
         places = [path.relative_to(root).as_posix() for path in sorted(clouds)]
         for form, pieces in found.items():
@@ -160,7 +160,7 @@ def test_neighbours_found_are_those_of_a_sort(folder, names, metric, k, seed):
     vectors = np.random.default_rng(seed).standard_normal((len(names), 5)).astype(np.float32)
     about = {"model": "m.onnx", "points": None, "at_most": False, "seed": 0, "base": str(folder)}
     save(folder / "index.npz", Embeddings(vectors, names, "0" * 64, about))
-    result = search(names[0], folder / "index.npz", k, metric=metric)
+    result = search(names[0], folder / "index.npz", k=k, metric=metric)
     exact = vectors.astype(np.float64)
     if metric == "cosine":
         exact /= np.linalg.norm(exact, axis=1, keepdims=True)

@@ -74,7 +74,7 @@ PART_SEGMENTATION = st.builds(
 @given(PRETRAINING | PART_SEGMENTATION)
 def test_a_recipe_is_read_from_json_as_it_was(recipe):
     values = json.loads(json.dumps(recipe.as_dict()))
-    assert recipes.recipe_from(values, "config.json", type(recipe)) == recipe
+    assert recipes.recipe_from(values, "config.json", kind=type(recipe)) == recipe
 
 
 @pytest.mark.parametrize(("module", "strategy"), [(recipes, PRETRAINING), (partseg_recipes, PART_SEGMENTATION)])
@@ -82,7 +82,9 @@ def test_a_recipe_is_read_from_json_as_it_was(recipe):
 def test_a_recipe_is_what_its_fields_say_on_the_command_line(module, strategy, data):
     recipe = data.draw(strategy)
     fields = {name: value for name, value in dataclasses.asdict(recipe).items() if name != "name"}
-    found = recipes.choose_recipe(module.RECIPES, "clean", [f"{name}={value}" for name, value in fields.items()])
+    found = recipes.choose_recipe(
+        module.RECIPES, "clean", overrides=[f"{name}={value}" for name, value in fields.items()]
+    )
     assert found == dataclasses.replace(recipe, name="clean")
 
 
@@ -119,8 +121,8 @@ def test_the_report_reads_every_result_as_its_command_wrote_it(results, summary,
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "results") if subfolder else Path(place)
         for kind, values in results.items():
-            write_result(folder / f"{kind}.json", kind, {**values, "schema": f"crosspoint.{kind}/1"})
-        write_result(folder / "quickstart.json", "quickstart", summary | {"schema": "crosspoint.quickstart/1"})
+            write_result(folder / f"{kind}.json", kind, result={**values, "schema": f"crosspoint.{kind}/1"})
+        write_result(folder / "quickstart.json", "quickstart", result=summary | {"schema": "crosspoint.quickstart/1"})
         pieces = read_pieces(Path(place))
     assert pieces.remarks == []
     assert {result.kind: result.values for result in pieces.results} == {

@@ -18,7 +18,6 @@ from plyfile import PlyData, PlyElement
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import load_classification
-from crosspoint.eval.options import Sampling
 from crosspoint.eval.svm import svm
 from crosspoint.parity.parity import parity
 from crosspoint.report.charts import line_chart, ticks
@@ -30,6 +29,7 @@ from crosspoint.report.results import Step
 from crosspoint.report.scatter import place_labels
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, save
+from crosspoint.runtime.options import Sampling
 
 VOID = {"meta", "img"}
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -108,9 +108,9 @@ def folder(tmp_path_factory, pointnet):
     for name in ("trained", "untrained"):
         result = svm(pointnet, data, sampling=Sampling(32, seeds=1), out=root / "results" / name)
         write(root / "results" / f"svm-{name}.json", result.to_json())
-    compared = parity(pointnet, pointnet, data, points=32)
+    compared = parity(pointnet, pointnet, data=data, sampling=Sampling(32))
     write(root / "results/parity.json", {"schema": compared.schema, **compared.to_json()})
-    embed(pointnet, [data], root / "embeddings.npz", 32)
+    embed(pointnet, [data], out=root / "embeddings.npz", sampling=Sampling(32))
     write(root / "run/metrics.jsonl", metrics(12))
     write(root / "run/config.json", {"recipe": {"k": 20}, "versions": {"torch": "9.9"}, "data": {"objects": 30}})
     steps = [{"name": "train", "seconds": 3.0, "status": "ran"}, {"name": "run", "seconds": 0, "status": "built only"}]
@@ -493,7 +493,7 @@ def test_ticks_are_round_numbers_within_the_ends(ends, whole, expected):
 
 def test_line_chart_places_values_by_their_axes():
     step, values = np.array([0.0, 5.0, 10.0]), np.array([0.0, 1.0, 2.0])
-    drawn = line_chart("x", "", step, {"a": values})
+    drawn = line_chart("x", "", step=step, series={"a": values})
     points = re.search(r'<polyline points="([^"]+)"', drawn)[1]
     x, y = np.array([pair.split(",") for pair in points.split()], float).T
     np.testing.assert_allclose(np.diff(x), np.diff(x)[0], atol=0.11)
@@ -503,14 +503,14 @@ def test_line_chart_places_values_by_their_axes():
 
 
 def test_constant_line_is_drawn():
-    drawn = line_chart("x", "", np.array([3.0]), {"a": np.array([2.0])})
+    drawn = line_chart("x", "", step=np.array([3.0]), series={"a": np.array([2.0])})
     assert "nan" not in drawn
     assert "polyline" in drawn
 
 
 def test_labels_are_pushed_apart_within_the_box():
     rng = np.random.default_rng(0)
-    at = place_labels(rng.normal([500, 380], 40, (40, 2)), [80.0] * 40, 17, (1000, 760))
+    at = place_labels(rng.normal([500, 380], 40, (40, 2)), [80.0] * 40, height=17, box=(1000, 760))
     gap = np.abs(at[:, None] - at[None])
     overlap = (gap[..., 0] < 79) & (gap[..., 1] < 16)
     assert overlap.sum() == 40  # each with itself

@@ -68,7 +68,12 @@ def results(tmp_path_factory, pointnet, part_set, writers):
     """Results of each kind, with a comparison wherever there can be one."""
     root = tmp_path_factory.mktemp("results")
     torch.manual_seed(1)
-    made = {"other": PointNet(), "a": DGCNNSegmenter(5, 2, 4), "b": DGCNNSegmenter(5, 2, 4), "image": ImageEncoder(18)}
+    made = {
+        "other": PointNet(),
+        "a": DGCNNSegmenter(5, 2, k=4),
+        "b": DGCNNSegmenter(5, 2, k=4),
+        "image": ImageEncoder(18),
+    }
     files = {name: root / "models" / f"{name}.safetensors" for name in made}
     (root / "models").mkdir()
     for name, model in made.items():
@@ -298,7 +303,7 @@ def test_what_could_not_be_run_is_named_with_its_reason(tmp_path, results):
 def test_curves_lie_at_evenly_spaced_severities_and_within_their_bands():
     places, values = np.array([0.0, 1.0, 3.0]), np.array([0.9, 0.5, 0.1])
     curve = Curve(places, values, values - 0.1, values + 0.1, line_kind(0))
-    drawn = share_chart("Noise", ["0", "0.01", "0.05", "0.5"], [curve])
+    drawn = share_chart("Noise", ["0", "0.01", "0.05", "0.5"], curves=[curve])
     x, y = np.array([pair.split(",") for pair in re.search(r'<polyline points="([^"]+)"', drawn)[1].split()], float).T
     np.testing.assert_allclose((x[2] - x[1]) / (x[1] - x[0]), 2, atol=0.01)
     np.testing.assert_allclose(y[1] - y[0], y[2] - y[1], atol=0.11)

@@ -209,7 +209,7 @@ def gpu_bundle(request: pytest.FixtureRequest, gpu: None, bundle: Path) -> Path:
     """ONNX file, an engine that was built here for this GPU, and manifest; skips where nothing builds one."""
     builder = builder_or_skip(request.param)
     profile = Profile((2, 3, 4), (8, 16, 32))
-    engine = build_engine(builder, (bundle / "encoder.onnx").read_bytes(), profile)
+    engine = build_engine(builder, (bundle / "encoder.onnx").read_bytes(), profile=profile)
     (bundle / "encoder.plan").write_bytes(engine.plan)
     entry = {"builder": builder.name, "version": builder.module.__version__, "targets": list(builder.targets)}
     write_manifest(bundle, {**ENGINE, **entry})
@@ -245,7 +245,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> HostCuda:
     runtime.trt = HostTensorRT("host", runtime, ENCODER)
     monkeypatch.setattr(backend, "cuda_runtime", lambda: runtime)
     monkeypatch.setattr(cuda, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(backend, "require", lambda *_: runtime.trt)
+    monkeypatch.setattr(backend, "require", lambda *_, **__: runtime.trt)
     return runtime
 
 

@@ -123,8 +123,8 @@ def test_unknown_devices(text: str) -> None:
 
 
 def test_interfaces() -> None:
-    assert interface("m", ["points"], ["embedding", "neighbours"]) == "embedding"
-    assert interface("m", ["category", "points"], ["logits"]) == "logits"
+    assert interface("m", ["points"], outputs=["embedding", "neighbours"]) == "embedding"
+    assert interface("m", ["category", "points"], outputs=["logits"]) == "logits"
     for inputs, outputs in ((["x"], ["embedding"]), (["points"], ["logits"]), (["points", "x"], ["embedding"])):
         with pytest.raises(InputError, match=r"^m maps .*rename"):
-            interface("m", inputs, outputs)
+            interface("m", inputs, outputs=outputs)

@@ -119,7 +119,7 @@ def _touch(path: Path) -> Path:
 )
 def test_a_backend_that_does_not_go_with_the_file(bundle: Path, name: str, backend: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        load_encoder(bundle / name, "cpu", backend)
+        load_encoder(bundle / name, "cpu", backend=backend)
 
 
 def test_an_unknown_device(bundle: Path) -> None:
@@ -142,10 +142,10 @@ from crosspoint.core.errors import MissingDependency
 from crosspoint.runtime.jobs.embed import embed
 
 model, folder, out, weights = map(Path, sys.argv[1:])
-result = embed(model, [folder], out)
+result = embed(model, [folder], out=out)
 assert result["embedded"] == 2, result
 try:
-    embed(weights, [folder], out)
+    embed(weights, [folder], out=out)
 except MissingDependency as error:
     print(error)
 assert "torch" not in sys.modules

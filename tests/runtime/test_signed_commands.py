@@ -11,6 +11,7 @@ import pytest
 from crosspoint.cli import main
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.manifest import sign_bundle
+from crosspoint.runtime.options import Sampling
 from crosspoint.runtime.signing import VARIABLE, read_signing_key, write_key_pair
 
 COMMANDS = {
@@ -66,7 +67,7 @@ def run(
 
     def run(line: str, *options: str, key_file: Path | None = None) -> tuple[int, str]:
         if "INDEX" in line:
-            embed(bundle, [data], tmp_path / "index.npz", points=16)
+            embed(bundle, [data], out=tmp_path / "index.npz", sampling=Sampling(16))
         if "PARTS" in line:
             places["PARTS"] = write_parts(tmp_path / "parts")
         if key_file is not None:

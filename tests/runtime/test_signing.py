@@ -19,6 +19,7 @@ from crosspoint.eval.paper.roles import read_facts
 from crosspoint.runtime import load_encoder, load_manifest
 from crosspoint.runtime.jobs.request import make_request, open_request
 from crosspoint.runtime.manifest import Manifest, read_manifest, sign_bundle
+from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import FOLDER
 from crosspoint.runtime.signing import (
     CONTEXT,
@@ -444,7 +445,9 @@ def test_a_request_for_other_machines_takes_the_keys_along(
 ) -> None:
     np.save(tmp_path / "cloud.npy", np.random.default_rng(0).random((8, 3)))
     monkeypatch.setenv(VARIABLE, str(public(key)))
-    request = make_request(bundle, [tmp_path / "cloud.npy"], None, 0, 1, "cpu", None)
+    request = make_request(
+        bundle, [tmp_path / "cloud.npy"], sampling=Sampling(None, seed=0), batch=1, run_on=RunOn("cpu", backend=None)
+    )
     monkeypatch.delenv(VARIABLE)  # a worker has an environment of its own
     open_request(request).encoder.close()
     (signed / SIGNATURE).unlink()

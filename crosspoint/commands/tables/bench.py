@@ -40,7 +40,7 @@ def print_bench(result: BenchResult) -> None:
         for row in rows
     ]
     points = ", ".join(str(count) for count in sorted({row.points for row in rows}))
-    print_table(f"{result.batch} clouds a call, {points} points, on {result.processor}", COLUMNS, cells)
+    print_table(f"{result.batch} clouds a call, {points} points, on {result.processor}", COLUMNS, rows=cells)
     for line in sorted({_floor(row, row.floor, result.machine) for row in rows if row.floor is not None}):
         print(line)
     for row in result.not_run:

@@ -17,10 +17,10 @@ def print_diagnosis(result: "Diagnosis") -> None:
         f"{counts['hostile']} hostile ones, {counts['points']} points"
     )
     columns = ("layer", "gathered", "added", "worst channel", "right neighbours", "on equal features")
-    print_table(title, (*columns, "hostile: worst channel", "on equal features", ""), _rows(result))
+    print_table(title, (*columns, "hostile: worst channel", "on equal features", ""), rows=_rows(result))
     if len(result.causes) > 1:
         entries = [(cause.layer, cause.kind, cause.text) for cause in result.causes]
-        print_table("Layers that part by themselves", ("layer", "kind", "what"), entries)
+        print_table("Layers that part by themselves", ("layer", "kind", "what"), rows=entries)
 
 
 def _name(specification: "Specification") -> str:

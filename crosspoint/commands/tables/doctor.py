@@ -7,9 +7,9 @@ from crosspoint.core.console import print_table
 
 def print_doctor(result: dict[str, Any]) -> None:
     """What is here, then what each command can do, then what contradicts itself."""
-    print_table(f"crosspoint {result['crosspoint']}", ("what", "found"), _found(result))
+    print_table(f"crosspoint {result['crosspoint']}", ("what", "found"), rows=_found(result))
     rows = [(entry["command"], entry["can"], entry["how"], entry["install"]) for entry in result["commands"]]
-    print_table("What runs here", ("command", "runs", "how, or why not", "to install"), rows)
+    print_table("What runs here", ("command", "runs", "how, or why not", "to install"), rows=rows)
     for problem in result["problems"]:
         print(f"problem: {problem}")
 
@@ -59,4 +59,4 @@ def print_self_test(result: dict[str, Any]) -> None:
         for step in result["steps"]
     ]
     counts = ", ".join(f"{count} {status}" for status, count in result["counts"].items())
-    print_table(f"Self-test: {counts}", ("step", "status", "seconds", "found, or why"), rows)
+    print_table(f"Self-test: {counts}", ("step", "status", "seconds", "found, or why"), rows=rows)

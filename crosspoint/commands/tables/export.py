@@ -9,7 +9,7 @@ from crosspoint.runtime.manifest import SCRIPT
 from crosspoint.runtime.signing import SIGNATURE
 
 
-def print_export(out: Path, manifest: dict[str, Any], sign: Path | None = None) -> None:
+def print_export(out: Path, manifest: dict[str, Any], *, sign: Path | None = None) -> None:
     """Print the gate's comparisons, the files, with which key they were signed, and what became of the engine."""
     for parity in (manifest["parity"], manifest["parity"]["emulation"]):
         if parity:
@@ -67,4 +67,4 @@ def _print_parity(parity: dict[str, Any]) -> None:
     ]
     title = f"{parity['candidate']} against {parity['reference']}: passed (limits: {limits}); worst cloud of each case"
     columns = ("clouds", "batch × points", "relative L2", "own graphs", "cosine", "right neighbours")
-    print_table(title, columns, rows)
+    print_table(title, columns, rows=rows)

@@ -17,7 +17,7 @@ SUFFIXES = clouds.SUFFIXES | meshes.SUFFIXES
 MESH_POINTS = 2048  # drawn from a mesh when no number is asked for: what the published data sets hold
 
 
-def read_points(path: Path, count: int | None, seed: int, at_most: bool = False) -> Points:
+def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = False) -> Points:
     """Read the points of a file: drawn by area from a mesh, chosen without replacement from a cloud.
 
     A `.ply` with faces is a mesh, without them a cloud. What is drawn depends on the seed and the file's name alone.
@@ -41,19 +41,19 @@ def read_points(path: Path, count: int | None, seed: int, at_most: bool = False)
     rng = _generator(path, seed)
     if is_mesh(path):
         mesh = meshes.read_mesh(path)
-        return meshes.sample_surface(mesh.vertices, mesh.faces, count or MESH_POINTS, rng)[0][None]
+        return meshes.sample_surface(mesh.vertices, mesh.faces, count=count or MESH_POINTS, rng=rng)[0][None]
     found = clouds.read_clouds(path)  # (n, N, 3)
     if count is None or (at_most and found.shape[1] <= count):
         return found
     with reading(path, "a cloud"):
-        return np.stack([sample_points(cloud, count, rng) for cloud in found])
+        return np.stack([sample_points(cloud, count, rng=rng) for cloud in found])
 
 
-def read_many(paths: Iterable[Path], count: int | None, seed: int) -> Iterator[tuple[Path, Points | InputError]]:
+def read_many(paths: Iterable[Path], count: int | None, *, seed: int) -> Iterator[tuple[Path, Points | InputError]]:
     """`read_points` of each path in turn; a bad file yields its InputError instead of ending the work."""
     for path in paths:
         try:
-            yield path, read_points(path, count, seed)
+            yield path, read_points(path, count, seed=seed)
         except InputError as error:
             yield path, error
 

@@ -105,14 +105,14 @@ def _check_inflated(name: str, array: Any, most: int, allowed: int) -> None:
                 raise InputError(f"has {name} in chunks that inflate to more than they announce; {ADVICE}")
 
 
-def range_problem(name: str, values: npt.NDArray[np.integer[Any]], count: int) -> str | None:
+def range_problem(name: str, values: npt.NDArray[np.integer[Any]], *, count: int) -> str | None:
     """Say if numbers do not lie in 0 … count - 1."""
     if values.size and (values.min() < 0 or values.max() >= count):
         return f"{name} goes from {values.min()} to {values.max()}, not from 0 to {count - 1}"
     return None
 
 
-def read_files(paths: Sequence[Path], points: int | None, classes: int, parts: int | None = None) -> Content:
+def read_files(paths: Sequence[Path], points: int | None, *, classes: int, parts: int | None = None) -> Content:
     """Read and join files.
 
     Args:
@@ -154,9 +154,9 @@ def _read(path: Path, points: int | None, classes: int, parts: int | None) -> Co
         )
         if not np.isfinite(content.points).all():
             raise InputError(f"has coordinates that are NaN or infinite; {ADVICE}")
-        bad = range_problem("label", content.labels, classes)
+        bad = range_problem("label", content.labels, count=classes)
         if content.parts is not None and parts is not None:
-            bad = bad or range_problem("pid", content.parts, parts)
+            bad = bad or range_problem("pid", content.parts, count=parts)
         if bad:
             raise InputError(f"{bad}; {ADVICE}")
         return content

@@ -81,7 +81,7 @@ def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np
 
 
 def sample_surface(
-    vertices: npt.NDArray[Any], faces: npt.NDArray[Any], count: int, rng: np.random.Generator
+    vertices: npt.NDArray[Any], faces: npt.NDArray[Any], *, count: int, rng: np.random.Generator
 ) -> tuple[Points, npt.NDArray[np.int64]]:
     """Draw points uniformly by area.
 

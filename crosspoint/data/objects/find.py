@@ -149,7 +149,7 @@ def segment(points: npt.NDArray[Any], options: ObjectOptions = ObjectOptions()) 
         InputError: The array is no cloud, or too large.
         MissingDependency: scikit-learn is not installed.
     """
-    require("sklearn.cluster", "objects", "finding objects in a scan")
+    require("sklearn.cluster", "objects", purpose="finding objects in a scan")
     points = np.asarray(points, np.float64)
     if points.ndim != 2 or points.shape[1] != 3:
         raise InputError(f"a scan is an array (N, 3), not {points.shape}; give one scan")

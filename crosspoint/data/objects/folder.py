@@ -85,11 +85,11 @@ def write_objects(
     scan, out = Path(scan), Path(out)
     check_replaceable(out, _check_ours, inputs=[scan])
     if picture is not None:
-        check_file(picture, "--picture", ".png", inputs=[scan, out])
+        check_file(picture, "--picture", kind=".png", inputs=[scan, out])
         require_plots()
     points = read_scan(scan, seed=seed)
     scene = segment(points, options)
-    check_found(scan, scene, options)
+    check_found(scan, scene, options=options)
     result = _describe(scan, scene, options)
     with atomic_folder(out, _check_ours) as folder:
         for entry, found in zip(result.objects, scene.objects, strict=True):

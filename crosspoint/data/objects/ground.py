@@ -54,7 +54,7 @@ def height_above_ground(points: Floats, *, cell: float, tolerance: float) -> Flo
     Raises:
         MissingDependency: scipy is not installed.
     """
-    require("scipy.sparse.linalg", "objects", "finding the ground")
+    require("scipy.sparse.linalg", "objects", purpose="finding the ground")
     plan, height = points[:, [0, 2]] - points[:, [0, 2]].mean(axis=0), points[:, 1]
     cells = _lowest_in_cells(plan, height, cell)
     plane = _find_plane(cells, tolerance)

@@ -1,5 +1,6 @@
 """A file as one scan, and what is said of what was found in it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
+from crosspoint.core.outputs import check_file
+from crosspoint.core.plots import require_plots
 from crosspoint.data.io.files import is_mesh, read_points
-from crosspoint.data.objects.find import ObjectOptions, Scene
+from crosspoint.data.objects.find import ObjectOptions, Scene, segment
 
 MESH_POINTS = 500_000  # drawn by area from a mesh of a scene
 
@@ -42,7 +45,7 @@ def left_out(scene: Scene, options: ObjectOptions) -> str:
     return ", ".join(parts)
 
 
-def check_found(path: Path | str, scene: Scene, options: ObjectOptions) -> None:
+def check_found(path: Path | str, scene: Scene, *, options: ObjectOptions) -> None:
     """Raise InputError if there is no object, with what may help."""
     if scene.objects:
         return
@@ -52,3 +55,24 @@ def check_found(path: Path | str, scene: Scene, options: ObjectOptions) -> None:
         f"{path}: no object was found in {extent} m{' (' + details + ')' if details else ''}; "
         "coordinates are taken for metres: look at --up, --cluster-distance, --least-points and --largest-extent"
     )
+
+
+def check_picture(picture: Path, scans: Sequence[Path]) -> None:
+    """Refuse a picture before the work if it cannot be drawn.
+
+    Raises:
+        InputError: There is not exactly one scan, or `picture` cannot be written.
+        MissingDependency: matplotlib is not installed.
+    """
+    if len(scans) != 1 or Path(scans[0]).is_dir():
+        raise InputError("--picture shows one scan; give one file with it")
+    check_file(picture, "--picture", kind=".png", inputs=scans)
+    require_plots()
+
+
+def draw_scan(scan: Path, picture: Path, *, options: ObjectOptions, seed: int = 0) -> None:
+    """Draw a scan from above, with the boxes of its objects, to a PNG."""
+    from crosspoint.data.objects.picture import draw_objects
+
+    points = read_scan(scan, seed=seed)
+    draw_objects(points, segment(points, options), up=options.up, path=picture)

@@ -21,6 +21,19 @@ _one_at_a_time = threading.Lock()  # a large scan takes a gigabyte, and several 
 
 
 @dataclass(frozen=True)
+class Scans:
+    """Files of many objects each, to be embedded object by object.
+
+    Attributes:
+        paths: Files, and folders that are searched recursively.
+        options: How objects are found.
+    """
+
+    paths: Sequence[Path]
+    options: ObjectOptions = ObjectOptions()
+
+
+@dataclass(frozen=True)
 class Scan(Source):
     """A file of many objects.
 
@@ -43,7 +56,7 @@ class Scan(Source):
         points = self.read()  # (N, 3)
         with _one_at_a_time:
             scene = segment(points, self.options)
-        check_found(self.origin, scene, self.options)
+        check_found(self.origin, scene, options=self.options)
         found = scene.objects
         return ObjectClouds(
             clouds=[self._cloud(index, one) for index, one in enumerate(found)],

@@ -42,7 +42,7 @@ def solid(vertices: Array, faces: Array) -> Solid:
         InputError: There are no faces, or they all lie in one point, or a coordinate is not finite.
         MissingDependency: `embreex` is not installed.
     """
-    require("embreex", "render", "rendering")
+    require("embreex", "render", purpose="rendering")
     from embreex.mesh_construction import TriangleMesh
     from embreex.rtcore_scene import EmbreeScene
 
@@ -74,7 +74,7 @@ def camera(azimuth: float, elevation: float) -> Array:
     return np.stack([right, np.cross(backwards, right), backwards])
 
 
-def picture(mesh: Solid, axes: Array, size: int) -> Array:
+def picture(mesh: Solid, axes: Array, *, size: int) -> Array:
     """Picture of a mesh in perspective, its longer side filling the frame.
 
     Args:

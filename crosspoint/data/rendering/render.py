@@ -17,9 +17,9 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_content, check_folder, check_known, is_schema
-from crosspoint.core.pool import spread
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, reason_without, regular
+from crosspoint.core.system.pool import spread
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.data.io.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
@@ -72,6 +72,7 @@ class Task:
 def render(
     meshes: Sequence[Path],
     out: Path,
+    *,
     views: int = 8,
     size: int = 224,
     points: int = 2048,
@@ -106,7 +107,7 @@ def render(
         MissingDependency: `embreex` is not installed.
         CheckFailed: A process was killed.
     """
-    require("embreex", "render", "rendering")
+    require("embreex", "render", purpose="rendering")
     settings = Settings(views, size, points, seed)
     jobs = available_cpus() if jobs is None else jobs
     _check(settings, jobs)
@@ -118,7 +119,7 @@ def render(
     _remove_remains(tasks, out)
     start = time.monotonic()
     work = partial(_render_one, out=out, settings=settings)
-    reasons = list(track(spread(work, waiting, jobs), "Rendering", len(waiting)))
+    reasons = list(track(spread(work, waiting, jobs=jobs), "Rendering", total=len(waiting)))
     skipped = [
         {"file": str(task.mesh), "reason": reason} for task, reason in zip(waiting, reasons, strict=True) if reason
     ]
@@ -134,7 +135,7 @@ def render(
 
 
 def render_views(
-    vertices: npt.NDArray[Any], faces: npt.NDArray[Any], views: int, size: int, rng: np.random.Generator
+    vertices: npt.NDArray[Any], faces: npt.NDArray[Any], *, views: int, size: int, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
     """Pictures of a mesh from random viewpoints (CrossPoint, section 3: "a random camera view-point").
 
@@ -160,7 +161,7 @@ def render_views(
     for view in range(views):
         for _ in range(ATTEMPTS):
             azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(*ELEVATIONS))
-            pictures[view] = picture(mesh, camera(azimuth, elevation), size)
+            pictures[view] = picture(mesh, camera(azimuth, elevation), size=size)
             if pictures[view, ..., 3].any():
                 break
         else:
@@ -217,7 +218,7 @@ def _claim(out: Path, settings: Settings, tasks: Sequence[Task]) -> None:
             raise InputError(f"{out} holds files that were not made by this command; choose another --out")
         write_json(file, {"schema": SCHEMA, **asdict(settings)})
         return
-    stored = read_json(file, "the settings of renderings", f"delete {out} or choose another --out")
+    stored = read_json(file, "the settings of renderings", advice=f"delete {out} or choose another --out")
     if not is_schema(stored, "render-settings"):
         raise InputError(f"{file} was not written by this command; choose another --out")
     for name, value in asdict(settings).items():
@@ -241,8 +242,8 @@ def _render_one(task: Task, out: Path, settings: Settings) -> str | None:
     try:
         regular(task.mesh)
         mesh = read_mesh(task.mesh)
-        cloud, _ = sample_surface(mesh.vertices, mesh.faces, settings.points, clouds)
-        pictures = render_views(mesh.vertices, mesh.faces, settings.views, settings.size, viewpoints)
+        cloud, _ = sample_surface(mesh.vertices, mesh.faces, count=settings.points, rng=clouds)
+        pictures = render_views(mesh.vertices, mesh.faces, views=settings.views, size=settings.size, rng=viewpoints)
     except InputError as error:
         return reason_without(task.mesh, error)
     if len(os.fsencode(task.name)) > NAME_BYTES:

@@ -53,7 +53,7 @@ def _listed(folder: Path) -> dict[str, dict[str, Path]]:
         return {}
     found = {}
     for part in PARTS:
-        lines = read_lines(lists / f"{part}.txt", "a list of classes", "give one class name per line")
+        lines = read_lines(lists / f"{part}.txt", "a list of classes", advice="give one class name per line")
         found[part] = {name: folder / "data" / name for line in lines for name in line.split()}
         if outside := [name for name in found[part] if os.path.basename(name) != name or name == ".."]:
             raise InputError(f"{lists / part}.txt: {outside[0]} is not the name of a class; give one name per line")
@@ -82,7 +82,7 @@ def _check_disjoint(folder: Path, found: dict[str, dict[str, Path]]) -> None:
                 raise InputError(f"{folder}: the class {both[0]} is in {part} and in {other}; a class has one part")
 
 
-def load_pictures(classes: dict[str, Path], size: int, description: str = "Reading pictures") -> Pictures:
+def load_pictures(classes: dict[str, Path], size: int, *, description: str = "Reading pictures") -> Pictures:
     """Read every picture of some classes, as RGB, resized to `size` where it has another.
 
     Raises:

@@ -78,8 +78,8 @@ def load_classification(root: Path, points: int | None = 1024) -> Classification
     names = read_class_names(kind, folder)
     splits = {}
     for split in ("train", "test"):
-        files = split_files(kind, folder, split)
-        splits[split] = read_files(files, points, len(names)) if files else None
+        files = split_files(kind, folder, split=split)
+        splits[split] = read_files(files, points, classes=len(names)) if files else None
     train, test = splits["train"], splits["test"]
     if train is None:
         raise InputError(f"{folder}: has no training files; see `crosspoint data list` for the expected names")
@@ -103,9 +103,11 @@ def load_parts(root: Path, points: int | None = 2048) -> PartSet:
     taxonomy = read_taxonomy(folder)
     splits: dict[str, PartClouds | None] = {}
     for split in ("train", "val", "test"):
-        files = split_files(kind, folder, split)
+        files = split_files(kind, folder, split=split)
         splits[split] = (
-            _parts(read_files(files, points, len(taxonomy.categories), len(taxonomy.parts))) if files else None
+            _parts(read_files(files, points, classes=len(taxonomy.categories), parts=len(taxonomy.parts)))
+            if files
+            else None
         )
     train, test = splits["train"], splits["test"]
     if train is None or test is None:

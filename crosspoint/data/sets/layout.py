@@ -119,7 +119,7 @@ def scanobjectnn_file(folder: Path, split: str) -> Path | None:
     return next((folder / name for name in (published, f"{split}.h5") if os.path.isfile(folder / name)), None)
 
 
-def split_files(kind: str, folder: Path, split: str) -> list[Path]:
+def split_files(kind: str, folder: Path, *, split: str) -> list[Path]:
     """The HDF5 files of a split, `"train"`, `"val"` or `"test"`; none where there is no such split."""
     if kind != "scanobjectnn":
         return numbered(folder, split)

@@ -60,7 +60,7 @@ class Shard(NamedTuple):
 
 
 def pack(
-    root: Path, out: Path, size: int | None = None, views: int | None = None, shard_mb: int = 256
+    root: Path, out: Path, *, size: int | None = None, views: int | None = None, shard_mb: int = 256
 ) -> dict[str, Any]:
     """Pack a folder in ShapeNetRender's layout; read it with `PackedRenders`.
 
@@ -194,8 +194,8 @@ class PackedRenders:
 
 def _read_index(root: Path) -> list[Row]:
     path, kind = root / INDEX_FILE, "the index of a packed folder"
-    index = read_json(path, kind, REPACK)
-    with reading(path, kind, REPACK):
+    index = read_json(path, kind, advice=REPACK)
+    with reading(path, kind, advice=REPACK):
         shards = index["shards"]
         rows = [Row(root / s["file"], int(s["objects"]), int(s["bytes"]), str(s["sha256"])) for s in shards]
         if any(row.file.parent != root or row.objects < 1 for row in rows):
@@ -212,7 +212,7 @@ def _open(file: Path) -> Any:
 
 def _read_keys(row: Row) -> list[str]:
     """The keys of a shard's objects, from its header."""
-    with reading(row.file, "a shard of a packed folder", REPACK):
+    with reading(row.file, "a shard of a packed folder", advice=REPACK):
         keys = json.loads(_open(row.file).metadata()[METADATA])["keys"]
         if len(keys) != row.objects or not all(isinstance(key, str) for key in keys):
             raise InputError(f"does not hold the {row.objects} objects of the index; {REPACK}")
@@ -221,7 +221,7 @@ def _read_keys(row: Row) -> list[str]:
 
 def _open_shard(row: Row) -> Shard:
     """A shard whose arrays have the shapes that its index and each other ask for."""
-    with reading(row.file, "a shard of a packed folder", REPACK):
+    with reading(row.file, "a shard of a packed folder", advice=REPACK):
         file = _open(row.file)
         points, images = file.get_slice("points"), file.get_slice("images")
         starts = [file.get_tensor(name) for name in ("point_starts", "image_starts")]

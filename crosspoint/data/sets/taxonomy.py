@@ -77,8 +77,8 @@ def read_taxonomy(folder: Path) -> Taxonomy:
     if not os.path.lexists(path):
         return SHAPENETPART
     kind, advice = "a taxonomy with categories, parts and category_parts", "mend it"
-    content = read_json(path, kind, advice)
-    with reading(path, kind, advice):
+    content = read_json(path, kind, advice=advice)
+    with reading(path, kind, advice=advice):
         categories, parts = (tuple(map(str, list(content[name]))) for name in ("categories", "parts"))
         numbers = tuple(tuple(map(int, list(content["category_parts"][name]))) for name in categories)
     used = [part for of_category in numbers for part in of_category]
@@ -96,7 +96,7 @@ def read_class_names(kind: str, folder: Path) -> tuple[str, ...]:
     path = folder / NAMES_FILE
     if not os.path.lexists(path):
         return CLASSES[kind]
-    names = tuple(name for line in read_lines(path, "a list of classes", NAMES_ADVICE) for name in line.split())
+    names = tuple(name for line in read_lines(path, "a list of classes", advice=NAMES_ADVICE) for name in line.split())
     if not names:
         raise InputError(f"{path}: is empty; {NAMES_ADVICE}")
     return names

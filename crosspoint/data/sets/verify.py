@@ -12,9 +12,9 @@ import numpy as np
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.printable import printable
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reason_without
 from crosspoint.core.results import Result
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.io.hdf5 import open_h5, range_problem, shape_problems
 from crosspoint.data.sets.layout import EXPECTED, TAXONOMY_FILE, find_sets, split_files
 from crosspoint.data.sets.pack import PackedRenders, is_pack
@@ -102,7 +102,7 @@ def _verify_h5(kind: str, folder: Path, report: VerifyReport) -> None:
     required = {"train", "test"} if taxonomy else {"train"}
     published = {} if os.path.lexists(folder / TAXONOMY_FILE) else PUBLISHED[kind]
     for split in ("train", "val", "test") if taxonomy else ("train", "test"):
-        files = split_files(kind, folder, split)
+        files = split_files(kind, folder, split=split)
         report.problems += _gaps(folder, split, files) if kind != "scanobjectnn" else []
         if not files:
             report.rows.append(
@@ -151,7 +151,7 @@ def _verify_file(path: Path, classes: int, taxonomy: Taxonomy | None, tally: Tal
             problems = shape_problems(file, taxonomy is not None)
             if not problems:
                 label = file["label"][:].reshape(-1)
-                problems += filter(None, [range_problem("label", label, classes)])
+                problems += filter(None, [range_problem("label", label, count=classes)])
                 tally.clouds += len(label)
                 tally.stored.add(file["data"].shape[1])
                 tally.labels.update(label.tolist())
@@ -217,7 +217,7 @@ def _verify_renders(folder: Path, report: VerifyReport) -> None:
             report.problems.append(str(error))
     pictures = [path for i in range(len(pairs)) for path in pairs.images(i)]
     with ThreadPoolExecutor(available_cpus()) as pool:
-        for result in track(pool.map(_picture_size, pictures), f"{folder.name} pictures", len(pictures)):
+        for result in track(pool.map(_picture_size, pictures), f"{folder.name} pictures", total=len(pictures)):
             if isinstance(result, InputError):
                 report.problems.append(str(result))
             else:

@@ -49,4 +49,4 @@ def contact_sheet(objects: Mapping[str, Sequence[Shape]], file: Path) -> None:
 
 def _tile(shape: Shape) -> NDArray[np.uint8]:
     """The object from its front right, slightly from above: (TILE, TILE, 4) uint8."""
-    return np.asarray(picture(solid(shape.vertices, shape.faces), camera(AZIMUTH, ELEVATION), TILE))
+    return np.asarray(picture(solid(shape.vertices, shape.faces), camera(AZIMUTH, ELEVATION), size=TILE))

@@ -18,8 +18,8 @@ from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json, writing
 from crosspoint.core.outputs import check_file, check_known, check_replaceable, is_schema
 from crosspoint.core.plots import require_plots
-from crosspoint.core.pool import spread
 from crosspoint.core.reading import read_json, reading
+from crosspoint.core.system.pool import spread
 from crosspoint.data.io.meshes import sample_surface
 from crosspoint.data.points import normalise
 from crosspoint.data.rendering.render import COMPRESSION, picture_name, render_views
@@ -62,6 +62,7 @@ class Cloud:
 def make_shapes(
     out: Path,
     per_class: int = 50,
+    *,
     seed: int = 0,
     views: int = 4,
     size: int = 64,
@@ -105,11 +106,11 @@ def make_shapes(
     """
     settings = {"per_class": per_class, "seed": seed, "views": views, "size": size, "points": points}
     _check(settings, jobs)
-    require("embreex", "render", "rendering")
+    require("embreex", "render", purpose="rendering")
     out = Path(out)
     check_replaceable(out, _check_ours)
     if sheet is not None:
-        check_file(sheet, "--sheet", ".png", inputs=[out])
+        check_file(sheet, "--sheet", kind=".png", inputs=[out])
         require_plots()
     start = time.monotonic()
     held_out = max(4, math.ceil(per_class / 4))
@@ -117,7 +118,7 @@ def make_shapes(
     items = [Item(c, split, k) for split, count in counts.items() for k in range(count) for c in CATEGORIES]
     with atomic_folder(out, _check_ours) as temporary:
         work = partial(_make, out=temporary, seed=seed, views=views, size=size, points=points)
-        clouds = dict(zip(items, track(spread(work, items, jobs), "Making shapes", len(items)), strict=True))
+        clouds = dict(zip(items, track(spread(work, items, jobs=jobs), "Making shapes", total=len(items)), strict=True))
         _write_classification(temporary / CLASSIFICATION, clouds)
         _write_parts(temporary / PARTS, clouds)
         write_json(temporary / SETTINGS_FILE, {"schema": SCHEMA, **settings})
@@ -181,9 +182,9 @@ def _name(number: int) -> str:
 def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) -> Cloud:
     """Draw one object; a training object is also written as a pair of cloud and pictures."""
     shape, (_, point_rng, view_rng) = draw(item, seed), _generators(item, seed)
-    cloud, face = sample_surface(shape.vertices, shape.faces, points, point_rng)
+    cloud, face = sample_surface(shape.vertices, shape.faces, count=points, rng=point_rng)
     if item.split == "train":
-        pictures = render_views(shape.vertices, shape.faces, views, size, view_rng)
+        pictures = render_views(shape.vertices, shape.faces, views=views, size=size, rng=view_rng)
         _write_pair(out, f"{item.category}/{_name(item.number)}", cloud, pictures)
     return Cloud(cloud, shape.face_parts[face].astype(np.uint8))
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailabl
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.manifest import load_manifest
 
+if TYPE_CHECKING:
+    from crosspoint.export.engine.builder import Options
+
 BUILDERS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 SAME = 1e-5  # relative L2 of the same kernels on the same clouds, however they are launched
 RANGE = (POINTS // 2, POINTS, 2 * POINTS)
@@ -25,31 +28,37 @@ Floats = NDArray[np.float32]
 Move = Callable[[Any], Any]
 
 
-def folder_of(network: str, module: str, precision: str) -> str:
+def folder_of(network: str, module: str, *, precision: str) -> str:
     """Where the bundle of an engine is left."""
     return f"engine-{module}-{network.split()[-1]}-{precision}"
 
 
-def build(context: Context, network: str, run: str, module: str, precision: str, **options: Any) -> str:
+def build(context: Context, network: str, *, run: str, module: str, precision: str, **options: Any) -> str:
     """With one flavour; where this GPU can run the engine, the exporter has to have done so."""
-    return _built(context, run, folder_of(network, module, precision), module, precision, **options)
+    return _built(context, run, folder_of(network, module, precision=precision), module, precision, **options)
 
 
-def build_range(context: Context, run: str, module: str) -> str:
+def build_range(context: Context, run: str, *, module: str) -> str:
     """For a range of points, with limited working memory and, of TensorRT, a timing cache."""
     from crosspoint.export.engine.builder import Options
 
     cache = context.folder / "timing.cache" if module == "tensorrt" else None
-    options = Options(workspace=MIB, timing_cache=cache)
-    said = _built(context, run, f"engine-{module}-range", module, "fp32", points=RANGE, options=options)
+    build = Options(workspace=MIB, timing_cache=cache)
+    said = _built(context, run, f"engine-{module}-range", module, "fp32", points=RANGE, build=build)
     if cache is not None and not cache.is_file():
         raise CheckFailed("the build left no timing cache")
     kept = "" if cache is None else f", timing cache of {cache.stat().st_size} bytes"
     return f"{RANGE[0]} to {RANGE[2]} points{kept}; {said}"
 
 
-def _built(context: Context, run: str, out: str, module: str, precision: str, **options: Any) -> str:
-    engine = export(context, run, out, precision, trt=True, builder=BUILDERS[module], **options)["engine"]
+def _built(
+    context: Context, run: str, out: str, module: str, precision: str, *, build: "Options | None" = None, **given: Any
+) -> str:
+    from crosspoint.export.engine.builder import Options
+    from crosspoint.export.options import ExportOptions
+
+    options = ExportOptions(BUILDERS[module], build=build or Options())
+    engine = export(context, run, out=out, precision=precision, trt=True, options=options, **given)["engine"]
     if own_gpu(context) in engine["targets"] and not engine["executed"]:
         raise CheckFailed(f"the engine was built for this GPU and not executed: {engine['status']}")
     said = f"{engine['builder']} {engine['version']} for {', '.join(engine['targets'])}: {engine['status']}"
@@ -58,8 +67,10 @@ def _built(context: Context, run: str, out: str, module: str, precision: str, **
 
 def build_by_script(context: Context, run: str) -> str:
     """What is done on a Jetson: the bundle's own script builds the engine, runs it and compares it."""
+    from crosspoint.export.options import ExportOptions
+
     out = context.folder / "engine-device"
-    export(context, run, out.name, trt=True, builder="device")
+    export(context, run, out=out.name, trt=True, options=ExportOptions("device"))
     environment = {**os.environ, "PYTHON": sys.executable}
     command = ["sh", str(out / "build_on_device.sh")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
@@ -68,7 +79,8 @@ def build_by_script(context: Context, run: str) -> str:
     engine = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["engine"]
     if not engine["executed"]:
         raise CheckFailed(f"the script left an engine that was not executed: {engine['status']}")
-    return f"{engine['builder']} {engine['version']}: {engine['status']}; {diagnosed(context, run, out.name, 'cuda')}"
+    found = diagnosed(context, run, candidate=out.name, device="cuda")
+    return f"{engine['builder']} {engine['version']}: {engine['status']}; {found}"
 
 
 def own_gpu(context: Context) -> str | None:
@@ -87,36 +99,36 @@ def require_own(context: Context, bundle: str) -> None:
         raise NotAvailable(f"it was built for {', '.join(engine.targets)}, and this GPU is {own_gpu(context)}")
 
 
-def execute(context: Context, network: str, run: str, module: str, precision: str) -> str:
+def execute(context: Context, network: str, *, run: str, module: str, precision: str) -> str:
     """Beside the trained network."""
-    bundle = folder_of(network, module, precision)
+    bundle = folder_of(network, module, precision=precision)
     require_own(context, bundle)
-    return diagnosed(context, run, bundle, "cuda", "tensorrt")
+    return diagnosed(context, run, candidate=bundle, device="cuda", backend="tensorrt")
 
 
-def compare(context: Context, network: str, run: str, module: str) -> str:
+def compare(context: Context, network: str, *, run: str, module: str) -> str:
     """By accuracy and on hostile clouds."""
-    bundle = folder_of(network, module, "fp32")
+    bundle = folder_of(network, module, precision="fp32")
     require_own(context, bundle)
-    return compared(context, run, bundle, "cuda", "tensorrt")
+    return compared(context, run, candidate=bundle, device="cuda", backend="tensorrt")
 
 
-def embed(context: Context, network: str, module: str) -> str:
+def embed(context: Context, network: str, *, module: str) -> str:
     """As on an edge device."""
-    bundle = folder_of(network, module, "fp32")
+    bundle = folder_of(network, module, precision="fp32")
     require_own(context, bundle)
     return embed_without_torch(context, bundle, "--device", "cuda", "--backend", "tensorrt")
 
 
-def replay(context: Context, network: str, module: str) -> str:
+def replay(context: Context, network: str, *, module: str) -> str:
     """A shape that comes again, which is launched as a CUDA graph."""
     from crosspoint.runtime.load import load_encoder
 
-    bundle = folder_of(network, module, "fp32")
+    bundle = folder_of(network, module, precision="fp32")
     require_own(context, bundle)
-    with load_encoder(context.folder / bundle, "cuda", "tensorrt") as encoder:
+    with load_encoder(context.folder / bundle, "cuda", backend="tensorrt") as encoder:
         expected = run_on(encoder, _clouds(encoder, 1))
-    with load_encoder(context.folder / bundle, "cuda", "tensorrt") as encoder:
+    with load_encoder(context.folder / bundle, "cuda", backend="tensorrt") as encoder:
         return replayed(encoder, expected)
 
 
@@ -132,25 +144,26 @@ def replayed(encoder: Encoder, expected: Floats) -> str:
     return _within(worst, f"{said}; calls differ by")
 
 
-def lend(context: Context, network: str, module: str, library: str) -> str:
+def lend(context: Context, network: str, *, module: str, library: str) -> str:
     """Arrays of torch or CuPy on the GPU, used where they lie."""
     from crosspoint.runtime.load import load_encoder
 
-    bundle = folder_of(network, module, "fp32")
+    bundle = folder_of(network, module, precision="fp32")
     require_own(context, bundle)
     try:
         arrays: Any = importlib.import_module(library)
     except ImportError as error:
         raise NotAvailable(f"{library} is not installed") from error
     if library == "torch":
-        ways: tuple[Move, Move] = (lambda array: arrays.from_numpy(array).cuda(), lambda array: array.cpu().numpy())
+        move: tuple[Move, Move] = (lambda array: arrays.from_numpy(array).cuda(), lambda array: array.cpu().numpy())
     else:
-        ways = arrays.asarray, arrays.asnumpy
-    with load_encoder(context.folder / bundle, "cuda", "tensorrt") as encoder:
-        return f"{library} {arrays.__version__}: {lent(encoder, *ways)}"
+        move = arrays.asarray, arrays.asnumpy
+    to_device, to_host = move
+    with load_encoder(context.folder / bundle, "cuda", backend="tensorrt") as encoder:
+        return f"{library} {arrays.__version__}: {lent(encoder, to_device, to_host=to_host)}"
 
 
-def lent(encoder: Any, to_device: Move, to_host: Move) -> str:
+def lent(encoder: Any, to_device: Move, *, to_host: Move) -> str:
     """The same arrays filled three times with other clouds, so that the last call is a graph's."""
     arrays = [to_device(array) for array in _clouds(encoder, 0)]
     expected = [run_on(encoder, _clouds(encoder, seed)) for seed in range(3)]
@@ -160,7 +173,7 @@ def lent(encoder: Any, to_device: Move, to_host: Move) -> str:
     for seed in range(3):
         for array, values in zip(arrays, _clouds(encoder, seed), strict=True):
             array[...] = to_device(values)
-        into(*arrays, out)
+        into(*arrays, out=out)
         errors.append(_error(to_host(out), expected[seed]))
     return _within(max(errors), "results differ from those of copies by")
 
@@ -175,7 +188,7 @@ def _clouds(encoder: Encoder, seed: int) -> list[Floats]:
     """Inputs of an encoder, or of a segmenter."""
     from crosspoint.parity.clouds import ordinary
 
-    points = ordinary(BATCH[1], POINTS, seed)
+    points = ordinary(BATCH[1], POINTS, seed=seed)
     categories = encoder.specification.categories
     rows = np.arange(len(points)) + seed
     return [points] if categories is None else [points, np.eye(categories, dtype=np.float32)[rows % categories]]

@@ -11,11 +11,12 @@ import numpy as np
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailable
 from crosspoint.doctor.self_test.training import PART_SET
+from crosspoint.runtime.options import RunOn, Sampling
 
 DATASET = "modelnet40_ply_hdf5_2048"
 
 
-def export(context: Context, run: str, out: str, precision: str = "fp32", **options: Any) -> dict[str, Any]:
+def export(context: Context, run: str, *, out: str, precision: str = "fp32", **options: Any) -> dict[str, Any]:
     """As `crosspoint export` does; gives the manifest."""
     from crosspoint.export.bundle import export as export_bundle
 
@@ -23,17 +24,17 @@ def export(context: Context, run: str, out: str, precision: str = "fp32", **opti
     return export_bundle(*files, **{"precision": precision, "points": POINTS, "batch": BATCH, **options})
 
 
-def export_onnx(context: Context, run: str, out: str, precision: str = "fp32") -> str:
+def export_onnx(context: Context, run: str, *, out: str, precision: str = "fp32") -> str:
     """An encoder through the gate."""
-    return _said(export(context, run, out, precision)["parity"])
+    return _said(export(context, run, out=out, precision=precision)["parity"])
 
 
-def export_segmenter(context: Context, run: str, out: str) -> str:
+def export_segmenter(context: Context, run: str, *, out: str) -> str:
     """A part segmenter through the gate, with the labelled parts."""
     from crosspoint.export.bundle import Verification
 
     verification = Verification(context.folder / "shapes" / PART_SET, clouds=40)
-    parity = export(context, run, out, verification=verification)["parity"]
+    parity = export(context, run, out=out, verification=verification)["parity"]
     task = parity["task"]
     return (
         f"{_said(parity)}; {task['measure']} {task['reference_miou']:.3f} and {task['candidate_miou']:.3f}, "
@@ -41,9 +42,11 @@ def export_segmenter(context: Context, run: str, out: str) -> str:
     )
 
 
-def export_for_triton(context: Context, run: str, out: str) -> str:
+def export_for_triton(context: Context, run: str, *, out: str) -> str:
     """A bundle and a model repository of NVIDIA Triton, which no server reads here."""
-    export(context, run, out, triton=context.folder / "triton")
+    from crosspoint.export.options import ExportOptions
+
+    export(context, run, out=out, options=ExportOptions(triton=context.folder / "triton"))
     written = sorted(file.name for file in (context.folder / "triton").rglob("*") if file.is_file())
     if "config.pbtxt" not in written:
         raise CheckFailed(f"the repository holds {', '.join(written) or 'nothing'}, and no config.pbtxt")
@@ -56,13 +59,15 @@ def _said(parity: dict[str, Any]) -> str:
     return f"{parity['candidate']}: relative L2 {parity['relative_l2_max']:.1e}, {graphs}"
 
 
-def diagnosed(context: Context, reference: str, candidate: str, device: str = "cpu", backend: str | None = None) -> str:
+def diagnosed(
+    context: Context, reference: str, *, candidate: str, device: str = "cpu", backend: str | None = None
+) -> str:
     """Layer by layer, or by outputs where there is no more to see."""
     from crosspoint.parity.layers.diagnose import diagnose
 
     files = (context.folder / reference, context.folder / candidate)
     try:
-        result = diagnose(*files, points=POINTS, device=device, backend=backend)
+        result = diagnose(*files, sampling=Sampling(POINTS), run_on=RunOn(device, backend=backend))
     except InputError as error:
         if "no kernels on the CPU" in str(error) or "NOT_IMPLEMENTED" in str(error):  # bf16 products
             raise NotAvailable(f"this ONNX Runtime cannot run it on {device}: {error}") from error
@@ -73,12 +78,20 @@ def diagnosed(context: Context, reference: str, candidate: str, device: str = "c
     return f"{ran.backend} on {ran.device}, {ran.precision}: {result.advice}"
 
 
-def compared(context: Context, reference: str, candidate: str, device: str = "cpu", backend: str | None = None) -> str:
+def compared(
+    context: Context, reference: str, *, candidate: str, device: str = "cpu", backend: str | None = None
+) -> str:
     """As `crosspoint parity` does, on the shapes."""
     from crosspoint.parity.parity import parity
 
-    files = (context.folder / reference, context.folder / candidate, context.folder / "shapes" / DATASET)
-    gate = parity(*files, points=POINTS, clouds=40, device=device, backend=backend).gate
+    models = context.folder / reference, context.folder / candidate
+    gate = parity(
+        *models,
+        data=context.folder / "shapes" / DATASET,
+        sampling=Sampling(POINTS),
+        clouds=40,
+        run_on=RunOn(device, backend=backend),
+    ).gate
     if not gate.passed:
         raise CheckFailed(f"{gate.rule}: {gate.measured} (limit {gate.limit})")
     return f"{gate.rule}: {gate.measured:.1e} (limit {gate.limit:g})"
@@ -99,7 +112,7 @@ def embed_without_torch(context: Context, model: str, *options: str) -> str:
     return f"{len(embeddings)} embeddings of {embeddings.shape[1]} numbers{', ' * bool(options)}{' '.join(options)}"
 
 
-def measured(context: Context, device: str, models: Sequence[str]) -> str:
+def measured(context: Context, device: str, *, models: Sequence[str]) -> str:
     """As `crosspoint bench` does, of the models that are there: too short for more than that it works."""
     from crosspoint.runtime.bench.bench import bench
 

@@ -27,7 +27,7 @@ SECONDS = 300.0  # that one step may take
 STATUSES = ("passed", "failed", "not available")
 
 
-def self_test(facts: dict[str, Any], module: str = MODULE, seconds: float = SECONDS) -> dict[str, Any]:
+def self_test(facts: dict[str, Any], module: str = MODULE, *, seconds: float = SECONDS) -> dict[str, Any]:
     """Run every step at toy size on whatever is here; a step that fails, hangs or crashes does not stop the others.
 
     Args:
@@ -80,7 +80,10 @@ def _run_some(
     names: list[str], done: dict[str, str], module: str, folder: Path, seconds: float
 ) -> Iterator[dict[str, Any]]:
     """Results of one process, and that of the step in which it ended, if it did."""
-    code = "import sys; from crosspoint.doctor.self_test.self_test import work; work(*sys.argv[1:])"
+    code = (
+        "from sys import argv; from crosspoint.doctor.self_test.self_test import work; "
+        "work(argv[1], argv[2], names=argv[3], done=argv[4])"
+    )
     command = [sys.executable, "-c", code, str(folder), module, json.dumps(names), json.dumps(done)]
     with (folder / "stderr.txt").open("w+") as errors, ExitStack() as ending:
         process = subprocess.Popen(
@@ -130,7 +133,7 @@ def _lines(stream: IO[str] | None) -> "queue.Queue[dict[str, Any] | None]":
     return results
 
 
-def work(folder: str, module: str, names: str, done: str) -> None:
+def work(folder: str, module: str, *, names: str, done: str) -> None:
     """Run steps by name and print a line for each; what they print themselves goes to standard error.
 
     Args:

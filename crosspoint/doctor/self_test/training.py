@@ -28,12 +28,21 @@ def make_shapes(context: Context) -> str:
     return "shapes of 41 categories with renderings and parts"
 
 
-def train(context: Context, name: str, device: str, *overrides: str) -> str:
+def train(context: Context, name: str, *overrides: str, device: str) -> str:
     """Pretraining, one pass."""
+    from crosspoint.train.pretrain.options import RunOptions
     from crosspoint.train.pretrain.pretrain import train as pretrain
 
     data, chosen = context.folder / "shapes", (*TRAINING, *overrides)
-    result = pretrain(data, context.folder / name, "quick", chosen, False, device, 0)
+    result = pretrain(
+        data,
+        context.folder / name,
+        recipe="quick",
+        overrides=chosen,
+        resume=False,
+        device=device,
+        options=RunOptions(0),
+    )
     loss = result.last["loss"]
     if not math.isfinite(loss):
         raise CheckFailed(f"the loss is {loss}")
@@ -42,10 +51,10 @@ def train(context: Context, name: str, device: str, *overrides: str) -> str:
 
 def train_on_cuda(context: Context, precision: str) -> str:
     """The same in a precision."""
-    return train(context, f"run-cuda-{precision}", "cuda", f"precision={precision}")
+    return train(context, f"run-cuda-{precision}", f"precision={precision}", device="cuda")
 
 
-def finetune(context: Context, name: str, device: str, *overrides: str) -> str:
+def finetune(context: Context, name: str, *overrides: str, device: str) -> str:
     """A part segmenter, on the shapes' parts."""
     from crosspoint.train.partseg.finetune import partseg
 
@@ -59,10 +68,10 @@ def finetune(context: Context, name: str, device: str, *overrides: str) -> str:
 
 def finetune_on_cuda(context: Context, precision: str) -> str:
     """The same in a precision."""
-    return finetune(context, f"run-parts-cuda-{precision}", "cuda", f"precision={precision}")
+    return finetune(context, f"run-parts-cuda-{precision}", f"precision={precision}", device="cuda")
 
 
-def torchrun(context: Context, processes: int, device: str) -> str:
+def torchrun(context: Context, processes: int, *, device: str) -> str:
     """As a user starts it."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += ["-m", "crosspoint", "train", "--data", str(context.folder / "shapes"), "--recipe", "quick"]
@@ -80,7 +89,7 @@ def nccl(context: Context) -> str:
     """On 1, 2, 4 … GPUs, and on all."""
     count = len(context.facts["torch"]["devices"])
     sizes = sorted({*(2**i for i in range(count.bit_length())), count})
-    return "; ".join(torchrun(context, size, "cuda") for size in sizes if size <= count)
+    return "; ".join(torchrun(context, size, device="cuda") for size in sizes if size <= count)
 
 
 def training_step(context: Context, precision: str) -> str:
@@ -90,7 +99,7 @@ def training_step(context: Context, precision: str) -> str:
     if precision == "bf16" and not torch.cuda.is_bf16_supported():
         raise NotAvailable("this GPU has no bf16")
     torch.backends.cuda.matmul.allow_tf32 = False
-    return judge_step(run_step("cpu", "fp32"), run_step("cuda", precision), precision)
+    return judge_step(run_step("cpu", "fp32"), run_step("cuda", precision), precision=precision)
 
 
 def run_step(device: str, precision: str) -> Outcome:
@@ -112,7 +121,7 @@ def run_step(device: str, precision: str) -> Outcome:
     return loss.item(), torch.cat(gradients).numpy()
 
 
-def judge_step(on_cpu: Outcome, on_gpu: Outcome, precision: str) -> str:
+def judge_step(on_cpu: Outcome, on_gpu: Outcome, *, precision: str) -> str:
     """Loss and gradient of one training step on CUDA against those on the CPU in float32.
 
     Raises:

@@ -15,8 +15,8 @@ from crosspoint.data.sets.cifar_fs import PARTS, Pictures, find_classes, load_pi
 from crosspoint.eval.features import check_seed
 from crosspoint.eval.fewshot import Answers, compare_tasks
 from crosspoint.eval.metrics.statistics import Z95, PairedRuns, Summary, summary
-from crosspoint.eval.options import RunOn
 from crosspoint.eval.paper.roles import weights_of
+from crosspoint.runtime.options import RunOn
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,13 +134,26 @@ class ImageFewShotResult(Result):
     against: ImageReference | None = field(default=None, metadata=OPTIONAL)
 
 
+@dataclass(frozen=True)
+class ImageTaskOptions:
+    """Which tasks are measured.
+
+    Attributes:
+        shots: Numbers of support pictures per class.
+        tasks: Of each kind.
+        seed: Tasks depend on it, the shots and their number, and on nothing else.
+    """
+
+    shots: Sequence[int] = (1, 5)
+    tasks: int = 600
+    seed: int = 0
+
+
 def image_fewshot(
     model: Path,
     data: Path,
     *,
-    shots: Sequence[int] = (1, 5),
-    tasks: int = 600,
-    seed: int = 0,
+    options: ImageTaskOptions = ImageTaskOptions(),
     overrides: Sequence[str] = (),
     methods: Sequence[str] = METHODS,
     run_on: RunOn = RunOn(),
@@ -155,9 +168,7 @@ def image_fewshot(
     Args:
         model: A run folder with `image_encoder.safetensors`, or such a file.
         data: Pictures in CIFAR-FS's layout.
-        shots: Support pictures per class.
-        tasks: Of each kind.
-        seed: Tasks depend on it, the shots and their number, and on nothing else.
+        options: Support pictures per class, how many tasks of each kind, and their seed.
         overrides: `key=value` for fields of `crosspoint.eval.image.rfs.RFSRecipe`.
         methods: Of `METHODS`, those to measure.
         run_on: The device on which encoders run and train, and the folder in which encoders trained on base classes are
@@ -168,10 +179,11 @@ def image_fewshot(
         InputError: The model or the pictures cannot be used, or the classes are too few or too small for a task.
         MissingDependency: torch is not installed.
     """
-    require("torch", "train", "few-shot classification of pictures")
+    require("torch", "train", purpose="few-shot classification of pictures")
     from crosspoint.eval.image.rfs import make_rfs_recipe
     from crosspoint.train.pretrain.pretrain import choose_device
 
+    shots, tasks, seed = options.shots, options.tasks, options.seed
     check_seed(seed)
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
@@ -182,14 +194,18 @@ def image_fewshot(
     recipe = make_rfs_recipe(overrides)
     weights = [_image_weights(path) for path in (model, against) if path is not None]
     classes = find_classes(data)
-    pictures = {part: load_pictures(classes[part], recipe.size, f"Reading pictures, {part}") for part in PARTS}
+    pictures = {
+        part: load_pictures(classes[part], recipe.size, description=f"Reading pictures, {part}") for part in PARTS
+    }
     for part in ("val", "test"):
         _check_tasks(data, part, pictures[part], max(shots), tasks)
     rows = []
     for method in methods:
         encoders = [_encoder(method, found, pictures["train"], recipe, run_on) for found in weights]
         used = encoders[:1] if method == "rfs" else encoders  # from scratch there is nothing to compare
-        features = [{part: embed_pictures(e, pictures[part], run_on.device) for part in ("val", "test")} for e in used]
+        features = [
+            {part: embed_pictures(e, pictures[part], device=run_on.device) for part in ("val", "test")} for e in used
+        ]
         for n in shots:
             official, clean = (_accuracy(features, n, tasks, seed, method, rule) for rule in ("official", "clean"))
             rows.append(ImageTasks(method, n, official, clean))
@@ -248,11 +264,16 @@ def _encoder(method: str, weights: "Weights", base: Pictures, recipe: "RFSRecipe
         return weights.network()
     depth = int(weights.config["depth"])
     return train_rfs(
-        base, weights if method == "pretrained + rfs" else None, depth, recipe, run_on.device, run_on.cache
+        base,
+        weights if method == "pretrained + rfs" else None,
+        depth=depth,
+        recipe=recipe,
+        device=run_on.device,
+        cache=run_on.cache,
     )
 
 
-def embed_pictures(encoder: "nn.Module", pictures: Pictures, device: str) -> Features:
+def embed_pictures(encoder: "nn.Module", pictures: Pictures, *, device: str) -> Features:
     """Features of unit length, of pictures normalised as in pretraining."""
     import torch
 
@@ -269,7 +290,7 @@ def embed_pictures(encoder: "nn.Module", pictures: Pictures, device: str) -> Fea
 
 
 def draw_task(
-    labels: NDArray[np.int64], shots: int, seed: Sequence[int]
+    labels: NDArray[np.int64], shots: int, *, seed: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of the support `(WAYS · shots,)` and of the queries `(WAYS · QUERIES,)` of a task."""
     rng = np.random.default_rng(seed)
@@ -282,11 +303,11 @@ def draw_task(
     return np.concatenate(support), np.concatenate(query)
 
 
-def answer(features: Features, shots: int, seed: Sequence[int], c: float) -> Answers:
+def answer(features: Features, shots: int, *, seed: Sequence[int], c: float) -> Answers:
     """Draw a task and answer it by logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    support, query = draw_task(features.labels, shots, seed)
+    support, query = draw_task(features.labels, shots, seed=seed)
     classifier = LogisticRegression(C=c, max_iter=1000).fit(features.values[support], features.labels[support])
     return Answers(features.labels[query], classifier.predict(features.values[query]).astype(np.int64))
 
@@ -294,7 +315,9 @@ def answer(features: Features, shots: int, seed: Sequence[int], c: float) -> Ans
 def _choose_c(features: Features, shots: int, tasks: int, seed: int) -> float:
     """The best C on tasks of the validation classes, the smallest of equals."""
     count = min(CHOOSING, tasks)
-    means = [np.mean([answer(features, shots, (seed, shots, 1, i), c).accuracy for i in range(count)]) for c in GRID]
+    means = [
+        np.mean([answer(features, shots, seed=(seed, shots, 1, i), c=c).accuracy for i in range(count)]) for c in GRID
+    ]
     return GRID[int(np.argmax(means))]
 
 
@@ -306,7 +329,7 @@ def _accuracy(
     for parts in features:
         c = OFFICIAL_C if rule == "official" else _choose_c(parts["val"], shots, tasks, seed)
         numbers = track(range(tasks), f"{method}, {shots}-shot, {rule}")
-        answers.append([answer(parts["test"], shots, (seed, shots, 0, i), c) for i in numbers])
+        answers.append([answer(parts["test"], shots, seed=(seed, shots, 0, i), c=c) for i in numbers])
         cs.append(c)
     accuracies = [task.accuracy for task in answers[0]]
     found = summary(accuracies)

@@ -70,11 +70,11 @@ def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
     Raises:
         InputError: A key is unknown or a value does not fit.
     """
-    return choose_recipe({"rfs": RFSRecipe}, "rfs", overrides)
+    return choose_recipe({"rfs": RFSRecipe}, "rfs", overrides=overrides)
 
 
 def train_rfs(
-    base: Pictures, start: Weights | None, depth: int, recipe: RFSRecipe, device: str, cache: Path | None
+    base: Pictures, start: Weights | None, *, depth: int, recipe: RFSRecipe, device: str, cache: Path | None
 ) -> nn.Module:
     """Train an image encoder with a linear classifier of the base classes, which is thrown away.
 
@@ -107,7 +107,7 @@ def train_rfs(
     unfinished = None if kept is None else kept.with_suffix("")
     encoder = _train(base, start, depth, recipe, torch.device(device), unfinished).cpu().eval()
     if kept is not None and unfinished is not None:
-        save_model(encoder, kept, about)
+        save_model(encoder, kept, recipe=about)
         shutil.rmtree(unfinished, ignore_errors=True)
     return encoder
 
@@ -127,7 +127,7 @@ def _train(
     rng = SampleRng(device)
     first = 0
     if checkpoints is not None and newest(checkpoints) is not None:
-        first = restore(checkpoints, network, optimiser, checkpoints.name)["step"]
+        first = restore(checkpoints, network, optimiser=optimiser, data=checkpoints.name)["step"]
     images, labels = torch.from_numpy(base.images), torch.from_numpy(base.labels)
     what = "RFS from scratch" if start is None else "RFS from the image encoder"
     for epoch in track(range(first, recipe.epochs), what):
@@ -139,7 +139,7 @@ def _train(
         for rows in torch.split(order, recipe.batch):
             if len(rows) < 2:
                 continue  # batch normalisation needs two pictures
-            x = augment_images(_random_shift(images[rows].to(device), rng).unsqueeze(1), False, rng).squeeze(1)
+            x = augment_images(_random_shift(images[rows].to(device), rng).unsqueeze(1), False, rng=rng).squeeze(1)
             loss = functional.cross_entropy(network(x), labels[rows].to(device))
             if not torch.isfinite(loss):
                 raise CheckFailed(f"the loss is {loss.item()} in epoch {epoch + 1}; lower it: --rfs learning_rate=0.01")
@@ -148,7 +148,7 @@ def _train(
             optimiser.step()
         if checkpoints is not None:
             state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "data": checkpoints.name}
-            save_checkpoint(checkpoints, epoch + 1, state)
+            save_checkpoint(checkpoints, epoch + 1, state=state)
     return encoder
 
 

@@ -78,7 +78,7 @@ def gram(features: Floats) -> NDArray[np.float64]:
 
 
 def fit(
-    features: Floats, labels: Labels, c: float, products: NDArray[np.float64] | None = None, tolerance: float = 1e-3
+    features: Floats, labels: Labels, *, c: float, products: NDArray[np.float64] | None = None, tolerance: float = 1e-3
 ) -> LinearSVM:
     """Fit the classifier of `SVC(kernel="linear", C=c, tol=tolerance)`, to the solver's tolerance.
 
@@ -119,7 +119,7 @@ def grid(features: Floats) -> list[float]:
 
 
 def choose_c(
-    features: Floats, labels: Labels, products: NDArray[np.float64], seed: int
+    features: Floats, labels: Labels, *, products: NDArray[np.float64], seed: int
 ) -> tuple[float, tuple[TriedC, ...]]:
     """Choose C by stratified cross-validation: the best mean accuracy, the smallest C of equals.
 
@@ -149,7 +149,7 @@ def choose_c(
     for fold, (train, held_out) in track(jobs, "Cross-validating C"):
         part = products[np.ix_(train, train)]
         for row, c in zip(scores, values, strict=True):
-            predicted = fit(features[train], labels[train], c, part).predict(features[held_out])
+            predicted = fit(features[train], labels[train], c=c, products=part).predict(features[held_out])
             row[fold] = np.mean(predicted == labels[held_out])
     tried = tuple(TriedC(c, float(row.mean()), float(row.std(ddof=1))) for c, row in zip(values, scores, strict=True))
     return values[int(scores.mean(axis=1).argmax())], tried

@@ -56,7 +56,7 @@ class Ious:
         return mean
 
 
-def allowed_parts(labels: NDArray[np.int64], category_parts: Parts, parts: int) -> NDArray[np.bool_]:
+def allowed_parts(labels: NDArray[np.int64], category_parts: Parts, *, parts: int) -> NDArray[np.bool_]:
     """Which parts objects of these categories `(n,)` may have: `(n, parts)`."""
     table = np.zeros((len(category_parts), parts), np.bool_)
     for label, own in enumerate(category_parts):
@@ -81,7 +81,7 @@ def most_likely(logits: NDArray[Any], allowed: NDArray[np.bool_] | None = None) 
     return labels
 
 
-def part_ious(truth: NDArray[np.int64], predicted: NDArray[np.int64], parts: Sequence[int]) -> NDArray[np.float64]:
+def part_ious(truth: NDArray[np.int64], predicted: NDArray[np.int64], *, parts: Sequence[int]) -> NDArray[np.float64]:
     """IoU of each of `parts` on one object whose points have the parts `truth (N,)` and `predicted (N,)`.
 
     From the counts of a part, `|P ∪ T| = |P| + |T| − |P ∩ T|`; labels outside `parts` count against the parts that
@@ -95,7 +95,7 @@ def part_ious(truth: NDArray[np.int64], predicted: NDArray[np.int64], parts: Seq
 
 
 def object_ious(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], labels: NDArray[np.int64], category_parts: Parts
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], *, labels: NDArray[np.int64], category_parts: Parts
 ) -> Ious:
     """IoUs of objects.
 
@@ -106,4 +106,4 @@ def object_ious(
         category_parts: The parts of each category.
     """
     rows = zip(truth, predicted, labels, strict=True)
-    return Ious(labels, tuple(part_ious(t, p, category_parts[label]) for t, p, label in rows))
+    return Ious(labels, tuple(part_ious(t, p, parts=category_parts[label]) for t, p, label in rows))

@@ -94,7 +94,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, total, 0.5).pvalue) if total else 1.0
 
 
-def paired_interval(only_first: int, only_second: int, total: int) -> tuple[float, float]:
+def paired_interval(only_first: int, only_second: int, *, total: int) -> tuple[float, float]:
     """95 % interval of the second accuracy minus the first, of `total` paired objects (Agresti and Min, 2005).
 
     Wald's interval after half an object is added to each of the four outcomes: with `b`, `c` so increased and
@@ -124,7 +124,7 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(float(np.mean(values)), std, std / math.sqrt(len(values)))
 
 
-def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], *, classes: int) -> NDArray[np.int64]:
     """Counts `(classes, classes)`: the row is the true class, the column the predicted one."""
     counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
     matrix: NDArray[np.int64] = counts.astype(np.int64).reshape(classes, classes)
@@ -136,7 +136,7 @@ def per_class(matrix: NDArray[np.int64]) -> list[float | None]:
     return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(matrix)]
 
 
-def paired(truth: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> Paired:
+def paired(truth: NDArray[np.int64], first: NDArray[np.int64], *, second: NDArray[np.int64]) -> Paired:
     """Compare two classifiers' predictions of the same objects, each `(n,)`; the first is the reference."""
     right, also = first == truth, second == truth
     only_first, only_second = int(np.sum(right & ~also)), int(np.sum(also & ~right))
@@ -149,12 +149,12 @@ def paired(truth: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[n
         only_candidate_right=only_second,
         mcnemar_p=mcnemar(only_first, only_second),
         difference=(only_second - only_first) / len(truth),
-        interval=paired_interval(only_first, only_second, len(truth)),
+        interval=paired_interval(only_first, only_second, total=len(truth)),
     )
 
 
 def paired_runs(
-    truth: Sequence[NDArray[np.int64]], first: Sequence[NDArray[np.int64]], second: Sequence[NDArray[np.int64]]
+    truth: Sequence[NDArray[np.int64]], first: Sequence[NDArray[np.int64]], *, second: Sequence[NDArray[np.int64]]
 ) -> PairedRuns:
     """Compare two classifiers over the same repeated tasks, each a run with objects of its own.
 
@@ -169,7 +169,7 @@ def paired_runs(
     """
     from scipy.stats import t
 
-    pooled = paired(np.concatenate(truth), np.concatenate(first), np.concatenate(second))
+    pooled = paired(np.concatenate(truth), np.concatenate(first), second=np.concatenate(second))
     differences = [float(np.mean(b == y) - np.mean(a == y)) for y, a, b in zip(truth, first, second, strict=True)]
     error = summary(differences).standard_error
     mean = float(np.mean(differences))

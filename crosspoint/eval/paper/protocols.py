@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from crosspoint.eval.fewshot import eligible, fewshot
+from crosspoint.eval.fewshot import TaskOptions, eligible, fewshot
 from crosspoint.eval.metrics.statistics import Summary, summary
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.published import Number
 from crosspoint.eval.paper.results import Cell, TableRow
 from crosspoint.eval.paper.roles import Facts
 from crosspoint.eval.svm import svm
+from crosspoint.runtime.options import RunOn, Sampling
 
 SVM_POINTS, FEWSHOT_POINTS, QUERIES = 1024, 2048, 20
 OFFICIAL_K = 5  # neighbours in the official code's few-shot evaluation
@@ -64,7 +64,7 @@ class Study:
             self.notes.append(sentence)
 
 
-def measure(runs: Sequence[Sequence[float]], of: str, interval: tuple[float, float] | None = None) -> Cell:
+def measure(runs: Sequence[Sequence[float]], of: str, *, interval: tuple[float, float] | None = None) -> Cell:
     """Mean ± standard deviation, in per cent, of fractions.
 
     Args:
@@ -83,12 +83,12 @@ def measure(runs: Sequence[Sequence[float]], of: str, interval: tuple[float, flo
     return Cell(Summary(100 * found.mean, *percent), over, ends, values)
 
 
-def points_of(study: Study, model: Path, stored: int, usual: int) -> int:
+def points_of(study: Study, model: Path, *, stored: int, usual: int) -> int:
     """How many points to use: as asked, as the model fixes, as published, or all that are stored."""
     from crosspoint.runtime.load import load_encoder
 
     run_on = study.options.run_on
-    with load_encoder(model, run_on.device, run_on.backend) as encoder:
+    with load_encoder(model, run_on.device, backend=run_on.backend) as encoder:
         fixed = encoder.specification.points
     points = study.options.sampling.points or fixed or min(usual, stored)
     if points != usual:
@@ -96,7 +96,7 @@ def points_of(study: Study, model: Path, stored: int, usual: int) -> int:
     return points
 
 
-def linear(study: Study, papers: dict[str, dict[str, Number]], names: dict[str, str]) -> list[TableRow]:
+def linear(study: Study, papers: dict[str, dict[str, Number]], *, names: dict[str, str]) -> list[TableRow]:
     """Linear SVMs (Tables 1, 2 and 6, Figure 3): each role's models on each set.
 
     Args:
@@ -112,7 +112,7 @@ def linear(study: Study, papers: dict[str, dict[str, Number]], names: dict[str, 
                     model,
                     folder,
                     sampling=replace(
-                        options.sampling, points=points_of(study, model, stored_points(folder), SVM_POINTS)
+                        options.sampling, points=points_of(study, model, stored=stored_points(folder), usual=SVM_POINTS)
                     ),
                     run_on=options.run_on,
                 )
@@ -121,9 +121,9 @@ def linear(study: Study, papers: dict[str, dict[str, Number]], names: dict[str, 
             first = results[0]
             if first.data.test_from != "the test split":
                 study.note(f"{SET_NAMES[kind]}: tested on {first.data.test_from}")
-            official = measure([[r.official.accuracy] for r in results], "run", first.official.interval)
+            official = measure([[r.official.accuracy] for r in results], "run", interval=first.official.interval)
             runs = [[run.accuracy for run in r.clean.runs] for r in results]
-            clean = measure(runs, "choices of points", first.clean.interval)
+            clean = measure(runs, "choices of points", interval=first.clean.interval)
             rows.append(TableRow(names[role], SET_NAMES[kind], papers.get(kind, {}).get(role), official, clean))
     return rows
 
@@ -151,7 +151,7 @@ def few(study: Study) -> list[TableRow]:
                     if clouds is None:
                         continue
                     same = clouds is whole.train
-                    enough = eligible(whole.train.labels, clouds.labels, shots, QUERIES, same)
+                    enough = eligible(whole.train.labels, clouds.labels, shots=shots, queries=QUERIES, same=same)
                     if len(enough) >= ways:
                         stored = whole.train.points.shape[1]
                         tasks = [_few(study, model, folder, (ways, shots), stored, same) for model in models]
@@ -180,17 +180,14 @@ def _few(
             k = OFFICIAL_K
         else:
             study.note(f"{model}: its number of neighbours is built in; the official code uses {OFFICIAL_K} here")
+    source = "training split" if published_rule else "test split"
     result = fewshot(
         model,
         folder,
-        ways=setting[:1],
-        shots=setting[1:],
-        queries=QUERIES,
-        runs=options.runs,
+        tasks=TaskOptions(setting[:1], setting[1:], QUERIES, options.runs, (source,)),
         k=k,
-        sampling=replace(options.sampling, points=points_of(study, model, stored, FEWSHOT_POINTS)),
+        sampling=replace(options.sampling, points=points_of(study, model, stored=stored, usual=FEWSHOT_POINTS)),
         run_on=options.run_on,
-        queries_from=("training split" if published_rule else "test split",),
     )
     return result.tasks[0].accuracies
 
@@ -217,7 +214,7 @@ def parts(study: Study) -> list[TableRow]:
 
 def images(study: Study) -> list[TableRow]:
     """Few-shot images (Table 7): frozen features, RFS from scratch, and RFS from the pretrained image encoder."""
-    from crosspoint.eval.image.fewshot import image_fewshot
+    from crosspoint.eval.image.fewshot import ImageTaskOptions, image_fewshot
 
     options = study.options
     ((_, folder),) = study.sets
@@ -226,8 +223,7 @@ def images(study: Study) -> list[TableRow]:
         image_fewshot(
             model,
             folder,
-            tasks=options.tasks,
-            seed=options.sampling.seed,
+            options=ImageTaskOptions(tasks=options.tasks, seed=options.sampling.seed),
             overrides=options.rfs,
             run_on=replace(options.run_on, backend=None),
         )
@@ -238,7 +234,7 @@ def images(study: Study) -> list[TableRow]:
         for column, shots in enumerate((1, 5)):
             found = [next(r for r in result.rows if (r.method, r.shots) == (method, shots)) for result in results]
             official, clean = (
-                measure([rule.accuracies for rule in rules], "tasks", rules[0].interval)
+                measure([rule.accuracies for rule in rules], "tasks", interval=rules[0].interval)
                 for rules in ([row.official for row in found], [row.clean for row in found])
             )
             paper = published.CIFAR_FS[method][column]
@@ -258,11 +254,11 @@ def clusters(study: Study, names: dict[str, str]) -> list[TableRow]:
 
     options, ((_, folder),) = study.options, study.sets
     first = {names[role]: models[0] for role, models in study.models.items()}
-    points = points_of(study, next(iter(first.values())), stored_points(folder), SVM_POINTS)
+    points = points_of(study, next(iter(first.values())), stored=stored_points(folder), usual=SVM_POINTS)
     class_names, drawn = panels(first, folder, points=points, seed=options.sampling.seed, run_on=options.run_on)
     if class_names != published.MODELNET10:
         study.note(f"classes shown: {', '.join(class_names)}; the figure has ModelNet10's")
-    draw_panels(drawn, class_names, study.out / "figure4.png")
+    draw_panels(drawn, class_names, path=study.out / "figure4.png")
     return [
         TableRow(panel.title, f"vote of {NEIGHBOURS} neighbours", None, None, measure([[panel.accuracy]], "run"))
         for panel in drawn

@@ -81,7 +81,7 @@ def _linear_table(kind: str, number: int, set_name: str) -> Target:
         "unpack it and give its folder; models: runs with --set backbone=dgcnn and with --set backbone=pointnet",
         "architecture",
         names,
-        lambda study: linear(study, published.LINEAR, names),
+        lambda study: linear(study, published.LINEAR, names=names),
         LINEAR_RULES,
     )
 
@@ -104,11 +104,11 @@ def _few_table(kind: str, number: int, set_name: str) -> Target:
 
 def _views(study: Study) -> list[TableRow]:
     paper = {"modelnet40": {str(n): number for n, number in published.IMAGES.items()}}
-    return linear(study, paper, TARGETS["table6"].roles)
+    return linear(study, paper, names=TARGETS["table6"].roles)
 
 
 def _objectives(study: Study) -> list[TableRow]:
-    return linear(study, published.OBJECTIVES, OBJECTIVES)
+    return linear(study, published.OBJECTIVES, names=OBJECTIVES)
 
 
 def _map(study: Study) -> list[TableRow]:
@@ -218,12 +218,12 @@ def reproduce(
     sets = find_data(target, data)
     described = tuple(describe_set(kind, folder) for kind, folder in sets)
     given = list(models)
-    found, _ = assign(given, target.role_of, list(target.roles), target.files)
+    found, _ = assign(given, target.role_of, roles=list(target.roles), names=target.files)
     missing = [role for role in target.roles if role not in found]
     if missing and provide is not None:
         made = provide(name, target, missing)
         given += [f"{role}={path}" for role, paths in made.items() for path in paths]
-    found, facts = assign(given, target.role_of, list(target.roles), target.files)
+    found, facts = assign(given, target.role_of, roles=list(target.roles), names=target.files)
     if not found:
         raise InputError(f"{name} needs models; {target.advice.partition('models: ')[2] or target.advice}")
     study = Study(found, facts, sets, options, Path(out))
@@ -244,7 +244,7 @@ def reproduce(
     )
     write_json(Path(out) / f"{name}.json", result.to_json())
     if target.protocol is not _map:  # which draws a picture of its own
-        draw_comparison(rows, target.title, Path(out) / f"{name}.png")
+        draw_comparison(rows, target.title, path=Path(out) / f"{name}.png")
     with atomic_file(Path(out) / f"{name}.md") as temporary:
         temporary.write_text(markdown(result), encoding="utf-8")
     return result

@@ -71,7 +71,7 @@ def _objects(folder: Path) -> int | None:
 
 
 def assign(
-    models: Sequence[str], role_of: Callable[[Facts], str | None], roles: Sequence[str], names: Sequence[str]
+    models: Sequence[str], role_of: Callable[[Facts], str | None], *, roles: Sequence[str], names: Sequence[str]
 ) -> tuple[dict[str, list[Path]], dict[Path, Facts]]:
     """Sort models by role.
 

@@ -17,8 +17,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from crosspoint.core.console import is_quiet
 from crosspoint.core.errors import CheckFailed, CrosspointError, InputError, MissingDependency, import_or_reason
 from crosspoint.core.files import atomic_file
-from crosspoint.core.interrupt import interruption, stop_signals
 from crosspoint.core.reading import regular
+from crosspoint.core.system.interrupt import interruption, stop_signals
 from crosspoint.runtime.backends.cuda import compute_capability, cuda_runtime, device_count
 from crosspoint.runtime.backends.tensorrt_log import construct, errors_of, logger
 from crosspoint.runtime.profile import Profile
@@ -175,7 +175,7 @@ def _rtx_targets(trt: ModuleType, targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(targets), key=lambda name: int(name[2:])) or ordered)
 
 
-def build_engine(builder: Builder, model: bytes, profile: Profile, options: Options | None = None) -> Engine:
+def build_engine(builder: Builder, model: bytes, *, profile: Profile, options: Options | None = None) -> Engine:
     """Build an engine, strongly typed.
 
     Any error that TensorRT logs is fatal, whatever it returns, but for one: a kernel that fails while TensorRT chooses

@@ -25,6 +25,7 @@ ONNX, PLAN = "encoder.onnx", "encoder.plan"
 def add_engine(
     folder: Path,
     manifest: dict[str, Any],
+    *,
     builder: Builder,
     options: Options,
     profile: Profile,
@@ -46,7 +47,7 @@ def add_engine(
     Raises:
         CheckFailed: The build failed, or the engine is not of the precision asked for, or computes something else.
     """
-    engine = build_engine(builder, (folder / ONNX).read_bytes(), profile, options)
+    engine = build_engine(builder, (folder / ONNX).read_bytes(), profile=profile, options=options)
     _require_precision(manifest["precision"]["asked"], engine)
     (folder / PLAN).write_bytes(engine.plan)
     manifest = {
@@ -113,7 +114,7 @@ def _execute(folder: Path, manifest: dict[str, Any], clouds: Sequence[CloudSet],
     tier = _tier(manifest)
     low, usual, high = profile.batch
     sizes = sorted({size for size in (low, 2, ODD, usual, high) if low <= size <= high})
-    with TensorRTEncoder(folder / PLAN, parse_manifest(folder, manifest), "cuda") as encoder:
+    with TensorRTEncoder(folder / PLAN, parse_manifest(folder, manifest), device="cuda") as encoder:
         try:
             report = Gate(None, clouds).check(encoder, tier, batches=sizes, name=PLAN)
         except CheckFailed as error:

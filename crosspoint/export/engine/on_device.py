@@ -45,7 +45,7 @@ exec "$python" -m crosspoint build "$bundle" "$@"
 
 
 def add_build_script(
-    folder: Path, manifest: dict[str, Any], options: Options, clouds: Sequence[CloudSet]
+    folder: Path, manifest: dict[str, Any], *, options: Options, clouds: Sequence[CloudSet]
 ) -> dict[str, Any]:
     """Put into a bundle what building its engine elsewhere takes.
 
@@ -87,7 +87,7 @@ def read_reference(path: Path) -> list[CloudSet]:
     """
     found: dict[str, dict[str, Any]] = {}
     content = read_bytes(path)
-    with reading(path, "the reference of a bundle", AGAIN):
+    with reading(path, "the reference of a bundle", advice=AGAIN):
         archive = Npz(content)
         for key in archive.names:
             name, _, part = key.rpartition("/")
@@ -101,7 +101,7 @@ def read_reference(path: Path) -> list[CloudSet]:
 
 
 def build_on_device(
-    bundle: Path, timing_cache: Path | None = None, workspace: int | None = None, sign: Path | None = None
+    bundle: Path, timing_cache: Path | None = None, *, workspace: int | None = None, sign: Path | None = None
 ) -> dict[str, Any]:
     """Build the engine of a bundle for this machine's GPU, run it, and replace the bundle by one that holds it.
 
@@ -121,7 +121,7 @@ def build_on_device(
         CheckFailed: The build failed, or the engine computes something else; the bundle is as it was.
     """
     bundle = Path(bundle).resolve()  # a link to it stays
-    check_replaceable(bundle, check_ours, "the bundle")
+    check_replaceable(bundle, check_ours, option="the bundle")
     if timing_cache is not None:
         check_timing_cache(timing_cache, bundle)
     keys = find_verify_keys()
@@ -137,7 +137,9 @@ def build_on_device(
         _copy(listed, folder)
         builder, clouds = _builder(), read_reference(folder / REFERENCE)
         profile = Profile(listed.batch, listed.points)
-        manifest = add_engine(folder, {**listed.values, "engine": None}, builder, options, profile, clouds)
+        manifest = add_engine(
+            folder, {**listed.values, "engine": None}, builder=builder, options=options, profile=profile, clouds=clouds
+        )
         _require_executed(manifest)
         if key is not None:
             sign_bundle(folder, key)

@@ -42,14 +42,14 @@ def build(weights: Weights, points: int | None) -> onnx.ModelProto:
     if isinstance(weights, SegmenterWeights):
         inputs["category"] = ["batch", weights.category.weight.shape[0]]
         _segmenter(graph, weights)
-        return graph.model(inputs, "logits", ["batch", points or "points", weights.classify.shape[1]])
+        return graph.model(inputs, "logits", shape=["batch", points or "points", weights.classify.shape[1]])
     if isinstance(weights, PointNetWeights):
         dim = _pointnet(graph, weights)
     elif isinstance(weights, DGCNNWeights):
         dim = _dgcnn(graph, weights)
     else:
         _, dim = _backbone(graph, weights, "embedding")
-    return graph.model(inputs, "embedding", ["batch", dim])
+    return graph.model(inputs, "embedding", shape=["batch", dim])
 
 
 class Graph:
@@ -73,23 +73,23 @@ class Graph:
         self._nodes.append(helper.make_node(operator, [*inputs], [*outputs] or [name], name, **attributes))
         return outputs[-1] if outputs else name
 
-    def product(self, name: str, x: str, weight: Array) -> str:
+    def product(self, name: str, x: str, *, weight: Array) -> str:
         """`x W` of the last dimension."""
         return self.add("MatMul", name, x, self.constant(f"{name}/weight", weight))
 
-    def biased(self, name: str, x: str, bias: Array) -> str:
+    def biased(self, name: str, x: str, *, bias: Array) -> str:
         """`x + b`."""
         return self.add("Add", name, x, self.constant(f"{name}/bias", bias))
 
-    def linear(self, name: str, x: str, linear: Linear) -> str:
+    def linear(self, name: str, x: str, *, linear: Linear) -> str:
         """`x W + b`."""
-        return self.biased(name, self.product(f"{name}/product", x, linear.weight), linear.bias)
+        return self.biased(name, self.product(f"{name}/product", x, weight=linear.weight), bias=linear.bias)
 
     def leaky(self, name: str, x: str) -> str:
         """LeakyReLU with the networks' slope."""
         return self.add("LeakyRelu", name, x, alpha=SLOPE)
 
-    def model(self, inputs: dict[str, list[int | str]], output: str, shape: list[int | str]) -> onnx.ModelProto:
+    def model(self, inputs: dict[str, list[int | str]], output: str, *, shape: list[int | str]) -> onnx.ModelProto:
         """Everything added, as a model of float32 inputs and one float32 output."""
         graph = helper.make_graph(
             self._nodes,
@@ -106,14 +106,14 @@ def _pointnet(graph: Graph, weights: PointNetWeights) -> int:
     x = "points"
     *hidden, last = weights.layers
     for i, layer in enumerate(hidden, 1):
-        x = graph.add("Relu", f"layer{i}", graph.linear(f"layer{i}/linear", x, layer))
+        x = graph.add("Relu", f"layer{i}", graph.linear(f"layer{i}/linear", x, linear=layer))
     graph.add("Relu", "embedding", _maximum_of_linear(graph, f"layer{len(hidden) + 1}", x, last))
     return len(last.bias)
 
 
 def _dgcnn(graph: Graph, weights: DGCNNWeights) -> int:
     x = _edges(graph, "points", weights.edges)
-    x = graph.leaky("embed", graph.linear("embed/linear", x, weights.embed))  # (B, N, 1024)
+    x = graph.leaky("embed", graph.linear("embed/linear", x, linear=weights.embed))  # (B, N, 1024)
     maximum = graph.add("ReduceMax", "pool/max", x, axes=[1], keepdims=0)  # (B, 1024)
     mean = graph.add("ReduceMean", "pool/mean", x, axes=[1], keepdims=0)
     graph.add("Concat", "embedding", maximum, mean, axis=1)
@@ -131,18 +131,18 @@ def _edges(graph: Graph, x: str, edges: Sequence[Edge]) -> str:
 
 def _edge(graph: Graph, name: str, x: str, edge: Edge) -> str:
     """One EdgeConv, `(B, N, C)` to `(B, N, D)`."""
-    near = graph.product(f"{name}/near", x, edge.near)
+    near = graph.product(f"{name}/near", x, weight=edge.near)
     near = graph.add("GatherND", f"{name}/gather", near, _neighbours(graph, name, x, edge.k), batch_dims=1)
-    own = graph.linear(f"{name}/own", x, edge.own)
+    own = graph.linear(f"{name}/own", x, linear=edge.own)
     if edge.second is None:
         best = graph.add("ReduceMax", f"{name}/max", near, axes=[2], keepdims=0)  # (B, N, k, D) to (B, N, D)
         return graph.leaky(name, graph.add("Add", f"{name}/sum", best, own))
     own = graph.add("Unsqueeze", f"{name}/own/edges", own, graph.integers("axis2", 2))  # (B, N, 1, H)
     hidden = graph.leaky(f"{name}/hidden", graph.add("Add", f"{name}/sum", near, own))  # (B, N, k, H)
     # what follows the product is monotone in each channel, so the maximum comes first
-    best = graph.product(f"{name}/second", hidden, edge.second.weight)
+    best = graph.product(f"{name}/second", hidden, weight=edge.second.weight)
     best = graph.add("ReduceMax", f"{name}/max", best, axes=[2], keepdims=0)  # (B, N, D)
-    return graph.leaky(name, graph.biased(f"{name}/biased", best, edge.second.bias))
+    return graph.leaky(name, graph.biased(f"{name}/biased", best, bias=edge.second.bias))
 
 
 def _neighbours(graph: Graph, name: str, x: str, k: int) -> str:
@@ -167,8 +167,10 @@ def _neighbours(graph: Graph, name: str, x: str, k: int) -> str:
 
 def _maximum_of_linear(graph: Graph, name: str, x: str, linear: Linear) -> str:
     """`max_p x_p W + b` over the points of each cloud, `(B, D)`."""
-    y = graph.add("ReduceMax", f"{name}/max", graph.product(f"{name}/product", x, linear.weight), axes=[1], keepdims=0)
-    return graph.biased(f"{name}/biased", y, linear.bias)
+    y = graph.add(
+        "ReduceMax", f"{name}/max", graph.product(f"{name}/product", x, weight=linear.weight), axes=[1], keepdims=0
+    )
+    return graph.biased(f"{name}/biased", y, bias=linear.bias)
 
 
 def _transform(graph: Graph, weights: TransformWeights) -> str:
@@ -176,8 +178,8 @@ def _transform(graph: Graph, weights: TransformWeights) -> str:
     x = _edge(graph, "transform/edge", "points", weights.edge)
     x = graph.leaky("transform/embed", _maximum_of_linear(graph, "transform/embed", x, weights.embed))  # (B, 1024)
     for i, layer in enumerate(weights.hidden, 1):
-        x = graph.leaky(f"transform/hidden{i}", graph.linear(f"transform/hidden{i}/linear", x, layer))
-    matrix = graph.linear("transform/matrix", x, weights.matrix)  # (B, 9)
+        x = graph.leaky(f"transform/hidden{i}", graph.linear(f"transform/hidden{i}/linear", x, linear=layer))
+    matrix = graph.linear("transform/matrix", x, linear=weights.matrix)  # (B, 9)
     matrix = graph.add("Reshape", "transform/matrices", matrix, graph.integers("3x3", -1, 3, 3))
     return graph.add("MatMul", "transform", "points", matrix)
 
@@ -191,12 +193,14 @@ def _backbone(graph: Graph, weights: BackboneWeights, output: str) -> tuple[str,
 
 def _segmenter(graph: Graph, weights: SegmenterWeights) -> None:
     local, _ = _backbone(graph, weights.backbone, "cloud")
-    category = graph.leaky("category/embed", graph.linear("category/linear", "category", weights.category))  # (B, 64)
+    category = graph.leaky(
+        "category/embed", graph.linear("category/linear", "category", linear=weights.category)
+    )  # (B, 64)
     context = graph.add("Concat", "context", "cloud", category, axis=1)  # (B, 1088)
-    context = graph.linear("hidden1/context", context, weights.context)  # (B, 256)
+    context = graph.linear("hidden1/context", context, linear=weights.context)  # (B, 256)
     context = graph.add("Unsqueeze", "hidden1/context/points", context, graph.integers("axis1", 1))  # (B, 1, 256)
-    x = graph.product("hidden1/local", local, weights.local)  # (B, N, 256)
+    x = graph.product("hidden1/local", local, weight=weights.local)  # (B, N, 256)
     x = graph.leaky("hidden1", graph.add("Add", "hidden1/sum", x, context))
     for i, layer in enumerate(weights.hidden, 2):
-        x = graph.leaky(f"hidden{i}", graph.linear(f"hidden{i}/linear", x, layer))
-    graph.product("logits", x, weights.classify)
+        x = graph.leaky(f"hidden{i}", graph.linear(f"hidden{i}/linear", x, linear=layer))
+    graph.product("logits", x, weight=weights.classify)

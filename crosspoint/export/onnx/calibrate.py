@@ -35,7 +35,7 @@ class CalibrationSet:
         return {"source": self.source, "clouds": len(self.points), "points": self.points.shape[1], "sha256": digest}
 
 
-def calibration_set(folder: Path | None, points: int, seed: int = 0) -> CalibrationSet:
+def calibration_set(folder: Path | None, points: int, *, seed: int = 0) -> CalibrationSet:
     """Up to 128 clouds of a folder, or made ones where there is no folder.
 
     Args:
@@ -47,16 +47,16 @@ def calibration_set(folder: Path | None, points: int, seed: int = 0) -> Calibrat
         InputError: The folder cannot be read, or its clouds have fewer points.
     """
     if folder is None:
-        return CalibrationSet(ordinary(CLOUDS, points, seed), "made surfaces, since no clouds were given")
+        return CalibrationSet(ordinary(CLOUDS, points, seed=seed), "made surfaces, since no clouds were given")
     if not folder.exists():
         raise InputError(f"{folder} does not exist; give --calibrate a dataset or a folder of clouds or meshes")
-    probe = real_clouds(folder, points, None, seed)
+    probe = real_clouds(folder, points, limit=None, seed=seed)
     clouds = probe.points if probe.labels is None else probe.points[: probe.train]
     rows = np.sort(np.random.default_rng(seed).permutation(len(clouds))[:CLOUDS])
     return CalibrationSet(clouds[rows], f"{folder.resolve().name}, {probe.source}")
 
 
-def calibrate(model: onnx.ModelProto, values: Collection[str], inputs: Mapping[str, Floats]) -> dict[str, float]:
+def calibrate(model: onnx.ModelProto, values: Collection[str], *, inputs: Mapping[str, Floats]) -> dict[str, float]:
     """The largest magnitude of values of a model, by ONNX Runtime's calibrator.
 
     Args:
@@ -64,7 +64,7 @@ def calibrate(model: onnx.ModelProto, values: Collection[str], inputs: Mapping[s
         values: Names; each is read by a MatMul.
         inputs: Of the model by name; their first dimension is the batch.
     """
-    quantization = require("onnxruntime.quantization", "cpu", "calibrating int8")
+    quantization = require("onnxruntime.quantization", "cpu", purpose="calibrating int8")
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         file = Path(folder) / "model.onnx"
         onnx.save(model, file)

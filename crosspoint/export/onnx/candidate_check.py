@@ -50,7 +50,7 @@ class CandidateCheck:
         category = self.gate.clouds[0].inputs.get("category")
         return None if category is None else category.shape[1]
 
-    def check(self, name: str, model: onnx.ModelProto, precision: str) -> dict[str, Any]:
+    def check(self, name: str, model: onnx.ModelProto, *, precision: str) -> dict[str, Any]:
         """The report for the manifest; an fp16 graph's has that of its emulation under `emulation`.
 
         ONNX Runtime computes fp16 graphs on the CPU with fewer roundings than a GPU, and bf16 graphs not at all, so
@@ -69,7 +69,7 @@ class CandidateCheck:
         status = NOT_EXECUTED if precision == "bf16" else "executed, passed the parity gate"
         task = self.measure(model, precision)
         if task is not None:
-            require_accuracy(name, task, self.max_drop)
+            require_accuracy(name, task, max_drop=self.max_drop)
             task["max_drop"] = self.max_drop
         return {**first, "status": status, "emulation": emulation, "task": task}
 

@@ -37,7 +37,7 @@ class Chosen:
     details: dict[str, Any]
 
 
-def choose_half(model: onnx.ModelProto, precision: str, check: CandidateCheck) -> Chosen:
+def choose_half(model: onnx.ModelProto, precision: str, *, check: CandidateCheck) -> Chosen:
     """Fp16 or bf16 wherever the network still finds its neighbours.
 
     What decides on the first, second, … choice of neighbours stays float32 until the gate's overlap holds.
@@ -48,7 +48,7 @@ def choose_half(model: onnx.ModelProto, precision: str, check: CandidateCheck) -
     choices = sum(node.op_type == "TopK" for node in model.graph.node)
     tried: list[list[str]] = []
     for exact in range(choices + 1):
-        lowered = lower(model, precision, exact)
+        lowered = lower(model, precision, exact_choices=exact)
         kept = [name for name, kind in product_precisions(lowered).items() if kind == "fp32"]
         if kept in tried:
             continue
@@ -58,7 +58,7 @@ def choose_half(model: onnx.ModelProto, precision: str, check: CandidateCheck) -
     return Chosen(lower(model, precision), [], {})  # the gate says what is wrong with it
 
 
-def choose_int8(model: onnx.ModelProto, check: CandidateCheck, calibration: CalibrationSet) -> Chosen:
+def choose_int8(model: onnx.ModelProto, check: CandidateCheck, *, calibration: CalibrationSet) -> Chosen:
     """Int8 in as many layers as the gate and, with labelled data, accuracy allow; the most sensitive return first.
 
     Raises:
@@ -70,14 +70,14 @@ def choose_int8(model: onnx.ModelProto, check: CandidateCheck, calibration: Cali
         raise InputError("the network has no layer that int8 would serve; export fp16 or fp32")
     inputs = inputs_of(calibration.points, check.categories)
     reads = {node.name: node.input[0] for node in Wiring(model).products()}
-    ranges = calibrate(model, [reads[name] for name in layers], inputs)
+    ranges = calibrate(model, [reads[name] for name in layers], inputs=inputs)
     details: dict[str, Any] = {"calibration": {**calibration.describe(), "method": "largest magnitude"}}
     few = {name: array[:JUDGED] for name, array in inputs.items()}
     errors = _sensitivity(model, ranges, layers, few)
     details["sensitivity"] = errors
     order = sorted(layers, key=lambda name: -errors[name])
     fewest = _fewest(model, ranges, order, check)
-    chosen = quantise(model, ranges, order[fewest:])
+    chosen = quantise(model, ranges, layers=order[fewest:])
     return Chosen(chosen, [name for name in product_precisions(model) if name not in order[fewest:]], details)
 
 
@@ -89,7 +89,7 @@ def _sensitivity(
         exact = run(encoder, inputs)
     errors = {}
     for name in track(layers, "Ranking layers"):
-        with opened(quantise(model, ranges, [name])) as (_, encoder):
+        with opened(quantise(model, ranges, layers=[name])) as (_, encoder):
             errors[name] = float(np.median(relative_l2(exact, run(encoder, inputs))))
     return errors
 
@@ -98,12 +98,12 @@ def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], 
     """How many of the most sensitive layers have to be left out for gate and accuracy to hold, by bisection."""
 
     def passes_gate(count: int) -> bool:
-        return check.finds_neighbours(quantise(model, ranges, order[count:]), "int8")
+        return check.finds_neighbours(quantise(model, ranges, layers=order[count:]), "int8")
 
     def keeps(count: int) -> bool:
         if not passes_gate(count):
             return False
-        task = check.measure(quantise(model, ranges, order[count:]), "int8")
+        task = check.measure(quantise(model, ranges, layers=order[count:]), "int8")
         return task is None or holds(task, check.max_drop)
 
     if keeps(0):

@@ -9,7 +9,7 @@ import onnx
 from crosspoint.export.onnx.graph_view import NAMES, Wiring
 
 
-def write_onnx(path: Path, model: onnx.ModelProto, provenance: dict[str, Any]) -> None:
+def write_onnx(path: Path, model: onnx.ModelProto, *, provenance: dict[str, Any]) -> None:
     """Write a graph as one checked ONNX file; the same graph and provenance give the same bytes.
 
     Args:

@@ -31,7 +31,7 @@ def quantisable(model: onnx.ModelProto) -> list[str]:
     ]
 
 
-def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], layers: Collection[str]) -> onnx.ModelProto:
+def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], *, layers: Collection[str]) -> onnx.ModelProto:
     """The same network with some of its products in int8; the rest stays float32.
 
     Args:

@@ -24,7 +24,7 @@ EXACT = (  # operators that make no new values, so that nothing is rounded
 )
 
 
-def lower(model: onnx.ModelProto, precision: str, exact_choices: int = 0) -> onnx.ModelProto:
+def lower(model: onnx.ModelProto, precision: str, *, exact_choices: int = 0) -> onnx.ModelProto:
     """The same network with its layers in fp16 or bf16.
 
     Args:
@@ -182,7 +182,7 @@ def _stored_type(wiring: Wiring, value: str) -> int:
     return wiring.types[value]
 
 
-def require_precision(model: onnx.ModelProto, precision: str, kept: Collection[str]) -> None:
+def require_precision(model: onnx.ModelProto, precision: str, *, kept: Collection[str]) -> None:
     """Raise CheckFailed unless the layers, but for those kept in float32, compute in a precision.
 
     Args:

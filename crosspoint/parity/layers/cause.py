@@ -46,7 +46,7 @@ class Cause:
 
 
 def find_cause(
-    reference: Layers, candidate: Layers, difference: Difference, features: dict[str, Array], limits: Limits
+    reference: Layers, candidate: Layers, *, difference: Difference, features: dict[str, Array], limits: Limits
 ) -> Cause:
     """The fault of a layer that parts from the reference.
 
@@ -68,7 +68,7 @@ def find_cause(
         return _distances(candidate, difference, features[layer.inputs[0]])
     bad = np.flatnonzero(~(difference.channels <= limit).all(axis=0))
     if layer.slope is not None and limit < COARSE and np.isfinite(difference.channels).all():
-        maps = measure(reference, candidate, difference, features, bad)
+        maps = measure(reference, candidate, difference=difference, features=features, channels=bad)
         if np.isfinite(maps).all():
             return _weights(difference, *maps, features, bad, limit)
     text = f"computes something else in {_channels(bad, difference.channels.shape[1])}"
@@ -80,7 +80,7 @@ def _distances(candidate: Layers, difference: Difference, features: Array) -> Ca
     assert layer.graph is not None
     assert difference.own_overlap is not None
     share = float(difference.own_overlap.mean())
-    centred = overlap_when_centred(candidate, layer, features)
+    centred = overlap_when_centred(candidate, layer, features=features)
     types = candidate.types(layer.graph, layer.inputs[0])
     low = sorted(kind.lower() for kind in types & {"FLOAT16", "BFLOAT16"})
     within = f" in {' and '.join(low)}" if low else ""
@@ -148,6 +148,7 @@ def _normalisation(layer: Layer, scales: dict[int, float], shifts: Doubles, widt
 def measure(
     reference: Layers,
     candidate: Layers,
+    *,
     difference: Difference,
     features: dict[str, Array],
     channels: NDArray[np.int64],

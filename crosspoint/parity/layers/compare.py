@@ -88,7 +88,7 @@ class Difference:
         )
 
 
-def compare(reference: Layers, candidate: Layers, layers: Sequence[Layer], clouds: NamedClouds) -> list[Difference]:
+def compare(reference: Layers, candidate: Layers, *, layers: Sequence[Layer], clouds: NamedClouds) -> list[Difference]:
     """The differences of two models, layer by layer.
 
     Args:
@@ -154,7 +154,7 @@ def _overlaps(features: Array, neighbours: Array) -> NDArray[np.float64]:
     return np.array([overlap(cloud, chosen) for cloud, chosen in pairs])
 
 
-def overlap_when_centred(candidate: Layers, layer: Layer, features: Array) -> float:
+def overlap_when_centred(candidate: Layers, layer: Layer, *, features: Array) -> float:
     """Mean share of right neighbours when the candidate's layer is given features without their mean.
 
     Distances do not change by that; a layer that now finds the neighbours loses them to cancellation.

@@ -25,6 +25,7 @@ from crosspoint.parity.pair import check_pair
 from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import trained
 
 SYNTHETIC, SEEN = 8, 4  # clouds: how many are made without data, and on how many a fault is looked into
@@ -35,11 +36,9 @@ def diagnose(
     candidate: Path,
     *,
     data: Path | None = None,
-    points: int | None = None,
     clouds: int = 16,
-    seed: int = 0,
-    device: str = "cpu",
-    backend: str | None = None,
+    sampling: Sampling = Sampling(),
+    run_on: RunOn = RunOn(),
     reference_device: str = "cpu",
     out: Path | None = None,
 ) -> Diagnosis:
@@ -49,11 +48,9 @@ def diagnose(
         reference: The model to be equal to; whatever `load_encoder` opens, of a released model its trained network.
         candidate: The model in question.
         data: A dataset or a folder of clouds and meshes; None for synthetic clouds. Hostile clouds are always added.
-        points: Points per cloud; None for the number that a model fixes, else 1024.
         clouds: At most this many of `data`.
-        seed: Of every random choice.
-        device: Where the candidate runs.
-        backend: What runs the candidate; None for the usual one.
+        sampling: Points per cloud, by default the number that a model fixes, else 1024; and the seed.
+        run_on: Where the candidate runs.
         reference_device: Where the reference runs.
         out: A PNG to draw.
 
@@ -63,14 +60,15 @@ def diagnose(
     if out is not None:
         check_file(out, kind=".png")
         require_plots()
+    seed = sampling.seed
     with ExitStack() as stack:
         a = stack.enter_context(load_encoder(trained(reference), reference_device))
-        b = stack.enter_context(load_encoder(candidate, device, backend))
-        points = points or b.specification.points or a.specification.points or 1024
-        check_pair(a, b, points)
+        b = stack.enter_context(load_encoder(candidate, run_on.device, backend=run_on.backend, trust=run_on.trust))
+        points = sampling.points or b.specification.points or a.specification.points or 1024
+        check_pair(a, b, points=points)
         precision = max((encoder.specification.precision for encoder in (a, b)), key=lambda name: LIMITS[name].channel)
         limits = LIMITS[precision]
-        real = None if data is None else real_clouds(data, points, clouds, seed).points
+        real = None if data is None else real_clouds(data, points, limit=clouds, seed=seed).points
         sets = _cloud_sets(b, points, real, seed, limits)
         chosen = _named(sets, "cloud" if data is None else data.name)
         first, second = (open_layers(encoder) for encoder in (a, b))
@@ -78,7 +76,7 @@ def diagnose(
         stack.callback(second.close)
         layers = _layers(first, second, chosen)
         report = _gate_report(first, second, b, layers, sets, precision)
-        differences = _with_gate(compare(first, second, layers, chosen), report, sets)
+        differences = _with_gate(compare(first, second, layers=layers, clouds=chosen), report, sets)
         result = _result(first, second, differences, chosen, limits, report)
         if result.passed:
             result = _as_run(result, first, second, (a, b), chosen, layers[-1].name)
@@ -117,7 +115,7 @@ def _gate_report(
     for clouds in gate.clouds:
         made = second.compute([output, *names], clouds.inputs)
         graphs = ShownGraphs({name.removesuffix(GRAPH): made[name] for name in names})
-        cases.append(gate.compare(clouds, made[output], precision, batch=len(clouds), graphs=graphs))
+        cases.append(gate.compare(clouds, made[output], precision=precision, batch=len(clouds), graphs=graphs))
     return Report(precision, second.specification.path, tuple(cases), gate.limits[precision], Seen.GRAPHS)
 
 
@@ -234,7 +232,9 @@ def _causes(a: Layers, b: Layers, differences: list[Difference], clouds: NamedCl
             names = difference.layer.inputs
             features = inputs | a.compute([name for name in names if name not in inputs], inputs)
             at_these = difference.at(chosen)
-            causes.append(find_cause(a, b, at_these, {name: features[name] for name in names}, limits))
+            causes.append(
+                find_cause(a, b, difference=at_these, features={name: features[name] for name in names}, limits=limits)
+            )
     return causes
 
 

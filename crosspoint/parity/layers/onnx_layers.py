@@ -10,8 +10,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from crosspoint.core.errors import InputError, require
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_bytes
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.parity.layers.layers import INPUTS, LAYERS, Array, Layers
 from crosspoint.runtime.encoder import Specification, parse_device
 
@@ -118,7 +118,7 @@ class OnnxLayers(Layers):
 def _session(model: bytes, specification: Specification) -> Any:
     """On the provider that the whole model runs on, and on no other."""
     index = parse_device(specification.device)
-    runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
+    runtime = require("onnxruntime", "cpu" if index is None else "gpu", purpose="running an ONNX model")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = available_cpus()
     options.log_severity_level = 4

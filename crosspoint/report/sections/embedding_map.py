@@ -38,7 +38,7 @@ def embedding_map(pieces: Pieces) -> Markup | Missing:
         named=embedded.names is not None,
         classes=classes is not None,
         peeks=any(cloud is not None for cloud in clouds),
-        scatter=scatter(tsne(embedded.values), shown, clouds),
+        scatter=scatter(tsne(embedded.values), shown, clouds=clouds),
     )
 
 

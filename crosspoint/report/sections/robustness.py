@@ -59,7 +59,7 @@ def _chart(name: str, own: dict[str, tuple[Severity, ...]], models: list[str]) -
             places = np.array([severities.index(row.severity) for row in rows], np.float64)
             accuracy = np.array([row.accuracy for row in rows], np.float64)
             drawn.append(Curve(places, accuracy, low, high, line_kind(models.index(model))))
-    return share_chart(_title(name), [f"{severity:g}" for severity in severities], drawn)
+    return share_chart(_title(name), [f"{severity:g}" for severity in severities], curves=drawn)
 
 
 def _title(name: str) -> str:

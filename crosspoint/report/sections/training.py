@@ -29,5 +29,7 @@ def training(pieces: Pieces) -> Markup | Missing:
         rows = [row for row in pieces.metrics if all(name in row for name in names)]
         if rows:
             step = np.array([row["step"] for row in rows])
-            charts.append(line_chart(title, note, step, {n: np.array([row[n] for row in rows]) for n in names}))
+            charts.append(
+                line_chart(title, note, step=step, series={n: np.array([row[n] for row in rows]) for n in names})
+            )
     return render("training", steps=pieces.metrics[-1]["step"], device=pieces.config.device, charts=charts)

@@ -46,7 +46,7 @@ class Borrowed:
     capsule: Any = field(repr=False)
 
 
-def borrow(array: Any, name: str, device: str, kinds: tuple[int, ...], index: int, stream: int | None) -> Borrowed:
+def borrow(array: Any, name: str, *, device: str, kinds: tuple[int, ...], index: int, stream: int | None) -> Borrowed:
     """An array's memory, without a copy.
 
     Args:

@@ -29,7 +29,7 @@ class Graphs:
         limit: Most graphs to keep.
     """
 
-    def __init__(self, cuda: Any, stream: Any, limit: int = LIMIT) -> None:
+    def __init__(self, cuda: Any, stream: Any, *, limit: int = LIMIT) -> None:
         self._cuda, self._stream, self._limit = cuda, stream, limit
         self._graphs: OrderedDict[Hashable, Captured] = OrderedDict()
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
@@ -62,7 +62,7 @@ class Graphs:
         self._cuda.cudaGetLastError()  # forget it: others in this process would take it for theirs
 
     def capture(
-        self, key: Hashable, enqueue: Callable[[], bool], shapes: Mapping[str, tuple[int, ...]], context: Any
+        self, key: Hashable, enqueue: Callable[[], bool], *, shapes: Mapping[str, tuple[int, ...]], context: Any
     ) -> None:
         """Capture what `enqueue` launches; it must have run outside a capture before, in the same state.
 

@@ -43,7 +43,7 @@ class KernelCache:
             self._kept = content
 
 
-def cache_file(plan: bytes, version: str, capability: str) -> Path | None:
+def cache_file(plan: bytes, version: str, *, capability: str) -> Path | None:
     """Where the kernels of an engine are kept; None for a user without a home.
 
     Args:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from crosspoint.core.errors import InputError, require
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_bytes, reading
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx_guard import check_model
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same
@@ -60,6 +60,7 @@ class OnnxEncoder(Encoder):
         self,
         path: Path,
         device: str = "cpu",
+        *,
         backend: str = "onnxruntime",
         threads: int | None = None,
         operators: bool = True,
@@ -68,7 +69,7 @@ class OnnxEncoder(Encoder):
         index = parse_device(device)
         if threads is not None and threads < 1:
             raise InputError(f"{threads} threads were asked for; give at least 1")
-        runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
+        runtime = require("onnxruntime", "cpu" if index is None else "gpu", purpose="running an ONNX model")
         provider = _provider(runtime, path, index, backend)
         self._threads = threads or available_cpus() if index is None else 1
         fast = operators and index is None and kernels.available()
@@ -157,7 +158,7 @@ class _Opener:
 
     def __init__(self, runtime: Any, path: Path, content: bytes, provider: str, index: int | None, fast: bool) -> None:
         self._runtime, self._path, self._provider, self._index = runtime, path, provider, index
-        with reading(path, "an ONNX model", "export the model again"):
+        with reading(path, "an ONNX model", advice="export the model again"):
             check_model(content)
         try:
             model = kernels.with_kernels(content) if fast else None
@@ -275,11 +276,11 @@ def turn_tf32_off() -> None:
 
 
 def _specification(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
-    with reading(path, "an ONNX model of crosspoint export", "export the model again"):  # names may not be UTF-8
+    with reading(path, "an ONNX model of crosspoint export", advice="export the model again"):  # names may not be UTF-8
         inputs = {value.name: value for value in session.get_inputs()}
         outputs = {value.name: value for value in session.get_outputs()}
         metadata = _metadata(session)
-    output = outputs[interface(path, inputs, outputs)]
+    output = outputs[interface(path, inputs, outputs=outputs)]
     for value in (*inputs.values(), output):
         if value.type != "tensor(float)":
             raise InputError(f"{path}: {value.name} is a {value.type}; its inputs and outputs have to be float32")

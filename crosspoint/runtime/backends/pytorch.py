@@ -30,9 +30,9 @@ class PyTorchEncoder(Encoder):
         MissingDependency: torch is not installed.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", neighbours: int | None = None) -> None:
+    def __init__(self, path: Path, device: str = "cpu", *, neighbours: int | None = None) -> None:
         index = parse_device(device)
-        torch = require("torch", "train", "running .safetensors weights")
+        torch = require("torch", "train", purpose="running .safetensors weights")
         from crosspoint.models.weights import read_weights
 
         if index is not None and index >= torch.cuda.device_count():

@@ -49,7 +49,7 @@ class TensorRTEncoder(Encoder):
         MissingDependency: The TensorRT flavour that built the engine, or cuda-python, is not installed.
     """
 
-    def __init__(self, path: Path, manifest: Manifest | None, device: str = "cuda") -> None:
+    def __init__(self, path: Path, manifest: Manifest | None, *, device: str = "cuda") -> None:
         index = parse_device(device)
         if index is None:
             raise InputError(f"{path} is a TensorRT engine and runs on a GPU only; give --device cuda, or {INSTEAD}")
@@ -57,7 +57,7 @@ class TensorRTEncoder(Encoder):
         built = _trusted(plan) if manifest is None else manifest.engine
         if built is None or built.builder not in PACKAGES:
             raise InputError(f"the manifest of {path} does not say which TensorRT built it; export the model again")
-        self._trt = require(*PACKAGES[built.builder], f"the engine {path} ({INSTEAD})")
+        self._trt = require(*PACKAGES[built.builder], purpose=f"the engine {path} ({INSTEAD})")
         count = _devices(path)
         if index >= count:
             raise InputError(f"device {device} was asked for, and there are {count}, cuda:0 to cuda:{count - 1}")
@@ -100,7 +100,7 @@ class TensorRTEncoder(Encoder):
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         self._inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         self._outputs = [name for name in names if name not in self._inputs]
-        self._output = interface(path, self._inputs, self._outputs)
+        self._output = interface(path, self._inputs, outputs=self._outputs)
         self._profile = {name: _profile(engine, name) for name in self._inputs}
         self._allocate_buffers()
         self._graphs = None if _captures(trt) else Graphs(cuda, self._stream)
@@ -112,7 +112,7 @@ class TensorRTEncoder(Encoder):
         config = self._engine.create_runtime_config()
         config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         cache = config.create_runtime_cache()
-        file = cache_file(plan, self._trt.__version__, compute_capability(self._index))
+        file = cache_file(plan, self._trt.__version__, capability=compute_capability(self._index))
         self._kernels = KernelCache(cache, file)
         config.set_runtime_cache(cache)
         self._resources.callback(self._kernels.save)
@@ -208,10 +208,12 @@ class TensorRTEncoder(Encoder):
             InputError: A shape, type, device or layout does not fit, or the model is a part segmenter.
         """
         if self.specification.categories is not None:
-            raise InputError(f"{self.specification.path} is a part segmenter; use segment_into(points, category, out)")
+            raise InputError(
+                f"{self.specification.path} is a part segmenter; use segment_into(points, category, out=out)"
+            )
         self._run_in_place({"points": points}, out)
 
-    def segment_into(self, points: Any, category: Any, out: Any) -> None:
+    def segment_into(self, points: Any, category: Any, *, out: Any) -> None:
         """The same for a part segmenter: category `(B, categories)`, one-hot, and out `(B, N, parts)`.
 
         Raises:
@@ -234,7 +236,9 @@ class TensorRTEncoder(Encoder):
 
     def _borrow(self, array: Any, name: str) -> Borrowed:
         device = self.specification.device
-        borrowed = borrow(array, name, device, (CUDA, CUDA_MANAGED), self._index, int(self._stream))
+        borrowed = borrow(
+            array, name, device=device, kinds=(CUDA, CUDA_MANAGED), index=self._index, stream=int(self._stream)
+        )
         require_aligned(borrowed, name)
         return borrowed
 
@@ -261,7 +265,9 @@ class TensorRTEncoder(Encoder):
                 try:
                     context = self._new_context()  # a graph keeps its context's state
                     made = self._launch(context, shapes, addresses)
-                    self._graphs.capture(key, lambda: bool(context.execute_async_v3(int(self._stream))), made, context)
+                    self._graphs.capture(
+                        key, lambda: bool(context.execute_async_v3(int(self._stream))), shapes=made, context=context
+                    )
                     return made
                 except InputError:  # memory for another context is lacking; the first one goes on
                     self._graphs.stop()

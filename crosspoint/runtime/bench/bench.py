@@ -10,8 +10,8 @@ import numpy as np
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.results import Result
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import cuda
 from crosspoint.runtime.bench.roofline import Floor, Machine, floor_of, measure_machine, processor
@@ -127,13 +127,15 @@ class BenchResult(Result):
 class Contender:
     """An open encoder with its clouds, its memory, and the times of its calls in seconds."""
 
-    def __init__(self, choice: Choice, points: int | None, batch: int, threads: int, trust: bool = False) -> None:
+    def __init__(self, choice: Choice, points: int | None, *, batch: int, threads: int, trust: bool = False) -> None:
         self.choice = choice
         memory = _Memory(choice.device)
         if choice.backend == "pytorch":
             _limit_torch(threads)
         started = time.perf_counter()
-        self.encoder: Encoder = load_encoder(choice.model, choice.device, choice.backend, threads=threads, trust=trust)
+        self.encoder: Encoder = load_encoder(
+            choice.model, choice.device, backend=choice.backend, threads=threads, trust=trust
+        )
         self.open_seconds = time.perf_counter() - started
         specification = self.encoder.specification
         count = points or specification.points or max(USUAL_POINTS, specification.min_points)
@@ -188,7 +190,7 @@ def bench(
     contenders, failures = [], []
     for choice in track(choices, "Opening"):
         try:
-            contenders.append(Contender(choice, points, batch, threads, trust))
+            contenders.append(Contender(choice, points, batch=batch, threads=threads, trust=trust))
         except CrosspointError as error:
             failures.append(NotRun(str(choice.model), choice.backend, choice.device, str(error)))
     if not contenders:
@@ -219,7 +221,7 @@ def _measure(contenders: list[Contender], seconds: float) -> None:
 
 def _row(contender: Contender, batch: int, threads: int, machine: Machine | None) -> BenchRow:
     spec, times = contender.encoder.specification, np.array(contender.times)
-    floor = floor_of(spec.architecture, contender.points, spec.dim, spec.precision, batch)
+    floor = floor_of(spec.architecture, contender.points, dim=spec.dim, precision=spec.precision, batch=batch)
     rate = batch * len(times) / float(times.sum())
     on_cpu = spec.device == "cpu"
     p50, p90, p99 = (1e3 * float(np.quantile(times, q / 100, method="higher")) for q in (50, 90, 99))
@@ -300,7 +302,7 @@ def _inputs(encoder: Encoder, batch: int, points: int) -> list[FloatArray]:
 def _limit_torch(threads: int) -> None:
     from crosspoint.core.errors import require
 
-    require("torch", "train", "running .safetensors weights").set_num_threads(threads)
+    require("torch", "train", purpose="running .safetensors weights").set_num_threads(threads)
 
 
 class _Memory:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosspoint.core.processes import available_cpus, cpu_name
+from crosspoint.core.system.processes import available_cpus, cpu_name
 
 DGCNN_EDGES = ((3, 64), (64, 64), (64, 128), (128, 256))
 DGCNN_EMBED = (512, 1024)
@@ -28,7 +28,7 @@ class Floor:
     bytes: int
 
 
-def floor_of(architecture: str, points: int, dim: int, precision: str, batch: int) -> Floor | None:
+def floor_of(architecture: str, points: int, *, dim: int, precision: str, batch: int) -> Floor | None:
     """The least that an exact evaluation takes; None for an architecture that is not known here.
 
     An EdgeConv `(N, C)` to `(N, D)` is two products per point, `2 · 2NCD`, and the products of all pairs of points,

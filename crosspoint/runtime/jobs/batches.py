@@ -70,7 +70,7 @@ class _Batches:
 
 
 def embed_groups(
-    encoder: Encoder, groups: Sequence[Sequence[Source]], batch: int, readers: int = 0
+    encoder: Encoder, groups: Sequence[Sequence[Source]], *, batch: int, readers: int = 0
 ) -> Iterator[Embedded]:
     """Embed groups of sources one after the other, while the next ones are read, across the bounds of groups too.
 
@@ -84,7 +84,7 @@ def embed_groups(
         The result of each group.
     """
     sources = list(chain.from_iterable(groups))
-    read = track(read_ahead(sources, 4 * batch, readers), "Embedding", len(sources))
+    read = track(read_ahead(sources, 4 * batch, processes=readers), "Embedding", total=len(sources))
     for group in groups:
         yield _embed_group(encoder, islice(read, len(group)), batch)
 

@@ -94,7 +94,10 @@ def _write_parquet(path: Path, embeddings: Embeddings) -> None:
 
     A box is a list of 6 float64: least x, y, z, greatest x, y, z.
     """
-    arrow, parquet = require("pyarrow", "parquet", PARQUET), require("pyarrow.parquet", "parquet", PARQUET)
+    arrow, parquet = (
+        require("pyarrow", "parquet", purpose=PARQUET),
+        require("pyarrow.parquet", "parquet", purpose=PARQUET),
+    )
     values = arrow.array(embeddings.vectors.reshape(-1))
     vectors = arrow.FixedSizeListArray.from_arrays(values, embeddings.vectors.shape[1])
     about = {"model_sha256": embeddings.model_sha256, **embeddings.about}
@@ -145,11 +148,11 @@ def load(path: Path, advice: str = "embed again") -> Embeddings:
     if path.suffix not in (".npz", ".parquet"):
         raise InputError(f"{path} does not say which model made it; give embeddings as .npz, .parquet or their folder")
     if path.suffix == ".parquet":
-        require("pyarrow.parquet", "parquet", PARQUET)
+        require("pyarrow.parquet", "parquet", purpose=PARQUET)
     if not path.exists():
         raise InputError(f"{path} does not exist; give what crosspoint embed wrote")
     content = read_bytes(path)
-    with reading(path, "a file of embeddings", advice):
+    with reading(path, "a file of embeddings", advice=advice):
         _verify(content)
         result = _parse_npz(content) if path.suffix == ".npz" else _parse_parquet(content)
         if result.vectors.ndim != 2 or len(result.names) != len(result.vectors):

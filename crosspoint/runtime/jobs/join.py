@@ -15,7 +15,7 @@ def about_job(request: Request, opened: Opened) -> dict[str, Any]:
         "model": request.model,
         "points": opened.points,
         "at_most": opened.at_most,
-        "seed": request.seed,
+        "seed": request.sampling.seed,
         "base": request.base,
     }
     if request.objects is not None:
@@ -29,7 +29,7 @@ def describe(opened: Opened) -> dict[str, Any]:
     return {"model": asdict(specification), "points": opened.points, "dim": specification.dim}
 
 
-def join_job(request: Request, opened: Opened, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:
+def join_job(request: Request, opened: Opened, *, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:
     """The folder's plan, which becomes that of this request if there is none.
 
     Raises:
@@ -42,7 +42,7 @@ def join_job(request: Request, opened: Opened, out: Path, shards: int, part: int
         sources=len(sources),
         sources_sha256=parts.names_digest(sources),
         content_sha256=parts.content_digest(sources),
-        size=parts.part_size(part, len(sources), shards, out),
+        size=parts.part_size(part, len(sources), shards=shards, folder=out),
         format=form,
     )
     return parts.join(plan, out)

@@ -36,6 +36,23 @@ WORDS = {
 
 
 @dataclass(frozen=True)
+class PartOptions:
+    """How a folder of parts is made.
+
+    Attributes:
+        shard: i and n: make only every n-th part, from the i-th on; None for all parts.
+        size: Sources of a part; None for 1024, or fewer where there would not be a part for each shard.
+        form: `"parquet"` or `"npz"`; None for `"parquet"`.
+        ray: Make the parts on a Ray cluster.
+    """
+
+    shard: tuple[int, int] | None = None
+    size: int | None = None
+    form: str | None = None
+    ray: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """What decides the parts.
 
@@ -121,7 +138,7 @@ def content_digest(sources: Sequence[Source]) -> str:
     return result.hexdigest()
 
 
-def part_size(asked: int | None, sources: int, shards: int, folder: Path) -> int:
+def part_size(asked: int | None, sources: int, *, shards: int, folder: Path) -> int:
     """Sources of a part: as asked, else as the folder's job has it, else so that every shard has some, at most MOST."""
     if asked is not None:
         return asked
@@ -164,14 +181,14 @@ def read_plan(folder: Path) -> Plan:
     path, advice = folder / JOB, "give a folder that crosspoint embed wrote"
     if not path.is_file():
         raise InputError(f"{folder} holds no {JOB}; {advice}")
-    values = read_json(path, "the plan of an embedding job", advice)
+    values = read_json(path, "the plan of an embedding job", advice=advice)
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         schema = values.get("schema") if isinstance(values, dict) else None
         raise InputError(
             f"{path} has the schema {str(schema)[:40]!r}, this version reads {SCHEMA!r}; {advice}, or embed again into "
             "a new one"
         )
-    with reading(path, "the plan of an embedding job", advice):
+    with reading(path, "the plan of an embedding job", advice=advice):
         plan = Plan(**{name: value for name, value in values.items() if name != "schema"})
         for name, kind in get_type_hints(Plan).items():
             if not isinstance(getattr(plan, name), kind):
@@ -181,17 +198,17 @@ def read_plan(folder: Path) -> Plan:
     return plan
 
 
-def shard_of(plan: Plan, number: int, shards: int) -> range:
+def shard_of(plan: Plan, number: int, *, shards: int) -> range:
     """The parts of shard `number` of `shards`, counted from 1: every n-th from its own on."""
     return range(number - 1, plan.count, shards)
 
 
-def missing(plan: Plan, folder: Path, indices: Iterable[int]) -> list[int]:
+def missing(plan: Plan, folder: Path, *, indices: Iterable[int]) -> list[int]:
     """Those of the parts that are not there."""
     return [index for index in indices if not (folder / plan.part(index)).is_file()]
 
 
-def kept(plan: Plan, folder: Path, sources: Sequence[Source], indices: Iterable[int]) -> Outcomes:
+def kept(plan: Plan, folder: Path, *, sources: Sequence[Source], indices: Iterable[int]) -> Outcomes:
     """Those of the parts that are there, each compared with the job and with its inputs as they are now.
 
     Raises:
@@ -220,6 +237,7 @@ def kept(plan: Plan, folder: Path, sources: Sequence[Source], indices: Iterable[
 def write_parts(
     encoder: Encoder,
     plan: Plan,
+    *,
     folder: Path,
     sources: Sequence[Source],
     indices: Sequence[int],
@@ -229,7 +247,7 @@ def write_parts(
     """Embed and write parts, each atomically."""
     groups = [sources[plan.range(index)] for index in indices]
     outcomes: Outcomes = {}
-    for index, result in zip(indices, embed_groups(encoder, groups, batch, readers), strict=True):
+    for index, result in zip(indices, embed_groups(encoder, groups, batch=batch, readers=readers), strict=True):
         part = _part(plan, index, result)
         save(folder / plan.part(index), part)
         outcomes[index] = _outcome(part)
@@ -249,7 +267,7 @@ def _load(plan: Plan, path: Path, index: int) -> Embeddings:
     """A part, after it has been compared with the plan."""
     part = load(path, AGAIN)
     wanted, sources = plan.about(index), range(plan.sources)[plan.range(index)]
-    with reading(path, "a part", AGAIN):
+    with reading(path, "a part", advice=AGAIN):
         own = {name: part.about[name] for name in wanted}
         if part.model_sha256 != plan.model_sha256 or own != wanted or len(part.about["contents"]) != len(sources):
             raise InputError(f"is not part {index + 1} of the job in {JOB}; {AGAIN}")

@@ -21,7 +21,7 @@ CPUS = 1  # that a worker reserves, and threads of its encoder: there is a worke
 
 
 def embed_on_ray(
-    request: Request, out: Path, shard: tuple[int, int], part: int | None, form: str
+    request: Request, out: Path, *, shard: tuple[int, int], part: int | None, form: str
 ) -> tuple[parts.Plan, dict[str, Any], parts.Outcomes, parts.Outcomes]:
     """Make the missing parts of a shard.
 
@@ -35,16 +35,21 @@ def embed_on_ray(
         InputError: As for `embed`.
         MissingDependency: ray is not installed.
     """
-    ray: Any = require("ray", "ray", "--ray")
+    ray: Any = require("ray", "ray", purpose="--ray")
+    number, shards = shard
     own = not ray.is_initialized()
     if own:
         ray.init(log_to_driver=False, logging_level="error")
     try:
         out = out.absolute()
-        options = {"num_cpus": CPUS, "num_gpus": int(parse_device(request.device) is not None), "max_retries": RETRIES}
+        options = {
+            "num_cpus": CPUS,
+            "num_gpus": int(parse_device(request.run_on.device) is not None),
+            "max_retries": RETRIES,
+        }
         prepare, make = (ray.remote(work).options(**options) for work in (_prepare, _make))
         plan, described, kept = _result(ray.get(prepare.remote(request, out, shard, part, form)))
-        absent = [index for index in parts.shard_of(plan, *shard) if index not in kept]
+        absent = [index for index in parts.shard_of(plan, number, shards=shards) if index not in kept]
         waiting = [make.remote(request, plan, out, index) for index in absent]
         made: parts.Outcomes = {}
         for _ in track(range(len(absent)), "Embedding parts"):
@@ -68,15 +73,20 @@ def _opened(request: Request) -> Opened:
 def _joined(request: Request, plan: parts.Plan, out: Path) -> Opened:
     """As `_opened`, after it is clear that model and inputs are the job's on this machine too."""
     opened = _opened(request)
-    join_job(request, opened, out, 1, plan.size, plan.format)
+    join_job(request, opened, out=out, shards=1, part=plan.size, form=plan.format)
     return opened
 
 
 def _prepare(request: Request, out: Path, shard: tuple[int, int], part: int | None, form: str) -> Any:
     try:
         opened = _opened(request)
-        plan = join_job(request, opened, out, shard[1], part, form)
-        return plan, describe(opened), parts.kept(plan, out, opened.sources, parts.shard_of(plan, *shard))
+        number, shards = shard
+        plan = join_job(request, opened, out=out, shards=shards, part=part, form=form)
+        return (
+            plan,
+            describe(opened),
+            parts.kept(plan, out, sources=opened.sources, indices=parts.shard_of(plan, number, shards=shards)),
+        )
     except CrosspointError as error:
         return error  # a result, because Ray would wrap it
 
@@ -84,7 +94,9 @@ def _prepare(request: Request, out: Path, shard: tuple[int, int], part: int | No
 def _make(request: Request, plan: parts.Plan, out: Path, index: int) -> parts.Outcomes | CrosspointError:
     try:
         opened = _joined(request, plan, out)
-        return parts.write_parts(opened.encoder, plan, out, opened.sources, [index], request.batch, readers=0)
+        return parts.write_parts(
+            opened.encoder, plan, folder=out, sources=opened.sources, indices=[index], batch=request.batch, readers=0
+        )
     except CrosspointError as error:
         return error
 

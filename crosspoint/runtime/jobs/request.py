@@ -7,10 +7,11 @@ from pathlib import Path
 
 from crosspoint.core.errors import InputError, require
 from crosspoint.data.objects.find import ObjectOptions
-from crosspoint.data.objects.sources import find_scans
+from crosspoint.data.objects.sources import Scans, find_scans
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import find_release
 from crosspoint.runtime.signing import find_key_files
 
@@ -22,24 +23,18 @@ class Request:
     Attributes:
         model: A name, or an absolute path.
         inputs: Absolute paths.
-        points: Per cloud; None for what the model asks for.
-        seed: Of the points drawn.
+        sampling: Points per cloud, None for what the model asks for, and the seed they are drawn with.
         batch: Most clouds in one pass.
-        device: Where the model runs.
-        backend: What runs it.
-        trust: Whether a `.plan` without a manifest may be opened.
+        run_on: Where the model runs.
         objects: How objects are found in the inputs, which are scans then; None where inputs are single objects.
         verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
     """
 
     model: str
     inputs: tuple[Path, ...]
-    points: int | None
-    seed: int
+    sampling: Sampling
     batch: int
-    device: str
-    backend: str | None
-    trust: bool = False
+    run_on: RunOn
     objects: ObjectOptions | None = None
     verify_keys: tuple[Path, ...] = ()
 
@@ -61,30 +56,29 @@ class Opened:
 
 def make_request(
     model: Path | str,
-    inputs: Sequence[Path],
-    points: int | None,
-    seed: int,
+    inputs: Sequence[Path] | Scans,
+    *,
+    sampling: Sampling,
     batch: int,
-    device: str,
-    backend: str | None,
-    trust: bool = False,
-    objects: ObjectOptions | None = None,
+    run_on: RunOn,
 ) -> Request:
     """A request with absolute paths, and with the public keys that are set here.
 
     Raises:
         InputError: There are no inputs, or an option cannot be.
     """
-    if not inputs:
+    objects = inputs.options if isinstance(inputs, Scans) else None
+    given_paths = inputs.paths if isinstance(inputs, Scans) else inputs
+    if not given_paths:
         raise InputError("no inputs were given; give files, folders or datasets")
     if batch < 1:
         raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
-    if seed < 0:
-        raise InputError(f"the seed {seed} is negative; give --seed 0 or more")
+    if sampling.seed < 0:
+        raise InputError(f"the seed {sampling.seed} is negative; give --seed 0 or more")
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
-    paths = tuple(Path(given).absolute() for given in inputs)
-    return Request(place, paths, points, seed, batch, device, backend, trust, objects, find_key_files())
+    paths = tuple(Path(given).absolute() for given in given_paths)
+    return Request(place, paths, sampling, batch, run_on, objects, find_key_files())
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
@@ -100,14 +94,14 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
     release = find_release(request.model)
     encoder = load_encoder(
         request.model,
-        request.device,
-        request.backend,
+        request.run_on.device,
+        backend=request.run_on.backend,
         threads=threads,
-        trust=request.trust,
+        trust=request.run_on.trust,
         verify_key=request.verify_keys or None,
     )
     try:
-        count = encoder.specification.points if request.points is None else request.points
+        count = encoder.specification.points if request.sampling.points is None else request.sampling.points
         at_most = count is None and release is not None
         if count is not None:
             encoder.specification.check_points(count)
@@ -117,7 +111,7 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
             fewest = 1 if at_most or count is None else count
             sources = _find_scans(request, count, fewest=max(fewest, encoder.specification.min_points))
         else:
-            sources = find_sources(list(request.inputs), count, request.seed, at_most)
+            sources = find_sources(list(request.inputs), count, seed=request.sampling.seed, at_most=at_most)
         return Opened(encoder, sources, count, at_most)
     except BaseException:
         encoder.close()
@@ -129,4 +123,4 @@ def _find_scans(request: Request, count: int | None, *, fewest: int) -> list[Sou
     require("sklearn.cluster", "objects", purpose="--objects")
     options = request.objects or ObjectOptions()
     options = replace(options, least_points=max(options.least_points, fewest))
-    return find_scans(list(request.inputs), count, seed=request.seed, options=options)
+    return find_scans(list(request.inputs), count, seed=request.sampling.seed, options=options)

@@ -24,6 +24,7 @@ from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embeddings import Embeddings, load
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.options import RunOn
 from crosspoint.runtime.released import find_hash
 
 METRICS = ("cosine", "euclidean")
@@ -78,7 +79,7 @@ def open_index(path: Path) -> Index:
 
 
 def _index(path: Path, sha256: str, about: dict[str, Any], pieces: Callable[[], Iterator[Embeddings]]) -> Index:
-    with reading(path, "embeddings of crosspoint embed", "embed again"):
+    with reading(path, "embeddings of crosspoint embed", advice="embed again"):
         model, points, at_most, seed, base = (about[name] for name in HOW)
         kinds = (str, int | None, bool, int, str)
         if not all(map(isinstance, (model, points, at_most, seed, base), kinds)):
@@ -93,13 +94,13 @@ def _index(path: Path, sha256: str, about: dict[str, Any], pieces: Callable[[], 
 def search(
     query: Path | str,
     index: Path,
+    *,
     k: int = 5,
     model: Path | str | None = None,
     metric: str = "cosine",
     out: Path | None = None,
     files: Path | None = None,
-    device: str = "cpu",
-    backend: str | None = None,
+    run_on: RunOn = RunOn(),
 ) -> dict[str, Any]:
     """Find the k nearest neighbours of a cloud.
 
@@ -113,8 +114,7 @@ def search(
         metric: `"cosine"` (1 − cos) or `"euclidean"`.
         out: A picture of the query and its neighbours: .png, .jpg or .webp.
         files: Folder that the names in the index are relative to, if what was embedded is no longer where it was.
-        device: Where the model runs.
-        backend: What runs it.
+        run_on: Where the model runs.
 
     Returns:
         `query`, `index`, `metric`, `model_sha256`, `size` of the index, `results` (a list of `rank`, `name`,
@@ -138,16 +138,16 @@ def search(
     name = _name_in_index(query, base)
     vector = _find(opened, name)
     if vector is None:
-        vector = _embed_query(Path(query), opened, model, device, backend)
+        vector = _embed_query(Path(query), opened, model, run_on)
     elif model is not None:
-        with load_encoder(model, device, backend) as encoder:
+        with load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
             _check_model(opened, encoder.specification.sha256, str(model))
     nearest, size = _nearest(opened.pieces(), vector, k, metric, name)
     results = [{"rank": i, "name": found, "distance": far} for i, (far, found) in enumerate(nearest, 1)]
     if out is not None:
         from crosspoint.runtime.jobs.search_picture import draw
 
-        draw(Path(out), str(query), results, base, files and Path(files), metric)
+        draw(Path(out), str(query), results=results, base=base, files=files and Path(files), metric=metric)
     return {
         "query": str(query),
         "index": str(index),
@@ -175,17 +175,18 @@ def _find(index: Index, name: str) -> FloatArray | None:
     return None
 
 
-def _embed_query(query: Path, index: Index, model: Path | str | None, device: str, backend: str | None) -> FloatArray:
+def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: RunOn) -> FloatArray:
     """Embed a file as the index was."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
-    (source,) = find_sources([query], index.points, index.seed, index.at_most)
+    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most)
     if index.up != "y":
         announce(f"{query} is taken to be {index.up}-up, as the scans in {index.path} were")
     clouds = normalise(to_y_up(source.read(), index.up))  # (n, N, 3)
     if len(clouds) != 1:
         raise InputError(f"{query} holds {len(clouds)} clouds; give a file of one")
-    with load_encoder(model or _model_of(index), device, backend) as encoder:
+    file = model or _model_of(index)
+    with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
         vector: FloatArray = encoder.embed(clouds)[0]
         return vector
@@ -226,13 +227,13 @@ def _nearest(
         if piece.names and piece.vectors.shape[1] != len(vector):
             raise InputError(f"embeddings of {piece.vectors.shape[1]} numbers and of {len(vector)} cannot be compared")
         for start in range(0, len(piece.names), ROWS):
-            far = distances(vector, piece.vectors[start : start + ROWS], metric).tolist()
+            far = distances(vector, piece.vectors[start : start + ROWS], metric=metric).tolist()
             found = zip(far, piece.names[start : start + ROWS], strict=True)
             best = heapq.nsmallest(k, [*best, *(hit for hit in found if hit[1] != name)])
     return best, size
 
 
-def distances(a: FloatArray, rows: FloatArray, metric: str) -> NDArray[np.float64]:
+def distances(a: FloatArray, rows: FloatArray, *, metric: str) -> NDArray[np.float64]:
     """Distances of a vector `(D,)` from each of `rows (n, D)`, in float64: `(n,)`.
 
     Both come from differences, `‖a − b‖` and, of unit vectors, `1 − a·b = ½ ‖a − b‖²`: near ones would cancel in

@@ -30,7 +30,7 @@ PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 
 
 
 def draw(
-    file: Path, query: str, results: Sequence[dict[str, Any]], base: Path, files: Path | None, metric: str
+    file: Path, query: str, *, results: Sequence[dict[str, Any]], base: Path, files: Path | None, metric: str
 ) -> None:
     """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
 
@@ -88,8 +88,8 @@ def _tile(name: str, path: Path | None, base: Path, files: Path | None) -> "Imag
     try:
         if path is not None and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
             mesh = read_mesh(path)
-            return Image.fromarray(np.asarray(picture(solid(mesh.vertices, mesh.faces), AXES, TILE)))
-        points = _of_several(name, base, files) if path is None else read_points(path, SHOWN, 0, at_most=True)[0]
+            return Image.fromarray(np.asarray(picture(solid(mesh.vertices, mesh.faces), AXES, size=TILE)))
+        points = _of_several(name, base, files) if path is None else read_points(path, SHOWN, seed=0, at_most=True)[0]
     except CrosspointError:
         return None
     return None if points is None else _dots(points)
@@ -100,10 +100,10 @@ def _of_several(name: str, base: Path, files: Path | None) -> Points | None:
     stem, _, number = name.rpartition("#")
     path = _inside(base, stem)
     if path is not None and number.isdecimal():
-        several = read_points(path, None, 0)  # (n, N, 3)
+        several = read_points(path, None, seed=0)  # (n, N, 3)
         cloud: Points | None = several[int(number)] if int(number) < len(several) else None
         return cloud
-    for source in [] if files is None else find_sources([files], None, 0):
+    for source in [] if files is None else find_sources([files], None, seed=0):
         if source.name == name:
             points: Points = source.read()[0]
             return points

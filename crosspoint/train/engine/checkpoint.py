@@ -18,7 +18,7 @@ MOST_STEPS = 2**53
 ADVICE = "give another checkpoint, or start the run anew in another folder"
 
 
-def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+def save_checkpoint(folder: Path, step: int, *, state: dict[str, Any]) -> Path:
     """Write the state after `step` steps, then remove all but the newest `KEPT` checkpoints.
 
     Raises:
@@ -47,12 +47,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read.
     """
-    return _checked(path, load_torch_file(path, "a checkpoint", ADVICE))
+    return _checked(path, load_torch_file(path, "a checkpoint", advice=ADVICE))
 
 
 def parse_checkpoint(content: Content) -> dict[str, Any]:
     """As `read_checkpoint`, of a file that has been read."""
-    return _checked(content.path, parse_torch_file(content, "a checkpoint", ADVICE))
+    return _checked(content.path, parse_torch_file(content, "a checkpoint", advice=ADVICE))
 
 
 def _checked(path: Path, state: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     raise InputError(f"there is no checkpoint in {folder} to resume from; start without --resume in a new folder")
 
 
-def restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, data: str) -> dict[str, Any]:
+def restore(folder: Path, network: nn.Module, *, optimiser: torch.optim.Optimizer, data: str) -> dict[str, Any]:
     """Bring network and optimiser back to the newest readable checkpoint.
 
     Args:
@@ -96,7 +96,7 @@ def restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, 
     state = load_checkpoint(folder)
     if state.get("data") != data:
         raise InputError("the data is not what the run was started with; give the same folder or start a new run")
-    with reading(folder, "the checkpoints of this run", ADVICE):
+    with reading(folder, "the checkpoints of this run", advice=ADVICE):
         network.load_state_dict(state["network"])
         _load_optimiser(optimiser, state["optimiser"])
     return state

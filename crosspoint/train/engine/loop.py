@@ -9,8 +9,8 @@ from typing import ClassVar, Protocol, TypeVar
 
 import torch
 
-from crosspoint.core.interrupt import Stopped, stop_signals
 from crosspoint.core.results import FLAT, Result
+from crosspoint.core.system.interrupt import Stopped, stop_signals
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.engine.metrics import Recorder
 from crosspoint.train.engine.progress import Progress
@@ -76,6 +76,7 @@ class TrainResult(Result):
 def run_steps(
     run: Trained,
     batches: Iterable[B],
+    *,
     per_epoch: int,
     checkpoint_seconds: float,
     train: Callable[[B, int], dict[str, float]],
@@ -100,7 +101,7 @@ def run_steps(
     title = f"Training on {group.size} × {run.device.type}" if group.size > 1 else f"On {run.device}"
     with (
         Recorder(run.out, run.step) if group.is_main else nullcontext() as recorder,
-        Progress(title, run.step, total, group.is_main) as progress,
+        Progress(title, run.step, total=total, visible=group.is_main) as progress,
         stop_signals() as signals,
     ):
         values = recorder.last if recorder is not None else {}

@@ -88,7 +88,7 @@ def _steps(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     readable(path)
-    with reading(path, "the metrics of a run", AGAIN), path.open(encoding="utf-8") as file:
+    with reading(path, "the metrics of a run", advice=AGAIN), path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):
                 return

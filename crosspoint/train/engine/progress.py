@@ -23,7 +23,7 @@ class Progress:
         visible: Whether to show anything.
     """
 
-    def __init__(self, title: str, done: int, total: int, visible: bool = True) -> None:
+    def __init__(self, title: str, done: int, *, total: int, visible: bool = True) -> None:
         console = Console(stderr=True, quiet=is_quiet() or not visible)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Bar(*columns, TextColumn("{task.fields[state]}"), console=console, disable=not console.is_terminal)

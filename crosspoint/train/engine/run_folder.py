@@ -14,8 +14,8 @@ from crosspoint.core.content import Content
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, regular
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.train.engine.checkpoint import newest
 from crosspoint.train.pretrain.pairs import Source
@@ -27,7 +27,7 @@ READERS, CHUNK = 8, 256  # threads that hash files, and files at a time
 
 
 def resolve_recipe(
-    out: Path, recipe: str | R | None, overrides: Sequence[str], resume: bool, recipes: Mapping[str, Callable[[], R]]
+    out: Path, recipe: str | R | None, *, overrides: Sequence[str], resume: bool, recipes: Mapping[str, Callable[[], R]]
 ) -> R:
     """The recipe of a new run, or of the one in `out`, which must not change.
 
@@ -46,13 +46,17 @@ def resolve_recipe(
     if not config.exists():
         if out.exists() and in_use(out):
             raise InputError(f"{out} exists and is not a run; choose a new folder for --out")
-        return choose_recipe(recipes, recipe or "clean", overrides) if isinstance(recipe, str | None) else recipe
+        return (
+            choose_recipe(recipes, recipe or "clean", overrides=overrides) if isinstance(recipe, str | None) else recipe
+        )
     if not resume:
         raise InputError(f"{out} holds a run already; go on with --resume or choose another --out")
     saved = read_recipe(out, type(recipes["clean"]()))
     if recipe is None and not overrides:
         return saved
-    asked = choose_recipe(recipes, recipe or saved.name, overrides) if isinstance(recipe, str | None) else recipe
+    asked = (
+        choose_recipe(recipes, recipe or saved.name, overrides=overrides) if isinstance(recipe, str | None) else recipe
+    )
     changed = [
         f"{field} was {getattr(saved, field)}, now {getattr(asked, field)}"
         for field in saved.__dataclass_fields__
@@ -72,7 +76,7 @@ def read_recipe(run: Path, kind: Callable[..., R]) -> R:
     Raises:
         InputError: The run's `config.json` is missing or damaged, or is of another kind of run.
     """
-    return recipe_from(read_config(run)["recipe"], str(run / "config.json"), kind)
+    return recipe_from(read_config(run)["recipe"], str(run / "config.json"), kind=kind)
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def read_config(run: Path) -> dict[str, Any]:
         InputError: The file is missing or damaged.
     """
     config = run / "config.json"
-    content = read_json(config, "the start of a run", AGAIN)
+    content = read_json(config, "the start of a run", advice=AGAIN)
     recipe = content.get("recipe") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(recipe, dict) or not isinstance(recipe.get("name"), str):
         raise InputError(f"{config}: does not say how a run was started; {AGAIN}")
@@ -107,7 +111,7 @@ def check_origin(out: Path, start: Content | None) -> str | None:
 
 
 def start_folder(
-    out: Path, recipe: Recipe, objects: int, data: str, device: torch.device, init_sha256: str | None
+    out: Path, recipe: Recipe, *, objects: int, data: str, device: torch.device, init_sha256: str | None
 ) -> None:
     """Write `config.json`.
 

@@ -64,7 +64,7 @@ def _with_validation(whole: PartSet, recipe: PartSegRecipe) -> PartData:
     if whole.val is not None:
         return PartData(whole.taxonomy, whole.train, whole.val, "the validation split")
     try:
-        train, held_out = stratified(whole.train.labels, recipe.held_out, recipe.seed)
+        train, held_out = stratified(whole.train.labels, recipe.held_out, seed=recipe.seed)
     except InputError as error:
         raise InputError(f"{error}, or take the last epoch: --set selection=last") from error
     source = (
@@ -82,7 +82,7 @@ def _join(one: PartClouds, two: PartClouds) -> PartClouds:
     return PartClouds(*(np.concatenate(pair) for pair in pairs))
 
 
-def augment_parts(points: Tensor, parts: Tensor, recipe: PartSegRecipe, rng: SampleRng) -> tuple[Tensor, Tensor]:
+def augment_parts(points: Tensor, parts: Tensor, *, recipe: PartSegRecipe, rng: SampleRng) -> tuple[Tensor, Tensor]:
     """Points in random order, normalised, stretched along each axis and shifted, with their labels.
 
     Args:

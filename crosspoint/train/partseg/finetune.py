@@ -31,8 +31,9 @@ from crosspoint.train.partseg.data import PartData, augment_parts, load_part_dat
 from crosspoint.train.partseg.recipes import RECIPES, PartSegRecipe
 from crosspoint.train.partseg.weights import Initial, find_initial, load_initial
 from crosspoint.train.pretrain.augment import SampleRng
+from crosspoint.train.pretrain.options import CHECKPOINT_SECONDS
 from crosspoint.train.pretrain.pairs import Item, Steps
-from crosspoint.train.pretrain.pretrain import CHECKPOINT_SECONDS, choose_device
+from crosspoint.train.pretrain.pretrain import choose_device
 
 SCHEMA = "crosspoint.partseg-run/1"
 SEGMENTER = "segmenter.safetensors"
@@ -68,6 +69,7 @@ class FinetuneResult(TrainResult):
 def partseg(
     data: Path,
     out: Path,
+    *,
     start: Path | None = None,
     recipe: str | PartSegRecipe | None = None,
     overrides: Sequence[str] = (),
@@ -95,13 +97,13 @@ def partseg(
         CheckFailed: The loss is not finite.
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
-    chosen = resolve_recipe(out, recipe, overrides, resume, RECIPES)
+    chosen = resolve_recipe(out, recipe, overrides=overrides, resume=resume, recipes=RECIPES)
     initial = _settle_initial(out, start)
     part_data = load_part_data(data, chosen)
     with processes(choose_device(device)) as (group, where):
         if group.is_main and resume:
             tidy(out)
-        run = Run(chosen, part_data, initial, out, where, group)
+        run = Run(chosen, part_data, initial=initial, out=out, device=where, group=group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
@@ -116,7 +118,7 @@ def _settle_initial(out: Path, start: Path | None) -> Initial | None:
     if not (out / "config.json").exists():
         return found
     values = read_config(out).get("initial")
-    with reading(out / "config.json", "the start of a run", AGAIN):
+    with reading(out / "config.json", "the start of a run", advice=AGAIN):
         saved = None if values is None else Initial(**values)
     if found is not None and (saved is None or saved.sha256 != found.sha256):
         was = "random weights" if saved is None else saved.path
@@ -130,7 +132,7 @@ def learning_rate(recipe: PartSegRecipe, epoch: int) -> float:
     return low + (high - low) * (1 + math.cos(math.pi * epoch / recipe.epochs)) / 2
 
 
-def smoothed_cross_entropy(logits: Tensor, parts: Tensor, smoothing: float) -> Tensor:
+def smoothed_cross_entropy(logits: Tensor, parts: Tensor, *, smoothing: float) -> Tensor:
     """Cross entropy with a target of 1 − ε for the true part and ε / (K − 1) for each other one, as in DGCNN's code.
 
     PyTorch's own smoothing by ε' gives ε' / K to *every* part; they are the same for ε' = ε K / (K − 1).
@@ -149,7 +151,7 @@ def smoothed_cross_entropy(logits: Tensor, parts: Tensor, smoothing: float) -> T
 def make_network(recipe: PartSegRecipe, data: PartData) -> DGCNNSegmenter:
     """The network of a recipe, with random weights that depend on its seed alone."""
     torch.manual_seed(recipe.seed)
-    return DGCNNSegmenter(len(data.taxonomy.parts), len(data.taxonomy.categories), recipe.k)
+    return DGCNNSegmenter(len(data.taxonomy.parts), len(data.taxonomy.categories), k=recipe.k)
 
 
 class Run:
@@ -168,6 +170,7 @@ class Run:
         self,
         recipe: PartSegRecipe,
         data: PartData,
+        *,
         initial: Initial | None,
         out: Path,
         device: torch.device,
@@ -183,7 +186,7 @@ class Run:
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
-        self.rng = SampleRng(device, group.rank, group.size)
+        self.rng = SampleRng(device, group.rank, size=group.size)
         self.fingerprint = data.fingerprint()
         self.best: dict[str, float] | None = None
         self.step = 0
@@ -219,7 +222,7 @@ class Run:
         Raises:
             InputError: There is none, or the data has changed since.
         """
-        state = restore(self.out / "checkpoints", self.network, self.optimiser, self.fingerprint)
+        state = restore(self.out / "checkpoints", self.network, optimiser=self.optimiser, data=self.fingerprint)
         best = state.get("best")
         if best is not None and not (isinstance(best, dict) and isinstance(best.get("instance_miou"), float)):
             raise InputError(f"the checkpoints in {self.out} do not say which epoch was the best; start the run anew")
@@ -235,13 +238,15 @@ class Run:
             "best": self.best,
             "data": self.fingerprint,
         }
-        save_checkpoint(self.out / "checkpoints", self.step, state)
+        save_checkpoint(self.out / "checkpoints", self.step, state=state)
         if self.data.selection is None:
             self._save_segmenter()
 
     def loop(self, checkpoint_seconds: float) -> FinetuneResult:
         """Train until the recipe's last epoch; see `partseg`."""
-        steps = Steps(len(self.data.train.labels), self.recipe, self.step, self.group.rank, self.group.size)
+        steps = Steps(
+            len(self.data.train.labels), self.recipe, start=self.step, rank=self.group.rank, size=self.group.size
+        )
 
         def train(items: list[Item], epoch: int) -> dict[str, float]:
             rows = torch.tensor([item for _, item in items])
@@ -251,7 +256,9 @@ class Run:
             epochs, rest = divmod(self.step, steps.per_epoch)
             return self.end_epoch(epochs - 1) if epochs and not rest else {}
 
-        result = run_steps(self, steps, steps.per_epoch, checkpoint_seconds, train, measure)
+        result = run_steps(
+            self, steps, per_epoch=steps.per_epoch, checkpoint_seconds=checkpoint_seconds, train=train, measure=measure
+        )
         best = (
             None
             if self.best is None
@@ -268,7 +275,7 @@ class Run:
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = rate
         logits, parts = self.forward(rows)
-        loss = smoothed_cross_entropy(logits, parts, self.recipe.label_smoothing)
+        loss = smoothed_cross_entropy(logits, parts, smoothing=self.recipe.label_smoothing)
         if self.group.any(not math.isfinite(loss.item()), self.device):
             last = newest(self.out / "checkpoints")
             raise CheckFailed(
@@ -290,7 +297,7 @@ class Run:
         train = self.data.train
         points = torch.from_numpy(train.points)[rows].to(self.device)
         parts = torch.from_numpy(train.parts)[rows].to(self.device)
-        points, parts = augment_parts(points, parts, self.recipe, self.rng.seed(seed))
+        points, parts = augment_parts(points, parts, recipe=self.recipe, rng=self.rng.seed(seed))
         return self._logits(self.shared, points, train.labels[rows.numpy()]), parts
 
     def _logits(self, network: nn.Module, points: Tensor, labels: NDArray[np.int64]) -> Tensor:
@@ -316,7 +323,7 @@ class Run:
     def evaluate(self, clouds: PartClouds) -> Ious:
         """IoUs of the network as it is, on the first points of each cloud."""
         taxonomy, recipe = self.data.taxonomy, self.recipe
-        allowed = allowed_parts(clouds.labels, taxonomy.category_parts, len(taxonomy.parts))
+        allowed = allowed_parts(clouds.labels, taxonomy.category_parts, parts=len(taxonomy.parts))
         predicted = []
         self.network.eval()
         for start in range(0, len(clouds.labels), recipe.batch):
@@ -326,7 +333,9 @@ class Run:
             predicted.append(most_likely(logits, allowed[rows] if recipe.restrict else None))
         self.network.train()
         truth = clouds.parts[:, : recipe.points]
-        return object_ious(truth, np.concatenate(predicted), clouds.labels, taxonomy.category_parts)
+        return object_ious(
+            truth, np.concatenate(predicted), labels=clouds.labels, category_parts=taxonomy.category_parts
+        )
 
     def _save_segmenter(self) -> None:
         origin = {
@@ -338,7 +347,7 @@ class Run:
             "initial": self.initial and self.initial.sha256,
             "taxonomy": self._taxonomy(),
         }
-        save_model(self.network, self.out / SEGMENTER, origin)
+        save_model(self.network, self.out / SEGMENTER, recipe=origin)
 
     def _taxonomy(self) -> dict[str, Any]:
         taxonomy = self.data.taxonomy

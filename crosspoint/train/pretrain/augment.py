@@ -27,7 +27,7 @@ class SampleRng:
         size: Number of processes; each holds as many samples.
     """
 
-    def __init__(self, device: torch.device, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, device: torch.device, rank: int = 0, *, size: int = 1) -> None:
         self.generator = torch.Generator(device)
         self.rank = rank
         self.size = size
@@ -72,7 +72,7 @@ def elastic(points: Tensor, rng: SampleRng) -> Tensor:
     return points + moved.flatten(2).transpose(1, 2)
 
 
-def augment_points(points: Tensor, dropout: float, with_elastic: bool, rng: SampleRng) -> Tensor:
+def augment_points(points: Tensor, dropout: float, *, with_elastic: bool, rng: SampleRng) -> Tensor:
     """One view of each cloud, in the order of the official code.
 
     Normalisation, elastic distortion where asked for, scale U(0.5, 2), rotation about y by U(0, 2π), translation by
@@ -158,7 +158,7 @@ def random_crop(images: Tensor, rng: SampleRng) -> Tensor:
     return functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
 
 
-def augment_images(images: Tensor, crop: bool, rng: SampleRng) -> Tensor:
+def augment_images(images: Tensor, crop: bool, *, rng: SampleRng) -> Tensor:
     """Crop where asked for, colour jitter, horizontal flip of every second image, and ImageNet's normalisation.
 
     Args:

@@ -28,7 +28,7 @@ def find_initial_weights(init: Path) -> Path:
     return init
 
 
-def load_initial_weights(start: Content, network: CrossPoint, recipe: Recipe) -> None:
+def load_initial_weights(start: Content, network: CrossPoint, *, recipe: Recipe) -> None:
     """Give a network the weights of `find_initial_weights`' file: its point encoder's, or of a checkpoint all.
 
     Raises:

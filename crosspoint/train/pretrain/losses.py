@@ -12,7 +12,7 @@ from crosspoint.train.engine.distributed import ProcessGroup
 OBJECTIVES = ("joint", "imid", "cmid")
 
 
-def nt_xent(one: Tensor, two: Tensor, temperature: float, group: ProcessGroup | None = None) -> Tensor:
+def nt_xent(one: Tensor, two: Tensor, *, temperature: float, group: ProcessGroup | None = None) -> Tensor:
     """Normalised temperature-scaled cross entropy between two views of the same N objects (eqs 1–2, and 4–5).
 
     With cosine similarity s, the loss of sample i of the first view is (eq. 1)
@@ -55,7 +55,7 @@ class Losses(NamedTuple):
 
 
 def crosspoint_loss(
-    projections: Projections, temperature: float, objective: str, group: ProcessGroup | None = None
+    projections: Projections, temperature: float, *, objective: str, group: ProcessGroup | None = None
 ) -> Losses:
     """`L = L_imid + L_cmid` (eq. 6), or one of its terms (Figure 3).
 
@@ -70,10 +70,10 @@ def crosspoint_loss(
     """
     imid = cmid = None
     if objective != "cmid":
-        imid = nt_xent(projections.first, projections.second, temperature, group)
+        imid = nt_xent(projections.first, projections.second, temperature=temperature, group=group)
     if objective != "imid":
         assert projections.image is not None
         prototype = (projections.first + projections.second) / 2  # (B, 256)
-        cmid = nt_xent(prototype, projections.image, temperature, group)
+        cmid = nt_xent(prototype, projections.image, temperature=temperature, group=group)
     terms = [term for term in (imid, cmid) if term is not None]
     return Losses(torch.stack(terms).sum(), imid, cmid)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from crosspoint.train.engine.distributed import ProcessGroup
+from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pairs import Source, Steps, make_loader
 from crosspoint.train.pretrain.pretrain import Run, choose_device, train
 from crosspoint.train.pretrain.recipes import Recipe, make_recipe
@@ -27,7 +28,7 @@ class Planned(NamedTuple):
 
 
 def plan(
-    roles: Sequence[str], field: str, recipe: str | None, overrides: Sequence[str], seeds: int, out: Path
+    roles: Sequence[str], field: str, *, recipe: str | None, overrides: Sequence[str], seeds: int, out: Path
 ) -> list[Planned]:
     """One run for each role and seed, in folders of their own.
 
@@ -52,7 +53,7 @@ def plan(
     return planned
 
 
-def seconds_of(recipe: Recipe, source: Source, device: str | None, workers: int = 0) -> float:
+def seconds_of(recipe: Recipe, source: Source, *, device: str | None, workers: int = 0) -> float:
     """How long a whole run will take, from the median of a few steps of a network that is thrown away.
 
     Raises:
@@ -60,11 +61,11 @@ def seconds_of(recipe: Recipe, source: Source, device: str | None, workers: int 
     """
     where = choose_device(device)
     with tempfile.TemporaryDirectory() as nowhere:
-        run = Run(recipe, source, Path(nowhere), where, ProcessGroup())
+        run = Run(recipe, source, out=Path(nowhere), device=where, group=ProcessGroup())
         steps = Steps(len(source), recipe)
         times = []
         start = time.perf_counter()
-        for number, batch in enumerate(make_loader(source, recipe, steps, workers)):
+        for number, batch in enumerate(make_loader(source, recipe, steps=steps, workers=workers)):
             run.train_step(batch, recipe.learning_rate)
             if where.type == "cuda":
                 torch.cuda.synchronize(where)
@@ -76,7 +77,9 @@ def seconds_of(recipe: Recipe, source: Source, device: str | None, workers: int 
     return statistics.median(times[1:] or times) * len(steps)
 
 
-def train_all(planned: Sequence[Planned], pairs: Path, device: str | None, workers: int | None) -> dict[str, list[str]]:
+def train_all(
+    planned: Sequence[Planned], pairs: Path, *, device: str | None, workers: int | None
+) -> dict[str, list[str]]:
     """Train every run, or go on with it where it was interrupted; returns the run folders by role.
 
     Raises:
@@ -85,6 +88,6 @@ def train_all(planned: Sequence[Planned], pairs: Path, device: str | None, worke
     """
     made: dict[str, list[str]] = {}
     for role, recipe, out in planned:
-        train(pairs, out, recipe, resume=True, device=device, workers=workers)
+        train(pairs, out, recipe=recipe, resume=True, device=device, options=RunOptions(workers))
         made.setdefault(role, []).append(str(out))
     return made

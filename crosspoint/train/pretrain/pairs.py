@@ -144,7 +144,7 @@ class Steps(Sampler[list[Item]]):
         InputError: The set is smaller than a batch, or the processes cannot share a batch equally.
     """
 
-    def __init__(self, count: int, recipe: Schedule, start: int = 0, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, count: int, recipe: Schedule, *, start: int = 0, rank: int = 0, size: int = 1) -> None:
         if count < recipe.batch:
             raise InputError(f"there are {count} objects, fewer than a batch of {recipe.batch}; --set batch={count}")
         if recipe.batch % size:
@@ -179,7 +179,7 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def make_loader(source: Source, recipe: Recipe, steps: Steps, workers: int) -> DataLoader[Batch]:
+def make_loader(source: Source, recipe: Recipe, *, steps: Steps, workers: int) -> DataLoader[Batch]:
     """One loader for all steps of a run, so that workers start once; they do not change what it yields."""
     return DataLoader(
         Pairs(source, recipe),  # type: ignore[arg-type]

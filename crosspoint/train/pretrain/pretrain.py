@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reading
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import image_head, point_head
@@ -29,26 +29,24 @@ from crosspoint.train.engine.run_folder import check_origin, fingerprint, resolv
 from crosspoint.train.pretrain.augment import SampleRng, augment_images, augment_points
 from crosspoint.train.pretrain.initial_weights import find_initial_weights, load_initial_weights
 from crosspoint.train.pretrain.losses import crosspoint_loss
+from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pairs import Batch, Source, Steps, make_loader, open_source
 from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
 
-CHECKPOINT_SECONDS = 600.0
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(
     data: Path,
     out: Path,
+    *,
     recipe: str | Recipe | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
     device: str | None = None,
-    workers: int | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    probe: Path | None = None,
-    probe_every: int = 1,
     init: Path | None = None,
+    options: RunOptions = RunOptions(),
 ) -> TrainResult:
     """Pretrain CrossPoint and leave a run folder.
 
@@ -63,37 +61,34 @@ def train(
         overrides: `key=value` for fields of the recipe.
         resume: Go on with the run in `out`; it starts if there is none yet.
         device: `cpu`, `cuda` or `cuda:i`; a GPU if there is one, if None.
-        workers: Processes that read data; half of the cores if None. They do not change the result.
-        checkpoint_seconds: Time between checkpoints.
-        probe: Labelled clouds for a linear probe (see `LinearProbe`); it does not change what is trained.
-        probe_every: Epochs between two probes.
         init: Weights that the point encoder starts from, of the same architecture, or a run folder, from whose newest
             checkpoint all branches start; random weights if None.
+        options: Reading processes, checkpoints and a linear probe; they do not change what is trained.
 
     Raises:
         InputError: Anything the user gave cannot be used.
         CheckFailed: The loss is not finite.
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
-    chosen = resolve_recipe(out, recipe, overrides, resume, RECIPES)
+    chosen = resolve_recipe(out, recipe, overrides=overrides, resume=resume, recipes=RECIPES)
     source = open_source(data)
     start = None if init is None else read_once(find_initial_weights(init))
     origin = check_origin(out, start)
-    linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
+    linear_probe = None if options.probe is None else LinearProbe(options.probe, options.probe_every, recipe=chosen)
     with processes(choose_device(device)) as (group, where):
         if group.is_main and resume:
             tidy(out)
-        run = Run(chosen, source, out, where, group)
+        run = Run(chosen, source, out=out, device=where, group=group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
             if start is not None:
-                load_initial_weights(start, run.network, chosen)
+                load_initial_weights(start, run.network, recipe=chosen)
             if group.is_main:
-                start_folder(out, chosen, len(source), run.data, where, origin)
+                start_folder(out, chosen, objects=len(source), data=run.data, device=where, init_sha256=origin)
         run.wrap_ddp()
-        workers = available_cpus() // 2 if workers is None else workers
-        return run.loop(workers, checkpoint_seconds, linear_probe)
+        workers = available_cpus() // 2 if options.workers is None else options.workers
+        return run.loop(workers, options.checkpoint_seconds, probe=linear_probe)
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -127,9 +122,9 @@ def make_network(recipe: Recipe) -> CrossPoint:
         points = SegmentationBackbone(recipe.k)
     head = point_head(points.dim)
     if recipe.objective == "imid":
-        return CrossPoint(points, head, None, None)
+        return CrossPoint(points, head, image=None, image_head=None)
     image = ImageEncoder(recipe.image_depth)
-    return CrossPoint(points, head, image, image_head(image.dim))
+    return CrossPoint(points, head, image=image, image_head=image_head(image.dim))
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
@@ -151,7 +146,7 @@ class Run:
         group: The processes that share each batch.
     """
 
-    def __init__(self, recipe: Recipe, source: Source, out: Path, device: torch.device, group: ProcessGroup) -> None:
+    def __init__(self, recipe: Recipe, source: Source, *, out: Path, device: torch.device, group: ProcessGroup) -> None:
         self.recipe, self.source, self.out, self.device, self.group = recipe, source, out, device, group
         self.network = make_network(recipe).to(device).train()
         self.shared: nn.Module = self.network
@@ -159,7 +154,7 @@ class Run:
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self.rng = SampleRng(device, group.rank, group.size)
+        self.rng = SampleRng(device, group.rank, size=group.size)
         self.step = 0
 
     @cached_property
@@ -178,8 +173,8 @@ class Run:
             InputError: There is none, or the data has changed since.
         """
         checkpoints = self.out / "checkpoints"
-        state = restore(checkpoints, self.network, self.optimiser, self.data)
-        with reading(checkpoints, "the checkpoints of this run", ADVICE):
+        state = restore(checkpoints, self.network, optimiser=self.optimiser, data=self.data)
+        with reading(checkpoints, "the checkpoints of this run", advice=ADVICE):
             self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 
@@ -193,16 +188,16 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "data": self.data,
         }
-        save_checkpoint(self.out / "checkpoints", self.step, state)
+        save_checkpoint(self.out / "checkpoints", self.step, state=state)
         origin = {**self.recipe.as_dict(), "steps": self.step}
-        save_model(self.network.points, self.out / "encoder.safetensors", origin)
-        save_model(self.network.point_head, self.out / "projection.safetensors", origin)
+        save_model(self.network.points, self.out / "encoder.safetensors", recipe=origin)
+        save_model(self.network.point_head, self.out / "projection.safetensors", recipe=origin)
         if self.network.image is not None:
-            save_model(self.network.image, self.out / "image_encoder.safetensors", origin)
+            save_model(self.network.image, self.out / "image_encoder.safetensors", recipe=origin)
 
-    def loop(self, workers: int, checkpoint_seconds: float, probe: LinearProbe | None = None) -> TrainResult:
+    def loop(self, workers: int, checkpoint_seconds: float, *, probe: LinearProbe | None = None) -> TrainResult:
         """Train until the recipe's last epoch; see `train`."""
-        steps = Steps(len(self.source), self.recipe, self.step, self.group.rank, self.group.size)
+        steps = Steps(len(self.source), self.recipe, start=self.step, rank=self.group.rank, size=self.group.size)
 
         def train(batch: Batch, epoch: int) -> dict[str, float]:
             return self.train_step(batch, learning_rate(self.recipe, epoch))
@@ -212,8 +207,15 @@ class Run:
                 return {}
             return {"probe_accuracy": probe.accuracy(self.network.points)}
 
-        batches = make_loader(self.source, self.recipe, steps, workers)
-        return run_steps(self, batches, steps.per_epoch, checkpoint_seconds, train, measure)
+        batches = make_loader(self.source, self.recipe, steps=steps, workers=workers)
+        return run_steps(
+            self,
+            batches,
+            per_epoch=steps.per_epoch,
+            checkpoint_seconds=checkpoint_seconds,
+            train=train,
+            measure=measure,
+        )
 
     def forward(self, batch: Batch) -> tuple[Any, Any]:
         """Augment a batch and pass it through the network: projections and losses."""
@@ -221,18 +223,18 @@ class Run:
         seed = hashlib.sha256(f"{recipe.seed}/{self.step}".encode()).digest()[:7]
         rng = self.rng.seed(int.from_bytes(seed, "big"))
         points = batch.points.to(self.device, non_blocking=True)
-        first = augment_points(points, recipe.dropout, recipe.elastic, rng)
-        second = augment_points(points, recipe.dropout, recipe.elastic, rng)
+        first = augment_points(points, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
+        second = augment_points(points, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
         images: Tensor | None = None
         if recipe.objective != "imid":
-            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng)
+            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng=rng)
         low = PRECISIONS[recipe.precision]
         dtype = next(self.network.parameters()).dtype
         with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
-            inputs = (first.to(dtype), second.to(dtype), images if images is None else images.to(dtype))
-            projections = self.shared(*inputs)
+            pictures = images if images is None else images.to(dtype)
+            projections = self.shared(first.to(dtype), second.to(dtype), images=pictures)
         group = self.group if recipe.negatives == "global" else ProcessGroup()
-        return projections, crosspoint_loss(projections, recipe.temperature, recipe.objective, group)
+        return projections, crosspoint_loss(projections, recipe.temperature, objective=recipe.objective, group=group)
 
     def train_step(self, batch: Batch, rate: float) -> dict[str, float]:
         """One step of the optimiser; returns its losses and health.

@@ -36,7 +36,7 @@ class LinearProbe:
         InputError: The data cannot be read or its clouds have too few points.
     """
 
-    def __init__(self, data: Path, every: int, recipe: Recipe) -> None:
+    def __init__(self, data: Path, every: int, *, recipe: Recipe) -> None:
         if every < 1:
             raise InputError(f"--probe-every is {every}; give at least 1 epoch")
         self.every, self.epochs = every, recipe.epochs
@@ -48,7 +48,7 @@ class LinearProbe:
             self.c = OFFICIAL_C[whole.name]
             self.fitted, self.tested = whole.train, whole.test
             return
-        train, held_out = stratified(whole.train.labels, HELD_OUT, recipe.seed)
+        train, held_out = stratified(whole.train.labels, HELD_OUT, seed=recipe.seed)
         self.fitted = _some(take(whole.train, train), FITTED, recipe.seed)
         self.tested = _some(take(whole.train, held_out), TESTED, recipe.seed)
 
@@ -66,12 +66,12 @@ class LinearProbe:
         if not variance > 0:
             return float(np.mean(self.tested.labels == np.bincount(self.fitted.labels).argmax()))
         c = RELATIVE_C / variance if self.c is None else self.c
-        predicted = linear.fit(fitted, self.fitted.labels, c).predict(tested)
+        predicted = linear.fit(fitted, self.fitted.labels, c=c).predict(tested)
         return float(np.mean(predicted == self.tested.labels))
 
 
 def _some(clouds: Clouds, count: int, seed: int) -> Clouds:
-    return take(clouds, balanced(clouds.labels, count, seed))
+    return take(clouds, balanced(clouds.labels, count, seed=seed))
 
 
 @torch.no_grad()

@@ -134,7 +134,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {"clean": clean, "official": official
 
 def make_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The pretraining recipe of a name; see `choose_recipe`."""
-    return choose_recipe(RECIPES, name, overrides)
+    return choose_recipe(RECIPES, name, overrides=overrides)
 
 
 class AnyRecipe(Protocol):
@@ -150,7 +150,7 @@ class AnyRecipe(Protocol):
 R = TypeVar("R", bound=AnyRecipe)
 
 
-def choose_recipe(recipes: Mapping[str, Callable[[], R]], name: str, overrides: Sequence[str] = ()) -> R:
+def choose_recipe(recipes: Mapping[str, Callable[[], R]], name: str, *, overrides: Sequence[str] = ()) -> R:
     """The recipe of a name, with `key=value` overrides of its fields.
 
     Raises:
@@ -171,7 +171,7 @@ def choose_recipe(recipes: Mapping[str, Callable[[], R]], name: str, overrides: 
     return dataclasses.replace(recipe, **values)
 
 
-def recipe_from(values: dict[str, Any], source: str, kind: Callable[..., R]) -> R:
+def recipe_from(values: dict[str, Any], source: str, *, kind: Callable[..., R]) -> R:
     """The recipe that `as_dict` wrote.
 
     Args:

@@ -206,7 +206,7 @@ def test_random_damage_gives_a_mesh_or_one_line(form, seed, tmp_path, capfd):
     except InputError:
         refused(path)
     else:
-        points, _ = sample_surface(mesh.vertices, mesh.faces, 8, rng)
+        points, _ = sample_surface(mesh.vertices, mesh.faces, count=8, rng=rng)
         assert np.isfinite(points).all()
     assert capfd.readouterr() == ("", "")
 
@@ -272,7 +272,7 @@ def test_points_are_spread_by_area_and_lie_on_their_faces():
     from scipy import stats
 
     vertices, faces = VERTICES, np.concatenate([FACES, [[0, 0, 1]]])
-    points, index = sample_surface(vertices, faces, 60_000, np.random.default_rng(0))
+    points, index = sample_surface(vertices, faces, count=60_000, rng=np.random.default_rng(0))
     assert points.shape == (60_000, 3)
     assert points.dtype == np.float32
     found = np.bincount(index, minlength=13)
@@ -290,7 +290,9 @@ def test_points_are_spread_by_area_and_lie_on_their_faces():
 
 
 def test_sampling_repeats_with_its_seed():
-    first, second, other = (sample_surface(VERTICES, FACES, 50, np.random.default_rng(s))[0] for s in (0, 0, 1))
+    first, second, other = (
+        sample_surface(VERTICES, FACES, count=50, rng=np.random.default_rng(s))[0] for s in (0, 0, 1)
+    )
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
 
@@ -305,4 +307,4 @@ def test_sampling_refuses_what_it_cannot_use():
         (VERTICES * 1e39, FACES, 5, "too large"),
     ):
         with pytest.raises(InputError, match=message):
-            sample_surface(vertices, faces, count, rng)
+            sample_surface(vertices, faces, count=count, rng=rng)

@@ -56,8 +56,8 @@ def small(meshes, out, **changes):
 
 def test_fewer_views_are_the_first_of_more():
     cone = trimesh.creation.cone(1, 2)
-    three = render_views(cone.vertices, cone.faces, 3, 16, np.random.default_rng(2))
-    two = render_views(cone.vertices, cone.faces, 2, 16, np.random.default_rng(2))
+    three = render_views(cone.vertices, cone.faces, views=3, size=16, rng=np.random.default_rng(2))
+    two = render_views(cone.vertices, cone.faces, views=2, size=16, rng=np.random.default_rng(2))
     assert three.shape == (3, 16, 16, 4)
     assert three.dtype == np.uint8
     np.testing.assert_array_equal(three[:2], two)
@@ -67,7 +67,7 @@ def test_fewer_views_are_the_first_of_more():
 def test_elevations_stay_in_their_band():
     # A slab's top is the only bright face seen from above, its underside never fills more than a few degrees allow.
     slab = trimesh.creation.box((1, 0.001, 1))
-    pictures = render_views(slab.vertices, slab.faces, 200, 16, np.random.default_rng(0))
+    pictures = render_views(slab.vertices, slab.faces, views=200, size=16, rng=np.random.default_rng(0))
     heights = [np.ptp(np.nonzero(alpha.any(1))[0]) + 1 for alpha in pictures[..., 3]]
     widest = 16 * np.sin(np.radians(ELEVATIONS[1])) * 1.25
     assert 8 < max(heights) <= widest
@@ -77,7 +77,7 @@ def test_elevations_stay_in_their_band():
 def test_a_needle_that_no_ray_meets_is_refused():
     vertices = np.array([[0, 0, 0], [1, 1, 1], [1, 1, 1 + 1e-12]])
     with pytest.raises(InputError, match="nothing of the mesh can be seen"):
-        render_views(vertices, np.array([[0, 1, 2]]), 1, 16, np.random.default_rng(0))
+        render_views(vertices, np.array([[0, 1, 2]]), views=1, size=16, rng=np.random.default_rng(0))
 
 
 def test_layout_formats_and_counts(meshes, tmp_path):
@@ -171,7 +171,9 @@ def test_the_same_name_from_two_inputs_is_refused(meshes, tmp_path):
     trimesh.creation.icosphere(1).export(other / "a.off")
     with pytest.raises(InputError, match=r"a\.off and .*a\.off would both become chair/a_off"):
         render([meshes, tmp_path / "other"], tmp_path / "out", jobs=1)
-    twice = render([meshes, meshes / "chair", meshes / "chair/a.off"], tmp_path / "out", 1, 16, 8, jobs=1)
+    twice = render(
+        [meshes, meshes / "chair", meshes / "chair/a.off"], tmp_path / "out", views=1, size=16, points=8, jobs=1
+    )
     assert twice["objects"] == 4
 
 

@@ -44,21 +44,21 @@ class Engine:
     [("tensorrt", "256 to 1024 points, timing cache of 3 bytes; built"), ("rtx", "256 to 1024 points; built")],
 )
 def test_a_range_says_which_timing_cache_it_left(tmp_path, monkeypatch, module, said):
-    def built(context, run, out, module, precision, points, options):
+    def built(context, run, out, module, precision, *, points, build):
         assert points == engines.RANGE
-        if options.timing_cache is not None:
-            options.timing_cache.write_bytes(b"abc")
+        if build.timing_cache is not None:
+            build.timing_cache.write_bytes(b"abc")
         return "built"
 
     monkeypatch.setattr(engines, "_built", built)
     monkeypatch.setattr(engines, "RANGE", (256, 512, 1024))
-    assert engines.build_range(Context(tmp_path, 0), "run", module) == said
+    assert engines.build_range(Context(tmp_path, 0), "run", module=module) == said
 
 
 def test_a_build_that_leaves_no_timing_cache_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "_built", lambda *given, **options: "built")
     with pytest.raises(CheckFailed, match="left no timing cache"):
-        engines.build_range(Context(tmp_path, 0), "run", "tensorrt")
+        engines.build_range(Context(tmp_path, 0), "run", module="tensorrt")
 
 
 def copy(array):
@@ -86,7 +86,9 @@ def test_where_nothing_is_captured_it_says_so():
 
 @pytest.mark.parametrize("categories", [None, 3])
 def test_arrays_that_are_used_where_they_lie(categories):
-    assert lent(Engine(categories=categories), copy, copy).startswith("results differ from those of copies by 0.0e+00")
+    assert lent(Engine(categories=categories), copy, to_host=copy).startswith(
+        "results differ from those of copies by 0.0e+00"
+    )
 
 
 def test_arrays_that_are_not_read_again_fail():
@@ -96,7 +98,7 @@ def test_arrays_that_are_not_read_again_fail():
                 out[...] = self.kept
 
     with pytest.raises(CheckFailed, match="results differ from those of copies"):
-        lent(Once(), copy, copy)
+        lent(Once(), copy, to_host=copy)
 
 
 def test_inputs_are_a_batch_of_the_self_test_s_size():

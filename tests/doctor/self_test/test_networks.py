@@ -32,7 +32,7 @@ def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
         lambda *a, **b: asked.append((a, b)) or diagnosis(False),
     )
     with pytest.raises(CheckFailed, match=r"^They part at edge2\.$"):
-        networks.diagnosed(context, "run", "bundle", "cuda", "tensorrt")
+        networks.diagnosed(context, "run", candidate="bundle", device="cuda", backend="tensorrt")
     assert asked == [
         ((context.folder / "run", context.folder / "bundle"), {"points": 128, "device": "cuda", "backend": "tensorrt"})
     ]
@@ -42,7 +42,7 @@ def test_a_diagnosis_that_found_none_says_what_ran(context, monkeypatch):
     monkeypatch.setattr(
         import_module("crosspoint.parity.layers.diagnose"), "diagnose", lambda *_, **__: diagnosis(True)
     )
-    assert networks.diagnosed(context, "run", "bundle") == "onnxruntime on cpu, fp32: They part at edge2."
+    assert networks.diagnosed(context, "run", candidate="bundle") == "onnxruntime on cpu, fp32: They part at edge2."
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_only_a_lack_of_kernels_is_no_failure(message, expected, context, monkey
 
     monkeypatch.setattr(import_module("crosspoint.parity.layers.diagnose"), "diagnose", diagnose)
     with pytest.raises(expected, match=r"kernels|NOT_IMPLEMENTED|damaged"):
-        networks.diagnosed(context, "run", "bundle")
+        networks.diagnosed(context, "run", candidate="bundle")
 
 
 def test_a_parity_that_failed_fails(context, monkeypatch):
@@ -68,9 +68,9 @@ def test_a_parity_that_failed_fails(context, monkeypatch):
         import_module("crosspoint.parity.parity"), "parity", lambda *_, **__: SimpleNamespace(gate=gate)
     )
     with pytest.raises(CheckFailed, match=r"relative L2: 0\.5 \(limit 0\.0001\)"):
-        networks.compared(context, "run", "bundle")
+        networks.compared(context, "run", candidate="bundle")
     gate.passed, gate.measured = True, 1e-6
-    assert networks.compared(context, "run", "bundle") == "relative L2: 1.0e-06 (limit 0.0001)"
+    assert networks.compared(context, "run", candidate="bundle") == "relative L2: 1.0e-06 (limit 0.0001)"
 
 
 @pytest.fixture
@@ -117,9 +117,9 @@ def test_a_throughput_that_is_none_fails(rate, context, monkeypatch):
     rows = [SimpleNamespace(**good), SimpleNamespace(**{**good, "clouds_per_second": rate})]
     monkeypatch.setattr("crosspoint.runtime.bench.bench.bench", lambda *_, **__: SimpleNamespace(rows=rows, not_run=[]))
     with pytest.raises(CheckFailed, match="a throughput is not positive"):
-        networks.measured(context, "cpu", ["run"])
+        networks.measured(context, "cpu", models=["run"])
     rows.pop()
-    assert networks.measured(context, "cpu", ["run"]) == "run with pytorch 1.00 ms"
+    assert networks.measured(context, "cpu", models=["run"]) == "run with pytorch 1.00 ms"
 
 
 def test_models_that_could_not_be_measured_are_named(context, monkeypatch):
@@ -127,7 +127,7 @@ def test_models_that_could_not_be_measured_are_named(context, monkeypatch):
     monkeypatch.setattr(
         "crosspoint.runtime.bench.bench.bench", lambda *_, **__: SimpleNamespace(rows=[], not_run=lacking)
     )
-    assert networks.measured(context, "cpu", ["run"]) == "bundle with tensorrt not: there is no GPU"
+    assert networks.measured(context, "cpu", models=["run"]) == "bundle with tensorrt not: there is no GPU"
 
 
 @pytest.mark.parametrize("written", [["model.onnx"], []])
@@ -137,6 +137,6 @@ def test_a_triton_repository_without_its_configuration_fails(written, context, m
         (context.folder / "triton" / "1" / name).touch()
     monkeypatch.setattr(networks, "export", lambda *_, **__: {})
     with pytest.raises(CheckFailed, match=r"and no config\.pbtxt"):
-        networks.export_for_triton(context, "run", "bundle")
+        networks.export_for_triton(context, "run", out="bundle")
     (context.folder / "triton" / "config.pbtxt").touch()
-    assert networks.export_for_triton(context, "run", "bundle").startswith("config.pbtxt")
+    assert networks.export_for_triton(context, "run", out="bundle").startswith("config.pbtxt")

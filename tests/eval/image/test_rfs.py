@@ -22,7 +22,7 @@ def base():
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, base, monkeypatch):
-    whole = train_rfs(base, None, 18, RECIPE, "cpu", None)
+    whole = train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=None)
     steps = 0
 
     def interrupted(images, draw):
@@ -36,9 +36,9 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, base, mon
     with monkeypatch.context() as patch:
         patch.setattr(rfs, "_random_shift", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
+            train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
         steps = 8  # further steps are counted, none is interrupted
-        resumed = train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
+        resumed = train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
     assert steps == 8 + 2 * 3
     assert [file.suffix for file in tmp_path.iterdir()] == [".safetensors"]
     for name, value in whole.state_dict().items():
@@ -46,18 +46,25 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, base, mon
 
 
 def test_a_finished_training_is_found_again_by_recipe_start_and_pictures(tmp_path, base, monkeypatch):
-    first = train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
+    first = train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
     monkeypatch.setattr(rfs, "_train", None)
-    again = train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
+    again = train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.state_dict().items())
     with pytest.raises(TypeError):  # another recipe trains
-        train_rfs(base, None, 18, RFSRecipe(epochs=1), "cpu", tmp_path)
+        train_rfs(base, None, depth=18, recipe=RFSRecipe(epochs=1), device="cpu", cache=tmp_path)
     with pytest.raises(TypeError):  # other labels train
-        train_rfs(dataclasses.replace(base, labels=base.labels[::-1].copy()), None, 18, RECIPE, "cpu", tmp_path)
+        train_rfs(
+            dataclasses.replace(base, labels=base.labels[::-1].copy()),
+            None,
+            depth=18,
+            recipe=RECIPE,
+            device="cpu",
+            cache=tmp_path,
+        )
     (kept,) = tmp_path.glob("rfs-*.safetensors")
-    save_model(again, kept, {"recipe": "another"})
+    save_model(again, kept, recipe={"recipe": "another"})
     with pytest.raises(InputError, match="was trained otherwise than its name says; remove it"):
-        train_rfs(base, None, 18, RECIPE, "cpu", tmp_path)
+        train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
 
 
 @pytest.mark.parametrize(

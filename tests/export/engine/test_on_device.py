@@ -22,13 +22,15 @@ from crosspoint.export.engine import builder as tensorrt
 from crosspoint.export.engine import engine, on_device
 from crosspoint.export.engine.builder import Builder, Options
 from crosspoint.export.engine.on_device import build_on_device, read_reference, write_reference
+from crosspoint.export.options import ExportOptions
 from crosspoint.parity.clouds import CloudSet
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import Manifest, load_manifest, sign_bundle, verify_files
 from crosspoint.runtime.signing import SIGNATURE, VARIABLE, read_signing_key, write_key_pair
 
-SHAPES = {"trt": True, "builder": "device", "batch": "1:2:4", "points": "16:32:64"}
+ON_DEVICE = ExportOptions("device")
+SHAPES = {"trt": True, "batch": "1:2:4", "points": "16:32:64"}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def bundle(exported, saved, tmp_path, tmp_path_factory):
     """For building elsewhere."""
     if not exported:
         exported.append(tmp_path_factory.mktemp("exported") / "bundle")
-        export(saved("dgcnn"), exported[0], **SHAPES, options=Options(tf32=True, workspace=512))
+        export(
+            saved("dgcnn"), exported[0], **SHAPES, options=replace(ON_DEVICE, build=Options(tf32=True, workspace=512))
+        )
     return shutil.copytree(exported[0], tmp_path / "bundle")
 
 
@@ -66,12 +70,12 @@ def test_the_bundle_holds_what_the_build_takes(bundle):
     written = json.loads((bundle / "manifest.json").read_text())
     assert written["on_device"] == {"tf32": True, "workspace": 512}
     with pytest.raises(InputError, match=r"does not hold a TensorRT engine yet; rebuild it here: sh .*build_on_device"):
-        load_encoder(bundle, "cuda", "tensorrt")
+        load_encoder(bundle, "cuda", backend="tensorrt")
 
 
 def test_two_exports_are_the_same_files(saved, tmp_path):
     for name in ("one", "two"):
-        export(saved("pointnet"), tmp_path / name, **SHAPES)
+        export(saved("pointnet"), tmp_path / name, **SHAPES, options=ON_DEVICE)
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
@@ -121,8 +125,8 @@ def test_a_build_adds_the_engine_and_what_came_of_running_it(bundle, device):
 def test_an_engine_that_was_built_and_did_not_run_is_not_accepted(bundle, device, monkeypatch):
     added, before = on_device.add_engine, files(bundle)
 
-    def not_executed(*given):
-        manifest = added(*given)
+    def not_executed(*given, **options):
+        manifest = added(*given, **options)
         return {**manifest, "engine": {**manifest["engine"], "executed": False}}
 
     monkeypatch.setattr(on_device, "add_engine", not_executed)
@@ -133,7 +137,9 @@ def test_an_engine_that_was_built_and_did_not_run_is_not_accepted(bundle, device
 
 def test_kernels_that_were_skipped_are_named_in_the_manifest(bundle, device, monkeypatch):
     built, line = engine.build_engine, "Error Code: 9: Skipping tactic 0x1 due to exception misaligned address"
-    monkeypatch.setattr(engine, "build_engine", lambda *given: replace(built(*given), skipped=(line,)))
+    monkeypatch.setattr(
+        engine, "build_engine", lambda *given, **options: replace(built(*given, **options), skipped=(line,))
+    )
     build_on_device(bundle)
     written = json.loads((bundle / "manifest.json").read_text())["engine"]
     assert (written["skipped_tactics"], written["executed"]) == ([line], True)
@@ -181,9 +187,11 @@ def test_an_engine_that_computes_something_else_changes_nothing(bundle, device, 
 
 def test_an_engine_of_another_precision_changes_nothing(bundle, device, monkeypatch):
     built = engine.build_engine
-    monkeypatch.setattr(
-        engine, "build_engine", lambda *given: tensorrt.Engine(**{**vars(built(*given)), "precision": "fp16+fp32"})
-    )
+
+    def mixed(*given, **options):
+        return tensorrt.Engine(**{**vars(built(*given, **options)), "precision": "fp16+fp32"})
+
+    monkeypatch.setattr(engine, "build_engine", mixed)
     before = files(bundle)
     with pytest.raises(CheckFailed, match=r"fp32 was asked for, and the engine computes in fp16\+fp32"):
         build_on_device(bundle)
@@ -271,15 +279,18 @@ def test_the_script_runs_the_build(bundle):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trt": False, "builder": "device"}, "--builder is about engines; give --trt"),
-        ({"target": ("sm86",)}, "--target has no place with --builder device"),
-        ({"options": Options(timing_cache=on_device.Path("x"))}, "--timing-cache has no place with --builder device"),
+        ({"trt": False}, "--builder is about engines; give --trt"),
+        ({"options": replace(ON_DEVICE, target=("sm86",))}, "--target has no place with --builder device"),
+        (
+            {"options": replace(ON_DEVICE, build=Options(timing_cache=on_device.Path("x")))},
+            "--timing-cache has no place with --builder device",
+        ),
         ({"points": "any"}, "give --points min:opt:max"),
     ],
 )
 def test_options_that_do_not_go_with_it(options, message, saved, tmp_path):
     with pytest.raises(InputError, match=message):
-        export(saved("pointnet"), tmp_path / "bundle", **{**SHAPES, **options})
+        export(saved("pointnet"), tmp_path / "bundle", **{**SHAPES, "options": ON_DEVICE, **options})
     assert not (tmp_path / "bundle").exists()
 
 
@@ -288,7 +299,7 @@ def test_options_that_do_not_go_with_it(options, message, saved, tmp_path):
 def test_a_build_on_this_gpu(name, saved, tmp_path):
     if tensorrt.find_gpu() is None:
         pytest.skip("no NVIDIA GPU")
-    export(saved(name), tmp_path / "bundle", **SHAPES)
+    export(saved(name), tmp_path / "bundle", **SHAPES, options=ON_DEVICE)
     try:
         manifest = build_on_device(tmp_path / "bundle")
     except (MissingDependency, InputError) as error:
@@ -305,7 +316,7 @@ def test_a_timing_cache_is_written_and_used(saved, tmp_path):
         pytest.skip("no NVIDIA GPU")
     if tensorrt._module("tensorrt") is None:
         pytest.skip("tensorrt is not installed")
-    export(saved("pointnet"), tmp_path / "bundle", **SHAPES)
+    export(saved("pointnet"), tmp_path / "bundle", **SHAPES, options=ON_DEVICE)
     plans = []
     for _ in range(2):
         build_on_device(tmp_path / "bundle", tmp_path / "timing.cache")

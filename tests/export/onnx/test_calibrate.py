@@ -14,7 +14,7 @@ from crosspoint.parity.clouds import ordinary
 
 def test_ranges_are_the_largest_magnitudes(network):
     model, points = build(deploy(network("pointnet")), None), ordinary(5, 40)
-    found = calibrate(model, ["layer1", "points", "layer1"], {"points": points})
+    found = calibrate(model, ["layer1", "points", "layer1"], inputs={"points": points})
     model.graph.output.append(onnx.helper.make_tensor_value_info("layer1", onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (layer1,) = session.run(["layer1"], {"points": points})

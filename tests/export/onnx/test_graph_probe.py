@@ -16,7 +16,7 @@ def points():
 
 @pytest.fixture
 def path(network, tmp_path):
-    write_onnx(tmp_path / "a.onnx", build(deploy(network("dgcnn")), None), {})
+    write_onnx(tmp_path / "a.onnx", build(deploy(network("dgcnn")), None), provenance={})
     return tmp_path / "a.onnx"
 
 
@@ -29,7 +29,7 @@ def test_it_shows_the_neighbours(path, points):
 
 
 def test_it_shows_the_neighbours_of_a_fixed_number_of_points(network, path, points, tmp_path):
-    write_onnx(tmp_path / "b.onnx", build(deploy(network("dgcnn")), 20), {})
+    write_onnx(tmp_path / "b.onnx", build(deploy(network("dgcnn")), 20), provenance={})
     with GraphProbe(path) as free, GraphProbe(tmp_path / "b.onnx") as fixed:
         expected, found = (probe.neighbours({"points": points}) for probe in (free, fixed))
     for name, graph in expected.items():

@@ -92,7 +92,11 @@ def test_the_emulation_rounds_where_torch_rounds(precision, graph, network):
 
 
 def test_what_precedes_a_choice_can_stay_float32(graph):
-    kept = [name for name, kind in product_precisions(lower(graph("dgcnn"), "bf16", 3)).items() if kind == "fp32"]
+    kept = [
+        name
+        for name, kind in product_precisions(lower(graph("dgcnn"), "bf16", exact_choices=3)).items()
+        if kind == "fp32"
+    ]
     assert kept == ["edge1/near", "edge1/own/product", "edge2/near", "edge2/own/product"]
 
 
@@ -102,7 +106,9 @@ def test_with_every_layer_before_a_choice_exact_the_choices_are_the_same(graph):
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         return session.run(["edge4/neighbours"], {"points": ordinary(2, 48)})[0]
 
-    np.testing.assert_array_equal(chosen(emulate(lower(graph("dgcnn"), "bf16", 4))), chosen(graph("dgcnn")))
+    np.testing.assert_array_equal(
+        chosen(emulate(lower(graph("dgcnn"), "bf16", exact_choices=4))), chosen(graph("dgcnn"))
+    )
 
 
 def test_the_model_that_is_lowered_does_not_change(graph):
@@ -135,16 +141,16 @@ def test_a_weight_beyond_fp16_is_refused_and_bf16_takes_it(graph):
 def test_a_precision_that_is_not_there_fails(graph):
     model = graph("dgcnn")
     with pytest.raises(CheckFailed, match="fp16 was asked for, and edge1/near of the ONNX model computes in fp32"):
-        require_precision(model, "fp16", [])
-    half = lower(model, "fp16", 3)
+        require_precision(model, "fp16", kept=[])
+    half = lower(model, "fp16", exact_choices=3)
     kept = ["edge1/near", "edge1/own/product", "edge2/near", "edge2/own/product"]
-    require_precision(half, "fp16", kept)
+    require_precision(half, "fp16", kept=kept)
     with pytest.raises(CheckFailed, match="edge2/near of the ONNX model computes in fp32"):
-        require_precision(half, "fp16", kept[:2])
+        require_precision(half, "fp16", kept=kept[:2])
     with pytest.raises(CheckFailed, match="edge3/near of the ONNX model computes in fp16"):
-        require_precision(half, "fp16", [*kept, "edge3/near"])
+        require_precision(half, "fp16", kept=[*kept, "edge3/near"])
     with pytest.raises(CheckFailed, match="every layer of the ONNX model computes in fp32"):
-        require_precision(model, "fp16", list(product_precisions(model)))
+        require_precision(model, "fp16", kept=list(product_precisions(model)))
 
 
 def test_an_emulation_is_float32_throughout(graph):

@@ -55,7 +55,9 @@ def _trained(name: str) -> nn.Module:
 def to_onnx(network: nn.Module, path: Path) -> Path:
     """As the exporter writes it."""
     config = network.config
-    write_onnx(path, build(deploy(network), None), {"model": config, "k": config.get("k", 1), "precision": "fp32"})
+    write_onnx(
+        path, build(deploy(network), None), provenance={"model": config, "k": config.get("k", 1), "precision": "fp32"}
+    )
     return path
 
 

@@ -133,7 +133,7 @@ def test_a_provider_that_is_not_there_is_refused(tmp_path: Path, small: SimpleNa
         if provider in runtime.get_available_providers():
             continue
         with pytest.raises(InputError, match=rf"{provider}, and this ONNX Runtime .*--device cpu"):
-            OnnxEncoder(path, "cuda", backend)
+            OnnxEncoder(path, "cuda", backend=backend)
 
 
 def test_a_provider_that_falls_away_is_refused(
@@ -151,4 +151,4 @@ def test_a_provider_that_falls_away_is_refused(
 
 def test_its_tensorrt_provider_does_not_run_on_the_cpu(tmp_path: Path, small: SimpleNamespace) -> None:
     with pytest.raises(InputError, match="runs on a GPU only"):
-        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cpu", "onnxruntime-tensorrt")
+        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cpu", backend="onnxruntime-tensorrt")

@@ -35,7 +35,7 @@ Clouds = Callable[..., np.ndarray]
 def test_an_engine_does_not_run_on_the_cpu(engine_bundle: Path) -> None:
     for model, chosen in ((engine_bundle / "encoder.plan", None), (engine_bundle, "tensorrt")):
         with pytest.raises(InputError, match=r"runs on a GPU only; give --device cuda, or .*--backend onnxruntime"):
-            load_encoder(model, "cpu", chosen)
+            load_encoder(model, "cpu", backend=chosen)
 
 
 def test_a_changed_engine_is_not_deserialized(engine_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_a_changed_engine_is_not_deserialized(engine_bundle: Path, monkeypatch: 
     content[-1] ^= 1
     path.write_bytes(content)
 
-    def forbidden(*arguments: object) -> None:
+    def forbidden(*arguments: object, **options: object) -> None:
         raise AssertionError("TensorRT was reached")
 
     monkeypatch.setattr(backend, "require", forbidden)
@@ -276,7 +276,7 @@ def test_arrays_that_do_not_fit(points, out, message: str, engine_bundle: Path, 
 
 def test_an_encoder_does_not_segment_in_place(engine_bundle: Path, host: SimpleNamespace) -> None:
     with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match="use embed_into"):
-        encoder.segment_into(None, None, None)
+        encoder.segment_into(None, None, out=None)
 
 
 def test_a_device_that_is_not_there(engine_bundle: Path, host: SimpleNamespace) -> None:
@@ -544,7 +544,7 @@ def test_a_segmenter_s_arrays_are_used_where_they_lie(
         for i in range(4):
             points.array[...] = clouds(3, 16, seed=i)
             category.array[...] = category.array[::-1].copy()
-            encoder.segment_into(points, category, out)
+            encoder.segment_into(points, category, out=out)
             np.testing.assert_allclose(out.array, small.segments(points.array, category.array))
         assert host.launches == 2
 
@@ -564,9 +564,11 @@ def test_a_segmenter_s_arrays_that_do_not_fit(
     category: tuple, out: tuple, message: str, engine_bundle: Path, host: HostCuda, small: SimpleNamespace
 ) -> None:
     host.trt.model = small.segmenter
-    given = [OnDevice(np.zeros(shape, np.float32), host=host) for shape in ((3, 16, 3), category, out)]
+    points, one_hot, result = (
+        OnDevice(np.zeros(shape, np.float32), host=host) for shape in ((3, 16, 3), category, out)
+    )
     with load_encoder(engine_bundle, "cuda") as encoder, pytest.raises(InputError, match=message):
-        encoder.segment_into(*given)
+        encoder.segment_into(points, one_hot, out=result)
 
 
 def test_a_segmenter_does_not_embed_in_place(engine_bundle: Path, host: HostCuda, small: SimpleNamespace) -> None:

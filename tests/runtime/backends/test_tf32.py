@@ -29,7 +29,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list:
         preload_dlls=lambda: None,
         set_default_logger_severity=lambda level: None,
     )
-    monkeypatch.setattr(backend, "require", lambda *_: runtime)
+    monkeypatch.setattr(backend, "require", lambda *_, **__: runtime)
     return opened
 
 
@@ -41,7 +41,7 @@ def test_the_tensorrt_provider_is_told_by_the_environment_before_it_opens(
     if user is None:
         monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
     with pytest.raises(InputError):
-        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cuda", "onnxruntime-tensorrt")
+        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cuda", backend="onnxruntime-tensorrt")
     ((environment, providers),) = sessions
     assert environment == b"0"
     assert "use_tf32" not in providers["TensorrtExecutionProvider"]
@@ -53,5 +53,5 @@ def test_the_cuda_provider_is_told_by_its_option_alone(
 ) -> None:
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     with pytest.raises(InputError):
-        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cuda", "onnxruntime")
+        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cuda", backend="onnxruntime")
     assert sessions == [(None, {"CUDAExecutionProvider": {"device_id": "0", "use_tf32": "0"}})]

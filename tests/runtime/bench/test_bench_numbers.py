@@ -30,7 +30,7 @@ def test_percentiles_rates_and_units_by_hand():
     assert row.clouds_per_second == pytest.approx(8 * 100 / 5.05)
     assert (row.open_ms, row.first_call_ms) == (250, 125)
     assert (row.calls, row.threads, row.memory_bytes) == (100, 2, 5000)
-    floor = floor_of("dgcnn", 1024, 2048, "fp32", 8)
+    floor = floor_of("dgcnn", 1024, dim=2048, precision="fp32", batch=8)
     assert row.gflops == pytest.approx(floor.operations * row.clouds_per_second / 1e9)
     seconds = max(floor.operations / 100e9, floor.bytes / 10e9)
     assert row.floor.call_ms == pytest.approx(1e3 * 8 * seconds)

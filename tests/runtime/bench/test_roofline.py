@@ -19,7 +19,7 @@ def test_pointnet_has_no_distances():
 
 
 def test_an_unknown_architecture_has_no_floor():
-    assert floor_of("unknown", 10, 10, "fp32", 1) is None
+    assert floor_of("unknown", 10, dim=10, precision="fp32", batch=1) is None
 
 
 def test_the_slower_of_products_and_memory_counts():

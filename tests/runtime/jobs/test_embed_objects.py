@@ -15,11 +15,14 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.data.frames import rotation_to_y_up
 from crosspoint.data.objects.find import ObjectOptions, find_objects
 from crosspoint.data.objects.folder import write_objects
+from crosspoint.data.objects.sources import Scans
 from crosspoint.data.points import normalise
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import load
+from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import search
+from crosspoint.runtime.options import Sampling
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def assert_boxes(found, scan: np.ndarray) -> None:
 
 
 def test_each_object_is_embedded_y_up(model: Path, scan: Path, tmp_path: Path, small: SimpleNamespace) -> None:
-    result = embed(model, [scan], tmp_path / "out.npz", objects=ObjectOptions())
+    result = embed(model, Scans([scan]), out=tmp_path / "out.npz")
     found = load(tmp_path / "out.npz")
     assert found.names == result["names"] == ["scan.npy#object-0001", "scan.npy#object-0002"]
     for row, one in zip(found.vectors, find_objects(np.load(scan)), strict=True):
@@ -69,12 +72,12 @@ def test_each_object_is_embedded_y_up(model: Path, scan: Path, tmp_path: Path, s
 def test_boxes_and_numbers_of_points_are_read_back(model: Path, scan: Path, tmp_path: Path, suffix: str) -> None:
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
-    embed(model, [scan], tmp_path / f"out{suffix}", objects=ObjectOptions())
+    embed(model, Scans([scan]), out=tmp_path / f"out{suffix}")
     assert_boxes(load(tmp_path / f"out{suffix}"), np.load(scan))
 
 
 def test_the_result_has_them_too(model: Path, scan: Path, tmp_path: Path) -> None:
-    result = embed(model, [scan], tmp_path / "out.npy", objects=ObjectOptions())
+    result = embed(model, Scans([scan]), out=tmp_path / "out.npy")
     expected = [
         {"name": f"scan.npy#object-{i:04d}", "points": len(one.points), "lower": [*one.lower], "upper": [*one.upper]}
         for i, one in enumerate(find_objects(np.load(scan)), 1)
@@ -86,7 +89,7 @@ def test_the_result_has_them_too(model: Path, scan: Path, tmp_path: Path) -> Non
 def test_parts_hold_the_objects_of_their_scans(model: Path, scans: Path, tmp_path: Path, form: str) -> None:
     if form == "parquet":
         pytest.importorskip("pyarrow")
-    embed(model, [scans], tmp_path / "out", part=1, form=form, objects=ObjectOptions())
+    embed(model, Scans([scans]), out=tmp_path / "out", parts=PartOptions(size=1, form=form))
     pieces = list(parts.load_parts(tmp_path / "out"))
     assert [piece.names for piece in pieces] == [[f"{i}.npy#object-000{k}" for k in (1, 2)] for i in range(3)]
     for i, piece in enumerate(pieces):
@@ -94,9 +97,9 @@ def test_parts_hold_the_objects_of_their_scans(model: Path, scans: Path, tmp_pat
 
 
 def test_parts_that_are_there_are_kept(model: Path, scans: Path, tmp_path: Path) -> None:
-    first = embed(model, [scans], tmp_path / "out", part=2, form="npz", objects=ObjectOptions())
+    first = embed(model, Scans([scans]), out=tmp_path / "out", parts=PartOptions(size=2, form="npz"))
     (tmp_path / "out" / "part-00002-of-00002.npz").unlink()
-    second = embed(model, [scans], tmp_path / "out", part=2, form="npz", objects=ObjectOptions())
+    second = embed(model, Scans([scans]), out=tmp_path / "out", parts=PartOptions(size=2, form="npz"))
     assert (first["parts"]["made"], second["parts"]["made"], second["parts"]["kept"]) == (2, 1, 1)
     assert second["embedded"] == 6
 
@@ -105,14 +108,19 @@ def test_parts_that_are_there_are_kept(model: Path, scans: Path, tmp_path: Path)
 def test_objects_found_in_another_way_are_another_job(
     model: Path, scans: Path, tmp_path: Path, objects: ObjectOptions | None
 ) -> None:
-    embed(model, [scans], tmp_path / "out", form="npz", objects=ObjectOptions())
+    embed(model, Scans([scans]), out=tmp_path / "out", parts=PartOptions(form="npz"))
     with pytest.raises(InputError, match="holds another job: how objects are found was"):
-        embed(model, [scans], tmp_path / "out", form="npz", objects=objects)
+        embed(
+            model,
+            [scans] if objects is None else Scans([scans], objects),
+            out=tmp_path / "out",
+            parts=PartOptions(form="npz"),
+        )
 
 
 def test_without_objects_nothing_is_said_of_them(model: Path, scan: Path, tmp_path: Path) -> None:
-    embed(model, [scan], tmp_path / "out.npz")
-    embed(model, [scan], tmp_path / "out", form="npz")
+    embed(model, [scan], out=tmp_path / "out.npz")
+    embed(model, [scan], out=tmp_path / "out", parts=PartOptions(form="npz"))
     with np.load(tmp_path / "out.npz") as file:
         assert sorted(file.files) == ["about", "embeddings", "model_sha256", "names"]
         assert "objects" not in json.loads(str(file["about"]))
@@ -122,7 +130,7 @@ def test_without_objects_nothing_is_said_of_them(model: Path, scan: Path, tmp_pa
 
 def test_points_are_drawn_of_each_object_by_the_seed(model: Path, scan: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        embed(model, [scan], tmp_path / f"{name}.npz", points=64, seed=seed, objects=ObjectOptions())
+        embed(model, Scans([scan]), out=tmp_path / f"{name}.npz", sampling=Sampling(64, seed))
     a, b, c = (load(tmp_path / f"{name}.npz").vectors for name in "abc")
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)
@@ -130,13 +138,13 @@ def test_points_are_drawn_of_each_object_by_the_seed(model: Path, scan: Path, tm
 
 def test_objects_of_fewer_points_than_asked_for_are_left_out(model: Path, scan: Path, tmp_path: Path) -> None:
     fewest = len(find_objects(np.load(scan))[1].points) + 1
-    result = embed(model, [scan], tmp_path / "out.npz", points=fewest, objects=ObjectOptions())
+    result = embed(model, Scans([scan]), out=tmp_path / "out.npz", sampling=Sampling(fewest))
     assert result["names"] == ["scan.npy#object-0001"]
 
 
 def test_a_scan_without_objects_is_skipped_with_the_reason(model: Path, scans: Path, tmp_path: Path) -> None:
     np.save(scans / "empty.npy", ground(np.random.default_rng(0), count=500))
-    result = embed(model, [scans], tmp_path / "out.npz", objects=ObjectOptions())
+    result = embed(model, Scans([scans]), out=tmp_path / "out.npz")
     assert result["embedded"] == 6
     (skipped,) = result["skipped"]
     assert skipped["file"] == "empty.npy"
@@ -144,8 +152,8 @@ def test_a_scan_without_objects_is_skipped_with_the_reason(model: Path, scans: P
 
 
 def test_readers_in_processes_give_the_same(model: Path, scans: Path, tmp_path: Path) -> None:
-    embed(model, [scans], tmp_path / "threads.npz", objects=ObjectOptions())
-    embed(model, [scans], tmp_path / "processes.npz", readers=1, objects=ObjectOptions())
+    embed(model, Scans([scans]), out=tmp_path / "threads.npz")
+    embed(model, Scans([scans]), out=tmp_path / "processes.npz", readers=1)
     assert (tmp_path / "threads.npz").read_bytes() == (tmp_path / "processes.npz").read_bytes()
 
 
@@ -155,11 +163,11 @@ def test_a_data_set_is_no_scan(model: Path, tmp_path: Path) -> None:
     with h5py.File(folder / "ply_data_train0.h5", "w") as file:
         file["data"], file["label"] = np.ones((4, 16, 3), np.float32), np.zeros((4, 1), np.uint8)
     with pytest.raises(InputError, match="is a data set of objects, not a scan; leave --objects away"):
-        embed(model, [folder], tmp_path / "out.npz", objects=ObjectOptions())
+        embed(model, Scans([folder]), out=tmp_path / "out.npz")
 
 
 def test_a_file_is_searched_for_in_the_frame_of_the_scans(model: Path, scan: Path, tmp_path: Path) -> None:
-    embed(model, [scan], tmp_path / "out.npz", objects=ObjectOptions())
+    embed(model, Scans([scan]), out=tmp_path / "out.npz")
     write_objects(scan, tmp_path / "objects")
     result = search(tmp_path / "objects" / "object-0002.ply", tmp_path / "out.npz", model=model)
     assert result["results"][0]["name"] == "scan.npy#object-0002"
@@ -188,7 +196,7 @@ def test_the_command_embeds_and_draws(model: Path, scan: Path, tmp_path: Path) -
         (["--cluster-distance", 1], "--cluster-distance is about objects in scans; give --objects with it"),
         (["--up", "z"], "--up is about objects in scans; give --objects with it"),
         (["--no-ground"], "--ground is about objects in scans; give --objects with it"),
-        (["--picture", "a.png"], "--picture shows the objects of a scan; give --objects with it"),
+        (["--picture", "a.png"], "--picture is about objects in scans; give --objects with it"),
         (["--objects", "--voxel", 1], "--voxel 1 is more than half of --cluster-distance 0.6"),
     ],
 )

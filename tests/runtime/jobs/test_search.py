@@ -15,7 +15,9 @@ from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
+from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import distances, search
+from crosspoint.runtime.options import Sampling
 
 Clouds = Callable[..., np.ndarray]
 FILES = 9
@@ -37,7 +39,7 @@ def folder(tmp_path: Path, clouds: Clouds) -> Path:
 
 @pytest.fixture
 def index(model: Path, folder: Path, tmp_path: Path) -> Path:
-    embed(model, [folder], tmp_path / "index.npz", points=16)
+    embed(model, [folder], out=tmp_path / "index.npz", sampling=Sampling(16))
     return tmp_path / "index.npz"
 
 
@@ -55,7 +57,7 @@ def expected(index: Path, name: str, metric: str) -> list[tuple[str, float]]:
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("k", [1, 3, 100])
 def test_the_nearest_by_name(index: Path, metric: str, k: int) -> None:
-    result = search("sub/3.npy", index, k, metric=metric)
+    result = search("sub/3.npy", index, k=k, metric=metric)
     wanted = expected(index, "sub/3.npy", metric)[:k]
     assert [hit["name"] for hit in result["results"]] == [name for name, _ in wanted]
     np.testing.assert_allclose([hit["distance"] for hit in result["results"]], [far for _, far in wanted], atol=1e-12)
@@ -67,7 +69,7 @@ def test_a_file_is_embedded_as_the_index_was(index: Path, folder: Path, tmp_path
     other = tmp_path / "elsewhere"
     other.mkdir()
     (other / "4.npy").write_bytes((folder / "4.npy").read_bytes())  # the same name and seed draw the same points
-    result = search(other / "4.npy", index, 2, model)
+    result = search(other / "4.npy", index, k=2, model=model)
     assert result["results"][0]["name"] == "4.npy"
     assert result["results"][0]["distance"] < 1e-6
     assert result["results"][1]["name"] == expected(index, "4.npy", "cosine")[0][0]
@@ -81,8 +83,8 @@ def test_a_file_of_the_index_is_not_its_own_neighbour(index: Path, folder: Path)
 def test_parts_give_what_one_file_gives(index: Path, model: Path, folder: Path, tmp_path: Path, form: str) -> None:
     if form == "parquet":
         pytest.importorskip("pyarrow")
-    embed(model, [folder], tmp_path / "parts", points=16, part=2, form=form)
-    a, b = (search("4.npy", place, 5)["results"] for place in (tmp_path / "parts", index))
+    embed(model, [folder], out=tmp_path / "parts", sampling=Sampling(16), parts=PartOptions(size=2, form=form))
+    a, b = (search("4.npy", place, k=5)["results"] for place in (tmp_path / "parts", index))
     assert [hit["name"] for hit in a] == [hit["name"] for hit in b]
     np.testing.assert_allclose([hit["distance"] for hit in a], [hit["distance"] for hit in b], rtol=1e-9)
 
@@ -101,12 +103,12 @@ def test_a_model_named_in_the_embeddings_is_not_opened(
     """Neither the right file, which lies where it was, nor another that a file from elsewhere could name."""
     np.save(tmp_path / "new.npy", clouds(1, 40, 77)[0])
     assert load(index).about["model"] == str(model)
-    embed(model, [folder], tmp_path / "parts", points=16, form="npz")
+    embed(model, [folder], out=tmp_path / "parts", sampling=Sampling(16), parts=PartOptions(form="npz"))
     opened: list[object] = []
 
-    def spy(path: object, *arguments: object) -> object:
+    def spy(path: object, *arguments: object, **options: object) -> object:
         opened.append(path)
-        return load_encoder(path, *arguments)
+        return load_encoder(path, *arguments, **options)
 
     monkeypatch.setattr("crosspoint.runtime.jobs.search.load_encoder", spy)
     for place in (index, tmp_path / "parts"):
@@ -118,9 +120,9 @@ def test_a_model_named_in_the_embeddings_is_not_opened(
 
 
 def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clouds: Clouds) -> None:
-    embed("pointnet", [folder], tmp_path / "index.npz", points=16)
+    embed("pointnet", [folder], out=tmp_path / "index.npz", sampling=Sampling(16))
     np.save(tmp_path / "new.npy", np.load(folder / "4.npy"))
-    (hit,) = search(tmp_path / "new.npy", tmp_path / "index.npz", 1)["results"]
+    (hit,) = search(tmp_path / "new.npy", tmp_path / "index.npz", k=1)["results"]
     assert hit["name"] in load(tmp_path / "index.npz").names
 
 
@@ -148,8 +150,8 @@ def test_what_cannot_be_searched(index: Path, tmp_path: Path, clouds: Clouds, ch
 
 def test_the_picture_shows_every_neighbour(index: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
-    search("4.npy", index, 5, out=tmp_path / "five.png")
-    search("4.npy", index, 8, out=tmp_path / "eight.png")
+    search("4.npy", index, k=5, out=tmp_path / "five.png")
+    search("4.npy", index, k=8, out=tmp_path / "eight.png")
     with image.open(tmp_path / "five.png") as five, image.open(tmp_path / "eight.png") as eight:
         assert eight.width == five.width
         assert eight.height > 1.8 * five.height
@@ -184,7 +186,7 @@ def test_the_query_is_the_encoders_own_embedding(index: Path, model: Path, tmp_p
         a = encoder.embed(normalise(clouds(1, 16, 50)))[0].astype(np.float64)
     found = load(index)
     far = [float(np.sqrt(((a - b) ** 2).sum())) for b in found.vectors.astype(np.float64)]
-    hit = search(tmp_path / "new.npy", index, 1, model, metric="euclidean")["results"][0]
+    hit = search(tmp_path / "new.npy", index, k=1, model=model, metric="euclidean")["results"][0]
     assert hit["name"] == found.names[int(np.argmin(far))]
     assert hit["distance"] == pytest.approx(min(far), abs=1e-5)
 
@@ -211,13 +213,13 @@ def test_near_distances_keep_their_digits(metric: str, step: float) -> None:
     a = (100 + rng.standard_normal(64)).astype(np.float32)
     rows = (a + step * 100 * rng.standard_normal((5, 64))).astype(np.float32)
     wanted = [exact(a, row, metric) for row in rows]
-    np.testing.assert_allclose(distances(a, rows, metric), wanted, rtol=1e-9)
+    np.testing.assert_allclose(distances(a, rows, metric=metric), wanted, rtol=1e-9)
 
 
 def test_a_zero_vector_has_no_direction() -> None:
     rows = np.array([[0, 0], [1, 0], [-2, 0], [0, 3]], np.float32)
-    np.testing.assert_array_equal(distances(rows[0], rows, "cosine"), np.ones(4))
-    np.testing.assert_allclose(distances(rows[1], rows, "cosine"), [1, 0, 2, 1], atol=1e-15)
+    np.testing.assert_array_equal(distances(rows[0], rows, metric="cosine"), np.ones(4))
+    np.testing.assert_allclose(distances(rows[1], rows, metric="cosine"), [1, 0, 2, 1], atol=1e-15)
 
 
 def written(path: Path, vectors: np.ndarray, names: list[str]) -> Path:
@@ -233,7 +235,7 @@ def test_equal_distances_come_by_name(tmp_path: Path, metric: str) -> None:
     vectors = np.tile([[3.0, 4.0]], (9000, 1))
     vectors[names.index("0007")] = [1, -1]
     index = written(tmp_path / "a.npz", vectors, names)
-    found = search("0003", index, 6, metric=metric)["results"]
+    found = search("0003", index, k=6, metric=metric)["results"]
     assert [hit["name"] for hit in found] == ["0000", "0001", "0002", "0004", "0005", "0006"]
     assert {hit["distance"] for hit in found} == {0.0}
 

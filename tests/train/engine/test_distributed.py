@@ -41,12 +41,12 @@ def train_some(overrides, folder):
     """Three steps in float64; gradients, parameters and losses of this process."""
     recipe = make_recipe("quick", ["points=24", "k=4", "batch=8", "image_size=32", *overrides])
     with processes(torch.device("cpu")) as (group, device):
-        run = Run(recipe, Objects(), folder, device, group)
+        run = Run(recipe, Objects(), out=folder, device=device, group=group)
         run.network.double()
         run.wrap_ddp()
-        steps = Steps(len(run.source), recipe, 0, group.rank, group.size)
+        steps = Steps(len(run.source), recipe, start=0, rank=group.rank, size=group.size)
         losses = []
-        for batch in make_loader(run.source, recipe, steps, 0):
+        for batch in make_loader(run.source, recipe, steps=steps, workers=0):
             losses.append(run.train_step(batch, learning_rate(recipe, 0)))
             run.step += 1
             if run.step == STEPS:

@@ -64,7 +64,7 @@ def test_what_cannot_be_divided_is_answered(write_parts, part_set, tmp_path):
 def augmented(chosen, seed=0):
     clouds = torch.randn(3, 64, 3, generator=torch.Generator().manual_seed(1))
     numbers = torch.arange(64).expand(3, 64)
-    points, parts = augment_parts(clouds, numbers, chosen, SampleRng(torch.device("cpu")).seed(seed))
+    points, parts = augment_parts(clouds, numbers, recipe=chosen, rng=SampleRng(torch.device("cpu")).seed(seed))
     return clouds, points, parts
 
 

@@ -20,12 +20,12 @@ def train_some(data, folder):
     """Three steps in float64 without dropout, whose masks each process draws for itself."""
     recipe = PartSegRecipe("clean", k=4, points=24, batch=8, learning_rate=1e-3)
     with processes(torch.device("cpu")) as (group, device):
-        run = Run(recipe, load_part_data(data, recipe), None, folder, device, group)
+        run = Run(recipe, load_part_data(data, recipe), initial=None, out=folder, device=device, group=group)
         run.network.double()
         run.network.dropouts = nn.ModuleList([nn.Identity()] * 3)
         run.wrap_ddp()
         losses = []
-        for items in Steps(16, recipe, 0, group.rank, group.size):
+        for items in Steps(16, recipe, start=0, rank=group.rank, size=group.size):
             losses.append(run.train_step(torch.tensor([i for _, i in items]), 1e-3)["loss"])
             run.step += 1
             if run.step == STEPS:

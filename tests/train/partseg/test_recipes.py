@@ -12,7 +12,7 @@ from crosspoint.train.pretrain.recipes import choose_recipe, recipe_from
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_recipes_survive_json(name):
     recipe = choose_recipe(RECIPES, name)
-    assert recipe_from(json.loads(json.dumps(recipe.as_dict())), "config.json", PartSegRecipe) == recipe
+    assert recipe_from(json.loads(json.dumps(recipe.as_dict())), "config.json", kind=PartSegRecipe) == recipe
 
 
 def test_the_published_schedule():
@@ -45,4 +45,4 @@ def test_the_published_schedule():
 )
 def test_wrong_overrides_are_answered(override, message):
     with pytest.raises(InputError, match=message):
-        choose_recipe(RECIPES, "clean", [override])
+        choose_recipe(RECIPES, "clean", overrides=[override])

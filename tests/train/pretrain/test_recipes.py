@@ -13,7 +13,7 @@ from crosspoint.train.pretrain.recipes import RECIPES, Recipe, make_recipe, reci
 def test_recipes_carry_their_name_and_survive_json(name):
     recipe = make_recipe(name)
     assert recipe.name == name
-    assert recipe_from(json.loads(json.dumps(recipe.as_dict())), "config.json", Recipe) == recipe
+    assert recipe_from(json.loads(json.dumps(recipe.as_dict())), "config.json", kind=Recipe) == recipe
 
 
 def test_published_values():

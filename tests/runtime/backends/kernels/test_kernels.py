@@ -280,7 +280,7 @@ def test_networks_give_what_standard_operators_give(name, threads, library, tmp_
     torch.manual_seed(0)
     arguments = {"DGCNN": {"k": 6}, "PointNet": {}, "SegmentationBackbone": {"k": 5}}
     network = getattr(models, name)(**arguments.get(name, {"parts": 7, "categories": 3, "k": 5})).eval()
-    write_onnx(tmp_path / "m.onnx", build(deploy(network), None), {"k": 6})
+    write_onnx(tmp_path / "m.onnx", build(deploy(network), None), provenance={"k": 6})
     inputs = {"points": np.random.default_rng(0).uniform(-0.6, 0.6, (4, 40, 3)).astype(np.float32)}
     if name == "DGCNNSegmenter":
         inputs["category"] = np.eye(3, dtype=np.float32)[[0, 2, 1, 0]]

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from crosspoint.core.errors import CheckFailed
-from crosspoint.core.pool import spread
+from crosspoint.core.system.pool import spread
 
 
 def square(number):

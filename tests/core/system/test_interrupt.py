@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from crosspoint.core.interrupt import Stopped, stop_signals
+from crosspoint.core.system.interrupt import Stopped, stop_signals
 
 
 def run(code, **options):
-    head = "import os, signal, sys, time\nfrom crosspoint.core.interrupt import Terminated, end_on_signals\n"
+    head = "import os, signal, sys, time\nfrom crosspoint.core.system.interrupt import Terminated, end_on_signals\n"
     return subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, check=False, **options)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crosspoint.core.processes import available_cpus, cpu_name
+from crosspoint.core.system.processes import available_cpus, cpu_name
 
 V1 = "30 25 0:26 {top} /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct"
 V2 = "30 25 0:26 {top} /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
@@ -148,7 +148,7 @@ def test_malformed_lists_are_none(tmp_path: Path, name: str, content: bytes) -> 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_the_affinity_of_a_process_counts() -> None:
     code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-    code += "from crosspoint.core.processes import available_cpus; print(available_cpus())"
+    code += "from crosspoint.core.system.processes import available_cpus; print(available_cpus())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
 
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from crosspoint.core import memory
-from crosspoint.core.memory import available_memory
+from crosspoint.core.system import memory
+from crosspoint.core.system.memory import available_memory
 
 
 @pytest.fixture(autouse=True)
@@ -36,5 +36,5 @@ def test_a_container_without_a_limit_changes_nothing(content, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited as Linux does it")
 def test_a_limit_of_the_address_space_counts():
     code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))\n"
-    code += "from crosspoint.core.memory import available_memory; print(available_memory() <= 1 << 30)"
+    code += "from crosspoint.core.system.memory import available_memory; print(available_memory() <= 1 << 30)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

@@ -1,20 +1,16 @@
 """`crosspoint parity`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import (
-    Command,
-    PathArgument,
-    backend_option,
-    device_option,
-    json_option,
-    verify_key_option,
-    write_result,
-)
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, write_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from crosspoint.runtime.options import RunOn
 
 
 @click.command("parity", cls=Command, example="crosspoint parity dgcnn bundle --data modelnet40_ply_hdf5_2048")
@@ -24,9 +20,7 @@ from crosspoint.core.errors import CheckFailed
 @click.option("--points", type=click.IntRange(min=1), help="Points per cloud.  [default: the models' own, else 1024]")
 @click.option("--clouds", type=click.IntRange(min=1), help="Largest number of clouds from --data.  [default: all]")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
-@device_option
-@backend_option
-@verify_key_option
+@run_on_options()
 @click.option("--reference-device", default="cpu", show_default=True, help="Device of the reference.")
 @click.option(
     "--by-interval",
@@ -41,8 +35,7 @@ def parity_command(
     points: int | None,
     clouds: int | None,
     seed: int,
-    device: str,
-    backend: str | None,
+    run_on: "RunOn",
     reference_device: str,
     by_interval: bool,
     json_file: Path | None,
@@ -55,16 +48,15 @@ def parity_command(
     """
     from crosspoint.commands.tables.eval import print_parity, print_skipped_files
     from crosspoint.parity.parity import parity
+    from crosspoint.runtime.options import Sampling
 
     result = parity(
         reference,
         candidate,
-        data_dir,
-        points=points,
+        data=data_dir,
         clouds=clouds,
-        seed=seed,
-        device=device,
-        backend=backend,
+        sampling=Sampling(points, seed),
+        run_on=run_on,
         reference_device=reference_device,
         by_interval=by_interval,
     )
@@ -72,7 +64,7 @@ def parity_command(
         say(f"{role}: {model.path} ({model.precision}, {model.backend} on {model.device})")
     print_skipped_files(result.data.skipped)
     print_parity(result)
-    write_result(json_file, "parity", result.to_json())
+    write_result(json_file, "parity", result=result.to_json())
     if not result.passed:
         raise CheckFailed(str(result.gate))
     click.echo(str(result.gate))

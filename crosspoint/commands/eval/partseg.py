@@ -1,18 +1,14 @@
 """`crosspoint eval partseg`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import (
-    Command,
-    PathArgument,
-    backend_option,
-    device_option,
-    json_option,
-    save_result,
-    verify_key_option,
-)
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
+
+if TYPE_CHECKING:
+    from crosspoint.runtime.options import RunOn
 
 
 @click.command("partseg", cls=Command, example="crosspoint eval partseg run --data shapenetpart --out pictures")
@@ -27,9 +23,7 @@ from crosspoint.commands.common import (
     metavar="MODEL",
     help="Another segmenter; the labels of both are compared. It runs on the CPU.",
 )
-@device_option
-@backend_option
-@verify_key_option
+@run_on_options()
 @click.option("--out", type=PathArgument, help="Folder for pictures of predicted and true parts.")
 @json_option
 def eval_partseg(
@@ -39,17 +33,16 @@ def eval_partseg(
     seed: int,
     seeds: int,
     against: Path | None,
-    device: str,
-    backend: str | None,
+    run_on: "RunOn",
     out: Path | None,
     json_file: Path | None,
 ) -> None:
     """Report the instance mIoU and class mIoU of a part segmenter (Table 5)."""
     from crosspoint.commands.tables.partseg import print_partseg
-    from crosspoint.eval.options import RunOn, Sampling
     from crosspoint.eval.partseg import partseg
+    from crosspoint.runtime.options import Sampling
 
-    sampling, run_on = Sampling(points, seed, seeds), RunOn(device, backend)
+    sampling = Sampling(points, seed, seeds)
     result = partseg(model, data_dir, sampling=sampling, run_on=run_on, against=against, out=out)
     print_partseg(result)
     save_result(json_file, result)

@@ -1,20 +1,16 @@
 """`crosspoint diagnose`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import (
-    Command,
-    PathArgument,
-    backend_option,
-    device_option,
-    json_option,
-    verify_key_option,
-    write_result,
-)
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, write_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed, require
+
+if TYPE_CHECKING:
+    from crosspoint.runtime.options import RunOn
 
 
 @click.command("diagnose", cls=Command, example="crosspoint diagnose run bundle --out layers.png")
@@ -32,9 +28,7 @@ from crosspoint.core.errors import CheckFailed, require
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 @click.option("--out", type=PathArgument, help="Draw the error of each layer to this .png file.")
-@device_option
-@backend_option
-@verify_key_option
+@run_on_options()
 @click.option("--reference-device", default="cpu", show_default=True, help="Device of the reference.")
 @json_option
 def diagnose_command(
@@ -45,8 +39,7 @@ def diagnose_command(
     clouds: int,
     seed: int,
     out: Path | None,
-    device: str,
-    backend: str | None,
+    run_on: "RunOn",
     reference_device: str,
     json_file: Path | None,
 ) -> None:
@@ -56,25 +49,24 @@ def diagnose_command(
     is a model to compare with it, such as its bundle. --device and --backend apply to CANDIDATE. The exit code is 1 if
     they differ.
     """
-    require("torch", "train", "diagnosing")
-    require("onnx", "train", "diagnosing")
+    require("torch", "train", purpose="diagnosing")
+    require("onnx", "train", purpose="diagnosing")
     from crosspoint.commands.tables.diagnose import print_diagnosis
     from crosspoint.parity.layers.diagnose import diagnose
+    from crosspoint.runtime.options import Sampling
 
     result = diagnose(
         reference,
         candidate,
         data=data_dir,
-        points=points,
         clouds=clouds,
-        seed=seed,
-        device=device,
-        backend=backend,
+        sampling=Sampling(points, seed),
+        run_on=run_on,
         reference_device=reference_device,
         out=out,
     )
     print_diagnosis(result)
-    write_result(json_file, "diagnose", result.to_json())
+    write_result(json_file, "diagnose", result=result.to_json())
     if out is not None:
         say(f"{out}: drawn")
     if not result.passed:

@@ -1,28 +1,44 @@
 """`crosspoint reproduce`."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from crosspoint.commands.common import (
-    RECIPES,
-    Command,
-    PathArgument,
-    backend_option,
-    cache_option,
-    device_option,
-    json_option,
-    save_result,
-    verify_key_option,
-)
+from crosspoint.commands.common import RECIPES, Command, PathArgument, json_option, run_on_options, save_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import InputError
 
 if TYPE_CHECKING:
     from crosspoint.eval.paper.reproduce import Target
+    from crosspoint.runtime.options import RunOn
+
 
 TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How models that are missing are trained.
+
+    Attributes:
+        pairs: Pairs of clouds and renderings; None for no training.
+        recipe: Name of the recipe; None for the usual one.
+        overrides: `key=value` for fields of the recipe.
+        seeds: Trainings of each model.
+        yes: Whether to begin without asking.
+        out: Folder of the run folders.
+        device: Where to train.
+    """
+
+    pairs: Path | None
+    recipe: str | None
+    overrides: tuple[str, ...]
+    seeds: int
+    yes: bool
+    out: Path
+    device: str
 
 
 @click.command(
@@ -63,10 +79,7 @@ TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7",
 @click.option(
     "--rfs", multiple=True, metavar="KEY=VALUE", help="Set a field of RFS training in table 7, e.g. epochs=10."
 )
-@device_option
-@backend_option
-@verify_key_option
-@cache_option
+@run_on_options(cache=True)
 @click.option("--out", type=PathArgument, default="reproduction", show_default=True, help="Output folder.")
 @json_option
 def reproduce_command(
@@ -80,6 +93,7 @@ def reproduce_command(
     train_seeds: int,
     yes: bool,
     out: Path,
+    run_on: "RunOn",
     json_file: Path | None,
     **options: Any,
 ) -> None:
@@ -89,10 +103,10 @@ def reproduce_command(
     Several models with one role count as its seeds.
     """
     from crosspoint.commands.tables.eval import print_comparison
-    from crosspoint.eval.options import RunOn, Sampling
     from crosspoint.eval.paper.protocols import StudyOptions
     from crosspoint.eval.paper.reproduce import TARGETS as known
     from crosspoint.eval.paper.reproduce import reproduce
+    from crosspoint.runtime.options import Sampling
 
     if needs or data_dir is None:
         _print_needs(known[target])
@@ -100,12 +114,14 @@ def reproduce_command(
             raise InputError(f"{target} needs data: give --data ROOT")
         return
 
+    training = Training(pairs, recipe, overrides, train_seeds, yes, out / "runs", run_on.device)
+
     def provide(name: str, about: "Target", missing: list[str]) -> dict[str, list[str]]:
-        return _train(about, missing, pairs, recipe, overrides, train_seeds, yes, out / "runs", options["device"])
+        return _train(about, missing, training)
 
     chosen = StudyOptions(
         Sampling(options["points"], options["seed"], options["seeds"]),
-        RunOn(options["device"], options["backend"], options["cache"] or out / "features"),
+        replace(run_on, cache=run_on.cache or out / "features"),
         options["runs"],
         options["tasks"],
         options["rfs"],
@@ -133,35 +149,36 @@ def _print_needs(target: "Target") -> None:
 def _train(
     target: "Target",
     missing: list[str],
-    pairs: Path | None,
-    recipe: str | None,
-    overrides: tuple[str, ...],
-    seeds: int,
-    yes: bool,
-    out: Path,
-    device: str,
+    training: "Training",
 ) -> dict[str, list[str]]:
     """Train what is missing, after saying how long it will take."""
     from crosspoint.core.errors import require
 
     if not target.pretrained:
         raise InputError(f"--pairs does not make the models of this table: {target.advice.partition('models: ')[2]}")
-    require("torch", "train", "training")
+    require("torch", "train", purpose="training")
     from crosspoint.train.pretrain.missing import plan, seconds_of, train_all
     from crosspoint.train.pretrain.pairs import open_source
 
-    assert pairs is not None
-    planned = plan(missing, target.trained_by, recipe, overrides, seeds, out)
-    source = open_source(pairs)
+    assert training.pairs is not None
+    planned = plan(
+        missing,
+        target.trained_by,
+        recipe=training.recipe,
+        overrides=training.overrides,
+        seeds=training.seeds,
+        out=training.out,
+    )
+    source, device = open_source(training.pairs), training.device
     whole = 0.0
     for run in planned:
-        seconds = seconds_of(run.recipe, source, device)
+        seconds = seconds_of(run.recipe, source, device=device)
         whole += seconds
         say(f"to train: {run.out.name}, {run.recipe.epochs} epochs, about {duration(seconds)}", err=True)
     question = f"{len(planned)} models on {len(source)} pairs, about {duration(whole)} on {device}: train them?"
-    if not yes and not click.confirm(question, err=True):
+    if not training.yes and not click.confirm(question, err=True):
         raise InputError("nothing was trained; shorten it with --set epochs=…, or give models with --model")
-    return train_all(planned, pairs, device, None)
+    return train_all(planned, training.pairs, device=device, workers=None)
 
 
 def duration(seconds: float) -> str:

@@ -12,15 +12,15 @@ from types import FrameType
 from typing import TypeVar
 
 from crosspoint.core.errors import CheckFailed
-from crosspoint.core.interrupt import Terminated, interruption, stop_signals
-from crosspoint.core.processes import available_cpus
+from crosspoint.core.system.interrupt import Terminated, interruption, stop_signals
+from crosspoint.core.system.processes import available_cpus
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 received: list[int] = []  # in a worker: the signals that asked it to end
 
 
-def spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int | None = None) -> Iterator[Result]:
+def spread(work: Callable[[Task], Result], tasks: Sequence[Task], *, jobs: int | None = None) -> Iterator[Result]:
     """Yield `work(task)` for each task in order; the processes end when this one does, however it ends.
 
     Args:

@@ -1,6 +1,7 @@
 """`crosspoint eval`: the paper's protocols."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,15 +10,17 @@ from crosspoint.commands.common import (
     Commands,
     PathArgument,
     against_option,
-    backend_option,
     cache_option,
     device_option,
     json_option,
+    run_on_options,
     save_result,
-    verify_key_option,
 )
-from crosspoint.commands.partseg import eval_partseg
+from crosspoint.commands.eval.partseg import eval_partseg
 from crosspoint.core.console import say
+
+if TYPE_CHECKING:
+    from crosspoint.runtime.options import RunOn
 
 # As in crosspoint.eval, which --help does not import; a test compares them.
 CORRUPTIONS = ("rotation", "noise", "dropped", "occlusion", "fewer")
@@ -37,10 +40,7 @@ def evaluate() -> None:
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the split, the folds and the points.")
 @click.option("--seeds", default=3, show_default=True, help="Number of random point subsets to average over.")
-@device_option
-@backend_option
-@verify_key_option
-@cache_option
+@run_on_options(cache=True)
 @against_option
 @click.option("--out", type=PathArgument, help="Folder for a picture of the confusion matrix.")
 @json_option
@@ -50,9 +50,7 @@ def eval_svm(
     points: int,
     seed: int,
     seeds: int,
-    device: str,
-    backend: str | None,
-    cache: Path | None,
+    run_on: "RunOn",
     against: Path | None,
     out: Path | None,
     json_file: Path | None,
@@ -62,10 +60,10 @@ def eval_svm(
     C is 0.1, as published, and is also chosen by cross-validation.
     """
     from crosspoint.commands.tables.eval import print_svm
-    from crosspoint.eval.options import RunOn, Sampling
     from crosspoint.eval.svm import svm
+    from crosspoint.runtime.options import Sampling
 
-    sampling, run_on = Sampling(points, seed, seeds), RunOn(device, backend, cache)
+    sampling = Sampling(points, seed, seeds)
     result = svm(model, data_dir, sampling=sampling, run_on=run_on, against=against, out=out)
     print_svm(result)
     save_result(json_file, result)
@@ -87,10 +85,7 @@ def eval_svm(
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the tasks.")
 @click.option("--k", type=click.IntRange(min=1), help="Number of neighbours k of a PyTorch model.  [default: its own]")
-@device_option
-@backend_option
-@verify_key_option
-@cache_option
+@run_on_options(cache=True)
 @against_option
 @json_option
 def eval_fewshot(
@@ -103,27 +98,22 @@ def eval_fewshot(
     points: int,
     seed: int,
     k: int | None,
-    device: str,
-    backend: str | None,
-    cache: Path | None,
+    run_on: "RunOn",
     against: Path | None,
     json_file: Path | None,
 ) -> None:
     """Report the few-shot accuracy of frozen features (Tables 3 and 4)."""
     from crosspoint.commands.tables.eval import print_fewshot
-    from crosspoint.eval.fewshot import fewshot
-    from crosspoint.eval.options import RunOn, Sampling
+    from crosspoint.eval.fewshot import TaskOptions, fewshot
+    from crosspoint.runtime.options import Sampling
 
     result = fewshot(
         model,
         data_dir,
-        ways=ways,
-        shots=shots,
-        queries=queries,
-        runs=runs,
+        tasks=TaskOptions(ways, shots, queries, runs),
         k=k,
         sampling=Sampling(points, seed),
-        run_on=RunOn(device, backend, cache),
+        run_on=run_on,
         against=against,
     )
     print_fewshot(result)
@@ -148,10 +138,7 @@ def eval_fewshot(
 )
 @click.option("--points", default=1024, show_default=True, help="Points per cloud.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the split, the folds and the corruptions.")
-@device_option
-@backend_option
-@verify_key_option
-@cache_option
+@run_on_options(cache=True)
 @against_option
 @click.option("--out", type=PathArgument, help="Folder for a picture of the curves.")
 @json_option
@@ -161,17 +148,15 @@ def eval_robustness(
     corruptions: tuple[str, ...],
     points: int,
     seed: int,
-    device: str,
-    backend: str | None,
-    cache: Path | None,
+    run_on: "RunOn",
     against: Path | None,
     out: Path | None,
     json_file: Path | None,
 ) -> None:
     """Report the accuracy of models on rotated, noisy, incomplete and sparse clouds."""
     from crosspoint.commands.tables.eval import print_robustness
-    from crosspoint.eval.options import RunOn, Sampling
     from crosspoint.eval.robustness import robustness
+    from crosspoint.runtime.options import Sampling
 
     chosen = corruptions or CORRUPTIONS
     result = robustness(
@@ -179,7 +164,7 @@ def eval_robustness(
         data_dir,
         corruptions=chosen,
         sampling=Sampling(points, seed),
-        run_on=RunOn(device, backend, cache),
+        run_on=run_on,
         against=against,
         out=out,
     )
@@ -230,16 +215,14 @@ def eval_image_fewshot(
     MODEL is a run folder with image_encoder.safetensors, or that file.
     """
     from crosspoint.commands.tables.eval import print_image_fewshot
-    from crosspoint.eval.image.fewshot import image_fewshot
-    from crosspoint.eval.options import RunOn
+    from crosspoint.eval.image.fewshot import ImageTaskOptions, image_fewshot
+    from crosspoint.runtime.options import RunOn
 
     chosen = methods or METHODS
     result = image_fewshot(
         model,
         data_dir,
-        shots=shots,
-        tasks=tasks,
-        seed=seed,
+        options=ImageTaskOptions(shots, tasks, seed),
         overrides=rfs,
         methods=chosen,
         run_on=RunOn(device, cache=cache),

@@ -1,0 +1,29 @@
+"""Options that few exports need."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crosspoint.export.engine.builder import Options
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How the engine is built, and what is exported besides the network.
+
+    Attributes:
+        builder: What builds the engine: `"tensorrt"`, `"rtx"`, `"auto"` (of these), or `"device"`: a script in the
+            bundle, where the engine will run.
+        target: GPUs that a TensorRT-RTX engine is built for, e.g. `("sm86", "sm89")`.
+        build: TF32, workspace and timing cache of the build.
+        projection: Whether the embedding passes through the projection head, whose weights lie beside the encoder's.
+        triton: NVIDIA Triton model repository to write the model into as well.
+        sign: Private key of `crosspoint keygen` to sign the bundle with.
+    """
+
+    builder: str = "auto"
+    target: Sequence[str] = ()
+    build: Options = Options()
+    projection: bool = False
+    triton: Path | None = None
+    sign: Path | None = None
