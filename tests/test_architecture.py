@@ -1,6 +1,7 @@
 """The shape of the package: imports point one way, in no circle, and no folder is too full to be read at a glance."""
 
 import ast
+from collections import defaultdict
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -132,3 +133,23 @@ def test_functions_have_few_parameters(module):
     """More than eight are options in objects; only a command has as many as it has options."""
     checked = [function for function in functions(MODULES[module]) if not is_command(function)]
     assert {each.name: count_arguments(each) for each in checked if count_arguments(each) > PARAMETERS} == {}
+
+
+UNTYPED = "dict" + "[str, Any]"
+MOST_UNTYPED = 6
+
+
+def test_values_whose_type_says_nothing_stay_few():
+    """Results are dataclasses; JSON from outside is such a dictionary until it has been checked, and no longer."""
+    lines = [line for path in PACKAGE.rglob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]
+    assert sum(UNTYPED in line for line in lines) <= MOST_UNTYPED
+
+
+def test_a_class_name_means_one_thing():
+    """With or without a leading underscore."""
+    places = defaultdict(list)
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}

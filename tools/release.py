@@ -25,6 +25,7 @@ from torch import nn
 
 from crosspoint.core.errors import CheckFailed, CrosspointError
 from crosspoint.core.files import atomic_file, sha256, write_json
+from crosspoint.core.results import to_json
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export
 from crosspoint.models.weights import load_model, read_metadata
@@ -90,7 +91,7 @@ def save_half(source: Path, path: Path) -> None:
         if not stored.isfinite().all():
             raise CheckFailed(f"{source}: {name} holds values that float16 cannot; nothing was released")
         tensors[name] = stored.contiguous()
-    save_file(tensors, path, {"crosspoint": json.dumps(read_metadata(source), sort_keys=True)})
+    save_file(tensors, path, {"crosspoint": json.dumps(to_json(read_metadata(source)), sort_keys=True)})
 
 
 def compare_embeddings(source: Path, half: Path, points: int) -> float:

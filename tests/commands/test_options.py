@@ -7,6 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
+from crosspoint.commands.embed import parse_shard
+from crosspoint.core.errors import InputError
 from crosspoint.export.engine.builder import Options
 from crosspoint.export.options import ExportOptions
 from crosspoint.runtime.jobs.parts import PartOptions
@@ -192,3 +194,14 @@ def test_bench(monkeypatch):
         "seconds": 0.5,
         "trust": True,
     }
+
+
+@pytest.mark.parametrize("text", ["3", "3/", "/100", "a/b", "3/100/7", "-1/3"])
+def test_a_shard_that_is_not_two_numbers_is_refused(text):
+    with pytest.raises(InputError, match="give for example 3/100"):
+        parse_shard(text)
+
+
+def test_a_shard_is_two_numbers():
+    assert parse_shard("3/100") == (3, 100)
+    assert parse_shard(None) is None

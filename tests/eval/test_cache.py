@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crosspoint.core.errors import InputError
-from crosspoint.eval.cache import cached
+from crosspoint.eval.cache import cached, read, write
 from crosspoint.eval.features import embed_clouds
 from crosspoint.runtime.load import load_encoder
 
@@ -76,3 +76,18 @@ def test_embeddings_from_the_cache_are_those_of_the_model(tmp_path, pointnet):
         plain = embed_clouds(encoder, CLOUDS)
         for _ in range(2):
             np.testing.assert_array_equal(embed_clouds(encoder, CLOUDS, cache=tmp_path), plain)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "dtype", "found"),
+    [("a", (5, 4), np.float32, True), ("b", (5, 4), np.float32, False), ("a", (4, 5), np.float32, False)],
+)
+def test_a_file_is_taken_for_its_own_key_and_shape_alone(tmp_path, key, shape, dtype, found):
+    features = np.arange(20, dtype=dtype).reshape(5, 4)
+    write(tmp_path / "f", "a", about={}, features=features)
+    assert (read(tmp_path / "f", key, shape=shape) is not None) == found
+
+
+def test_features_of_another_type_are_not_taken(tmp_path):
+    write(tmp_path / "f", "a", about={}, features=np.zeros((2, 3), np.int32))
+    assert read(tmp_path / "f", "a", shape=(2, 3)) is None

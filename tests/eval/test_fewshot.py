@@ -138,3 +138,20 @@ def test_the_json_has_the_entries_that_scripts_read(modelnet, pointnet):
     alone = fewshot(pointnet, modelnet, **few).to_json()
     assert "against" not in alone
     assert "against" not in alone["tasks"][0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ways": ()},
+        {"shots": ()},
+        {"ways": (1,)},
+        {"ways": (2, 1)},
+        {"shots": (1, 0)},
+        {"queries": 0},
+        {"runs": 0},
+    ],
+)
+def test_a_task_of_nothing_is_refused_before_anything_is_opened(tmp_path, options):
+    with pytest.raises(InputError, match="at least 2 ways, 1 shot, 1 query and 1 run"):
+        fewshot(tmp_path / "no model", tmp_path / "no data", tasks=TaskOptions(**options))

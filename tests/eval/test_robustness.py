@@ -36,7 +36,7 @@ def test_axes_of_rotation_are_random():
 @pytest.mark.parametrize("corrupt", [drop, occlude])
 @pytest.mark.parametrize(("lost", "left"), [(0.25, 30), (0.9, 4), (1.0, 1)])
 def test_lost_points_are_replaced_by_copies(corrupt, lost, left):
-    corrupted = corrupt(CLOUD, lost, rng())
+    corrupted = corrupt(CLOUD, lost, rng=rng())
     assert corrupted.shape == CLOUD.shape
     kept = np.unique(corrupted, axis=0)
     assert len(kept) == left

@@ -1,11 +1,9 @@
 """`config.pbtxt` is read with Triton's own schema, the one in the package `tritonclient`."""
 
-import importlib.metadata
-import importlib.util
-import json
 from types import ModuleType
 
 import pytest
+from toy_manifest import bundle_manifest
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
@@ -16,29 +14,18 @@ from crosspoint.export.options import ExportOptions
 text_format = pytest.importorskip("google.protobuf.text_format")
 
 
-@pytest.fixture(scope="module")
-def schema() -> ModuleType:
-    """Triton's protobuf messages, without the gRPC client around them."""
-    pytest.importorskip("tritonclient")
-    path = importlib.metadata.distribution("tritonclient").locate_file("tritonclient/grpc/model_config_pb2.py")
-    specification = importlib.util.spec_from_file_location("model_config_pb2", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 def manifest(**changes):
     """Of a DGCNN for 512 to 2048 points with an engine of TensorRT."""
     values = {
         "files": {name: {"sha256": name[-4:] * 16, "bytes": 1} for name in ("encoder.onnx", "encoder.plan")},
-        "source": {"sha256": "s" * 64},
+        "source": {"path": "encoder.safetensors", "sha256": "s" * 64},
         "precision": {"read_back": "fp16"},
         "inputs": {"points": ["batch", "points", 3]},
         "outputs": {"embedding": ["batch", 2048]},
         "profile": {"batch": [1, 8, 32], "points": [512, 1024, 2048]},
         "engine": {"builder": "tensorrt", "version": "10.3.0", "targets": ["sm87"]},
     }
-    return {**values, **changes}
+    return bundle_manifest(**{**values, **changes})
 
 
 def parse(schema: ModuleType, text: str):
@@ -132,9 +119,9 @@ def test_an_engine_is_served_only_if_tensorrt_built_it(tmp_path, schema):
 @pytest.mark.parametrize(
     ("batch", "place", "message"),
     [
-        ("2:4:8", "models", r"--triton: Triton sends single clouds too; give --batch 1:4:8"),
+        ("2:4:8", "models", r"--triton: Triton also sends single clouds; give --batch 1:4:8"),
         ("1:4:8", "file", r"--triton .*file is a file"),
-        ("1:4:8", "full", r"holds files that are no Triton model"),
+        ("1:4:8", "full", r"holds files that this package did not write"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_the_export(batch, place, message, saved, tmp_path):
@@ -154,5 +141,5 @@ def test_what_cannot_be_served_is_refused_before_the_export(batch, place, messag
 
 def test_the_same_bundle_gives_the_same_text():
     given = manifest()
-    texts = {triton.configuration("dgcnn", json.loads(json.dumps(given)), served="encoder.plan") for _ in range(3)}
+    texts = {triton.configuration("dgcnn", given, served="encoder.plan") for _ in range(3)}
     assert len(texts) == 1

@@ -73,3 +73,11 @@ def test_rubbish_is_one_line(tmp_path, reference):
     with pytest.raises(InputError, match=r"conv3\.0\.weight"):
         convert(state, K, source="x.pth")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_checkpoint_is_not_written_over(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"mine")
+    with pytest.raises(InputError):
+        import_official(path, 15, out=path)
+    assert path.read_bytes() == b"mine"

@@ -19,7 +19,7 @@ def test_round_trip(network, tmp_path):
     assert loaded.config == network.config
     assert not loaded.training
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in network.state_dict().items())
-    assert read_metadata(tmp_path / "a.safetensors")["recipe"] == {"name": "test"}
+    assert read_metadata(tmp_path / "a.safetensors").recipe == {"name": "test"}
 
 
 def test_same_weights_same_bytes(tmp_path):

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.results import from_json, to_json
+from crosspoint.eval.metrics.statistics import Paired
 from crosspoint.models import DGCNN, PointNet
 from crosspoint.models.weights import load_model, save_model
 from crosspoint.parity.clouds import hostile
@@ -12,7 +14,7 @@ from crosspoint.parity.gate import Case, Report, Seen
 from crosspoint.parity.limits import LIMITS, holds
 from crosspoint.parity.measures import Errors
 from crosspoint.parity.near_ties import NearTies
-from crosspoint.parity.parity import Verdict, judge, parity, round_up, verdict
+from crosspoint.parity.parity import ParityResult, Verdict, judge, parity, round_up
 from crosspoint.runtime.options import Sampling
 
 
@@ -33,10 +35,10 @@ def changed(tmp_path, pointnet):
 def test_a_model_equals_itself(pointnet, modelnet):
     result = parity(pointnet, pointnet, data=modelnet, sampling=Sampling(32))
     assert result.passed
-    assert result.task["equal_predictions"] == 1
-    assert result.task["mcnemar_p"] == 1
+    assert result.task.paired.equal_predictions == 1
+    assert result.task.paired.mcnemar_p == 1
     ordinary = [f"ordinary clouds, batch {size}" for size in (1, 2, 5, 32)]
-    assert [case.name for case in result.report.cases] == [
+    assert [row.clouds for row in result.numeric] == [
         "real clouds",
         *ordinary,
         "1 points",
@@ -44,13 +46,13 @@ def test_a_model_equals_itself(pointnet, modelnet):
         *hostile(32),
     ]
     written = result.to_json()
-    assert list(written) == ["reference", "candidate", "data", "numeric", "task", "gate", "passed"]
+    assert list(written) == ["schema", "reference", "candidate", "data", "numeric", "task", "gate", "passed"]
     assert list(written["numeric"][0]) == [
         *("clouds", "relative_l2_max", "relative_l2_p99", "relative_l2_median", "cosine_min", "cosine_p1"),
         *("over_limit", "explained", "relative_l2_unexplained"),
     ]
     assert list(written["data"]) == ["path", "source", "clouds", "points", "seed", "skipped"]
-    json.dumps(written, allow_nan=False)
+    assert ParityResult.from_json(json.loads(json.dumps(written, allow_nan=False))) == result
 
 
 def test_another_model_fails_and_the_report_says_what_would_have_passed(pointnet, modelnet, changed):
@@ -83,7 +85,7 @@ def test_the_fewest_points_are_compared_where_the_number_is_free(tmp_path, model
     result = parity(
         tmp_path / "a.safetensors", tmp_path / "a.safetensors", data=modelnet, sampling=Sampling(16), clouds=40
     )
-    assert {"4 points", "32 points"} <= {case.name for case in result.report.cases}
+    assert {"4 points", "32 points"} <= {row.clouds for row in result.numeric}
 
 
 def test_graphs_with_another_number_of_neighbours_fail(tmp_path, modelnet):
@@ -97,7 +99,7 @@ def test_graphs_with_another_number_of_neighbours_fail(tmp_path, modelnet):
         tmp_path / "a.safetensors", tmp_path / "b.safetensors", data=modelnet, sampling=Sampling(32), clouds=30
     )
     assert not result.passed
-    assert result.report.cases[0].near_ties.explained == 0
+    assert result.numeric[0].near_ties.explained == 0
 
 
 def test_embeddings_of_different_width_cannot_be_compared(tmp_path, pointnet, modelnet):
@@ -124,20 +126,25 @@ def report(precision, **errors):
     return Report(precision, "candidate", tuple(cases), LIMITS[precision], Seen.NEAR_TIES)
 
 
+def task(difference, interval=None, mcnemar_p=1.0):
+    """Predictions of 1,000 objects compared."""
+    return Paired(1000, 0.8, 0.8 + difference, 0.9, 50, 50, mcnemar_p, difference, interval)
+
+
 @pytest.mark.parametrize(
     ("precision", "difference", "passed"),
     [("fp16", -0.002, True), ("fp16", -0.0021, False), ("int8", -0.005, True), ("int8", -0.006, False)],
 )
 def test_lower_precisions_are_judged_by_the_accuracy_that_they_lose(precision, difference, passed):
-    assert judge(report(precision, real=0.05), {"difference": difference}).passed is passed
+    assert judge(report(precision, real=0.05), task(difference)).passed is passed
 
 
 @pytest.mark.parametrize("precision", LIMITS)
 def test_a_gain_passes_as_it_does_at_export(precision):
-    task = {"difference": 0.003, "interval": (0.002, 0.004), "mcnemar_p": 0.001}
-    assert judge(report(precision, real=0.0), task).passed
-    assert judge(report(precision, real=0.0), task, by_interval=True).passed
-    assert holds(task, 0.0)
+    gain = task(0.003, (0.002, 0.004), 0.001)
+    assert judge(report(precision, real=0.0), gain).passed
+    assert judge(report(precision, real=0.0), gain, by_interval=True).passed
+    assert holds(gain, 0.0)
 
 
 def test_lower_precisions_do_not_pass_without_labels():
@@ -150,32 +157,31 @@ def test_lower_precisions_do_not_pass_without_labels():
 
 
 def test_fp32_is_judged_by_its_worst_cloud():
-    gate = judge(report("fp32", real=0.05, lattice=2e-5), {"difference": 0.0})
+    gate = judge(report("fp32", real=0.05, lattice=2e-5), task(0.0))
     assert (gate.passed, gate.worst, gate.would_pass_at) == (False, "real", 0.05)
     assert judge(report("fp32", lattice=2e-5), None).passed
 
 
 def test_fp32_fails_when_it_loses_more_than_chance():
     fine = report("fp32", lattice=2e-5)
-    task = {"difference": -0.05, "interval": (-0.07, -0.03), "mcnemar_p": 0.001}
-    gate = judge(fine, task)
+    gate = judge(fine, task(-0.05, (-0.07, -0.03), 0.001))
     assert (gate.passed, gate.measured, gate.rule) == (False, 0.05, "loss of linear-SVM accuracy")
-    assert judge(fine, {**task, "mcnemar_p": 0.5}).passed
-    assert judge(fine, {**task, "difference": -0.002}).passed
+    assert judge(fine, task(-0.05, (-0.07, -0.03), 0.5)).passed
+    assert judge(fine, task(-0.002, (-0.07, -0.03), 0.001)).passed
 
 
 def test_by_interval_the_end_that_loses_more_is_judged():
-    task = {"difference": 0.001, "interval": (-0.004, 0.006), "mcnemar_p": 1.0}
-    assert judge(report("fp16", real=0.05), task).passed
-    gate = judge(report("fp16", real=0.05), task, by_interval=True)
+    unsure = task(0.001, (-0.004, 0.006))
+    assert judge(report("fp16", real=0.05), unsure).passed
+    gate = judge(report("fp16", real=0.05), unsure, by_interval=True)
     assert (gate.passed, gate.measured, gate.would_pass_at) == (False, 0.004, 0.004)
-    assert not judge(report("fp32", real=0.0), task, by_interval=True).passed
-    assert judge(report("fp16", real=0.05), {**task, "interval": (-0.0018, 0.006)}, by_interval=True).passed
+    assert not judge(report("fp32", real=0.0), unsure, by_interval=True).passed
+    assert judge(report("fp16", real=0.05), task(0.001, (-0.0018, 0.006)), by_interval=True).passed
 
 
 def test_a_verdict_that_was_read_says_what_the_one_that_was_written_said():
     for written in (Verdict("fp32", "error", 1e-4, 2e-5, True, "lattice"), Verdict("int8", "loss", 0.005, None, False)):
-        assert verdict(json.loads(json.dumps(written.to_json()))) == str(written)
+        assert str(from_json(Verdict, json.loads(json.dumps(to_json(written))))) == str(written)
     assert str(Verdict("fp32", "error", 1e-4, 2e-4, False, "lattice")) == (
         "fp32: error 2.00e-04 (lattice), limit 0.0001: not passed, would pass at 2.0e-04"
     )

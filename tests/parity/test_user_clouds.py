@@ -69,3 +69,18 @@ def test_an_empty_folder_is_refused(tmp_path):
 def test_no_clouds_is_refused(modelnet):
     with pytest.raises(InputError, match="--clouds is 0"):
         real_clouds(modelnet, 32, limit=0, seed=0)
+
+
+def test_a_limit_takes_each_object_once_and_by_the_seed(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        np.save(tmp_path / f"{i:02}.npy", rng.random((40, 3), np.float32) * (1, 1 + i, 1))
+    chosen = real_clouds(tmp_path, 32, limit=8, seed=0).points
+    assert len({cloud.tobytes() for cloud in chosen}) == 8
+    assert real_clouds(tmp_path, 32, limit=8, seed=0).points.tobytes() == chosen.tobytes()
+    assert real_clouds(tmp_path, 32, limit=8, seed=1).points.tobytes() != chosen.tobytes()
+
+
+def test_a_limit_draws_labelled_objects_by_the_seed(modelnet):
+    first, again, other = (real_clouds(modelnet, 32, limit=20, seed=seed).points.tobytes() for seed in (0, 0, 1))
+    assert first == again != other

@@ -77,7 +77,7 @@ def test_packed_objects_are_the_loose_ones(objects, shard):
         result = pack(Path(place, "loose"), Path(place, "pack"), shard_mb=1)
         packed, loose = PackedRenders(Path(place, "pack")), PairedRenders(Path(place, "loose"))
         assert packed.verify() == []
-        assert result["objects"] == len(objects)
+        assert result.objects == len(objects)
         assert packed.keys == loose.keys == sorted("/".join(key) for key in objects)
         for i, key in enumerate(packed.keys):
             points, pictures = objects[tuple(key.split("/"))]
@@ -162,11 +162,11 @@ def test_made_shapes_are_read_as_they_were_made(points, seed):
         assert verify(root).problems == []
         loose = {key: renders.points(i) for i, key in enumerate(renders.keys)}
         assert {renders.image(i, 0).shape for i in range(len(renders))} == {(8, 8, 4)}
-    assert plain.class_names == parted.taxonomy.categories == tuple(made["categories"])
+    assert plain.class_names == parted.taxonomy.categories == tuple(made.categories)
     assert parted.taxonomy.parts == tuple(taxonomy["parts"])
-    assert sorted(loose) == sorted(f"{name}/00000" for name in made["categories"])
+    assert sorted(loose) == sorted(f"{name}/00000" for name in made.categories)
     for split in (plain.train, parted.train):
-        assert sorted(split.labels.tolist()) == [*range(len(made["categories"]))]
+        assert sorted(split.labels.tolist()) == [*range(len(made.categories))]
         for cloud, label in zip(split.points, split.labels, strict=True):
             np.testing.assert_array_equal(cloud, normalise(loose[f"{plain.class_names[label]}/00000"]))
     for split in (parted.train, parted.val, parted.test):
@@ -186,7 +186,7 @@ def test_rendered_pairs_are_found_under_the_names_of_their_meshes(category, name
         result = render(
             [Path(place, "meshes")], Path(place, "out"), views=views, size=16, points=points, seed=0, jobs=1
         )
-        assert (result["rendered"], result["skipped"]) == (1, [])
+        assert (result.rendered, result.skipped) == (1, ())
         pairs = PairedRenders(Path(place, "out"))
         cloud = pairs.points(0)
         assert (pairs.keys, pairs.views(0), cloud.shape) == ([f"{category}/{name}"], views, (points, 3))
@@ -196,4 +196,4 @@ def test_rendered_pairs_are_found_under_the_names_of_their_meshes(category, name
         assert planes.min() > -1e-6
         assert np.abs(planes).min(axis=1).max() < 1e-6
         kept = render([Path(place, "meshes")], Path(place, "out"), views=views, size=16, points=points, seed=0, jobs=1)
-        assert (kept["rendered"], kept["kept"]) == (0, 1)
+        assert (kept.rendered, kept.kept) == (0, 1)

@@ -1,8 +1,6 @@
 """Weights, checkpoints, features, graphs, manifests and Triton configurations come back from files as they were."""
 
 import dataclasses
-import importlib.metadata
-import importlib.util
 import json
 import os
 import tempfile
@@ -16,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.torch import load_file
+from toy_manifest import bundle_manifest
 
+from crosspoint.core.weights_file import WeightsMetadata
 from crosspoint.eval.cache import cached
 from crosspoint.export import triton
 from crosspoint.export.engine.on_device import read_reference, write_reference
@@ -47,7 +47,7 @@ NETWORKS = st.one_of(
     st.builds(PointNet),
     st.builds(PointHead, st.sampled_from([7, 1024])),
     st.builds(SegmentationBackbone, st.integers(1, 40)),
-    st.builds(DGCNNSegmenter, st.integers(1, 9), st.integers(1, 5), st.integers(1, 40)),
+    st.builds(DGCNNSegmenter, st.integers(1, 9), st.integers(1, 5), k=st.integers(1, 40)),
 )
 
 
@@ -73,7 +73,7 @@ def test_weights_come_back_bit_for_bit_with_what_is_known_of_them(folder, networ
         for other in (found.state_dict()[name], stored[name]):
             assert (other.dtype, other.shape) == (tensor.dtype, tensor.shape)
             assert torch.equal(bits(other), bits(tensor))
-    assert read_metadata(folder / "m.safetensors") == {"model": network.config, "recipe": recipe}
+    assert read_metadata(folder / "m.safetensors") == WeightsMetadata(network.config, recipe)
 
 
 def test_an_image_encoder_s_weights_come_back(tmp_path):
@@ -149,8 +149,8 @@ def test_a_graph_says_what_it_was_told_and_has_the_shapes_it_was_built_for(folde
     found = onnx.load(folder / "m.onnx")
     props = {prop.key: prop.value for prop in found.metadata_props}
     assert json.loads(props["crosspoint"]) == provenance
-    assert shapes(found.graph.input) == {"points": ["batch", points or "points", 3]}
-    assert shapes(found.graph.output) == {"embedding": ["batch", 1024]}
+    assert shapes(found.graph.input) == {"points": ("batch", points or "points", 3)}
+    assert shapes(found.graph.output) == {"embedding": ("batch", 1024)}
     assert read_precision(found) == "fp32"
     write_onnx(folder / "m.onnx", build(deploy(network), points), provenance=provenance)
     assert (folder / "m.onnx").read_bytes() == before
@@ -215,17 +215,6 @@ def test_reference_outputs_of_a_bundle_come_back_bit_for_bit(folder, names, batc
         np.testing.assert_array_equal(clouds.own_graphs, output)
 
 
-@pytest.fixture(scope="module")
-def schema():
-    """Triton's protobuf messages, without the gRPC client around them."""
-    pytest.importorskip("tritonclient")
-    path = importlib.metadata.distribution("tritonclient").locate_file("tritonclient/grpc/model_config_pb2.py")
-    specification = importlib.util.spec_from_file_location("model_config_pb2", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @given(
     name=TEXTS.filter(
         lambda name: not set(name) & {"/"} and 0 < len(os.fsencode(name)) < 200 and name not in (".", "..")
@@ -250,15 +239,15 @@ def test_triton_s_own_schema_reads_what_was_asked_for(
     outputs = (
         {"embedding": ["batch", width]} if categories is None else {"logits": ["batch", inputs["points"][1], width]}
     )
-    manifest = {
-        "files": {served: {"sha256": hashes[0], "bytes": 3}},
-        "source": {"sha256": hashes[1]},
-        "precision": {"read_back": precision},
-        "inputs": inputs,
-        "outputs": outputs,
-        "profile": {"batch": batch, "points": points},
-        "engine": engine,
-    }
+    manifest = bundle_manifest(
+        files={served: {"sha256": hashes[0], "bytes": 3}},
+        source={"path": "encoder.safetensors", "sha256": hashes[1]},
+        precision={"read_back": precision},
+        inputs=inputs,
+        outputs=outputs,
+        profile={"batch": batch, "points": points},
+        engine=engine,
+    )
     with tempfile.TemporaryDirectory() as place:
         bundle = Path(place, name)
         bundle.mkdir()

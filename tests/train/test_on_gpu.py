@@ -35,7 +35,7 @@ def test_the_loss_falls(pairs, tmp_path, small, backbone, precision):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_an_interrupted_run_goes_on(pairs, tmp_path, small, monkeypatch, precision):
-    original = pretrain.Run.train_step
+    original = pretrain.PretrainRun.train_step
 
     def step_and_interrupt(run, batch, rate):
         if run.step == 2:
@@ -46,7 +46,7 @@ def test_an_interrupted_run_goes_on(pairs, tmp_path, small, monkeypatch, precisi
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(pairs, whole, recipe="quick", overrides=overrides, options=RunOptions(0))
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain.Run, "train_step", step_and_interrupt)
+        patch.setattr(pretrain.PretrainRun, "train_step", step_and_interrupt)
         with pytest.raises(Stopped, match="after step 3 of 6"):
             train(pairs, broken, recipe="quick", overrides=overrides, options=RunOptions(0))
     train(pairs, broken, resume=True, options=RunOptions(0))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed, require
 
@@ -43,11 +43,11 @@ def diagnose_command(
     reference_device: str,
     json_file: Path | None,
 ) -> None:
-    """Compare two models layer by layer, and find the first layer that differs and why.
+    """Find the layer at which two models differ, and why.
 
-    REFERENCE is a trained network: a released model (dgcnn, pointnet), a run folder or a .safetensors file. CANDIDATE
-    is a model to compare with it, such as its bundle. --device and --backend apply to CANDIDATE. The exit code is 1 if
-    they differ.
+    The models are compared layer by layer. REFERENCE is a trained network: a released model (dgcnn, pointnet), a run
+    folder or a .safetensors file. CANDIDATE is the model to check, for example the bundle exported from it. --device
+    and --backend apply to CANDIDATE. The exit code is 1 if the models differ.
     """
     require("torch", "train", purpose="diagnosing")
     require("onnx", "train", purpose="diagnosing")
@@ -66,7 +66,7 @@ def diagnose_command(
         out=out,
     )
     print_diagnosis(result)
-    write_result(json_file, "diagnose", result=result.to_json())
+    save_result(json_file, result)
     if out is not None:
         say(f"{out}: drawn")
     if not result.passed:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
@@ -40,11 +40,11 @@ def parity_command(
     by_interval: bool,
     json_file: Path | None,
 ) -> None:
-    """Check that two models give the same embeddings and the same accuracy.
+    """Check that two models give equal embeddings and accuracy.
 
     REFERENCE is a trained network: a released model (dgcnn, pointnet), a run folder or a .safetensors file. CANDIDATE
-    is a model to compare with it, such as its bundle; its precision decides the limits. --device and --backend apply to
-    CANDIDATE. The exit code is 1 if they differ by more than the limits.
+    is the model to check, for example the bundle exported from it. The precision of CANDIDATE decides the limits.
+    --device and --backend apply to CANDIDATE. The exit code is 1 if the models differ by more than the limits.
     """
     from crosspoint.commands.tables.eval import print_parity, print_skipped_files
     from crosspoint.parity.parity import parity
@@ -64,7 +64,7 @@ def parity_command(
         say(f"{role}: {model.path} ({model.precision}, {model.backend} on {model.device})")
     print_skipped_files(result.data.skipped)
     print_parity(result)
-    write_result(json_file, "parity", result=result.to_json())
+    save_result(json_file, result)
     if not result.passed:
         raise CheckFailed(str(result.gate))
     click.echo(str(result.gate))

@@ -14,12 +14,11 @@ from crosspoint.eval.robustness import RobustnessResult
 from crosspoint.eval.svm import Accuracy, SvmResult
 
 if TYPE_CHECKING:
-    from crosspoint.parity.gate import Case
-    from crosspoint.parity.parity import ParityResult
+    from crosspoint.parity.parity import EmbeddingErrors, ParityResult
 
 
 def print_svm(result: SvmResult) -> None:
-    """Accuracy of each class, then both rules."""
+    """Print the accuracy of each class, then the accuracies by both rules."""
 
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{value:.1%}"
@@ -40,7 +39,7 @@ def print_svm(result: SvmResult) -> None:
 
 
 def print_fewshot(result: FewShotResult) -> None:
-    """One row for each kind of task."""
+    """Print one row for each kind of task."""
     rows = [
         [
             row.ways,
@@ -60,7 +59,7 @@ def print_fewshot(result: FewShotResult) -> None:
 
 
 def print_paired(reference: str, rows: Sequence[tuple[str, Paired | None]]) -> None:
-    """The paired comparison of two models, one row for each measurement that has one."""
+    """Print the paired comparison of two models, one row for each measurement that has one."""
     columns = ("measured", "reference", "model", "difference", "95 % interval", "equal predictions", "McNemar's p")
     print_table(
         f"Against {reference}, on the same objects", columns, rows=[(name, *_paired(row)) for name, row in rows if row]
@@ -79,12 +78,12 @@ def _paired(row: Paired) -> tuple[str, ...]:
 
 
 def print_comparison(result: ReproduceResult) -> None:
-    """The paper's numbers beside ours, in per cent, and what has to be known of them."""
+    """Print the paper's numbers beside ours, in per cent, and the notes."""
     print_table(f"{result.title}, per cent", COMPARISON, rows=comparison_rows(result))
 
 
 def print_robustness(result: RobustnessResult) -> None:
-    """One row for each model and severity of each corruption."""
+    """Print one row for each model and severity of each corruption."""
     rows = [
         (
             curve.corruption,
@@ -104,7 +103,7 @@ def print_robustness(result: RobustnessResult) -> None:
 
 
 def print_image_fewshot(result: ImageFewShotResult) -> None:
-    """One row for each method and number of shots."""
+    """Print one row for each method and number of shots."""
     rows = []
     for row in result.rows:
         cells = [f"{found.summary.mean:.2%}  {_interval(found.interval)}" for found in (row.official, row.clean)]
@@ -121,31 +120,31 @@ def print_image_fewshot(result: ImageFewShotResult) -> None:
 
 
 def print_parity(result: "ParityResult") -> None:
-    """Task parity where there is one, then the numbers, in the order of what matters."""
-    task = result.task
-    if task is not None:
+    """Print the accuracies if there are labels, then the errors of the embeddings."""
+    if result.task is not None:
+        task = result.task.paired
         print_table(
-            f"Linear SVM, {task['objects']} objects to test ({result.data.source})",
+            f"Linear SVM, {task.objects} objects to test ({result.data.source})",
             ("reference", "candidate", "difference", "95 % interval", "equal predictions", "McNemar's p"),
-            rows=[_paired(Paired(**{name: task[name] for name in Paired.__dataclass_fields__}))],
+            rows=[_paired(task)],
         )
     print_table(
         "Embeddings, candidate against reference",
         ("clouds", "rel. L2 max", "p99", "median", "cosine min", "p1", "over 1e-4", "near ties"),
-        rows=[_numeric(case) for case in result.report.cases],
+        rows=[_numeric(row) for row in result.numeric],
     )
 
 
-def _numeric(case: "Case") -> list[object]:
-    errors, ties = case.errors, case.near_ties
+def _numeric(row: "EmbeddingErrors") -> list[object]:
+    errors, ties = row.errors, row.near_ties
     numbers = [f"{x:.1e}" for x in (errors.relative_l2_max, errors.relative_l2_p99, errors.relative_l2_median)]
     cosines = [f"{x:.7f}" for x in (errors.cosine_min, errors.cosine_p1)]
     counts = ["–", "–"] if ties is None else [ties.over_limit, ties.explained]
-    return [case.name, *numbers, *cosines, *counts]
+    return [row.clouds, *numbers, *cosines, *counts]
 
 
 def print_skipped_files(skipped: Sequence[str]) -> None:
-    """The files of the data that could not be used, if there are any."""
+    """Print the data files that could not be used."""
     if skipped:
         print_table("Files skipped", ("reason",), rows=[(reason,) for reason in skipped])
 

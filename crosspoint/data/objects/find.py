@@ -19,6 +19,7 @@ from crosspoint.data.objects.walls import find_walls
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int32]
+Vector = tuple[float, float, float]  # x, y, z
 
 WALL, GROUND, REST = -3, -2, -1  # labels of points that are of no object
 VOXELS_PER_DISTANCE = 4  # voxels along a cluster distance, if the voxel is not given
@@ -91,8 +92,8 @@ class Object:
     """
 
     points: Floats
-    lower: tuple[float, float, float]
-    upper: tuple[float, float, float]
+    lower: Vector
+    upper: Vector
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Scene:
     too_few_points: int
     too_large: int
     voxel: float
-    extent: tuple[float, float, float]
+    extent: Vector
 
 
 def find_objects(points: npt.NDArray[Any], options: ObjectOptions = ObjectOptions()) -> list[Object]:

@@ -13,12 +13,11 @@ from crosspoint.core.outputs import check_file, check_known, check_replaceable, 
 from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import read_json
 from crosspoint.core.results import Result
-from crosspoint.data.objects.find import GROUND, REST, WALL, ObjectOptions, Scene, segment
+from crosspoint.data.objects.find import GROUND, REST, WALL, ObjectOptions, Scene, Vector, segment
 from crosspoint.data.objects.scan import check_found, left_out, object_name, read_scan
 
 INDEX = "objects.json"
 FILES = re.compile(r"object-\d{4,}\.ply|" + re.escape(INDEX))
-Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from crosspoint.data.shapes.primitives import (
     tube,
     wheel,
 )
-from crosspoint.data.shapes.shape import Builder, Rng, category, chance, pick
+from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pick
 
 
 def hull(
@@ -43,13 +43,13 @@ def hull(
 
 
 @category("body", "wing", "tail", "engine", "gear")
-def airplane(rng: Rng, build: Builder) -> None:
+def airplane(rng: Rng, build: ShapeBuilder) -> None:
     """Airliners, propeller planes, jet fighters and biplanes."""
     kind = pick(rng, "airliner", "propeller", "fighter", "biplane")
     {"airliner": _airliner, "propeller": _propeller, "fighter": _fighter, "biplane": _biplane}[kind](rng, build)
 
 
-def _tail(build: Builder, z: float, y: float, chord: float, span: float, sweep: float, high: float) -> None:
+def _tail(build: ShapeBuilder, z: float, y: float, chord: float, span: float, sweep: float, high: float) -> None:
     """Tailplane and rudder; the tailplane sits at the share `high` of the rudder."""
     rudder = fin(chord * 1.2, chord * 0.6, span=span * 0.75, sweep=sweep * 0.8, thickness=chord * 0.12).turn("z", 90)
     build.add("tail", rudder.at((0, y, z)))
@@ -57,7 +57,7 @@ def _tail(build: Builder, z: float, y: float, chord: float, span: float, sweep: 
     build.add("tail", plane.at((0, y + high * span * 0.7, z - high * sweep * 0.7)).mirrored())
 
 
-def _airliner(rng: Rng, build: Builder) -> None:
+def _airliner(rng: Rng, build: ShapeBuilder) -> None:
     size, long = rng.uniform(0.09, 0.14), rng.uniform(0.9, 1.15)
     z = long / 2
     stations = [(-z, size * 0.15, size * 0.2, size * 0.35), (-z * 0.5, size * 0.9, size * 0.9, size * 0.08)]
@@ -85,12 +85,12 @@ def _blades(z: float, y: float, radius: float, count: int) -> list[Mesh]:
     return [*blades, ellipsoid((radius * 0.16, radius * 0.16, radius * 0.24), (0, y, z), sides=12)]
 
 
-def _gear(build: Builder, x: float, y: float, z: float, drop: float, size: float) -> None:
+def _gear(build: ShapeBuilder, x: float, y: float, z: float, drop: float, size: float) -> None:
     build.add("gear", rod((x * 0.4, y, z), (x, y - drop, z), radius=size * 0.3, sides=8).mirrored())
     build.add("gear", wheel(size, size * 0.7, at=(x, y - drop, z), sides=14).mirrored())
 
 
-def _propeller(rng: Rng, build: Builder) -> None:
+def _propeller(rng: Rng, build: ShapeBuilder) -> None:
     size, long = rng.uniform(0.11, 0.15), rng.uniform(0.7, 0.9)
     z = long / 2
     stations = [(-z, size * 0.2, size * 0.3, size * 0.25), (-z * 0.3, size * 0.7, size * 0.8, size * 0.1)]
@@ -120,7 +120,7 @@ def _propeller(rng: Rng, build: Builder) -> None:
     build.add("gear", wheel(0.02, 0.015, at=(0, -size * 0.2, -z * 0.9), sides=12))
 
 
-def _fighter(rng: Rng, build: Builder) -> None:
+def _fighter(rng: Rng, build: ShapeBuilder) -> None:
     size, long = rng.uniform(0.09, 0.12), rng.uniform(0.95, 1.15)
     z = long / 2
     stations = [(-z, size, size * 0.8, 0), (-z * 0.2, size * 1.3, size, 0), (z * 0.4, size * 0.9, size, 0)]
@@ -144,7 +144,7 @@ def _fighter(rng: Rng, build: Builder) -> None:
         build.add("engine", nozzle.mirrored() if x else nozzle)
 
 
-def _biplane(rng: Rng, build: Builder) -> None:
+def _biplane(rng: Rng, build: ShapeBuilder) -> None:
     size, z = rng.uniform(0.12, 0.15), rng.uniform(0.32, 0.4)
     build.add(
         "body",
@@ -170,7 +170,7 @@ def _biplane(rng: Rng, build: Builder) -> None:
 
 
 @category("cabin", "boom", "rotor", "tail", "skid")
-def helicopter(rng: Rng, build: Builder) -> None:
+def helicopter(rng: Rng, build: ShapeBuilder) -> None:
     """Light, transport and attack helicopters on skids or wheels."""
     wide, tall, long = rng.uniform(0.17, 0.26), rng.uniform(0.2, 0.28), rng.uniform(0.32, 0.5)
     nose = rng.uniform(0.2, 0.7)
@@ -232,7 +232,7 @@ def helicopter(rng: Rng, build: Builder) -> None:
 
 
 @category("body", "nose", "fin", "nozzle", "booster")
-def rocket(rng: Rng, build: Builder) -> None:
+def rocket(rng: Rng, build: ShapeBuilder) -> None:
     """Cartoon rockets, slim launchers with strap-on boosters, missiles."""
     kind = pick(rng, "cartoon", "launcher", "missile")
     tall = rng.uniform(0.8, 1.0)

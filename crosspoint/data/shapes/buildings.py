@@ -3,11 +3,11 @@
 import numpy as np
 
 from crosspoint.data.shapes.primitives import Array, Mesh, box, circle, disc, ellipsoid, extrude, loft, rod, tube
-from crosspoint.data.shapes.shape import Builder, Rng, category, chance, pick
+from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pick
 
 
 @category("frame", "leaf", "handle", "panel", "step")
-def door(rng: Rng, build: Builder) -> None:
+def door(rng: Rng, build: ShapeBuilder) -> None:
     """Single and double doors in their frame, shut or ajar, panelled, glazed or planked, under a lintel or an arch."""
     double = chance(rng, 0.25)
     width, tall = rng.uniform(0.8, 1.0) * (1.7 if double else 1), rng.uniform(1.95, 2.25)
@@ -73,7 +73,7 @@ def _leaf(rng: Rng, width: float, tall: float, kind: str) -> tuple[list[Mesh], l
 
 
 @category("step", "rail", "post", "stringer")
-def stairs(rng: Rng, build: Builder) -> None:
+def stairs(rng: Rng, build: ShapeBuilder) -> None:
     """Straight, open, winding and quarter-turn stairs, with rails or without."""
     kind = pick(rng, "solid", "open", "spiral", "turn")
     if kind == "spiral":
@@ -87,7 +87,7 @@ def stairs(rng: Rng, build: Builder) -> None:
     if kind == "turn":
         base = corner * rise
         build.add("step", box((width, base + rise, width), (0, 0, -corner * going - width / 2)))
-        inner = Builder(build.part_names)
+        inner = ShapeBuilder(build.part_names)
         _flight(inner, count - corner, rise, going, width, True, int(rails), base + rise)
         for label, mesh in inner.solids:
             turned = mesh.turn("y", -90).at((width / 2, 0, -corner * going - width / 2))
@@ -95,7 +95,7 @@ def stairs(rng: Rng, build: Builder) -> None:
 
 
 def _flight(
-    build: Builder, count: int, rise: float, going: float, width: float, full: bool, rails: int, base: float
+    build: ShapeBuilder, count: int, rise: float, going: float, width: float, full: bool, rails: int, base: float
 ) -> None:
     """`count` steps that climb towards -z from the height `base`; solid down to the floor if `full`."""
     for k in range(count):
@@ -123,7 +123,7 @@ def _flight(
         build.add("post", posts)
 
 
-def _spiral(rng: Rng, build: Builder) -> None:
+def _spiral(rng: Rng, build: ShapeBuilder) -> None:
     count, rise, radius = int(rng.integers(10, 18)), rng.uniform(0.16, 0.22), rng.uniform(0.75, 1.1)
     each, hand = rng.uniform(20, 30), pick(rng, 1, -1)
     tall = count * rise
@@ -143,7 +143,7 @@ def _spiral(rng: Rng, build: Builder) -> None:
 
 
 @category("cloth", "pole", "door", "peg")
-def tent(rng: Rng, build: Builder) -> None:
+def tent(rng: Rng, build: ShapeBuilder) -> None:
     """Ridge tents, domes, tepees and pavilions, with their entrance, poles and guy lines."""
     kind = pick(rng, "ridge", "dome", "tepee", "pavilion")
     {"ridge": _ridge, "dome": _dome, "tepee": _tepee, "pavilion": _pavilion}[kind](rng, build)
@@ -156,12 +156,12 @@ def _skin(outer: list[Array], wall: float) -> Mesh:
     return loft(np.concatenate((rows, inner[:, ::-1]), axis=1))
 
 
-def _peg(build: Builder, top: Array, foot: Array) -> None:
+def _peg(build: ShapeBuilder, top: Array, foot: Array) -> None:
     build.add("pole", rod(tuple(top), tuple(foot), radius=0.007, sides=6))
     build.add("peg", rod((foot[0], -0.02, foot[2]), (foot[0] * 1.02, 0.07, foot[2] * 1.02), radius=0.014, sides=8))
 
 
-def _ridge(rng: Rng, build: Builder) -> None:
+def _ridge(rng: Rng, build: ShapeBuilder) -> None:
     half, tall, long = rng.uniform(0.45, 0.7), rng.uniform(0.7, 1.0), rng.uniform(1.1, 1.8)
     wall = rng.uniform(0.0, 0.2)
     profile = np.array([(half, 0), (half * 0.98, wall), (0, tall), (-half * 0.98, wall), (-half, 0)])
@@ -182,7 +182,7 @@ def _ridge(rng: Rng, build: Builder) -> None:
             _peg(build, np.array([s * half * 0.6, tall * 0.4, at]), np.array([s * (half + 0.25), 0, at]))
 
 
-def _dome(rng: Rng, build: Builder) -> None:
+def _dome(rng: Rng, build: ShapeBuilder) -> None:
     radius, tall = rng.uniform(0.6, 0.8), rng.uniform(0.5, 0.75)
     sides, power = pick(rng, 4, 6, 24), rng.uniform(0.8, 1.1)
     arc = np.linspace(0, np.pi / 2, 9)
@@ -208,7 +208,7 @@ def _dome(rng: Rng, build: Builder) -> None:
         build.add("cloth", _skin(porch, 0.04).turn("y", turn))
 
 
-def _tepee(rng: Rng, build: Builder) -> None:
+def _tepee(rng: Rng, build: ShapeBuilder) -> None:
     radius, tall, count = rng.uniform(0.5, 0.7), rng.uniform(1.1, 1.5), int(rng.integers(6, 13))
     ring = circle(count, 90, stop=450)
     rings = [
@@ -227,7 +227,7 @@ def _tepee(rng: Rng, build: Builder) -> None:
     build.add("door", gate.at((0, 0, radius * np.cos(np.deg2rad(half)) + 0.01)).turn("y", half))
 
 
-def _pavilion(rng: Rng, build: Builder) -> None:
+def _pavilion(rng: Rng, build: ShapeBuilder) -> None:
     half, eaves, rise = rng.uniform(0.6, 0.8), rng.uniform(0.6, 0.85), rng.uniform(0.35, 0.6)
     sides = pick(rng, 4, 6, 8)
     ring = circle(sides, 45, stop=405)

@@ -20,7 +20,7 @@ from crosspoint.data.shapes.primitives import (
     taper,
     tube,
 )
-from crosspoint.data.shapes.shape import Builder, Rng, category, chance, pick
+from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pick
 
 
 def screen(width: float, height: float, *, depth: float, bezel: float) -> tuple[Mesh, Mesh]:
@@ -36,7 +36,7 @@ def screen(width: float, height: float, *, depth: float, bezel: float) -> tuple[
 
 
 @category("base", "keyboard", "screen", "lid", "touchpad")
-def laptop(rng: Rng, build: Builder) -> None:
+def laptop(rng: Rng, build: ShapeBuilder) -> None:
     """Clamshells opened to many angles, slim or thick, with single keys or one slab of them, touchpad or buttons."""
     width, ratio = rng.uniform(0.8, 1.0), rng.uniform(0.62, 0.76)
     depth, thick = width * ratio, pick(rng, rng.uniform(0.02, 0.04), rng.uniform(0.06, 0.11))
@@ -83,7 +83,7 @@ def _keys(rng: Rng, width: float, depth: float, y: float) -> list[Mesh]:
 
 
 @category("screen", "bezel", "stand", "foot", "back")
-def monitor(rng: Rng, build: Builder) -> None:
+def monitor(rng: Rng, build: ShapeBuilder) -> None:
     """Flat, wide and upright screens and old tubes, on a plate, a ring, two feet or a tripod stand."""
     kind = pick(rng, "flat", "flat", "wide", "wide", "tube", "upright")
     width, ratio = rng.uniform(0.8, 1.0), {"flat": 0.6, "wide": 0.42, "tube": 0.78, "upright": 1.6}[kind]
@@ -135,7 +135,7 @@ def monitor(rng: Rng, build: Builder) -> None:
 
 
 @category("shade", "base", "pole", "bulb")
-def lamp(rng: Rng, build: Builder) -> None:
+def lamp(rng: Rng, build: ShapeBuilder) -> None:
     """Table and floor lamps with cloth shades, jointed desk lamps, arc lamps and globes."""
     kind = pick(rng, "table", "floor", "desk", "arc", "globe")
     if kind == "desk":
@@ -153,7 +153,7 @@ def _cone(rng: Rng, low: float, high: float, tall: float) -> Mesh:
     return lathe(rings, sides, closed=True)
 
 
-def _shaded(rng: Rng, build: Builder, kind: str) -> None:
+def _shaded(rng: Rng, build: ShapeBuilder, kind: str) -> None:
     tall = rng.uniform(1.1, 1.5) if kind == "floor" else rng.uniform(0.35, 0.6)
     foot = rng.uniform(0.13, 0.2)
     form = pick(rng, "stick", "urn", "balls", "tripod") if kind != "floor" else pick(rng, "stick", "tripod")
@@ -202,7 +202,7 @@ def _shaded(rng: Rng, build: Builder, kind: str) -> None:
     )
 
 
-def _desk_lamp(rng: Rng, build: Builder) -> None:
+def _desk_lamp(rng: Rng, build: ShapeBuilder) -> None:
     foot = rng.uniform(0.13, 0.17)
     build.add("base", lathe([(foot, 0), (foot, 0.025), (foot * 0.25, 0.045)]))
     lean, fore = np.deg2rad(rng.uniform(15, 35)), np.deg2rad(rng.uniform(25, 55))
@@ -221,7 +221,7 @@ def _desk_lamp(rng: Rng, build: Builder) -> None:
     build.add("bulb", ellipsoid((0.04, 0.055, 0.04), (0, size * 0.85, 0), sides=12).turn("x", tilt).at(tuple(wrist)))
 
 
-def _arc_lamp(rng: Rng, build: Builder) -> None:
+def _arc_lamp(rng: Rng, build: ShapeBuilder) -> None:
     tall, reach = rng.uniform(1.1, 1.5), rng.uniform(0.55, 0.85)
     if chance(rng):
         build.add("base", disc(0.18, 0.05))
@@ -246,7 +246,7 @@ def _arc_lamp(rng: Rng, build: Builder) -> None:
 
 
 @category("body", "neck", "head", "string", "hole", "peg")
-def guitar(rng: Rng, build: Builder) -> None:
+def guitar(rng: Rng, build: ShapeBuilder) -> None:
     """Acoustic guitars, electric ones with horns, V-shaped ones and ukuleles, standing upright."""
     kind = pick(rng, "acoustic", "acoustic", "electric", "vee")
     wide, thick = rng.uniform(0.34, 0.42), rng.uniform(0.09, 0.13)
@@ -306,7 +306,7 @@ def _guitar_outline(rng: Rng, kind: str, wide: float, body: float) -> list[tuple
     return [*curve, *[(-x, y) for x, y in curve[-2:0:-1]]]
 
 
-def _guitar_head(rng: Rng, build: Builder, kind: str, top: float, front: float) -> None:
+def _guitar_head(rng: Rng, build: ShapeBuilder, kind: str, top: float, front: float) -> None:
     tall = rng.uniform(0.13, 0.18)
     inline = kind != "acoustic" and chance(rng)
     if inline:

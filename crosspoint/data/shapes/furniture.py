@@ -17,7 +17,7 @@ from crosspoint.data.shapes.primitives import (
     taper,
     tube,
 )
-from crosspoint.data.shapes.shape import Builder, Rng, category, chance, pick
+from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pick
 
 
 def knob(x: float, y: float, *, z: float, size: float, bar: bool) -> Mesh:
@@ -34,7 +34,7 @@ def drawer(width: float, height: float, *, at: tuple[float, float, float], bar: 
 
 
 @category("frame", "mattress", "pillow", "headboard", "footboard", "post")
-def bed(rng: Rng, build: Builder) -> None:
+def bed(rng: Rng, build: ShapeBuilder) -> None:
     """Single to king beds with boards of panel, bars or arch; four-posters and bunks."""
     width, long, height = rng.uniform(0.85, 1.9), rng.uniform(1.9, 2.15), rng.uniform(0.22, 0.4)
     kind = pick(rng, "plain", "plain", "posts", "bunk")
@@ -67,7 +67,7 @@ def bed(rng: Rng, build: Builder) -> None:
     build.add("post", [rod((x + 0.06, 0, end), (x + 0.06, tall, end), radius=0.022) for end in (0.3, 0.65)])
 
 
-def _deck(rng: Rng, build: Builder, width: float, long: float, height: float) -> None:
+def _deck(rng: Rng, build: ShapeBuilder, width: float, long: float, height: float) -> None:
     build.add("frame", box((width, 0.12, long), (0, height - 0.1, 0)))
     thick = rng.uniform(0.14, 0.26)
     build.add("mattress", rounded_box((width * 0.96, thick, long * 0.97), 0.06, at=(0, height, 0)))
@@ -96,7 +96,7 @@ def _board(rng: Rng, width: float, tall: float) -> list[Mesh]:
 
 
 @category("frame", "shelf", "book", "back")
-def bookshelf(rng: Rng, build: Builder) -> None:
+def bookshelf(rng: Rng, build: ShapeBuilder) -> None:
     """Open cases and ladder shelves, three to six boards, with rows of books."""
     width, tall, depth = rng.uniform(0.6, 1.3), rng.uniform(1.2, 2.1), rng.uniform(0.25, 0.38)
     count, thick = int(rng.integers(3, 7)), rng.uniform(0.02, 0.045)
@@ -127,7 +127,7 @@ def _books(rng: Rng, long: float, y: float, room: float, depth: float, edge: flo
 
 
 @category("body", "door", "handle", "base", "drawer")
-def wardrobe(rng: Rng, build: Builder) -> None:
+def wardrobe(rng: Rng, build: ShapeBuilder) -> None:
     """Tall cupboards of one to four doors, with cornice, drawers below, feet or plinth; one door may stand open."""
     doors = int(rng.integers(1, 5))
     width, tall, depth = doors * rng.uniform(0.42, 0.55) + 0.1, rng.uniform(1.75, 2.2), rng.uniform(0.5, 0.65)
@@ -172,7 +172,7 @@ def wardrobe(rng: Rng, build: Builder) -> None:
 
 
 @category("body", "drawer", "handle", "leg", "top")
-def night_stand(rng: Rng, build: Builder) -> None:
+def night_stand(rng: Rng, build: ShapeBuilder) -> None:
     """Small bedside chests: drawers, an open bay, long or short legs."""
     width, tall, depth = rng.uniform(0.38, 0.56), rng.uniform(0.42, 0.62), rng.uniform(0.34, 0.44)
     leg = pick(rng, 0.04, rng.uniform(0.1, 0.3))
@@ -199,7 +199,7 @@ def night_stand(rng: Rng, build: Builder) -> None:
 
 
 @category("top", "leg", "drawer", "handle", "panel", "shelf")
-def desk(rng: Rng, build: Builder) -> None:
+def desk(rng: Rng, build: ShapeBuilder) -> None:
     """Writing desks: drawer blocks at one or both sides, hutch, return wing, modesty panel."""
     width, depth, height = rng.uniform(1.1, 1.8), rng.uniform(0.55, 0.8), rng.uniform(0.7, 0.78)
     build.add("top", box((width, rng.uniform(0.025, 0.05), depth), (0, height, 0)))
@@ -237,7 +237,7 @@ def desk(rng: Rng, build: Builder) -> None:
 
 
 @category("top", "leg", "stretcher")
-def table(rng: Rng, build: Builder) -> None:
+def table(rng: Rng, build: ShapeBuilder) -> None:
     """Dining, coffee, bistro and trestle tables with square, round or oval tops."""
     width, depth, height = rng.uniform(0.8, 2.0), rng.uniform(0.7, 1.0), pick(rng, rng.uniform(0.7, 0.8), 0.42)
     thick, size = rng.uniform(0.025, 0.07), rng.uniform(0.02, 0.05)
@@ -271,7 +271,7 @@ def table(rng: Rng, build: Builder) -> None:
 
 
 @category("tub", "foot", "tap", "rim")
-def bathtub(rng: Rng, build: Builder) -> None:
+def bathtub(rng: Rng, build: ShapeBuilder) -> None:
     """Claw-foot, freestanding oval and built-in tubs with their tap."""
     width, long, height = rng.uniform(0.7, 0.9), rng.uniform(1.45, 1.85), rng.uniform(0.48, 0.62)
     kind = pick(rng, "claw", "oval", "built-in")
@@ -310,7 +310,7 @@ def bathtub(rng: Rng, build: Builder) -> None:
 
 
 @category("body", "keys", "leg", "lid", "pedal")
-def piano(rng: Rng, build: Builder) -> None:
+def piano(rng: Rng, build: ShapeBuilder) -> None:
     """Uprights and grands with their keyboard."""
     width = rng.uniform(1.3, 1.55)
     if chance(rng):
@@ -319,7 +319,7 @@ def piano(rng: Rng, build: Builder) -> None:
         _grand(rng, build, width)
 
 
-def _keyboard(build: Builder, width: float, y: float, z: float) -> None:
+def _keyboard(build: ShapeBuilder, width: float, y: float, z: float) -> None:
     """White keys with black ones between them, the front edge at z + 0.08."""
     count = 29
     xs = (np.arange(count) - (count - 1) / 2) * width / count
@@ -330,7 +330,7 @@ def _keyboard(build: Builder, width: float, y: float, z: float) -> None:
     )
 
 
-def _upright(rng: Rng, build: Builder, width: float) -> None:
+def _upright(rng: Rng, build: ShapeBuilder, width: float) -> None:
     tall, depth, desk_height = rng.uniform(1.05, 1.35), rng.uniform(0.3, 0.4), rng.uniform(0.6, 0.68)
     shelf = rng.uniform(0.24, 0.32)
     build.add("body", box((width, tall, depth), (0, 0, -depth / 2)))
@@ -344,7 +344,7 @@ def _upright(rng: Rng, build: Builder, width: float) -> None:
     build.add("pedal", [box((0.04, 0.02, 0.12), (x, 0.06, 0.06)) for x in (-0.09, 0, 0.09)])
 
 
-def _grand(rng: Rng, build: Builder, width: float) -> None:
+def _grand(rng: Rng, build: ShapeBuilder, width: float) -> None:
     long, base, thick = rng.uniform(1.4, 2.1), rng.uniform(0.6, 0.68), rng.uniform(0.26, 0.34)
     bend = [(0.5, -0.45), (0.42, -0.62), (0.2, -0.75), (0.08, -0.9), (-0.1, -1.0), (-0.35, -1.0), (-0.47, -0.92)]
     curve = smooth(np.array(bend) * (width, long), 16)

@@ -18,11 +18,11 @@ from crosspoint.data.shapes.primitives import (
     torus,
     tube,
 )
-from crosspoint.data.shapes.shape import Builder, Rng, category, chance, pick
+from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pick
 
 
 @category("seat", "back", "leg", "arm")
-def chair(rng: Rng, build: Builder) -> None:
+def chair(rng: Rng, build: ShapeBuilder) -> None:
     """Dining, office, tulip, sled and cantilever chairs; backs of slats, rungs, panel, shell or spindles."""
     width, depth, height = rng.uniform(0.4, 0.56), rng.uniform(0.4, 0.52), rng.uniform(0.38, 0.5)
     kind = pick(rng, "four", "splayed", "star", "sled", "tulip", "cantilever")
@@ -115,7 +115,7 @@ def _chair_arms(rng: Rng, width: float, depth: float, height: float, size: float
 
 
 @category("seat", "leg", "rung")
-def stool(rng: Rng, build: Builder) -> None:
+def stool(rng: Rng, build: ShapeBuilder) -> None:
     """Bar, milking and swivel stools, without a back."""
     width, height = rng.uniform(0.28, 0.4), rng.uniform(0.35, 0.8)
     thick, size = rng.uniform(0.03, 0.09), rng.uniform(0.014, 0.024)
@@ -153,7 +153,7 @@ def stool(rng: Rng, build: Builder) -> None:
 
 
 @category("seat", "back", "arm", "leg", "cushion")
-def sofa(rng: Rng, build: Builder) -> None:
+def sofa(rng: Rng, build: ShapeBuilder) -> None:
     """Armchairs to four-seaters: box, rolled or no arms, loose cushions, chaise corners."""
     width, depth = rng.uniform(1.0, 2.5), rng.uniform(0.75, 1.0)
     height, tall = rng.uniform(0.34, 0.46), rng.uniform(0.7, 0.95)
@@ -188,7 +188,7 @@ def sofa(rng: Rng, build: Builder) -> None:
 
 
 def _sofa_cushions(
-    rng: Rng, build: Builder, inner: float, depth: float, height: float, thick: float, tall: float
+    rng: Rng, build: ShapeBuilder, inner: float, depth: float, height: float, thick: float, tall: float
 ) -> None:
     count = max(1, round(inner / rng.uniform(0.5, 0.9)))
     each, upright = inner / count, chance(rng, 0.7)
@@ -202,7 +202,7 @@ def _sofa_cushions(
 
 
 @category("seat", "back", "leg", "arm")
-def bench(rng: Rng, build: Builder) -> None:
+def bench(rng: Rng, build: ShapeBuilder) -> None:
     """Park benches with slats, garden slabs on blocks, long trestle seats; with or without a back."""
     width, depth, height = rng.uniform(1.1, 2.1), rng.uniform(0.34, 0.48), rng.uniform(0.38, 0.48)
     slats = int(rng.integers(3, 7)) if chance(rng, 0.7) else 1
@@ -245,7 +245,7 @@ def bench(rng: Rng, build: Builder) -> None:
 
 
 @category("bowl", "seat", "lid", "tank", "flush")
-def toilet(rng: Rng, build: Builder) -> None:
+def toilet(rng: Rng, build: ShapeBuilder) -> None:
     """Close-coupled, high-tank and tankless wall toilets, the lid open or shut."""
     width, long, height = rng.uniform(0.34, 0.4), rng.uniform(0.44, 0.56), rng.uniform(0.36, 0.43)
     kind = pick(rng, "close", "high", "wall")

@@ -21,7 +21,7 @@ from crosspoint.data.shapes.primitives import (
     torus,
     tube,
 )
-from crosspoint.data.shapes.shape import Builder, Rng, category, chance, pick
+from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pick
 
 
 def edge(spine: Array, cutting: Array, *, thickness: float) -> Mesh:
@@ -35,7 +35,7 @@ def edge(spine: Array, cutting: Array, *, thickness: float) -> Mesh:
 
 
 @category("blade", "handle", "guard", "rivet")
-def knife(rng: Rng, build: Builder) -> None:
+def knife(rng: Rng, build: ShapeBuilder) -> None:
     """Chef's, carving, table and cleaver knives, lying along x."""
     kind = pick(rng, "chef", "carving", "table", "cleaver", "serrated")
     long, grip = rng.uniform(0.5, 0.72), rng.uniform(0.3, 0.42)
@@ -78,7 +78,7 @@ def knife(rng: Rng, build: Builder) -> None:
 
 
 @category("blade", "grip", "guard", "pommel")
-def sword(rng: Rng, build: Builder) -> None:
+def sword(rng: Rng, build: ShapeBuilder) -> None:
     """Long swords, sabres, rapiers and short swords, point up."""
     kind = pick(rng, "long", "sabre", "rapier", "short")
     tall = rng.uniform(0.75, 1.05) * (0.68 if kind == "short" else 1)
@@ -115,7 +115,7 @@ def sword(rng: Rng, build: Builder) -> None:
 
 
 @category("head", "handle", "claw", "grip")
-def hammer(rng: Rng, build: Builder) -> None:
+def hammer(rng: Rng, build: ShapeBuilder) -> None:
     """Claw hammers, mallets, sledges and pein hammers, head up."""
     kind = pick(rng, "claw", "mallet", "sledge", "pein")
     tall = rng.uniform(0.75, 1.0)
@@ -170,7 +170,7 @@ def hammer(rng: Rng, build: Builder) -> None:
 
 
 @category("canopy", "shaft", "handle", "rib", "tip")
-def umbrella(rng: Rng, build: Builder) -> None:
+def umbrella(rng: Rng, build: ShapeBuilder) -> None:
     """Rain umbrellas with a hook or a knob, parasols on a foot, and half-folded ones."""
     kind = pick(rng, "hook", "hook", "knob", "parasol")
     radius, count = rng.uniform(0.42, 0.6), int(rng.integers(6, 11))
@@ -219,7 +219,7 @@ def umbrella(rng: Rng, build: Builder) -> None:
 
 
 @category("crown", "brim", "band", "bobble")
-def hat(rng: Rng, build: Builder) -> None:
+def hat(rng: Rng, build: ShapeBuilder) -> None:
     """Top hats, fedoras, bowlers, caps, sombreros, witch's hats and bobble hats."""
     kind = pick(rng, "top", "fedora", "bowler", "cap", "sombrero", "witch", "bobble")
     radius = rng.uniform(0.22, 0.26)
@@ -231,7 +231,7 @@ def hat(rng: Rng, build: Builder) -> None:
         _brimmed_hat(rng, build, radius, kind)
 
 
-def _bobble_hat(rng: Rng, build: Builder, radius: float) -> None:
+def _bobble_hat(rng: Rng, build: ShapeBuilder, radius: float) -> None:
     tall, cuff = rng.uniform(0.22, 0.34), rng.uniform(0.06, 0.12)
     dome = smooth([(radius, 0), (radius * 0.98, tall * 0.45), (radius * 0.6, tall * 0.88), (0, tall)], 14)
     build.add("crown", lathe(dome))
@@ -241,7 +241,7 @@ def _bobble_hat(rng: Rng, build: Builder, radius: float) -> None:
     build.add("bobble", ellipsoid((size, size, size), (0, tall + size * 0.6, 0), sides=12))
 
 
-def _cap(rng: Rng, build: Builder, radius: float) -> None:
+def _cap(rng: Rng, build: ShapeBuilder, radius: float) -> None:
     tall, reach, droop = rng.uniform(0.17, 0.22), rng.uniform(0.18, 0.26), rng.uniform(0.03, 0.08)
     dome = smooth([(radius, 0), (radius * 0.97, tall * 0.45), (radius * 0.55, tall * 0.9), (0, tall)], 14)
     build.add("crown", lathe(dome).scale((1, 1, 1.12)))
@@ -254,7 +254,7 @@ def _cap(rng: Rng, build: Builder, radius: float) -> None:
     build.add("brim", loft(np.stack([np.column_stack((ring[:, 0], y, ring[:, 1])) for ring, y in edges], axis=1)))
 
 
-def _brimmed_hat(rng: Rng, build: Builder, radius: float, kind: str) -> None:
+def _brimmed_hat(rng: Rng, build: ShapeBuilder, radius: float, kind: str) -> None:
     profile, (low, high), (near, far), curl = {
         "top": ([(1, 0), (0.94, 0.5), (1.06, 1)], (0.34, 0.45), (1.4, 1.55), 0.0),
         "fedora": ([(1, 0), (0.92, 0.6), (0.74, 1), (0.4, 0.9)], (0.2, 0.25), (1.6, 1.8), 0.02),
@@ -276,7 +276,7 @@ def _brimmed_hat(rng: Rng, build: Builder, radius: float, kind: str) -> None:
 
 
 @category("rim", "bridge", "temple", "lens")
-def glasses(rng: Rng, build: Builder) -> None:
+def glasses(rng: Rng, build: ShapeBuilder) -> None:
     """Round, square and half-rim spectacles and sunglasses, temples open."""
     wide, tall = rng.uniform(0.2, 0.27), rng.uniform(0.15, 0.24)
     power = pick(rng, 2.0, 2.0, 3.0, 6.0)

@@ -18,11 +18,11 @@ from crosspoint.data.shapes.primitives import (
     tube,
     wheel,
 )
-from crosspoint.data.shapes.shape import Builder, Rng, category, chance, pick
+from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pick
 
 
 @category("body", "window", "wheel", "light")
-def car(rng: Rng, build: Builder) -> None:
+def car(rng: Rng, build: ShapeBuilder) -> None:
     """Saloons, hatchbacks, vans, pick-ups and open two-seaters."""
     long, wide = rng.uniform(0.9, 1.05), rng.uniform(0.38, 0.44)
     kind = pick(rng, "saloon", "hatch", "van", "pickup", "open")
@@ -62,7 +62,7 @@ def _side(profile: list[tuple[float, float]], wide: float) -> Mesh:
     return extrude(profile, wide).turn("y", -90)
 
 
-def _cabin(build: Builder, corners: list[tuple[float, float]], wide: float, kind: str) -> None:
+def _cabin(build: ShapeBuilder, corners: list[tuple[float, float]], wide: float, kind: str) -> None:
     """A cabin that narrows upwards, and its windows as thin panes on all sides."""
     low, high = wide * 0.97, wide * (0.93 if kind == "van" else 0.8)
 
@@ -82,7 +82,7 @@ def _cabin(build: Builder, corners: list[tuple[float, float]], wide: float, kind
 
 
 @category("hull", "cabin", "mast", "sail", "funnel", "deck")
-def ship(rng: Rng, build: Builder) -> None:
+def ship(rng: Rng, build: ShapeBuilder) -> None:
     """Sailing yachts, square-riggers, steamers with funnels, freighters with containers."""
     kind = pick(rng, "yacht", "square", "steamer", "freighter")
     long, wide = rng.uniform(0.9, 1.1), rng.uniform(0.2, 0.28)
@@ -133,7 +133,7 @@ def ship(rng: Rng, build: Builder) -> None:
         _freight(rng, build, long, wide, deep)
 
 
-def _ship_hull(build: Builder, long: float, wide: float, deep: float, keel: float) -> None:
+def _ship_hull(build: ShapeBuilder, long: float, wide: float, deep: float, keel: float) -> None:
     rings = []
     for share in np.linspace(0, 1, 15):
         half = wide / 2 * min(1.0, (0.72 + share), 2.6 * (1 - share) ** 0.75)
@@ -162,7 +162,7 @@ def _billow(width: float, tall: float) -> Mesh:
     return loft(rings)
 
 
-def _freight(rng: Rng, build: Builder, long: float, wide: float, deep: float) -> None:
+def _freight(rng: Rng, build: ShapeBuilder, long: float, wide: float, deep: float) -> None:
     build.add("cabin", box((wide * 0.85, rng.uniform(0.2, 0.28), long * 0.09), (0, deep, -long * 0.36)))
     build.add("cabin", box((wide * 1.02, 0.035, long * 0.06), (0, deep + 0.18, -long * 0.35)))
     build.add("funnel", rod((0, deep, -long * 0.43), (0, deep + 0.3, -long * 0.43), radius=0.03, sides=14))
@@ -173,7 +173,7 @@ def _freight(rng: Rng, build: Builder, long: float, wide: float, deep: float) ->
 
 
 @category("wheel", "frame", "saddle", "handlebar", "pedal")
-def bicycle(rng: Rng, build: Builder) -> None:
+def bicycle(rng: Rng, build: ShapeBuilder) -> None:
     """Diamond-frame, step-through and high-wheel bicycles with straight, dropped or swept bars."""
     front = rear = rng.uniform(0.3, 0.36)
     kind = pick(rng, "diamond", "diamond", "step", "penny")
@@ -234,7 +234,7 @@ def _fork(head: tuple[float, float, float], radius: float, z: float, size: float
     ]
 
 
-def _handlebar(rng: Rng, build: Builder, head: tuple[float, float, float]) -> None:
+def _handlebar(rng: Rng, build: ShapeBuilder, head: tuple[float, float, float]) -> None:
     _, y, z = head
     half = rng.uniform(0.2, 0.29)
     kind = pick(rng, "straight", "drop", "swept")
@@ -247,7 +247,7 @@ def _handlebar(rng: Rng, build: Builder, head: tuple[float, float, float]) -> No
 
 
 @category("deck", "wheel", "truck", "rail")
-def skateboard(rng: Rng, build: Builder) -> None:
+def skateboard(rng: Rng, build: ShapeBuilder) -> None:
     """Popsicle boards with kicks, pintails, fish tails and dropped decks; some with rails or riser pads."""
     long, wide, thick = rng.uniform(0.8, 1.1), rng.uniform(0.2, 0.27), rng.uniform(0.014, 0.025)
     kind = pick(rng, "popsicle", "pintail", "fish", "drop")

@@ -19,7 +19,7 @@ from crosspoint.data.shapes.primitives import (
     torus,
     tube,
 )
-from crosspoint.data.shapes.shape import Builder, Rng, category, chance, pick
+from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pick
 
 
 def handle(x: float, low: float, *, high: float, reach: float, size: float, square: bool) -> Mesh:
@@ -33,7 +33,7 @@ def handle(x: float, low: float, *, high: float, reach: float, size: float, squa
 
 
 @category("body", "neck", "cap")
-def bottle(rng: Rng, build: Builder) -> None:
+def bottle(rng: Rng, build: ShapeBuilder) -> None:
     """Wine, beer, water and square bottles, with a cap, a cork or open."""
     radius, tall = rng.uniform(0.1, 0.17), rng.uniform(0.38, 0.62)
     neck, rise = radius * rng.uniform(0.24, 0.42), rng.uniform(0.12, 0.3)
@@ -59,7 +59,7 @@ def bottle(rng: Rng, build: Builder) -> None:
 
 
 @category("body", "foot", "rim")
-def bowl(rng: Rng, build: Builder) -> None:
+def bowl(rng: Rng, build: ShapeBuilder) -> None:
     """Wide open bowls: round, conical, flat or square, on a foot ring or not."""
     radius, tall = rng.uniform(0.3, 0.4), rng.uniform(0.13, 0.26)
     foot = radius * rng.uniform(0.3, 0.55)
@@ -85,7 +85,7 @@ def bowl(rng: Rng, build: Builder) -> None:
 
 
 @category("body", "handle", "saucer", "lid", "sleeve")
-def cup(rng: Rng, build: Builder) -> None:
+def cup(rng: Rng, build: ShapeBuilder) -> None:
     """Tea cups on their saucer, and paper cups to go with lid and sleeve."""
     if chance(rng, 0.6):
         _tea_cup(rng, build)
@@ -93,7 +93,7 @@ def cup(rng: Rng, build: Builder) -> None:
         _paper_cup(rng, build)
 
 
-def _tea_cup(rng: Rng, build: Builder) -> None:
+def _tea_cup(rng: Rng, build: ShapeBuilder) -> None:
     radius, tall = rng.uniform(0.2, 0.26), rng.uniform(0.2, 0.28)
     foot = radius * rng.uniform(0.4, 0.55)
     bulge = rng.uniform(0.72, 0.95)
@@ -113,7 +113,7 @@ def _tea_cup(rng: Rng, build: Builder) -> None:
     )
 
 
-def _paper_cup(rng: Rng, build: Builder) -> None:
+def _paper_cup(rng: Rng, build: ShapeBuilder) -> None:
     top, tall = rng.uniform(0.19, 0.23), rng.uniform(0.42, 0.66)
     foot = top * rng.uniform(0.66, 0.8)
 
@@ -130,7 +130,7 @@ def _paper_cup(rng: Rng, build: Builder) -> None:
 
 
 @category("body", "handle", "rim")
-def mug(rng: Rng, build: Builder) -> None:
+def mug(rng: Rng, build: ShapeBuilder) -> None:
     """Straight, barrel-shaped, waisted and tapered mugs with one large handle."""
     radius, tall = rng.uniform(0.18, 0.24), rng.uniform(0.38, 0.52)
     kind = pick(rng, "straight", "barrel", "waist", "taper")
@@ -148,7 +148,7 @@ def mug(rng: Rng, build: Builder) -> None:
 
 
 @category("body", "neck", "handle", "flower")
-def vase(rng: Rng, build: Builder) -> None:
+def vase(rng: Rng, build: ShapeBuilder) -> None:
     """Bellied, amphora, trumpet and tall vases; fluted, with two handles, or with flowers in them."""
     belly, tall = rng.uniform(0.17, 0.28), rng.uniform(0.6, 0.85)
     kind = pick(rng, "belly", "amphora", "trumpet", "gourd")
@@ -183,7 +183,7 @@ def vase(rng: Rng, build: Builder) -> None:
             _flower(rng, build, tall, throat, angle)
 
 
-def _flower(rng: Rng, build: Builder, tall: float, throat: float, angle: float) -> None:
+def _flower(rng: Rng, build: ShapeBuilder, tall: float, throat: float, angle: float) -> None:
     lean, rise = rng.uniform(0.05, 0.28), rng.uniform(0.2, 0.42)
     stem = smooth([(throat * 0.2, tall * 0.8), (throat * 0.5, tall), (throat * 0.5 + lean, tall + rise)], 8)
     path = np.column_stack((stem, np.zeros(len(stem))))
@@ -200,7 +200,7 @@ def _flower(rng: Rng, build: Builder, tall: float, throat: float, angle: float) 
 
 
 @category("bowl", "stem", "foot")
-def goblet(rng: Rng, build: Builder) -> None:
+def goblet(rng: Rng, build: ShapeBuilder) -> None:
     """Wine, champagne, martini and chalice glasses: a bowl on a stem on a foot."""
     kind = pick(rng, "wine", "flute", "martini", "chalice")
     stem, radius = rng.uniform(0.2, 0.38), rng.uniform(0.15, 0.21)
@@ -230,7 +230,7 @@ def goblet(rng: Rng, build: Builder) -> None:
 
 
 @category("body", "spout", "handle", "lid")
-def teapot(rng: Rng, build: Builder) -> None:
+def teapot(rng: Rng, build: ShapeBuilder) -> None:
     """Round, tall and squat pots with a spout at one side and a handle at the other, or over the top."""
     radius, tall = rng.uniform(0.26, 0.34), rng.uniform(0.3, 0.52)
     top = radius * rng.uniform(0.4, 0.6)
@@ -263,7 +263,7 @@ def teapot(rng: Rng, build: Builder) -> None:
 
 
 @category("pot", "soil", "stem", "leaf")
-def plant(rng: Rng, build: Builder) -> None:
+def plant(rng: Rng, build: ShapeBuilder) -> None:
     """House plants in a pot: a rosette of long leaves, a small tree, a cactus, a branching stem with round leaves."""
     radius, tall = rng.uniform(0.14, 0.22), rng.uniform(0.22, 0.36)
     foot = radius * rng.uniform(0.6, 0.95)
@@ -287,7 +287,7 @@ def blade(long: float, wide: float, *, rise: float, droop: float, start: float =
     return loft(np.stack([np.stack(corner, axis=1) for corner in corners], axis=1))
 
 
-def _rosette(rng: Rng, build: Builder, radius: float, top: float) -> None:
+def _rosette(rng: Rng, build: ShapeBuilder, radius: float, top: float) -> None:
     long, count = rng.uniform(0.35, 0.6), int(rng.integers(9, 18))
     droop, rise = rng.uniform(0, 0.4), rng.uniform(0.3, 0.65)
     for k in range(count):
@@ -295,7 +295,7 @@ def _rosette(rng: Rng, build: Builder, radius: float, top: float) -> None:
         build.add("leaf", leaf.turn("y", 137.5 * k).at((0, top, 0)))
 
 
-def _tree(rng: Rng, build: Builder, radius: float, top: float) -> None:
+def _tree(rng: Rng, build: ShapeBuilder, radius: float, top: float) -> None:
     trunk = rng.uniform(0.3, 0.6)
     build.add("stem", rod((0, top, 0), (rng.uniform(-0.05, 0.05), top + trunk, 0), radius=0.03, end_radius=0.018))
     if chance(rng):
@@ -309,7 +309,7 @@ def _tree(rng: Rng, build: Builder, radius: float, top: float) -> None:
             build.add("leaf", leaf.turn("y", 137.5 * k).at((0, top + trunk - 0.02, 0)))
 
 
-def _cactus(rng: Rng, build: Builder, radius: float, top: float) -> None:
+def _cactus(rng: Rng, build: ShapeBuilder, radius: float, top: float) -> None:
     size, tall = radius * rng.uniform(0.35, 0.5), rng.uniform(0.45, 0.8)
     build.add(
         "stem",
@@ -321,7 +321,7 @@ def _cactus(rng: Rng, build: Builder, radius: float, top: float) -> None:
         build.add("leaf", tube(path, size * 0.5, sides=10), ellipsoid((size * 0.5,) * 3, at=path[-1], sides=10))
 
 
-def _stems(rng: Rng, build: Builder, radius: float, top: float) -> None:
+def _stems(rng: Rng, build: ShapeBuilder, radius: float, top: float) -> None:
     for angle in rng.uniform(0, 360, int(rng.integers(3, 6))):
         lean, rise = rng.uniform(0.05, 0.3), rng.uniform(0.4, 0.75)
         curve = smooth([(0.03, top), (0.03 + lean * 0.4, top + rise * 0.6), (0.03 + lean, top + rise)], 9)

@@ -1,4 +1,4 @@
-"""What is to be embedded with which model, in a form that can be sent to another machine, and opened there."""
+"""An embedding request that can be sent to another machine and opened there."""
 
 import os
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ from crosspoint.runtime.signing import find_key_files
 
 @dataclass(frozen=True)
 class Request:
-    """A model, inputs and options, checked as far as that goes without opening them.
+    """A model, inputs and options, checked as far as possible without opening them.
 
     Attributes:
-        model: A name, or an absolute path.
+        model: Name, or absolute path.
         inputs: Absolute paths.
-        sampling: Points per cloud, None for what the model asks for, and the seed they are drawn with.
-        batch: Most clouds in one pass.
-        run_on: Where the model runs.
-        objects: How objects are found in the inputs, which are scans then; None where inputs are single objects.
-        verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
+        sampling: Points per cloud, None: as the model needs; and the random seed of the points that are drawn.
+        batch: Most clouds per call of the model.
+        run_on: Device and backend of the model.
+        objects: How objects are found in the inputs, which are then scans; None: each input is one object.
+        verify_keys: Public keys; one of them must have signed the model. Empty: no check.
     """
 
     model: str
@@ -46,7 +46,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """The encoder, and the sources as they will be read: `points` of each cloud, or at most that many."""
+    """An open encoder, its sources, and the points per cloud; with `at_most`, smaller clouds are taken too."""
 
     encoder: Encoder
     sources: list[Source]
@@ -62,19 +62,19 @@ def make_request(
     batch: int,
     run_on: RunOn,
 ) -> Request:
-    """A request with absolute paths, and with the public keys that are set here.
+    """Make a request with absolute paths and with the public keys that are set in this process.
 
     Raises:
-        InputError: There are no inputs, or an option cannot be.
+        InputError: There are no inputs, or an option is invalid.
     """
     objects = inputs.options if isinstance(inputs, Scans) else None
     given_paths = inputs.paths if isinstance(inputs, Scans) else inputs
     if not given_paths:
-        raise InputError("no inputs were given; give files, folders or datasets")
+        raise InputError("no inputs were given; give files, folders or data sets")
     if batch < 1:
-        raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
+        raise InputError(f"--batch is {batch}; give 1 or more")
     if sampling.seed < 0:
-        raise InputError(f"the seed {sampling.seed} is negative; give --seed 0 or more")
+        raise InputError(f"--seed is {sampling.seed}; give 0 or more")
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in given_paths)
@@ -82,11 +82,11 @@ def make_request(
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
-    """Load the model and find the sources.
+    """Open the model and find the sources.
 
     Args:
         request: From `make_request`.
-        threads: As for `load_encoder`.
+        threads: CPU threads, see `load_encoder`.
 
     Raises:
         InputError: The model or an option cannot be used, or an input is missing.

@@ -6,17 +6,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toy_machine import facts_of
 
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.doctor.self_test import networks
 from crosspoint.doctor.self_test.step import Context, NotAvailable
+from crosspoint.runtime.options import RunOn, Sampling
 
 NAN = float("nan")
 
 
 @pytest.fixture
 def context(tmp_path):
-    return Context(tmp_path, {})
+    return Context(tmp_path, facts_of())
 
 
 def diagnosis(passed):
@@ -34,7 +36,10 @@ def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
     with pytest.raises(CheckFailed, match=r"^They part at edge2\.$"):
         networks.diagnosed(context, "run", candidate="bundle", device="cuda", backend="tensorrt")
     assert asked == [
-        ((context.folder / "run", context.folder / "bundle"), {"points": 128, "device": "cuda", "backend": "tensorrt"})
+        (
+            (context.folder / "run", context.folder / "bundle"),
+            {"sampling": Sampling(128), "run_on": RunOn("cuda", "tensorrt")},
+        )
     ]
 
 
@@ -48,7 +53,7 @@ def test_a_diagnosis_that_found_none_says_what_ran(context, monkeypatch):
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ("it has no kernels on the CPU", NotAvailable),
+        ("e.onnx is a bf16 model, which ONNX Runtime cannot run on the CPU; give --device cuda", NotAvailable),
         ("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED", NotAvailable),
         ("the file is damaged", InputError),
     ],
@@ -58,7 +63,7 @@ def test_only_a_lack_of_kernels_is_no_failure(message, expected, context, monkey
         raise InputError(message)
 
     monkeypatch.setattr(import_module("crosspoint.parity.layers.diagnose"), "diagnose", diagnose)
-    with pytest.raises(expected, match=r"kernels|NOT_IMPLEMENTED|damaged"):
+    with pytest.raises(expected, match=r"bf16 model|NOT_IMPLEMENTED|damaged"):
         networks.diagnosed(context, "run", candidate="bundle")
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toy_machine import facts_of
 
 from crosspoint.core.errors import CheckFailed
 from crosspoint.doctor.self_test import training
@@ -16,9 +17,14 @@ GRADIENT = np.array([3.0, 4.0])  # of length 5
 NAN = float("nan")
 
 
+def with_gpus(count):
+    device = {"name": "NVIDIA L4", "compute_capability": "sm89", "memory_gib": 22.0, "supported": True}
+    return facts_of(torch={"devices": [device] * count})
+
+
 @pytest.fixture
 def context(tmp_path):
-    return Context(tmp_path, {"torch": {"devices": [{}]}})
+    return Context(tmp_path, with_gpus(1))
 
 
 def off_by(error):
@@ -108,5 +114,5 @@ def test_processes_that_end_badly_fail(code, context, monkeypatch):
 def test_nccl_is_tried_on_powers_of_two_and_on_all(count, sizes, tmp_path, monkeypatch):
     ran = []
     monkeypatch.setattr(training, "torchrun", lambda context, size, *, device: ran.append((size, device)) or str(size))
-    assert training.nccl(Context(tmp_path, {"torch": {"devices": [{}] * count}})) == "; ".join(map(str, sizes))
+    assert training.nccl(Context(tmp_path, with_gpus(count))) == "; ".join(map(str, sizes))
     assert ran == [(size, "cuda") for size in sizes]

@@ -84,3 +84,10 @@ def test_a_class_with_one_object_cannot_be_cross_validated():
     labels[0] = 99
     with pytest.raises(InputError, match="class 99 has one training object"):
         linear.choose_c(features, labels, products=linear.gram(features), seed=0)
+
+
+def test_two_objects_of_a_class_are_enough_for_cross_validation():
+    features, labels = blobs(2)
+    kept = np.concatenate([np.flatnonzero(labels == label)[:2] for label in np.unique(labels)])
+    chosen, _ = linear.choose_c(features[kept], labels[kept], products=linear.gram(features[kept]), seed=0)
+    assert chosen > 0

@@ -19,10 +19,10 @@ from crosspoint.eval.image import fewshot as image_fewshot
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.linear import OFFICIAL_C
 from crosspoint.eval.paper import protocols, published
-from crosspoint.eval.paper.roles import Facts
+from crosspoint.eval.paper.roles import ModelFacts
 from crosspoint.eval.svm import svm
 from crosspoint.models.weights import load_model
-from crosspoint.parity.accuracy import Accuracy
+from crosspoint.parity.accuracy import SvmAccuracy
 from crosspoint.parity.user_clouds import UserClouds
 from crosspoint.runtime.options import RunOn, Sampling
 
@@ -65,12 +65,12 @@ def task_by_hand(support, query, ways, shots, queries, seed):
         ask += (own[shots:] if same else rng.permutation(np.flatnonzero(query.labels == label)))[:queries].tolist()
     mean, spread = support.features[learn].mean(axis=0), support.features[learn].std(axis=0)
     spread[spread == 0] = 1
-    machine = SVC(kernel="linear", C=1).fit((support.features[learn] - mean) / spread, support.labels[learn])
-    return float(np.mean(machine.predict((query.features[ask] - mean) / spread) == query.labels[ask]))
+    classifier = SVC(kernel="linear", C=1).fit((support.features[learn] - mean) / spread, support.labels[learn])
+    return float(np.mean(classifier.predict((query.features[ask] - mean) / spread) == query.labels[ask]))
 
 
 def noisy(per_class, classes=8, dim=12, seed=0):
-    """Features whose dimensions differ in scale a hundredfold, hard enough that no machine is always right."""
+    """Features whose dimensions differ in scale a hundredfold, hard enough that no SVM is always right."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(classes), per_class))
     scales = 10.0 ** rng.uniform(-1, 1, dim)
@@ -128,7 +128,7 @@ def test_usual_few_shot_is_the_published_one(monkeypatch, modelnet, pointnet):
 
     def task(support, query, *, ways, shots, queries, seed):
         asked.append((ways, shots, queries))
-        return few_shot.Answers(query.labels[:2], query.labels[:2])
+        return few_shot.TaskAnswers(query.labels[:2], query.labels[:2])
 
     monkeypatch.setattr(few_shot, "run_task", task)
     monkeypatch.setattr(few_shot, "_check_data", lambda *_: None)
@@ -156,7 +156,7 @@ def study(tmp_path, writers, pointnet, monkeypatch):
     root = writers["modelnet40"](tmp_path, per_class=42, stored=2100, test=21)
     monkeypatch.setattr(protocols.published, "SETTINGS", ((2, 10), (3, 20)))
     model = Path(pointnet)
-    facts = {model: Facts({"architecture": "dgcnn", "k": 20}, {}, None)}
+    facts = {model: ModelFacts({"architecture": "dgcnn", "k": 20}, {}, None)}
     return protocols.Study({"dgcnn": [model]}, facts, [("modelnet40", root)], protocols.StudyOptions(), tmp_path)
 
 
@@ -259,18 +259,18 @@ def test_the_deviation_over_folds_is_that_of_a_sample(seed):
 
 
 def test_task_parity_fits_each_side_on_its_own_features():
-    """The candidate's features turn the other way round, which a machine that saw the reference's would get wrong."""
+    """The candidate's features turn the other way round, which an SVM that saw the reference's would get wrong."""
     rng = np.random.default_rng(0)
     labels = np.tile(np.arange(3), 30)
     first = (3 * rng.standard_normal((3, 5))[labels] + rng.standard_normal((90, 5))).astype(np.float32)
     mixed = np.linalg.qr(np.random.default_rng(1).standard_normal((5, 5)))[0].astype(np.float32)
     second = (first @ mixed)[:, ::-1] * np.array([1, 5, 0.2, 3, 1], np.float32) + rng.standard_normal((90, 5))
     probe = UserClouds(np.zeros((90, 4, 3), np.float32), labels, 60, "made", [])
-    accuracy = Accuracy(first, probe, seed=0)
+    accuracy = SvmAccuracy(first, probe, seed=0)
     found = accuracy.compare_features(second.astype(np.float32))
     for features, key in ((first, "reference_accuracy"), (second.astype(np.float32), "candidate_accuracy")):
-        machine = SVC(kernel="linear", C=accuracy.c).fit(features[:60], labels[:60])
-        assert found[key] == pytest.approx(machine.score(features[60:], labels[60:]))
+        classifier = SVC(kernel="linear", C=accuracy.c).fit(features[:60], labels[:60])
+        assert getattr(found, key) == pytest.approx(classifier.score(features[60:], labels[60:]))
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     search = GridSearchCV(SVC(kernel="linear"), {"C": linear.grid(first[:60])}, cv=folds).fit(first[:60], labels[:60])
     assert accuracy.c == search.best_params_["C"]

@@ -6,7 +6,7 @@ import pytest
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import calibrate
 from crosspoint.export.onnx.fold import deploy
-from crosspoint.export.onnx.graph_view import Wiring
+from crosspoint.export.onnx.graph_view import GraphView
 from crosspoint.export.onnx.int8 import quantisable, quantise
 from crosspoint.export.onnx.precision import product_precisions
 from crosspoint.parity.clouds import ordinary
@@ -32,7 +32,9 @@ def inputs_of(name):
 
 
 def ranges_of(model, layers, inputs):
-    return calibrate(model, [node.input[0] for node in Wiring(model).products() if node.name in layers], inputs=inputs)
+    return calibrate(
+        model, [node.input[0] for node in GraphView(model).products() if node.name in layers], inputs=inputs
+    )
 
 
 def test_products_with_coordinates_or_categories_are_left_alone(graph):
@@ -66,12 +68,12 @@ def test_the_layers_are_int8_and_the_rest_is_as_it_was(name, graph):
 def test_distances_read_what_was_not_quantised(graph):
     model, inputs = graph("dgcnn"), inputs_of("dgcnn")
     layers = quantisable(model)
-    wiring = Wiring(quantise(model, ranges_of(model, layers, inputs), layers=layers))
-    island = wiring.island()
+    view = GraphView(quantise(model, ranges_of(model, layers, inputs), layers=layers))
+    island = view.island()
     assert not island.uncentred
-    kinds = {wiring.nodes[i].op_type for i in island.nodes}
+    kinds = {view.nodes[i].op_type for i in island.nodes}
     assert not kinds & {"QuantizeLinear", "DequantizeLinear"}
-    mean = next(node for node in wiring.nodes if node.name == "edge2/mean")
+    mean = next(node for node in view.nodes if node.name == "edge2/mean")
     assert [*mean.input] == ["edge1"]
 
 

@@ -309,13 +309,16 @@ def _read_run(kind: str, root: Path) -> None:
 def _recipe(root: Path) -> None:
     """Overrides from the command line, one a line."""
     from crosspoint.core.reading import read_bytes
-    from crosspoint.eval.image.rfs import make_rfs_recipe
+    from crosspoint.eval.image.rfs_recipe import make_rfs_recipe
+    from crosspoint.train.engine.recipes import choose_recipe
     from crosspoint.train.partseg.recipes import RECIPES
-    from crosspoint.train.pretrain.recipes import choose_recipe, make_recipe
+    from crosspoint.train.pretrain.recipes import make_recipe
 
     lines = read_bytes(root / "overrides.txt").decode("utf-8", "replace").splitlines()
     name, overrides = lines[0] if lines else "", lines[1:]
-    make: Any = {"partseg": partial(choose_recipe, RECIPES, "clean"), "rfs": make_rfs_recipe}.get(name)
+    make: Any = {"partseg": lambda given: choose_recipe(RECIPES, "clean", overrides=given), "rfs": make_rfs_recipe}.get(
+        name
+    )
     (make or partial(make_recipe, name))(overrides)
 
 
@@ -359,31 +362,31 @@ def _read_metrics(root: Path) -> None:
 
 @cache
 def _embeddings(suffix: str) -> Files:
-    from crosspoint.runtime.jobs.embeddings import Embeddings, save
+    from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, save
 
-    about = {"model": "dgcnn", "points": 16, "at_most": False, "seed": 0, "base": "/data"}
+    about = FileAbout("dgcnn", 16, at_most=False, seed=0, base="/data")
     vectors = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
     made_ = Embeddings(vectors, [f"c/{i}.ply" for i in range(5)], "0" * 64, about)
     return folder(lambda root: save(root / f"embeddings{suffix}", made_))
 
 
 def _read_embeddings(suffix: str, root: Path) -> None:
-    from crosspoint.runtime.jobs.embeddings import load
+    from crosspoint.runtime.jobs.embeddings import FileAbout, PartAbout, load
 
     found = load(root / f"embeddings{suffix}")
     assert found.vectors.dtype == np.float32
     assert found.vectors.ndim == 2
     assert len(found.names) == len(found.vectors)
     assert all(isinstance(name, str) for name in found.names)
-    assert isinstance(found.about, dict)
+    assert isinstance(found.about, FileAbout | PartAbout)
 
 
 def _search(suffix: str, root: Path) -> None:
     from crosspoint.runtime.jobs.search import search
 
     found = search("c/1.ply", root / f"embeddings{suffix}", k=2)
-    assert all(np.isfinite(row["distance"]) for row in found["results"])
-    json.dumps(found).encode()
+    assert all(np.isfinite(row.distance) for row in found.results)
+    json.dumps(found.to_json()).encode()
 
 
 def _seal_embeddings(files: Files) -> Files:
@@ -569,7 +572,7 @@ def _read_registry(root: Path) -> None:
         named.names()
         named.resolve("dgcnn", ".onnx")
     except named.InputError as error:
-        if "missing or not the file" not in str(error):  # the models do not lie beside this registry
+        if "is missing or is not the released file" not in str(error):  # the models do not lie beside this registry
             raise
     finally:
         named.FOLDER = usual

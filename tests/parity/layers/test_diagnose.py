@@ -50,8 +50,8 @@ def test_uncentred_float16_distances_are_found(network, saved, exported, float16
     first = next(cause for cause in result.causes if cause.layer == "edge2")
     assert not result.passed
     assert first.kind == "uncentred distances"
-    assert "FLOAT16" in first.facts["types"]
-    assert first.facts["overlap_centred"] > first.facts["overlap"]
+    assert "FLOAT16" in first.facts.types
+    assert first.facts.overlap_centred > first.facts.overlap
     assert usual[0] == "edge2"  # points are centred when they come in; features are not
     assert {"edge2", "edge3", "edge4"} <= {cause.layer for cause in result.causes}
     assert result.advice.startswith("They part at edge2")
@@ -76,10 +76,10 @@ def test_swapped_statistics_of_two_channels_are_found(name, layer, find, network
     assert [cause.layer for cause in result.causes] == [layer]
     cause = result.causes[0]
     assert cause.kind == "batch normalisation"
-    assert cause.facts["channels"] == [3, 11]
+    assert cause.facts.channels == [3, 11]
     variance = find(model).running_var.double() + 1e-5
     expected = float((variance[3] / variance[11]).sqrt())
-    np.testing.assert_allclose(cause.facts["scales"], [expected, 1 / expected], rtol=1e-3)
+    np.testing.assert_allclose(cause.facts.scales, [expected, 1 / expected], rtol=1e-3)
     assert f"They part at {layer}: " in result.advice
     assert "the statistics of these two channels swapped" in result.advice
 
@@ -112,8 +112,8 @@ def test_one_flipped_sign_is_found(name, layer, find, row, source, network, save
         find(wrong)[4, row] *= -1
     result = diagnose(saved(model, "a"), exported(wrong, "b"), sampling=Sampling(POINTS))
     assert [(cause.layer, cause.kind) for cause in result.causes] == [(layer, "weight sign")]
-    assert (cause := result.causes[0]).facts["channel"] == 4
-    assert cause.facts["input"] == row
+    assert (cause := result.causes[0]).facts.channel == 4
+    assert cause.facts.input == row
     assert f"They part at {layer}: " in result.advice
     assert f"one weight with the wrong sign, from {source} to channel 4" in result.advice
 
@@ -123,7 +123,7 @@ def test_a_fault_inside_two_convolutions_is_named_by_its_channels(network, saved
     swap(wrong.edges[1].norm)
     result = diagnose(saved(model, "a"), saved(wrong, "b"), sampling=Sampling(POINTS))
     assert [(cause.layer, cause.kind) for cause in result.causes] == [("edge2", "values")]
-    assert result.causes[0].facts["channels"] == [3, 11]
+    assert result.causes[0].facts.channels == [3, 11]
 
 
 def test_other_weights_and_another_k_are_found(network, saved):
@@ -263,6 +263,10 @@ def test_the_command_on_files_with_picture_and_json(network, saved, exported, tm
     assert "They part at edge2" in str(done.exception)
     assert "parts here" in done.output
     result = json.loads((tmp_path / "a.json").read_text())
+    assert list(result) == [
+        *("schema", "reference", "candidate", "clouds", "limits", "layers", "causes", "advice", "passed")
+    ]
+    assert list(result["causes"][0]) == ["layer", "kind", "text", "advice", "facts", "clouds"]
     assert result["schema"] == "crosspoint.diagnose/1"
     assert result["clouds"] == {"usual": 3, "hostile": 7, "points": POINTS}
     assert result["causes"][0]["clouds"][:3] == ["clouds 0", "clouds 1", "clouds 2"]

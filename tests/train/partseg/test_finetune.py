@@ -17,7 +17,7 @@ from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import load_model, read_metadata, save_model
 from crosspoint.runtime.load import load_encoder
 from crosspoint.train.partseg import finetune
-from crosspoint.train.partseg.finetune import Run, learning_rate, partseg, smoothed_cross_entropy
+from crosspoint.train.partseg.finetune import FinetuneRun, learning_rate, partseg, smoothed_cross_entropy
 from crosspoint.train.partseg.recipes import PartSegRecipe
 
 SMALL = ("points=32", "k=4", "batch=4", "epochs=3", "held_out=0.2")  # 16 objects to train on: 4 steps an epoch
@@ -88,8 +88,8 @@ def test_run_folder_is_complete(finished, backbone):
     assert [line["step"] for line in lines if "selection_instance_miou" in line] == [4, 8, 12]
     assert {"loss", "accuracy", "gradient_norm", "learning_rate"} <= set(lines[0])
     metadata = read_metadata(run / "segmenter.safetensors")
-    assert metadata["model"] == {"architecture": "dgcnn_partseg", "parts": 5, "categories": 2, "k": 4}
-    assert metadata["recipe"]["best"] == vars(result.best)
+    assert metadata.model == {"architecture": "dgcnn_partseg", "parts": 5, "categories": 2, "k": 4}
+    assert metadata.recipe["best"] == vars(result.best)
     with load_encoder(run) as encoder:
         assert encoder.specification.categories == 2
 
@@ -110,14 +110,14 @@ def test_the_network_learns_parts_that_follow_from_the_coordinates(part_set, tmp
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, part_set, backbone, tmp_path, monkeypatch):
-    original, out = Run.train_step, tmp_path / "run"
+    original, out = FinetuneRun.train_step, tmp_path / "run"
 
     def step_and_interrupt(run, rows, rate):
         if run.step in (1, 7):
             os.kill(os.getpid(), signal.SIGTERM if run.step == 1 else signal.SIGINT)
         return original(run, rows, rate)
 
-    monkeypatch.setattr(Run, "train_step", step_and_interrupt)
+    monkeypatch.setattr(FinetuneRun, "train_step", step_and_interrupt)
     for stopped_at in (2, 8):
         with pytest.raises(Stopped, match=f"after step {stopped_at} of 12"):
             partseg(part_set, out, start=backbone, recipe="clean", overrides=SMALL, resume=True, device="cpu")
@@ -136,7 +136,7 @@ def test_a_run_that_died_before_its_first_checkpoint_starts_from_the_same_weight
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "train_step", die)
+        patch.setattr(FinetuneRun, "train_step", die)
         with pytest.raises(MemoryError):
             partseg(part_set, out, start=backbone, recipe="clean", overrides=SMALL, device="cpu")
     partseg(part_set, out, resume=True, device="cpu")
@@ -178,7 +178,7 @@ def test_official_and_bf16_run(part_set, tmp_path):
 
 def test_mistakes_are_one_line(finished, part_set, write_parts, backbone, tmp_path):
     run = finished[0]
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         partseg(part_set, run, start=backbone, recipe="clean", overrides=SMALL)
     with pytest.raises(InputError, match=r"another recipe \(batch was 4, now 8\)"):
         partseg(part_set, run, start=None, recipe="clean", overrides=(*SMALL, "batch=8"), resume=True)
@@ -186,7 +186,7 @@ def test_mistakes_are_one_line(finished, part_set, write_parts, backbone, tmp_pa
     save_model(SegmentationBackbone(4), other)
     with pytest.raises(InputError, match="resume without --from"):
         partseg(part_set, run, start=other, resume=True)
-    with pytest.raises(InputError, match="the data is not what the run was started with"):
+    with pytest.raises(InputError, match="the training data has changed since the run started"):
         partseg(write_parts(tmp_path / "a", train=24), run, resume=True, device="cpu")
     with pytest.raises(InputError, match="16 objects, fewer than a batch of 50"):
         partseg(part_set, tmp_path / "b", start=None, recipe="clean", overrides=(*SMALL, "batch=50"), device="cpu")

@@ -65,8 +65,8 @@ def test_run_folder_is_complete(finished):
     assert lines[0]["loss"] == pytest.approx(lines[0]["loss_imid"] + lines[0]["loss_cmid"], abs=1e-5)
     assert list((run / "tensorboard").glob("events*"))
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000006.pt"]
-    assert read_metadata(run / "encoder.safetensors")["model"] == {"architecture": "dgcnn", "k": 4}
-    assert read_metadata(run / "image_encoder.safetensors")["recipe"]["steps"] == 6
+    assert read_metadata(run / "encoder.safetensors").model == {"architecture": "dgcnn", "k": 4}
+    assert read_metadata(run / "image_encoder.safetensors").recipe["steps"] == 6
 
 
 def test_training_moves_the_loss_down(pairs, tmp_path, small):
@@ -91,7 +91,7 @@ def test_resuming_a_finished_run_says_what_it_ended_with(finished, pairs):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, pairs, tmp_path, small, monkeypatch, workers):
-    original = pretrain.Run.train_step
+    original = pretrain.PretrainRun.train_step
 
     def step_and_interrupt(run, batch, rate):
         if run.step in (1, 3):
@@ -99,7 +99,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, pairs, tmp_path
         return original(run, batch, rate)
 
     out = tmp_path / "run"
-    monkeypatch.setattr(pretrain.Run, "train_step", step_and_interrupt)
+    monkeypatch.setattr(pretrain.PretrainRun, "train_step", step_and_interrupt)
     for stopped_at in (2, 4):
         with pytest.raises(Stopped, match=f"after step {stopped_at} of 6"):
             train(pairs, out, recipe="quick", overrides=small, resume=True, device="cpu", options=RunOptions(workers))
@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_items(pairs, tmp_path, small, 
 
 def test_mistakes_are_one_line(finished, pairs, tmp_path, small):
     run = finished[0]
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         train(pairs, run, recipe="quick", overrides=small)
     with pytest.raises(InputError, match=r"another recipe \(batch was 4, now 6\)"):
         train(pairs, run, recipe="quick", overrides=(*small, "batch=6"), resume=True)

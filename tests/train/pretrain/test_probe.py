@@ -53,8 +53,8 @@ def test_official_is_the_published_protocol_on_the_test_split(labelled):
     points, labels = write(labelled, "train", 20, 0)
     encoder = PointNet()
     recipe = make_recipe("official", ["points=32", "backbone=pointnet"])
-    machine = SVC(kernel="linear", C=0.1).fit(embed(encoder, points), labels)
-    expected = np.mean(machine.predict(embed(encoder, test_points)) == test_labels)
+    classifier = SVC(kernel="linear", C=0.1).fit(embed(encoder, points), labels)
+    expected = np.mean(classifier.predict(embed(encoder, test_points)) == test_labels)
     assert LinearProbe(labelled, 1, recipe=recipe).accuracy(encoder) == pytest.approx(expected)
 
 
@@ -68,8 +68,8 @@ def test_any_other_recipe_holds_out_training_data_and_never_looks_at_the_test_sp
     encoder = PointNet()
     fitted = embed(encoder, probe.fitted.points)
     variance = np.square(fitted - fitted.mean(axis=0)).sum(axis=1).mean()
-    machine = SVC(kernel="linear", C=RELATIVE_C / variance).fit(fitted, probe.fitted.labels)
-    expected = np.mean(machine.predict(embed(encoder, probe.tested.points)) == probe.tested.labels)
+    classifier = SVC(kernel="linear", C=RELATIVE_C / variance).fit(fitted, probe.fitted.labels)
+    expected = np.mean(classifier.predict(embed(encoder, probe.tested.points)) == probe.tested.labels)
     assert probe.accuracy(encoder) == pytest.approx(expected)
 
 

@@ -2,47 +2,31 @@
 
 import hashlib
 
-import numpy as np
 import pytest
 import torch
+from object_pairs import MadeObjects
 
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.pretrain import pretrain
-from crosspoint.train.pretrain.pairs import Steps, make_loader
-from crosspoint.train.pretrain.pretrain import Run, learning_rate
+from crosspoint.train.pretrain.pairs import StepSampler, make_loader
+from crosspoint.train.pretrain.pretrain import PretrainRun, learning_rate
 from crosspoint.train.pretrain.recipes import make_recipe
 
 CPU = torch.device("cpu")
 
 
-class Objects:
-    """Clouds and pictures made up from their number."""
-
-    keys = tuple(f"c/{i}" for i in range(8))
-
-    def __len__(self):
-        return len(self.keys)
-
-    def points(self, i):
-        return np.random.default_rng(i).normal(size=(24, 3)).astype(np.float32)
-
-    def views(self, i):
-        return 2
-
-    def image(self, i, view):
-        return np.random.default_rng((i, view)).integers(0, 256, (32, 32, 4), dtype=np.uint8)
-
-
 def make_run(tmp_path, *overrides, double=True):
     base = ("points=24", "k=4", "batch=8", "image_size=32", "image_depth=18", "backbone=pointnet")
-    run = Run(make_recipe("quick", [*base, *overrides]), Objects(), out=tmp_path, device=CPU, group=ProcessGroup())
+    run = PretrainRun(
+        make_recipe("quick", [*base, *overrides]), MadeObjects(8), out=tmp_path, device=CPU, group=ProcessGroup()
+    )
     if double:
         run.network.double()
     return run
 
 
 def first_batch(run):
-    return next(iter(make_loader(run.source, run.recipe, steps=Steps(8, run.recipe), workers=0)))
+    return next(iter(make_loader(run.source, run.recipe, steps=StepSampler(8, run.recipe), workers=0)))
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
