@@ -1,0 +1,199 @@
+"""What a depth camera or a LiDAR sees of a mesh from one place: the points that its rays meet first."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crosspoint.core.errors import InputError
+from crosspoint.data.rendering.raycast import Solid, camera, cast
+
+DISTANCES = {"camera": 3.0, "lidar": 8.0}  # by pattern, where none is given, in radii of the object
+RING = np.radians(0.4)  # between the beams of a LiDAR: the HDL-64E has 64 of them over 26.9°
+MARGIN = 1.1  # rays that are to meet the mesh, for each point asked for
+MOST_RAYS = 1 << 22
+BESIDE = 1e-6  # radians; where a ray may have slipped through between two faces, its neighbours do not
+NEARER = 1e-6  # of the distance: a face this much nearer than a point hides it
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A depth camera or a LiDAR.
+
+    Attributes:
+        pattern: `camera`: rays through a grid of square pixels. `lidar`: rings, beams at fixed elevations `RING` apart
+            that turn about the vertical.
+        distance: From the object's centre, in radii of its bounding sphere.
+        noise: c in the standard deviation of depth, σ = c z², with depth z and σ in radii of the object.
+    """
+
+    pattern: str
+    distance: float
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan, in the mesh's own frame and unit.
+
+    Attributes:
+        points: (N, 3) float64.
+        pose: (4, 4), from the sensor's frame to the mesh's: the sensor looks along −z, y is up.
+    """
+
+    points: Array
+    pose: Array
+
+
+def scan_mesh(
+    mesh: Solid, sensor: Sensor, *, azimuth: float, elevation: float, points: int, rng: np.random.Generator
+) -> Scan | None:
+    """Scan a mesh from one place.
+
+    The rays are set as densely as `points` hits need: a camera's pixels in both directions, a LiDAR's along its rings.
+    Depth noise moves a point along its ray by N(0, σ²) with σ = c z². For a camera that measures disparity z is the
+    depth along its axis (Khoshelham and Oude Elberink, 2012, "Accuracy and resolution of Kinect depth data": c is
+    1.4e-3 per metre times the object's radius in metres). For a LiDAR z is the range: the error of a pulse's time is
+    inversely proportional to the power that comes back, which falls with the square of the range (Wehr and Lohr, 1999,
+    "Airborne laser scanning").
+
+    Args:
+        mesh: What `solid` returned.
+        sensor: What scans.
+        azimuth: Where it stands, in radians from +z towards +x.
+        elevation: Above the horizon, in radians; y is up.
+        points: N.
+        rng: Source of the rays' phase, of the choice among the hits and of the noise.
+
+    Returns:
+        The scan; None where `MOST_RAYS` rays do not have as many hits.
+    """
+    axes = camera(azimuth, elevation)  # right, up, backwards
+    eye = sensor.distance * axes[2]
+    if sensor.pattern == "lidar":
+        axes = camera(azimuth, 0.0)  # it stands upright
+    window = _window(mesh, sensor, eye, axes)
+    phase, step, wanted = rng.random(2), _first_step(sensor, window, 2 * points), MARGIN * points
+    while True:
+        directions = _rays(sensor, axes, window, step, phase)
+        if directions is None:
+            return None
+        face = cast(mesh, eye, directions.astype(np.float32))  # (R,), −1 for none
+        hits = int((face >= 0).sum())
+        found = _first_points(mesh, eye, directions, face) if hits >= wanted else np.empty((0, 3))
+        if len(found) >= points:
+            break
+        share = np.clip(hits / wanted, 1 / 64, 0.9)
+        step *= share if sensor.pattern == "lidar" else np.sqrt(share)
+    found = found[rng.choice(len(found), points, replace=False)]
+    if sensor.noise > 0:
+        rays = found - eye
+        depth = np.linalg.norm(rays, axis=1) if sensor.pattern == "lidar" else -rays @ axes[2]  # (N,)
+        found = eye + rays * (1 + sensor.noise * depth * rng.standard_normal(points))[:, None]
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = axes.T, eye * mesh.radius + mesh.centre
+    return Scan(found * mesh.radius + mesh.centre, pose)
+
+
+def _window(mesh: Solid, sensor: Sensor, eye: Array, axes: Array) -> Array:
+    """What the object takes of the sensor's view, (2, 2): least and greatest x and y of a camera, yaw and pitch else.
+
+    A camera's coordinates are at depth 1. A LiDAR's window is that of the bounding sphere.
+    """
+    if sensor.pattern == "camera":
+        seen = (mesh.corners.reshape(-1, 3) - eye) @ axes.T  # (3 F, 3): right, up, backwards
+        plane = seen[:, :2] / -seen[:, 2:]
+        return np.stack([plane.min(0), plane.max(0)])
+    half = np.arcsin(1 / sensor.distance)
+    middle = -np.arcsin(eye[1] / sensor.distance)
+    wide = np.sin(half) / np.cos(middle)
+    turn = np.arcsin(wide) if wide < 1 else np.pi
+    return np.array([[-turn, middle - half], [turn, middle + half]])
+
+
+def _first_step(sensor: Sensor, window: Array, count: int) -> float:
+    """The step at which about `count` rays fill the window."""
+    width, height = window[1] - window[0]
+    step = width * height / RING / count if sensor.pattern == "lidar" else np.sqrt(width * height / count)
+    return float(max(step, 1e-5))
+
+
+def _rays(sensor: Sensor, axes: Array, window: Array, step: float, phase: Array) -> Array | None:
+    """Directions (R, 3) that fill the window; None if they are more than `MOST_RAYS`."""
+    steps = np.array([step, RING if sensor.pattern == "lidar" else step])
+    if np.prod((window[1] - window[0]) / steps + 1) > MOST_RAYS:
+        return None
+    grids = [_grid(*window[:, i], steps[i], phase[i]) for i in (0, 1)]
+    across, along = (grid.reshape(-1, 1) for grid in np.meshgrid(*grids))  # each (R, 1)
+    if sensor.pattern == "camera":
+        return across * axes[0] + along * axes[1] - axes[2]
+    return np.cos(along) * (np.sin(across) * axes[0] - np.cos(across) * axes[2]) + np.sin(along) * axes[1]
+
+
+def _grid(low: float, high: float, step: float, phase: float) -> Array:
+    """The multiples of `step`, moved by a share `phase` of it, from `low` to `high`."""
+    return (np.arange(np.ceil(low / step - phase), np.floor(high / step - phase) + 1) + phase) * step
+
+
+def _first_points(mesh: Solid, eye: Array, directions: Array, face: Array) -> Array:
+    """Where rays meet the faces (R,) that embree found: (hits, 3) float64, none of which is hidden from the eye."""
+    hit = np.flatnonzero(face >= 0)
+    length, inside = _meet(mesh.corners[face[hit]], eye, directions[hit])
+    points = eye + directions[hit][inside] * length[inside][:, None]
+    return points[_visible(mesh, eye, points)]
+
+
+def _visible(mesh: Solid, eye: Array, points: Array) -> npt.NDArray[np.bool_]:
+    """Which points (N, 3) nothing hides.
+
+    Embree computes in float32, in which a ray can slip through between two faces. So the faces that a ray and its four
+    neighbours meet are compared with the point in float64.
+    """
+    rays = points - eye  # (N, 3)
+    side = np.cross(rays, np.eye(3)[np.abs(rays).argmin(axis=1)])
+    side *= (BESIDE * np.linalg.norm(rays, axis=1) / np.linalg.norm(side, axis=1))[:, None]
+    other = np.cross(rays, side) / np.linalg.norm(rays, axis=1, keepdims=True)
+    free = np.ones(len(points), np.bool_)
+    for beside in (np.zeros(3), side, -side, other, -other):
+        face = cast(mesh, eye, (rays + beside).astype(np.float32))
+        length, inside = _meet(mesh.corners[face], eye, rays)  # of face −1, which is none, the result is not used
+        free &= (face < 0) | ~inside | (length > 1 - NEARER)
+    return free
+
+
+def _meet(corners: Array, eye: Array, rays: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Where rays from `eye` meet a face each (Möller and Trumbore, 1997), in float64.
+
+    Args:
+        corners: (R, 3, 3).
+        eye: (3,).
+        rays: (R, 3), of any length.
+
+    Returns:
+        (R,) t of the meeting point `eye + t ray`, and whether the ray meets the face there, its edges included.
+    """
+    a, b, c = corners.transpose(1, 0, 2)  # each (R, 3)
+    across = np.cross(rays, c - a)
+    volume = np.einsum("ri,ri->r", across, b - a)
+    safe = np.where(volume == 0, 1, volume)
+    u = np.einsum("ri,ri->r", across, eye - a) / safe
+    turned = np.cross(eye - a, b - a)
+    v = np.einsum("ri,ri->r", rays, turned) / safe
+    t = np.einsum("ri,ri->r", c - a, turned) / safe
+    inside = (volume != 0) & (u >= -1e-9) & (v >= -1e-9) & (u + v <= 1 + 1e-9) & (t > 0)
+    return t, inside
+
+
+def check_sensor(sensor: Sensor) -> None:
+    """Raise InputError unless a sensor can be: outside the object, with a pattern and a noise that are known."""
+    if sensor.pattern not in DISTANCES:
+        raise InputError(f"pattern is {sensor.pattern!r}; it must be {' or '.join(DISTANCES)}")
+    if not 1.05 <= sensor.distance <= 1000:
+        raise InputError(
+            f"distance is {sensor.distance:g}; it must be 1.05 to 1000 radii of the object, from its centre"
+        )
+    if not 0 <= sensor.noise <= 1:
+        raise InputError(f"noise is {sensor.noise:g}; it must be 0 to 1")
