@@ -126,11 +126,12 @@ def _rays(sensor: Sensor, axes: Array, window: Array, step: float, phase: Array)
     steps = np.array([step, RING if sensor.pattern == "lidar" else step])
     if np.prod((window[1] - window[0]) / steps + 1) > MOST_RAYS:
         return None
-    grids = [_grid(*window[:, i], steps[i], phase[i]) for i in (0, 1)]
+    grids = [_grid(window[0, i], window[1, i], steps[i], phase[i]) for i in (0, 1)]
     across, along = (grid.reshape(-1, 1) for grid in np.meshgrid(*grids))  # each (R, 1)
-    if sensor.pattern == "camera":
-        return across * axes[0] + along * axes[1] - axes[2]
-    return np.cos(along) * (np.sin(across) * axes[0] - np.cos(across) * axes[2]) + np.sin(along) * axes[1]
+    directions: Array = across * axes[0] + along * axes[1] - axes[2]
+    if sensor.pattern == "lidar":
+        directions = np.cos(along) * (np.sin(across) * axes[0] - np.cos(across) * axes[2]) + np.sin(along) * axes[1]
+    return directions
 
 
 def _grid(low: float, high: float, step: float, phase: float) -> Array:
@@ -143,7 +144,8 @@ def _first_points(mesh: Solid, eye: Array, directions: Array, face: Array) -> Ar
     hit = np.flatnonzero(face >= 0)
     length, inside = _meet(mesh.corners[face[hit]], eye, directions[hit])
     points = eye + directions[hit][inside] * length[inside][:, None]
-    return points[_visible(mesh, eye, points)]
+    free: Array = points[_visible(mesh, eye, points)]
+    return free
 
 
 def _visible(mesh: Solid, eye: Array, points: Array) -> npt.NDArray[np.bool_]:
