@@ -20,7 +20,7 @@ from crosspoint.commands.partseg import eval_partseg
 from crosspoint.core.console import say
 
 # As in crosspoint.eval, which --help does not import; a test compares them.
-CORRUPTIONS = ("rotation", "noise", "dropped", "occlusion", "fewer")
+CORRUPTIONS = ("rotation", "noise", "dropped", "occlusion", "fewer", "view", "view-elevation")
 METHODS = ("frozen", "rfs", "pretrained + rfs")
 
 
@@ -168,7 +168,7 @@ def eval_robustness(
     out: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Report the accuracy of models on rotated, noisy, incomplete and sparse clouds."""
+    """Report the accuracy of models on rotated, noisy, incomplete and sparse clouds, and on single views."""
     from crosspoint.commands.tables.eval import print_robustness
     from crosspoint.eval.options import RunOn, Sampling
     from crosspoint.eval.robustness import robustness
