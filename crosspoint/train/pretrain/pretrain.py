@@ -32,6 +32,7 @@ from crosspoint.train.pretrain.losses import crosspoint_loss
 from crosspoint.train.pretrain.pairs import Batch, Source, Steps, make_loader, open_source
 from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
+from crosspoint.train.pretrain.single_view import single_view
 
 CHECKPOINT_SECONDS = 600.0
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -222,7 +223,8 @@ class Run:
         rng = self.rng.seed(int.from_bytes(seed, "big"))
         points = batch.points.to(self.device, non_blocking=True)
         first = augment_points(points, recipe.dropout, recipe.elastic, rng)
-        second = augment_points(points, recipe.dropout, recipe.elastic, rng)
+        other = single_view(points, rng) if recipe.single_view else points
+        second = augment_points(other, recipe.dropout, recipe.elastic, rng)
         images: Tensor | None = None
         if recipe.objective != "imid":
             images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng)

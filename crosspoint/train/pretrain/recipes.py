@@ -48,6 +48,8 @@ class Recipe:
         image_size: Height and width of an image, in pixels.
         elastic: Elastic distortion among the point augmentations (paper; absent in the official code).
         dropout: Largest share of points replaced by the first one (official code; absent in the paper).
+        single_view: Whether the second point view shows only what a sensor on one side of the object would see of it
+            (not in the paper).
         crop: Random crop among the image augmentations (paper; absent in the official code).
         batch: Objects in a step, over all processes.
         negatives: `global`: the whole batch; `local`: the part of it in the same process.
@@ -72,6 +74,7 @@ class Recipe:
     image_size: int = 224
     elastic: bool = False
     dropout: float = 0.875
+    single_view: bool = False
     crop: bool = False
     batch: int = 20
     negatives: str = "global"
