@@ -178,7 +178,9 @@ def data_scan(
     """
     from crosspoint.data.rendering.scan import ScanSettings, scan
 
-    settings = ScanSettings(views, points, pattern, distance, noise, size, seed)
+    settings = ScanSettings(
+        views=views, points=points, pattern=pattern, distance=distance, noise=noise, size=size, seed=seed
+    )
     result = scan(meshes, out, settings=settings, jobs=jobs)
     save_result(json_file, result)
     say(

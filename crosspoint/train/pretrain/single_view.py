@@ -4,7 +4,7 @@ Katz et al. (2007, "Direct visibility of point sets") turn a cloud inside out ab
 it, becomes `f = q (2R − |q|) / |q|`, and is visible if f is a corner of the convex hull of all f. A corner of a hull is
 the farthest point in some direction, so that no hull is needed here: the farthest points in `DIRECTIONS · N`
 directions, spread evenly over the cone that holds the object, are the visible ones, but for the few whose corner is too
-blunt to be met. `crosspoint.data.visible` has the hull itself; docs/training.md says how often each agrees with a ray
+blunt to be met. `crosspoint.data.visible` has the hull itself; docs/evaluation.md says how often each agrees with a ray
 caster.
 """
 
