@@ -9,6 +9,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from calls import record
 
 from crosspoint import quickstart
 from crosspoint.cli import main
@@ -88,11 +89,17 @@ def small(monkeypatch):
 
 def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     out = tmp_path / "quickstart"
+    made = record(monkeypatch, "crosspoint.data.shapes.make_shapes", "make_shapes")
+    trained = record(monkeypatch, "crosspoint.train.pretrain.pretrain", "train")
+    embedded = record(monkeypatch, "crosspoint.runtime.jobs.embed", "embed")
+    measured = record(monkeypatch, "crosspoint.eval.svm", "svm")
+    compared = record(monkeypatch, "crosspoint.parity.parity", "parity")
     started = time.monotonic()
     assert run(out, monkeypatch, "--seed", "3", "--json", str(tmp_path / "result.json")) == 0
     taken = time.monotonic() - started
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["schema"], result["seed"]) == ("crosspoint.quickstart/1", 3)
+    assert list(result) == ["schema", "finished", "out", "seed", "accuracy", "engine", "steps", "seconds"]
     assert result == json.loads((out / "quickstart.json").read_text())
     check(out, result, 64)
     steps = sum(step["seconds"] for step in result["steps"])
@@ -102,6 +109,18 @@ def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     assert f"report: {out}/report.html" in said
     assert f"trained    {result['accuracy']['trained']['clean']:.1%}" in said
     assert f"TensorRT engine: {result['engine']['status']}" in said
+
+    (shapes,) = made
+    assert [shapes[name] for name in ("per_class", "seed", "views", "size", "points")] == [6, 3, 2, 64, 256]
+    assert set(trained[0]["overrides"]) == {*quickstart.RECIPE, "seed=3"}
+    assert trained[0]["resume"]
+    assert (embedded[0]["sampling"].points, embedded[0]["sampling"].seed) == (64, 3)
+    assert [call["model"] for call in measured] == [out / "run", out / "untrained", out / "bundle"]
+    assert {(call["sampling"].points, call["sampling"].seed, call["sampling"].seeds) for call in measured} == {
+        (64, 3, 1)
+    }
+    assert (compared[0]["sampling"].points, compared[0]["sampling"].seed) == (64, 3)
+    assert (compared[0]["reference"], compared[0]["candidate"]) == (out / "run", out / "bundle")
 
 
 @pytest.mark.slow
@@ -133,20 +152,29 @@ with workspace(Path(sys.argv[1])) as space:
 """
 
 
+class Begun(Exception):
+    """Of the first step, instead of its work."""
+
+
 @pytest.mark.parametrize("folder", ["", "untrained", "results"])
-def test_the_next_run_removes_what_a_killed_one_left(tmp_path, folder):
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path, monkeypatch, folder):
+    def first_step(*_, **__):
+        raise Begun
+
+    monkeypatch.setattr("crosspoint.data.shapes.make_shapes.make_shapes", first_step)
     mark = {"schema": quickstart.SCHEMA, "seed": 3, "finished": False}
     (tmp_path / folder).mkdir(exist_ok=True)
     (tmp_path / "quickstart.json").write_text(json.dumps(mark))
     subprocess.run([sys.executable, "-c", KILLED, tmp_path / folder], check=False)
     assert any(path.name.startswith(".crosspoint-") for path in (tmp_path / folder).iterdir())
-    quickstart._claim(tmp_path, 3)
+    with pytest.raises(Begun):
+        quickstart.quickstart(tmp_path, seed=3)
     assert not any(path.name.startswith(".crosspoint-") for path in (tmp_path / folder).iterdir())
 
 
 def test_where_bundles_have_to_be_signed_it_does_not_start(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "fleet.pub"))
-    with pytest.raises(InputError, match="opens models that it makes itself, which no signature covers"):
+    with pytest.raises(InputError, match="opens models that it makes itself, which are not signed"):
         quickstart.quickstart(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

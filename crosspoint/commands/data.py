@@ -4,23 +4,23 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Command, Commands, PathArgument, json_option, save_result, write_result
+from crosspoint.commands.common import Command, Commands, PathArgument, json_option, save_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
 PATTERNS = ("camera", "lidar")  # as in crosspoint.data.rendering.sensor; a test compares them
-SHOWN = 30  # problems printed; the machine-readable result has all
+SHOWN = 30  # problems that are printed; the JSON has all of them
 
 
 @click.group(cls=Commands, example="crosspoint data verify modelnet40_ply_hdf5_2048")
 def data() -> None:
-    """Create, render, pack and check data sets."""
+    """Make, render, pack and check data sets."""
 
 
 @data.command("list", cls=Command, example="crosspoint data list --json sets.json")
 @json_option
 def data_list(json_file: Path | None) -> None:
-    """List the known data sets: content, licence, download and folder layout."""
+    """List the known data sets and where to get them."""
     from crosspoint.data.sets.catalogue import SETS, Catalogue
 
     save_result(json_file, Catalogue())
@@ -37,9 +37,9 @@ def data_list(json_file: Path | None) -> None:
 @click.argument("folder", metavar="DIR", type=PathArgument)
 @json_option
 def data_verify(folder: Path, json_file: Path | None) -> None:
-    """Recognise the data sets in the folder DIR and check each of their files.
+    """Check every file of the data sets in the folder DIR.
 
-    Problems are listed, and the exit code is then 1.
+    The format is recognised. If there are problems, they are listed and the exit code is 1.
     """
     from crosspoint.core.console import print_table
     from crosspoint.data.sets.verify import verify
@@ -49,7 +49,7 @@ def data_verify(folder: Path, json_file: Path | None) -> None:
     print_table(
         f"{folder}: {report.format}",
         ("set", "part", "found", "remark"),
-        [(row.set, row.part, row.found, row.remark) for row in report.rows],
+        rows=[(row.set, row.part, row.found, row.remark) for row in report.rows],
     )
     for problem in report.problems[:SHOWN]:
         say(f"  wrong: {problem}")
@@ -80,17 +80,17 @@ def data_make_shapes(
     jobs: int | None,
     json_file: Path | None,
 ) -> None:
-    """Generate data from parametric shapes of 41 categories.
+    """Make training data from parametric shapes of 41 categories.
 
-    The folder holds pairs for pretraining, a classification set and a part segmentation set.
+    The folder holds pairs for pretraining, a classification set and a part-segmentation set.
     """
     from crosspoint.data.shapes.make_shapes import make_shapes
 
-    result = make_shapes(out, per_class, seed, views, size, points, sheet, jobs)
-    write_result(json_file, "make-shapes", result)
+    result = make_shapes(out, per_class, seed=seed, views=views, size=size, points=points, sheet=sheet, jobs=jobs)
+    save_result(json_file, result=result)
     say(
-        f"{out}: {len(result['categories'])} categories with {result['parts']} parts; {result['train']} objects to "
-        f"train, {result['test']} to test, {result['val']} to validate, in {result['seconds']:.1f} s"
+        f"{out}: {len(result.categories)} categories with {result.parts} parts; {result.train} objects to train, "
+        f"{result.test} to test, {result.val} to validate, in {result.seconds:.1f} s"
     )
 
 
@@ -113,20 +113,20 @@ def data_render(
     jobs: int | None,
     json_file: Path | None,
 ) -> None:
-    """Turn meshes into pretraining pairs of point clouds and images.
+    """Turn meshes into pairs of point clouds and images.
 
-    MESHES are mesh files and folders of them; the result has ShapeNetRender's layout. Meshes that cannot be read are
-    skipped and listed, and the exit code is then 1.
+    MESHES are mesh files or folders of them. The result has the layout of ShapeNetRender. Meshes that cannot be read
+    are skipped and listed, and the exit code is then 1.
     """
     from crosspoint.data.rendering.render import render
 
-    result = render(meshes, out, views, size, points, seed, jobs)
-    write_result(json_file, "render", result)
-    say(f"{out}: {result['rendered']} objects rendered in {result['seconds']:.1f} s, {result['kept']} kept from before")
-    for bad in result["skipped"]:
-        say(f"skipped {bad['file']}: {bad['reason']}", err=True)
-    if result["skipped"]:
-        raise CheckFailed(f"{len(result['skipped'])} of {result['objects']} meshes were skipped; repair or remove them")
+    result = render(meshes, out, views=views, size=size, points=points, seed=seed, jobs=jobs)
+    save_result(json_file, result=result)
+    say(f"{out}: {result.rendered} objects rendered in {result.seconds:.1f} s, {result.kept} kept from before")
+    for bad in result.skipped:
+        say(f"skipped {bad.file}: {bad.reason}", err=True)
+    if result.skipped:
+        raise CheckFailed(f"{len(result.skipped)} of {result.objects} meshes were skipped; repair or remove them")
 
 
 @data.command("scan", cls=Command, example="crosspoint data scan meshes/ --out scans --views 4 --noise 0.0007")
@@ -205,13 +205,10 @@ def data_pack(
 ) -> None:
     """Pack pretraining pairs into shards with checksums.
 
-    DIR is a folder in ShapeNetRender's layout. crosspoint train reads shards faster than single files.
+    DIR is a folder in the layout of ShapeNetRender. crosspoint train reads shards faster than single files.
     """
     from crosspoint.data.sets.pack import pack
 
-    result = pack(folder, out, size, views, shard_mb)
-    write_result(json_file, "pack", result)
-    say(
-        f"{out}: {result['objects']} objects, {result['images']} images, {result['shards']} shards, "
-        f"{result['bytes'] / 1e6:.1f} MB"
-    )
+    result = pack(folder, out, size=size, views=views, shard_mb=shard_mb)
+    save_result(json_file, result=result)
+    say(f"{out}: {result.objects} objects, {result.images} images, {result.shards} shards, {result.bytes / 1e6:.1f} MB")

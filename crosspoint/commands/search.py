@@ -5,18 +5,10 @@ from typing import Any
 
 import click
 
-from crosspoint.commands.common import (
-    Command,
-    PathArgument,
-    backend_option,
-    device_option,
-    json_option,
-    verify_key_option,
-    write_result,
-)
+from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
 from crosspoint.core.console import say
 
-METRICS = ("cosine", "euclidean")  # as in crosspoint.runtime.jobs.search; a test compares them
+METRICS = ("cosine", "euclidean")  # repeated from crosspoint.runtime.jobs.search; a test compares them
 
 
 @click.command("search", cls=Command, example="crosspoint search chair.ply --in embeddings.npz --k 3")
@@ -33,21 +25,20 @@ METRICS = ("cosine", "euclidean")  # as in crosspoint.runtime.jobs.search; a tes
 @click.option("--out", type=PathArgument, help="Draw the query and the results to this file, e.g. result.png.")
 @click.option("--model", help="Model of the embeddings.  [default: the one that the embeddings name]")
 @click.option("--files", type=PathArgument, help="Folder of the embedded files, if it has moved.")
-@device_option
-@backend_option
-@verify_key_option
+@run_on_options()
 @json_option
 def search_command(query: str, json_file: Path | None, **options: Any) -> None:
     """Find the shapes that are most similar to QUERY.
 
-    QUERY is a point-cloud or mesh file, or a name in the embeddings, which crosspoint embed wrote.
+    QUERY is a point-cloud or mesh file, or one of the names in the embeddings. The embeddings are the output of
+    crosspoint embed.
     """
     from crosspoint.core.console import print_table
     from crosspoint.runtime.jobs.search import search
 
     result = search(query, **options)
-    write_result(json_file, "search", result)
-    rows = [(hit["rank"], hit["name"], f"{hit['distance']:.4f}") for hit in result["results"]]
-    print_table(f"Nearest to {query} of {result['size']}", ("rank", "name", f"{result['metric']} distance"), rows)
-    if result["out"]:
-        say(f"picture: {result['out']}")
+    save_result(json_file, result=result)
+    rows = [(hit.rank, hit.name, f"{hit.distance:.4f}") for hit in result.results]
+    print_table(f"Nearest to {query} of {result.size}", ("rank", "name", f"{result.metric} distance"), rows=rows)
+    if result.out:
+        say(f"picture: {result.out}")

@@ -1,4 +1,4 @@
-"""Which points of a cloud a sensor sees, without a surface: hidden point removal.
+"""Finds which points of a cloud a sensor sees, without a surface: hidden point removal.
 
 Katz, Tal and Basri, "Direct visibility of point sets", SIGGRAPH 2007.
 """
@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FLIP = 1.4  # log10 of the flipping sphere's radius over the largest distance, by agreement with a ray caster
+FLIP = 1.4  # log10 of the flipping sphere's radius over the largest distance; agrees best with a ray caster
 
 Array = npt.NDArray[Any]
 
 
 def visible(points: Array, sensor: Array) -> npt.NDArray[np.bool_]:
-    """Which points a sensor sees.
+    """Find which points a sensor sees.
 
-    A point q, relative to the sensor, becomes `q (2R − |q|) / |q|`: the cloud is turned inside out, so that what was
-    near is now far. q is visible if this is a corner of the convex hull of all such points and the sensor. A larger R
-    sees more: of slanted surfaces, and of those behind.
+    A point q, relative to the sensor, becomes `q (2R − |q|) / |q|`: the cloud is turned inside out, near
+    points become far. q is visible if this is a corner of the convex hull of all such points and the sensor. A larger R
+    makes more points visible: on slanted surfaces, and on surfaces behind.
 
     Args:
         points: (N, 3), in any unit.
         sensor: (3,), not one of the points.
 
     Returns:
-        (N,) bool. Equal points are all seen or all hidden. Where there are too few points for a hull, all are seen.
+        (N,) bool. Equal points get the same answer. If there are too few points for a hull, all are visible.
     """
     from scipy.spatial import ConvexHull, QhullError
 

@@ -1,4 +1,4 @@
-"""Real clouds to compare models on, from the user's data."""
+"""The user's own clouds for comparing models."""
 
 import math
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class UserClouds:
     """Real clouds, normalised, in one array.
 
     Attributes:
-        points: `(n, N, 3)`; those of the training part come first.
-        labels: `(n,)`, or None where the data has none.
-        train: How many of the clouds are the training part; all of them where there are no labels.
-        source: What was read, for the reader of a result.
+        points: `(n, N, 3)`; the training part comes first.
+        labels: `(n,)`; None if the data has no labels.
+        train: Number of clouds in the training part; all if there are no labels.
+        source: What was read, in words.
         skipped: Files that could not be used, with the reason.
     """
 
@@ -36,14 +36,14 @@ class UserClouds:
     skipped: tuple[str, ...] = ()
 
 
-def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> UserClouds:
-    """Read a dataset of any format that the project knows, or every readable file of a folder.
+def real_clouds(data: Path, points: int, *, limit: int | None, seed: int) -> UserClouds:
+    """Read a data set of any known format, or all readable files of a folder.
 
     Args:
         data: Folder or file.
-        points: Points per cloud; the first ones of a dataset, a random choice of a file's.
-        limit: At most this many clouds, drawn by `seed`, classes in balance; None for all.
-        seed: Of every random choice.
+        points: Points per cloud; of a data set the first ones, of a file a random choice.
+        limit: Largest number of clouds, drawn with `seed` and balanced over the classes; None: all.
+        seed: Random seed.
 
     Raises:
         InputError: There is nothing that can be read, or a dataset's clouds have fewer points.
@@ -53,7 +53,7 @@ def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> UserCl
         raise InputError(f"--clouds is {limit}; give at least 1")
     known = _format(data)
     if known in ("modelnet40", "scanobjectnn"):
-        split = load_split(data, points, seed)
+        split = load_split(data, points, seed=seed)
         return _labelled(split.train, split.test, points, limit, seed, f"{known}, SVM tested on {split.test_from}")
     if known == "shapenetpart":
         parts = load_parts(data, points)
@@ -63,18 +63,18 @@ def real_clouds(data: Path, points: int, limit: int | None, seed: int) -> UserCl
         renders = PairedRenders(data)
         rows = track(_draw(len(renders), limit, seed), "Reading clouds")
         rng = np.random.default_rng(seed)
-        clouds = np.stack([sample_points(renders.points(int(row)), points, rng) for row in rows])
+        clouds = np.stack([sample_points(renders.points(int(row)), points, rng=rng) for row in rows])
     else:
         return _files(data, points, limit, seed)
     return UserClouds(normalise(clouds), None, len(clouds), f"{known}, no labels")
 
 
 def _files(data: Path, points: int, limit: int | None, seed: int) -> UserClouds:
-    """Clouds of the files in a folder; bad files are passed over and named."""
+    """Clouds of the files in a folder; files that cannot be read are skipped and listed."""
     files = find_files([data])
     chosen = [files[row] for row in _draw(len(files), limit, seed)]
     clouds, skipped = [], []
-    for _, result in track(read_many(chosen, points, seed), "Reading files", len(chosen)):
+    for _, result in track(read_many(chosen, points, seed=seed), "Reading files", total=len(chosen)):
         if isinstance(result, InputError):
             skipped.append(str(result))
         else:
@@ -93,19 +93,22 @@ def _format(data: Path) -> str | None:
 
 
 def _draw(count: int, limit: int | None, seed: int) -> NDArray[np.int64]:
-    """Sorted indices of at most `limit` of `count` things."""
+    """Sorted indices of at most `limit` of `count` items."""
     if limit is None or limit >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
 
 
 def _labelled(train: Clouds, test: Clouds, points: int, limit: int | None, seed: int, source: str) -> UserClouds:
-    """Both parts, of which a limit takes its share; no labels where that leaves too little to fit a classifier."""
+    """Both parts, reduced to the limit; without labels if too few clouds are left to train a classifier."""
     whole = len(train.labels) + len(test.labels)
     share = 1.0 if limit is None else min(1.0, limit / whole)
     to_test = math.ceil(share * len(test.labels))
     to_train = len(train.labels) if share == 1 else max(0, (limit or 0) - to_test)
-    parts = [take(train, balanced(train.labels, to_train, seed)), take(test, balanced(test.labels, to_test, seed))]
+    parts = [
+        take(train, balanced(train.labels, to_train, seed=seed)),
+        take(test, balanced(test.labels, to_test, seed=seed)),
+    ]
     clouds = normalise(np.concatenate([part.points[:, :points] for part in parts]))
     counts = np.unique(parts[0].labels, return_counts=True)[1]
     if len(counts) < 2 or counts.min() < 2:

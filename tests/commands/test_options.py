@@ -7,6 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
+from crosspoint.commands.embed import parse_shard
+from crosspoint.core.errors import InputError
+from crosspoint.export.engine.builder import Options
+from crosspoint.export.options import ExportOptions
+from crosspoint.runtime.jobs.parts import PartOptions
+from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.train.pretrain.options import RunOptions
 
 
 class Called(Exception):
@@ -50,10 +57,8 @@ def test_train(monkeypatch):
         "recipe": "quick",
         "resume": True,
         "device": "cuda:3",
-        "workers": 5,
-        "probe": Path("p"),
-        "probe_every": 7,
         "init": Path("i.safetensors"),
+        "options": RunOptions(workers=5, probe=Path("p"), probe_every=7),
     }
 
 
@@ -77,21 +82,86 @@ def test_export(monkeypatch):
     words += ("--triton", "r", "--projection", "--calibrate", "c", "--verify-data", "v", "--verify-clouds", 7)
     words += ("--max-drop", 0.3, "--sign", "k")
     arguments, options = given_to(monkeypatch, "crosspoint.export.bundle", "export", *words)
-    built, verified = options.pop("options"), options.pop("verification")
+    verified = options.pop("verification")
     assert arguments == (Path("m"), Path("o"))
-    assert (built.tf32, built.workspace, built.timing_cache) == (True, 5, Path("t"))
     found = (verified.data, verified.clouds, verified.max_drop, verified.calibrate)
     assert found == (Path("v"), 7, 0.3, Path("c"))
-    assert tuple(options.pop("target")) == ("sm86", "sm89")
     assert options == {
         "trt": True,
         "precision": "fp16",
         "batch": "1:2:3",
         "points": "any",
-        "builder": "rtx",
-        "triton": Path("r"),
-        "projection": True,
-        "sign": Path("k"),
+        "options": ExportOptions(
+            builder="rtx",
+            target=("sm86", "sm89"),
+            build=Options(tf32=True, workspace=5, timing_cache=Path("t")),
+            projection=True,
+            triton=Path("r"),
+            sign=Path("k"),
+        ),
+    }
+
+
+COMPARED = ("--points", 99, "--clouds", 8, "--seed", 7, "--device", "cuda:3", "--backend", "tensorrt")
+
+
+def test_parity(monkeypatch):
+    words = ("parity", "a", "b", "--data", "d", *COMPARED, "--reference-device", "cuda:1", "--by-interval")
+    arguments, options = given_to(monkeypatch, "crosspoint.parity.parity", "parity", *words)
+    assert arguments == (Path("a"), Path("b"))
+    assert options == {
+        "data": Path("d"),
+        "clouds": 8,
+        "sampling": Sampling(99, 7),
+        "run_on": RunOn("cuda:3", "tensorrt"),
+        "reference_device": "cuda:1",
+        "by_interval": True,
+    }
+
+
+def test_diagnose(monkeypatch):
+    words = ("diagnose", "a", "b", "--data", "d", *COMPARED, "--reference-device", "cuda:1", "--out", "o.png")
+    arguments, options = given_to(monkeypatch, "crosspoint.parity.layers.diagnose", "diagnose", *words)
+    assert arguments == (Path("a"), Path("b"))
+    assert options == {
+        "data": Path("d"),
+        "clouds": 8,
+        "sampling": Sampling(99, 7),
+        "run_on": RunOn("cuda:3", "tensorrt"),
+        "reference_device": "cuda:1",
+        "out": Path("o.png"),
+    }
+
+
+def test_embed(monkeypatch):
+    words = ("embed", "in.ply", "--model", "m", "--out", "o/", "--points", 99, "--seed", 7, "--batch", 3)
+    words += ("--shard", "2/5", "--part", 6, "--format", "npz", "--readers", 4, "--ray")
+    words += ("--device", "cuda:3", "--backend", "tensorrt", "--trust")
+    arguments, options = given_to(monkeypatch, "crosspoint.runtime.jobs.embed", "embed", *words)
+    assert arguments == ("m", (Path("in.ply"),))
+    assert options == {
+        "out": "o/",
+        "sampling": Sampling(99, 7),
+        "batch": 3,
+        "run_on": RunOn("cuda:3", "tensorrt", trust=True),
+        "parts": PartOptions((2, 5), size=6, form="npz", ray=True),
+        "readers": 4,
+    }
+
+
+def test_search(monkeypatch):
+    words = ("search", "q", "--in", "i.npz", "--k", 3, "--metric", "euclidean", "--out", "o.png", "--model", "m")
+    words += ("--files", "f", "--device", "cuda:3", "--backend", "tensorrt")
+    arguments, options = given_to(monkeypatch, "crosspoint.runtime.jobs.search", "search", *words)
+    assert arguments == ("q",)
+    assert options == {
+        "index": Path("i.npz"),
+        "k": 3,
+        "metric": "euclidean",
+        "out": Path("o.png"),
+        "model": "m",
+        "files": Path("f"),
+        "run_on": RunOn("cuda:3", "tensorrt"),
     }
 
 
@@ -124,3 +194,14 @@ def test_bench(monkeypatch):
         "seconds": 0.5,
         "trust": True,
     }
+
+
+@pytest.mark.parametrize("text", ["3", "3/", "/100", "a/b", "3/100/7", "-1/3"])
+def test_a_shard_that_is_not_two_numbers_is_refused(text):
+    with pytest.raises(InputError, match="give for example 3/100"):
+        parse_shard(text)
+
+
+def test_a_shard_is_two_numbers():
+    assert parse_shard("3/100") == (3, 100)
+    assert parse_shard(None) is None

@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -30,11 +31,11 @@ def test_the_model_that_providers_are_tried_with_is_an_identity():
 
 def test_what_is_here_answers():
     facts = ask_all()
-    assert set(facts) == set(PROBES)
-    assert facts["torch"]["works"]
-    assert facts["onnxruntime"]["providers"]["CPUExecutionProvider"] is None
-    for answer in facts.values():
-        assert answer["works"] or answer["reason"]
+    assert set(vars(facts)) == set(PROBES)
+    assert facts.torch.works
+    assert facts.onnxruntime.providers["CPUExecutionProvider"] is None
+    for answer in vars(facts).values():
+        assert answer.works or answer.reason
 
 
 def test_packages_that_are_missing_broken_or_crash_are_answers(first_on_path):
@@ -43,16 +44,16 @@ def test_packages_that_are_missing_broken_or_crash_are_answers(first_on_path):
     put(first_on_path, "tensorrt_rtx", "raise ModuleNotFoundError(\"No module named 'numpy_x'\", name='numpy_x')")
     put(first_on_path, "onnxruntime", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     facts = ask_all()
-    assert (facts["torch"]["installed"], facts["torch"]["works"]) == (False, False)
+    assert (facts.torch.installed, facts.torch.works) == (False, False)
     for name in ("tensorrt", "tensorrt_rtx", "onnxruntime"):
-        assert (facts[name]["installed"], facts[name]["works"]) == (True, False)
-    assert "libnvinfer.so.10" in facts["tensorrt"]["reason"]
-    assert "ended with -11 while being imported" in facts["onnxruntime"]["reason"]
+        assert (facts.package(name).installed, facts.package(name).works) == (True, False)
+    assert "libnvinfer.so.10" in facts.tensorrt.reason
+    assert "ended with -11 while being imported" in facts.onnxruntime.reason
 
 
 def test_a_package_that_hangs_is_an_answer(monkeypatch):
     monkeypatch.setattr(probes, "SECONDS", 0.001)
-    assert ask_all()["torch"]["reason"] == "did not answer within 0.001 s"
+    assert ask_all().torch.reason == "did not answer within 0.001 s"
 
 
 def test_a_listed_provider_that_does_not_load_is_told_from_one_that_does(first_on_path):
@@ -76,7 +77,7 @@ class InferenceSession:  # as the real one does: it falls back without an error
         return ["CPUExecutionProvider"]
 """,
     )
-    providers = ask_all()["onnxruntime"]["providers"]
+    providers = ask_all().onnxruntime.providers
     assert providers == {
         "CUDAExecutionProvider": "not loaded; the session has CPUExecutionProvider",
         "CPUExecutionProvider": None,
@@ -95,5 +96,12 @@ class InferenceSession:  # as the real one does: it falls back without an error
         (["sm_90", "compute_90"], (8, 6), False),
     ],
 )
-def test_builds_of_torch_and_gpus(built_for, capability, expected):
-    assert probes._supported(built_for, *capability) is expected
+def test_builds_of_torch_and_gpus(monkeypatch, built_for, capability, expected):
+    torch = pytest.importorskip("torch")
+    major, minor = capability
+    properties = SimpleNamespace(name="a GPU", major=major, minor=minor, total_memory=8 << 30)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built_for)
+    (device,) = probes.torch_facts().devices
+    assert device.supported is expected

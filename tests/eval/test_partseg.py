@@ -14,19 +14,19 @@ from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_parts
-from crosspoint.eval.options import Sampling
 from crosspoint.eval.partseg import draw_points, partseg
 from crosspoint.eval.partseg_pictures import project
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNNSegmenter
 from crosspoint.models.weights import load_model, save_model
+from crosspoint.runtime.options import Sampling
 
 K = 6
 
 
 def make_segmenter(path, seed, parts=5, categories=2):
     torch.manual_seed(seed)
-    save_model(DGCNNSegmenter(parts, categories, K).eval(), path)
+    save_model(DGCNNSegmenter(parts, categories, k=K).eval(), path)
     return path
 
 
@@ -82,7 +82,7 @@ def test_fewer_points_are_drawn_several_times(segmenter, part_set):
 
 def test_drawn_points_keep_their_parts(part_set):
     test = load_parts(part_set, None).test
-    drawn = draw_points(test, 20, 0)
+    drawn = draw_points(test, 20, seed=0)
     for before, parts, points, labels in zip(test.points, test.parts, drawn.points, drawn.parts, strict=True):
         rows = [int(np.flatnonzero((before == point).all(axis=1))[0]) for point in points]
         assert len(set(rows)) == 20
@@ -136,11 +136,11 @@ def test_pictures_show_y_up_and_keep_lengths():
 def test_mistakes_are_one_line(segmenter, pointnet, bundle, part_set, tmp_path):
     with pytest.raises(InputError, match="is an encoder, not a part segmenter"):
         partseg(pointnet, part_set, sampling=Sampling(64))
-    with pytest.raises(InputError, match=r"knows 3 categories and 7 parts, .* has 2 and 5"):
+    with pytest.raises(InputError, match=r"has 3 categories and 7 parts, but .* has 2 and 5"):
         partseg(make_segmenter(tmp_path / "b.safetensors", 0, 7, 3), part_set, sampling=Sampling(64))
     with pytest.raises(InputError, match="is an encoder"):
         partseg(segmenter, part_set, sampling=Sampling(64), against=pointnet)
-    with pytest.raises(InputError, match="stores 64 points per cloud, 2048 were asked for"):
+    with pytest.raises(InputError, match="64 points per cloud, fewer than 2048"):
         partseg(segmenter, part_set)
     with pytest.raises(InputError, match="takes exactly 64"):
         partseg(bundle, part_set, sampling=Sampling(32))

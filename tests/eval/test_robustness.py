@@ -6,7 +6,6 @@ import torch
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.robustness import (
     CORRUPTIONS,
     corrupt_all,
@@ -22,6 +21,7 @@ from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNN, PointNet
 from crosspoint.models.weights import save_model
+from crosspoint.runtime.options import RunOn, Sampling
 
 CLOUD = np.random.default_rng(0).standard_normal((40, 3))
 
@@ -32,7 +32,7 @@ def rng():
 
 @pytest.mark.parametrize("degrees", [0, 30, 90, 180])
 def test_a_rotation_is_one_by_the_angle_asked_for(degrees):
-    matrix = rotate(np.eye(3), degrees, rng()).T
+    matrix = rotate(np.eye(3), degrees, rng=rng()).T
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(matrix) == pytest.approx(1)
     assert np.trace(matrix) == pytest.approx(1 + 2 * np.cos(np.deg2rad(degrees)))
@@ -40,14 +40,14 @@ def test_a_rotation_is_one_by_the_angle_asked_for(degrees):
 
 def test_axes_of_rotation_are_random():
     clouds = np.repeat(CLOUD[None].astype(np.float32), 5, axis=0)
-    turned = corrupt_all(clouds, "rotation", 90, 0)
+    turned = corrupt_all(clouds, "rotation", severity=90, seed=0)
     assert len({cloud[0].tobytes() for cloud in turned}) == 5
 
 
 @pytest.mark.parametrize("corrupt", [drop, occlude])
 @pytest.mark.parametrize(("lost", "left"), [(0.25, 30), (0.9, 4), (1.0, 1)])
 def test_lost_points_are_replaced_by_copies(corrupt, lost, left):
-    corrupted = corrupt(CLOUD, lost, rng())
+    corrupted = corrupt(CLOUD, lost, rng=rng())
     assert corrupted.shape == CLOUD.shape
     kept = np.unique(corrupted, axis=0)
     assert len(kept) == left
@@ -55,7 +55,7 @@ def test_lost_points_are_replaced_by_copies(corrupt, lost, left):
 
 
 def test_occlusion_cuts_along_a_plane():
-    kept = np.unique(occlude(CLOUD, 0.5, rng()), axis=0)
+    kept = np.unique(occlude(CLOUD, 0.5, rng=rng()), axis=0)
     direction = rng().standard_normal(3)
     hidden = [point for point in CLOUD if not (kept == point).all(axis=1).any()]
     assert (kept @ direction).max() < min(np.array(hidden) @ direction)
@@ -69,7 +69,7 @@ def ball(count=1000):
 
 @pytest.mark.parametrize("distance", [2.0, 8.0])
 def test_a_view_keeps_the_side_towards_a_sensor_at_the_distance(distance):
-    corrupted = view(ball(), distance, rng())
+    corrupted = view(ball(), distance, rng=rng())
     assert corrupted.shape == (1000, 3)
     kept = np.unique(corrupted, axis=0)
     towards = kept.mean(axis=0) / np.linalg.norm(kept.mean(axis=0))
@@ -85,18 +85,18 @@ def test_objects_are_seen_from_different_sides():
 
 
 def view_all(clouds):
-    return [view(cloud, 4.0, np.random.default_rng(i)) for i, cloud in enumerate(clouds)]
+    return [view(cloud, 4.0, rng=np.random.default_rng(i)) for i, cloud in enumerate(clouds)]
 
 
 @pytest.mark.parametrize("degrees", [-30.0, 0.0, 90.0])
 def test_the_side_seen_has_the_elevation_asked_for(degrees):
-    kept = np.unique(view_from(ball(), degrees, rng()), axis=0)
+    kept = np.unique(view_from(ball(), degrees, rng=rng()), axis=0)
     towards = kept.mean(axis=0) / np.linalg.norm(kept.mean(axis=0))
     assert np.rad2deg(np.arcsin(towards[1])) == pytest.approx(degrees, abs=15)
 
 
 def test_fewer_points_are_a_part_of_the_cloud():
-    assert thin(CLOUD, 0.25, rng()).shape == (10, 3)
+    assert thin(CLOUD, 0.25, rng=rng()).shape == (10, 3)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -106,11 +106,11 @@ def test_the_first_severity_leaves_a_cloud_as_it_is_and_others_do_not(name):
     if not CORRUPTIONS[name].intact:
         others.append(first)
     whole = normalise(clouds)
-    np.testing.assert_array_equal(corrupt_all(clouds, name, first, 0) == whole, CORRUPTIONS[name].intact)
+    np.testing.assert_array_equal(corrupt_all(clouds, name, severity=first, seed=0) == whole, CORRUPTIONS[name].intact)
     for severity in others:
-        corrupted = corrupt_all(clouds, name, severity, 0)
+        corrupted = corrupt_all(clouds, name, severity=severity, seed=0)
         assert corrupted.shape != whole.shape or np.abs(corrupted - whole).max() > 1e-3
-        np.testing.assert_array_equal(corrupted, corrupt_all(clouds, name, severity, 0))
+        np.testing.assert_array_equal(corrupted, corrupt_all(clouds, name, severity=severity, seed=0))
 
 
 def test_intact_clouds_have_the_accuracy_of_the_svm(modelnet, pointnet, tmp_path):

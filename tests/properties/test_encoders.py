@@ -41,7 +41,7 @@ def encoders(request, make_network, library, tmp_path_factory):
     folder, network = tmp_path_factory.mktemp(request.param), make_network(request.param, K)
     save_model(network, folder / "m.safetensors")
     provenance = {"model": network.config, "k": K}
-    write_onnx(folder / "m.onnx", build(deploy(network), None), provenance)
+    write_onnx(folder / "m.onnx", build(deploy(network), None), provenance=provenance)
     one = OnnxEncoder(folder / "m.onnx", threads=1)
     assert one.specification.engine.endswith("crosspoint operators")
     every = {

@@ -1,4 +1,4 @@
-"""Scans as a classification set in ModelNet40's format, labelled by category, its test split of other meshes."""
+"""Writes scans as a classification data set in ModelNet40's format: labels are categories, the splits share no mesh."""
 
 import hashlib
 import os
@@ -16,8 +16,8 @@ from crosspoint.data.rendering.tasks import Task
 
 FOLDER = "modelnet40_ply_hdf5_2048"
 FILES = re.compile(r"ply_data_(train|test)\d+\.h5|shape_names\.txt")
-HELD_OUT = 0.2  # of each category's meshes, for the test split
-CLOUDS = 2048  # in one file, as in the published set
+HELD_OUT = 0.2  # share of each category's meshes in the test split
+CLOUDS = 2048  # clouds per file, as in the published data set
 
 
 def write_labelled(
@@ -27,12 +27,12 @@ def write_labelled(
 
     Args:
         out: Folder of the scans.
-        tasks: Meshes whose scans are there.
-        views: The scans of a mesh.
-        seed: Of the split.
+        tasks: Meshes whose scans exist.
+        views: Function from a mesh to its scans.
+        seed: Random seed of the split.
 
     Returns:
-        Clouds of the training and of the test split.
+        Number of clouds in the training and in the test split.
     """
     categories = sorted({task.category for task in tasks})
     test = {task for category in categories for task in _held_out(tasks, category, seed)}
@@ -51,12 +51,12 @@ def write_labelled(
 
 
 def check_labelled(folder: Path) -> None:
-    """Raise InputError if a folder holds anything but such a set."""
+    """Raise InputError if a folder holds other files than such a data set."""
     check_known(folder, FILES.fullmatch)
 
 
 def _held_out(tasks: Sequence[Task], category: str, seed: int) -> list[Task]:
-    """The meshes of a category that are to test."""
+    """The meshes of a category that form the test split."""
     own = [task for task in tasks if task.category == category]
     digest = hashlib.sha256(os.fsencode(category)).digest()
     order = np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()]).permutation(len(own))
@@ -64,7 +64,7 @@ def _held_out(tasks: Sequence[Task], category: str, seed: int) -> list[Task]:
 
 
 def _write_h5(file: Path, out: Path, members: Sequence[Task], categories: Sequence[str]) -> None:
-    """Write `data` (n, N, 3), normalised, and `label` (n, 1), without times, so that bytes repeat."""
+    """Write `data` (n, N, 3), normalised, and `label` (n, 1); without time stamps, so that the bytes repeat."""
     import h5py
 
     arrays = {

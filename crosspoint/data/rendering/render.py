@@ -1,11 +1,11 @@
-"""Renderings and point clouds of mesh files, in ShapeNetRender's layout."""
+"""Makes point clouds and renderings from mesh files, in the layout of ShapeNetRender."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,30 +13,32 @@ import numpy.typing as npt
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_folder
-from crosspoint.core.pool import spread
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reason_without, regular
+from crosspoint.core.results import FLAT, Result
+from crosspoint.core.system.pool import spread
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.io.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
 from crosspoint.data.rendering.tasks import (
+    SkippedMesh,
     Task,
     check_name,
     check_places,
     claim,
     find_tasks,
-    remove_remains,
+    remove_partial_outputs,
     write_pictures,
 )
 
-ELEVATIONS = (-10.0, 50.0)  # degrees above the horizon, drawn uniformly; the azimuth is drawn from the full circle
-ATTEMPTS = 16  # viewpoints tried for one picture: a flat thing can be invisible from its edge
+ELEVATIONS = (-10.0, 50.0)  # degrees above the horizon, uniform; the azimuth is uniform over the full circle
+ATTEMPTS = 16  # viewpoints tried per picture: a flat object can be invisible from its edge
 SETTINGS_FILE = "render.json"
 SCHEMA = "crosspoint.render-settings/1"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the bytes of an output folder; one folder holds one combination."""
+    """The settings that decide the content of an output folder; a folder holds one combination."""
 
     views: int
     size: int
@@ -44,44 +46,69 @@ class Settings:
     seed: int
 
 
+@dataclass(frozen=True)
+class RenderResult(Result):
+    """What `render` made.
+
+    Attributes:
+        settings: As asked for.
+        out: The folder.
+        objects: Meshes found.
+        kept: Those that were there from before.
+        rendered: Those rendered now.
+        skipped: Those that could not be.
+        seconds: What it took.
+    """
+
+    schema: ClassVar[str] = "crosspoint.render/1"
+
+    settings: Settings = field(metadata=FLAT)
+    out: str
+    objects: int
+    kept: int
+    rendered: int
+    skipped: tuple[SkippedMesh, ...]
+    seconds: float
+
+
 def render(
     meshes: Sequence[Path],
     out: Path,
+    *,
     views: int = 8,
     size: int = 224,
     points: int = 2048,
     seed: int = 0,
     jobs: int | None = None,
-) -> dict[str, Any]:
-    """Make pairs of point clouds and pictures from mesh files, in ShapeNetRender's layout; finished ones are kept.
+) -> RenderResult:
+    """Make pairs of point clouds and pictures from mesh files, in the layout of ShapeNetRender. Finished ones are kept.
 
-    Each mesh becomes `ShapeNet/<category>/<name>.ply`, with points drawn uniformly by area, and
+    Each mesh becomes `ShapeNet/<category>/<name>.ply`, with points sampled uniformly by area, and
     `ShapeNetRendering/<category>/<name>/rendering/00.png` and so on. The category is the path of the mesh's folder
-    within the given folder, joined by underscores, or the given folder's own name; the name is the file's, with its
-    suffix added where two files would share it. What is made depends on the file, its category, its name and the
-    settings alone: neither on `jobs` nor on the other files.
+    below the given folder, joined by underscores, or the name of the given folder. The name is the file's name, with
+    its suffix if two files would have the same name. The output depends only on the file, its category, its name and
+    the settings, not on `jobs` or on other files.
 
     Args:
         meshes: Mesh files and folders of them, searched recursively.
-        out: The output folder; it may hold an unfinished run with the same settings, which is then continued.
+        out: Output folder; an unfinished run with the same settings in it is continued.
         views: Pictures per mesh.
-        size: Width and height of the pictures.
+        size: Width and height of the pictures, in pixels.
         points: Points per mesh.
-        seed: Seed of points and viewpoints.
-        jobs: Processes; all cores if None. A script that calls this with more than one needs the usual
+        seed: Random seed of points and viewpoints.
+        jobs: Number of processes; None: one per core. A script that uses more than one needs
             `if __name__ == "__main__":`.
 
     Returns:
-        The settings, `objects` (meshes found), `rendered` (now), `kept` (from before), `skipped` (a list of `file` and
-        `reason`), `seconds` and `out`.
+        What was made.
 
     Raises:
-        InputError: There are no meshes, two of them have one name, an option makes no sense, or `out` holds something
-            else or was made with other settings.
+        InputError: There are no meshes, two meshes get the same name, an option is invalid, or `out` holds other files
+            or was made with other settings.
         MissingDependency: `embreex` is not installed.
         CheckFailed: A process was killed.
     """
-    require("embreex", "render", "rendering")
+    require("embreex", "render", purpose="rendering")
     settings = Settings(views, size, points, seed)
     jobs = available_cpus() if jobs is None else jobs
     _check(settings, jobs)
@@ -89,46 +116,45 @@ def render(
     out = Path(out)
     check_folder(out, inputs=meshes)
     waiting = [task for task in tasks if not task.finished(out, views)]
-    claim(out, SETTINGS_FILE, SCHEMA, asdict(settings))
+    claim(out, SETTINGS_FILE, schema=SCHEMA, settings=asdict(settings))
     check_places(waiting, out)
-    remove_remains(tasks, out)
+    remove_partial_outputs(tasks, out)
     start = time.monotonic()
     work = partial(_render_one, out=out, settings=settings)
-    reasons = list(track(spread(work, waiting, jobs), "Rendering", len(waiting)))
-    skipped = [
-        {"file": str(task.mesh), "reason": reason} for task, reason in zip(waiting, reasons, strict=True) if reason
-    ]
-    return {
-        **asdict(settings),
-        "out": str(out),
-        "objects": len(tasks),
-        "kept": len(tasks) - len(waiting),
-        "rendered": len(waiting) - len(skipped),
-        "skipped": skipped,
-        "seconds": round(time.monotonic() - start, 3),
-    }
+    reasons = list(track(spread(work, waiting, jobs=jobs), "Rendering", total=len(waiting)))
+    pairs = zip(waiting, reasons, strict=True)
+    skipped = tuple(SkippedMesh(str(task.mesh), reason) for task, reason in pairs if reason)
+    return RenderResult(
+        settings=settings,
+        out=str(out),
+        objects=len(tasks),
+        kept=len(tasks) - len(waiting),
+        rendered=len(waiting) - len(skipped),
+        skipped=skipped,
+        seconds=round(time.monotonic() - start, 3),
+    )
 
 
 def render_views(
-    vertices: npt.NDArray[Any], faces: npt.NDArray[Any], views: int, size: int, rng: np.random.Generator
+    vertices: npt.NDArray[Any], faces: npt.NDArray[Any], *, views: int, size: int, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Pictures of a mesh from random viewpoints (CrossPoint, section 3: "a random camera view-point").
+    """Render a mesh from random viewpoints (CrossPoint, section 3: "a random camera view-point").
 
-    The object fills the frame; azimuth over the full circle, elevation in `ELEVATIONS`; y is up. With the same `rng`,
-    fewer views are the first of more views.
+    The object fills the frame. The azimuth is uniform over the full circle, the elevation in `ELEVATIONS`; y is up.
+    With the same `rng`, the first views do not depend on the number of views.
 
     Args:
         vertices: (V, 3) coordinates in any unit.
         faces: (F, 3) indices; either side may face outwards.
         views: Number of pictures.
         size: Width and height in pixels.
-        rng: Source of the viewpoints.
+        rng: Random generator of the viewpoints.
 
     Returns:
-        (views, size, size, 4) uint8 RGBA; alpha is the covered share of each pixel, colour is not multiplied by it.
+        (views, size, size, 4) uint8 RGBA; alpha is the covered share of each pixel; colour is not multiplied by it.
 
     Raises:
-        InputError: The mesh has no extent, or nothing of it can be seen.
+        InputError: The mesh has no extent, or nothing of it is visible.
         MissingDependency: `embreex` is not installed.
     """
     mesh = solid(vertices, faces)
@@ -136,11 +162,11 @@ def render_views(
     for view in range(views):
         for _ in range(ATTEMPTS):
             azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(*ELEVATIONS))
-            pictures[view] = picture(mesh, camera(azimuth, elevation), size)
+            pictures[view] = picture(mesh, camera(azimuth, elevation), size=size)
             if pictures[view, ..., 3].any():
                 break
         else:
-            raise InputError("nothing of the mesh can be seen; its faces are too thin to render")
+            raise InputError("nothing of the mesh is visible: its faces are too thin; give a thicker mesh")
     return pictures
 
 
@@ -157,15 +183,15 @@ def _check(settings: Settings, jobs: int) -> None:
 
 
 def _render_one(task: Task, out: Path, settings: Settings) -> str | None:
-    """None when the task is done, or the reason why its mesh was skipped."""
+    """Do a task; None if it is done, else the reason why the mesh was skipped."""
     from crosspoint.data.io.meshes import read_mesh, sample_surface
 
     clouds, viewpoints = task.generator(settings.seed).spawn(2)
     try:
         regular(task.mesh)
         mesh = read_mesh(task.mesh)
-        cloud, _ = sample_surface(mesh.vertices, mesh.faces, settings.points, clouds)
-        pictures = render_views(mesh.vertices, mesh.faces, settings.views, settings.size, viewpoints)
+        cloud, _ = sample_surface(mesh.vertices, mesh.faces, count=settings.points, rng=clouds)
+        pictures = render_views(mesh.vertices, mesh.faces, views=settings.views, size=settings.size, rng=viewpoints)
         check_name(task.name)
     except InputError as error:
         return reason_without(task.mesh, error)

@@ -1,4 +1,4 @@
-"""Single views of mesh files: what a depth camera or a LiDAR sees of each, with pictures and labels."""
+"""Makes single views of mesh files: what a depth camera or a LiDAR sees of each, with pictures and labels."""
 
 import time
 from collections.abc import Sequence
@@ -14,42 +14,44 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_file, write_json
 from crosspoint.core.outputs import check_content, check_folder
-from crosspoint.core.pool import spread
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reason_without, regular
 from crosspoint.core.results import FLAT, Result
+from crosspoint.core.system.pool import spread
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.rendering.labelled import FOLDER, check_labelled, write_labelled
 from crosspoint.data.rendering.raycast import Solid, camera, picture, solid
 from crosspoint.data.rendering.render import ATTEMPTS, ELEVATIONS
 from crosspoint.data.rendering.sensor import DISTANCES, Scan, Sensor, check_sensor, scan_mesh
 from crosspoint.data.rendering.tasks import (
+    SkippedMesh,
     Task,
     check_name,
     check_places,
     claim,
     find_tasks,
-    remove_remains,
+    remove_partial_outputs,
     write_pictures,
 )
 
 SETTINGS_FILE = "scan.json"
 SCHEMA = "crosspoint.scan-settings/1"
 POSE_SCHEMA = "crosspoint.scan-pose/1"
-ROUNDED = 1e-6  # radii; where float32 would move points by more, they are stored in float64
+ROUNDED = 1e-6  # radii; points that float32 would move by more are stored in float64
 
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """What decides the bytes of an output folder; one folder holds one combination.
+    """The settings that decide the content of an output folder; a folder holds one combination.
 
     Attributes:
-        views: Scans of each mesh.
-        points: Points of each scan.
+        views: Scans per mesh.
+        points: Points per scan.
         pattern: `camera` or `lidar`.
-        distance: Of the sensor from the object's centre, in radii of the object; by pattern if None.
+        distance: Distance of the sensor from the object's centre, in radii of the object. None: 3 for a camera, 8 for a
+            LiDAR.
         noise: c in the standard deviation of depth, c z², in radii; see `scan_mesh`.
         size: Width and height of the pictures, in pixels.
-        seed: Of viewpoints, rays and noise.
+        seed: Random seed of viewpoints, rays and noise.
     """
 
     views: int = 4
@@ -62,27 +64,19 @@ class ScanSettings:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A mesh that was passed over, and why."""
-
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class ScanResult(Result):
     """What `scan` did.
 
     Attributes:
-        settings: Of the folder.
+        settings: As asked for, with the distance that was used.
         out: The folder.
         objects: Meshes found.
-        scanned: Meshes scanned now.
-        kept: Meshes whose scans were there before.
-        skipped: Meshes passed over.
+        kept: Those whose scans were there from before.
+        scanned: Those scanned now.
+        skipped: Those that could not be.
         train: Scans in the training split of the labelled set.
-        test: Scans in its test split, of other meshes.
-        seconds: That it took.
+        test: Scans in its test split, which has other meshes.
+        seconds: What it took.
     """
 
     schema: ClassVar[str] = "crosspoint.scan/1"
@@ -90,9 +84,9 @@ class ScanResult(Result):
     settings: ScanSettings = field(metadata=FLAT)
     out: str
     objects: int
-    scanned: int
     kept: int
-    skipped: tuple[Skipped, ...]
+    scanned: int
+    skipped: tuple[SkippedMesh, ...]
     train: int
     test: int
     seconds: float
@@ -101,7 +95,7 @@ class ScanResult(Result):
 def scan(
     meshes: Sequence[Path], out: Path, *, settings: ScanSettings = ScanSettings(), jobs: int | None = None
 ) -> ScanResult:
-    """Scan mesh files from random viewpoints, in ShapeNetRender's layout; finished meshes are kept.
+    """Scan mesh files from random viewpoints, in the layout of ShapeNetRender. Finished meshes are kept.
 
     View 2 of a mesh becomes
 
@@ -110,23 +104,23 @@ def scan(
     - `ShapeNetRendering/<category>/<name>_02/rendering/00.png`: a picture from the same direction.
 
     `modelnet40_ply_hdf5_2048` has the same clouds labelled by category, in a training and a test split that share no
-    mesh. Category and name are those of `render`. What is made of a mesh depends on the file, its category, its name
-    and the settings alone: neither on `jobs` nor on the other files.
+    mesh. Category and name are those of `render`. The scans of a mesh depend only on the file, its category, its
+    name and the settings, not on `jobs` or on other files.
 
     Args:
         meshes: Mesh files and folders of them, searched recursively; y is up.
-        out: The output folder; it may hold an unfinished run with the same settings, which is then continued.
-        settings: What is made.
-        jobs: Processes; all cores if None. A script that calls this with more than one needs the usual
+        out: Output folder; an unfinished run with the same settings in it is continued.
+        settings: Sensor, number of scans, points and so on.
+        jobs: Number of processes; None: one per core. A script that uses more than one needs
             `if __name__ == "__main__":`.
 
     Raises:
-        InputError: There are no meshes, two of them have one name, an option makes no sense, or `out` holds something
-            else or was made with other settings.
+        InputError: There are no meshes, two meshes get the same name, an option is invalid, or `out` holds other files
+            or was made with other settings.
         MissingDependency: `embreex` is not installed.
         CheckFailed: A process was killed.
     """
-    require("embreex", "render", "scanning")
+    require("embreex", "render", purpose="scanning")
     jobs = available_cpus() if jobs is None else jobs
     if settings.distance is None:
         settings = replace(settings, distance=DISTANCES.get(settings.pattern, 1.0))
@@ -135,26 +129,25 @@ def scan(
     out = Path(out)
     check_folder(out, inputs=meshes)
     waiting = [task for task in tasks if not _finished(task, out, settings.views)]
-    claim(out, SETTINGS_FILE, SCHEMA, asdict(settings))
+    claim(out, SETTINGS_FILE, schema=SCHEMA, settings=asdict(settings))
     check_places((view for task in waiting for view in _views(task, settings.views)), out)
     check_content(out / FOLDER, check_labelled)
-    remove_remains((view for task in tasks for view in _views(task, settings.views)), out)
+    remove_partial_outputs((view for task in tasks for view in _views(task, settings.views)), out)
     start = time.monotonic()
     work = partial(_scan_one, out=out, settings=settings)
-    reasons = list(track(spread(work, waiting, jobs), "Scanning", len(waiting)))
-    skipped = [
-        Skipped(str(task.mesh), reason) for task, reason in zip(waiting, reasons, strict=True) if reason is not None
-    ]
-    passed = {bad.file for bad in skipped}
-    scanned = [task for task in tasks if str(task.mesh) not in passed]
+    reasons = list(track(spread(work, waiting, jobs=jobs), "Scanning", total=len(waiting)))
+    pairs = zip(waiting, reasons, strict=True)
+    skipped = tuple(SkippedMesh(str(task.mesh), reason) for task, reason in pairs if reason)
+    failed = {mesh.file for mesh in skipped}
+    scanned = [task for task in tasks if str(task.mesh) not in failed]
     train, test = write_labelled(out, scanned, partial(_views, views=settings.views), seed=settings.seed)
     return ScanResult(
         settings=settings,
         out=str(out),
         objects=len(tasks),
-        scanned=len(waiting) - len(skipped),
         kept=len(tasks) - len(waiting),
-        skipped=tuple(skipped),
+        scanned=len(waiting) - len(skipped),
+        skipped=skipped,
         train=train,
         test=test,
         seconds=round(time.monotonic() - start, 3),
@@ -180,7 +173,7 @@ def _sensor(settings: ScanSettings) -> Sensor:
 
 
 def _views(task: Task, views: int) -> list[Task]:
-    """The places of the scans of a mesh: each is an object of its own."""
+    """The scans of a mesh; each is an object of its own, with its own name."""
     return [replace(task, name=f"{task.name}_{view:02d}") for view in range(views)]
 
 
@@ -193,7 +186,7 @@ def _finished(task: Task, out: Path, views: int) -> bool:
 
 
 def _scan_one(task: Task, out: Path, settings: ScanSettings) -> str | None:
-    """None when all scans of a mesh are written, or the reason why it was skipped."""
+    """Write all scans of a mesh; None if that is done, else the reason why the mesh was skipped."""
     from crosspoint.data.io.meshes import read_mesh
 
     views = _views(task, settings.views)
@@ -215,7 +208,7 @@ def _scan_one(task: Task, out: Path, settings: ScanSettings) -> str | None:
 def _scan_view(
     mesh: Solid, settings: ScanSettings, rng: np.random.Generator
 ) -> tuple[Scan, dict[str, object], npt.NDArray[np.uint8]]:
-    """One scan, what is stored of its pose, and a picture (size, size, 4) from the same direction."""
+    """Scan once; the scan, its pose as it is stored, and a picture (size, size, 4) from the same direction."""
     sensor = _sensor(settings)
     for _ in range(ATTEMPTS):
         azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(*ELEVATIONS))
@@ -224,8 +217,7 @@ def _scan_view(
             break
     else:
         raise InputError(
-            f"too little of the mesh can be seen for {settings.points} points; its faces are too thin, or give fewer "
-            "--points"
+            f"too little of the mesh is visible for {settings.points} points; give a thicker mesh, or fewer --points"
         )
     pose: dict[str, object] = {
         "pattern": sensor.pattern,
@@ -235,7 +227,7 @@ def _scan_view(
         "radius": mesh.radius,
         "sensor_to_mesh": found.pose.tolist(),
     }
-    return found, pose, picture(mesh, camera(azimuth, elevation), settings.size)
+    return found, pose, picture(mesh, camera(azimuth, elevation), size=settings.size)
 
 
 def _write_cloud(path: Path, points: npt.NDArray[np.float64], mesh: Solid) -> None:

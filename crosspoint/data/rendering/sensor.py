@@ -1,4 +1,4 @@
-"""What a depth camera or a LiDAR sees of a mesh from one place: the points that its rays meet first."""
+"""Scans a mesh as a depth camera or a LiDAR does: keeps the first point that each ray meets."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +9,9 @@ import numpy.typing as npt
 from crosspoint.core.errors import InputError
 from crosspoint.data.rendering.raycast import Solid, camera, cast
 
-DISTANCES = {"camera": 3.0, "lidar": 8.0}  # by pattern, where none is given, in radii of the object
+DISTANCES = {"camera": 3.0, "lidar": 8.0}  # default by pattern, in radii of the object
 RING = np.radians(0.4)  # between the beams of a LiDAR: the HDL-64E has 64 of them over 26.9°
-MARGIN = 1.1  # rays that are to meet the mesh, for each point asked for
+MARGIN = 1.1  # rays that must meet the mesh, per point asked for
 MOST_RAYS = 1 << 22
 BESIDE = 1e-6  # radians; where a ray may have slipped through between two faces, its neighbours do not
 NEARER = 1e-6  # of the distance: a face this much nearer than a point hides it
@@ -26,7 +26,7 @@ class Sensor:
     Attributes:
         pattern: `camera`: rays through a grid of square pixels. `lidar`: rings, beams at fixed elevations `RING` apart
             that turn about the vertical.
-        distance: From the object's centre, in radii of its bounding sphere.
+        distance: Distance from the object's centre, in radii of its bounding sphere.
         noise: c in the standard deviation of depth, σ = c z², with depth z and σ in radii of the object.
     """
 
@@ -37,11 +37,11 @@ class Sensor:
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan, in the mesh's own frame and unit.
+    """A scan, in the frame and unit of the mesh.
 
     Attributes:
         points: (N, 3) float64.
-        pose: (4, 4), from the sensor's frame to the mesh's: the sensor looks along −z, y is up.
+        pose: (4, 4), maps the sensor's frame to the mesh's; the sensor looks along −z, y is up.
     """
 
     points: Array
@@ -51,7 +51,7 @@ class Scan:
 def scan_mesh(
     mesh: Solid, sensor: Sensor, *, azimuth: float, elevation: float, points: int, rng: np.random.Generator
 ) -> Scan | None:
-    """Scan a mesh from one place.
+    """Scan a mesh from one viewpoint.
 
     The rays are set as densely as `points` hits need: a camera's pixels in both directions, a LiDAR's along its rings.
     Depth noise moves a point along its ray by N(0, σ²) with σ = c z². For a camera that measures disparity z is the
@@ -61,15 +61,15 @@ def scan_mesh(
     "Airborne laser scanning").
 
     Args:
-        mesh: What `solid` returned.
-        sensor: What scans.
-        azimuth: Where it stands, in radians from +z towards +x.
+        mesh: The mesh, from `solid`.
+        sensor: The sensor.
+        azimuth: Direction of the sensor, in radians from +z towards +x.
         elevation: Above the horizon, in radians; y is up.
         points: N.
-        rng: Source of the rays' phase, of the choice among the hits and of the noise.
+        rng: Random generator of the rays' phase, the choice among the hits, and the noise.
 
     Returns:
-        The scan; None where `MOST_RAYS` rays do not have as many hits.
+        The scan; None if `MOST_RAYS` rays do not give N points.
     """
     axes = camera(azimuth, elevation)  # right, up, backwards
     eye = sensor.distance * axes[2]
@@ -99,9 +99,9 @@ def scan_mesh(
 
 
 def _window(mesh: Solid, sensor: Sensor, eye: Array, axes: Array) -> Array:
-    """What the object takes of the sensor's view, (2, 2): least and greatest x and y of a camera, yaw and pitch else.
+    """Bounds of the object in the sensor's view, (2, 2): lowest and highest x and y, for a LiDAR yaw and pitch.
 
-    A camera's coordinates are at depth 1. A LiDAR's window is that of the bounding sphere.
+    A camera's x and y are at depth 1. For a LiDAR the bounding sphere is used.
     """
     if sensor.pattern == "camera":
         seen = (mesh.corners.reshape(-1, 3) - eye) @ axes.T  # (3 F, 3): right, up, backwards
@@ -115,14 +115,14 @@ def _window(mesh: Solid, sensor: Sensor, eye: Array, axes: Array) -> Array:
 
 
 def _first_step(sensor: Sensor, window: Array, count: int) -> float:
-    """The step at which about `count` rays fill the window."""
+    """Step between rays for about `count` rays in the window."""
     width, height = window[1] - window[0]
     step = width * height / RING / count if sensor.pattern == "lidar" else np.sqrt(width * height / count)
     return float(max(step, 1e-5))
 
 
 def _rays(sensor: Sensor, axes: Array, window: Array, step: float, phase: Array) -> Array | None:
-    """Directions (R, 3) that fill the window; None if they are more than `MOST_RAYS`."""
+    """Directions (R, 3) of the rays in the window; None if they are more than `MOST_RAYS`."""
     steps = np.array([step, RING if sensor.pattern == "lidar" else step])
     if np.prod((window[1] - window[0]) / steps + 1) > MOST_RAYS:
         return None
@@ -135,12 +135,12 @@ def _rays(sensor: Sensor, axes: Array, window: Array, step: float, phase: Array)
 
 
 def _grid(low: float, high: float, step: float, phase: float) -> Array:
-    """The multiples of `step`, moved by a share `phase` of it, from `low` to `high`."""
+    """Multiples of `step`, shifted by `phase` steps, from `low` to `high`."""
     return (np.arange(np.ceil(low / step - phase), np.floor(high / step - phase) + 1) + phase) * step
 
 
 def _first_points(mesh: Solid, eye: Array, directions: Array, face: Array) -> Array:
-    """Where rays meet the faces (R,) that embree found: (hits, 3) float64, none of which is hidden from the eye."""
+    """Points where rays meet the faces (R,) that Embree found: (hits, 3) float64; hidden points are removed."""
     hit = np.flatnonzero(face >= 0)
     length, inside = _meet(mesh.corners[face[hit]], eye, directions[hit])
     points = eye + directions[hit][inside] * length[inside][:, None]
@@ -149,7 +149,7 @@ def _first_points(mesh: Solid, eye: Array, directions: Array, face: Array) -> Ar
 
 
 def _visible(mesh: Solid, eye: Array, points: Array) -> npt.NDArray[np.bool_]:
-    """Which points (N, 3) nothing hides.
+    """Which points (N, 3) no face hides from the eye.
 
     Embree computes in float32, in which a ray can slip through between two faces. So the faces that a ray and its four
     neighbours meet are compared with the point in float64.
@@ -167,7 +167,7 @@ def _visible(mesh: Solid, eye: Array, points: Array) -> npt.NDArray[np.bool_]:
 
 
 def _meet(corners: Array, eye: Array, rays: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Where rays from `eye` meet a face each (Möller and Trumbore, 1997), in float64.
+    """Intersect each ray from `eye` with one face (Möller and Trumbore, 1997), in float64.
 
     Args:
         corners: (R, 3, 3).
@@ -175,7 +175,7 @@ def _meet(corners: Array, eye: Array, rays: Array) -> tuple[Array, npt.NDArray[n
         rays: (R, 3), of any length.
 
     Returns:
-        (R,) t of the meeting point `eye + t ray`, and whether the ray meets the face there, its edges included.
+        (R,) t of the intersection `eye + t ray`, and whether it lies in the face, edges included.
     """
     a, b, c = corners.transpose(1, 0, 2)  # each (R, 3)
     across = np.cross(rays, c - a)
@@ -190,7 +190,7 @@ def _meet(corners: Array, eye: Array, rays: Array) -> tuple[Array, npt.NDArray[n
 
 
 def check_sensor(sensor: Sensor) -> None:
-    """Raise InputError unless a sensor can be: outside the object, with a pattern and a noise that are known."""
+    """Raise InputError if the pattern is unknown, or the distance or the noise is out of range."""
     if sensor.pattern not in DISTANCES:
         raise InputError(f"pattern is {sensor.pattern!r}; it must be {' or '.join(DISTANCES)}")
     if not 1.05 <= sensor.distance <= 1000:

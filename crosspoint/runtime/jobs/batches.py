@@ -1,4 +1,4 @@
-"""Sources through an encoder: clouds of equal size go together, results come out in the order of the clouds."""
+"""Runs sources through an encoder: clouds of equal size form batches, and results keep the order of the clouds."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,18 +13,24 @@ from crosspoint.data.points import Points
 from crosspoint.data.sources import Loaded, Source, read_ahead
 from crosspoint.runtime.encoder import Encoder, FloatArray
 
-Skipped = dict[str, str]
+
+@dataclass(frozen=True)
+class Skipped:
+    """A source that was left out, and why."""
+
+    file: str
+    reason: str
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """Results of some sources.
+class EmbeddedGroup:
+    """The embeddings of some sources.
 
     Attributes:
-        names: Of the n clouds.
+        names: Names of the n clouds.
         vectors: `(n, D)` float32.
-        skipped: The sources that were left out, with why.
-        sources_sha256: Of each source's content as it was read.
+        skipped: The sources that were left out, with the reason.
+        sources_sha256: SHA-256 of the content of each source.
     """
 
     names: list[str]
@@ -34,7 +40,7 @@ class Embedded:
 
 
 class _Batches:
-    """Collects clouds of equal size into batches, embeds those, and puts the results in the order of the clouds."""
+    """Collects clouds of equal size into batches, embeds them, and puts the results in the order of the clouds."""
 
     def __init__(self, encoder: Encoder, size: int) -> None:
         self._encoder, self._size = encoder, size
@@ -43,17 +49,17 @@ class _Batches:
         self._count = 0
 
     def add(self, cloud: Points) -> None:
-        """Take a cloud `(N, 3)`."""
+        """Add a cloud `(N, 3)`."""
         group = self._waiting.setdefault(len(cloud), [])
         group.append((self._count, cloud))
         self._count += 1
         if len(group) == self._size:
             self._embed(len(cloud))
-        elif sum(map(len, self._waiting.values())) >= 4 * self._size:  # clouds of many sizes must not pile up
+        elif sum(map(len, self._waiting.values())) >= 4 * self._size:  # limits memory when clouds have many sizes
             self._embed(max(self._waiting, key=lambda points: len(self._waiting[points])))
 
     def finish(self) -> FloatArray:
-        """Embeddings `(n, D)` of all clouds taken."""
+        """Embeddings `(n, D)` of all clouds."""
         for points in list(self._waiting):
             self._embed(points)
         result = np.empty((self._count, self._encoder.specification.dim), np.float32)
@@ -67,26 +73,26 @@ class _Batches:
 
 
 def embed_groups(
-    encoder: Encoder, groups: Sequence[Sequence[Source]], batch: int, readers: int = 0
-) -> Iterator[Embedded]:
-    """Embed groups of sources one after the other, while the next ones are read, across the bounds of groups too.
+    encoder: Encoder, groups: Sequence[Sequence[Source]], *, batch: int, readers: int = 0
+) -> Iterator[EmbeddedGroup]:
+    """Embed groups of sources one after the other; sources of the next groups are read meanwhile.
 
     Args:
-        encoder: Where the clouds go.
-        groups: Of sources; the results of one group at a time are in memory.
-        batch: Most clouds in one pass.
-        readers: Processes that read, as for `read_ahead`.
+        encoder: The model.
+        groups: Groups of sources. Only the results of one group are in memory at a time.
+        batch: Most clouds per call of the model.
+        readers: Number of reader processes, see `read_ahead`.
 
     Yields:
         The result of each group.
     """
     sources = list(chain.from_iterable(groups))
-    read = track(read_ahead(sources, 4 * batch, readers), "Embedding", len(sources))
+    read = track(read_ahead(sources, 4 * batch, processes=readers), "Embedding", total=len(sources))
     for group in groups:
         yield _embed_group(encoder, islice(read, len(group)), batch)
 
 
-def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> Embedded:
+def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> EmbeddedGroup:
     batches, names, skipped, content = _Batches(encoder, batch), list[str](), list[Skipped](), list[str]()
     for source, clouds, sha256 in read:
         content.append(sha256)
@@ -95,9 +101,9 @@ def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> Embedd
                 raise clouds
             encoder.specification.check_points(clouds.shape[1])
         except InputError as error:
-            skipped.append({"file": source.name, "reason": reason_without(source.origin, error)})
+            skipped.append(Skipped(source.name, reason_without(source.origin, error)))
             continue
         names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
         for cloud in clouds:
             batches.add(cloud)
-    return Embedded(names, batches.finish(), skipped, content)
+    return EmbeddedGroup(names, batches.finish(), skipped, content)

@@ -1,4 +1,4 @@
-"""What is to be embedded with which model, in a form that can be sent to another machine, and opened there."""
+"""An embedding request that can be sent to another machine and opened there."""
 
 import os
 from collections.abc import Sequence
@@ -9,34 +9,29 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import find_release
 from crosspoint.runtime.signing import find_key_files
 
 
 @dataclass(frozen=True)
 class Request:
-    """A model, inputs and options, checked as far as that goes without opening them.
+    """A model, inputs and options, checked as far as possible without opening them.
 
     Attributes:
-        model: A name, or an absolute path.
+        model: Name, or absolute path.
         inputs: Absolute paths.
-        points: Per cloud; None for what the model asks for.
-        seed: Of the points drawn.
-        batch: Most clouds in one pass.
-        device: Where the model runs.
-        backend: What runs it.
-        trust: Whether a `.plan` without a manifest may be opened.
-        verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
+        sampling: Points per cloud, None: as the model needs; and the random seed of the points that are drawn.
+        batch: Most clouds per call of the model.
+        run_on: Device and backend of the model.
+        verify_keys: Public keys; one of them must have signed the model. Empty: no check.
     """
 
     model: str
     inputs: tuple[Path, ...]
-    points: int | None
-    seed: int
+    sampling: Sampling
     batch: int
-    device: str
-    backend: str | None
-    trust: bool = False
+    run_on: RunOn
     verify_keys: tuple[Path, ...] = ()
 
     @property
@@ -47,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """The encoder, and the sources as they will be read: `points` of each cloud, or at most that many."""
+    """An open encoder, its sources, and the points per cloud; with `at_most`, smaller clouds are taken too."""
 
     encoder: Encoder
     sources: list[Source]
@@ -58,36 +53,34 @@ class Opened:
 def make_request(
     model: Path | str,
     inputs: Sequence[Path],
-    points: int | None,
-    seed: int,
+    *,
+    sampling: Sampling,
     batch: int,
-    device: str,
-    backend: str | None,
-    trust: bool = False,
+    run_on: RunOn,
 ) -> Request:
-    """A request with absolute paths, and with the public keys that are set here.
+    """Make a request with absolute paths and with the public keys that are set in this process.
 
     Raises:
-        InputError: There are no inputs, or an option cannot be.
+        InputError: There are no inputs, or an option is invalid.
     """
     if not inputs:
-        raise InputError("no inputs were given; give files, folders or datasets")
+        raise InputError("no inputs were given; give files, folders or data sets")
     if batch < 1:
-        raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
-    if seed < 0:
-        raise InputError(f"the seed {seed} is negative; give --seed 0 or more")
+        raise InputError(f"--batch is {batch}; give 1 or more")
+    if sampling.seed < 0:
+        raise InputError(f"--seed is {sampling.seed}; give 0 or more")
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
-    return Request(place, paths, points, seed, batch, device, backend, trust, find_key_files())
+    return Request(place, paths, sampling, batch, run_on, find_key_files())
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
-    """Load the model and find the sources.
+    """Open the model and find the sources.
 
     Args:
         request: From `make_request`.
-        threads: As for `load_encoder`.
+        threads: CPU threads, see `load_encoder`.
 
     Raises:
         InputError: The model or an option cannot be used, or an input is missing.
@@ -95,20 +88,25 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
     release = find_release(request.model)
     encoder = load_encoder(
         request.model,
-        request.device,
-        request.backend,
+        request.run_on.device,
+        backend=request.run_on.backend,
         threads=threads,
-        trust=request.trust,
+        trust=request.run_on.trust,
         verify_key=request.verify_keys or None,
     )
     try:
-        count = encoder.specification.points if request.points is None else request.points
+        count = encoder.specification.points if request.sampling.points is None else request.sampling.points
         at_most = count is None and release is not None
         if count is not None:
             encoder.specification.check_points(count)
         elif release is not None:
             count = release.points
-        return Opened(encoder, find_sources(list(request.inputs), count, request.seed, at_most), count, at_most)
+        return Opened(
+            encoder,
+            find_sources(list(request.inputs), count, seed=request.sampling.seed, at_most=at_most),
+            count,
+            at_most,
+        )
     except BaseException:
         encoder.close()
         raise

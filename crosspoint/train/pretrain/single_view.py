@@ -1,9 +1,9 @@
-"""Single views of clouds, batched and on the device: what a sensor on one side of an object sees of its points.
+"""Makes single views of clouds, batched and on the device: the points that a sensor on one side of an object sees.
 
 Katz et al. (2007, "Direct visibility of point sets") turn a cloud inside out about the sensor: a point q, relative to
 it, becomes `f = q (2R − |q|) / |q|`, and is visible if f is a corner of the convex hull of all f. A corner of a hull is
 the farthest point in some direction, so that no hull is needed here: the farthest points in `DIRECTIONS · N`
-directions, spread evenly over the cone that holds the object, are the visible ones, but for the few whose corner is too
+directions, spread evenly over the cone that holds the object, are the visible ones, except a few whose corner is too
 blunt to be met. `crosspoint.data.visible` has the hull itself; docs/evaluation.md says how often each agrees with a ray
 caster.
 """
@@ -24,13 +24,13 @@ CHUNK = 1024  # directions at a time
 
 
 def single_view(points: Tensor, rng: SampleRng) -> Tensor:
-    """The points of each cloud that a sensor sees, copied evenly until there are as many as before.
+    """Keep the points of each cloud that a sensor sees, and copy them evenly until there are as many as before.
 
     The sensor stands at an azimuth of U(0, 2π), an elevation of U(−10°, 50°) and a distance of U(2, 6) radii; y is up.
 
     Args:
         points: `(B, N, 3)`, in any unit.
-        rng: On the device of `points`.
+        rng: Random generator of the sensors and the copies, on the device of `points`.
 
     Returns:
         `(B, N, 3)`, each cloud normalised before it was cut.
@@ -49,7 +49,7 @@ def single_view(points: Tensor, rng: SampleRng) -> Tensor:
 
 
 def visible(points: Tensor, sensors: Tensor) -> Tensor:
-    """Which points a sensor sees, at least one of each cloud.
+    """Find which points a sensor sees; at least one of each cloud.
 
     Args:
         points: `(B, N, 3)` in the unit sphere.
@@ -63,7 +63,7 @@ def visible(points: Tensor, sensors: Tensor) -> Tensor:
     radius = length.amax(dim=1, keepdim=True) * 10**FLIP  # (B, 1, 1): Katz's R
     flipped = rays * (2 * radius / length - 1)  # (B, N, 3)
     seen = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device)
-    for directions in _cone(sensors, DIRECTIONS * points.shape[1]).split(CHUNK, dim=1):  # (B, CHUNK, 3)
+    for directions in torch.split(_cone(sensors, DIRECTIONS * points.shape[1]), CHUNK, dim=1):  # (B, CHUNK, 3)
         seen.scatter_(1, (directions @ flipped.transpose(1, 2)).argmax(dim=2), True)
     return seen
 
@@ -81,4 +81,5 @@ def _cone(sensors: Tensor, count: int) -> Tensor:
     across = (1 - along.square()).sqrt()
     turn = steps * math.pi * (3 - math.sqrt(5))  # the golden angle
     sideways = turn.cos().view(1, -1, 1) * right.unsqueeze(1) + turn.sin().view(1, -1, 1) * up.unsqueeze(1)
-    return along.unsqueeze(2) * ahead.unsqueeze(1) + across.unsqueeze(2) * sideways
+    cone: Tensor = along.unsqueeze(2) * ahead.unsqueeze(1) + across.unsqueeze(2) * sideways
+    return cone

@@ -18,13 +18,13 @@ def points():
 def test_clouds_are_chosen_from_and_meshes_sampled(points, tmp_path):
     np.save(tmp_path / "cloud.npy", points)
     trimesh.creation.box().export(tmp_path / "box.off")
-    whole = read_points(tmp_path / "cloud.npy", None, 0)
+    whole = read_points(tmp_path / "cloud.npy", None, seed=0)
     np.testing.assert_array_equal(whole, points[None])
-    some = read_points(tmp_path / "cloud.npy", 100, 0)
+    some = read_points(tmp_path / "cloud.npy", 100, seed=0)
     assert some.shape == (1, 100, 3)
     assert {tuple(point) for point in some[0]} < {tuple(point) for point in points}
-    assert read_points(tmp_path / "box.off", None, 0).shape == (1, MESH_POINTS, 3)
-    surface = read_points(tmp_path / "box.off", 50, 0)[0]
+    assert read_points(tmp_path / "box.off", None, seed=0).shape == (1, MESH_POINTS, 3)
+    surface = read_points(tmp_path / "box.off", 50, seed=0)[0]
     np.testing.assert_allclose(np.abs(surface).max(axis=1), 0.5, rtol=1e-6)
 
 
@@ -33,8 +33,8 @@ def test_ply_is_a_mesh_where_it_has_faces(points, tmp_path):
     trimesh.creation.box().export(tmp_path / "box.ply")
     assert not is_mesh(tmp_path / "cloud.ply")
     assert is_mesh(tmp_path / "box.ply")
-    np.testing.assert_array_equal(read_points(tmp_path / "cloud.ply", None, 0)[0], points)
-    assert read_points(tmp_path / "box.ply", None, 0).shape == (1, MESH_POINTS, 3)
+    np.testing.assert_array_equal(read_points(tmp_path / "cloud.ply", None, seed=0)[0], points)
+    assert read_points(tmp_path / "box.ply", None, seed=0).shape == (1, MESH_POINTS, 3)
     for junk in (b"", b"ply", b"ply\nformat ascii 1.0\nelement face x\nend_header\n", os.urandom(99)):
         (tmp_path / "junk.ply").write_bytes(junk)
         assert not is_mesh(tmp_path / "junk.ply")
@@ -42,7 +42,7 @@ def test_ply_is_a_mesh_where_it_has_faces(points, tmp_path):
 
 def test_several_clouds_in_one_file_are_drawn_apart(points, tmp_path):
     np.save(tmp_path / "many.npy", np.stack([points] * 3))
-    first, second, third = read_points(tmp_path / "many.npy", 40, 0)
+    first, second, third = read_points(tmp_path / "many.npy", 40, seed=0)
     assert not np.array_equal(first, second)
     assert not np.array_equal(second, third)
 
@@ -51,10 +51,10 @@ def test_what_is_drawn_depends_on_seed_and_name_alone(points, tmp_path):
     for name in ("a/x.npy", "b/x.npy", "b/y.npy"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         np.save(tmp_path / name, points)
-    first = read_points(tmp_path / "a/x.npy", 50, 7)
-    np.testing.assert_array_equal(first, read_points(tmp_path / "b/x.npy", 50, 7))
-    assert not np.array_equal(first, read_points(tmp_path / "b/y.npy", 50, 7))
-    assert not np.array_equal(first, read_points(tmp_path / "a/x.npy", 50, 8))
+    first = read_points(tmp_path / "a/x.npy", 50, seed=7)
+    np.testing.assert_array_equal(first, read_points(tmp_path / "b/x.npy", 50, seed=7))
+    assert not np.array_equal(first, read_points(tmp_path / "b/y.npy", 50, seed=7))
+    assert not np.array_equal(first, read_points(tmp_path / "a/x.npy", 50, seed=8))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_is_drawn_depends_on_seed_and_name_alone(points, tmp_path):
 def test_counts_that_cannot_be_had(count, message, points, tmp_path):
     np.save(tmp_path / "cloud.npy", points)
     with pytest.raises(InputError, match=message):
-        read_points(tmp_path / "cloud.npy", count, 0)
+        read_points(tmp_path / "cloud.npy", count, seed=0)
 
 
 def test_work_goes_on_past_bad_files(points, tmp_path):
@@ -72,12 +72,12 @@ def test_work_goes_on_past_bad_files(points, tmp_path):
         np.save(tmp_path / name, points)
     (tmp_path / "b.npy").write_bytes(b"rubbish")
     (tmp_path / "d.stl").touch()
-    results = dict(read_many(find_files([tmp_path]), 10, 0))
+    results = dict(read_many(find_files([tmp_path]), 10, seed=0))
     assert [path.name for path in results] == ["a.npy", "b.npy", "c.npy", "d.stl"]
     bad = {path.name: str(result) for path, result in results.items() if isinstance(result, InputError)}
     assert set(bad) == {"b.npy", "d.stl"}
     assert bad["b.npy"].startswith(f"{tmp_path / 'b.npy'}: is not a .npy array")
-    np.testing.assert_array_equal(results[tmp_path / "a.npy"], read_points(tmp_path / "a.npy", 10, 0))
+    np.testing.assert_array_equal(results[tmp_path / "a.npy"], read_points(tmp_path / "a.npy", 10, seed=0))
 
 
 def test_folders_are_searched_and_inputs_kept(points, tmp_path):
@@ -123,7 +123,7 @@ def test_folders_that_lie_deep_are_searched_or_named(deep_folder):
     assert len(found.parts) > 1200
     assert len(str(unlisted)) > 4000
     with pytest.raises(InputError, match="File name too long"):
-        read_points(unlisted, None, 0)
+        read_points(unlisted, None, seed=0)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX systems alone")
@@ -133,7 +133,7 @@ def test_work_goes_on_past_what_is_no_file(points, tmp_path):
     for name, target in (("zero.xyz", "/dev/zero"), ("loop.ply", "loop.ply"), ("nowhere.pcd", "nowhere"), ("up", ".")):
         (tmp_path / name).symlink_to(target)
     (tmp_path / os.fsdecode(b"\xff\n.xyz")).write_text("1 2")
-    results = {path.name: result for path, result in read_many(find_files([tmp_path]), 10, 0)}
+    results = {path.name: result for path, result in read_many(find_files([tmp_path]), 10, seed=0)}
     reasons = {name: str(result) for name, result in results.items() if isinstance(result, InputError)}
     assert set(results) - set(reasons) == {"good.npy"}
     assert len(reasons) == 5
@@ -144,9 +144,9 @@ def test_inputs_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "picture.png").touch()
     for given, message in (
-        ("nowhere", "there is no such file or folder"),
-        ("empty", "is empty of files that can be read"),
-        ("picture.png", "cannot be read; give "),
+        ("nowhere", "does not exist"),
+        ("empty", "holds no file that can be read"),
+        ("picture.png", "has no known suffix; give "),
     ):
         with pytest.raises(InputError, match=message) as caught:
             find_files([tmp_path / given])

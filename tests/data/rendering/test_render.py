@@ -38,8 +38,8 @@ def test_work_goes_on_past_names_and_files_that_cannot_be(meshes, tmp_path):
     (meshes / "lamp" / ("x" * 240 + ".obj")).write_bytes((meshes / "d.obj").read_bytes())
     (meshes / "lamp" / os.fsdecode(b"\xff\n.off")).write_bytes((meshes / "chair/a.off").read_bytes())
     result = small(meshes, tmp_path / "out")
-    assert result["rendered"] == 5
-    assert [bad["reason"].split(";")[0] for bad in result["skipped"]] == [
+    assert result.rendered == 5
+    assert [bad.reason.split(";")[0] for bad in result.skipped] == [
         "cannot be opened (Too many levels of symbolic links)",
         "is a pipe, a socket or a device",
         "its name is longer than 200 bytes",
@@ -56,8 +56,8 @@ def small(meshes, out, **changes):
 
 def test_fewer_views_are_the_first_of_more():
     cone = trimesh.creation.cone(1, 2)
-    three = render_views(cone.vertices, cone.faces, 3, 16, np.random.default_rng(2))
-    two = render_views(cone.vertices, cone.faces, 2, 16, np.random.default_rng(2))
+    three = render_views(cone.vertices, cone.faces, views=3, size=16, rng=np.random.default_rng(2))
+    two = render_views(cone.vertices, cone.faces, views=2, size=16, rng=np.random.default_rng(2))
     assert three.shape == (3, 16, 16, 4)
     assert three.dtype == np.uint8
     np.testing.assert_array_equal(three[:2], two)
@@ -67,7 +67,7 @@ def test_fewer_views_are_the_first_of_more():
 def test_elevations_stay_in_their_band():
     # A slab's top is the only bright face seen from above, its underside never fills more than a few degrees allow.
     slab = trimesh.creation.box((1, 0.001, 1))
-    pictures = render_views(slab.vertices, slab.faces, 200, 16, np.random.default_rng(0))
+    pictures = render_views(slab.vertices, slab.faces, views=200, size=16, rng=np.random.default_rng(0))
     heights = [np.ptp(np.nonzero(alpha.any(1))[0]) + 1 for alpha in pictures[..., 3]]
     widest = 16 * np.sin(np.radians(ELEVATIONS[1])) * 1.25
     assert 8 < max(heights) <= widest
@@ -76,13 +76,13 @@ def test_elevations_stay_in_their_band():
 
 def test_a_needle_that_no_ray_meets_is_refused():
     vertices = np.array([[0, 0, 0], [1, 1, 1], [1, 1, 1 + 1e-12]])
-    with pytest.raises(InputError, match="nothing of the mesh can be seen"):
-        render_views(vertices, np.array([[0, 1, 2]]), 1, 16, np.random.default_rng(0))
+    with pytest.raises(InputError, match="nothing of the mesh is visible"):
+        render_views(vertices, np.array([[0, 1, 2]]), views=1, size=16, rng=np.random.default_rng(0))
 
 
 def test_layout_formats_and_counts(meshes, tmp_path):
     result = small(meshes, tmp_path / "out")
-    assert (result["objects"], result["rendered"], result["kept"], result["skipped"]) == (4, 4, 0, [])
+    assert (result.objects, result.rendered, result.kept, result.skipped) == (4, 4, 0, ())
     names = {"chair/a", "chair/b", "lamp_small/c", "meshes/d"}
     expected = {"render.json"} | {f"ShapeNet/{name}.ply" for name in names}
     expected |= {f"ShapeNetRendering/{name}/rendering/0{view}.png" for name in names for view in (0, 1)}
@@ -116,7 +116,7 @@ def test_only_what_is_missing_is_made_again(meshes, tmp_path):
     (out / "ShapeNet/chair/a.ply").unlink()
     (out / "ShapeNetRendering/chair/b/rendering/01.png").unlink()
     result = small(meshes, out)
-    assert (result["rendered"], result["kept"]) == (2, 2)
+    assert (result.rendered, result.kept) == (2, 2)
     assert contents(out) == before
     assert kept.stat().st_mtime_ns == stamp
 
@@ -139,7 +139,7 @@ def test_a_killed_run_leaves_nothing_that_counts(meshes, tmp_path, monkeypatch):
         remains.mkdir(parents=True)
         (remains / "b").write_bytes(b"half")
     result = small(meshes, tmp_path / "out")
-    assert (result["kept"], result["rendered"]) == (1, 3)
+    assert (result.kept, result.rendered) == (1, 3)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -155,7 +155,7 @@ def test_one_folder_never_mixes_settings(meshes, tmp_path):
     with pytest.raises(InputError, match="file is a file"):
         small(meshes, tmp_path / "file")
     (tmp_path / "foreign/ShapeNet").mkdir(parents=True)
-    with pytest.raises(InputError, match="not made by this command"):
+    with pytest.raises(InputError, match="this command did not make"):
         small(meshes, tmp_path / "foreign")
 
 
@@ -171,8 +171,10 @@ def test_the_same_name_from_two_inputs_is_refused(meshes, tmp_path):
     trimesh.creation.icosphere(1).export(other / "a.off")
     with pytest.raises(InputError, match=r"a\.off and .*a\.off would both become chair/a_off"):
         render([meshes, tmp_path / "other"], tmp_path / "out", jobs=1)
-    twice = render([meshes, meshes / "chair", meshes / "chair/a.off"], tmp_path / "out", 1, 16, 8, jobs=1)
-    assert twice["objects"] == 4
+    twice = render(
+        [meshes, meshes / "chair", meshes / "chair/a.off"], tmp_path / "out", views=1, size=16, points=8, jobs=1
+    )
+    assert twice.objects == 4
 
 
 def test_no_meshes_and_senseless_options_are_refused(meshes, tmp_path):
@@ -197,6 +199,9 @@ def test_bad_meshes_are_passed_over_and_listed(meshes, tmp_path):
     assert "bad.off: is a PNG image" in outcome.output
     assert "empty.stl: is empty" in outcome.output
     result = json.loads((tmp_path / "result.json").read_text())
+    assert list(result) == [
+        *("schema", "views", "size", "points", "seed", "out", "objects", "kept", "rendered", "skipped", "seconds")
+    ]
     assert result["schema"] == "crosspoint.render/1"
     assert [os.path.basename(bad["file"]) for bad in result["skipped"]] == ["bad.off", "empty.stl"]
     assert result["rendered"] == 4
@@ -205,7 +210,7 @@ def test_bad_meshes_are_passed_over_and_listed(meshes, tmp_path):
 
 def test_without_embreex_the_message_says_how_to_get_it(meshes, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "embreex", None)
-    with pytest.raises(MissingDependency, match=r"crosspoint3d\[render\]"):
+    with pytest.raises(MissingDependency, match=r"pip install .*\[render\]"):
         small(meshes, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from toy_machine import facts_of
 
 from crosspoint.core.errors import CheckFailed
 from crosspoint.doctor.self_test import engines
 from crosspoint.doctor.self_test.engines import lent, replayed, run_on
 from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailable
+from crosspoint.parity.clouds import ordinary
 
 
 class Engine:
@@ -44,21 +46,21 @@ class Engine:
     [("tensorrt", "256 to 1024 points, timing cache of 3 bytes; built"), ("rtx", "256 to 1024 points; built")],
 )
 def test_a_range_says_which_timing_cache_it_left(tmp_path, monkeypatch, module, said):
-    def built(context, run, out, module, precision, points, options):
+    def built(context, run, out, module, precision, *, points, build):
         assert points == engines.RANGE
-        if options.timing_cache is not None:
-            options.timing_cache.write_bytes(b"abc")
+        if build.timing_cache is not None:
+            build.timing_cache.write_bytes(b"abc")
         return "built"
 
     monkeypatch.setattr(engines, "_built", built)
     monkeypatch.setattr(engines, "RANGE", (256, 512, 1024))
-    assert engines.build_range(Context(tmp_path, 0), "run", module) == said
+    assert engines.build_range(Context(tmp_path, 0), "run", module=module) == said
 
 
 def test_a_build_that_leaves_no_timing_cache_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "_built", lambda *given, **options: "built")
     with pytest.raises(CheckFailed, match="left no timing cache"):
-        engines.build_range(Context(tmp_path, 0), "run", "tensorrt")
+        engines.build_range(Context(tmp_path, 0), "run", module="tensorrt")
 
 
 def copy(array):
@@ -66,7 +68,8 @@ def copy(array):
 
 
 def others():
-    return run_on(Engine(), engines._clouds(Engine(), 1))
+    """What another encoder gives for other clouds."""
+    return run_on(Engine(), [ordinary(BATCH[1], POINTS, seed=1)])
 
 
 def test_graphs_that_compute_the_same_pass():
@@ -86,7 +89,9 @@ def test_where_nothing_is_captured_it_says_so():
 
 @pytest.mark.parametrize("categories", [None, 3])
 def test_arrays_that_are_used_where_they_lie(categories):
-    assert lent(Engine(categories=categories), copy, copy).startswith("results differ from those of copies by 0.0e+00")
+    assert lent(Engine(categories=categories), copy, to_host=copy).startswith(
+        "results differ from those of copies by 0.0e+00"
+    )
 
 
 def test_arrays_that_are_not_read_again_fail():
@@ -96,19 +101,27 @@ def test_arrays_that_are_not_read_again_fail():
                 out[...] = self.kept
 
     with pytest.raises(CheckFailed, match="results differ from those of copies"):
-        lent(Once(), copy, copy)
+        lent(Once(), copy, to_host=copy)
 
 
 def test_inputs_are_a_batch_of_the_self_test_s_size():
-    points, category = engines._clouds(Engine(categories=3), 1)
-    assert points.shape == (BATCH[1], POINTS, 3)
-    assert category.tolist() == [[0, 1, 0], [0, 0, 1]]
+    given = []
+
+    class Recorder(Engine):
+        def segment(self, points, category):
+            given.append((points.shape, category.tolist()))
+            return super().segment(points, category)
+
+    lent(Recorder(categories=3), copy, to_host=copy)
+    assert {shape for shape, _ in given} == {(BATCH[1], POINTS, 3)}
+    categories = [category for _, category in given]
+    assert [[1, 0, 0], [0, 1, 0]] in categories
+    assert [[0, 1, 0], [0, 0, 1]] in categories, "another call has other categories"
 
 
 def test_an_engine_for_other_gpus_is_not_available(monkeypatch, tmp_path):
     built = type("Manifest", (), {"engine": type("Entry", (), {"targets": ("sm86", "sm89")})})
     monkeypatch.setattr(engines, "load_manifest", lambda folder: built)
-    facts = {"cuda_python": {"devices": ["sm90"]}, "torch": {}}
     with pytest.raises(NotAvailable, match="built for sm86, sm89, and this GPU is sm90"):
-        engines.require_own(Context(tmp_path, facts), "bundle")
-    engines.require_own(Context(tmp_path, {**facts, "cuda_python": {"devices": ["sm86"]}}), "bundle")
+        engines.require_own(Context(tmp_path, facts_of(cuda_python={"devices": ["sm90"]})), "bundle")
+    engines.require_own(Context(tmp_path, facts_of(cuda_python={"devices": ["sm86"]})), "bundle")

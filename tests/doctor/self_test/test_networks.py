@@ -6,17 +6,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toy_machine import facts_of
 
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.doctor.self_test import networks
 from crosspoint.doctor.self_test.step import Context, NotAvailable
+from crosspoint.runtime.options import RunOn, Sampling
 
 NAN = float("nan")
 
 
 @pytest.fixture
 def context(tmp_path):
-    return Context(tmp_path, {})
+    return Context(tmp_path, facts_of())
 
 
 def diagnosis(passed):
@@ -32,9 +34,12 @@ def test_a_diagnosis_that_found_a_difference_fails(context, monkeypatch):
         lambda *a, **b: asked.append((a, b)) or diagnosis(False),
     )
     with pytest.raises(CheckFailed, match=r"^They part at edge2\.$"):
-        networks.diagnosed(context, "run", "bundle", "cuda", "tensorrt")
+        networks.diagnosed(context, "run", candidate="bundle", device="cuda", backend="tensorrt")
     assert asked == [
-        ((context.folder / "run", context.folder / "bundle"), {"points": 128, "device": "cuda", "backend": "tensorrt"})
+        (
+            (context.folder / "run", context.folder / "bundle"),
+            {"sampling": Sampling(128), "run_on": RunOn("cuda", "tensorrt")},
+        )
     ]
 
 
@@ -42,13 +47,13 @@ def test_a_diagnosis_that_found_none_says_what_ran(context, monkeypatch):
     monkeypatch.setattr(
         import_module("crosspoint.parity.layers.diagnose"), "diagnose", lambda *_, **__: diagnosis(True)
     )
-    assert networks.diagnosed(context, "run", "bundle") == "onnxruntime on cpu, fp32: They part at edge2."
+    assert networks.diagnosed(context, "run", candidate="bundle") == "onnxruntime on cpu, fp32: They part at edge2."
 
 
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ("it has no kernels on the CPU", NotAvailable),
+        ("e.onnx is a bf16 model, which ONNX Runtime cannot run on the CPU; give --device cuda", NotAvailable),
         ("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED", NotAvailable),
         ("the file is damaged", InputError),
     ],
@@ -58,8 +63,8 @@ def test_only_a_lack_of_kernels_is_no_failure(message, expected, context, monkey
         raise InputError(message)
 
     monkeypatch.setattr(import_module("crosspoint.parity.layers.diagnose"), "diagnose", diagnose)
-    with pytest.raises(expected, match=r"kernels|NOT_IMPLEMENTED|damaged"):
-        networks.diagnosed(context, "run", "bundle")
+    with pytest.raises(expected, match=r"bf16 model|NOT_IMPLEMENTED|damaged"):
+        networks.diagnosed(context, "run", candidate="bundle")
 
 
 def test_a_parity_that_failed_fails(context, monkeypatch):
@@ -68,9 +73,9 @@ def test_a_parity_that_failed_fails(context, monkeypatch):
         import_module("crosspoint.parity.parity"), "parity", lambda *_, **__: SimpleNamespace(gate=gate)
     )
     with pytest.raises(CheckFailed, match=r"relative L2: 0\.5 \(limit 0\.0001\)"):
-        networks.compared(context, "run", "bundle")
+        networks.compared(context, "run", candidate="bundle")
     gate.passed, gate.measured = True, 1e-6
-    assert networks.compared(context, "run", "bundle") == "relative L2: 1.0e-06 (limit 0.0001)"
+    assert networks.compared(context, "run", candidate="bundle") == "relative L2: 1.0e-06 (limit 0.0001)"
 
 
 @pytest.fixture
@@ -117,9 +122,9 @@ def test_a_throughput_that_is_none_fails(rate, context, monkeypatch):
     rows = [SimpleNamespace(**good), SimpleNamespace(**{**good, "clouds_per_second": rate})]
     monkeypatch.setattr("crosspoint.runtime.bench.bench.bench", lambda *_, **__: SimpleNamespace(rows=rows, not_run=[]))
     with pytest.raises(CheckFailed, match="a throughput is not positive"):
-        networks.measured(context, "cpu", ["run"])
+        networks.measured(context, "cpu", models=["run"])
     rows.pop()
-    assert networks.measured(context, "cpu", ["run"]) == "run with pytorch 1.00 ms"
+    assert networks.measured(context, "cpu", models=["run"]) == "run with pytorch 1.00 ms"
 
 
 def test_models_that_could_not_be_measured_are_named(context, monkeypatch):
@@ -127,7 +132,7 @@ def test_models_that_could_not_be_measured_are_named(context, monkeypatch):
     monkeypatch.setattr(
         "crosspoint.runtime.bench.bench.bench", lambda *_, **__: SimpleNamespace(rows=[], not_run=lacking)
     )
-    assert networks.measured(context, "cpu", ["run"]) == "bundle with tensorrt not: there is no GPU"
+    assert networks.measured(context, "cpu", models=["run"]) == "bundle with tensorrt not: there is no GPU"
 
 
 @pytest.mark.parametrize("written", [["model.onnx"], []])
@@ -137,6 +142,6 @@ def test_a_triton_repository_without_its_configuration_fails(written, context, m
         (context.folder / "triton" / "1" / name).touch()
     monkeypatch.setattr(networks, "export", lambda *_, **__: {})
     with pytest.raises(CheckFailed, match=r"and no config\.pbtxt"):
-        networks.export_for_triton(context, "run", "bundle")
+        networks.export_for_triton(context, "run", out="bundle")
     (context.folder / "triton" / "config.pbtxt").touch()
-    assert networks.export_for_triton(context, "run", "bundle").startswith("config.pbtxt")
+    assert networks.export_for_triton(context, "run", out="bundle").startswith("config.pbtxt")

@@ -14,16 +14,17 @@ from crosspoint.eval.image.fewshot import (
     QUERIES,
     WAYS,
     Features,
+    ImageTaskOptions,
     answer,
     describe_images,
     draw_task,
     embed_pictures,
     image_fewshot,
 )
-from crosspoint.eval.options import RunOn
 from crosspoint.models import PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, save_model
+from crosspoint.runtime.options import RunOn
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +63,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
     shutil.copytree(pictures, root)
     if damage == "class":
         shutil.rmtree(root / "data" / "val_1")
-        match = "has no folder val_1"
+        match = r"the folder val_1 of val\.txt is missing"
     elif damage == "picture":
         (root / "data" / "val_1" / "0.png").write_bytes(b"no picture")
         match = "is damaged or not a PNG or JPEG picture"
@@ -74,7 +75,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
         match = "is not the name of a class"
     elif damage == "twice":
         (root / "splits" / "bertinetto" / "test.txt").write_text("val_1")
-        match = "the class val_1 is in val and in test"
+        match = "the class val_1 is in both val and test"
     else:
         shutil.rmtree(root / "splits")
         match = "no classes of pictures found; expected data/"
@@ -85,7 +86,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
 def test_a_task_has_five_classes_and_no_object_twice():
     labels = np.repeat(np.arange(8), [30] * 7 + [10])  # the last class is too small
     for i in range(20):
-        support, query = draw_task(labels, 5, (0, i))
+        support, query = draw_task(labels, 5, seed=(0, i))
         assert np.bincount(labels[support], minlength=8)[labels[support]].tolist() == [5] * (5 * WAYS)
         assert len(query) == WAYS * QUERIES
         assert not set(support) & set(query)
@@ -96,8 +97,8 @@ def test_answers_are_those_of_logistic_regression():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 25)
     values = (rng.standard_normal((150, 8)) + rng.standard_normal((6, 8))[labels]).astype(np.float32)
-    found = answer(Features(values, labels), 5, (0, 1), 10.0)
-    support, query = draw_task(labels, 5, (0, 1))
+    found = answer(Features(values, labels), 5, seed=(0, 1), c=10.0)
+    support, query = draw_task(labels, 5, seed=(0, 1))
     machine = LogisticRegression(C=10.0, max_iter=1000).fit(values[support], labels[support])
     np.testing.assert_array_equal(found.predicted, machine.predict(values[query]))
 
@@ -111,13 +112,17 @@ def test_features_are_of_unit_length_and_normalised_as_in_pretraining(pictures, 
     with torch.no_grad():
         expected = model(torch.from_numpy(x.astype(np.float32))).numpy()
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(embed_pictures(model, loaded, "cpu").values[:3], expected, atol=1e-5)
+    np.testing.assert_allclose(embed_pictures(model, loaded, device="cpu").values[:3], expected, atol=1e-5)
 
 
 def test_all_methods_with_intervals_and_a_paired_comparison(tmp_path, pictures, image_encoder):
     torch.manual_seed(1)
     save_model(ImageEncoder(18).eval(), tmp_path / "image_encoder.safetensors")
-    arguments = {"tasks": 4, "overrides": ("epochs=1", "batch=30"), "run_on": RunOn(cache=tmp_path / "cache")}
+    arguments = {
+        "options": ImageTaskOptions(tasks=4),
+        "overrides": ("epochs=1", "batch=30"),
+        "run_on": RunOn(cache=tmp_path / "cache"),
+    }
     result = image_fewshot(image_encoder, pictures, **arguments, against=tmp_path)
     assert [(row.method, row.shots) for row in result.rows] == [
         (method, shots) for method in ("frozen", "rfs", "pretrained + rfs") for shots in (1, 5)

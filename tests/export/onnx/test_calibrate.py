@@ -14,7 +14,7 @@ from crosspoint.parity.clouds import ordinary
 
 def test_ranges_are_the_largest_magnitudes(network):
     model, points = build(deploy(network("pointnet")), None), ordinary(5, 40)
-    found = calibrate(model, ["layer1", "points", "layer1"], {"points": points})
+    found = calibrate(model, ["layer1", "points", "layer1"], inputs={"points": points})
     model.graph.output.append(onnx.helper.make_tensor_value_info("layer1", onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (layer1,) = session.run(["layer1"], {"points": points})
@@ -29,22 +29,31 @@ def test_a_folder_of_clouds_is_drawn_from_and_hashed(tmp_path):
     assert drawn.points.shape == (CLOUDS, 32, 3)
     np.testing.assert_allclose(np.linalg.norm(drawn.points, axis=2).max(axis=1), 1, atol=1e-5)
     description = drawn.describe()
-    assert description["sha256"] == hashlib.sha256(drawn.points.tobytes()).hexdigest()
+    assert description.sha256 == hashlib.sha256(drawn.points.tobytes()).hexdigest()
     assert description == again.describe()
-    assert (description["clouds"], description["points"]) == (CLOUDS, 32)
-    assert description["source"].startswith(tmp_path.name)
-    assert str(tmp_path) not in description["source"]
+    assert (description.clouds, description.points) == (CLOUDS, 32)
+    assert description.source.startswith(tmp_path.name)
+    assert str(tmp_path) not in description.source
     (tmp_path / "000.npy").unlink()
     (tmp_path / "001.npy").unlink()
-    assert calibration_set(tmp_path, 32).describe()["sha256"] != description["sha256"]
+    assert calibration_set(tmp_path, 32).describe().sha256 != description.sha256
 
 
 def test_without_a_folder_it_says_that_clouds_were_made():
     made = calibration_set(None, 32)
-    assert made.describe()["source"] == "made surfaces, since no clouds were given"
+    assert made.describe().source == "made surfaces, since no clouds were given"
     np.testing.assert_array_equal(made.points, ordinary(CLOUDS, 32))
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="--calibrate"):
         calibration_set(tmp_path / "nowhere", 32)
+
+
+def test_the_seed_draws_the_clouds(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        np.save(tmp_path / f"{i}.npy", rng.random((200, 3), np.float32))
+    for folder in (None, tmp_path):
+        first, again, other = (calibration_set(folder, 64, seed=seed).points.tobytes() for seed in (0, 0, 1))
+        assert first == again != other

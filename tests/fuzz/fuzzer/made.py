@@ -152,7 +152,7 @@ def small_onnx(points: int | None = None, about: dict[str, Any] | None = None) -
     from crosspoint.export.onnx.file import write_onnx
 
     provenance = {"model": {"architecture": "dgcnn", "k": 3}, "k": 3, "precision": "fp32", **(about or {})}
-    files = folder(lambda root: write_onnx(root / "x.onnx", build(small_weights(), points), provenance))
+    files = folder(lambda root: write_onnx(root / "x.onnx", build(small_weights(), points), provenance=provenance))
     return next(content for content in files.values() if isinstance(content, bytes))
 
 
@@ -179,7 +179,7 @@ def small_segmenter() -> bytes:
         backbone, linear(2, 3), linear(10, 6), array(12, 6), (linear(6, 5), linear(5, 4)), array(4, 4)
     )
     about = {"model": {"architecture": "dgcnn_partseg", "k": 3, "parts": 4, "categories": 2}, "k": 3}
-    files = folder(lambda root: write_onnx(root / "x.onnx", build(weights, None), about))
+    files = folder(lambda root: write_onnx(root / "x.onnx", build(weights, None), provenance=about))
     return next(content for content in files.values() if isinstance(content, bytes))
 
 
@@ -192,7 +192,7 @@ def bundle() -> Files:
         (root / "encoder.onnx").write_bytes(small_onnx())
         manifest = {
             "schema": "crosspoint.manifest/1",
-            "files": {"encoder.onnx": file_entry(root / "encoder.onnx")},
+            "files": {"encoder.onnx": vars(file_entry(root / "encoder.onnx"))},
             "model": {"architecture": "dgcnn", "k": 3},
             "source": {"path": "encoder.safetensors", "sha256": "0" * 64},
             "versions": {"crosspoint": "1", "torch": "2"},

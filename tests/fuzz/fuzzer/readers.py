@@ -27,7 +27,7 @@ def _file(
     def read(folder: Path) -> None:
         from crosspoint.data.io.files import read_points
 
-        points = read_points(folder / place, None, 0)
+        points = read_points(folder / place, None, seed=0)
         assert points.ndim == 3
         assert points.shape[2] == 3
         assert np.isfinite(points).all()
@@ -297,7 +297,7 @@ def _read_names(folder: Path) -> None:
     from crosspoint.data.sources import find_sources, read_ahead
 
     read = 0
-    for source, clouds, _ in read_ahead(find_sources([folder], None, 0), 8):
+    for source, clouds, _ in read_ahead(find_sources([folder], None, seed=0), 8):
         if isinstance(clouds, InputError):
             _one_line([str(clouds)])
         else:

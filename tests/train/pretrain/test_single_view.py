@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 import torch
-
 from crosspoint.core.interrupt import Stopped
+
 from crosspoint.data import visible as hull
 from crosspoint.models.weights import load_model
 from crosspoint.train.pretrain import pretrain

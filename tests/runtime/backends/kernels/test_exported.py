@@ -43,7 +43,7 @@ def exported():
             return lower(graph, precision, exact_choices=2)
         if precision == "int8":
             ranges = {name: 1.0 for node in graph.graph.node for name in node.input}
-            return quantise(graph, ranges, quantisable(graph)[::2])
+            return quantise(graph, ranges, layers=quantisable(graph)[::2])
         return graph
 
     return make

@@ -1,0 +1,113 @@
+"""What a candidate's accuracy or mIoU is beside the trained network's, on the same labelled clouds."""
+
+from dataclasses import dataclass, field
+
+from crosspoint.core.results import FLAT, key
+from crosspoint.eval.metrics.statistics import Paired
+
+
+@dataclass(frozen=True)
+class SvmTask:
+    """Accuracies of a linear SVM on embeddings.
+
+    Attributes:
+        measure: What is compared, in words.
+        source: The labelled clouds.
+        training_clouds: Clouds that each SVM is fitted to.
+        c: The SVMs' C.
+        paired: Both accuracies, and the comparison of predictions.
+    """
+
+    measure: str
+    source: str
+    training_clouds: int
+    c: float = field(metadata=key("C"))
+    paired: Paired = field(metadata=FLAT)
+
+    @property
+    def objects(self) -> int:
+        """Clouds that both are measured on."""
+        return self.paired.objects
+
+    @property
+    def scores(self) -> tuple[float, float]:
+        """The trained network's accuracy and the candidate's."""
+        return self.paired.reference_accuracy, self.paired.candidate_accuracy
+
+    @property
+    def difference(self) -> float:
+        """The candidate's accuracy minus the trained network's."""
+        return self.paired.difference
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the difference."""
+        return self.paired.interval
+
+    @property
+    def detail(self) -> str:
+        """What a message adds to the numbers."""
+        return f", one of which is {100 / self.objects:.2f} points"
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """Instance mIoU of part segmenters.
+
+    Attributes:
+        measure: What is compared, in words.
+        source: The labelled clouds.
+        objects: Clouds that both are measured on.
+        points: Points of a cloud.
+        reference_miou: Of the trained network.
+        candidate_miou: Of the candidate.
+        difference: The candidate's minus the trained network's.
+        interval: 95 % interval of the difference over objects; None of a single one.
+        largest_of_an_object: Largest change of an object's IoU, up or down.
+        equal_labels: Share of the points that both label alike.
+        least_equal: The same of the object where it is least.
+    """
+
+    measure: str
+    source: str
+    objects: int
+    points: int
+    reference_miou: float
+    candidate_miou: float
+    difference: float
+    interval: tuple[float, float] | None
+    largest_of_an_object: float
+    equal_labels: float
+    least_equal: float
+
+    @property
+    def scores(self) -> tuple[float, float]:
+        """The trained network's mIoU and the candidate's."""
+        return self.reference_miou, self.candidate_miou
+
+    @property
+    def detail(self) -> str:
+        """What a message adds to the numbers."""
+        detail = f" ({self.equal_labels:.2%} of the labels are equal"
+        if self.interval is None:
+            return f"{detail})"
+        low, high = self.interval
+        return f"{detail}; 95 % interval {100 * low:.2f} to {100 * high:.2f})"
+
+
+Task = SvmTask | PartTask
+
+
+@dataclass(frozen=True)
+class TaskCheck:
+    """A task of an export: `parity.task` of a manifest.
+
+    Attributes:
+        candidate: What ran the exported graph.
+        task: What was measured.
+        max_drop: Percentage points of accuracy or mIoU that may be lost.
+    """
+
+    candidate: str
+    task: Task = field(metadata=FLAT)
+    max_drop: float
