@@ -51,7 +51,9 @@ def test_most_points_of_meshes_agree_with_a_ray_caster():
     ):
         mesh = solid(made.vertices, made.faces)
         corners = mesh.corners.reshape(-1, 3)
-        points, _ = sample_surface(corners, np.arange(len(corners)).reshape(-1, 3), 1500, np.random.default_rng(number))
+        points, _ = sample_surface(
+            corners, np.arange(len(corners)).reshape(-1, 3), count=1500, rng=np.random.default_rng(number)
+        )
         for distance in (1.6, 3, 8):
             eye = distance * camera(1.0 + number, 0.4)[2]
             outside = points + 1e-4 * (eye - points)  # a point on a face hides itself by rounding

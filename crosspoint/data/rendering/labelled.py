@@ -21,7 +21,7 @@ CLOUDS = 2048  # clouds per file, as in the published data set
 
 
 def write_labelled(
-    out: Path, tasks: Sequence[Task], views: Callable[[Task], Sequence[Task]], *, seed: int
+    out: Path, tasks: Sequence[Task], *, views: Callable[[Task], Sequence[Task]], seed: int
 ) -> tuple[int, int]:
     """Write `ply_data_{train,test}0.h5` and so on, and `shape_names.txt`.
 

@@ -99,7 +99,7 @@ def picture(mesh: Solid, axes: Array, *, size: int) -> Array:
     """
     eye = axes[2] / np.sin(FIELD_OF_VIEW / 2)  # (3,)
     rays = size * SUPERSAMPLING
-    hit = cast(mesh, eye, _directions(mesh, eye, axes, rays)).reshape(rays, rays)  # face, or -1
+    hit = cast(mesh, _directions(mesh, eye, axes, rays), eye=eye).reshape(rays, rays)  # face, or -1
     table = np.zeros((len(mesh.normals) + 1, 4), np.float32)  # colour and coverage by face; the last row is for -1
     table[:-1] = np.column_stack([_shade(mesh, eye, axes), np.ones(len(mesh.normals))])
     total = np.zeros((size, size, 4), np.float32)
@@ -124,7 +124,7 @@ def _directions(mesh: Solid, eye: Array, axes: Array, rays: int) -> Array:
     return np.reshape(rows[:, None] + columns, (-1, 3))
 
 
-def cast(mesh: Solid, eye: Array, directions: Array) -> Array:
+def cast(mesh: Solid, directions: Array, *, eye: Array) -> Array:
     """Index of the first face that each ray from `eye` hits, -1 for none; (R,) int32."""
     origins = np.broadcast_to(eye.astype(np.float32), directions.shape)
     hit: Array = mesh.scene.run(np.ascontiguousarray(origins), directions)

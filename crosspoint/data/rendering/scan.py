@@ -140,7 +140,7 @@ def scan(
     skipped = tuple(SkippedMesh(str(task.mesh), reason) for task, reason in pairs if reason)
     failed = {mesh.file for mesh in skipped}
     scanned = [task for task in tasks if str(task.mesh) not in failed]
-    train, test = write_labelled(out, scanned, partial(_views, views=settings.views), seed=settings.seed)
+    train, test = write_labelled(out, scanned, views=partial(_views, views=settings.views), seed=settings.seed)
     return ScanResult(
         settings=settings,
         out=str(out),

@@ -81,7 +81,7 @@ def scan_mesh(
         directions = _rays(sensor, axes, window, step, phase)
         if directions is None:
             return None
-        face = cast(mesh, eye, directions.astype(np.float32))  # (R,), −1 for none
+        face = cast(mesh, directions.astype(np.float32), eye=eye)  # (R,), −1 for none
         hits = int((face >= 0).sum())
         found = _first_points(mesh, eye, directions, face) if hits >= wanted else np.empty((0, 3))
         if len(found) >= points:
@@ -160,7 +160,7 @@ def _visible(mesh: Solid, eye: Array, points: Array) -> npt.NDArray[np.bool_]:
     other = np.cross(rays, side) / np.linalg.norm(rays, axis=1, keepdims=True)
     free = np.ones(len(points), np.bool_)
     for beside in (np.zeros(3), side, -side, other, -other):
-        face = cast(mesh, eye, (rays + beside).astype(np.float32))
+        face = cast(mesh, (rays + beside).astype(np.float32), eye=eye)
         length, inside = _meet(mesh.corners[face], eye, rays)  # of face −1, which is none, the result is not used
         free &= (face < 0) | ~inside | (length > 1 - NEARER)
     return free

@@ -67,7 +67,7 @@ def test_layout_and_counts(whole):
 
 def test_what_reads_pairs_clouds_and_labelled_sets_reads_scans(whole):
     out, _ = whole
-    assert [source.name for source in find_sources([out], 32, 0)][:2] == ["ball/0_00", "ball/0_01"]
+    assert [source.name for source in find_sources([out], 32, seed=0)][:2] == ["ball/0_00", "ball/0_01"]
     assert PairedRenders(out).points(0).shape == (32, 3)
     assert load_classification(out, 32).class_names == ("ball", "box", "cone")
     assert verify(out).problems == []
@@ -159,7 +159,7 @@ def test_senseless_options_and_places_are_refused_before_the_work(meshes, tmp_pa
     assert not (tmp_path / "out").exists()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign/notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="not made by this command"):
+    with pytest.raises(InputError, match="this command did not make"):
         small(meshes, tmp_path / "foreign")
     with pytest.raises(InputError, match="input"):
         small(meshes, meshes / "out")

@@ -6,13 +6,14 @@ import signal
 import numpy as np
 import pytest
 import torch
-from crosspoint.core.interrupt import Stopped
 
+from crosspoint.core.system.interrupt import Stopped
 from crosspoint.data import visible as hull
 from crosspoint.models.weights import load_model
 from crosspoint.train.pretrain import pretrain
 from crosspoint.train.pretrain import single_view as module
 from crosspoint.train.pretrain.augment import SampleRng, normalise
+from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pretrain import train
 from crosspoint.train.pretrain.recipes import RECIPES, make_recipe
 from crosspoint.train.pretrain.single_view import DISTANCES, single_view, visible
@@ -68,7 +69,7 @@ def test_every_cloud_has_a_side_of_its_own():
 def test_processes_that_share_a_batch_draw_the_same_views():
     points = sphere(4, 100)
     whole = single_view(points, SampleRng(CPU).seed(5))
-    halves = [single_view(points[2 * r : 2 * r + 2], SampleRng(CPU, r, 2).seed(5)) for r in (0, 1)]
+    halves = [single_view(points[2 * r : 2 * r + 2], SampleRng(CPU, r, size=2).seed(5)) for r in (0, 1)]
     torch.testing.assert_close(torch.cat(halves), whole)
 
 
@@ -85,8 +86,8 @@ def test_an_interrupted_run_with_single_views_ends_as_if_it_had_not_been(pairs, 
     small = ("points=32", "batch=4", "epochs=1", "backbone=pointnet", "objective=imid")
     views = (*small, "single_view=true")
     for name, overrides in (("whole", views), ("without", small)):
-        train(pairs, tmp_path / name, recipe="quick", overrides=overrides, device="cpu", workers=0)
-    original = pretrain.Run.train_step
+        train(pairs, tmp_path / name, recipe="quick", overrides=overrides, device="cpu", options=RunOptions(0))
+    original = pretrain.PretrainRun.train_step
 
     def step_and_interrupt(run, batch, rate):
         if run.step == 1:
@@ -94,10 +95,10 @@ def test_an_interrupted_run_with_single_views_ends_as_if_it_had_not_been(pairs, 
         return original(run, batch, rate)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain.Run, "train_step", step_and_interrupt)
+        patch.setattr(pretrain.PretrainRun, "train_step", step_and_interrupt)
         with pytest.raises(Stopped):
-            train(pairs, tmp_path / "cut", recipe="quick", overrides=views, device="cpu", workers=0)
-    train(pairs, tmp_path / "cut", resume=True, device="cpu", workers=0)
+            train(pairs, tmp_path / "cut", recipe="quick", overrides=views, device="cpu", options=RunOptions(0))
+    train(pairs, tmp_path / "cut", resume=True, device="cpu", options=RunOptions(0))
     whole, cut, without = (
         load_model(tmp_path / name / "encoder.safetensors").state_dict() for name in ("whole", "cut", "without")
     )
