@@ -78,9 +78,9 @@ def test_a_ray_that_slips_between_two_faces_is_noticed():
     behind = np.array([[0.01, 0.01, mesh.corners[2, 0, 2]]])  # on the diagonal, where the wall's two faces meet
     original, asked = module.cast, []
 
-    def leaky(mesh, eye, rays):
+    def leaky(mesh, rays, *, eye):
         asked.append(len(rays))
-        face = original(mesh, eye, rays)
+        face = original(mesh, rays, eye=eye)
         return np.where(face < 2, 2, face) if len(asked) == 1 else face
 
     with pytest.MonkeyPatch.context() as patch:
