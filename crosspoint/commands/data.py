@@ -1,4 +1,4 @@
-"""`crosspoint data`: list, verify, make-shapes, render, pack, objects."""
+"""`crosspoint data`: list, verify, make-shapes, render, scan, pack, objects."""
 
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from crosspoint.commands.common import (
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
+PATTERNS = ("camera", "lidar")  # as in crosspoint.data.rendering.sensor; a test compares them
 SHOWN = 30  # problems that are printed; the JSON has all of them
 
 
@@ -131,6 +132,70 @@ def data_render(
     result = render(meshes, out, views=views, size=size, points=points, seed=seed, jobs=jobs)
     save_result(json_file, result=result)
     say(f"{out}: {result.rendered} objects rendered in {result.seconds:.1f} s, {result.kept} kept from before")
+    for bad in result.skipped:
+        say(f"skipped {bad.file}: {bad.reason}", err=True)
+    if result.skipped:
+        raise CheckFailed(f"{len(result.skipped)} of {result.objects} meshes were skipped; repair or remove them")
+
+
+@data.command("scan", cls=Command, example="crosspoint data scan meshes/ --out scans --views 4 --noise 0.0007")
+@click.argument("meshes", nargs=-1, required=True, type=PathArgument, metavar="MESHES...")
+@click.option("--out", required=True, type=PathArgument, help="Output folder; an unfinished run in it is continued.")
+@click.option("--views", default=4, show_default=True, help="Scans per mesh.")
+@click.option("--points", default=2048, show_default=True, help="Points per scan.")
+@click.option(
+    "--pattern",
+    type=click.Choice(PATTERNS),
+    default="camera",
+    show_default=True,
+    help="Sensor: depth camera with square pixels, or LiDAR with rings 0.4° apart.",
+)
+@click.option(
+    "--distance",
+    type=float,
+    help="Distance of the sensor from the object's centre, in radii of the object.  [default: 3 for a camera, 8 for a "
+    "LiDAR]",
+)
+@click.option(
+    "--noise",
+    default=0.0,
+    show_default=True,
+    help="Depth noise c: the standard deviation is c·z² at depth z, both in radii of the object.",
+)
+@click.option("--size", default=224, show_default=True, help="Width and height of the images, in pixels.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of viewpoints, rays and noise.")
+@click.option("--jobs", type=int, help="Number of processes.  [default: one per core]")
+@json_option
+def data_scan(
+    meshes: tuple[Path, ...],
+    out: Path,
+    views: int,
+    points: int,
+    pattern: str,
+    distance: float | None,
+    noise: float,
+    size: int,
+    seed: int,
+    jobs: int | None,
+    json_file: Path | None,
+) -> None:
+    """Turn meshes into single views: the points that a depth camera or a LiDAR sees from one side.
+
+    MESHES are mesh files and folders of them. The result has ShapeNetRender's layout, each scan with its pose and an
+    image, and a labelled set by category. Meshes that cannot be read are skipped and listed, and the exit code is then
+    1.
+    """
+    from crosspoint.data.rendering.scan import ScanSettings, scan
+
+    settings = ScanSettings(
+        views=views, points=points, pattern=pattern, distance=distance, noise=noise, size=size, seed=seed
+    )
+    result = scan(meshes, out, settings=settings, jobs=jobs)
+    save_result(json_file, result)
+    say(
+        f"{out}: {result.scanned} objects scanned from {views} sides in {result.seconds:.1f} s, {result.kept} kept "
+        f"from before; {result.train} scans to train, {result.test} to test"
+    )
     for bad in result.skipped:
         say(f"skipped {bad.file}: {bad.reason}", err=True)
     if result.skipped:

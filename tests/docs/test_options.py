@@ -16,6 +16,7 @@ PAGES = {
     "data verify": "docs/data.md",
     "data make-shapes": "docs/shapes.md",
     "data render": "docs/rendering.md",
+    "data scan": "docs/rendering.md",
     "data pack": "docs/rendering.md",
     "data objects": "docs/objects.md",
     "train": "docs/training.md",
