@@ -173,31 +173,33 @@ def _write(json_file: Path, content: dict[str, object]) -> None:
 
 UPS = ("x", "y", "z", "-x", "-y", "-z")
 OBJECT_OPTIONS = (
-    click.option("--up", type=click.Choice(UPS), help="Axis of the scan that points up.  [default: z]"),
+    click.option("--up", type=click.Choice(UPS), help="Axis that points up in the scans.  [default: z]"),
     click.option("--ground/--no-ground", default=None, help="Remove the ground, or keep it.  [default: remove]"),
-    click.option("--walls/--no-walls", default=None, help="Remove walls and ceilings too.  [default: keep]"),
+    click.option("--walls/--no-walls", default=None, help="Remove walls and ceilings, or keep them.  [default: keep]"),
     click.option(
-        "--ground-distance", type=float, help="Height up to which points are ground, in metres.  [default: 0.2]"
+        "--ground-distance",
+        type=float,
+        help="Points up to this height above the ground are ground, in metres.  [default: 0.2]",
     ),
-    click.option("--cluster-distance", type=float, help="Distance between objects, in metres.  [default: 0.6]"),
-    click.option("--least-points", type=int, help="Leave out objects of fewer points.  [default: 30]"),
-    click.option("--largest-extent", type=float, help="Leave out longer objects, in metres.  [default: 12]"),
-    click.option("--voxel", type=float, help="Side of the voxels, in metres.  [default: a quarter of the distance]"),
+    click.option("--cluster-distance", type=float, help="Points closer than this join, in metres.  [default: 0.6]"),
+    click.option("--least-points", type=int, help="Leave out objects with fewer points.  [default: 30]"),
+    click.option("--largest-extent", type=float, help="Leave out objects longer than this, in metres.  [default: 12]"),
+    click.option("--voxel", type=float, help="Voxel size, in metres.  [default: a quarter of --cluster-distance]"),
 )
 
 
 def object_options(function: Any) -> Any:
-    """Add the options of how objects are found; each is None where it is not given."""
+    """Add the options of how objects are found; one that is not given is None."""
     for option in reversed(OBJECT_OPTIONS):
         function = option(function)
     return function
 
 
-def parse_object_options(given: dict[str, Any]) -> "ObjectOptions":
-    """Make `ObjectOptions` of them, and say which frame is assumed where none was given."""
+def parse_object_options(**given: Any) -> "ObjectOptions":
+    """Make `ObjectOptions` of the options that were given; announce the frame if it is assumed."""
     from crosspoint.core.console import announce
     from crosspoint.data.objects.find import ObjectOptions
 
     if given["up"] is None:
-        announce("scans are taken to be z-up; give --up for another frame")
+        announce("scans are assumed to be z-up; give --up for another axis")
     return ObjectOptions(**{name: value for name, value in given.items() if value is not None})

@@ -69,7 +69,7 @@ def data_verify(folder: Path, json_file: Path | None) -> None:
 
 
 @data.command("make-shapes", cls=Command, example="crosspoint data make-shapes --out shapes --per-class 20")
-@click.option("--out", required=True, type=PathArgument, help="New folder, or an earlier result to replace.")
+@click.option("--out", required=True, type=PathArgument, help="New folder, or an earlier result, which is replaced.")
 @click.option("--per-class", default=50, show_default=True, help="Training objects per category.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of shapes, points and viewpoints.")
 @click.option("--views", default=4, show_default=True, help="Images per training object.")
@@ -225,22 +225,23 @@ def data_pack(
 
 @data.command("objects", cls=Command, example="crosspoint data objects sweep.pcd --out objects --picture above.png")
 @click.argument("scan", metavar="SCAN", type=PathArgument)
-@click.option("--out", required=True, type=PathArgument, help="New folder, or an earlier result to replace.")
+@click.option("--out", required=True, type=PathArgument, help="New folder, or an earlier result, which is replaced.")
 @object_options
 @click.option("--picture", type=PathArgument, help="Also draw the scan from above, with the boxes, to this .png file.")
-@click.option("--seed", default=0, show_default=True, help="Random seed of the points drawn from a mesh.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn from a mesh.")
 @json_option
 def data_objects(
     scan: Path, out: Path, picture: Path | None, seed: int, json_file: Path | None, **options: Any
 ) -> None:
-    """Divide a scan into its objects.
+    """Find the objects in a scan and write each to a file.
 
-    SCAN is a point-cloud or mesh file in metres. The ground is removed, and what then stands apart is an object: a .ply
-    file, its box and its number of points in objects.json. No class is known, and objects that touch are one.
+    SCAN is a point-cloud or mesh file in metres. The ground is removed, and each cluster of the other points is an
+    object: a .ply file, with its box and its number of points in objects.json. Objects have no class; objects that
+    touch become one.
     """
     from crosspoint.data.objects.folder import write_objects
 
-    result = write_objects(scan, out, options=parse_object_options(options), picture=picture, seed=seed)
+    result = write_objects(scan, out, options=parse_object_options(**options), picture=picture, seed=seed)
     save_result(json_file, result)
     ground = 100 * result.ground_points / result.points
     more = f"; {result.left_out}" if result.left_out else ""

@@ -45,9 +45,9 @@ FORMATS = ("parquet", "npz")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="File format of the parts.  [default: parquet]")
 @click.option("--readers", default=0, show_default=True, help="Processes that read files; 0 reads in threads.")
 @click.option("--ray", is_flag=True, help="Compute the parts on a Ray cluster.")
-@click.option("--objects", is_flag=True, help="Take inputs for scans of many objects, and embed each object.")
+@click.option("--objects", is_flag=True, help="Inputs are scans of many objects: find the objects and embed each one.")
 @object_options
-@click.option("--picture", type=PathArgument, help="With --objects: draw the one scan from above to this .png file.")
+@click.option("--picture", type=PathArgument, help="With --objects: draw the scan from above to this .png file.")
 @run_on_options(trust=True)
 @json_option
 def embed_command(
@@ -84,10 +84,10 @@ def embed_command(
     chosen, inputs = (model, given) if model else split_model(given)
     given_options = [name for name, value in {**how, "picture": picture}.items() if value is not None]
     if given_options and not objects:
-        raise InputError(f"--{given_options[0].replace('_', '-')} is about objects in scans; give --objects with it")
-    scans = Scans(inputs, parse_object_options(how)) if objects else None
+        raise InputError(f"--{given_options[0].replace('_', '-')} needs --objects; give both, or neither")
+    scans = Scans(inputs, parse_object_options(**how)) if objects else None
     if scans is not None and picture is not None:
-        check_picture(picture, scans.paths)
+        check_picture(picture, scans.inputs)
     result = embed(
         chosen,
         scans or inputs,
@@ -99,7 +99,7 @@ def embed_command(
         readers=readers,
     )
     if scans is not None and picture is not None:
-        draw_scan(scans.paths[0], picture, options=scans.options, seed=seed)
+        draw_scan(scans.inputs[0], picture, options=scans.options, seed=seed)
     save_result(json_file, result=result)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])

@@ -97,7 +97,7 @@ class Object:
 
 
 @dataclass(frozen=True)
-class Scene:
+class SegmentedScan:
     """What was found in a scan.
 
     Attributes:
@@ -143,7 +143,7 @@ def find_objects(points: npt.NDArray[Any], options: ObjectOptions = ObjectOption
     return segment(points, options).objects
 
 
-def segment(points: npt.NDArray[Any], options: ObjectOptions = ObjectOptions()) -> Scene:
+def segment(points: npt.NDArray[Any], options: ObjectOptions = ObjectOptions()) -> SegmentedScan:
     """As `find_objects`, with what became of every point.
 
     Raises:
@@ -164,7 +164,7 @@ def segment(points: npt.NDArray[Any], options: ObjectOptions = ObjectOptions()) 
     return replace(scene, labels=labels, points=len(points))
 
 
-def _segment(points: Floats, options: ObjectOptions) -> Scene:
+def _segment(points: Floats, options: ObjectOptions) -> SegmentedScan:
     voxels = voxelise(points, options.side, most=MOST_VOXELS, largest_side=options.cluster_distance / 2)
     turned = to_y_up(voxels.means, options.up)
     ground = _is_ground(turned, options)  # (V,)
@@ -179,7 +179,7 @@ def _segment(points: Floats, options: ObjectOptions) -> Scene:
     new = np.full(len(found) + 1, REST, np.int32)  # the last is of points that were REST before
     new[[label for _, label in kept]] = np.arange(len(kept))
     extent = (points.max(axis=0) - points.min(axis=0)).tolist()
-    return Scene(
+    return SegmentedScan(
         objects=[one for one, _ in kept],
         labels=np.where(labels < REST, labels, new[np.maximum(labels, REST)]),
         points=len(points),

@@ -13,7 +13,7 @@ from crosspoint.core.outputs import check_file, check_known, check_replaceable, 
 from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import read_json
 from crosspoint.core.results import Result
-from crosspoint.data.objects.find import GROUND, REST, WALL, ObjectOptions, Scene, Vector, segment
+from crosspoint.data.objects.find import GROUND, REST, WALL, ObjectOptions, SegmentedScan, Vector, segment
 from crosspoint.data.objects.scan import check_found, left_out, object_name, read_scan
 
 INDEX = "objects.json"
@@ -101,7 +101,7 @@ def write_objects(
     return result
 
 
-def _describe(scan: Path, scene: Scene, options: ObjectOptions) -> ObjectsResult:
+def _describe(scan: Path, scene: SegmentedScan, options: ObjectOptions) -> ObjectsResult:
     names = [object_name(index) for index in range(len(scene.objects))]
     return ObjectsResult(
         scan=str(scan),

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from crosspoint.core.files import atomic_file
 from crosspoint.data.frames import Up, to_y_up
-from crosspoint.data.objects.find import GROUND, REST, Scene
+from crosspoint.data.objects.find import GROUND, REST, SegmentedScan
 
 SHOWN = 300_000  # points drawn at most, at equal distances in the file
 NUMBERED = 300  # boxes that get a number; more would cover the scan
@@ -21,7 +21,7 @@ GROUND_COLOUR, REST_COLOUR, BOX_COLOUR = "#cccccc", "#8a8a8a", "#111111"
 LONG_SIDE = 12.0  # inches
 
 
-def draw_objects(points: npt.NDArray[Any], scene: Scene, *, up: Up, path: Path) -> None:
+def draw_objects(points: npt.NDArray[Any], scene: SegmentedScan, *, up: Up, path: Path) -> None:
     """Draw a scan from above: ground light, what is no object grey, each object in a colour with its box and number.
 
     Args:

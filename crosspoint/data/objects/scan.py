@@ -11,7 +11,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
 from crosspoint.core.plots import require_plots
 from crosspoint.data.io.files import is_mesh, read_points
-from crosspoint.data.objects.find import ObjectOptions, Scene, segment
+from crosspoint.data.objects.find import ObjectOptions, SegmentedScan, segment
 
 MESH_POINTS = 500_000  # drawn by area from a mesh of a scene
 
@@ -33,7 +33,7 @@ def object_name(index: int) -> str:
     return f"object-{index + 1:04d}"
 
 
-def left_out(scene: Scene, options: ObjectOptions) -> str:
+def left_out(scene: SegmentedScan, options: ObjectOptions) -> str:
     """What of a scan became no object, in words."""
     parts = [] if scene.has_ground or not options.ground else ["no ground was found"]
     if scene.too_few_points:
@@ -45,7 +45,7 @@ def left_out(scene: Scene, options: ObjectOptions) -> str:
     return ", ".join(parts)
 
 
-def check_found(path: Path | str, scene: Scene, *, options: ObjectOptions) -> None:
+def check_found(path: Path | str, scene: SegmentedScan, *, options: ObjectOptions) -> None:
     """Raise InputError if there is no object, with what may help."""
     if scene.objects:
         return

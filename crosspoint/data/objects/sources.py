@@ -25,16 +25,16 @@ class Scans:
     """Files of many objects each, to be embedded object by object.
 
     Attributes:
-        paths: Files, and folders that are searched recursively.
+        inputs: Files, and folders, searched recursively.
         options: How objects are found.
     """
 
-    paths: Sequence[Path]
+    inputs: Sequence[Path]
     options: ObjectOptions = ObjectOptions()
 
 
 @dataclass(frozen=True)
-class Scan(Source):
+class ScanSource(Source):
     """A file of many objects.
 
     Attributes:
@@ -93,5 +93,5 @@ def find_scans(inputs: Sequence[Path], count: int | None, *, seed: int, options:
         if not isinstance(source.stored, Path) or source.origin != str(source.stored):
             raise InputError(f"{source.origin} is a data set of objects, not a scan; leave --objects away")
         read = partial(read_scan, source.stored, seed=seed)
-        sources.append(Scan(source.name, source.origin, read, source.stored, options, count, seed))
+        sources.append(ScanSource(source.name, source.origin, read, source.stored, options, count, seed))
     return sources

@@ -120,11 +120,11 @@ def embed(
     """
     start = time.perf_counter()
     request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on)
-    paths = inputs.paths if isinstance(inputs, Scans) else inputs
+    places = inputs.inputs if isinstance(inputs, Scans) else inputs
     if readers < 0:
         raise InputError(f"--readers is {readers}; give 0 or more")
     if _is_folder(out):
-        check_folder(Path(out), inputs=paths)
+        check_folder(Path(out), inputs=places)
         result = _embed_folder(request, Path(out), parts, readers)
     elif parts != PartOptions():
         raise InputError(f"--shard, --part, --format and --ray need a folder of parts, not {out}; give --out FOLDER/")

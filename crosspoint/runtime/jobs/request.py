@@ -68,8 +68,8 @@ def make_request(
         InputError: There are no inputs, or an option is invalid.
     """
     objects = inputs.options if isinstance(inputs, Scans) else None
-    given_paths = inputs.paths if isinstance(inputs, Scans) else inputs
-    if not given_paths:
+    places = inputs.inputs if isinstance(inputs, Scans) else inputs
+    if not places:
         raise InputError("no inputs were given; give files, folders or data sets")
     if batch < 1:
         raise InputError(f"--batch is {batch}; give 1 or more")
@@ -77,7 +77,7 @@ def make_request(
         raise InputError(f"--seed is {sampling.seed}; give 0 or more")
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
-    paths = tuple(Path(given).absolute() for given in given_paths)
+    paths = tuple(Path(given).absolute() for given in places)
     return Request(place, paths, sampling, batch, run_on, objects, find_key_files())
 
 

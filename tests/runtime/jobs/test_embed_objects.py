@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+import small_models as small
 from click.testing import CliRunner
 from toy_scenes import box, ground
 
@@ -18,7 +18,7 @@ from crosspoint.data.objects.folder import write_objects
 from crosspoint.data.objects.sources import Scans
 from crosspoint.data.points import normalise
 from crosspoint.runtime.jobs import parts
-from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.jobs.embed import EmbeddedObject, embed
 from crosspoint.runtime.jobs.embeddings import load
 from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import search
@@ -26,7 +26,7 @@ from crosspoint.runtime.options import Sampling
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     """Takes any number of points."""
     return small.write_onnx(tmp_path / "model.onnx")
 
@@ -59,10 +59,10 @@ def assert_boxes(found, scan: np.ndarray) -> None:
     np.testing.assert_array_equal(found.boxes.corners, [(one.lower, one.upper) for one in expected])
 
 
-def test_each_object_is_embedded_y_up(model: Path, scan: Path, tmp_path: Path, small: SimpleNamespace) -> None:
+def test_each_object_is_embedded_y_up(model: Path, scan: Path, tmp_path: Path) -> None:
     result = embed(model, Scans([scan]), out=tmp_path / "out.npz")
     found = load(tmp_path / "out.npz")
-    assert found.names == result["names"] == ["scan.npy#object-0001", "scan.npy#object-0002"]
+    assert found.names == result.names == ["scan.npy#object-0001", "scan.npy#object-0002"]
     for row, one in zip(found.vectors, find_objects(np.load(scan)), strict=True):
         cloud = normalise(one.points @ rotation_to_y_up("z").T)
         np.testing.assert_allclose(row, small.reference(cloud[None])[0], rtol=1e-5, atol=1e-6)
@@ -79,10 +79,10 @@ def test_boxes_and_numbers_of_points_are_read_back(model: Path, scan: Path, tmp_
 def test_the_result_has_them_too(model: Path, scan: Path, tmp_path: Path) -> None:
     result = embed(model, Scans([scan]), out=tmp_path / "out.npy")
     expected = [
-        {"name": f"scan.npy#object-{i:04d}", "points": len(one.points), "lower": [*one.lower], "upper": [*one.upper]}
+        EmbeddedObject(f"scan.npy#object-{i:04d}", len(one.points), one.lower, one.upper)
         for i, one in enumerate(find_objects(np.load(scan)), 1)
     ]
-    assert result["objects"] == expected
+    assert result.objects == tuple(expected)
 
 
 @pytest.mark.parametrize("form", parts.FORMATS)
@@ -100,16 +100,22 @@ def test_parts_that_are_there_are_kept(model: Path, scans: Path, tmp_path: Path)
     first = embed(model, Scans([scans]), out=tmp_path / "out", parts=PartOptions(size=2, form="npz"))
     (tmp_path / "out" / "part-00002-of-00002.npz").unlink()
     second = embed(model, Scans([scans]), out=tmp_path / "out", parts=PartOptions(size=2, form="npz"))
-    assert (first["parts"]["made"], second["parts"]["made"], second["parts"]["kept"]) == (2, 1, 1)
-    assert second["embedded"] == 6
+    assert (first.parts.made, second.parts.made, second.parts.kept) == (2, 1, 1)
+    assert second.embedded == 6
 
 
-@pytest.mark.parametrize("objects", [None, ObjectOptions(cluster_distance=0.4)])
+@pytest.mark.parametrize(
+    ("objects", "differs"),
+    [
+        (None, "--objects was True, now False"),
+        (ObjectOptions(cluster_distance=0.4), "--cluster-distance was 0.6, now 0.4"),
+    ],
+)
 def test_objects_found_in_another_way_are_another_job(
-    model: Path, scans: Path, tmp_path: Path, objects: ObjectOptions | None
+    model: Path, scans: Path, tmp_path: Path, objects: ObjectOptions | None, differs: str
 ) -> None:
     embed(model, Scans([scans]), out=tmp_path / "out", parts=PartOptions(form="npz"))
-    with pytest.raises(InputError, match="holds another job: how objects are found was"):
+    with pytest.raises(InputError, match=f"holds another job: {differs};"):
         embed(
             model,
             [scans] if objects is None else Scans([scans], objects),
@@ -125,7 +131,7 @@ def test_without_objects_nothing_is_said_of_them(model: Path, scan: Path, tmp_pa
         assert sorted(file.files) == ["about", "embeddings", "model_sha256", "names"]
         assert "objects" not in json.loads(str(file["about"]))
     assert "objects" not in json.loads((tmp_path / "out" / "job.json").read_text())
-    assert "objects" not in load(tmp_path / "out" / "part-00001-of-00001.npz").about
+    assert load(tmp_path / "out" / "part-00001-of-00001.npz").boxes is None
 
 
 def test_points_are_drawn_of_each_object_by_the_seed(model: Path, scan: Path, tmp_path: Path) -> None:
@@ -139,16 +145,16 @@ def test_points_are_drawn_of_each_object_by_the_seed(model: Path, scan: Path, tm
 def test_objects_of_fewer_points_than_asked_for_are_left_out(model: Path, scan: Path, tmp_path: Path) -> None:
     fewest = len(find_objects(np.load(scan))[1].points) + 1
     result = embed(model, Scans([scan]), out=tmp_path / "out.npz", sampling=Sampling(fewest))
-    assert result["names"] == ["scan.npy#object-0001"]
+    assert result.names == ["scan.npy#object-0001"]
 
 
 def test_a_scan_without_objects_is_skipped_with_the_reason(model: Path, scans: Path, tmp_path: Path) -> None:
     np.save(scans / "empty.npy", ground(np.random.default_rng(0), count=500))
     result = embed(model, Scans([scans]), out=tmp_path / "out.npz")
-    assert result["embedded"] == 6
-    (skipped,) = result["skipped"]
-    assert skipped["file"] == "empty.npy"
-    assert skipped["reason"].startswith("no object was found in 19.9 × 19.9 ×")
+    assert result.embedded == 6
+    (skipped,) = result.skipped
+    assert skipped.file == "empty.npy"
+    assert skipped.reason.startswith("no object was found in 19.9 × 19.9 ×")
 
 
 def test_readers_in_processes_give_the_same(model: Path, scans: Path, tmp_path: Path) -> None:
@@ -170,8 +176,8 @@ def test_a_file_is_searched_for_in_the_frame_of_the_scans(model: Path, scan: Pat
     embed(model, Scans([scan]), out=tmp_path / "out.npz")
     write_objects(scan, tmp_path / "objects")
     result = search(tmp_path / "objects" / "object-0002.ply", tmp_path / "out.npz", model=model)
-    assert result["results"][0]["name"] == "scan.npy#object-0002"
-    assert result["results"][0]["distance"] < 1e-6
+    assert result.results[0].name == "scan.npy#object-0002"
+    assert result.results[0].distance < 1e-6
 
 
 def run(*arguments: object) -> object:
@@ -183,7 +189,7 @@ def test_the_command_embeds_and_draws(model: Path, scan: Path, tmp_path: Path) -
     options = ["--objects", "--largest-extent", 1.8, "--picture", tmp_path / "above.png", "--json", tmp_path / "r.json"]
     outcome = run(model, scan, "--out", tmp_path / "out.npz", *options)
     assert outcome.exit_code == 0, outcome.output
-    assert "scans are taken to be z-up" in outcome.stderr
+    assert "scans are assumed to be z-up" in outcome.stderr
     assert [entry["name"] for entry in json.loads((tmp_path / "r.json").read_text())["objects"]] == [
         "scan.npy#object-0001"
     ]
@@ -193,10 +199,10 @@ def test_the_command_embeds_and_draws(model: Path, scan: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--cluster-distance", 1], "--cluster-distance is about objects in scans; give --objects with it"),
-        (["--up", "z"], "--up is about objects in scans; give --objects with it"),
-        (["--no-ground"], "--ground is about objects in scans; give --objects with it"),
-        (["--picture", "a.png"], "--picture is about objects in scans; give --objects with it"),
+        (["--cluster-distance", 1], "--cluster-distance needs --objects; give both, or neither"),
+        (["--up", "z"], "--up needs --objects; give both, or neither"),
+        (["--no-ground"], "--ground needs --objects; give both, or neither"),
+        (["--picture", "a.png"], "--picture needs --objects; give both, or neither"),
         (["--objects", "--voxel", 1], "--voxel 1 is more than half of --cluster-distance 0.6"),
     ],
 )
