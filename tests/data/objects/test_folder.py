@@ -97,7 +97,7 @@ def test_options_reach_the_search(scan, tmp_path):
 
 
 def test_the_frame_that_is_assumed_is_said(scan, tmp_path):
-    assert "scans are taken to be z-up; give --up" in run(scan, "--out", tmp_path / "out").stderr
+    assert "scans are assumed to be z-up; give --up" in run(scan, "--out", tmp_path / "out").stderr
     assert run(scan, "--out", tmp_path / "out", "--up", "z").stderr == ""
 
 
@@ -149,7 +149,7 @@ def test_the_help_names_the_defaults_and_axes():
     assert SHOWN_UPS == UPS
     assert {field.name for field in fields(ObjectOptions)} <= set(options)
     for field in fields(ObjectOptions):
-        words = {True: "remove", False: "keep", None: "a quarter of the distance"}
+        words = {True: "remove", False: "keep", None: "a quarter of --cluster-distance"}
         default = words.get(field.default, f"{field.default}")
         default = default.removesuffix(".0") if isinstance(field.default, float) else default
         assert f"[default: {default}]" in options[field.name].help
