@@ -3,7 +3,7 @@
 import difflib
 import heapq
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -175,7 +175,7 @@ def search(
     nearest, size = _nearest(opened.pieces(), vector, k, metric, name)
     results = tuple(Neighbour(i, found, far) for i, (far, found) in enumerate(nearest, 1))
     if out is not None:
-        from crosspoint.runtime.jobs.search_picture import draw
+        from crosspoint.runtime.jobs.search_picture import ObjectPlaces, draw
 
         draw(
             Path(out),
@@ -184,6 +184,7 @@ def search(
             base=base,
             files=files and Path(files),
             metric=metric,
+            objects=ObjectPlaces(_boxes(opened, {name, *(result.name for result in results)}), opened.up),
         )
     written = None if out is None else str(out)
     return SearchResult(str(query), str(index), metric, opened.model_sha256, size, results, written)
@@ -205,13 +206,24 @@ def _find(index: Index, name: str) -> FloatArray | None:
     return None
 
 
+def _boxes(index: Index, names: Container[str]) -> dict[str, NDArray[np.float64]]:
+    """Boxes (2, 3) of the objects with these names; none if the index has no objects of scans."""
+    return {
+        name: box
+        for piece in index.pieces()
+        if piece.boxes is not None
+        for name, box in zip(piece.names, piece.boxes.corners, strict=True)
+        if name in names
+    }
+
+
 def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: RunOn) -> FloatArray:
     """Embed a file in the same way as the index."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
     (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most)
     if index.up != "y":
-        announce(f"{query} is taken to be {index.up}-up, as the scans in {index.path} were")
+        announce(f"{query} is assumed to be {index.up}-up, like the scans in {index.path}")
     clouds = normalise(to_y_up(source.read(), index.up))  # (n, N, 3)
     if len(clouds) != 1:
         raise InputError(f"{query} holds {len(clouds)} clouds; give a file with one")

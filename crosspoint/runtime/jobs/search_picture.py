@@ -2,7 +2,8 @@
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from crosspoint.core.errors import CrosspointError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.plots import label_font
+from crosspoint.data.frames import Up, to_y_up
 from crosspoint.data.io.files import is_mesh, read_points
 from crosspoint.data.io.meshes import read_mesh
+from crosspoint.data.objects.scan import read_scan
 from crosspoint.data.points import Points, normalise
 from crosspoint.data.rendering.raycast import camera, picture, solid
 from crosspoint.data.sources import find_sources
@@ -29,8 +32,28 @@ NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of poi
 PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
 
 
+@dataclass(frozen=True)
+class ObjectPlaces:
+    """Where the objects of an index lie in their scans.
+
+    Attributes:
+        corners: (2, 3) by name: lowest and highest x, y, z in the frame of the scan.
+        up: Axis that points up in the scans.
+    """
+
+    corners: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    up: Up = "y"
+
+
 def draw(
-    file: Path, query: str, *, results: Sequence[tuple[str, float]], base: Path, files: Path | None, metric: str
+    file: Path,
+    query: str,
+    *,
+    results: Sequence[tuple[str, float]],
+    base: Path,
+    files: Path | None,
+    metric: str,
+    objects: ObjectPlaces = ObjectPlaces(),
 ) -> None:
     """Draw meshes as surfaces if `embreex` is installed, else as points. The tile of a missing file stays empty.
 
@@ -43,6 +66,7 @@ def draw(
         base: Folder that names are relative to.
         files: The same folder, if the user gave it; data sets are searched for only there.
         metric: Metric, shown with each distance.
+        objects: Where objects of scans lie; each is drawn from its scan, turned to y-up.
 
     Raises:
         InputError: `file` cannot be written.
@@ -58,7 +82,7 @@ def draw(
     canvas = ImageDraw.Draw(sheet)
     for i, ((name, note), path) in enumerate(zip(tiles, paths, strict=True)):
         x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
-        if (tile := _tile(name, path, base, files)) is not None:
+        if (tile := _tile(name, path, base, files, objects)) is not None:
             sheet.paste(tile, (x, y), tile)
         else:
             _text(canvas, "not found", x, y + TILE // 2, QUIET)
@@ -82,17 +106,32 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _tile(name: str, path: Path | None, base: Path, files: Path | None) -> "Image.Image | None":
+def _tile(name: str, path: Path | None, base: Path, files: Path | None, objects: ObjectPlaces) -> "Image.Image | None":
     from PIL import Image
 
     try:
         if path is not None and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
             mesh = read_mesh(path)
-            return Image.fromarray(np.asarray(picture(solid(mesh.vertices, mesh.faces), AXES, size=TILE)))
-        points = _of_several(name, base, files) if path is None else read_points(path, SHOWN, seed=0, at_most=True)[0]
+            vertices = to_y_up(np.asarray(mesh.vertices), objects.up)
+            return Image.fromarray(np.asarray(picture(solid(vertices, mesh.faces), AXES, size=TILE)))
+        if path is not None:
+            points: Points | None = read_points(path, SHOWN, seed=0, at_most=True)[0]
+        elif name in objects.corners:
+            points = _of_scan(_inside(base, name.rpartition("#")[0]), objects.corners[name])
+        else:
+            points = _of_several(name, base, files)
     except CrosspointError:
         return None
-    return None if points is None else _dots(points)
+    return None if points is None or not len(points) else _dots(to_y_up(points, objects.up))
+
+
+def _of_scan(scan: Path | None, corners: NDArray[np.float64]) -> Points | None:
+    """Up to twice `SHOWN` of the points of a scan in a box; None if the scan is missing."""
+    if scan is None:
+        return None
+    points = read_scan(scan)
+    own: Points = points[((points >= corners[0]) & (points <= corners[1])).all(axis=1)]
+    return own[:: max(1, len(own) // SHOWN)]
 
 
 def _of_several(name: str, base: Path, files: Path | None) -> Points | None:

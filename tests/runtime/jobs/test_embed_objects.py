@@ -17,7 +17,7 @@ from crosspoint.data.objects.find import ObjectOptions, find_objects
 from crosspoint.data.objects.folder import write_objects
 from crosspoint.data.objects.sources import Scans
 from crosspoint.data.points import normalise
-from crosspoint.runtime.jobs import parts
+from crosspoint.runtime.jobs import parts, search_picture
 from crosspoint.runtime.jobs.embed import EmbeddedObject, embed
 from crosspoint.runtime.jobs.embeddings import load
 from crosspoint.runtime.jobs.parts import PartOptions
@@ -178,6 +178,17 @@ def test_a_file_is_searched_for_in_the_frame_of_the_scans(model: Path, scan: Pat
     result = search(tmp_path / "objects" / "object-0002.ply", tmp_path / "out.npz", model=model)
     assert result.results[0].name == "scan.npy#object-0002"
     assert result.results[0].distance < 1e-6
+
+
+def test_the_picture_of_a_search_shows_the_objects(model: Path, scan: Path, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("matplotlib")
+    drawn = []
+    monkeypatch.setattr(search_picture, "_dots", lambda points: drawn.append(points))
+    embed(model, Scans([scan]), out=tmp_path / "out.npz")
+    search("scan.npy#object-0001", tmp_path / "out.npz", model=model, out=tmp_path / "a.png")
+    expected = [one.points @ rotation_to_y_up("z").T for one in find_objects(np.load(scan))]
+    for points, whole in zip(drawn, expected, strict=True):
+        assert set(map(tuple, whole)) <= set(map(tuple, points.astype(float)))
 
 
 def run(*arguments: object) -> object:
