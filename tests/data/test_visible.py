@@ -11,12 +11,13 @@ def sphere(count, seed=0):
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("distance", [1.5, 3, 10])
-def test_of_a_sphere_the_cap_towards_the_sensor_is_seen(distance):
+@pytest.mark.parametrize("count", [250, 2000])
+@pytest.mark.parametrize("distance", [1.5, 3, 16])
+def test_of_a_sphere_the_cap_towards_the_sensor_is_seen(distance, count):
     """A point p of the unit sphere is seen from s if (s − p) · p > 0, that is, p · s > 1."""
-    points, sensor = sphere(2000), distance * np.array([0.6, 0.48, 0.64])
+    points, sensor = sphere(count), distance * np.array([0.6, 0.48, 0.64])
     truth = points @ sensor > 1
-    assert (visible(points, sensor) == truth).mean() > 0.96
+    assert (visible(points, sensor) == truth).mean() > (0.96 if count == 2000 else 0.88)
 
 
 def test_neither_place_nor_unit_matters():

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.errors import InputError, require
-from crosspoint.data.frames import Up, to_y_up
+from crosspoint.data.frames import Up, parse_up, to_y_up
 from crosspoint.data.objects.ground import height_above_ground
 from crosspoint.data.objects.voxels import Voxels, voxelise
 from crosspoint.data.objects.walls import find_walls
@@ -53,11 +53,13 @@ class ObjectOptions:
     voxel: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Check the options.
 
         Raises:
-            InputError: A length is not a positive number, or the voxel is too large for the cluster distance.
+            InputError: `up` is no axis, a length is not a positive number, or the voxel is too large for the cluster
+                distance.
         """
+        parse_up(self.up)
         lengths = {
             "ground-distance": self.ground_distance,
             "cluster-distance": self.cluster_distance,
@@ -68,7 +70,7 @@ class ObjectOptions:
             if not (np.isfinite(length) and length > 0):
                 raise InputError(f"--{name} {length:g} is not a length; give metres, more than 0")
         if self.least_points < 1:
-            raise InputError(f"--least-points {self.least_points} cannot be; give 1 or more")
+            raise InputError(f"--least-points is {self.least_points}; give 1 or more")
         if self.side > self.cluster_distance / 2:
             raise InputError(
                 f"--voxel {self.side:g} is more than half of --cluster-distance {self.cluster_distance:g}; "

@@ -16,7 +16,7 @@ from torch import Tensor
 from crosspoint.data.rendering.render import ELEVATIONS
 from crosspoint.train.pretrain.augment import SampleRng, normalise
 
-FLIP = 1.6  # as in `crosspoint.data.visible`, where it is 1.4: a larger one makes up for corners that are not met
+FLIP = 1 / 60  # as in `crosspoint.data.visible`, where it is 1/100: a larger one makes up for corners that are missed
 DISTANCES = (2.0, 6.0)  # of the sensor from the object's centre, in its radii
 DIRECTIONS = 4  # for each point
 WIDER = 1.1  # than the cone around the unit sphere
@@ -60,7 +60,8 @@ def visible(points: Tensor, sensors: Tensor) -> Tensor:
     """
     rays = points - sensors.unsqueeze(1)  # (B, N, 3)
     length = torch.linalg.vector_norm(rays, dim=2, keepdim=True)  # (B, N, 1)
-    radius = length.amax(dim=1, keepdim=True) * 10**FLIP  # (B, 1, 1): Katz's R
+    squared = sensors.square().sum(dim=1).view(-1, 1, 1)  # (B, 1, 1): of the distance
+    radius = torch.maximum(FLIP * points.shape[1] * squared, length.amax(dim=1, keepdim=True))  # Katz's R
     flipped = rays * (2 * radius / length - 1)  # (B, N, 3)
     seen = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device)
     for directions in torch.split(_cone(sensors, DIRECTIONS * points.shape[1]), CHUNK, dim=1):  # (B, CHUNK, 3)

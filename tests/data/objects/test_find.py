@@ -302,7 +302,7 @@ def test_too_few_points_are_refused(scan):
         ("largest_extent", np.inf, "--largest-extent inf is not a length"),
         ("voxel", np.nan, "--voxel nan is not a length"),
         ("voxel", 0.4, "--voxel 0.4 is more than half of --cluster-distance 0.6; give at most 0.3"),
-        ("least_points", 0, "--least-points 0 cannot be"),
+        ("least_points", 0, "--least-points is 0; give 1 or more"),
     ],
 )
 def test_options_that_cannot_be_are_refused(option, value, message):
