@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from crosspoint.core.results import Result
+    from crosspoint.data.objects.find import ObjectOptions
 
 Callback = Callable[..., None]
 STDOUT = Path("/dev/stdout")  # also given as `-`
@@ -197,3 +198,32 @@ def _write(json_file: Path, content: dict[str, object]) -> None:
         return
     check_file(json_file, "--json", kind=".json")  # again: the command may have just written something there
     write_json(json_file, content)
+
+
+OBJECT_OPTIONS = (
+    click.option("--ground/--no-ground", default=None, help="Remove the ground, or keep it.  [default: remove]"),
+    click.option("--walls/--no-walls", default=None, help="Remove walls and ceilings, or keep them.  [default: keep]"),
+    click.option(
+        "--ground-distance",
+        type=float,
+        help="Points up to this height above the ground are ground, in metres.  [default: 0.2]",
+    ),
+    click.option("--cluster-distance", type=float, help="Points closer than this join, in metres.  [default: 0.6]"),
+    click.option("--least-points", type=int, help="Leave out objects with fewer points.  [default: 30]"),
+    click.option("--largest-extent", type=float, help="Leave out objects longer than this, in metres.  [default: 12]"),
+    click.option("--voxel", type=float, help="Voxel size, in metres.  [default: a quarter of --cluster-distance]"),
+)
+
+
+def object_options(function: Any) -> Any:
+    """Add the options of how objects are found; one that is not given is None."""
+    for option in reversed(OBJECT_OPTIONS):
+        function = option(function)
+    return function
+
+
+def parse_object_options(**given: Any) -> "ObjectOptions":
+    """Make `ObjectOptions` of the options that were given."""
+    from crosspoint.data.objects.find import ObjectOptions
+
+    return ObjectOptions(**{name: value for name, value in given.items() if value is not None})

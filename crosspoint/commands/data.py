@@ -1,18 +1,22 @@
-"""`crosspoint data`: list, verify, make-shapes, render, pack."""
+"""`crosspoint data`: list, verify, make-shapes, render, scan, pack, objects."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crosspoint.commands.common import (
     FILES_UP,
+    UPS,
     Command,
     Commands,
     PathArgument,
+    columns_option,
     exclude_option,
     include_option,
     json_option,
+    object_options,
+    parse_object_options,
     save_result,
     up_option,
 )
@@ -22,6 +26,7 @@ from crosspoint.core.errors import CheckFailed
 if TYPE_CHECKING:
     from crosspoint.data.frames import Up
 
+PATTERNS = ("camera", "lidar")  # as in crosspoint.data.rendering.sensor; a test compares them
 SHOWN = 30  # problems that are printed; the JSON has all of them
 
 
@@ -73,7 +78,7 @@ def data_verify(folder: Path, json_file: Path | None) -> None:
 
 
 @data.command("make-shapes", cls=Command, example="crosspoint data make-shapes --out shapes --per-class 20")
-@click.option("--out", required=True, type=PathArgument, help="New folder, or an earlier result to replace.")
+@click.option("--out", required=True, type=PathArgument, help="New folder, or an earlier result, which is replaced.")
 @click.option("--per-class", default=50, show_default=True, help="Training objects per category.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of shapes, points and viewpoints.")
 @click.option("--views", default=4, show_default=True, help="Images per training object.")
@@ -150,6 +155,77 @@ def data_render(
         raise CheckFailed(f"{len(result.skipped)} of {result.objects} meshes were skipped; repair or remove them")
 
 
+@data.command("scan", cls=Command, example="crosspoint data scan meshes/ --out scans --views 4 --noise 0.0007")
+@click.argument("meshes", nargs=-1, required=True, type=PathArgument, metavar="MESHES...")
+@click.option("--out", required=True, type=PathArgument, help="Output folder; an unfinished run in it is continued.")
+@click.option("--views", default=4, show_default=True, help="Scans per mesh.")
+@click.option("--points", default=2048, show_default=True, help="Points per scan.")
+@click.option(
+    "--pattern",
+    type=click.Choice(PATTERNS),
+    default="camera",
+    show_default=True,
+    help="Sensor: depth camera with square pixels, or LiDAR with rings 0.4° apart.",
+)
+@click.option(
+    "--distance",
+    type=float,
+    help="Distance of the sensor from the object's centre, in radii of the object.  [default: 3 for a camera, 8 for a "
+    "LiDAR]",
+)
+@click.option(
+    "--noise",
+    default=0.0,
+    show_default=True,
+    help="Depth noise c: the standard deviation is c·z² at depth z, both in radii of the object.",
+)
+@click.option("--size", default=224, show_default=True, help="Width and height of the images, in pixels.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of viewpoints, rays and noise.")
+@up_option("the meshes", FILES_UP)
+@click.option("--jobs", type=int, help="Number of processes.  [default: one per core]")
+@include_option
+@exclude_option
+@json_option
+def data_scan(
+    meshes: tuple[Path, ...],
+    out: Path,
+    views: int,
+    points: int,
+    pattern: str,
+    distance: float | None,
+    noise: float,
+    size: int,
+    seed: int,
+    up: "Up | None",
+    jobs: int | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    json_file: Path | None,
+) -> None:
+    """Turn meshes into single views: the points that a depth camera or a LiDAR sees from one side.
+
+    MESHES are mesh files and folders of them. The result has ShapeNetRender's layout, each scan with its pose and an
+    image, and a labelled set by category. Meshes that cannot be read are skipped and listed, and the exit code is then
+    1.
+    """
+    from crosspoint.data.io.folders import Patterns
+    from crosspoint.data.rendering.scan import ScanSettings, scan
+
+    settings = ScanSettings(
+        views=views, points=points, pattern=pattern, distance=distance, noise=noise, size=size, seed=seed, up=up
+    )
+    result = scan(meshes, out, settings=settings, jobs=jobs, patterns=Patterns(include, exclude))
+    save_result(json_file, result)
+    say(
+        f"{out}: {result.scanned} objects scanned from {views} sides in {result.seconds:.1f} s, {result.kept} kept "
+        f"from before; {result.train} scans to train, {result.test} to test"
+    )
+    for bad in result.skipped:
+        say(f"skipped {bad.file}: {bad.reason}", err=True)
+    if result.skipped:
+        raise CheckFailed(f"{len(result.skipped)} of {result.objects} meshes were skipped; repair or remove them")
+
+
 @data.command("pack", cls=Command, example="crosspoint data pack ShapeNetRender --out packed --size 224")
 @click.argument("folder", metavar="DIR", type=PathArgument)
 @click.option("--out", required=True, type=PathArgument, help="New folder for the shards.")
@@ -169,3 +245,35 @@ def data_pack(
     result = pack(folder, out, size=size, views=views, shard_mb=shard_mb)
     save_result(json_file, result=result)
     say(f"{out}: {result.objects} objects, {result.images} images, {result.shards} shards, {result.bytes / 1e6:.1f} MB")
+
+
+@data.command("objects", cls=Command, example="crosspoint data objects sweep.pcd --out objects --picture above.png")
+@click.argument("scan", metavar="SCAN", type=PathArgument)
+@click.option("--out", required=True, type=PathArgument, help="New folder, or an earlier result, which is replaced.")
+@click.option(
+    "--up",
+    type=click.Choice(UPS),
+    help="Axis that points up in the scan; the objects are not turned.  [default: what the format says, else z]",
+)
+@object_options
+@click.option("--picture", type=PathArgument, help="Also draw the scan from above, with the boxes, to this .png file.")
+@click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn from a mesh.")
+@columns_option
+@json_option
+def data_objects(
+    scan: Path, out: Path, picture: Path | None, seed: int, columns: str | None, json_file: Path | None, **how: Any
+) -> None:
+    """Find the objects in a scan and write each to a file.
+
+    SCAN is a point-cloud or mesh file in metres. The ground is removed, and each cluster of the other points is an
+    object: a .ply file, with its box and its number of points in objects.json. Objects have no class; objects that
+    touch become one.
+    """
+    from crosspoint.data.objects.folder import write_objects
+
+    options = parse_object_options(**how)
+    result = write_objects(scan, out, options=options, picture=picture, seed=seed, columns=columns)
+    save_result(json_file, result)
+    ground = 100 * result.ground_points / result.points
+    more = f"; {result.left_out}" if result.left_out else ""
+    say(f"{out}: {len(result.objects)} objects in {result.points} points, {ground:.0f} % of them ground{more}")

@@ -1,7 +1,7 @@
 """`crosspoint embed`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,8 @@ from crosspoint.commands.common import (
     exclude_option,
     include_option,
     json_option,
+    object_options,
+    parse_object_options,
     run_on_options,
     save_result,
     up_option,
@@ -43,7 +45,7 @@ FORMATS = ("parquet", "npz")
     help="Points per cloud, drawn at random.  [default: the model's own number, else all points of the cloud]",
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
-@up_option("the inputs", FILES_UP)
+@up_option("the inputs", FILES_UP + "; z with --objects")
 @click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
 @click.option("--shard", metavar="I/N", help="Write only the parts of shard I of N; I counts from 1.")
 @click.option("--part", type=int, help="Inputs per part.  [default: 1024, or fewer if there are many shards]")
@@ -53,6 +55,9 @@ FORMATS = ("parquet", "npz")
 @columns_option
 @include_option
 @exclude_option
+@click.option("--objects", is_flag=True, help="Inputs are scans of many objects: find the objects and embed each one.")
+@object_options
+@click.option("--picture", type=PathArgument, help="With --objects: draw the scan from above to this .png file.")
 @run_on_options(trust=True)
 @json_option
 def embed_command(
@@ -73,6 +78,9 @@ def embed_command(
     exclude: tuple[str, ...],
     run_on: "RunOn",
     json_file: Path | None,
+    objects: bool,
+    picture: Path | None,
+    **how: Any,
 ) -> None:
     """Compute an embedding for each point cloud or mesh.
 
@@ -81,14 +89,22 @@ def embed_command(
     out, dgcnn is used. Inputs that cannot be read are skipped and listed, and the exit code is then 1.
     """
     from crosspoint.core.console import print_table
+    from crosspoint.data.objects.scan import check_picture, draw_scan
+    from crosspoint.data.objects.sources import Scans
     from crosspoint.runtime.jobs.embed import embed
     from crosspoint.runtime.jobs.parts import PartOptions
     from crosspoint.runtime.options import Reading, Sampling
 
     chosen, inputs = (model, given) if model else split_model(given)
+    given_options = [name for name, value in {**how, "picture": picture}.items() if value is not None]
+    if given_options and not objects:
+        raise InputError(f"--{given_options[0].replace('_', '-')} needs --objects; give both, or neither")
+    scans = Scans(inputs, parse_object_options(up=up, **how)) if objects else None
+    if scans is not None and picture is not None:
+        check_picture(picture, scans.inputs)
     result = embed(
         chosen,
-        inputs,
+        scans or inputs,
         out=out,
         sampling=Sampling(points, seed, up=up),
         batch=batch,
@@ -96,6 +112,8 @@ def embed_command(
         parts=PartOptions(parse_shard(shard), part, form, ray),
         reading=Reading(columns, include, exclude, readers),
     )
+    if scans is not None and picture is not None:
+        draw_scan(scans.inputs[0], picture, options=scans.options, seed=seed, columns=columns)
     save_result(json_file, result=result)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])

@@ -36,8 +36,8 @@ class Frame:
 
     Attributes:
         up: The axis. For files of several formats with different axes: y.
-        known: `"given"` with `--up` or `up=`; `"format"`: stated by the file format or the data set; `"assumed"`: y,
-            because nothing states it.
+        known: `"given"` with `--up` or `up=`; `"format"`: stated by the file format or the data set; `"assumed"`:
+            nothing states it; y then, and z of scans of many objects.
     """
 
     up: Up
@@ -47,13 +47,14 @@ class Frame:
 ASSUMED = Frame("y", "assumed")
 
 
-def find_frame(up: Up | None, own: Up | None, *, what: str) -> Frame:
+def find_frame(up: Up | None, own: Up | None, *, what: str, assumed: Up = "y") -> Frame:
     """The frame of an input. A line on standard error says, once a command, where it is assumed or overruled.
 
     Args:
         up: What the user gave; it counts before all else.
         own: What the format or the data set says; None where it does not.
         what: The input as the line names it, e.g. `".ply files"`.
+        assumed: What is taken if neither says anything.
     """
     if up is not None:
         if own not in (None, up):
@@ -61,22 +62,28 @@ def find_frame(up: Up | None, own: Up | None, *, what: str) -> Frame:
         return Frame(up, "given")
     if own is not None:
         return Frame(own, "format")
-    tell_frame(ASSUMED)
-    return ASSUMED
+    frame = Frame(assumed, "assumed")
+    tell_frame(frame)
+    return frame
 
 
 def tell_frame(frame: Frame) -> None:
     """Say on standard error, once a command, that a frame is assumed."""
-    if frame == ASSUMED:
-        announce_once("y-up is assumed, since the inputs do not say; give --up z (Python: up=) if z points up in them")
+    if frame.known == "assumed":
+        other = "z" if frame.up == "y" else "y"
+        announce_once(
+            f"{frame.up}-up is assumed, since the inputs do not say; give --up {other} (Python: up=) if {other} points "
+            "up in them"
+        )
 
 
 def common_frame(frames: Iterable[Frame]) -> Frame:
-    """The frame of several inputs together: assumed if that of any is; y if their formats state different axes."""
-    found = list(dict.fromkeys(frames))
-    if ASSUMED in found or not found:
-        return ASSUMED
-    return found[0] if len(found) == 1 else Frame("y", "format")
+    """The frame of several inputs together: assumed if that of any is; y if they have different axes."""
+    found = list(dict.fromkeys(frames)) or [ASSUMED]
+    if len(found) == 1:
+        return found[0]
+    ups = {frame.up for frame in found}
+    return Frame(ups.pop() if len(ups) == 1 else "y", "assumed" if "assumed" in {f.known for f in found} else "format")
 
 
 def parse_up(text: str) -> Up:

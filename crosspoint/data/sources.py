@@ -23,6 +23,7 @@ from crosspoint.data.io.files import as_input_error, find_files, read_points, up
 from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.io.inflate import format_of
 from crosspoint.data.io.scans.bags import split_topic
+from crosspoint.data.objects.clouds import ObjectClouds
 from crosspoint.data.points import Coordinates, Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
@@ -30,6 +31,7 @@ from crosspoint.data.sets.renders import up_of_set
 
 THREADS = 4  # threads that read if there are no reader processes
 CHUNK = 8  # sources that a reader process takes at once
+Clouds = Points | ObjectClouds  # (n, N, 3), or objects of different numbers of points
 MOST_BYTES = 16 << 30  # largest file that is read
 
 
@@ -66,12 +68,20 @@ class Source:
         except (InputError, OSError):
             return ""
 
-    def load(self) -> tuple[Points | InputError, str]:
+    def clouds(self) -> Clouds:
+        """Its clouds, normalised as in training.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return normalise(self.read())
+
+    def load(self) -> tuple[Clouds | InputError, str]:
         """Read the clouds, normalised as in training, or the error; and the SHA-256 of the content."""
         before, content = self._stamp(), self.sha256()
         try:
             with timed(f"read {self.name}"):
-                clouds: Points | InputError = normalise(self.read())
+                clouds: Clouds | InputError = self.clouds()
         except (InputError, MissingDependency) as error:
             clouds = as_input_error(error)
         if self._stamp() != before:
@@ -90,10 +100,10 @@ class Source:
 
 
 class Loaded(NamedTuple):
-    """A source after reading: its clouds `(n, N, 3)` or an error, and the SHA-256 of its content."""
+    """A source after reading: its clouds or an error, and the SHA-256 of its content."""
 
     source: Source
-    clouds: Points | InputError
+    clouds: Clouds | InputError
     sha256: str
 
 
@@ -106,6 +116,7 @@ def find_sources(
     columns: str | None = None,
     patterns: Patterns = ALL,
     up: Up | None = None,
+    assumed: Up = "y",
 ) -> list[Source]:
     """Find the sources in files, folders and data sets, in the order of the inputs, without duplicates.
 
@@ -121,7 +132,8 @@ def find_sources(
         at_most: Take clouds with fewer points than `count` as they are, instead of refusing them.
         columns: Columns of text and binary scans, see `read_points`.
         patterns: Which files of folders to read.
-        up: The axis that points up in the inputs; None for what format or data set say, else y, which is announced.
+        up: The axis that points up in the inputs; None for what format or data set say, else `assumed`.
+        assumed: The axis that is taken where nothing states it, which is announced.
 
     Raises:
         InputError: An input is missing or has nothing that can be read, or a data set has fewer points.
@@ -138,7 +150,7 @@ def find_sources(
         for path in find_files([given], patterns):
             if os.path.realpath(path) not in seen:
                 file = split_topic(path)[0]
-                frame = find_frame(up, up_of(path), what=f"{format_of(file)} files")
+                frame = find_frame(up, up_of(path), what=f"{format_of(file)} files", assumed=assumed)
                 read = partial(read_points, path, count, seed=seed, at_most=at_most, columns=columns, up=frame.up)
                 sources.append(Source(_relative(path, base), str(path), read, file, columns, frame=frame))
                 seen.add(os.path.realpath(path))
@@ -154,7 +166,7 @@ def read_ahead(sources: Sequence[Source], ahead: int, *, processes: int = 0) -> 
     Raises:
         CheckFailed: A process was killed.
     """
-    waiting: deque[tuple[Sequence[Source], Future[list[tuple[Points | InputError, str]]]]] = deque()
+    waiting: deque[tuple[Sequence[Source], Future[list[tuple[Clouds | InputError, str]]]]] = deque()
     pool = _readers(processes)
     try:
         for start in range(0, len(sources), CHUNK):
@@ -178,11 +190,11 @@ def _readers(processes: int) -> Executor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="read")
 
 
-def _finished(chunk: Sequence[Source], future: "Future[list[tuple[Points | InputError, str]]]") -> Iterator[Loaded]:
+def _finished(chunk: Sequence[Source], future: "Future[list[tuple[Clouds | InputError, str]]]") -> Iterator[Loaded]:
     return (Loaded(source, *found) for source, found in zip(chunk, future.result(), strict=True))
 
 
-def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Points | InputError, str]]:
+def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Clouds | InputError, str]]:
     return [source.load() for source in chunk]
 
 

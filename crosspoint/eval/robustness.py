@@ -1,4 +1,4 @@
-"""Measures accuracy on corrupted clouds: rotated, noisy, with dropped or hidden points, or with fewer points.
+"""Measures accuracy on corrupted clouds: rotated, noisy, with dropped or hidden points, single views, or fewer points.
 
 This is not in the paper. A linear SVM is trained on features of intact training clouds, with C by cross-validation.
 Test clouds are corrupted, normalised again to mean 0 and radius 1, and embedded.
@@ -17,7 +17,10 @@ from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
 from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.data.points import normalise
+from crosspoint.data.rendering.raycast import camera
+from crosspoint.data.rendering.render import ELEVATIONS
 from crosspoint.data.splits import Split, load_split
+from crosspoint.data.visible import visible
 from crosspoint.eval.curve import CurveModel, SeverityAccuracy, SeverityCurve
 from crosspoint.eval.features import (
     ModelInfo,
@@ -51,13 +54,15 @@ class Corruption:
 
     Attributes:
         title: What it does, with the unit of its severity.
-        severities: Severities, mildest first; the first one does not change a cloud.
+        severities: Severities, mildest first; with `intact`, the first one does not change a cloud.
         corrupt: Function from a cloud `(N, 3)`, a severity and a random generator to the corrupted cloud.
+        intact: Whether the first severity leaves a cloud as it is.
     """
 
     title: str
     severities: tuple[float, ...]
     corrupt: Corrupt
+    intact: bool = True
 
 
 def rotate(cloud: Cloud, degrees: float, *, rng: np.random.Generator) -> Cloud:
@@ -96,6 +101,21 @@ def thin(cloud: Cloud, share: float, *, rng: np.random.Generator) -> Cloud:
     return kept
 
 
+def view(cloud: Cloud, distance: float, *, rng: np.random.Generator) -> Cloud:
+    """Keep the points that a sensor sees from a random side at a distance, in radii; replace the others with copies."""
+    return _seen(cloud, distance, azimuth=rng.uniform(0, 360), elevation=rng.uniform(*ELEVATIONS), rng=rng)
+
+
+def view_from(cloud: Cloud, elevation: float, *, rng: np.random.Generator) -> Cloud:
+    """Keep the points that a sensor sees from an elevation in degrees, at `VIEW_DISTANCE`; y is up."""
+    return _seen(cloud, VIEW_DISTANCE, azimuth=rng.uniform(0, 360), elevation=elevation, rng=rng)
+
+
+def _seen(cloud: Cloud, distance: float, *, azimuth: float, elevation: float, rng: np.random.Generator) -> Cloud:
+    sensor = distance * camera(np.deg2rad(azimuth), np.deg2rad(elevation))[2]
+    return _refill(cloud, np.flatnonzero(visible(cloud, sensor)), rng)
+
+
 def _left(count: int, lost: float) -> int:
     return max(1, round((1 - lost) * count))
 
@@ -109,12 +129,17 @@ def _refill(cloud: Cloud, kept: NDArray[np.int64], rng: np.random.Generator) -> 
 
 PICTURE = "robustness.png"
 POINTS = 1024
+VIEW_DISTANCE = 3.0  # in radii; as the camera of `crosspoint data scan`
 CORRUPTIONS = {
     "rotation": Corruption("rotation about a random axis, degrees", (0, 15, 30, 60, 90, 180), rotate),
     "noise": Corruption("noise, standard deviation in radii", (0, 0.01, 0.02, 0.03, 0.05, 0.1), add_noise),
     "dropped": Corruption("points dropped, share", (0, 0.25, 0.5, 0.75, 0.875, 0.95), drop),
     "occlusion": Corruption("occlusion, share hidden", (0, 0.1, 0.2, 0.3, 0.5, 0.7), occlude),
     "fewer": Corruption("fewer points, share left", (1, 0.75, 0.5, 0.25, 0.125, 0.0625), thin),
+    "view": Corruption("single view, distance of the sensor in radii (0: whole)", (0, 16, 8, 4, 2, 1.5), view),
+    "view-elevation": Corruption(
+        "single view, elevation of the sensor in degrees", (-30, 0, 30, 60, 90), view_from, intact=False
+    ),
 }
 
 
@@ -214,7 +239,7 @@ def robustness(
 def corrupt_all(clouds: NDArray[np.float32], name: str, *, severity: float, seed: int) -> NDArray[np.float32]:
     """Corrupt clouds `(n, N, 3)`, each in its own way; random numbers depend only on the corruption and the seed."""
     corruption = CORRUPTIONS[name]
-    if severity == corruption.severities[0]:
+    if corruption.intact and severity == corruption.severities[0]:
         return normalise(clouds)
     number = list(CORRUPTIONS).index(name)
     corrupted = [

@@ -37,7 +37,7 @@ class Sampling:
         seed: Random seed.
         seeds: Number of random point subsets that an evaluation averages over, if more points are stored than used.
         up: The axis that points up in the inputs, `"x"`, `"y"`, `"z"`, `"-x"`, `"-y"` or `"-z"`; they are turned to
-            y-up. None for what their format or data set says, else y.
+            y-up. None for what their format or data set says, else y; of scans of objects z.
 
     Raises:
         InputError: `up` is no axis.

@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.core.results import from_json, to_json
+from crosspoint.data.frames import UPS
+from crosspoint.data.objects.find import ObjectOptions
+from crosspoint.data.objects.folder import ObjectsResult
 from crosspoint.data.rendering.render import RenderResult
+from crosspoint.data.rendering.scan import ScanResult
 from crosspoint.data.sets.catalogue import Catalogue
 from crosspoint.data.sets.pack import PackResult
 from crosspoint.data.sets.verify import VerifyReport
@@ -46,7 +50,7 @@ RESULTS = (
     *(BenchResult, Catalogue, Diagnosis, FewShotResult, FinetuneResult, ImageFewShotResult, ParityResult),
     *(PartSegResult, QuickstartSummary, ReportResult, ReproduceResult, RobustnessResult, SvmResult, TrainResult),
     *(BundleManifest, DoctorResult, EmbedResult, PackResult, QuickstartResult, RenderResult, SearchResult),
-    *(SelfTestResult, ShapesResult, VerifyReport),
+    *(SelfTestResult, ShapesResult, VerifyReport, ObjectsResult, ScanResult),
 )
 CLASS = re.compile(r"^class (\w+)\((\w+)\):", re.MULTILINE)
 TEXT = st.text(max_size=5)
@@ -58,6 +62,7 @@ PLAIN = {
     str: TEXT,
     types.NoneType: st.none(),
     object: st.one_of(st.none(), st.booleans(), st.integers(), TEXT, st.lists(FLOATS, max_size=2)),
+    ObjectOptions: st.builds(ObjectOptions, up=st.sampled_from(UPS), voxel=st.none() | st.floats(0.01, 0.3)),
     RFSRecipe: st.builds(RFSRecipe, epochs=st.integers(0, 99), learning_rate=st.floats(1e-3, 1)),
 }
 

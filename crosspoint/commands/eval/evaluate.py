@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crosspoint.runtime.options import RunOn
 
 # Repeated from crosspoint.eval, which --help does not import; a test compares them.
-CORRUPTIONS = ("rotation", "noise", "dropped", "occlusion", "fewer")
+CORRUPTIONS = ("rotation", "noise", "dropped", "occlusion", "fewer", "view", "view-elevation")
 METHODS = ("frozen", "rfs", "pretrained + rfs")
 
 
@@ -162,7 +162,7 @@ def eval_robustness(
     out: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Report the accuracy of models on rotated, noisy, incomplete and sparse point clouds."""
+    """Report the accuracy of models on rotated, noisy, incomplete and sparse point clouds, and on single views."""
     from crosspoint.commands.tables.eval import print_robustness
     from crosspoint.eval.robustness import robustness
     from crosspoint.runtime.options import Sampling

@@ -24,11 +24,21 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Solid:
-    """A mesh in the unit sphere, ready for rays: corners (F, 3, 3), unit normals (F, 3), embree's search tree."""
+    """A mesh in the unit sphere, ready for rays.
+
+    Attributes:
+        corners: (F, 3, 3), of the faces.
+        normals: (F, 3), of length 1.
+        scene: Embree's search tree.
+        centre: (3,), of the bounding box, in the mesh's own unit.
+        radius: Of the sphere around it that holds the mesh, likewise.
+    """
 
     corners: Array
     normals: Array
     scene: Any
+    centre: Array
+    radius: float
 
 
 def solid(vertices: Array, faces: Array) -> Solid:
@@ -50,8 +60,9 @@ def solid(vertices: Array, faces: Array) -> Solid:
     if not corners.size or not np.isfinite(corners).all():
         raise InputError("the mesh has no faces, or has coordinates that are not finite; repair it first")
     flat = corners.reshape(-1, 3)
-    corners = corners - (flat.min(0) + flat.max(0)) / 2
-    radius = np.linalg.norm(corners.reshape(-1, 3), axis=1).max()
+    centre = (flat.min(0) + flat.max(0)) / 2
+    corners = corners - centre
+    radius = float(np.linalg.norm(corners.reshape(-1, 3), axis=1).max())
     if radius == 0:
         raise InputError("all vertices of the mesh are equal; repair it first")
     corners /= radius
@@ -59,7 +70,7 @@ def solid(vertices: Array, faces: Array) -> Solid:
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
     scene = EmbreeScene()
     TriangleMesh(scene, np.ascontiguousarray(corners, np.float32))
-    return Solid(corners, normals, scene)
+    return Solid(corners, normals, scene, centre, radius)
 
 
 def camera(azimuth: float, elevation: float) -> Array:
@@ -88,7 +99,7 @@ def picture(mesh: Solid, axes: Array, *, size: int) -> Array:
     """
     eye = axes[2] / np.sin(FIELD_OF_VIEW / 2)  # (3,)
     rays = size * SUPERSAMPLING
-    hit = _cast(mesh, eye, _directions(mesh, eye, axes, rays)).reshape(rays, rays)  # face, or -1
+    hit = cast(mesh, _directions(mesh, eye, axes, rays), eye=eye).reshape(rays, rays)  # face, or -1
     table = np.zeros((len(mesh.normals) + 1, 4), np.float32)  # colour and coverage by face; the last row is for -1
     table[:-1] = np.column_stack([_shade(mesh, eye, axes), np.ones(len(mesh.normals))])
     total = np.zeros((size, size, 4), np.float32)
@@ -113,7 +124,7 @@ def _directions(mesh: Solid, eye: Array, axes: Array, rays: int) -> Array:
     return np.reshape(rows[:, None] + columns, (-1, 3))
 
 
-def _cast(mesh: Solid, eye: Array, directions: Array) -> Array:
+def cast(mesh: Solid, directions: Array, *, eye: Array) -> Array:
     """Index of the first face that each ray from `eye` hits, -1 for none; (R,) int32."""
     origins = np.broadcast_to(eye.astype(np.float32), directions.shape)
     hit: Array = mesh.scene.run(np.ascontiguousarray(origins), directions)

@@ -1,8 +1,5 @@
 """Makes point clouds and renderings from mesh files, in the layout of ShapeNetRender."""
 
-import hashlib
-import os
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,29 +12,30 @@ import numpy.typing as npt
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
-from crosspoint.core.files import atomic_folder, write_json
-from crosspoint.core.outputs import check_content, check_folder, check_known, is_schema
-from crosspoint.core.reading import read_json, reason_without, regular
+from crosspoint.core.outputs import check_folder
+from crosspoint.core.reading import reason_without, regular
 from crosspoint.core.results import FLAT, Result
 from crosspoint.core.system.pool import spread
 from crosspoint.core.system.processes import available_cpus
-from crosspoint.core.workspaces import in_use, remove_partial_files
-from crosspoint.data.frames import Up, find_frame, parse_up, to_y_up
+from crosspoint.data.frames import Up, parse_up, to_y_up
 from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
+from crosspoint.data.rendering.tasks import (
+    SkippedMesh,
+    Task,
+    check_name,
+    check_places,
+    claim,
+    find_tasks,
+    remove_partial_outputs,
+    write_pictures,
+)
 from crosspoint.data.sets.renders import SETTINGS_FILE
 
 ELEVATIONS = (-10.0, 50.0)  # degrees above the horizon, uniform; the azimuth is uniform over the full circle
 ATTEMPTS = 16  # viewpoints tried per picture: a flat object can be invisible from its edge
-COMPRESSION = 4  # PNG level: the file size of zlib's default 6 in two thirds of its time
 SCHEMA = "crosspoint.render-settings/1"
-NAME_BYTES = 200  # longest file name: 255 on most systems, less the suffixes that are added
-
-
-def picture_name(view: int) -> str:
-    """File name of a view: 00.png, 01.png and so on."""
-    return f"{view:02d}.png"
 
 
 @dataclass(frozen=True)
@@ -52,36 +50,6 @@ class Settings:
     points: int
     seed: int
     up: Up = "y"
-
-
-@dataclass(frozen=True)
-class Task:
-    """A mesh file, and the category and name of its outputs."""
-
-    mesh: Path
-    category: str
-    name: str
-
-    def cloud(self, out: Path) -> Path:
-        """Path of the point cloud in `out`."""
-        return out / "ShapeNet" / self.category / f"{self.name}.ply"
-
-    def pictures(self, out: Path) -> Path:
-        """Folder of the pictures in `out`."""
-        return out / "ShapeNetRendering" / self.category / self.name / "rendering"
-
-    def finished(self, out: Path, views: int) -> bool:
-        """Whether the cloud and all pictures exist. Each gets its name only when it is complete."""
-        pictures = self.pictures(out)
-        return self.cloud(out).exists() and all((pictures / picture_name(view)).exists() for view in range(views))
-
-
-@dataclass(frozen=True)
-class SkippedMesh:
-    """A mesh that could not be rendered, and why."""
-
-    file: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -151,20 +119,17 @@ def render(
         MissingDependency: `embreex` is not installed.
         CheckFailed: A process was killed.
     """
-    from crosspoint.data.io.files import up_of
-
     require("embreex", "render", purpose="rendering")
     settings = Settings(views, size, points, seed, "y" if up is None else parse_up(up))
     jobs = available_cpus() if jobs is None else jobs
     _check(settings, jobs)
-    tasks = _tasks(meshes, patterns)
-    for task in tasks:
-        find_frame(up, up_of(task.mesh), what=f"{task.mesh.suffix.lower()} files")
+    tasks = find_tasks(meshes, patterns=patterns, up=up)
     out = Path(out)
     check_folder(out, inputs=meshes)
     waiting = [task for task in tasks if not task.finished(out, views)]
-    _claim(out, settings, waiting)
-    _remove_partial_files(tasks, out)
+    claim(out, SETTINGS_FILE, schema=SCHEMA, settings=asdict(settings))
+    check_places(waiting, out)
+    remove_partial_outputs(tasks, out)
     start = time.monotonic()
     work = partial(_render_one, out=out, settings=settings)
     reasons = list(track(spread(work, waiting, jobs=jobs), "Rendering", total=len(waiting)))
@@ -228,94 +193,20 @@ def _check(settings: Settings, jobs: int) -> None:
             raise InputError(f"{name} is {value}; it must be at least {least}")
 
 
-def _tasks(inputs: Sequence[Path], patterns: Patterns) -> list[Task]:
-    """One task per mesh file, in the order of the output paths."""
-    from crosspoint.data.io.files import find_files
-    from crosspoint.data.io.meshes import SUFFIXES
-
-    found: dict[Path, str] = {}  # absolute path: category
-    for given in inputs:
-        for file in find_files([given], patterns):
-            if file.suffix.lower() in SUFFIXES or os.path.isdir(file):  # a folder that cannot be listed is reported
-                found.setdefault(Path(os.path.abspath(file)), _category(file, Path(given)))
-    if not found:
-        raise InputError(f"{', '.join(map(str, inputs))}: no meshes found; meshes end in {', '.join(sorted(SUFFIXES))}")
-    stems: dict[tuple[str, str], int] = {}
-    for file, category in found.items():
-        stems[category, file.stem] = stems.get((category, file.stem), 0) + 1
-    tasks: dict[tuple[str, str], Task] = {}
-    for file, category in found.items():
-        name = file.stem if stems[category, file.stem] == 1 else f"{file.stem}_{file.suffix[1:].lower()}"
-        other = tasks.setdefault((category, name), Task(file, category, name))
-        if other.mesh != file:
-            raise InputError(f"{other.mesh} and {file} would both become {category}/{name}; rename one of them")
-    return [tasks[key] for key in sorted(tasks)]
-
-
-def _category(file: Path, given: Path) -> str:
-    parts = file.relative_to(given).parent.parts if given.is_dir() else ()
-    return "_".join(parts) or file.resolve().parent.name
-
-
-def _claim(out: Path, settings: Settings, tasks: Sequence[Task]) -> None:
-    """Check that `out` is new or was made with these settings, and that no other file in it would be replaced."""
-    file = out / SETTINGS_FILE
-    if not file.exists():
-        if out.exists() and in_use(out):
-            raise InputError(f"{out} holds files that this command did not make; choose another --out")
-        write_json(file, {"schema": SCHEMA, **asdict(settings), "stored_up": "y"})
-        return
-    stored = read_json(file, "the settings of renderings", advice=f"delete {out} or choose another --out")
-    if not is_schema(stored, "render-settings"):
-        raise InputError(f"{file} was not written by this command; choose another --out")
-    for name, value in asdict(settings).items():
-        before = stored.get(name, "y" if name == "up" else None)  # earlier versions turned nothing
-        if before != value:
-            raise InputError(
-                f"{out} was rendered with --{name} {before}, not {value}; give that value, or another --out"
-            )
-    for task in tasks:
-        check_content(task.pictures(out), _check_pictures)
-
-
-def _check_pictures(folder: Path) -> None:
-    check_known(folder, re.compile(r"\d{2,}\.png").fullmatch)
-
-
 def _render_one(task: Task, out: Path, settings: Settings) -> str | None:
     """Do a task; None if it is done, else the reason why the mesh was skipped."""
     from crosspoint.data.io.meshes import read_mesh, sample_surface
 
-    clouds, viewpoints = _generator(settings.seed, task).spawn(2)
+    clouds, viewpoints = task.generator(settings.seed).spawn(2)
     try:
         regular(task.mesh)
         mesh = read_mesh(task.mesh)
         vertices = to_y_up(np.asarray(mesh.vertices), settings.up)  # (V, 3)
         cloud, _ = sample_surface(vertices, mesh.faces, count=settings.points, rng=clouds)
         pictures = render_views(vertices, mesh.faces, views=settings.views, size=settings.size, rng=viewpoints)
+        check_name(task.name)
     except InputError as error:
         return reason_without(task.mesh, error)
-    if len(os.fsencode(task.name)) > NAME_BYTES:
-        return f"its name is longer than {NAME_BYTES} bytes; shorten it"
     write_points(task.cloud(out), cloud)
-    _write_pictures(task.pictures(out), pictures)
+    write_pictures(task.pictures(out), pictures)
     return None
-
-
-def _generator(seed: int, task: Task) -> np.random.Generator:
-    digest = hashlib.sha256(os.fsencode(f"{task.category}/{task.name}")).digest()
-    return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
-
-
-def _remove_partial_files(tasks: Sequence[Task], out: Path) -> None:
-    """Delete partial files of a killed run."""
-    for folder in {task.cloud(out).parent for task in tasks} | {task.pictures(out).parent for task in tasks}:
-        remove_partial_files(folder)
-
-
-def _write_pictures(folder: Path, pictures: npt.NDArray[np.uint8]) -> None:
-    from PIL import Image
-
-    with atomic_folder(folder, _check_pictures) as temporary:
-        for index, rgba in enumerate(pictures):
-            Image.fromarray(rgba).save(temporary / picture_name(index), compress_level=COMPRESSION)

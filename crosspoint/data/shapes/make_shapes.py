@@ -23,7 +23,8 @@ from crosspoint.core.results import FLAT, Result
 from crosspoint.core.system.pool import spread
 from crosspoint.data.io.meshes import sample_surface
 from crosspoint.data.points import normalise
-from crosspoint.data.rendering.render import COMPRESSION, picture_name, render_views
+from crosspoint.data.rendering.render import render_views
+from crosspoint.data.rendering.tasks import COMPRESSION, picture_name
 from crosspoint.data.sets.taxonomy import TaxonomyFile
 from crosspoint.data.shapes import CATEGORIES, Shape
 from crosspoint.data.shapes.contact_sheet import contact_sheet

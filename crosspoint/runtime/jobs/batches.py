@@ -9,6 +9,7 @@ import numpy as np
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import reason_without
+from crosspoint.data.objects.clouds import Boxes, ObjectClouds
 from crosspoint.data.points import Points
 from crosspoint.data.sources import Loaded, Source, read_ahead
 from crosspoint.runtime.encoder import Encoder, FloatArray
@@ -31,12 +32,14 @@ class EmbeddedGroup:
         vectors: `(n, D)` float32.
         skipped: The sources that were left out, with the reason.
         sources_sha256: SHA-256 of the content of each source.
+        boxes: Boxes and numbers of points of the n clouds, if they are objects of scans.
     """
 
     names: list[str]
     vectors: FloatArray
     skipped: list[Skipped]
     sources_sha256: list[str]
+    boxes: Boxes | None = None
 
 
 class _Batches:
@@ -94,16 +97,22 @@ def embed_groups(
 
 def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> EmbeddedGroup:
     batches, names, skipped, content = _Batches(encoder, batch), list[str](), list[Skipped](), list[str]()
+    boxes = list[Boxes]()
     for source, clouds, sha256 in read:
         content.append(sha256)
         try:
             if isinstance(clouds, InputError):
                 raise clouds
-            encoder.specification.check_points(clouds.shape[1])
+            for count in {len(cloud) for cloud in clouds}:
+                encoder.specification.check_points(count)
         except InputError as error:
             skipped.append(Skipped(source.name, reason_without(source.origin, error)))
             continue
-        names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
+        if isinstance(clouds, ObjectClouds):
+            names += [f"{source.name}#{name}" for name in clouds.names]
+            boxes.append(clouds.boxes)
+        else:
+            names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
         for cloud in clouds:
             batches.add(cloud)
-    return EmbeddedGroup(names, batches.finish(), skipped, content)
+    return EmbeddedGroup(names, batches.finish(), skipped, content, Boxes.concatenate(boxes) if boxes else None)

@@ -10,6 +10,9 @@ from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_file, check_folder
 from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.data.frames import Frame, tell_frame
+from crosspoint.data.objects.clouds import Boxes
+from crosspoint.data.objects.find import Vector
+from crosspoint.data.objects.sources import Scans
 from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs import parts as part_files
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
@@ -33,6 +36,16 @@ class PartCounts:
 
 
 @dataclass(frozen=True)
+class EmbeddedObject:
+    """An object of a scan: its number of points and its box, in the frame of the scan."""
+
+    name: str
+    points: int
+    lower: Vector
+    upper: Vector
+
+
+@dataclass(frozen=True)
 class EmbedResult(Result):
     """What was embedded.
 
@@ -49,6 +62,7 @@ class EmbedResult(Result):
         seed: Of the points drawn.
         seconds: What it took.
         frame: In which the inputs are stored; what was embedded is y-up.
+        objects: Of scans, where each object lies; None of other inputs, and of a folder.
     """
 
     schema: ClassVar[str] = "crosspoint.embed/1"
@@ -65,11 +79,12 @@ class EmbedResult(Result):
     seed: int
     seconds: float
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
+    objects: tuple[EmbeddedObject, ...] | None = field(default=None, metadata=OPTIONAL)
 
 
 def embed(
     model: Path | str,
-    inputs: Sequence[Path],
+    inputs: Sequence[Path] | Scans,
     *,
     out: Path | str,
     sampling: Sampling = Sampling(),
@@ -86,14 +101,15 @@ def embed(
     Args:
         model: Whatever `load_encoder` opens.
         inputs: Mesh and point-cloud files, folders of them, folders of data sets. An array `(N, 3)` is one cloud,
-            `(n, N, 3)` is n clouds.
+            `(n, N, 3)` is n clouds. `Scans`: each object of each scan is embedded; boxes and numbers of points are
+            stored beside the embeddings.
         out: `.npz` or `.parquet` for embeddings, names and the model's SHA-256; `.npy` for the embeddings only. A name
             without a suffix, or one that ends in a slash, is a folder of parts. Each part is written as a whole, and
             parts that exist are kept.
         sampling: Points per cloud, the seed, and the axis that points up in the inputs. Points None: the model's own
             number if it is fixed; for a released model at most the number that it was trained with; else all points.
-            The draw depends on the seed and the file's name only. Axis None: the one that the format states, else y;
-            standard error names it.
+            The draw depends on the seed and the file's name only. Axis None: the one that the format states, else y,
+            of `Scans` z; standard error names it.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the model.
         parts: Options of a folder of parts.
@@ -108,10 +124,11 @@ def embed(
     """
     start = time.perf_counter()
     request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on, reading=reading)
+    places = inputs.inputs if isinstance(inputs, Scans) else inputs
     if reading.readers < 0:
         raise InputError(f"--readers is {reading.readers}; give 0 or more")
     if _is_folder(out):
-        check_folder(Path(out), inputs=inputs)
+        check_folder(Path(out), inputs=places)
         result = _embed_folder(request, Path(out), parts, reading.readers)
     elif parts != PartOptions():
         raise InputError(f"--shard, --part, --format and --ray need a folder of parts, not {out}; give --out FOLDER/")
@@ -138,7 +155,7 @@ def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
             first = f"; the first: {bad.file}: {bad.reason}" if (bad := next(iter(result.skipped), None)) else ""
             raise InputError(f"none of {len(opened.sources)} inputs could be embedded{first}")
         model = encoder.specification
-        save(out, Embeddings(result.vectors, result.names, model.sha256, about_job(request, opened)))
+        save(out, Embeddings(result.vectors, result.names, model.sha256, about_job(request, opened), result.boxes))
     return EmbedResult(
         model=model,
         points=opened.points,
@@ -152,7 +169,13 @@ def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
         seed=request.sampling.seed,
         seconds=0.0,
         frame=opened.frame,
+        objects=None if result.boxes is None else _objects(result.names, result.boxes),
     )
+
+
+def _objects(names: list[str], boxes: Boxes) -> tuple[EmbeddedObject, ...]:
+    rows = zip(names, boxes.counts.tolist(), boxes.corners.tolist(), strict=True)
+    return tuple(EmbeddedObject(name, count, tuple(low), tuple(high)) for name, count, (low, high) in rows)
 
 
 def _embed_folder(request: Request, out: Path, options: PartOptions, readers: int) -> EmbedResult:

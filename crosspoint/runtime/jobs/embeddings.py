@@ -21,6 +21,8 @@ from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import read_bytes, reading
 from crosspoint.core.results import FLAT, OPTIONAL, from_json, to_json
 from crosspoint.data.frames import Frame
+from crosspoint.data.objects.clouds import Boxes
+from crosspoint.data.objects.find import ObjectOptions
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs.batches import Skipped
 
@@ -41,6 +43,7 @@ class FileAbout:
         seed: Random seed of the points that were drawn.
         base: Folder that the names are relative to.
         frame: In which the inputs are stored; None of an earlier version, which turned nothing and did not say.
+        objects: How objects were found in scans; None: each input was one object.
     """
 
     model: str
@@ -49,6 +52,7 @@ class FileAbout:
     seed: int
     base: str
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
+    objects: ObjectOptions | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class PartOfJob:
     content_sha256: str
     size: int
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
+    objects: ObjectOptions | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,14 @@ class Embeddings:
         names: Names of the n clouds.
         model_sha256: SHA-256 of the model file.
         about: How they were made.
+        boxes: Boxes and numbers of points of the n clouds, if they are objects of scans.
     """
 
     vectors: FloatArray
     names: list[str]
     model_sha256: str
     about: FileAbout | PartAbout
+    boxes: Boxes | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,8 @@ def _write_npz(path: Path, embeddings: Embeddings) -> None:
         "model_sha256": np.array(embeddings.model_sha256),
         "about": np.array(json.dumps(to_json(embeddings.about), sort_keys=True)),
     }
+    if embeddings.boxes is not None:
+        arrays |= {"boxes": embeddings.boxes.corners, "points": embeddings.boxes.counts}
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -144,7 +153,10 @@ def _write_npz(path: Path, embeddings: Embeddings) -> None:
 
 
 def _write_parquet(path: Path, embeddings: Embeddings) -> None:
-    """Write the columns `name` (string) and `embedding` (fixed-size list of D float32)."""
+    """Write the columns `name` (string) and `embedding` (fixed-size list of D float32).
+
+    Objects of scans also have `box` (list of 6 float64: lowest x, y, z, highest x, y, z) and `points` (int64).
+    """
     arrow, parquet = (
         require("pyarrow", "parquet", purpose=PARQUET),
         require("pyarrow.parquet", "parquet", purpose=PARQUET),
@@ -152,7 +164,11 @@ def _write_parquet(path: Path, embeddings: Embeddings) -> None:
     values = arrow.array(embeddings.vectors.reshape(-1))
     vectors = arrow.FixedSizeListArray.from_arrays(values, embeddings.vectors.shape[1])
     about = to_json(ParquetAbout(embeddings.model_sha256, embeddings.about))
-    table = arrow.table({"name": arrow.array(embeddings.names, arrow.string()), "embedding": vectors})
+    columns = {"name": arrow.array(embeddings.names, arrow.string()), "embedding": vectors}
+    if (boxes := embeddings.boxes) is not None:
+        columns["box"] = arrow.FixedSizeListArray.from_arrays(arrow.array(boxes.corners.reshape(-1)), 6)
+        columns["points"] = arrow.array(boxes.counts)
+    table = arrow.table(columns)
     table = table.replace_schema_metadata(
         {KEY: json.dumps(about, sort_keys=True), KEY + b".checksum": CHECKSUM + ZEROS}
     )
@@ -204,6 +220,11 @@ def load(path: Path, advice: str = "embed again") -> Embeddings:
         result = _parse_npz(content) if path.suffix == ".npz" else _parse_parquet(content)
         if result.vectors.ndim != 2 or len(result.names) != len(result.vectors):
             raise ValueError(f"it has {len(result.names)} names for vectors of shape {result.vectors.shape}")
+        if result.boxes is not None and not (
+            result.boxes.corners.shape == (len(result.names), 2, 3)
+            and result.boxes.counts.shape == (len(result.names),)
+        ):
+            raise ValueError(f"its boxes do not fit its {len(result.names)} names")
         if not np.isfinite(result.vectors).all():
             raise ValueError("some of its numbers are not finite")
     return result
@@ -213,7 +234,10 @@ def _parse_npz(content: bytes) -> Embeddings:
     file = Npz(content)
     vectors, names = np.asarray(file["embeddings"], np.float32), _text(file["names"])
     about = json.loads(str(_text(file["about"])))
-    return Embeddings(vectors, names.tolist(), str(_text(file["model_sha256"])), from_json(_kind(about), about))
+    boxes = None
+    if "boxes" in file.names:
+        boxes = Boxes(np.asarray(file["boxes"], np.float64), np.asarray(file["points"], np.int64))
+    return Embeddings(vectors, names.tolist(), str(_text(file["model_sha256"])), from_json(_kind(about), about), boxes)
 
 
 def _kind(about: object) -> type[FileAbout] | type[PartAbout]:
@@ -240,6 +264,10 @@ def _parse_parquet(content: bytes) -> Embeddings:
     column = table["embedding"].combine_chunks()
     vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
     names = [str(name) for name in table["name"].to_pylist()]
+    boxes = None
+    if "box" in table.column_names:
+        corners = table["box"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, 2, 3)
+        boxes = Boxes(np.asarray(corners, np.float64), np.asarray(table["points"].to_numpy(), np.int64))
     return Embeddings(
-        np.asarray(vectors, np.float32), names, str(about["model_sha256"]), from_json(_kind(about), about)
+        np.asarray(vectors, np.float32), names, str(about["model_sha256"]), from_json(_kind(about), about), boxes
     )

@@ -13,12 +13,14 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import cast
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import write_once
 from crosspoint.core.reading import read_json, reading
 from crosspoint.core.results import OPTIONAL, from_json, to_json
 from crosspoint.data.frames import Frame
+from crosspoint.data.objects.find import ObjectOptions
 from crosspoint.data.sources import Source, content_of
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
@@ -70,6 +72,7 @@ class Plan:
         size: Sources per part; the last part may have fewer.
         format: `"parquet"` or `"npz"`.
         frame: In which the inputs are stored; None of an earlier version, which turned nothing and did not say.
+        objects: How objects are found in scans; None: each input is one object.
     """
 
     model_sha256: str
@@ -84,6 +87,7 @@ class Plan:
     size: int
     format: str
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
+    objects: ObjectOptions | None = field(default=None, metadata=OPTIONAL)
 
     @property
     def up(self) -> str:
@@ -105,7 +109,7 @@ class Plan:
 
     def about(self, index: int) -> PartOfJob:
         """What a part says of itself besides the hash of its model: its number and its job."""
-        own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size", "frame")
+        own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size", "frame", "objects")
         return PartOfJob(index + 1, **{name: getattr(self, name) for name in own})
 
 
@@ -158,19 +162,27 @@ def join(plan: Plan, folder: Path) -> Plan:
         raise InputError(f"{folder} holds files that are not an embedding job; give a new folder for --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_once(folder / JOB, {"schema": SCHEMA, **vars(plan), "frame": to_json(plan.frame)})
+        write_once(folder / JOB, {"schema": SCHEMA, **cast("dict[str, object]", to_json(plan))})
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another place") from error
     found = read_plan(folder)
-    decisive = ["up", *(name for name in vars(plan) if name not in ("base", "model", "frame"))]
-    differ = [name for name in decisive if getattr(found, name) != getattr(plan, name)]
+    before, now = _decisive(found), _decisive(plan)
+    differ = [name for name in now if before.get(name) != now[name]]
     if differ:
         name = differ[0]
         raise InputError(
-            f"{folder} holds another job: {WORDS.get(name, name)} was {getattr(found, name)}, now "
-            f"{getattr(plan, name)}; give a new folder for --out, or the same model, inputs and options as before"
+            f"{folder} holds another job: {WORDS.get(name, name)} was {before.get(name)}, now {now[name]}; "
+            "give a new folder for --out, or the same model, inputs and options as before"
         )
     return found
+
+
+def _decisive(plan: Plan) -> dict[str, object]:
+    """Everything that two plans of one job have in common, by name; options of objects by option."""
+    values = {name: value for name, value in vars(plan).items() if name not in ("base", "model", "frame", "objects")}
+    options = {} if plan.objects is None else vars(plan.objects)
+    given = {f"--{name.replace('_', '-')}": value for name, value in options.items() if name != "up"}
+    return {"--objects": plan.objects is not None, **given, "up": plan.up, **values}
 
 
 def read_plan(folder: Path) -> Plan:
@@ -247,7 +259,9 @@ def write_parts(
     outcomes: Outcomes = {}
     for index, result in zip(indices, embed_groups(encoder, groups, batch=batch, readers=readers), strict=True):
         about = PartAbout(plan.about(index), tuple(result.sources_sha256), tuple(result.skipped))
-        save(folder / plan.part(index), Embeddings(result.vectors, result.names, plan.model_sha256, about))
+        save(
+            folder / plan.part(index), Embeddings(result.vectors, result.names, plan.model_sha256, about, result.boxes)
+        )
         outcomes[index] = Outcome(len(result.names), about.skipped)
     return outcomes
 

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.data.frames import Frame, common_frame
+from crosspoint.data.objects.find import ObjectOptions
+from crosspoint.data.objects.sources import Scans, find_scans
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
@@ -26,6 +28,7 @@ class Request:
             axis that points up in the inputs, None: as their formats say.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the model.
+        objects: How objects are found in the inputs, which are then scans; None: each input is one object.
         verify_keys: Public keys; one of them must have signed the model. Empty: no check.
         reading: How files are found and read.
     """
@@ -35,6 +38,7 @@ class Request:
     sampling: Sampling
     batch: int
     run_on: RunOn
+    objects: ObjectOptions | None = None
     verify_keys: tuple[Path, ...] = ()
     reading: Reading = Reading()
 
@@ -60,7 +64,7 @@ class Opened:
 
 def make_request(
     model: Path | str,
-    inputs: Sequence[Path],
+    inputs: Sequence[Path] | Scans,
     *,
     sampling: Sampling,
     batch: int,
@@ -72,6 +76,10 @@ def make_request(
     Raises:
         InputError: There are no inputs, or an option is invalid.
     """
+    objects = None
+    if isinstance(inputs, Scans):
+        sampling, objects = _one_axis(sampling, inputs.options)
+        inputs = inputs.inputs
     if not inputs:
         raise InputError("no inputs were given; give files, folders or data sets")
     if batch < 1:
@@ -81,7 +89,18 @@ def make_request(
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
-    return Request(place, paths, sampling, batch, run_on, find_key_files(), reading)
+    return Request(place, paths, sampling, batch, run_on, objects, find_key_files(), reading)
+
+
+def _one_axis(sampling: Sampling, objects: ObjectOptions) -> tuple[Sampling, ObjectOptions]:
+    """The axis that points up in scans may stand in either; from here on it is that of the sampling.
+
+    Raises:
+        InputError: They name two.
+    """
+    if None not in (sampling.up, objects.up) and sampling.up != objects.up:
+        raise InputError(f"the inputs are said to be {sampling.up}-up and the scans {objects.up}-up; give one of them")
+    return replace(sampling, up=sampling.up or objects.up), replace(objects, up=None)
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
@@ -110,16 +129,34 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
             encoder.specification.check_points(count)
         elif release is not None:
             count = release.points
-        sources = find_sources(
-            list(request.inputs),
-            count,
-            seed=request.sampling.seed,
-            at_most=at_most,
-            columns=request.reading.columns,
-            patterns=request.reading.patterns,
-            up=request.sampling.up,
-        )
+        sources = _find_sources(request, encoder, count, at_most)
         return Opened(encoder, sources, count, at_most, common_frame(source.frame for source in sources))
     except BaseException:
         encoder.close()
         raise
+
+
+def _find_sources(request: Request, encoder: Encoder, count: int | None, at_most: bool) -> list[Source]:
+    """The inputs, or as scans their objects; those of fewer points than the model takes are left out."""
+    inputs, sampling, reading = list(request.inputs), request.sampling, request.reading
+    if request.objects is None:
+        return find_sources(
+            inputs,
+            count,
+            seed=sampling.seed,
+            at_most=at_most,
+            columns=reading.columns,
+            patterns=reading.patterns,
+            up=sampling.up,
+        )
+    require("sklearn.cluster", "objects", purpose="--objects")
+    fewest = max(1 if at_most or count is None else count, encoder.specification.min_points)
+    least = max(request.objects.least_points, fewest)
+    return find_scans(
+        inputs,
+        count,
+        seed=sampling.seed,
+        options=replace(request.objects, least_points=least, up=sampling.up),
+        columns=reading.columns,
+        patterns=reading.patterns,
+    )

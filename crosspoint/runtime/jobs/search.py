@@ -3,7 +3,7 @@
 import difflib
 import heapq
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +19,7 @@ from crosspoint.core.reading import reading
 from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.data.frames import Frame, Up, parse_up
 from crosspoint.data.io.files import up_of
+from crosspoint.data.objects.find import SCAN_UP
 from crosspoint.data.sources import find_sources
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
@@ -48,6 +49,7 @@ class Index:
         seed: Random seed of the points that were drawn.
         base: The folder that names are relative to.
         frame: Frame of the inputs. None: written by an earlier version, which did not record it and turned nothing.
+        assumed: The axis that is taken where nothing states it: z of scans of objects, else y.
         pieces: Function that reads them from the beginning at each call.
     """
 
@@ -59,12 +61,17 @@ class Index:
     seed: int
     base: Path
     frame: Frame | None
+    assumed: Up
     pieces: Callable[[], Iterator[Embeddings]]
 
     @property
     def given(self) -> Up | None:
         """The axis that was given for all inputs; None if each was read as its format states."""
         return self.frame.up if self.frame is not None and self.frame.known == "given" else None
+
+    def up_of(self, name: str) -> Up:
+        """The axis that was up in an input or an object of it: as given, else as its format states, else assumed."""
+        return self.given or up_of(Path(name)) or up_of(Path(name.rpartition("#")[0])) or self.assumed
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,8 @@ def _index(path: Path, sha256: str, about: FileAbout | parts.Plan, pieces: Calla
     with reading(path, "embeddings of crosspoint embed", advice="embed again"):
         if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
             raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
-        return Index(path, sha256, about.model, points, about.at_most, seed, Path(about.base), about.frame, pieces)
+        base, assumed = Path(about.base), "y" if about.objects is None else SCAN_UP
+        return Index(path, sha256, about.model, points, about.at_most, seed, base, about.frame, assumed, pieces)
 
 
 def search(
@@ -194,7 +202,7 @@ def search(
     vector, frame = _find(opened, name), None
     if vector is None:
         vector, frame = _embed_query(Path(query), opened, model, run_on, up)
-    elif up is not None and up != (was := opened.given or up_of(Path(name)) or "y"):
+    elif up is not None and up != (was := opened.up_of(name)):
         raise InputError(f"{query} is in {index} as {was}-up; leave --up out, or embed the index again with --up {up}")
     elif model is not None:
         with load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
@@ -202,16 +210,16 @@ def search(
     nearest, size = _nearest(opened.pieces(), vector, k, metric, name)
     results = tuple(Neighbour(i, found, far) for i, (far, found) in enumerate(nearest, 1))
     if out is not None:
-        from crosspoint.runtime.jobs.search_picture import draw
+        from crosspoint.runtime.jobs.search_picture import Inputs, draw
 
+        shown = {name, *(result.name for result in results)}
         draw(
             Path(out),
             str(query),
             results=[(found, far) for far, found in nearest],
-            base=base,
-            files=files and Path(files),
             metric=metric,
-            ups=(up or opened.given, opened.given),
+            inputs=Inputs(base, files and Path(files), opened.given, opened.assumed, _boxes(opened, shown)),
+            up=opened.given if frame is None else frame.up,
         )
     written = None if out is None else str(out)
     return SearchResult(
@@ -240,6 +248,17 @@ def _find(index: Index, name: str) -> FloatArray | None:
     return None
 
 
+def _boxes(index: Index, names: Container[str]) -> dict[str, NDArray[np.float64]]:
+    """Boxes (2, 3) of the objects with these names; none if the index has no objects of scans."""
+    return {
+        name: box
+        for piece in index.pieces()
+        if piece.boxes is not None
+        for name, box in zip(piece.names, piece.boxes.corners, strict=True)
+        if name in names
+    }
+
+
 def _embed_query(
     query: Path, index: Index, model: Path | str | None, run_on: RunOn, up: Up | None
 ) -> tuple[FloatArray, Frame]:
@@ -247,23 +266,27 @@ def _embed_query(
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
     _check_frames(index, query, up)
-    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most, up=up)
+    (source,) = find_sources(
+        [query], index.points, seed=index.seed, at_most=index.at_most, up=up, assumed=index.assumed
+    )
     clouds, _ = source.load()
     if isinstance(clouds, InputError):
         raise clouds
     if len(clouds) != 1:
         raise InputError(f"{query} holds {len(clouds)} clouds; give a file with one")
+    (cloud,) = clouds
     file = model or _model_of(index)
     with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
-        vector: FloatArray = encoder.embed(clouds)[0]
+        vector: FloatArray = encoder.embed(cloud[None])[0]
         return vector, source.frame
 
 
 def _check_frames(index: Index, query: Path, up: Up | None) -> None:
     """Raise InputError where the frames of the index and of a query would be mixed.
 
-    Both are turned to y-up, so any two frames that are known go together.
+    Both are turned to y-up, so any two frames that are known go together. A query that states none is taken to be as
+    inputs of the index that state none.
     """
     stated = up or up_of(query)
     if index.frame is None and stated not in (None, "y"):
@@ -273,15 +296,15 @@ def _check_frames(index: Index, query: Path, up: Up | None) -> None:
         )
     if index.frame is None:
         announce_once(f"{index.path} does not state which axis points up in its inputs; y-up is assumed")
-    elif index.frame.up != "y" and stated is None:
+    elif index.frame.up != index.assumed and stated is None:
         raise InputError(
             f"the inputs of {index.path} are {index.frame.up}-up, and {query} does not state which axis points up; "
-            f"give --up {index.frame.up} if it is the same there, else --up y"
+            f"give --up {index.frame.up} if it is the same there, else --up {index.assumed}"
         )
-    elif index.frame.known == "assumed" and stated not in (None, "y"):
+    elif index.frame.known == "assumed" and stated not in (None, index.frame.up):
         announce_once(
-            f"y-up was assumed for the inputs of {index.path}; if they are {stated}-up as the query is, embed them "
-            f"again with --up {stated}"
+            f"{index.frame.up}-up was assumed for the inputs of {index.path}; if they are {stated}-up as the query is, "
+            f"embed them again with --up {stated}"
         )
 
 

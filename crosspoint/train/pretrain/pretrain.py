@@ -33,6 +33,7 @@ from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pairs import Batch, PairSource, StepSampler, make_loader, open_source
 from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
+from crosspoint.train.pretrain.single_view import single_view
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -226,7 +227,8 @@ class PretrainRun:
         rng = self.rng.seed(int.from_bytes(seed, "big"))
         points = batch.points.to(self.device, non_blocking=True)
         first = augment_points(points, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
-        second = augment_points(points, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
+        other = single_view(points, rng) if recipe.single_view else points
+        second = augment_points(other, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
         images: Tensor | None = None
         if recipe.objective != "imid":
             images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng=rng)

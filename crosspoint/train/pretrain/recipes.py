@@ -44,6 +44,8 @@ class Recipe(BaseRecipe):
         image_size: Height and width of an image, in pixels.
         elastic: Elastic distortion of the points (in the paper; not in the official code).
         dropout: Largest share of points that is replaced by the first point (in the official code; not in the paper).
+        single_view: Whether the second point view shows only what a sensor on one side of the object would see of it
+            (not in the paper).
         crop: Random crops of the images (in the paper; not in the official code).
         batch: Objects per step, over all processes.
         negatives: `global`: the whole batch gives negatives; `local`: only the part in the same process.
@@ -71,6 +73,7 @@ class Recipe(BaseRecipe):
     image_size: int = 224
     elastic: bool = False
     dropout: float = 0.875
+    single_view: bool = False
     crop: bool = False
     batch: int = 20
     negatives: str = "global"

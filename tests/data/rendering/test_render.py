@@ -244,7 +244,7 @@ def test_z_up_meshes_are_drawn_upright(tmp_path):
 
 def test_a_folder_of_renderings_belongs_to_one_frame(meshes, tmp_path):
     small(meshes, tmp_path / "out", up="z")
-    with pytest.raises(InputError, match="was rendered with --up z, not y"):
+    with pytest.raises(InputError, match="was made with --up z, not y"):
         small(meshes, tmp_path / "out")
 
 
@@ -255,7 +255,7 @@ def test_renderings_of_an_earlier_version_go_on_as_y_up(meshes, tmp_path):
     file.write_text(json.dumps({name: value for name, value in stored.items() if name not in ("up", "stored_up")}))
     assert up_of_set("shapenetrender", tmp_path / "out") is None
     assert small(meshes, tmp_path / "out").kept == 4
-    with pytest.raises(InputError, match="was rendered with --up y, not z"):
+    with pytest.raises(InputError, match="was made with --up y, not z"):
         small(meshes, tmp_path / "out", up="z")
 
 

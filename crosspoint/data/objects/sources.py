@@ -1,0 +1,111 @@
+"""Scans among what is to be embedded: each is read, divided into objects, and gives a cloud for each of them."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from crosspoint.core.errors import InputError
+from crosspoint.data.frames import to_y_up
+from crosspoint.data.io.folders import ALL, Patterns
+from crosspoint.data.io.scans.bags import split_topic
+from crosspoint.data.objects.clouds import Boxes, ObjectClouds
+from crosspoint.data.objects.find import SCAN_UP, Object, ObjectOptions, segment
+from crosspoint.data.objects.scan import check_found, object_name, read_scan
+from crosspoint.data.points import Points, normalise, sample_points
+from crosspoint.data.sources import Source, find_sources
+
+_one_at_a_time = threading.Lock()  # a large scan takes a gigabyte, and several are read ahead
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Files of many objects each, to be embedded object by object.
+
+    Attributes:
+        inputs: Files, and folders, searched recursively.
+        options: How objects are found.
+    """
+
+    inputs: Sequence[Path]
+    options: ObjectOptions = ObjectOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSource(Source):
+    """A file of many objects. What `read` returns is (N, 3), in the scan's own frame.
+
+    Attributes:
+        options: How they are found.
+        count: Points per object; None for all.
+        seed: Of the points drawn.
+    """
+
+    options: ObjectOptions
+    count: int | None
+    seed: int
+
+    def clouds(self) -> ObjectClouds:
+        """The objects, turned to y-up and normalised.
+
+        Raises:
+            InputError: The file cannot be read, or holds no object.
+        """
+        points = self.read()  # (N, 3)
+        with _one_at_a_time:
+            scene = segment(points, replace(self.options, up=self.frame.up))
+        check_found(self.origin, scene, options=self.options)
+        found = scene.objects
+        return ObjectClouds(
+            clouds=[self._cloud(index, one) for index, one in enumerate(found)],
+            names=[object_name(index) for index in range(len(found))],
+            boxes=Boxes(
+                np.array([(one.lower, one.upper) for one in found]),
+                np.array([len(one.points) for one in found], np.int64),
+            ),
+        )
+
+    def _cloud(self, index: int, one: Object) -> Points:
+        """At most `count` points; what is drawn depends on the seed, the file's name and the object's number."""
+        points = one.points
+        if self.count is not None and len(points) > self.count:
+            rng = np.random.default_rng([self.seed, index, *os.fsencode(Path(self.origin).name)])
+            points = sample_points(points, self.count, rng=rng)
+        return normalise(to_y_up(points, self.frame.up))
+
+
+def find_scans(
+    inputs: Sequence[Path],
+    count: int | None,
+    *,
+    seed: int,
+    options: ObjectOptions,
+    columns: str | None = None,
+    patterns: Patterns = ALL,
+) -> list[Source]:
+    """The scans in files and folders, as `find_sources` finds and names them.
+
+    Args:
+        inputs: Files, and folders that are searched recursively.
+        count: Points per object; objects of fewer are taken whole. None for all.
+        seed: Of the points drawn.
+        options: How objects are found, and the axis that points up in the scans.
+        columns: Columns of text and binary scans, see `read_points`.
+        patterns: Which files of folders to read.
+
+    Raises:
+        InputError: An input is missing, holds nothing that can be read, or is a data set.
+    """
+    sources: list[Source] = []
+    found = find_sources(inputs, None, seed=seed, columns=columns, patterns=patterns, up=options.up, assumed=SCAN_UP)
+    for source in found:
+        path = Path(source.origin)  # with the topic of a bag
+        if source.stored != split_topic(path)[0]:
+            raise InputError(f"{source.origin} is a data set of objects, not a scan; leave --objects away")
+        read = partial(read_scan, path, seed=seed, columns=columns)
+        sources.append(ScanSource(**{**vars(source), "read": read}, options=options, count=count, seed=seed))
+    return sources
