@@ -143,10 +143,10 @@ def data_render(
     are skipped and listed, and the exit code is then 1.
     """
     from crosspoint.data.io.folders import Patterns
-    from crosspoint.data.rendering.render import render
+    from crosspoint.data.rendering.render import Settings, render
 
-    patterns = Patterns(include, exclude)
-    result = render(meshes, out, views=views, size=size, points=points, seed=seed, up=up, jobs=jobs, patterns=patterns)
+    settings = Settings(views, size, points, seed, up)
+    result = render(meshes, out, settings=settings, jobs=jobs, patterns=Patterns(include, exclude))
     save_result(json_file, result=result)
     say(f"{out}: {result.rendered} objects rendered in {result.seconds:.1f} s, {result.kept} kept from before")
     for bad in result.skipped:

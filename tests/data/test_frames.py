@@ -93,6 +93,13 @@ def test_a_frame_that_is_assumed_is_said_once_a_command(capsys):
     assert capsys.readouterr().err == 2 * line
 
 
+def test_another_axis_may_be_assumed_and_is_said(capsys):
+    with verbosity():
+        assert find_frame(None, None, what=".ply files", assumed="z") == Frame("z", "assumed")
+    line = "z-up is assumed, since the inputs do not say; give --up y (Python: up=) if y points up in them\n"
+    assert capsys.readouterr().err == line
+
+
 @pytest.mark.parametrize(("up", "own"), [("z", None), ("y", "y"), (None, "y")])
 def test_a_frame_that_is_stated_is_not_talked_about(up, own, capsys):
     with verbosity():
@@ -119,6 +126,9 @@ def test_quiet_commands_say_nothing_of_it(capsys):
         ([Frame("y", "format"), ASSUMED], ASSUMED),
         ([Frame("y", "format")], Frame("y", "format")),
         ([Frame("z", "format"), Frame("y", "format")], Frame("y", "format")),
+        ([Frame("z", "format"), Frame("z", "assumed")], Frame("z", "assumed")),
+        ([Frame("y", "format"), Frame("z", "assumed")], Frame("y", "assumed")),
+        ([], ASSUMED),
     ],
 )
 def test_the_frame_of_several_inputs_is_assumed_if_that_of_one_is(frames, together):

@@ -18,7 +18,7 @@ from crosspoint.commands.common import write_result
 from crosspoint.data.io.clouds import read_clouds
 from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.points import normalise
-from crosspoint.data.rendering.render import render
+from crosspoint.data.rendering.render import Settings, render
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.pack import PackedRenders, pack
 from crosspoint.data.sets.verify import verify
@@ -183,9 +183,8 @@ def test_rendered_pairs_are_found_under_the_names_of_their_meshes(category, name
         file = Path(place, "meshes", category, f"{name}.off")
         file.parent.mkdir(parents=True)
         file.write_text(mesh)
-        result = render(
-            [Path(place, "meshes")], Path(place, "out"), views=views, size=16, points=points, seed=0, jobs=1
-        )
+        settings = Settings(views=views, size=16, points=points)
+        result = render([Path(place, "meshes")], Path(place, "out"), settings=settings, jobs=1)
         assert (result.rendered, result.skipped) == (1, ())
         pairs = PairedRenders(Path(place, "out"))
         cloud = pairs.points(0)
@@ -195,5 +194,5 @@ def test_rendered_pairs_are_found_under_the_names_of_their_meshes(category, name
         planes = np.concatenate([cloud, 1 - cloud.sum(axis=1, keepdims=True)], axis=1)  # (N, 4)
         assert planes.min() > -1e-6
         assert np.abs(planes).min(axis=1).max() < 1e-6
-        kept = render([Path(place, "meshes")], Path(place, "out"), views=views, size=16, points=points, seed=0, jobs=1)
+        kept = render([Path(place, "meshes")], Path(place, "out"), settings=settings, jobs=1)
         assert (kept.rendered, kept.kept) == (0, 1)

@@ -104,7 +104,7 @@ def find_scans(
     found = find_sources(inputs, None, seed=seed, columns=columns, patterns=patterns, up=options.up, assumed=SCAN_UP)
     for source in found:
         path = Path(source.origin)  # with the topic of a bag
-        if source.stored != split_topic(path)[0]:
+        if not isinstance(source.stored, Path) or source.stored != split_topic(path)[0]:
             raise InputError(f"{source.origin} is a data set of objects, not a scan; leave --objects away")
         read = partial(read_scan, path, seed=seed, columns=columns)
         sources.append(ScanSource(**{**vars(source), "read": read}, options=options, count=count, seed=seed))

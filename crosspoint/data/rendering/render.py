@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,14 +42,20 @@ SCHEMA = "crosspoint.render-settings/1"
 class Settings:
     """The settings that decide the content of an output folder; a folder holds one combination.
 
-    `up` is the axis that points up in the meshes. What is made of them is y-up.
+    Attributes:
+        views: Pictures per mesh.
+        size: Width and height of the pictures, in pixels.
+        points: Points per mesh.
+        seed: Random seed of points and viewpoints.
+        up: The axis that points up in the meshes, which are turned to y-up first. None: y, which is announced where
+            the format does not say.
     """
 
-    views: int
-    size: int
-    points: int
-    seed: int
-    up: Up = "y"
+    views: int = 8
+    size: int = 224
+    points: int = 2048
+    seed: int = 0
+    up: Up | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class RenderResult(Result):
     """What `render` made.
 
     Attributes:
-        settings: As asked for.
+        settings: As asked for, with the axis that was used.
         out: The folder.
         objects: Meshes found.
         kept: Those that were there from before.
@@ -81,11 +87,7 @@ def render(
     meshes: Sequence[Path],
     out: Path,
     *,
-    views: int = 8,
-    size: int = 224,
-    points: int = 2048,
-    seed: int = 0,
-    up: Up | None = None,
+    settings: Settings = Settings(),
     jobs: int | None = None,
     patterns: Patterns = ALL,
 ) -> RenderResult:
@@ -100,12 +102,7 @@ def render(
     Args:
         meshes: Mesh files and folders of them, searched recursively.
         out: Output folder; an unfinished run with the same settings in it is continued.
-        views: Pictures per mesh.
-        size: Width and height of the pictures, in pixels.
-        points: Points per mesh.
-        seed: Random seed of points and viewpoints.
-        up: The axis that points up in the meshes, which are turned to y-up first; None for y, which is announced where
-            the format does not say.
+        settings: Pictures, points, seed and the axis that points up.
         jobs: Number of processes; None: one per core. A script that uses more than one needs
             `if __name__ == "__main__":`.
         patterns: Which files of folders are read.
@@ -120,13 +117,13 @@ def render(
         CheckFailed: A process was killed.
     """
     require("embreex", "render", purpose="rendering")
-    settings = Settings(views, size, points, seed, "y" if up is None else parse_up(up))
+    given, settings = settings.up, replace(settings, up=parse_up(settings.up or "y"))
     jobs = available_cpus() if jobs is None else jobs
     _check(settings, jobs)
-    tasks = find_tasks(meshes, patterns=patterns, up=up)
+    tasks = find_tasks(meshes, patterns=patterns, up=given)
     out = Path(out)
     check_folder(out, inputs=meshes)
-    waiting = [task for task in tasks if not task.finished(out, views)]
+    waiting = [task for task in tasks if not task.finished(out, settings.views)]
     claim(out, SETTINGS_FILE, schema=SCHEMA, settings=asdict(settings))
     check_places(waiting, out)
     remove_partial_outputs(tasks, out)
@@ -201,7 +198,7 @@ def _render_one(task: Task, out: Path, settings: Settings) -> str | None:
     try:
         regular(task.mesh)
         mesh = read_mesh(task.mesh)
-        vertices = to_y_up(np.asarray(mesh.vertices), settings.up)  # (V, 3)
+        vertices = to_y_up(np.asarray(mesh.vertices), settings.up or "y")  # (V, 3)
         cloud, _ = sample_surface(vertices, mesh.faces, count=settings.points, rng=clouds)
         pictures = render_views(vertices, mesh.faces, views=settings.views, size=settings.size, rng=viewpoints)
         check_name(task.name)

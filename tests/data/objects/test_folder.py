@@ -97,8 +97,30 @@ def test_options_reach_the_search(scan, tmp_path):
 
 
 def test_the_frame_that_is_assumed_is_said(scan, tmp_path):
-    assert "scans are assumed to be z-up; give --up" in run(scan, "--out", tmp_path / "out").stderr
+    line = "z-up is assumed, since the inputs do not say; give --up y (Python: up=) if y points up in them"
+    assert run(scan, "--out", tmp_path / "out").stderr.splitlines() == [line]
     assert run(scan, "--out", tmp_path / "out", "--up", "z").stderr == ""
+
+
+def test_a_format_that_says_its_frame_is_believed_unless_another_is_given(points, tmp_path):
+    rows = np.column_stack([points, np.zeros(len(points))]).astype("<f4")
+    rows.tofile(tmp_path / "sweep.bin")
+    outcome = run(tmp_path / "sweep.bin", "--out", tmp_path / "out", "--columns", 4)
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    stored = json.loads((tmp_path / "out" / "objects.json").read_text())
+    assert (stored["frame"], stored["options"]["up"]) == ({"up": "z", "known": "format"}, "z")
+    rows[:, :3] = rows[:, [0, 2, 1]] * np.float32([1, 1, -1])  # y-up
+    rows.tofile(tmp_path / "sweep.bin")
+    outcome = run(tmp_path / "sweep.bin", "--out", tmp_path / "out", "--columns", 4, "--up", "y")
+    assert outcome.stderr == ".bin files are z-up by their format; they are taken to be y-up, as --up says\n"
+    assert json.loads((tmp_path / "out" / "objects.json").read_text())["frame"] == {"up": "y", "known": "given"}
+
+
+def test_columns_of_text_are_those_that_were_named(points, tmp_path):
+    np.savetxt(tmp_path / "scan.csv", points[:, [2, 0, 1]], delimiter=",", header="c,a,b", comments="")
+    assert run(tmp_path / "scan.csv", "--out", tmp_path / "out", "--columns", "a,b,c").exit_code == 0
+    listed = json.loads((tmp_path / "out" / "objects.json").read_text())["objects"]
+    assert [entry["points"] for entry in listed] == [len(one.points) for one in find_objects(points)]
 
 
 def test_an_earlier_result_is_replaced_as_a_whole(scan, tmp_path):
@@ -149,7 +171,8 @@ def test_the_help_names_the_defaults_and_axes():
     assert SHOWN_UPS == UPS
     assert {field.name for field in fields(ObjectOptions)} <= set(options)
     for field in fields(ObjectOptions):
-        words = {True: "remove", False: "keep", None: "a quarter of --cluster-distance"}
-        default = words.get(field.default, f"{field.default}")
+        words = {True: "remove", False: "keep"}
+        nothing = {"up": "what the format says, else z", "voxel": "a quarter of --cluster-distance"}
+        default = nothing.get(field.name) or words.get(field.default, f"{field.default}")
         default = default.removesuffix(".0") if isinstance(field.default, float) else default
         assert f"[default: {default}]" in options[field.name].help

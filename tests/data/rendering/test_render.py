@@ -12,7 +12,7 @@ from plyfile import PlyData
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.core.workspaces import fresh_path
-from crosspoint.data.rendering.render import ELEVATIONS, render, render_views
+from crosspoint.data.rendering.render import ELEVATIONS, Settings, render, render_views
 from crosspoint.data.sets.pack import pack
 from crosspoint.data.sets.renders import up_of_set
 
@@ -52,8 +52,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-def small(meshes, out, **changes):
-    return render([meshes], out, **{"views": 2, "size": 16, "points": 32, "seed": 1, "jobs": 1, **changes})
+def small(meshes, out, *, jobs=1, **changes):
+    settings = Settings(**{"views": 2, "size": 16, "points": 32, "seed": 1, **changes})
+    return render([meshes], out, settings=settings, jobs=jobs)
 
 
 def test_fewer_views_are_the_first_of_more():
@@ -173,9 +174,8 @@ def test_the_same_name_from_two_inputs_is_refused(meshes, tmp_path):
     trimesh.creation.icosphere(1).export(other / "a.off")
     with pytest.raises(InputError, match=r"a\.off and .*a\.off would both become chair/a_off"):
         render([meshes, tmp_path / "other"], tmp_path / "out", jobs=1)
-    twice = render(
-        [meshes, meshes / "chair", meshes / "chair/a.off"], tmp_path / "out", views=1, size=16, points=8, jobs=1
-    )
+    thrice = [meshes, meshes / "chair", meshes / "chair/a.off"]
+    twice = render(thrice, tmp_path / "out", settings=Settings(views=1, size=16, points=8), jobs=1)
     assert twice.objects == 4
 
 

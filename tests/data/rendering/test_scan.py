@@ -10,6 +10,7 @@ from crosspoint.cli import crosspoint
 from crosspoint.commands.data import PATTERNS
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.workspaces import fresh_path
+from crosspoint.data.frames import rotation_to_y_up
 from crosspoint.data.rendering import scan as module
 from crosspoint.data.rendering.scan import ScanSettings, scan
 from crosspoint.data.rendering.sensor import DISTANCES
@@ -51,6 +52,30 @@ def whole(meshes, tmp_path_factory):
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_meshes_with_another_axis_up_are_turned_before_they_are_seen(meshes, whole, tmp_path):
+    for file in (meshes / "box").iterdir():
+        mesh = trimesh.load(file)
+        mesh.vertices = mesh.vertices @ rotation_to_y_up("z")
+        (tmp_path / "laid/box").mkdir(parents=True, exist_ok=True)
+        mesh.export(tmp_path / "laid/box" / file.name)
+    small(tmp_path / "laid", tmp_path / "out", up="z")
+    for file in (tmp_path / "out/ShapeNet/box").iterdir():
+        assert file.read_bytes() == (whole[0] / "ShapeNet/box" / file.name).read_bytes()
+    stored = json.loads((tmp_path / "out/scan.json").read_text())
+    assert (stored["up"], stored["stored_up"]) == ("z", "y")
+    with pytest.raises(InputError, match="was made with --up z, not y"):
+        small(tmp_path / "laid", tmp_path / "out")
+
+
+def test_the_axis_that_is_assumed_is_said_and_patterns_choose_files(meshes, tmp_path):
+    words = ["data", "scan", str(meshes), "--out", str(tmp_path / "out"), "--views", "1", "--points", "16"]
+    chosen = ["--include", "b*/*", "--exclude", "box/*", "--size", "8", "--jobs", "1"]
+    outcome = CliRunner().invoke(crosspoint, [*words, *chosen])
+    assert outcome.exit_code == 0, outcome.output
+    assert "y-up is assumed, since the inputs do not say" in outcome.stderr
+    assert [folder.name for folder in (tmp_path / "out/ShapeNet").iterdir()] == ["ball"]
 
 
 def test_layout_and_counts(whole):

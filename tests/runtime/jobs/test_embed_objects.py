@@ -12,7 +12,7 @@ from toy_scenes import box, ground
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.data.frames import rotation_to_y_up
+from crosspoint.data.frames import Frame, rotation_to_y_up
 from crosspoint.data.objects.find import ObjectOptions, find_objects
 from crosspoint.data.objects.folder import write_objects
 from crosspoint.data.objects.sources import Scans
@@ -21,8 +21,8 @@ from crosspoint.runtime.jobs import parts, search_picture
 from crosspoint.runtime.jobs.embed import EmbeddedObject, embed
 from crosspoint.runtime.jobs.embeddings import load
 from crosspoint.runtime.jobs.parts import PartOptions
-from crosspoint.runtime.jobs.search import search
-from crosspoint.runtime.options import Sampling
+from crosspoint.runtime.jobs.search import SearchOptions, search
+from crosspoint.runtime.options import Reading, Sampling
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_a_scan_without_objects_is_skipped_with_the_reason(model: Path, scans: P
 
 def test_readers_in_processes_give_the_same(model: Path, scans: Path, tmp_path: Path) -> None:
     embed(model, Scans([scans]), out=tmp_path / "threads.npz")
-    embed(model, Scans([scans]), out=tmp_path / "processes.npz", readers=1)
+    embed(model, Scans([scans]), out=tmp_path / "processes.npz", reading=Reading(readers=1))
     assert (tmp_path / "threads.npz").read_bytes() == (tmp_path / "processes.npz").read_bytes()
 
 
@@ -191,6 +191,76 @@ def test_the_picture_of_a_search_shows_the_objects(model: Path, scan: Path, tmp_
         assert set(map(tuple, whole)) <= set(map(tuple, points.astype(float)))
 
 
+def laid(points: np.ndarray) -> np.ndarray:
+    """The z-up points of a scene as a sensor stores them whose y points up."""
+    return points @ rotation_to_y_up("z").T.astype(points.dtype)
+
+
+def test_one_axis_holds_for_scans_and_is_stored_as_their_frame(model: Path, scan: Path, tmp_path: Path) -> None:
+    embed(model, Scans([scan]), out=tmp_path / "z.npz")
+    assert load(tmp_path / "z.npz").about.frame == Frame("z", "assumed")
+    np.save(scan, laid(np.load(scan)))
+    for name, objects, up in (("a", ObjectOptions(), "y"), ("b", ObjectOptions(up="y"), None)):
+        result = embed(model, Scans([scan], objects), out=tmp_path / f"{name}.npz", sampling=Sampling(up=up))
+        about = load(tmp_path / f"{name}.npz").about
+        assert (result.frame, about.frame, about.objects.up) == (Frame("y", "given"), Frame("y", "given"), None)
+        np.testing.assert_allclose(
+            load(tmp_path / f"{name}.npz").vectors, load(tmp_path / "z.npz").vectors, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_two_axes_of_one_scan_are_refused(model: Path, scan: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="said to be y-up and the scans z-up; give one of them"):
+        embed(model, Scans([scan], ObjectOptions(up="z")), out=tmp_path / "out.npz", sampling=Sampling(up="y"))
+
+
+def test_a_format_that_says_its_frame_is_believed(model: Path, scan: Path, tmp_path: Path) -> None:
+    points = np.load(scan)
+    np.column_stack([points, np.zeros(len(points))]).astype("<f4").tofile(tmp_path / "sweep.bin")
+    embed(model, Scans([tmp_path / "sweep.bin"]), out=tmp_path / "out.npz", reading=Reading(columns="4"))
+    found = load(tmp_path / "out.npz")
+    assert found.about.frame == Frame("z", "format")
+    assert_boxes(found, points)
+
+
+def test_columns_and_patterns_hold_for_scans(model: Path, scans: Path, tmp_path: Path) -> None:
+    points = scene(9)
+    np.savetxt(scans / "a.csv", points[:, [2, 0, 1]], delimiter=",")
+    embed(model, Scans([scans]), out=tmp_path / "out.npz", reading=Reading("2,3,1", include=("*.csv",)))
+    found = load(tmp_path / "out.npz")
+    assert found.names == ["a.csv#object-0001", "a.csv#object-0002"]
+    assert found.boxes.counts.tolist() == [len(one.points) for one in find_objects(points)]
+
+
+def test_objects_in_map_coordinates_keep_their_shape(model: Path, scan: Path, tmp_path: Path) -> None:
+    utm = np.array([448_262.0, 5_411_932.0, 250.0])
+    near = np.load(scan).astype(np.float64)
+    np.save(scan, near)
+    np.save(tmp_path / "far.npy", near + utm)
+    for path in (scan, tmp_path / "far.npy"):
+        embed(model, Scans([path]), out=path.with_suffix(".npz"))
+    here, far = load(scan.with_suffix(".npz")), load(tmp_path / "far.npz")
+    np.testing.assert_array_equal(far.boxes.counts, here.boxes.counts)
+    np.testing.assert_allclose(far.boxes.corners - utm, here.boxes.corners, atol=1e-8)
+    np.testing.assert_allclose(far.vectors, here.vectors, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("up", "found"), [("z", True), ("y", False)])
+def test_a_file_whose_frame_is_not_stated_is_refused_where_the_scans_are_not_z_up(
+    model: Path, scan: Path, tmp_path: Path, up: str, found: bool
+) -> None:
+    if up == "y":
+        np.save(scan, laid(np.load(scan)))
+    embed(model, Scans([scan], ObjectOptions(up=up)), out=tmp_path / "out.npz")
+    write_objects(scan, tmp_path / "objects", options=ObjectOptions(up=up))
+    query = tmp_path / "objects" / "object-0002.ply"
+    if not found:
+        with pytest.raises(InputError, match="give --up y if it is the same there, else --up z"):
+            search(query, tmp_path / "out.npz", model=model)
+    result = search(query, tmp_path / "out.npz", model=model, options=SearchOptions(up=None if found else up))
+    assert (result.results[0].name, result.index_frame) == ("scan.npy#object-0002", Frame(up, "given"))
+
+
 def run(*arguments: object) -> object:
     return CliRunner().invoke(crosspoint, ["embed", *map(str, arguments)])
 
@@ -200,7 +270,7 @@ def test_the_command_embeds_and_draws(model: Path, scan: Path, tmp_path: Path) -
     options = ["--objects", "--largest-extent", 1.8, "--picture", tmp_path / "above.png", "--json", tmp_path / "r.json"]
     outcome = run(model, scan, "--out", tmp_path / "out.npz", *options)
     assert outcome.exit_code == 0, outcome.output
-    assert "scans are assumed to be z-up" in outcome.stderr
+    assert outcome.stderr.count("z-up is assumed, since the inputs do not say") == 1
     assert [entry["name"] for entry in json.loads((tmp_path / "r.json").read_text())["objects"]] == [
         "scan.npy#object-0001"
     ]
@@ -211,7 +281,6 @@ def test_the_command_embeds_and_draws(model: Path, scan: Path, tmp_path: Path) -
     ("options", "message"),
     [
         (["--cluster-distance", 1], "--cluster-distance needs --objects; give both, or neither"),
-        (["--up", "z"], "--up needs --objects; give both, or neither"),
         (["--no-ground"], "--ground needs --objects; give both, or neither"),
         (["--picture", "a.png"], "--picture needs --objects; give both, or neither"),
         (["--objects", "--voxel", 1], "--voxel 1 is more than half of --cluster-distance 0.6"),
