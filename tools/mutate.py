@@ -130,7 +130,7 @@ class Tests:
         return self._seconds
 
     def of(self, fault: Fault) -> list[str]:
-        """Node identifiers: of the mirrored file, of those that import the module, of its folder, of those above, of all."""
+        """Node identifiers: of the mirrored file, then of those that import the module, then by nearness of folders."""
         lines = self._data.contexts_by_lineno(self._files[fault.file]) if fault.file in self._files else {}
         contexts = {context for context in lines.get(fault.line, ()) if context}
         run_on_import = not contexts
@@ -146,8 +146,8 @@ class Tests:
 
         def order(name: str) -> tuple[bool, bool, int, float]:
             file = name.split("::")[0]
-            apart = -len(os.path.commonprefix([file.split("/")[:-1], mirrored.split("/")[:-1]]))
-            return file != mirrored, file not in importing, apart, self._seconds.get(name, 0.0)
+            shared = itertools.takewhile(bool, map(str.__eq__, file.split("/")[:-1], mirrored.split("/")[:-1]))
+            return file != mirrored, file not in importing, -len(list(shared)), self._seconds.get(name, 0.0)
 
         known = sorted((name for name in names if name in self._seconds), key=order)
         ends = itertools.accumulate(self._seconds[name] for name in known)
