@@ -139,8 +139,10 @@ class Tests:
         _, *folders, name = fault.file.split("/")
         mirrored = "/".join(["tests", *folders, f"test_{name}"])
         importing = self._importing(fault.file)
-        if run_on_import:  # what a module states, such as a limit, is not in the map where it is read
-            names |= {known for known in self._seconds if known.split("::")[0] in importing}
+        if run_on_import:  # what a module states, such as a limit or an option, is not in the map where it is read
+            above = {"/".join(["tests", *folders[: i + 1]]) for i in range(len(folders))}
+            near = {file for file in self._tests if file.rsplit("/", 1)[0] in above} | importing
+            names |= {known for known in self._seconds if known.split("::")[0] in near}
         if (ROOT / mirrored).is_file():  # what runs in processes of its own is not in the map
             names |= {known for known in self._seconds if known.startswith(f"{mirrored}::")}
 
