@@ -23,8 +23,8 @@ def cloud(value):
 
 def test_every_dot_knows_the_number_of_its_own_cloud(shown):
     places = np.array([[0.0, 0.0], [1.0, 4.0], [2.0, 8.0], [4.0, 2.0]])
-    scatter(places, ["b", "a", "", "b"], clouds=[None, cloud(-1), None, cloud(1)])
-    assert [number for *_, number in shown["dots"]] == [None, 0, None, 1]
+    scatter(places, ["b", "a", "", "b"], clouds=[cloud(-1), None, None, cloud(1)])
+    assert [number for *_, number in shown["dots"]] == [0, None, None, 1]
     assert base64.b64decode(shown["clouds"]) == bytes([0] * 6 + [255] * 6)
     assert shown["points"] == 2
     assert shown["template"] == "scatter"
