@@ -516,6 +516,20 @@ def test_the_map_shows_classes_and_clouds_of_the_data(shown, monkeypatch):
     np.testing.assert_allclose(peeks[0][[0, -1]], expected[[0, -1]], atol=1e-5)
 
 
+def test_a_map_shows_the_clouds_that_there_are(shown, monkeypatch):
+    drawn = []
+    clouds = np.random.default_rng(1).standard_normal((2, 100, 3)).astype(np.float32)
+    data = ClassificationSet("modelnet40", ("bed", "chair"), Clouds(clouds, np.array([0, 1])), None)
+    monkeypatch.setattr(embedding_map, "tsne", lambda values: values[:, :2])
+    monkeypatch.setattr(embedding_map, "scatter", lambda *given, clouds: drawn.append((*given, clouds)) or "map")
+    names = ["train/000000", "train/000001", "train/000002", "test/000000", "train/000000"]  # two are not in the data
+    embedding_map.embedding_map(pieces(embeddings=embedded(5, names), data=data))
+    context = shown[0][1]
+    assert (context.named, context.classes, context.peeks) == (True, False, True)
+    assert drawn[0][1] == [""] * 5
+    assert [cloud is not None for cloud in drawn[0][2]] == [True, True, False, False, True]
+
+
 def test_a_map_without_names_has_neither_classes_nor_clouds(shown, monkeypatch):
     drawn = []
     monkeypatch.setattr(embedding_map, "tsne", lambda values: values[:, :2])
