@@ -1,6 +1,7 @@
 """What each section of the page shows, against numbers that were worked out by hand."""
 
 import hashlib
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -554,6 +555,32 @@ def test_two_groups_of_embeddings_stay_apart_on_the_map():
     assert np.linalg.norm(a.mean(axis=0) - b.mean(axis=0)) > 1.2 * inside
     np.testing.assert_array_equal(placed, embedding_map.tsne(near.reshape(24, 64).astype(np.float32)))
     assert np.isfinite(embedding_map.tsne(np.zeros((5, 8), np.float32))).all()
+
+
+@pytest.mark.parametrize(("count", "width", "components", "perplexity"), [(60, 80, 50, 59 / 3), (200, 8, 8, 30)])
+def test_a_map_is_made_of_fifty_components_with_fixed_seeds(count, width, components, perplexity, monkeypatch):
+    made = []
+
+    class Method:
+        def __init__(self, *given, **options):
+            made.append((given, options))
+
+        def fit_transform(self, values):
+            made.append((values.shape, values.dtype))
+            return values
+
+    monkeypatch.setattr("sklearn.decomposition.PCA", Method)
+    monkeypatch.setattr("sklearn.manifold.TSNE", Method)
+    embedding_map.tsne(np.zeros((count, width), np.float32))
+    options = {"perplexity": perplexity, "init": "random", "random_state": 0, "n_jobs": 1}
+    given = ((count, width), np.float64)
+    assert made == [((components,), {"random_state": 0}), given, ((), options), given]
+
+
+def test_equal_embeddings_are_mapped_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(embedding_map.tsne(np.ones((6, 8), np.float32))).all()
 
 
 def test_the_page_says_which_files_the_hashes_are_of(tmp_path, shown, monkeypatch):
