@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -8,7 +9,7 @@ import small_models as small
 from onnx import TensorProto, helper
 
 from crosspoint.core.errors import InputError, Unsupported
-from crosspoint.runtime.backends.onnx import OnnxEncoder
+from crosspoint.runtime.backends.onnx import OnnxEncoder, _specification
 
 METADATA = '{"model": {"architecture": "dgcnn", "k": 10}, "dim": 4, "points": null, "k": 10, "precision": "fp16"}'
 Clouds = Callable[..., np.ndarray]
@@ -170,3 +171,12 @@ def test_a_provider_that_falls_away_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_its_tensorrt_provider_does_not_run_on_the_cpu(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="runs on a GPU only"):
         OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cpu", backend="onnxruntime-tensorrt")
+
+
+def test_names_that_are_no_text_are_an_error_of_the_file_with_advice() -> None:
+    def no_text() -> None:
+        b"\xff".decode()
+
+    session = SimpleNamespace(get_inputs=no_text, get_outputs=no_text)
+    with pytest.raises(InputError, match=r"m\.onnx: is damaged or not an ONNX model.*; export the model again"):
+        _specification(session, Path("m.onnx"), "0" * 64, "cpu", "onnxruntime", "")
