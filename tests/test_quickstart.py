@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from calls import record
+from calls import bound, record
 
 from crosspoint import quickstart
 from crosspoint.cli import main
@@ -17,6 +18,7 @@ from crosspoint.core.errors import InputError, MissingDependency
 from crosspoint.data.shapes import make_shapes
 from crosspoint.models.weights import load_model
 from crosspoint.runtime import load_encoder, load_manifest, verify_files
+from crosspoint.runtime.options import Sampling
 from crosspoint.runtime.signing import VARIABLE
 
 SHAPES = ("airplane", "chair", "lamp", "table")
@@ -185,3 +187,55 @@ def test_without_a_builder_the_reason_stands_in_the_engine_s_place(monkeypatch):
 
     monkeypatch.setattr(import_module("crosspoint.export.engine.builder"), "find_builder", missing)
     assert quickstart._missing_builder() == "tensorrt is not installed"
+
+
+def test_the_sizes_that_the_documentation_states():
+    assert (quickstart.PER_CLASS, quickstart.POINTS) == (24, 256)
+    assert quickstart.RECIPE == ("points=256", "epochs=6", "batch=32", "image_size=48")
+
+
+def test_what_is_measured_and_where_it_is_written(tmp_path, monkeypatch):
+    calls = []
+
+    def stand_in(module, name, result):
+        original = getattr(import_module(module), name)
+
+        def called(*arguments, **options):
+            calls.append((name, bound(original, arguments, options)))
+            return result(len(calls))
+
+        monkeypatch.setattr(import_module(module), name, called)
+
+    def scored(count):
+        scores = {"official": SimpleNamespace(accuracy=count / 100), "clean": SimpleNamespace(accuracy=count / 10)}
+        return SimpleNamespace(**scores, to_json=lambda: {"call": count})
+
+    stand_in("crosspoint.runtime.jobs.embed", "embed", scored)
+    stand_in("crosspoint.eval.svm", "svm", scored)
+    stand_in("crosspoint.parity.parity", "parity", scored)
+    steps = quickstart.StepTimer()
+    accuracy = quickstart._evaluate(tmp_path, 5, steps)
+    assert [name for name, _ in calls] == ["embed", "svm", "svm", "svm", "parity"]
+    assert [row.status for row in steps.rows] == ["ran"] * 5
+    data = tmp_path / "shapes" / "modelnet40_ply_hdf5_2048"
+    embedded, *measured, compared = (given for _, given in calls)
+    models = {"trained": tmp_path / "run", "untrained": tmp_path / "untrained", "engine": tmp_path / "bundle"}
+    assert (embedded["model"], embedded["inputs"]) == (models["engine"], [data])
+    assert (embedded["out"], embedded["sampling"]) == (tmp_path / "embeddings.npz", Sampling(256, seed=5))
+    for given, (name, model) in zip(measured, models.items(), strict=True):
+        assert (given["model"], given["data"], given["sampling"]) == (model, data, Sampling(256, 5, 1))
+        assert given["out"] == tmp_path / "results" / name
+    assert (compared["reference"], compared["candidate"], compared["data"]) == (
+        models["trained"],
+        models["engine"],
+        data,
+    )
+    assert (compared["sampling"], compared["clouds"]) == (Sampling(256, seed=5), 200)
+    assert {name: (own.official, own.clean) for name, own in accuracy.items()} == {
+        "trained": (0.02, 0.2),
+        "untrained": (0.03, 0.3),
+        "engine": (0.04, 0.4),
+    }
+    names = ("embed", "svm-trained", "svm-untrained", "svm-engine", "parity")
+    written = [json.loads((tmp_path / "results" / f"{name}.json").read_text())["call"] for name in names]
+    assert written == [1, 2, 3, 4, 5]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 from importlib import import_module
 from pathlib import Path
 
@@ -191,3 +192,50 @@ def test_every_value_arrives_under_its_name(name, monkeypatch, tmp_path):
         if where is not None and (name, option) not in DRAWN:
             key, read = where
             assert arrived[key if key in arrived else option] == (value if read is None else read), option
+
+
+class Anything(dict):
+    """A result whose every part is empty."""
+
+    rank = 0  # of the main process
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Anything()
+
+    def __missing__(self, name):
+        return Anything()
+
+    def to_json(self):
+        return {"schema": "crosspoint.anything/1"}
+
+    def __call__(self, *arguments, **options):
+        return self
+
+    def __format__(self, how):
+        return ""
+
+    def __float__(self):
+        return 0.0
+
+    def __add__(self, other):
+        return 0
+
+
+SCHEMAS = {"export": "export", "build": "export", "import": "import"}
+"""Of commands that put the result together themselves; all others write it as it is."""
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_what_is_found_is_written_as_json(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(import_module(BEHIND[name][0]), BEHIND[name][1], lambda *_, **__: Anything())
+    for table in ("bench", "diagnose", "doctor", "eval", "export", "partseg"):
+        shown = import_module(f"crosspoint.commands.tables.{table}")
+        for drawn in [each for each in vars(shown) if each.startswith(("print_", "draw_"))]:
+            monkeypatch.setattr(shown, drawn, lambda *_, **__: None)
+    words, _ = words_for(COMMANDS[name], itertools.count(3))
+    CliRunner().invoke(crosspoint, [*name.split(), *words, "--json", "result.json"])
+    schema = SCHEMAS.get(name, "anything")
+    assert json.loads(Path("result.json").read_text())["schema"] == f"crosspoint.{schema}/1"

@@ -7,6 +7,7 @@ from toy_machine import GPU, facts_of
 
 from crosspoint.doctor.abilities import abilities, has_gpu, pip
 from crosspoint.doctor.doctor import problems
+from crosspoint.doctor.facts import Broken
 
 L4 = {"name": "NVIDIA L4", "compute_capability": "sm89", "memory_gib": 22.0, "supported": True}
 PROVIDERS = {"CUDAExecutionProvider": None, "TensorrtExecutionProvider": None, "CPUExecutionProvider": None}
@@ -118,3 +119,82 @@ def test_without_cuda_python_no_engine_runs():
     assert find(workstation(cuda_python=None), ".plan of tensorrt-rtx").install == pip("gpu")
     facts = workstation(cuda_python=None, tensorrt=None)
     assert find(facts, ".plan of tensorrt").install == pip("trt", "gpu")
+
+
+@pytest.mark.parametrize(
+    ("provider", "words", "needs"),
+    [
+        ("CUDAExecutionProvider", "bundle on CUDA", "CUDA, cuDNN"),
+        ("TensorrtExecutionProvider", "ONNX Runtime's TensorRT", "CUDA, cuDNN, TensorRT"),
+    ],
+)
+def test_a_provider_that_does_not_load_names_what_it_was_built_for(provider, words, needs):
+    broken = find(workstation(onnxruntime={"providers": {**PROVIDERS, provider: "it is broken"}}), words)
+    assert broken.can == "no"
+    assert broken.how == f"{provider} is listed and does not load: it is broken"
+    assert broken.install == f"the {needs} that onnxruntime-gpu 1 was built for"
+
+
+def test_providers_that_load_and_those_that_are_not_there():
+    facts = workstation()
+    for words, provider in (
+        ("bundle on the CPU", "CPU"),
+        ("bundle on CUDA", "CUDA"),
+        ("Runtime's TensorRT", "Tensorrt"),
+    ):
+        assert find(facts, words).how == f"onnxruntime 1, {provider}ExecutionProvider loads"
+    without_cpu = workstation(onnxruntime={"providers": {"CUDAExecutionProvider": None}})
+    assert find(without_cpu, "bundle on the CPU").how == "this onnxruntime 1 has no CPUExecutionProvider"
+    assert find(without_cpu, "bundle on the CPU").install == ""
+    assert find(facts_of(onnxruntime={"providers": PROVIDERS}), "bundle on the CPU").can == "yes"
+    assert find(facts_of(onnxruntime={"providers": PROVIDERS}), "bundle on CUDA").how == "there is no NVIDIA GPU"
+    assert find(workstation(onnxruntime=None), "bundle on the CPU").install == pip("gpu")
+
+
+def test_what_a_workstation_does_with_its_packages(with_gpu):
+    hows = {ability.command: ability.how for ability in abilities(with_gpu)}
+    assert hows["train under torchrun"] == "1 GPU(s), NCCL 2.21"
+    assert hows["export"] == "torch 1, onnx 1.16, ONNX Runtime for the gate"
+    assert hows["export --trt"] == "tensorrt 1, tensorrt_rtx 1; the engine is executed and compared"
+    assert hows["report"] == "matplotlib 3.10"
+    assert hows["data render"] == "embreex 2.17"
+    assert find(with_gpu, ".plan of tensorrt-rtx").how == "tensorrt_rtx 1 on sm89"
+    assert by_command(with_gpu)["import"].can == "yes"
+    two = workstation(torch={"devices": [L4, {**L4, "name": "second", "supported": False}], "bf16": False})
+    assert find(two, "train, finetune").how == "torch 1 has no code for second; on the CPU it trains"
+    assert find(two, "train under torchrun").how == "2 GPU(s), NCCL 2.21"
+    assert find(workstation(torch={"devices": [L4], "bf16": False}), "train, finetune").how.endswith("; fp32, fp16")
+
+
+def test_without_a_gpu_training_is_on_the_cpu_and_engines_are_only_built():
+    facts = facts_of(packages={"torchvision": "1", "onnx": "1"}, torch={}, onnxruntime={}, tensorrt_rtx={})
+    assert find(facts, "train, finetune").how == "on the CPU, torch 1; there is no GPU"
+    assert find(facts, "train under torchrun").how == "processes on the CPU, gloo"
+    built = find(facts, "export --trt")
+    assert (built.can, built.install) == ("partly", "")
+    assert built.how == "tensorrt_rtx 1: builds engines for RTX GPUs; none here to run them"
+
+
+@pytest.mark.parametrize(
+    ("lacking", "extras", "how"),
+    [
+        ("onnx", ("train",), "onnx is not installed"),
+        ("onnxruntime", ("gpu",), "onnxruntime is not installed"),
+        ("torch", ("train",), "torch is not installed"),
+    ],
+)
+def test_what_an_export_lacks_is_named_with_its_extra(lacking, extras, how):
+    facts = workstation({"onnx": None}) if lacking == "onnx" else workstation(**{lacking: None})
+    export = by_command(facts)["export"]
+    assert (export.can, export.how, export.install) == ("no", how, pip(*extras))
+
+
+def test_a_package_that_is_broken_says_why():
+    facts = replace(facts_of(), answers=replace(facts_of().answers, torch=Broken(installed=True, reason="libc is old")))
+    assert find(facts, "train, finetune").how == "torch does not work: libc is old"
+    assert by_command(facts)["import"].can == "no"
+
+
+def test_an_engine_needs_a_device_that_cuda_python_sees():
+    facts = workstation(cuda_python={"devices": [], "reason": "no driver"})
+    assert (find(facts, ".plan of tensorrt").how, find(facts, ".plan of tensorrt").can) == ("no driver", "no")

@@ -91,3 +91,11 @@ def test_a_file_is_taken_for_its_own_key_and_shape_alone(tmp_path, key, shape, d
 def test_features_of_another_type_are_not_taken(tmp_path):
     write(tmp_path / "f", "a", about={}, features=np.zeros((2, 3), np.int32))
     assert read(tmp_path / "f", "a", shape=(2, 3)) is None
+
+
+@pytest.mark.parametrize(("beyond", "found"), [(-2000, True), (10, False)])
+def test_a_file_much_larger_than_its_features_is_not_read(tmp_path, beyond, found):
+    """A million bytes (2²⁰) may stand beside the features; of a header that is longer nothing is believed."""
+    features = np.zeros((1000, 64), np.float32)
+    write(tmp_path / "f", "a", about={"text": "x" * ((1 << 20) + beyond)}, features=features)
+    assert (read(tmp_path / "f", "a", shape=(1000, 64)) is not None) == found

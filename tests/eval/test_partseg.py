@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import h5py
 import numpy as np
@@ -188,3 +189,25 @@ def test_z_up_clouds_are_turned(segmenter, write_parts, tmp_path):
     found = partseg(segmenter, z, sampling=Sampling(64, up="z"))
     assert found.per_category == partseg(segmenter, y, sampling=Sampling(64)).per_category
     assert found.data.frame == Frame("z", "given")
+
+
+def test_pictures_may_lie_within_the_data_and_not_be_a_file(tmp_path, monkeypatch):
+    class Read(Exception):
+        pass
+
+    def read(*_):
+        raise Read
+
+    monkeypatch.setattr(import_module("crosspoint.eval.partseg"), "load_parts", read)
+    with pytest.raises(Read):
+        partseg(tmp_path / "model", tmp_path, out=tmp_path / "pictures")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        partseg(tmp_path / "model", tmp_path / "data", out=tmp_path / "file")
+    for name in ("partseg.png", "partseg_worst.png"):
+        (tmp_path / name).mkdir(parents=True)
+        with pytest.raises(InputError, match=name):
+            partseg(tmp_path / "model", tmp_path / "data", out=tmp_path)
+        (tmp_path / name).rmdir()
+    with pytest.raises(InputError, match="--seeds is 0; give at least 1"):
+        partseg(tmp_path / "model", tmp_path, sampling=Sampling(seeds=0))

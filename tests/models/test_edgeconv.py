@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from crosspoint.models import edgeconv
 from crosspoint.models.edgeconv import EdgeConv, EdgeConv2
 from crosspoint.models.official import convert
 
@@ -181,3 +182,15 @@ def test_gradcheck():
     conv = EdgeConv(3, 4, k=3).double()
     x = torch.randn(1, 8, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(conv, (x,))
+
+
+def test_the_centre_is_the_mean_over_all_processes(monkeypatch):
+    """Three processes whose means are 1, 2 and 6 times this one's."""
+    monkeypatch.setattr(edgeconv, "all_reduce", lambda values, group: values * (1 + 2 + 6))
+    monkeypatch.setattr(edgeconv, "get_world_size", lambda group: 3)
+    norm = edgeconv.EdgeNorm(4)
+    x = torch.arange(24.0).view(2, 3, 4)
+    own = torch.tensor([10.0, 11.0, 12.0, 13.0])
+    torch.testing.assert_close(norm.centre(x), own)
+    norm.synchronised = True
+    torch.testing.assert_close(norm.centre(x), 3 * own)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -26,9 +27,9 @@ from crosspoint.parity.parity import parity
 from crosspoint.report.charts import line_chart, ticks
 from crosspoint.report.embedded import classes_of
 from crosspoint.report.html import render
-from crosspoint.report.page import report
+from crosspoint.report.page import _about, report
 from crosspoint.report.pictures import draw_cloud
-from crosspoint.report.records import QuickstartStep
+from crosspoint.report.records import QuickstartStep, QuickstartSummary, RunConfig, TrainedOn
 from crosspoint.report.scatter import place_labels
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, save
@@ -450,7 +451,7 @@ def test_a_coarser_precision_has_no_near_ties(folder, tmp_path):
     report(tmp_path)
     words = words_of(tmp_path / "report.html")
     assert "near ties" not in words
-    assert "difference of linear-SVM accuracies is 4.00e-03; the limit is 0.002. It would pass at 4.0e-03." in words
+    assert "difference of linear-SVM accuracies is 4.00e-03 (limit 0.002). It would pass at 4.0e-03." in words
 
 
 def test_folder_with_nothing_to_show_is_refused(tmp_path):
@@ -521,6 +522,34 @@ def test_constant_line_is_drawn():
     drawn = line_chart("x", "", step=np.array([3.0]), series={"a": np.array([2.0])})
     assert "nan" not in drawn
     assert "polyline" in drawn
+
+
+def test_the_line_below_the_title_names_the_objects_and_the_seed(tmp_path):
+    def about(segments, objects, seed):
+        known = RunConfig(data=TrainedOn(objects))
+        return _about(SimpleNamespace(summary=QuickstartSummary(seed=seed), config=known, segments=segments))[1:]
+
+    assert about(False, 40, 7) == ["trained on 40 objects without labels", "seed 7"]
+    assert about(True, 0, 0) == ["trained on 0 objects with labelled parts", "seed 0"]
+    assert about(False, None, None) == []
+
+
+@pytest.mark.parametrize("segments", [True, False])
+def test_a_segmenter_lacks_no_section_of_encoders(segments, tmp_path):
+    write(tmp_path / "metrics.jsonl", metrics(3))
+    if segments:
+        write(tmp_path / "segmenter.safetensors", "")
+    lacking = {missing.what for missing in report(tmp_path, tmp_path / "page.html").missing}
+    of_encoders = {
+        "accuracy of a linear SVM",
+        "few-shot accuracy",
+        "a map of the embeddings",
+        "sample shapes",
+        "parity of the exported model",
+    }
+    assert lacking & of_encoders == (set() if segments else of_encoders)
+    assert ("mIoU" in lacking) == segments
+    assert {"the exported model", "time of each step"} <= lacking
 
 
 def test_labels_are_pushed_apart_within_the_box():

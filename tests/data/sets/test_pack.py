@@ -153,7 +153,7 @@ def test_missing_short_and_garbled_shards_are_refused(loose, tmp_path):
     with pytest.raises(InputError, match=f"shard-00000.safetensors is missing or does not have {len(data)} bytes"):
         PackedRenders(tmp_path / "pack")
     shard.write_bytes(b"\xff" * len(data))
-    with pytest.raises(InputError, match=r"shard-00000.safetensors: is damaged"):
+    with pytest.raises(InputError, match=r"shard-00000.safetensors: is damaged.*; copy it or pack again"):
         PackedRenders(tmp_path / "pack")
     shard.unlink()
     with pytest.raises(InputError, match="is missing"):

@@ -7,9 +7,10 @@ import pytest
 from toy_machine import bare_machine
 
 from crosspoint.doctor.doctor import doctor
+from crosspoint.doctor.self_test import self_test as tested
 from crosspoint.doctor.self_test.engines import BUILDERS
-from crosspoint.doctor.self_test.self_test import self_test
-from crosspoint.doctor.self_test.step import PRECISIONS
+from crosspoint.doctor.self_test.self_test import StepResult, self_test
+from crosspoint.doctor.self_test.step import PRECISIONS, Step
 from crosspoint.doctor.self_test.steps import STEPS
 from crosspoint.runtime.signing import VARIABLE
 
@@ -226,3 +227,48 @@ def test_the_steps_on_the_cpu_pass_on_this_machine(tmp_path, monkeypatch):
     found = {step.name: step.found for step in result.steps}
     assert found["embed where torch cannot be imported"] == "205 embeddings of 2048 numbers"
     assert all(found.values())
+
+
+def test_each_step_is_announced_and_the_results_keep_the_order(monkeypatch, capsys):
+    names = ["first", "second", "third"]
+    results = [
+        StepResult("second", "not available", "there is no GPU", "", 0.04),
+        StepResult("first", "passed", "", "found", 12.25),
+        StepResult("third", "passed", "", "", 0.0),
+    ]
+    asked = []
+    monkeypatch.setattr(tested, "_steps", lambda given: [Step(name, None, None) for name in names])
+    monkeypatch.setattr(tested, "_run_all", lambda *given: asked.append(given) or iter(results))
+    result = self_test(bare_machine(), "toy", seconds=7)
+    ((facts, asked_for, given, folder, seconds),) = asked
+    assert (facts, asked_for, given, seconds) == (bare_machine().facts, names, "toy", 7)
+    assert not folder.exists()  # it is removed at the end
+    assert capsys.readouterr().err.splitlines() == [
+        "  not available second (0.0 s)",
+        "  passed        first (12.2 s)",
+        "  passed        third (0.0 s)",
+    ]
+    assert [step.name for step in result.steps] == names
+    assert (result.passed, result.counts) == (True, {"passed": 2, "failed": 0, "not available": 1})
+
+
+def test_when_it_is_interrupted_the_process_of_the_steps_is_ended(monkeypatch, tmp_path):
+    said = []
+
+    class Process:
+        def __init__(self, command, **options):
+            said.append("started")
+            result = {"name": "a", "status": "passed", "reason": "", "found": "", "seconds": 0.0}
+            self.stdout = iter([f"{tested.MARK}{json.dumps(result)}\n"])
+
+        def kill(self):
+            said.append("killed")
+
+        def wait(self):
+            said.append("waited")
+
+    monkeypatch.setattr(tested.subprocess, "Popen", Process)
+    steps = tested._run_some(["a", "b"], {}, "toy", tmp_path, 60)
+    assert next(steps).name == "a"
+    steps.close()  # as an interruption does
+    assert said == ["started", "killed", "waited"]

@@ -116,3 +116,56 @@ def test_nccl_is_tried_on_powers_of_two_and_on_all(count, sizes, tmp_path, monke
     monkeypatch.setattr(training, "torchrun", lambda context, size, *, device: ran.append((size, device)) or str(size))
     assert training.nccl(Context(tmp_path, with_gpus(count))) == "; ".join(map(str, sizes))
     assert ran == [(size, "cuda") for size in sizes]
+
+
+def test_the_shapes_are_few_and_small(context, monkeypatch):
+    given = []
+    module = import_module("crosspoint.data.shapes.make_shapes")
+    monkeypatch.setattr(module, "make_shapes", lambda *places, **options: given.append((places, options)))
+    training.make_shapes(context)
+    assert given == [((context.folder / "shapes",), {"per_class": 1, "seed": 0, "views": 2, "size": 32, "points": 256})]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_what_is_trained_on_cuda_is_in_the_precision_that_was_asked_for(precision, context, monkeypatch):
+    given = []
+    result = SimpleNamespace(last={"loss": 1.0}, steps=2, device="cuda", best=SimpleNamespace(instance_miou=0.5))
+    record = lambda *places, **options: given.append((places, options)) or result  # noqa: E731
+    monkeypatch.setattr(import_module("crosspoint.train.pretrain.pretrain"), "train", record)
+    monkeypatch.setattr(import_module("crosspoint.train.partseg.finetune"), "partseg", record)
+    training.train_on_cuda(context, precision)
+    training.finetune_on_cuda(context, precision)
+    (data, run), options = given[0]
+    common = ("points=128", "k=8", "epochs=1", "seed=0", f"precision={precision}")
+    assert (data, run) == (context.folder / "shapes", context.folder / f"run-cuda-{precision}")
+    assert sorted(options["overrides"]) == sorted((*common, "batch=16", "image_size=32"))
+    assert (options["recipe"], options["resume"], options["device"]) == ("quick", False, "cuda")
+    assert options["options"].workers == 0
+    (data, run), options = given[1]
+    assert (data, run) == (
+        context.folder / "shapes" / "shapenet_part_seg_hdf5_data",
+        context.folder / f"run-parts-cuda-{precision}",
+    )
+    assert sorted(options["overrides"]) == sorted(common)
+    assert (options["recipe"], options["device"]) == ("quick", "cuda")
+
+
+def test_torchrun_is_started_as_a_user_does(context, monkeypatch):
+    asked = []
+    done = SimpleNamespace(returncode=0, stdout="", stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: asked.append((command, options)) or done)
+    assert training.torchrun(context, 3, device="cuda") == "3 process(es); no output"
+    ((command, options),) = asked
+    words = " ".join(command[1:])
+    assert words.startswith("-m torch.distributed.run --standalone --nproc-per-node=3 -m crosspoint train --data ")
+    assert f"--out {context.folder}/run-cuda-3 --device cuda --workers 0" in words
+    assert [command[i + 1] for i, word in enumerate(command) if word == "--set"] == list(training.TRAINING)
+    assert options["timeout"] == 240
+
+
+def test_long_complaints_of_torchrun_are_cut_to_their_end(context, monkeypatch):
+    done = SimpleNamespace(returncode=1, stdout="", stderr="x" * 500 + " the cause")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(CheckFailed) as caught:
+        training.torchrun(context, 2, device="cpu")
+    assert str(caught.value) == "torchrun ended with 1: " + "x" * 390 + " the cause"

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.cifar_fs import find_classes, load_pictures
+from crosspoint.eval.image import fewshot as module
 from crosspoint.eval.image.fewshot import (
     QUERIES,
     WAYS,
@@ -171,3 +173,79 @@ def test_too_few_classes_for_a_task(tmp_path, image_encoder, writers):
     root = writers["cifar-fs"](tmp_path / "small", counts=(2, 5, 4))
     with pytest.raises(InputError, match="4 classes of test have 5 support and 15 query pictures, 5 are needed"):
         image_fewshot(image_encoder, root)
+
+
+class Folder:
+    """A class of so many pictures."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def iterdir(self):
+        return iter(range(self.count))
+
+
+@pytest.mark.parametrize(
+    ("classes", "sizes", "expected"),
+    [
+        ((64, 16, 20), (600, 600), True),
+        ((64, 16, 20), (600, 601), False),
+        ((64, 16, 20), (601, 601), False),
+        ((63, 16, 20), (600, 600), False),
+        ((64, 20, 16), (600, 600), False),
+    ],
+)
+def test_the_published_set_has_64_16_and_20_classes_of_600_pictures(classes, sizes, expected, monkeypatch):
+    first, others = sizes
+    found = {
+        part: {f"{part} {i}": Folder(first if part == "val" and not i else others) for i in range(count)}
+        for part, count in zip(("train", "val", "test"), classes, strict=True)
+    }
+    monkeypatch.setattr(module, "find_classes", lambda data: found)
+    described = describe_images("cifar")
+    assert (described.published, described.classes) == (expected, classes)
+    assert f"of {min(sizes)} to {max(sizes)} pictures" in described.remark
+    assert ("by counts CIFAR-FS" in described.remark) == expected
+
+
+def test_the_published_rules_of_tasks():
+    assert (WAYS, QUERIES, module.OFFICIAL_C, module.CHOOSING) == (5, 15, 1.0, 50)
+    assert module.GRID == (0.01, 0.1, 1.0, 10.0, 100.0)
+    assert ImageTaskOptions() == ImageTaskOptions((1, 5), 600, 0)
+
+
+def test_c_is_the_smallest_of_the_best_on_validation_tasks(monkeypatch):
+    asked = []
+
+    def answered(features, shots, *, seed, c):
+        asked.append((features, shots, seed))
+        return SimpleNamespace(accuracy={0.01: 0.1, 0.1: 0.5, 1.0: 0.75, 10.0: 0.75, 100.0: 0.2}[c])
+
+    monkeypatch.setattr(module, "answer", answered)
+    assert module._choose_c("validation", 5, 3, 7) == 1.0
+    assert asked == [("validation", 5, (7, 5, 1, i)) for i in range(3)] * 5
+    asked.clear()
+    module._choose_c("validation", 5, 200, 7)
+    assert len(asked) == 50 * 5
+
+
+@pytest.mark.parametrize(("rule", "c"), [("official", 1.0), ("clean", 100.0)])
+def test_each_rule_has_its_c_and_its_tasks_of_the_test_classes(rule, c, monkeypatch):
+    asked = []
+
+    def answered(features, shots, *, seed, c):
+        asked.append((features, shots, seed, c))
+        return SimpleNamespace(accuracy=(seed[-1] + 1) / 4)
+
+    monkeypatch.setattr(module, "answer", answered)
+    monkeypatch.setattr(module, "_choose_c", lambda features, *_: {"v": 100.0, "other v": 10.0}[features])
+    monkeypatch.setattr(module, "compare_tasks", lambda answers: [len(each) for each in answers])
+    parts = [{"val": "v", "test": "t"}, {"val": "other v", "test": "other t"}]
+    found = module._accuracy(parts, 5, 3, 7, "frozen", rule)
+    assert (found.c, found.accuracies, found.against) == (c, [0.25, 0.5, 0.75], [3, 3])
+    assert found.summary.mean == 0.5
+    half = 1.96 * 0.25 / np.sqrt(3)  # the deviation of 1/4, 2/4, 3/4 is 1/4
+    assert found.interval == pytest.approx((0.5 - half, 0.5 + half), abs=1e-4)
+    assert asked == [
+        (features, 5, (7, 5, 0, i), own) for features, own in (("t", c), ("other t", min(c, 10.0))) for i in range(3)
+    ]

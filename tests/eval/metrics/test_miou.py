@@ -41,6 +41,7 @@ def test_part_ious_are_those_of_sets(seed):
         (array(3), array(3), [3], [1]),  # one point
         (array(3), array(4), [3, 4], [0, 0]),
         (array(3, 3, 4), array(9, 9, 9), [3, 4], [0, 0]),  # nothing predicted of the category
+        (array(9, 9, 3), array(3, 3, 3), [3, 4], [1 / 3, 1]),  # true parts of another category
         (array(), array(), [3, 4], [1, 1]),  # no point at all
         (array(5, 6, 7, 7, 7, 7), array(5, 7, 7, 7, 6, 5), [5, 6, 7], [1 / 2, 0, 2 / 5]),
     ],

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -436,3 +437,30 @@ def test_an_engine_that_this_gpu_can_run_goes_through_the_gate(name, saved, tmp_
     manifest = export(saved(name), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64").to_json()
     assert manifest["engine"]["executed"] is True
     assert manifest["engine"]["parity"]["relative_l2_max"] <= 1e-4
+
+
+def test_while_a_build_runs_ctrl_c_is_looked_for_ten_times_a_second(monkeypatch):
+    waits, answers = [], [True, True, False]
+
+    def wait(building, seconds):
+        waits.append(seconds)
+        return SimpleNamespace(not_done=answers.pop(0))
+
+    monkeypatch.setattr(tensorrt, "wait", wait)
+    monkeypatch.setattr(tensorrt, "errors_of", lambda trt: nullcontext(["an error"]))
+    made = SimpleNamespace(build_serialized_network=lambda network, config: (network, config))
+    cancelled = []
+    assert tensorrt._build(None, made, "network", "config", cancelled) == (("network", "config"), ["an error"])
+    assert (waits, cancelled) == ([0.1] * 3, [])
+
+
+def test_whatever_ends_the_wait_ends_the_build(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tensorrt, "wait", interrupted)
+    monkeypatch.setattr(tensorrt, "errors_of", lambda trt: nullcontext([]))
+    cancelled = []
+    with pytest.raises(KeyboardInterrupt):
+        tensorrt._build(None, SimpleNamespace(build_serialized_network=lambda *_: None), None, None, cancelled)
+    assert cancelled == [signal.SIGINT]

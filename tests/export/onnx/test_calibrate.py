@@ -6,10 +6,12 @@ import onnxruntime
 import pytest
 
 from crosspoint.core.errors import InputError
+from crosspoint.export.onnx import calibrate as module
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CLOUDS, calibrate, calibration_set
 from crosspoint.export.onnx.fold import deploy
 from crosspoint.parity.clouds import ordinary
+from crosspoint.parity.user_clouds import UserClouds
 
 
 def test_ranges_are_the_largest_magnitudes(network):
@@ -57,3 +59,32 @@ def test_the_seed_draws_the_clouds(tmp_path):
     for folder in (None, tmp_path):
         first, again, other = (calibration_set(folder, 64, seed=seed).points.tobytes() for seed in (0, 0, 1))
         assert first == again != other
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+@pytest.mark.parametrize("train", [None, 150])
+def test_clouds_are_drawn_with_the_seed_and_from_the_training_part_alone(seed, train, monkeypatch, tmp_path):
+    points = np.arange(200, dtype=np.float32)[:, None, None] * np.ones((1, 4, 3), np.float32)
+    labels = None if train is None else np.zeros(200, np.int64)
+    asked = []
+
+    def real_clouds(*given, **options):
+        asked.append((given, options))
+        return UserClouds(points, labels, 200 if train is None else train, "a source")
+
+    monkeypatch.setattr(module, "real_clouds", real_clouds)
+    drawn = calibration_set(tmp_path, 4, seed=seed)
+    assert asked == [((tmp_path, 4), {"limit": None, "seed": seed})]
+    expected = sorted(np.random.default_rng(seed).permutation(train or 200)[:128])
+    assert drawn.points[:, 0, 0].tolist() == expected
+    assert drawn.source == f"{tmp_path.name}, a source"
+
+
+def test_each_cloud_is_given_to_the_calibrator_by_itself():
+    inputs = {"points": np.arange(24.0).reshape(2, 4, 3), "category": np.eye(2)}
+    reader = module._CalibrationReader(inputs)
+    for i in range(2):
+        given = reader.get_next()
+        np.testing.assert_array_equal(given["points"], inputs["points"][[i]])
+        np.testing.assert_array_equal(given["category"], inputs["category"][[i]])
+    assert reader.get_next() is None

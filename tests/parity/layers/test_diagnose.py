@@ -1,6 +1,8 @@
 """Faults that are put in, one by one, and have to be found: the layer, the kind, the channels."""
 
 import json
+from contextlib import nullcontext
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -14,12 +16,13 @@ from crosspoint.models import DGCNN
 from crosspoint.parity.layers.cause import measure
 from crosspoint.parity.layers.compare import Difference, NamedClouds, compare
 from crosspoint.parity.layers.diagnose import diagnose, open_layers
-from crosspoint.parity.layers.layers import LAYERS
+from crosspoint.parity.layers.layers import LAYERS, Layer
 from crosspoint.parity.limits import LIMITS
 from crosspoint.runtime.load import load_encoder
-from crosspoint.runtime.options import Sampling
+from crosspoint.runtime.options import RunOn, Sampling
 
 POINTS = 48
+module = import_module("crosspoint.parity.layers.diagnose")
 
 
 def swap(norm, first=3, second=11):
@@ -277,3 +280,76 @@ def test_the_command_on_files_with_picture_and_json(network, saved, exported, tm
     equal = run(saved(model, "a"), saved(model, "c"), "--points", POINTS)
     assert equal.exit_code == 0
     assert equal.output.splitlines()[-1].startswith("No difference")
+
+
+def apart(name, channels, total):
+    total = np.array(total)
+    return Difference(Layer(name, ()), total, total / 2, np.array(channels), None, None)
+
+
+CLOUDS = NamedClouds(np.zeros((3, 8, 3), np.float32), ["cloud 0", "cloud 1", "a line"], [False, False, True])
+
+
+def test_equal_models_are_described_by_their_largest_errors():
+    differences = [
+        apart("edge1", [[1e-7, 2e-7], [0, 0], [0, 0]], [1e-7, 1e-7, 1e-7]),
+        apart("edge2", [[0, 0], [0, 5e-6], [0, 0]], [2e-7, 2e-7, 2e-7]),
+        apart("embedding", [[3e-6, 0], [0, 0], [0, 0]], [1e-6, 4e-6, 9e-6]),
+    ]
+    said = module._advice_on_equals(differences, CLOUDS, LIMITS["fp32"])
+    assert said == "No difference: no layer adds more than 5.0e-06 (edge2), and the outputs agree to 4.0e-06."
+    differences[2].total[2] = 3e-3
+    said = module._advice_on_equals(differences, CLOUDS, LIMITS["fp32"])
+    assert said.endswith(
+        "agree to 4.0e-06 (3.0e-03 on a line: of points that are all but equally far, either may be a neighbour)."
+    )
+
+
+def test_a_row_has_the_errors_of_usual_and_of_hostile_clouds():
+    rows = np.array([1.0, 3.0, 10.0])
+    difference = Difference(
+        Layer("edge2", ("edge1",)),
+        rows,
+        rows / 2,
+        np.stack([rows / 100, rows / 50], axis=1),
+        rows / 20,
+        (6, 6),
+        rows / 10,
+    )
+    row = module._row(difference, CLOUDS, LIMITS["fp32"])
+    assert (row.name, row.inputs, row.parts) == ("edge2", ["edge1"], True)
+    usual, hostile = row.usual, row.hostile
+    assert (usual.total_max, usual.total_median) == (3.0, 2.0)
+    assert (usual.introduced_max, usual.introduced_median) == (1.5, 1.0)
+    assert (usual.channel_max, usual.overlap_min, usual.own_overlap_min) == (0.06, 0.1, 0.05)
+    assert (hostile.total_max, hostile.total_median, hostile.channel_max) == (10.0, 10.0, 0.2)
+    assert (hostile.overlap_min, hostile.own_overlap_min) == (1.0, 0.5)
+
+
+def opened(monkeypatch, **options):
+    """How the two models of a diagnosis are opened; the second is not."""
+    calls = []
+
+    class Stop(Exception):
+        pass
+
+    def load(*given, **chosen):
+        calls.append((given, chosen))
+        if len(calls) == 2:
+            raise Stop
+        return nullcontext()
+
+    monkeypatch.setattr(module, "load_encoder", load)
+    monkeypatch.setattr(module, "trained", lambda path: f"trained {path}")
+    with pytest.raises(Stop):
+        diagnose("a", "b", **options)
+    return calls
+
+
+def test_device_backend_and_trust_are_of_the_candidate(monkeypatch):
+    run_on = RunOn("cuda:1", "tensorrt", trust=True)
+    assert opened(monkeypatch, run_on=run_on, reference_device="cuda:2") == [
+        (("trained a", "cuda:2"), {}),
+        (("b", "cuda:1"), {"backend": "tensorrt", "trust": True}),
+    ]
+    assert opened(monkeypatch) == [(("trained a", "cpu"), {}), (("b", "cpu"), {"backend": None, "trust": False})]

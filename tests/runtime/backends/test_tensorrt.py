@@ -87,6 +87,7 @@ def test_the_logger_keeps_the_errors_of_the_real_runtime(capfd: pytest.CaptureFi
 
 
 def test_a_failing_call_names_itself(no_gpu: None) -> None:
+    pytest.importorskip("cuda.bindings.runtime")
     with pytest.raises(InputError, match=r"cudaGetDeviceCount failed with cudaError\w+"):
         cuda.call(cuda.cuda_runtime().cudaGetDeviceCount)
 

@@ -1,5 +1,6 @@
 import pytest
 
+from crosspoint.runtime.bench import roofline
 from crosspoint.runtime.bench.roofline import CpuSpeed, Roofline, measure_machine, processor, roofline_of
 
 
@@ -33,3 +34,20 @@ def test_this_machine():
     assert machine.gflops > 0
     assert machine.gigabytes > 0
     assert "cores" in processor()
+
+
+def test_the_speed_is_operations_and_bytes_by_the_fastest_run(monkeypatch):
+    """A product of 4096 × 512 and 512 × 1024, two operations each, and a copy of 2²⁴ float32, read and written."""
+    times = iter((0.5, 0.25))
+    monkeypatch.setattr(roofline, "_fastest", lambda work, repeats: next(times))
+    machine = measure_machine(1)
+    assert machine.gflops == pytest.approx(2 * 4096 * 512 * 1024 / 0.5 / 1e9)
+    assert machine.gigabytes == pytest.approx(2 * 4 * 2**24 / 0.25 / 1e9)
+
+
+def test_the_fastest_of_all_runs_counts(monkeypatch):
+    clock = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0])
+    monkeypatch.setattr(roofline.time, "perf_counter", lambda: next(clock))
+    ran = []
+    assert roofline._fastest(lambda: ran.append(1), 3) == 1.0
+    assert len(ran) == 3

@@ -17,7 +17,7 @@ from crosspoint.models.weights import load_model, read_metadata
 from crosspoint.train.engine.checkpoint import load_checkpoint, newest
 from crosspoint.train.pretrain import pretrain
 from crosspoint.train.pretrain.options import RunOptions
-from crosspoint.train.pretrain.pretrain import learning_rate, train
+from crosspoint.train.pretrain.pretrain import choose_device, learning_rate, train
 from crosspoint.train.pretrain.recipes import make_recipe
 
 
@@ -281,3 +281,18 @@ def test_a_run_starts_from_given_weights_and_cannot_change_them(finished, pairs,
             options=RunOptions(0),
             init=tmp_path / "none",
         )
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_cuda_device_is_taken_only_where_there_is_one(there, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert choose_device(None) == torch.device("cuda" if there else "cpu")
+    assert choose_device("cpu") == torch.device("cpu")
+    if there:
+        assert choose_device("cuda:1") == torch.device("cuda:1")
+    else:
+        with pytest.raises(InputError, match="no CUDA device is available to PyTorch; give --device cpu"):
+            choose_device("cuda")
+    for wrong in ("mps", "nonsense"):
+        with pytest.raises(InputError, match=f"'{wrong}'"):
+            choose_device(wrong)

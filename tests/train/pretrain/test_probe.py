@@ -10,8 +10,10 @@ from sklearn.svm import SVC
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
+from crosspoint.data.splits import HELD_OUT, balanced, stratified
 from crosspoint.models import PointNet
 from crosspoint.models.weights import load_model
+from crosspoint.train.pretrain import probe as module
 from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pretrain import train
 from crosspoint.train.pretrain.probe import RELATIVE_C, LinearProbe
@@ -115,3 +117,21 @@ def test_mistakes_are_one_line(labelled, recipe):
         LinearProbe(labelled, 1, recipe=make_recipe("quick", ["points=64"]))
     with pytest.raises(InputError, match="no test split"):
         LinearProbe(labelled, 1, recipe=make_recipe("official", ["points=32"]))
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_of_many_objects_the_recipe_s_seed_draws_some(labelled, seed, monkeypatch):
+    monkeypatch.setattr(module, "FITTED", 9)
+    monkeypatch.setattr(module, "TESTED", 6)
+    points, labels = write(labelled, "train", 20, 0)
+    probe = LinearProbe(labelled, 1, recipe=make_recipe("quick", ["points=32", "backbone=pointnet", f"seed={seed}"]))
+    kept, held_out = stratified(labels, HELD_OUT, seed=seed)
+    for part, rows, count in ((probe.fitted, kept, 9), (probe.tested, held_out, 6)):
+        chosen = rows[balanced(labels[rows], count, seed=seed)]
+        assert len(chosen) == count
+        np.testing.assert_array_equal(part.labels, labels[chosen])
+        np.testing.assert_array_equal(part.points, points[chosen])
+
+
+def test_what_is_probed_at_most():
+    assert (module.FITTED, module.TESTED, module.RELATIVE_C) == (2000, 1000, 10.0)
