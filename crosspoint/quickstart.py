@@ -15,6 +15,7 @@ from crosspoint.core.reading import read_json
 from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.export.manifest import EngineEntry
+from crosspoint.report.records import QuickstartStep
 from crosspoint.runtime.signing import require_no_key
 
 PER_CLASS = 24
@@ -23,15 +24,6 @@ RECIPE = ("points=256", "epochs=6", "batch=32", "image_size=48")
 SUMMARY, SCHEMA = "quickstart.json", "crosspoint.quickstart/1"
 UNTRAINED, RESULTS = "untrained", "results"  # folders that the quickstart itself writes into
 DATASET = "modelnet40_ply_hdf5_2048"
-
-
-@dataclass(frozen=True)
-class StepOutcome:
-    """A step: its name, what it took, and what came of it."""
-
-    name: str
-    seconds: float
-    status: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ class QuickstartResult(Result):
     seed: int
     accuracy: dict[str, SvmAccuracies]
     engine: EngineEntry | NoEngine
-    steps: tuple[StepOutcome, ...]
+    steps: tuple[QuickstartStep, ...]
     seconds: float | None = field(default=None, metadata=OPTIONAL)
 
 
@@ -78,7 +70,7 @@ class QuickstartResult(Result):
 class StepTimer:
     """The steps so far, with their duration."""
 
-    rows: list[StepOutcome] = field(default_factory=list)
+    rows: list[QuickstartStep] = field(default_factory=list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -86,7 +78,7 @@ class StepTimer:
         announce(f"· {name}")
         started = time.monotonic()
         yield
-        self.rows.append(StepOutcome(name, round(time.monotonic() - started, 1), "ran"))
+        self.rows.append(QuickstartStep(name, round(time.monotonic() - started, 1), "ran"))
 
 
 def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> QuickstartResult:
@@ -173,7 +165,7 @@ def _train_and_export(out: Path, seed: int, steps: StepTimer) -> EngineEntry | N
     if engine is None:
         return NoEngine(f"not built: {missing}")
     if not engine.executed:
-        steps.rows.append(StepOutcome("run the TensorRT engine", 0, engine.status))
+        steps.rows.append(QuickstartStep("run the TensorRT engine", 0, engine.status))
     return engine
 
 

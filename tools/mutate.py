@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -117,11 +118,11 @@ class Tests:
         from coverage import CoverageData
 
         self._enough = enough
-
         self._data = CoverageData(str(COVERAGE))
         self._data.read()
         self._files = {str(Path(file).relative_to(ROOT)): file for file in self._data.measured_files()}
         self._seconds = _durations()
+        self._tests = {file: (ROOT / file).read_text("utf-8") for file in tracked("tests/*.py", "tests/**/*.py")}
 
     @property
     def names(self) -> Iterable[str]:
@@ -129,23 +130,36 @@ class Tests:
         return self._seconds
 
     def of(self, fault: Fault) -> list[str]:
-        """Node identifiers: of the mirrored file first, then of its folder, then of all; the quick ones first."""
+        """Node identifiers: of the mirrored file, then of those that import the module, then by nearness of folders."""
         lines = self._data.contexts_by_lineno(self._files[fault.file]) if fault.file in self._files else {}
         contexts = {context for context in lines.get(fault.line, ()) if context}
-        contexts = contexts or {context for found in lines.values() for context in found if context}  # run on import
+        run_on_import = not contexts
+        contexts = contexts or {context for found in lines.values() for context in found if context}
         names = {context.rsplit("|", 1)[0] for context in contexts}
         _, *folders, name = fault.file.split("/")
         mirrored = "/".join(["tests", *folders, f"test_{name}"])
+        importing = self._importing(fault.file)
+        if run_on_import:  # what a module states, such as a limit or an option, is not in the map where it is read
+            above = {"/".join(["tests", *folders[: i + 1]]) for i in range(len(folders))}
+            near = {file for file in self._tests if file.rsplit("/", 1)[0] in above} | importing
+            names |= {known for known in self._seconds if known.split("::")[0] in near}
         if (ROOT / mirrored).is_file():  # what runs in processes of its own is not in the map
             names |= {known for known in self._seconds if known.startswith(f"{mirrored}::")}
-        beside = mirrored.rsplit("/", 1)[0] + "/"
-        order = {
-            name: (not name.startswith(f"{mirrored}::"), not name.startswith(beside), self._seconds.get(name, 0.0))
-            for name in names
-        }
-        known = sorted((name for name in names if name in self._seconds), key=lambda name: order[name])
+
+        def order(name: str) -> tuple[bool, bool, int, float]:
+            file = name.split("::")[0]
+            shared = itertools.takewhile(bool, map(str.__eq__, file.split("/")[:-1], mirrored.split("/")[:-1]))
+            return file != mirrored, file not in importing, -len(list(shared)), self._seconds.get(name, 0.0)
+
+        known = sorted((name for name in names if name in self._seconds), key=order)
         ends = itertools.accumulate(self._seconds[name] for name in known)
         return [name for i, (name, end) in enumerate(zip(known, ends, strict=True)) if not i or end < self._enough]
+
+    def _importing(self, file: str) -> set[str]:
+        """Files of tests that name the module of a file, or import it from its package."""
+        package, _, module = file.removesuffix(".py").replace("/", ".").rpartition(".")
+        named = re.compile(rf"{re.escape(f'{package}.{module}')}\b|from {re.escape(package)} import .*\b{module}\b")
+        return {place for place, text in self._tests.items() if named.search(text)}
 
 
 def _durations() -> dict[str, float]:

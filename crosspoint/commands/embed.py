@@ -130,8 +130,9 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
 def summary(result: "EmbedResult") -> str:
     """The result in one or two lines."""
     ran, parts = result.model, result.parts
+    counted = "1 embedding" if result.embedded == 1 else f"{result.embedded} embeddings"
     text = (
-        f"{printable(result.out)}: {result.embedded} embeddings of {result.dim} numbers in {result.seconds:.1f} s "
+        f"{printable(result.out)}: {counted} of {result.dim} numbers in {result.seconds:.1f} s "
         f"({ran.architecture}, {ran.precision}, {ran.backend} on {ran.device})"
     )
     if parts is None:

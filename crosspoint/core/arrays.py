@@ -1,9 +1,11 @@
-"""Reads `.npy` and `.npz` files. No pickle is loaded, and memory is allocated only for data that the file holds."""
+"""Reads `.npy` and `.npz`, and writes `.npz`. No pickle is loaded; memory is allocated only for data in the file."""
 
 import io
 import math
 import sys
 import zipfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -14,6 +16,21 @@ from crosspoint.core.reading import ADVICE, check_announced, some
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the methods that NumPy writes
+
+
+def write_npz(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = False, comment: bytes = b""
+) -> None:
+    """Write what `numpy.savez` or `numpy.savez_compressed` writes, with a comment at the end of the archive.
+
+    Some versions of those leave the file open if the disk is full, and print a second message.
+    """
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        archive.comment = comment
 
 
 def read_npy(content: bytes) -> npt.NDArray[Any]:

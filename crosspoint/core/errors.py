@@ -37,6 +37,10 @@ class InputError(CrosspointError):
     """An input cannot be used: a file, a folder, an option, a shape."""
 
 
+class Unsupported(InputError):
+    """A model is intact, but its backend lacks a kernel for it on this device, e.g. bf16 products on a CPU."""
+
+
 class CheckFailed(CrosspointError):
     """A check ran and failed: parity, verification, the gate of an export. Exit code 1."""
 

@@ -1,4 +1,4 @@
-"""What is found on a machine: the machine itself, the packages and what they say of the GPU."""
+"""Types of what `doctor` finds: the machine, its GPUs and its packages."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -18,7 +18,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Gpus:
-    """The GPUs that nvidia-smi lists, and the reason where these are none."""
+    """The GPUs that nvidia-smi lists, and the reason if it lists none."""
 
     found: tuple[Gpu, ...]
     reason: str | None
@@ -39,15 +39,15 @@ class MachineFacts:
 
     Attributes:
         system: Kernel and architecture.
-        distribution: Of Linux.
-        libc: Its name and version.
-        python: Implementation and version.
-        virtual_environment: Whether this Python is of one.
-        processor: Its name.
-        cores: Those that may be used.
-        memory_gib: In GiB.
-        gpus: Of NVIDIA.
-        jetpack: None on all but a Jetson.
+        distribution: Name and version of the Linux distribution.
+        libc: Name and version of the C library.
+        python: Implementation and version of Python.
+        virtual_environment: Whether Python runs in a virtual environment.
+        processor: Name of the processor.
+        cores: Number of cores that this process may use.
+        memory_gib: Main memory, in GiB.
+        gpus: NVIDIA GPUs.
+        jetpack: JetPack of a Jetson; None on other machines.
     """
 
     system: str
@@ -92,7 +92,7 @@ class TorchDevice:
 
 @dataclass(frozen=True, kw_only=True)
 class TorchFacts(Works):
-    """PyTorch, the CUDA that it was built for, and the GPUs that it sees; None where it sees none."""
+    """PyTorch, the CUDA version that it was built for, and the GPUs that it sees; None if it sees no GPU."""
 
     cuda_build: str | None
     cuda_available: bool
@@ -107,8 +107,8 @@ class OnnxRuntimeFacts(Works):
     """ONNX Runtime.
 
     Attributes:
-        listed: Providers that it lists.
-        providers: Why a provider does not load a model; None if it does.
+        listed: Names of the providers of this build.
+        providers: For each provider the reason why it does not load a model; None if it does.
     """
 
     listed: tuple[str, ...]
@@ -117,7 +117,7 @@ class OnnxRuntimeFacts(Works):
 
 @dataclass(frozen=True, kw_only=True)
 class TensorRTFacts(Works):
-    """A TensorRT flavour; targets are GPUs that it can build for, None where it builds for the one at hand."""
+    """A TensorRT variant; `targets` are the GPUs that it can build for, None if only for the GPU of this machine."""
 
     onnx_parser: bool
     targets: tuple[str, ...] | None
@@ -129,9 +129,9 @@ class CudaFacts(Works):
 
     Attributes:
         devices: Compute capabilities of the GPUs.
-        reason: Why there are none.
-        driver_supports: The newest CUDA that the driver can run; None without a driver.
-        runtime: Version of the CUDA runtime, where there is a GPU.
+        reason: Why there are no GPUs.
+        driver_supports: Newest CUDA version that the driver can run; None without a driver.
+        runtime: Version of the CUDA runtime; None without a GPU.
     """
 
     devices: tuple[str, ...]
@@ -162,7 +162,7 @@ class Ability:
 
 @dataclass(frozen=True)
 class PackageAnswers:
-    """What the packages for training and inference say of themselves."""
+    """The state of each package for training and inference."""
 
     torch: TorchFacts | Broken
     onnxruntime: OnnxRuntimeFacts | Broken
@@ -171,7 +171,7 @@ class PackageAnswers:
     cuda_python: CudaFacts | Broken
 
     def package(self, name: str) -> Package:
-        """One of them by its name."""
+        """The state of one package."""
         package: Package = getattr(self, name)
         return package
 
@@ -183,8 +183,8 @@ class DoctorFacts:
     Attributes:
         crosspoint: Version of this package.
         machine: The machine.
-        packages: Versions of installed packages; None of those that are not.
-        answers: What the large packages say of themselves.
+        packages: Version of each package; None if it is not installed.
+        answers: The state of the packages for training and inference.
     """
 
     crosspoint: str
@@ -195,12 +195,12 @@ class DoctorFacts:
 
 @dataclass(frozen=True)
 class DoctorResult(Result):
-    """What `doctor` found; no host or user name, and no path.
+    """The result of `doctor`; it holds no host name, no user name and no path.
 
     Attributes:
         facts: The machine and its packages.
-        commands: What each command can do with that.
-        problems: What is installed and cannot work as it is.
+        commands: What each command can do on this machine.
+        problems: Packages that are installed but do not work.
     """
 
     schema: ClassVar[str] = "crosspoint.doctor/1"

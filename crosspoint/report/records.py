@@ -59,7 +59,7 @@ class BundleFacts:
 
 @dataclass(frozen=True)
 class QuickstartStep:
-    """A step of the quickstart."""
+    """A step of the quickstart: its name, its seconds, and what came of it."""
 
     name: str
     seconds: float

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from crosspoint.core.console import timed
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, Unsupported
 from crosspoint.core.reading import read_json
 from crosspoint.runtime.encoder import Encoder, parse_device
 from crosspoint.runtime.manifest import NAME, SCRIPT, Manifest, read_manifest
@@ -68,7 +68,7 @@ def load_encoder(
     if backend is not None and backend not in suits:
         raise InputError(f"{path} runs on the backend {' or '.join(suits)}, not on {backend}; {_way_to(backend)}")
     if manifest is not None and path.suffix == ".onnx" and index is None and "bf16" in manifest.precision:
-        raise InputError(
+        raise Unsupported(
             f"{path} is a bf16 model, which ONNX Runtime cannot run on the CPU; give --device cuda, or a "
             "bundle in another precision"
         )

@@ -103,35 +103,29 @@ def test_export(monkeypatch):
     }
 
 
-COMPARED = ("--points", 99, "--clouds", 8, "--seed", 7, "--up", "z", "--device", "cuda:3", "--backend", "tensorrt")
+COMPARED = ("--data", "d", "--points", 99, "--clouds", 8, "--seed", 7, "--up", "z", "--device", "cuda:3")
+COMPARED += ("--backend", "tensorrt", "--reference-device", "cuda:1")
+COMPARED_AS = {
+    "data": Path("d"),
+    "clouds": 8,
+    "sampling": Sampling(99, 7, up="z"),
+    "run_on": RunOn("cuda:3", "tensorrt"),
+    "reference_device": "cuda:1",
+}
 
 
 def test_parity(monkeypatch):
-    words = ("parity", "a", "b", "--data", "d", *COMPARED, "--reference-device", "cuda:1", "--by-interval")
+    words = ("parity", "a", "b", *COMPARED, "--by-interval")
     arguments, options = given_to(monkeypatch, "crosspoint.parity.parity", "parity", *words)
     assert arguments == (Path("a"), Path("b"))
-    assert options == {
-        "data": Path("d"),
-        "clouds": 8,
-        "sampling": Sampling(99, 7, up="z"),
-        "run_on": RunOn("cuda:3", "tensorrt"),
-        "reference_device": "cuda:1",
-        "by_interval": True,
-    }
+    assert options == COMPARED_AS | {"by_interval": True}
 
 
 def test_diagnose(monkeypatch):
-    words = ("diagnose", "a", "b", "--data", "d", *COMPARED, "--reference-device", "cuda:1", "--out", "o.png")
+    words = ("diagnose", "a", "b", *COMPARED, "--out", "o.png")
     arguments, options = given_to(monkeypatch, "crosspoint.parity.layers.diagnose", "diagnose", *words)
     assert arguments == (Path("a"), Path("b"))
-    assert options == {
-        "data": Path("d"),
-        "clouds": 8,
-        "sampling": Sampling(99, 7, up="z"),
-        "run_on": RunOn("cuda:3", "tensorrt"),
-        "reference_device": "cuda:1",
-        "out": Path("o.png"),
-    }
+    assert options == COMPARED_AS | {"out": Path("o.png")}
 
 
 def test_embed(monkeypatch):

@@ -255,6 +255,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 import numpy as np
+from crosspoint.core.arrays import write_npz
 from crosspoint.core.files import atomic_file, atomic_folder, write_json, write_once, writing
 from crosspoint.core.errors import InputError
 kind, place = sys.argv[1], Path(sys.argv[2])
@@ -274,7 +275,7 @@ def save(path):
         import pyarrow, pyarrow.parquet
         pyarrow.parquet.write_table(pyarrow.table({"a": noise}), path)
     elif kind == "npz":
-        np.savez(path, a=noise)
+        write_npz(path, {"a": noise})
     elif kind == "npy":
         np.save(path, noise)
     elif kind == "png":

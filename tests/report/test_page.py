@@ -450,7 +450,7 @@ def test_a_coarser_precision_has_no_near_ties(folder, tmp_path):
     report(tmp_path)
     words = words_of(tmp_path / "report.html")
     assert "near ties" not in words
-    assert "difference of linear-SVM accuracies is 4.00e-03; the limit is 0.002. It would pass at 4.0e-03." in words
+    assert "difference of linear-SVM accuracies is 4.00e-03 (limit 0.002). It would pass at 4.0e-03." in words
 
 
 def test_folder_with_nothing_to_show_is_refused(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small_models as small
 
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, Unsupported
 from crosspoint.runtime import load_encoder
 
 Clouds = Callable[..., np.ndarray]
@@ -62,7 +62,7 @@ def test_a_bundle_in_bf16_says_that_the_cpu_cannot_run_it(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["precision"] = {"asked": "bf16", "read_back": "bf16+fp32"}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"is a bf16 model, .* give --device cuda"):
+    with pytest.raises(Unsupported, match=r"is a bf16 model, .* give --device cuda"):
         load_encoder(bundle)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.errors import CheckFailed, Unsupported
 from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailable
 from crosspoint.doctor.self_test.training import PART_SET
 from crosspoint.runtime.options import RunOn, Sampling
@@ -73,10 +73,8 @@ def diagnosed(
     files = (context.folder / reference, context.folder / candidate)
     try:
         result = diagnose(*files, sampling=Sampling(POINTS), run_on=RunOn(device, backend=backend))
-    except InputError as error:
-        if "which ONNX Runtime cannot run on the CPU" in str(error) or "NOT_IMPLEMENTED" in str(error):  # bf16 products
-            raise NotAvailable(f"this ONNX Runtime cannot run it on {device}: {error}") from error
-        raise
+    except Unsupported as error:
+        raise NotAvailable(f"this ONNX Runtime cannot run it on {device}: {error}") from error
     ran = result.candidate
     if not result.passed:
         raise CheckFailed(result.advice)

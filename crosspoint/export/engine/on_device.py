@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from crosspoint import __version__
-from crosspoint.core.arrays import Npz
+from crosspoint.core.arrays import Npz, write_npz
 from crosspoint.core.errors import CheckFailed, CrosspointError, InputError, MissingDependency
 from crosspoint.core.files import atomic_folder, write_json, writing
 from crosspoint.core.outputs import check_replaceable
@@ -78,7 +76,7 @@ def write_reference(path: Path, clouds: Sequence[CloudSet]) -> None:
             arrays |= {f"{one.name}/{name}": array for name, array in one.inputs.items()}
             arrays[f"{one.name}/output"] = one.own_graphs
     with writing(path):
-        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # takes them by any name
+        write_npz(path, arrays, compressed=True)
 
 
 def read_reference(path: Path) -> list[CloudSet]:

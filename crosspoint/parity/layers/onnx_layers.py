@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from crosspoint.core.errors import InputError, require
+from crosspoint.core.errors import InputError, Unsupported, require
 from crosspoint.core.reading import read_bytes
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.parity.layers.layers import INPUTS, LAYERS, Array, Layers
+from crosspoint.runtime.backends.onnx import is_unsupported
 from crosspoint.runtime.encoder import Specification, parse_device
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
@@ -128,7 +129,8 @@ def _session(model: bytes, specification: Specification) -> Any:
         session = runtime.InferenceSession(model, options, providers=[provider])
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"a layer of {specification.path} cannot be run by itself ({reason})") from error
+        kind = Unsupported if is_unsupported(error) else InputError
+        raise kind(f"a layer of {specification.path} cannot be run by itself ({reason})") from error
     if provider[0] not in session.get_providers():
         raise InputError(f"{provider[0]} did not load; see crosspoint doctor, or give --device cpu")
     return session

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from crosspoint.core.errors import InputError, install_command, require
+from crosspoint.core.errors import InputError, Unsupported, install_command, require
 from crosspoint.core.reading import read_bytes, reading
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.runtime.backends import kernels
@@ -182,6 +182,12 @@ class _Opener:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             if NO_FALLBACK in str(error):
                 raise self._not_loaded() from error
+            if is_unsupported(error):
+                raise Unsupported(
+                    f"{self._path} needs a kernel that {self._provider} of ONNX Runtime "
+                    f"{self._runtime.__version__} lacks ({_line(error)}); give another --device, or a bundle in "
+                    "another precision"
+                ) from error
             raise self._damaged(error) from error
         if self._provider not in session.get_providers():
             raise self._not_loaded()
@@ -195,6 +201,11 @@ class _Opener:
 
     def _damaged(self, error: Exception) -> InputError:
         return InputError(f"ONNX Runtime cannot open {self._path} ({_line(error)}); export the model again")
+
+
+def is_unsupported(error: Exception) -> bool:
+    """Whether ONNX Runtime refused a model because it lacks a kernel for it, and not because of damage."""
+    return type(error).__name__ == "NotImplemented"
 
 
 class _Call:

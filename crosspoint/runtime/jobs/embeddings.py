@@ -7,7 +7,6 @@ at the end of an `.npz` and in the metadata of a `.parquet`. Other readers ignor
 import hashlib
 import json
 import sys
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.core.arrays import Npz
+from crosspoint.core.arrays import Npz, write_npz
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import read_bytes, reading
@@ -129,18 +128,13 @@ def write(path: Path, embeddings: Embeddings) -> None:
 
 
 def _write_npz(path: Path, embeddings: Embeddings) -> None:
-    """Write as `numpy.savez` does; some versions of it leave the file open if the disk is full."""
     arrays = {
         "embeddings": embeddings.vectors,
         "names": np.array(embeddings.names, dtype=np.str_),
         "model_sha256": np.array(embeddings.model_sha256),
         "about": np.array(json.dumps(to_json(embeddings.about), sort_keys=True)),
     }
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-        archive.comment = CHECKSUM + ZEROS
+    write_npz(path, arrays, comment=CHECKSUM + ZEROS)
 
 
 def _write_parquet(path: Path, embeddings: Embeddings) -> None:

@@ -2,11 +2,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import small_models as small
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, Unsupported
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 METADATA = '{"model": {"architecture": "dgcnn", "k": 10}, "dim": 4, "points": null, "k": 10, "precision": "fp16"}'
@@ -63,6 +64,25 @@ def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(InputError, match=r"m\.onnx(: is (empty|a PNG image)|.* .*export the model again)") as caught:
         OnnxEncoder(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_needs_another_kernel_is_not_called_damaged(tmp_path: Path) -> None:
+    path = small.write_onnx(tmp_path / "m.onnx")
+    model, bf16 = onnx.load(str(path)), TensorProto.BFLOAT16
+    for node in model.graph.node:
+        node.input[:] = ["moved" if name == "points" else name for name in node.input]
+    first = [
+        helper.make_node("Cast", ["points"], ["narrow"], to=bf16),
+        helper.make_node("MatMul", ["narrow", "turn"], ["turned"]),
+        helper.make_node("Cast", ["turned"], ["moved"], to=TensorProto.FLOAT),
+    ]
+    nodes = [*first, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(helper.make_tensor("turn", bf16, [3, 3], np.eye(3).ravel().tolist()))
+    onnx.save(model, str(path))
+    with pytest.raises(Unsupported, match=r"needs a kernel that CPUExecutionProvider of ONNX Runtime .* lacks"):
+        OnnxEncoder(path)
 
 
 def test_a_truncated_file(tmp_path: Path) -> None:
