@@ -20,6 +20,7 @@ from crosspoint.commands.eval.reproduce import reproduce_command
 from crosspoint.commands.export import export_command
 from crosspoint.commands.finetune import finetune
 from crosspoint.commands.keygen import keygen
+from crosspoint.commands.library import duplicates_command, select_command
 from crosspoint.commands.parity.diagnose import diagnose_command
 from crosspoint.commands.parity.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
@@ -63,6 +64,8 @@ for command in (
     embed_command,
     bench_command,
     search_command,
+    duplicates_command,
+    select_command,
     evaluate,
     parity_command,
     reproduce_command,

@@ -31,6 +31,9 @@ FORMATS = ("parquet", "npz")
     help="Points per cloud, drawn at random.  [default: the model's own number, else all points of the cloud]",
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
+@click.option(
+    "--draws", default=1, show_default=True, help="Draws of points from each cloud; their embeddings are averaged."
+)
 @click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
 @click.option("--shard", metavar="I/N", help="Write only the parts of shard I of N; I counts from 1.")
 @click.option("--part", type=int, help="Inputs per part.  [default: 1024, or fewer if there are many shards]")
@@ -45,6 +48,7 @@ def embed_command(
     out: str,
     points: int | None,
     seed: int,
+    draws: int,
     batch: int,
     shard: str | None,
     part: int | None,
@@ -71,7 +75,7 @@ def embed_command(
         chosen,
         inputs,
         out=out,
-        sampling=Sampling(points, seed),
+        sampling=Sampling(points, seed, draws=draws),
         batch=batch,
         run_on=run_on,
         parts=PartOptions(parse_shard(shard), part, form, ray),

@@ -16,6 +16,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_json, reason_of
 from crosspoint.core.workspaces import in_use, remove_partial_files, workspace
 
+TABLES = (b"group,name,level,distance,surface", b"rank,name,distance,covers")  # first lines of `.csv` files
 PICTURES = {  # first bytes by suffix
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),
@@ -209,6 +210,8 @@ def _says_so(path: Path, kind: str) -> bool:
         return _head(path, 16).startswith(PICTURES[kind])
     if kind == ".json":
         return is_schema(read_json(path, "a result"))
+    if kind == ".csv":
+        return _head(path, HEAD).startswith(TABLES)
     if kind == ".npz":
         with zipfile.ZipFile(path) as archive:
             return set(archive.namelist()) >= ARRAYS

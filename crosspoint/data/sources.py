@@ -18,7 +18,7 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.core.reading import regular
 from crosspoint.core.system.pool import start_pool
-from crosspoint.data.io.files import find_files, read_points
+from crosspoint.data.io.files import find_files, generator, read_points
 from crosspoint.data.points import Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
@@ -35,14 +35,16 @@ class Source:
     Attributes:
         name: Of its cloud; if it holds several, they are `name#0`, `name#1`, ….
         origin: The path that error messages begin with.
-        read: Returns `(n, N, 3)`, or raises InputError.
+        read: Returns `(n * draws, N, 3)`, the draws of a cloud one after the other, or raises InputError.
         stored: What is read: a file, or an array in memory.
+        draws: How often points are drawn from each cloud.
     """
 
     name: str
     origin: str
     read: Callable[[], Points]
     stored: Path | Points
+    draws: int = 1
 
     def size(self) -> int:
         """Bytes of what is read; -1 of a file that cannot be opened."""
@@ -81,14 +83,16 @@ class Source:
 
 
 class Loaded(NamedTuple):
-    """A source as it was read: its clouds `(n, N, 3)` or what is wrong with it, and the SHA-256 of its content."""
+    """A source as it was read: clouds `(n * draws, N, 3)` or what is wrong with it, and the SHA-256 of its content."""
 
     source: Source
     clouds: Points | InputError
     sha256: str
 
 
-def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_most: bool = False) -> list[Source]:
+def find_sources(
+    inputs: Sequence[Path], count: int | None, *, seed: int, at_most: bool = False, draws: int = 1
+) -> list[Source]:
     """The sources in files, folders and datasets, in the order of the inputs, each once.
 
     A file's name is its path relative to the input folder, or, of several inputs, to the deepest folder that contains
@@ -100,6 +104,7 @@ def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_mos
             set the first ones, as in its published protocol. None for all there are.
         seed: Of what is drawn.
         at_most: Take clouds of fewer points than `count` whole instead of refusing them.
+        draws: How often points are drawn from each cloud; the first ones of a set are taken once.
 
     Raises:
         InputError: An input is missing or holds nothing that can be read, or a dataset stores fewer points.
@@ -110,13 +115,13 @@ def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_mos
     for given in inputs:
         if (dataset := _dataset(given)) is not None:
             if os.path.realpath(dataset[1]) not in seen:
-                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most)
+                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most, draws)
                 seen.add(os.path.realpath(dataset[1]))
             continue
         for path in find_files([given]):
             if os.path.realpath(path) not in seen:
-                read = partial(read_points, path, count, seed=seed, at_most=at_most)
-                sources.append(Source(_relative(path, base), str(path), read, path))
+                read = partial(read_points, path, count, seed=seed, at_most=at_most, draws=draws)
+                sources.append(Source(_relative(path, base), str(path), read, path, draws))
                 seen.add(os.path.realpath(path))
     return sources
 
@@ -209,13 +214,19 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool) -> list[Source]:
+def _of_dataset(
+    kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool, draws: int
+) -> list[Source]:
     prefix = f"{name}/" if name else ""
     if kind == "shapenetrender":
         pairs = PairedRenders(root)
         return [
             Source(
-                prefix + _utf8(key), str(root), partial(_rendered, pairs, i, key, count, seed, at_most), pairs.cloud(i)
+                prefix + _utf8(key),
+                str(root),
+                partial(_rendered, pairs, i, count, seed, at_most, draws),
+                pairs.cloud(i),
+                draws,
             )
             for i, key in enumerate(pairs.keys)
         ]
@@ -230,8 +241,9 @@ def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, 
     ]
 
 
-def _rendered(pairs: PairedRenders, index: int, key: str, count: int | None, seed: int, at_most: bool) -> Points:
+def _rendered(pairs: PairedRenders, index: int, count: int | None, seed: int, at_most: bool, draws: int) -> Points:
     points = pairs.points(index)
     if count is None or (at_most and len(points) <= count):
-        return points[None]
-    return sample_points(points, count, rng=np.random.default_rng([seed, *os.fsencode(key)]))[None]
+        return np.repeat(points[None], draws, axis=0)
+    rng = generator(hashlib.sha256(np.ascontiguousarray(points).data).hexdigest(), seed)
+    return np.stack([sample_points(points, count, rng=rng) for _ in range(draws)])

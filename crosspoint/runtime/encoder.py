@@ -9,6 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -21,6 +22,7 @@ from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.data.sources import find_sources, read_ahead
 from crosspoint.runtime.calls import Calls
+from crosspoint.runtime.draws import check_draws, mean_of_draws, split_draws
 from crosspoint.runtime.released import find_hash
 
 FloatArray = NDArray[np.float32]
@@ -202,14 +204,15 @@ class Encoder(ABC):
             f"on {spec.device}, {spec.path}{state}>"
         )
 
-    def embed(self, points: "ArrayLike | Path | Sequence[str | Path]", *, seed: int = 0) -> FloatArray:
+    def embed(self, points: "ArrayLike | Path | Sequence[str | Path]", *, seed: int = 0, draws: int = 1) -> FloatArray:
         """Embeddings of clouds, or of files.
 
         Args:
             points: `(B, N, 3)`, floating point, each cloud centred on its mean with its farthest point at distance 1
                 (`crosspoint.data.points.normalise`). Or a path, or a list of paths, of mesh and point-cloud files,
                 folders and data sets: read, sampled and normalised as by `crosspoint embed`.
-            seed: Of the points that are drawn from files; what is drawn depends on it and the file's name alone.
+            seed: Of the points that are drawn from files; what is drawn depends on it and the file's content alone.
+            draws: Draws of points from each file's cloud, whose embeddings are averaged.
 
         Returns:
             `(B, D)` float32; of files a row for each cloud, in the order of the paths.
@@ -222,7 +225,7 @@ class Encoder(ABC):
         if isinstance(points, str | Path):
             points = [points]
         if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
-            return self._embed_files([Path(path) for path in points], seed)
+            return self._embed_files([Path(path) for path in points], seed, draws)
         points = cast("ArrayLike", points)
         with self._in_use():
             if self.specification.categories is not None:
@@ -231,27 +234,29 @@ class Encoder(ABC):
                 )
             return self._run_batches({"points": self._checked_points(points)}, "embedding")
 
-    def _embed_files(self, paths: Sequence[Path], seed: int) -> FloatArray:
+    def _embed_files(self, paths: Sequence[Path], seed: int, draws: int) -> FloatArray:
         """Clouds of one size in a row go together, at most `FILE_BATCH` at once."""
         if seed < 0:
             raise InputError(f"the seed {seed} is negative; give 0 or more")
+        check_draws(draws)
         count = self.specification.points
         release = find_hash(self.specification.sha256) if count is None else None
         if release is not None:
             count = release[0].points
-        sources = [
-            source for path in paths for source in find_sources([path], count, seed=seed, at_most=release is not None)
-        ]
-        made, waiting = list[FloatArray](), list[FloatArray]()
-        for _, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
+        options = {"seed": seed, "at_most": release is not None, "draws": draws}
+        sources = [source for path in paths for source in find_sources([path], count, **options)]
+        made, waiting, counts = list[FloatArray](), list[FloatArray](), list[int]()
+        for source, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
             if isinstance(clouds, InputError):
                 raise clouds
-            for cloud in clouds:
+            drawn = split_draws(clouds, source.draws)
+            counts += map(len, drawn)
+            for cloud in chain.from_iterable(drawn):
                 if waiting and (len(waiting) == FILE_BATCH or len(waiting[0]) != len(cloud)):
                     made.append(self.embed(np.stack(waiting)))
                     waiting = []
                 waiting.append(cloud)
-        return np.concatenate([*made, self.embed(np.stack(waiting))])
+        return mean_of_draws(np.concatenate([*made, self.embed(np.stack(waiting))]), counts)
 
     def segment(self, points: ArrayLike, category: ArrayLike) -> FloatArray:
         """Part logits of every point.

@@ -33,8 +33,10 @@ class Sampling:
         points: Points per cloud; None for the usual number of the function.
         seed: Of every random choice.
         seeds: Random choices of points that an evaluation averages over, where more points are stored than used.
+        draws: Draws of points from each cloud whose embeddings are averaged into one.
     """
 
     points: int | None = None
     seed: int = 0
     seeds: int = 3
+    draws: int = 1

@@ -26,6 +26,8 @@ PAGES = {
     "embed": "docs/embed.md",
     "bench": "docs/benchmark.md",
     "search": "docs/search.md",
+    "duplicates": "docs/duplicates.md",
+    "select": "docs/duplicates.md",
     "eval svm": "docs/evaluation.md",
     "eval fewshot": "docs/evaluation.md",
     "eval robustness": "docs/evaluation.md",

@@ -1,13 +1,14 @@
 """Files of points and meshes of every format, one way to read them all."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from crosspoint.core.errors import InputError
+from crosspoint.core.files import sha256
 from crosspoint.core.reading import list_folder, reading, regular
 from crosspoint.data.io import clouds, meshes
 from crosspoint.data.io.mesh_files import ply_faces
@@ -17,19 +18,22 @@ SUFFIXES = clouds.SUFFIXES | meshes.SUFFIXES
 MESH_POINTS = 2048  # drawn from a mesh when no number is asked for: what the published data sets hold
 
 
-def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = False) -> Points:
+def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = False, draws: int = 1) -> Points:
     """Read the points of a file: drawn by area from a mesh, chosen without replacement from a cloud.
 
-    A `.ply` with faces is a mesh, without them a cloud. What is drawn depends on the seed and the file's name alone.
+    A `.ply` with faces is a mesh, without them a cloud. What is drawn depends on the seed and the file's
+    content alone: a copy under another name gives the same points.
 
     Args:
         path: A file with one of `SUFFIXES`.
         count: Points per cloud; if None, `MESH_POINTS` from a mesh and all of a cloud.
         seed: Seed of the draw.
         at_most: Take a cloud of fewer points than `count` whole instead of refusing it.
+        draws: How often points are drawn from each cloud; what is taken whole is repeated.
 
     Returns:
-        (n, N, 3), not normalised; n is 1 unless the file holds an (n, N, 3) array.
+        (n * draws, N, 3), not normalised, the draws of a cloud one after the other; n is 1 unless the file holds an
+        (n, N, 3) array.
 
     Raises:
         InputError: The file is bad in any way or has fewer than `count` points.
@@ -38,15 +42,17 @@ def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = Fal
     regular(path)
     if count is not None:
         check_count(count)
-    rng = _generator(path, seed)
     if is_mesh(path):
         mesh = meshes.read_mesh(path)
-        return meshes.sample_surface(mesh.vertices, mesh.faces, count=count or MESH_POINTS, rng=rng)[0][None]
+        sample = partial(meshes.sample_surface, mesh.vertices, mesh.faces, count=count or MESH_POINTS)
+        rng = generator(_content(path), seed)
+        return np.stack([sample(rng=rng)[0] for _ in range(draws)])
     found = clouds.read_clouds(path)  # (n, N, 3)
     if count is None or (at_most and found.shape[1] <= count):
-        return found
+        return found if draws == 1 else np.repeat(found, draws, axis=0)
+    rng = generator(_content(path), seed)
     with reading(path, "a cloud"):
-        return np.stack([sample_points(cloud, count, rng=rng) for cloud in found])
+        return np.stack([sample_points(cloud, count, rng=rng) for cloud in found for _ in range(draws)])
 
 
 def read_many(paths: Iterable[Path], count: int | None, *, seed: int) -> Iterator[tuple[Path, Points | InputError]]:
@@ -128,6 +134,11 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _generator(path: Path, seed: int) -> np.random.Generator:
-    digest = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).digest()
-    return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
+def generator(content_sha256: str, seed: int) -> np.random.Generator:
+    """What draws points of something whose content has this SHA-256."""
+    return np.random.default_rng([seed, *np.frombuffer(bytes.fromhex(content_sha256), "<u4").tolist()])
+
+
+def _content(path: Path) -> str:
+    with reading(path, "a file"):
+        return sha256(path)

@@ -11,6 +11,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import reason_without
 from crosspoint.data.points import Points
 from crosspoint.data.sources import Loaded, Source, read_ahead
+from crosspoint.runtime.draws import mean_of_draws, split_draws
 from crosspoint.runtime.encoder import Encoder, FloatArray
 
 
@@ -94,16 +95,19 @@ def embed_groups(
 
 def _embed_group(encoder: Encoder, read: Iterable[Loaded], batch: int) -> EmbeddedGroup:
     batches, names, skipped, content = _Batches(encoder, batch), list[str](), list[Skipped](), list[str]()
+    counts = list[int]()  # draws of each cloud
     for source, clouds, sha256 in read:
         content.append(sha256)
         try:
             if isinstance(clouds, InputError):
                 raise clouds
             encoder.specification.check_points(clouds.shape[1])
+            drawn = split_draws(clouds, source.draws)
         except InputError as error:
             skipped.append(Skipped(source.name, reason_without(source.origin, error)))
             continue
-        names += [source.name] if len(clouds) == 1 else [f"{source.name}#{i}" for i in range(len(clouds))]
-        for cloud in clouds:
+        names += [source.name] if len(drawn) == 1 else [f"{source.name}#{i}" for i in range(len(drawn))]
+        counts += map(len, drawn)
+        for cloud in chain.from_iterable(drawn):
             batches.add(cloud)
-    return EmbeddedGroup(names, batches.finish(), skipped, content)
+    return EmbeddedGroup(names, mean_of_draws(batches.finish(), counts), skipped, content)

@@ -47,6 +47,7 @@ class EmbedResult(Result):
         out: Where the embeddings are.
         seed: Of the points drawn.
         seconds: What it took.
+        draws: Of points from each cloud, whose embeddings were averaged.
     """
 
     schema: ClassVar[str] = "crosspoint.embed/1"
@@ -62,6 +63,7 @@ class EmbedResult(Result):
     out: str
     seed: int
     seconds: float
+    draws: int = 1
 
 
 def embed(
@@ -88,8 +90,8 @@ def embed(
             name without a suffix, or with a slash at its end, is a folder of parts, each of them whole or absent; parts
             that are there already are not made again.
         sampling: Points per cloud, by default the model's own number if it has one, at most that of its training if it
-            comes with the package, else all of a cloud; and the seed. What is drawn of a file depends on the seed and
-            the file's name alone.
+            comes with the package, else all of a cloud; the seed, and the number of draws whose embeddings are
+            averaged. What is drawn of a file depends on the seed and the file's content alone.
         batch: Most clouds in one pass.
         run_on: Where the model runs.
         parts: How a folder of parts is made.
@@ -147,6 +149,7 @@ def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
         out=str(out),
         seed=request.sampling.seed,
         seconds=0.0,
+        draws=request.sampling.draws,
     )
 
 
@@ -189,4 +192,5 @@ def _embed_folder(request: Request, out: Path, options: PartOptions, readers: in
         out=str(out),
         seed=request.sampling.seed,
         seconds=0.0,
+        draws=request.sampling.draws,
     )

@@ -39,6 +39,7 @@ class FileAbout:
         at_most: Whether smaller clouds were taken whole.
         seed: Of the points drawn.
         base: The folder that names are relative to.
+        draws: Draws of points from each cloud, whose embeddings were averaged.
     """
 
     model: str
@@ -46,6 +47,7 @@ class FileAbout:
     at_most: bool
     seed: int
     base: str
+    draws: int = 1
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class PartOfJob:
     sources_sha256: str
     content_sha256: str
     size: int
+    draws: int
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from crosspoint.runtime.jobs.request import Opened, Request
 
 def about_job(request: Request, opened: Opened) -> FileAbout:
     """What decides the embeddings of a request, as a plan and a file of embeddings keep it."""
-    return FileAbout(request.model, opened.points, opened.at_most, request.sampling.seed, request.base)
+    sampling = request.sampling
+    return FileAbout(request.model, opened.points, opened.at_most, sampling.seed, request.base, sampling.draws)
 
 
 def join_job(request: Request, opened: Opened, *, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:

@@ -23,7 +23,7 @@ from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
 from crosspoint.runtime.jobs.embeddings import Embeddings, PartAbout, PartOfJob, load, save
 
-JOB, SCHEMA = "job.json", "crosspoint.embed-job/2"
+JOB, SCHEMA = "job.json", "crosspoint.embed-job/3"
 MOST = 1024  # sources of a part, 8 MB of DGCNN's embeddings
 SAMPLED = 1024  # sources whose content the plan knows: all of a smaller job's
 FORMATS = ("parquet", "npz")
@@ -64,6 +64,7 @@ class Plan:
         content_sha256: Of their sizes, and of the content of at most `SAMPLED` of them.
         size: Sources of a part; the last may have fewer.
         format: `"parquet"` or `"npz"`.
+        draws: Of points from each cloud, whose embeddings are averaged.
     """
 
     model_sha256: str
@@ -77,6 +78,7 @@ class Plan:
     content_sha256: str
     size: int
     format: str
+    draws: int
 
     @property
     def count(self) -> int:
@@ -93,7 +95,7 @@ class Plan:
 
     def about(self, index: int) -> PartOfJob:
         """What a part says of itself besides its model's hash: which one it is, of which job."""
-        own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size")
+        own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size", "draws")
         return PartOfJob(index + 1, **{name: getattr(self, name) for name in own})
 
 

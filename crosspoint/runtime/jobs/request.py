@@ -7,6 +7,7 @@ from pathlib import Path
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.sources import Source, base_of, find_sources
+from crosspoint.runtime.draws import check_draws
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import RunOn, Sampling
@@ -21,7 +22,7 @@ class Request:
     Attributes:
         model: A name, or an absolute path.
         inputs: Absolute paths.
-        sampling: Points per cloud, None for what the model asks for, and the seed they are drawn with.
+        sampling: Points per cloud, None for what the model asks for, the seed they are drawn with, and how often.
         batch: Most clouds in one pass.
         run_on: Where the model runs.
         verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
@@ -69,6 +70,7 @@ def make_request(
         raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
     if sampling.seed < 0:
         raise InputError(f"the seed {sampling.seed} is negative; give --seed 0 or more")
+    check_draws(sampling.draws)
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
@@ -95,18 +97,15 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
         verify_key=request.verify_keys or None,
     )
     try:
-        count = encoder.specification.points if request.sampling.points is None else request.sampling.points
+        sampling = request.sampling
+        count = encoder.specification.points if sampling.points is None else sampling.points
         at_most = count is None and release is not None
         if count is not None:
             encoder.specification.check_points(count)
         elif release is not None:
             count = release.points
-        return Opened(
-            encoder,
-            find_sources(list(request.inputs), count, seed=request.sampling.seed, at_most=at_most),
-            count,
-            at_most,
-        )
+        sources = find_sources(list(request.inputs), count, seed=sampling.seed, at_most=at_most, draws=sampling.draws)
+        return Opened(encoder, sources, count, at_most)
     except BaseException:
         encoder.close()
         raise

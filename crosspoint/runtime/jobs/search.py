@@ -17,9 +17,11 @@ from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import reading
 from crosspoint.core.results import Result
 from crosspoint.data.sources import find_sources
+from crosspoint.runtime.draws import mean_of_draws, split_draws
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, PartAbout, load
+from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import RunOn
 from crosspoint.runtime.released import find_hash
@@ -43,6 +45,7 @@ class Index:
         points: Per cloud; None for all.
         at_most: Whether smaller clouds were taken whole.
         seed: Of the points drawn.
+        draws: Of points from each cloud, whose embeddings were averaged.
         base: The folder that names are relative to.
         pieces: Reads them, anew at each call.
     """
@@ -53,6 +56,7 @@ class Index:
     points: int | None
     at_most: bool
     seed: int
+    draws: int
     base: Path
     pieces: Callable[[], Iterator[Embeddings]]
 
@@ -111,9 +115,9 @@ def open_index(path: Path) -> Index:
 def _index(path: Path, sha256: str, about: FileAbout | parts.Plan, pieces: Callable[[], Iterator[Embeddings]]) -> Index:
     points, seed = about.points, about.seed
     with reading(path, "embeddings of crosspoint embed", advice="embed again"):
-        if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
-            raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
-        return Index(path, sha256, about.model, points, about.at_most, seed, Path(about.base), pieces)
+        if seed < 0 or about.draws < 1 or not 0 < (1 if points is None else points) * about.draws <= MOST_POINTS:
+            raise ValueError(f"it says that {points} points were drawn {about.draws} times with the seed {seed}")
+        return Index(path, sha256, about.model, points, about.at_most, seed, about.draws, Path(about.base), pieces)
 
 
 def search(
@@ -175,8 +179,7 @@ def search(
             Path(out),
             str(query),
             results=[(found, far) for far, found in nearest],
-            base=base,
-            files=files and Path(files),
+            originals=Originals(base, files and Path(files)),
             metric=metric,
         )
     written = None if out is None else str(out)
@@ -203,16 +206,17 @@ def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: Ru
     """Embed a file as the index was."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
-    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most)
+    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most, draws=index.draws)
     clouds, _ = source.load()
     if isinstance(clouds, InputError):
         raise clouds
-    if len(clouds) != 1:
-        raise InputError(f"{query} holds {len(clouds)} clouds; give a file of one")
+    drawn = split_draws(clouds, source.draws)
+    if len(drawn) != 1:
+        raise InputError(f"{query} holds {len(drawn)} clouds; give a file of one")
     file = model or _model_of(index)
     with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
-        vector: FloatArray = encoder.embed(clouds)[0]
+        vector: FloatArray = mean_of_draws(encoder.embed(drawn[0]), [len(drawn[0])])[0]
         return vector
 
 

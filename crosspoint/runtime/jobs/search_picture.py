@@ -1,7 +1,6 @@
 """A picture of a query and its nearest neighbours, side by side."""
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from crosspoint.data.io.files import is_mesh, read_points
 from crosspoint.data.io.meshes import read_mesh
 from crosspoint.data.points import Points, normalise
 from crosspoint.data.rendering.raycast import camera, picture, solid
-from crosspoint.data.sources import find_sources
+from crosspoint.runtime.jobs.originals import Originals
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -29,19 +28,14 @@ NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of poi
 PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
 
 
-def draw(
-    file: Path, query: str, *, results: Sequence[tuple[str, float]], base: Path, files: Path | None, metric: str
-) -> None:
+def draw(file: Path, query: str, *, results: Sequence[tuple[str, float]], originals: Originals, metric: str) -> None:
     """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
-
-    Names are data from elsewhere: they lead to files within `base` and to nothing else.
 
     Args:
         file: Where to.
         query: A file, or a name.
         results: Names and distances, from near to far.
-        base: Folder that names are relative to.
-        files: The same, if the user has given it: only there data sets are looked for.
+        originals: What the names lead to.
         metric: Named under each distance.
 
     Raises:
@@ -50,15 +44,15 @@ def draw(
     from PIL import Image, ImageDraw
 
     tiles = [(query, "query"), *((name, f"{metric} distance {far:.4f}") for name, far in results)]
-    paths = [Path(query) if Path(query).is_file() else _inside(base, query)]
-    paths += [_inside(base, name) for name, _ in results]
+    paths = [Path(query) if Path(query).is_file() else originals.path(query)]
+    paths += [originals.path(name) for name, _ in results]
     columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
     step = TILE + GAP, TILE + 2 * LINE + GAP
     sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)
     canvas = ImageDraw.Draw(sheet)
     for i, ((name, note), path) in enumerate(zip(tiles, paths, strict=True)):
         x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
-        if (tile := _tile(name, path, base, files)) is not None:
+        if (tile := draw_tile(name, path, originals)) is not None:
             sheet.paste(tile, (x, y), tile)
         else:
             _text(canvas, "not found", x, y + TILE // 2, QUIET)
@@ -69,45 +63,27 @@ def draw(
         sheet.save(temporary)
 
 
-def _inside(base: Path, name: str) -> Path | None:
-    """The file of that name, unless the name leads out of the folder."""
-    path = Path(os.path.normpath(base / name))
-    return path if path.is_relative_to(os.path.normpath(base)) and _is_file(path) else None
+def draw_tile(name: str, path: Path | None, originals: Originals) -> "Image.Image | None":
+    """A picture of an object, `TILE` pixels wide: a mesh as a surface where `embreex` is installed, else points.
 
+    Args:
+        name: As in the embeddings.
+        path: Its file, if it has one of its own.
+        originals: Where it is looked for otherwise.
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or with a NUL byte
-        return False
-
-
-def _tile(name: str, path: Path | None, base: Path, files: Path | None) -> "Image.Image | None":
+    Returns:
+        The picture; None where the object is not found or cannot be read.
+    """
     from PIL import Image
 
     try:
         if path is not None and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
             mesh = read_mesh(path)
             return Image.fromarray(np.asarray(picture(solid(mesh.vertices, mesh.faces), AXES, size=TILE)))
-        points = _of_several(name, base, files) if path is None else read_points(path, SHOWN, seed=0, at_most=True)[0]
+        points = originals.cloud(name) if path is None else read_points(path, SHOWN, seed=0, at_most=True)[0]
     except CrosspointError:
         return None
     return None if points is None else _dots(points)
-
-
-def _of_several(name: str, base: Path, files: Path | None) -> Points | None:
-    """A cloud of a file of several, `file#3`, or of a data set."""
-    stem, _, number = name.rpartition("#")
-    path = _inside(base, stem)
-    if path is not None and number.isdecimal():
-        several = read_points(path, None, seed=0)  # (n, N, 3)
-        cloud: Points | None = several[int(number)] if int(number) < len(several) else None
-        return cloud
-    for source in [] if files is None else find_sources([files], None, seed=0):
-        if source.name == name:
-            points: Points = source.read()[0]
-            return points
-    return None
 
 
 def _dots(points: Points) -> "Image.Image":

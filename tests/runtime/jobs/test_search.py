@@ -16,6 +16,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, load, save
+from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import distances, search
 from crosspoint.runtime.options import Sampling
@@ -69,7 +70,7 @@ def test_the_nearest_by_name(index: Path, metric: str, k: int) -> None:
 def test_a_file_is_embedded_as_the_index_was(index: Path, folder: Path, tmp_path: Path, model: Path) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()
-    (other / "4.npy").write_bytes((folder / "4.npy").read_bytes())  # the same name and seed draw the same points
+    (other / "4.npy").write_bytes((folder / "4.npy").read_bytes())  # the same content and seed draw the same points
     result = search(other / "4.npy", index, k=2, model=model)
     assert result.results[0].name == "4.npy"
     assert result.results[0].distance < 1e-6
@@ -248,6 +249,9 @@ def test_equal_distances_come_by_name(tmp_path: Path, metric: str) -> None:
     [
         {"seed": "0"},
         {"seed": -1},
+        {"draws": 0},
+        {"draws": 10**9},
+        {"draws": "2"},
         {"points": [1]},
         {"points": 0},
         {"points": 10**12},
@@ -265,12 +269,11 @@ def test_what_embeddings_say_of_themselves_is_checked(tmp_path: Path, change: di
 
 
 def test_names_lead_to_no_file_outside_their_folder(tmp_path: Path, clouds: Clouds) -> None:
-    from crosspoint.runtime.jobs.search_picture import _inside
-
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
     inside.parent.mkdir()
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
-    assert _inside(inside.parent, "a.npy") == inside
+    originals = Originals(inside.parent)
+    assert originals.path("a.npy") == inside
     for name in ("../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000):
-        assert _inside(inside.parent, name) is None
+        assert originals.path(name) is None

@@ -1,0 +1,57 @@
+"""The files that embeddings were made of, found again by their names."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from crosspoint.data.io.files import read_points
+from crosspoint.data.points import Points
+from crosspoint.data.sources import Source, find_sources
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The objects of some embeddings. Names are data from elsewhere: they lead to files within `base`, nowhere else.
+
+    Attributes:
+        base: Folder that names are relative to.
+        files: The same, if the user has given it: only there data sets are looked for.
+    """
+
+    base: Path
+    files: Path | None = None
+
+    def path(self, name: str) -> Path | None:
+        """The file of that name, unless the name leads out of the folder; None of one of several clouds in a file."""
+        path = Path(os.path.normpath(self.base / name))
+        return path if path.is_relative_to(os.path.normpath(self.base)) and _is_file(path) else None
+
+    def cloud(self, name: str) -> Points | None:
+        """A cloud `(N, 3)` of a file of several, `file#3`, or of a data set; None where there is no such.
+
+        Raises:
+            InputError: Its file cannot be read.
+        """
+        stem, _, number = name.rpartition("#")
+        path = self.path(stem)
+        if path is not None and number.isdecimal():
+            several = read_points(path, None, seed=0)  # (n, N, 3)
+            found: Points | None = several[int(number)] if int(number) < len(several) else None
+            return found
+        source = self._sets.get(name)
+        return None if source is None else source.read()[0]
+
+    @cached_property
+    def _sets(self) -> Mapping[str, Source]:
+        """What the user's folder holds, by name."""
+        found = [] if self.files is None else find_sources([self.files], None, seed=0)
+        return {source.name: source for source in found}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a NUL byte
+        return False
