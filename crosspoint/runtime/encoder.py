@@ -243,8 +243,11 @@ class Encoder(ABC):
         release = find_hash(self.specification.sha256) if count is None else None
         if release is not None:
             count = release[0].points
-        options = {"seed": seed, "at_most": release is not None, "draws": draws}
-        sources = [source for path in paths for source in find_sources([path], count, **options)]
+        sources = [
+            source
+            for path in paths
+            for source in find_sources([path], count, seed=seed, at_most=release is not None, draws=draws)
+        ]
         made, waiting, counts = list[FloatArray](), list[FloatArray](), list[int]()
         for source, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
             if isinstance(clouds, InputError):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ class Originals:
 
     base: Path
     files: Path | None = None
+    _last: dict[Path, Points] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def path(self, name: str) -> Path | None:
         """The file of that name, unless the name leads out of the folder; None of one of several clouds in a file."""
@@ -37,9 +38,11 @@ class Originals:
         stem, _, number = name.rpartition("#")
         path = self.path(stem)
         if path is not None and number.isdecimal():
-            several = read_points(path, None, seed=0)  # (n, N, 3)
-            found: Points | None = several[int(number)] if int(number) < len(several) else None
-            return found
+            if path not in self._last:  # its other clouds are asked for next
+                self._last.clear()
+                self._last[path] = read_points(path, None, seed=0)
+            several = self._last[path]  # (n, N, 3)
+            return several[int(number)] if int(number) < len(several) else None
         source = self._sets.get(name)
         return None if source is None else source.read()[0]
 

@@ -12,7 +12,7 @@ from crosspoint.data.io.meshes import read_mesh
 from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.library.surface import Surface, of_cloud, of_mesh
 
-KEPT = 64  # surfaces in memory
+KEPT = 2_000_000  # triangles and points of the surfaces in memory
 
 
 class Objects:
@@ -33,7 +33,7 @@ class Objects:
         return None if cloud is None else hashlib.sha256(np.ascontiguousarray(cloud).data).hexdigest()
 
     def surface(self, name: str) -> Surface | None:
-        """An object's surface; the last `KEPT` are remembered."""
+        """An object's surface; the last ones are remembered, `KEPT` triangles and points in all."""
         if name in self._surfaces:
             self._surfaces.move_to_end(name)
             return self._surfaces[name]
@@ -42,7 +42,7 @@ class Objects:
         except CrosspointError:
             found = None
         self._surfaces[name] = found
-        if len(self._surfaces) > KEPT:
+        while len(self._surfaces) > 1 and sum(map(_size, self._surfaces.values())) > KEPT:
             self._surfaces.popitem(last=False)
         return found
 
@@ -55,3 +55,7 @@ class Objects:
             mesh = read_mesh(path)
             return of_mesh(np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64))
         return of_cloud(read_points(path, None, seed=0)[0].astype(np.float64))
+
+
+def _size(surface: Surface | None) -> int:
+    return 0 if surface is None else len(surface.corners) + len(surface.samples)
