@@ -22,7 +22,7 @@ from crosspoint.runtime.library.groups import group
 from crosspoint.runtime.library.limits import COPY, LEVELS, SAME, limits_of
 from crosspoint.runtime.library.objects import Objects
 from crosspoint.runtime.library.pairs import near_pairs
-from crosspoint.runtime.library.register import register
+from crosspoint.runtime.library.register import could_match, register
 from crosspoint.runtime.library.surface import surface_distance
 from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import DEFAULT
@@ -240,6 +240,8 @@ class _Checks:
         a, b = self._objects.surface(self._names[i]), self._objects.surface(self._names[j])
         if a is None or b is None:
             self.unchecked += 1
+            return "similar", None
+        if not could_match(a, b):
             return "similar", None
         apart = surface_distance(a, b, enough=COPY / 2)
         if apart > COPY and self._level != "copy":

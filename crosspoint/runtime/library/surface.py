@@ -102,7 +102,8 @@ def _gaps(triangles: Array, points: Array) -> Array:
     """Distances `(n,)` of points `(n, 3)` from triangles `(n, 3, 3)`."""
     from trimesh.triangles import closest_point
 
-    return np.asarray(np.linalg.norm(closest_point(triangles, points) - points, axis=1))
+    gaps = np.asarray(np.linalg.norm(closest_point(triangles, points) - points, axis=1))
+    return np.where(np.isnan(gaps), np.inf, gaps)  # of a triangle so thin that its normal is lost
 
 
 def of_mesh(vertices: Array, faces: NDArray[np.int64]) -> Surface:
@@ -115,8 +116,8 @@ def of_mesh(vertices: Array, faces: NDArray[np.int64]) -> Surface:
         InputError: The faces cannot be used.
     """
     weights = areas(vertices, faces)  # (F,)
-    weights = weights / weights.sum()
-    corners = np.asarray(vertices, np.float64)[faces]  # (F, 3, 3)
+    corners = np.asarray(vertices, np.float64)[faces[weights > 0]]  # (F, 3, 3)
+    weights = weights[weights > 0] / weights.sum()
     corners = corners - weights @ corners.mean(axis=1)
     sums = corners.sum(axis=1)  # (F, 3)
     moment = np.einsum("f,fci,fcj->ij", weights, corners, corners) + np.einsum("f,fi,fj->ij", weights, sums, sums)

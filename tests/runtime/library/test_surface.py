@@ -99,3 +99,9 @@ def test_another_shape_is_not(other: str) -> None:
 def test_faces_without_area_are_one_line() -> None:
     with pytest.raises(InputError, match="no area"):
         of_mesh(np.zeros((3, 3)), np.array([[0, 1, 2]]))
+
+
+def test_triangles_without_area_change_nothing() -> None:
+    vertices, faces = shape("mug")
+    flat = np.concatenate([faces, [[0, 0, 0], [0, 1, 1]]])
+    assert surface_distance(of_mesh(vertices, flat), of_mesh(vertices, faces)) < 1e-9
