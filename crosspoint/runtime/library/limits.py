@@ -61,17 +61,20 @@ def limits_of(model_sha256: str, draws: int, *, model: str) -> DistanceLimits:
     """The limits of the release that a file belongs to: of as many draws, or of the next smaller number measured.
 
     Raises:
-        InputError: The model does not come with the package, so that nobody measured its distances.
+        InputError: The distances of this model were not measured.
     """
     found = find_hash(model_sha256)
     known = _read()
     if found is None or found[0].name not in known or known[found[0].name].version != found[0].version:
         raise InputError(f"what distances of {model} mean was not measured; give --within DISTANCE, e.g. --within 0.02")
-    return max((each for each in known[found[0].name].limits if each.draws <= draws), key=lambda each: each.draws)
+    measured = [each for each in known[found[0].name].limits if each.draws <= draws]
+    return max(measured, key=lambda each: each.draws)
 
 
 def _read() -> dict[str, ModelDistances]:
     path = FOLDER / FILE
+    if not path.is_file():
+        return {}
     values = read_json(path, "the distances of released models", advice=AGAIN)
     with reading(path, "the distances of released models", advice=AGAIN):
         if values["schema"] != SCHEMA:
