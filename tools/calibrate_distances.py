@@ -26,6 +26,7 @@ from crosspoint.runtime.options import Sampling
 from crosspoint.runtime.released import FOLDER, releases
 
 Array = NDArray[np.float64]
+Faces = NDArray[np.int64]
 SEED = 20  # of the shapes; none of them was trained on
 DRAWS = (1,)
 COPIES, SAME = ("renamed", "scaled", "subdivided"), ("turned", "mirrored")
@@ -47,15 +48,16 @@ def plant(root: Path, per_class: int) -> None:
             shutil.copy(root / "library" / name, root / "renamed" / f"copy-{name}")
 
 
-def _copies(vertices: Array, faces: NDArray[np.int64], rng: np.random.Generator) -> Iterator[tuple[str, Array, Array]]:
+def _copies(vertices: Array, faces: Faces, rng: np.random.Generator) -> Iterator[tuple[str, Array, Faces]]:
     turn = trimesh.transformations.rotation_matrix(rng.uniform(0.2, 2 * np.pi - 0.2), [0, 1, 0])[:3, :3]
     yield "scaled", 1000 * vertices + rng.uniform(-500, 500, 3), faces
-    yield "subdivided", *trimesh.remesh.subdivide(vertices, faces)
+    divided, quarters = trimesh.remesh.subdivide(vertices, faces)
+    yield "subdivided", divided, quarters
     yield "turned", vertices @ turn.T, faces
     yield "mirrored", vertices * [-1, 1, 1], faces[:, ::-1]
 
 
-def _write(path: Path, vertices: Array, faces: Array) -> None:
+def _write(path: Path, vertices: Array, faces: Faces) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     trimesh.Trimesh(vertices, faces, process=False).export(path)
 

@@ -42,9 +42,11 @@ class Originals:
                 self._last.clear()
                 self._last[path] = read_points(path, None, seed=0)
             several = self._last[path]  # (n, N, 3)
-            return several[int(number)] if int(number) < len(several) else None
-        source = self._sets.get(name)
-        return None if source is None else source.read()[0]
+            found: Points | None = several[int(number)] if int(number) < len(several) else None
+        else:
+            source = self._sets.get(name)
+            found = None if source is None else source.read()[0]
+        return found
 
     @cached_property
     def _sets(self) -> Mapping[str, Source]:

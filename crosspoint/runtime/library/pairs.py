@@ -24,8 +24,8 @@ class NearPairs:
         distance: `(P,)` cosine distance 1 − cos.
     """
 
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
     distance: NDArray[np.float64]
 
 
@@ -43,7 +43,7 @@ def near_pairs(pieces: Callable[[], Iterator[Embeddings]], limit: float) -> Near
     Raises:
         InputError: More than `MOST_PAIRS` pairs are that near.
     """
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+    found: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]] = []
     total = 0
     for start, rows in _blocks(pieces):
         for other, columns in _blocks(pieces):
@@ -62,7 +62,7 @@ def near_pairs(pieces: Callable[[], Iterator[Embeddings]], limit: float) -> Near
                 if total > MOST_PAIRS:
                     raise InputError(f"more than {MOST_PAIRS:,} pairs are within {limit:g}; give a smaller --within")
     if not found:
-        return NearPairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+        return NearPairs(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0))
     first, second, distance = (np.concatenate(part) for part in zip(*found, strict=True))
     return NearPairs(first, second, distance)
 
@@ -78,8 +78,6 @@ def _blocks(pieces: Callable[[], Iterator[Embeddings]]) -> Iterator[tuple[int, N
         start += len(piece.names)
 
 
-def _in_steps(
-    rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _in_steps(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     for start in range(0, len(rows), ROWS):
         yield rows[start : start + ROWS], columns[start : start + ROWS]

@@ -36,8 +36,8 @@ def register(a: Surface, b: Surface, *, enough: float) -> float:
         return best
     turns = _candidates(a, b)  # (T, 3, 3)
     some, back = _evenly(a.samples, COARSE), _evenly(b.samples, COARSE)
-    there = b.tree.query(some @ turns.transpose(0, 2, 1))[0].mean(axis=1)  # (T,)
-    here = a.tree.query(back @ turns)[0].mean(axis=1)
+    there = np.mean(b.tree.query(some @ turns.transpose(0, 2, 1))[0], axis=1)  # (T,)
+    here = np.mean(a.tree.query(back @ turns)[0], axis=1)
     for chosen in np.argsort(there + here, kind="stable")[:KEPT]:
         best = min(best, surface_distance(a, b, turn=_refine(a, b, turns[chosen]), enough=enough))
         if best <= enough:
@@ -70,7 +70,7 @@ def _refine(a: Surface, b: Surface, turn: Array) -> Array:
     points = _evenly(a.samples, FINE)
     mirror = np.diag([np.sign(np.linalg.det(turn)), 1.0, 1.0])
     for _ in range(STEPS):
-        nearest = b.samples[b.tree.query(points @ turn.T)[1]]
+        nearest = b.samples[np.asarray(b.tree.query(points @ turn.T)[1])]
         better = Rotation.align_vectors(nearest, points @ mirror)[0].as_matrix() @ mirror
         if np.abs(better - turn).max() < 1e-7:
             break

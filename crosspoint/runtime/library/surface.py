@@ -73,7 +73,7 @@ class Surface:
             enough: A bound of at most this much is taken as it is.
         """
         if not len(self.corners):
-            return float(self.tree.query(points)[0].max())
+            return float(np.max(self.tree.query(points)[0]))
         bounds, largest = self._nearest(points, NEAR), 0.0
         if (loose := bounds > enough).any():
             bounds[loose] = self._nearest(points[loose], FAR)
