@@ -39,7 +39,7 @@ class Duplicate:
         name: As in the embeddings.
         level: `"copy"`, `"same"` or `"similar"`.
         distance: Cosine distance of the embeddings.
-        surface: Largest distance of the two surfaces, as a share of their root mean square radius; 0 of equal content,
+        surface: Nowhere are the surfaces farther apart, as a share of their root mean square radius; 0 of equal content,
             None where it was not measured or is no small one.
     """
 
