@@ -39,8 +39,8 @@ class Duplicate:
         name: As in the embeddings.
         level: `"copy"`, `"same"` or `"similar"`.
         distance: Cosine distance of the embeddings.
-        surface: Nowhere are the surfaces farther apart, as a share of their root mean square radius; 0 of equal content,
-            None where it was not measured or is no small one.
+        surface: The surfaces are nowhere farther apart, as a share of their root mean square radius; 0 of equal
+            content, None where it was not measured or is no small one.
     """
 
     name: str
