@@ -17,7 +17,7 @@ LEVELS = ("copy", "same", "similar")  # as in crosspoint.runtime.library.limits;
 SHOWN = 20  # rows of a table
 
 
-@click.command("duplicates", cls=Command, example="crosspoint duplicates shapes/ --page duplicates.html")
+@click.command("duplicates", cls=Command, example="crosspoint duplicates shapes/ --within 0.03 --page duplicates.html")
 @click.argument("library", nargs=-1, required=True, type=PathArgument, metavar="EMBEDDINGS|FOLDER...")
 @click.option(
     "--level",
