@@ -54,3 +54,12 @@ def test_a_damaged_file_is_one_line(digest: str, content: str, tmp_path: Path, m
     with pytest.raises(InputError) as found:
         limits_of(digest, 1, model="dgcnn")
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("name", releases())
+def test_every_release_has_limits_that_grow_with_the_level(name: str) -> None:
+    for sha256 in releases()[name].files.values():
+        found = limits_of(sha256, 1, model=name)
+        assert 0 < found.copy <= found.same <= found.similar < 2
+        assert found.measured["renamed"].largest == 0
+        assert found.copy > max(found.measured[kind].largest for kind in ("scaled", "subdivided"))
