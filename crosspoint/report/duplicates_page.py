@@ -82,7 +82,7 @@ def _objects(group: DuplicateGroup, originals: Originals) -> Iterator[ShownObjec
 
 
 def _object(name: str, found: Duplicate | None, originals: Originals) -> ShownObject:
-    tile = draw_tile(name, originals.path(name), originals)
+    tile = draw_tile(name, originals.path(name), originals=originals)
     picture = None if tile is None else data_uri(to_png(tile.convert("RGBA").quantize(COLOURS)))
     level = "kept" if found is None else found.level
     distance, surface = (None, None) if found is None else (found.distance, found.surface)

@@ -52,7 +52,7 @@ def draw(file: Path, query: str, *, results: Sequence[tuple[str, float]], origin
     canvas = ImageDraw.Draw(sheet)
     for i, ((name, note), path) in enumerate(zip(tiles, paths, strict=True)):
         x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
-        if (tile := draw_tile(name, path, originals)) is not None:
+        if (tile := draw_tile(name, path, originals=originals)) is not None:
             sheet.paste(tile, (x, y), tile)
         else:
             _text(canvas, "not found", x, y + TILE // 2, QUIET)
@@ -63,7 +63,7 @@ def draw(file: Path, query: str, *, results: Sequence[tuple[str, float]], origin
         sheet.save(temporary)
 
 
-def draw_tile(name: str, path: Path | None, originals: Originals) -> "Image.Image | None":
+def draw_tile(name: str, path: Path | None, *, originals: Originals) -> "Image.Image | None":
     """A picture of an object, `TILE` pixels wide: a mesh as a surface where `embreex` is installed, else points.
 
     Args:
