@@ -1,4 +1,4 @@
-"""The files that embeddings were made of, found again by their names."""
+"""Finds the files of embeddings by their names."""
 
 import os
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from crosspoint.data.sources import Source, find_sources
 
 @dataclass(frozen=True)
 class Originals:
-    """The objects of some embeddings. Names are data from elsewhere: they lead to files within `base`, nowhere else.
+    """The files of embeddings. Names in embeddings are not trusted: only files within `base` are opened.
 
     Attributes:
         base: Folder that names are relative to.
-        files: The same, if the user has given it: only there data sets are looked for.
+        files: The same folder, if the user gave it; data sets are searched for only there.
     """
 
     base: Path
@@ -25,12 +25,12 @@ class Originals:
     _last: dict[Path, Points] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def path(self, name: str) -> Path | None:
-        """The file of that name, unless the name leads out of the folder; None of one of several clouds in a file."""
+        """The file with this name, unless it is outside the folder; None for one of several clouds of a file."""
         path = Path(os.path.normpath(self.base / name))
         return path if path.is_relative_to(os.path.normpath(self.base)) and _is_file(path) else None
 
     def cloud(self, name: str) -> Points | None:
-        """A cloud `(N, 3)` of a file of several, `file#3`, or of a data set; None where there is no such.
+        """A cloud `(N, 3)` from a file with several, `file#3`, or from a data set; None if there is none.
 
         Raises:
             InputError: Its file cannot be read.
@@ -38,7 +38,7 @@ class Originals:
         stem, _, number = name.rpartition("#")
         path = self.path(stem)
         if path is not None and number.isdecimal():
-            if path not in self._last:  # its other clouds are asked for next
+            if path not in self._last:  # its other clouds are needed next
                 self._last.clear()
                 self._last[path] = read_points(path, None, seed=0)
             several = self._last[path]  # (n, N, 3)
@@ -50,7 +50,7 @@ class Originals:
 
     @cached_property
     def _sets(self) -> Mapping[str, Source]:
-        """What the user's folder holds, by name."""
+        """The clouds in the user's folder, by name."""
         found = [] if self.files is None else find_sources([self.files], None, seed=0)
         return {source.name: source for source in found}
 

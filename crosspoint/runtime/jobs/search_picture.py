@@ -1,4 +1,4 @@
-"""A picture of a query and its nearest neighbours, side by side."""
+"""Draws a query and its nearest neighbours side by side."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 TILE, GAP, LINE = 220, 12, 18  # pixels
 COLUMNS = 6  # the query and five neighbours in a row
-SHOWN = 4096  # points drawn of a mesh or cloud
+SHOWN = 4096  # points that are drawn per mesh or cloud
 AXES = camera(np.deg2rad(35.0), np.deg2rad(22.0))
 NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of points
 PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
 
 
 def draw(file: Path, query: str, *, results: Sequence[tuple[str, float]], originals: Originals, metric: str) -> None:
-    """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
+    """Draw meshes as surfaces if `embreex` is installed, else as points. The tile of a missing file stays empty.
 
     Args:
-        file: Where to.
+        file: Output file.
         query: A file, or a name.
         results: Names and distances, from near to far.
-        originals: What the names lead to.
-        metric: Named under each distance.
+        originals: Finds the files of the names.
+        metric: Metric, shown with each distance.
 
     Raises:
         InputError: `file` cannot be written.
@@ -64,15 +64,15 @@ def draw(file: Path, query: str, *, results: Sequence[tuple[str, float]], origin
 
 
 def draw_tile(name: str, path: Path | None, *, originals: Originals) -> "Image.Image | None":
-    """A picture of an object, `TILE` pixels wide: a mesh as a surface where `embreex` is installed, else points.
+    """Draw an object, `TILE` pixels wide: a mesh as a surface if `embreex` is installed, else as points.
 
     Args:
-        name: As in the embeddings.
-        path: Its file, if it has one of its own.
-        originals: Where it is looked for otherwise.
+        name: Name in the embeddings.
+        path: Its file, if it has its own.
+        originals: Finds it otherwise.
 
     Returns:
-        The picture; None where the object is not found or cannot be read.
+        The picture; None if the object is not found or cannot be read.
     """
     from PIL import Image
 
@@ -87,7 +87,7 @@ def draw_tile(name: str, path: Path | None, *, originals: Originals) -> "Image.I
 
 
 def _dots(points: Points) -> "Image.Image":
-    """A cloud `(N, 3)` as discs, the near ones darker and over the far ones, in parallel projection."""
+    """Draw a cloud `(N, 3)` as discs in parallel projection; near ones are darker and cover far ones."""
     from PIL import Image, ImageDraw
 
     size = 2 * TILE  # drawn at twice the size for smooth edges
@@ -106,7 +106,7 @@ def _dots(points: Points) -> "Image.Image":
 
 
 def _text(canvas: "ImageDraw.ImageDraw", text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
-    """Centred under a tile, its beginning cut off where it is too long: the end of a name tells most."""
+    """Write text centred under a tile. A long text loses its beginning: the end of a name tells most."""
     font = label_font(13)
     text = "".join(letter if letter.isprintable() else "?" for letter in text[-TILE:])
     while canvas.textlength(text, font) > TILE:
