@@ -23,6 +23,7 @@ PICTURES = {  # first bytes by suffix
     ".webp": (b"RIFF",),
 }
 GENERATOR = '<meta name="generator" content="crosspoint">'  # in the head of our pages
+PREDICTIONS = "name,label,probability,unknown"  # how a table of predictions begins
 COMPARISON = "Per cent; the paper: "  # near the beginning of our tables in Markdown
 HEAD = 4096  # bytes of a file in which these are looked for
 HEADER_BYTES = 100 << 20  # most of a safetensors header, by its specification
@@ -218,7 +219,7 @@ def _says_so(path: Path, kind: str) -> bool:
         return b"crosspoint" in _parquet_footer(path)
     if kind == ".safetensors":
         return "crosspoint" in _safetensors_metadata(path)
-    text = {".html": GENERATOR, ".md": COMPARISON}.get(kind)
+    text = {".html": GENERATOR, ".md": COMPARISON, ".csv": PREDICTIONS}.get(kind)
     return text is not None and text.encode() in _head(path, HEAD)
 
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -19,8 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.results import OPTIONAL
 from crosspoint.data.sources import find_sources, read_ahead
 from crosspoint.runtime.calls import Calls
+from crosspoint.runtime.classifier import SCORES, ClassifierInfo, Predictions
 from crosspoint.runtime.released import find_hash
 
 FloatArray = NDArray[np.float32]
@@ -47,6 +49,7 @@ class Specification:
         min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding dropped.
         categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
         engine: What executes it, with its version.
+        classifier: Classes and threshold of a classifier; None for a plain encoder.
     """
 
     architecture: str
@@ -63,6 +66,7 @@ class Specification:
     min_batch: int = 1
     categories: int | None = None
     engine: str = ""
+    classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
 
     def check_points(self, count: int) -> None:
         """Raise InputError, saying what would fit, if clouds of `count` points do not."""
@@ -219,10 +223,8 @@ class Encoder(ABC):
                 segmenter, or the encoder was closed.
             CheckFailed: The model's result is not finite.
         """
-        if isinstance(points, str | Path):
-            points = [points]
-        if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
-            return self._embed_files([Path(path) for path in points], seed)
+        if (paths := _as_paths(points)) is not None:
+            return self._embed_files(paths, seed)
         points = cast("ArrayLike", points)
         with self._in_use():
             if self.specification.categories is not None:
@@ -231,27 +233,76 @@ class Encoder(ABC):
                 )
             return self._run_batches({"points": self._checked_points(points)}, "embedding")
 
+    def predict(self, points: "ArrayLike | Path | Sequence[str | Path]", *, seed: int = 0) -> Predictions:
+        """Classes of clouds, or of files, with their probabilities.
+
+        Args:
+            points: As for `embed`.
+            seed: Likewise.
+
+        Returns:
+            Scores, labels and which objects are unknown; of files a row for each cloud, in the order of the paths.
+
+        Raises:
+            InputError: As of `embed`, or the model is no classifier.
+            CheckFailed: The model's result is not finite.
+
+        Example:
+            >>> with crosspoint.load("classifier") as c:            # doctest: +SKIP
+            ...     c.predict("scan.ply").labels
+            ['chair']
+        """
+        classifier = self.specification.classifier
+        if classifier is None:
+            raise InputError(f"{self.specification.path} is no classifier; make one with crosspoint fit")
+        if (paths := _as_paths(points)) is not None:
+            count, at_most = classifier.points, classifier.at_most
+            return Predictions(classifier, self._run_files(paths, seed, count, at_most, run=self._scores))
+        return Predictions(classifier, self._scores(cast("ArrayLike", points)))
+
+    def _scores(self, points: ArrayLike) -> FloatArray:
+        with self._in_use():
+            return self._run_batches({"points": self._checked_points(points)}, SCORES)
+
     def _embed_files(self, paths: Sequence[Path], seed: int) -> FloatArray:
-        """Clouds of one size in a row go together, at most `FILE_BATCH` at once."""
+        """Embeddings of files, with the number of points that the model was made for or trained at."""
+        release = find_hash(self.specification.sha256) if self.specification.points is None else None
+        count = None if release is None else release[0].points
+        return self._run_files(paths, seed, count, release is not None, run=self.embed)
+
+    def _run_files(
+        self,
+        paths: Sequence[Path],
+        seed: int,
+        count: int | None,
+        at_most: bool,
+        *,
+        run: Callable[[FloatArray], FloatArray],
+    ) -> FloatArray:
+        """Clouds of one size in a row go together, at most `FILE_BATCH` at once.
+
+        Args:
+            paths: Files, folders and data sets.
+            seed: Of the points drawn.
+            count: Points per cloud where the model takes any number; None for all.
+            at_most: Whether clouds of fewer points are taken whole.
+            run: Results `(B, …)` of clouds `(B, N, 3)`.
+        """
         if seed < 0:
             raise InputError(f"the seed {seed} is negative; give 0 or more")
-        count = self.specification.points
-        release = find_hash(self.specification.sha256) if count is None else None
-        if release is not None:
-            count = release[0].points
-        sources = [
-            source for path in paths for source in find_sources([path], count, seed=seed, at_most=release is not None)
-        ]
+        fixed = self.specification.points
+        count, at_most = (count, at_most) if fixed is None else (fixed, False)
+        sources = [source for path in paths for source in find_sources([path], count, seed=seed, at_most=at_most)]
         made, waiting = list[FloatArray](), list[FloatArray]()
         for _, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
             if isinstance(clouds, InputError):
                 raise clouds
             for cloud in clouds:
                 if waiting and (len(waiting) == FILE_BATCH or len(waiting[0]) != len(cloud)):
-                    made.append(self.embed(np.stack(waiting)))
+                    made.append(run(np.stack(waiting)))
                     waiting = []
                 waiting.append(cloud)
-        return np.concatenate([*made, self.embed(np.stack(waiting))])
+        return np.concatenate([*made, run(np.stack(waiting))])
 
     def segment(self, points: ArrayLike, category: ArrayLike) -> FloatArray:
         """Part logits of every point.
@@ -303,7 +354,7 @@ class Encoder(ABC):
             if size < spec.min_batch:
                 piece = {name: self._padded(array) for name, array in piece.items()}
             made = self.run(piece)[output]
-            wanted = (*piece["points"].shape[: 1 if output == "embedding" else 2], spec.dim)
+            wanted = self._shape(output, piece["points"])
             if made.shape != wanted:
                 raise InputError(
                     f"{spec.path} made {output} of shape {made.shape}, not {wanted}; export the model again"
@@ -320,6 +371,13 @@ class Encoder(ABC):
                 f"({spec.backend}, {spec.precision}); compare it with its original: crosspoint parity"
             )
         return result
+
+    def _shape(self, output: str, points: FloatArray) -> tuple[int, ...]:
+        """Shape of an output for clouds `(B, N, 3)`."""
+        spec = self.specification
+        if output == SCORES and spec.classifier is not None:
+            return len(points), len(spec.classifier.classes)
+        return (*points.shape[: 1 if output == "embedding" else 2], spec.dim)
 
     def _padded(self, array: FloatArray) -> FloatArray:
         """A batch of the fewest clouds that the model takes, of which the last ones are copies of the last."""
@@ -363,6 +421,15 @@ def _reopen(kind: type[Encoder], digest: str, arguments: Mapping[str, Any]) -> E
     """What a pickled encoder becomes."""
     read_same(arguments["path"], digest)
     return kind(**arguments)
+
+
+def _as_paths(points: object) -> list[Path] | None:
+    """Paths, if these are paths; None of an array."""
+    if isinstance(points, str | Path):
+        return [Path(points)]
+    if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
+        return [Path(path) for path in points]
+    return None
 
 
 def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatArray:

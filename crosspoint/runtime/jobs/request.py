@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.sources import Source, base_of, find_sources
-from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.encoder import Encoder, Specification
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import find_release
@@ -75,6 +75,18 @@ def make_request(
     return Request(place, paths, sampling, batch, run_on, find_key_files())
 
 
+def open_model(request: Request, threads: int | None = None) -> Encoder:
+    """Load the model of a request; arguments and errors as of `open_request`."""
+    return load_encoder(
+        request.model,
+        request.run_on.device,
+        backend=request.run_on.backend,
+        threads=threads,
+        trust=request.run_on.trust,
+        verify_key=request.verify_keys or None,
+    )
+
+
 def open_request(request: Request, threads: int | None = None) -> Opened:
     """Load the model and find the sources.
 
@@ -85,22 +97,9 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
     Raises:
         InputError: The model or an option cannot be used, or an input is missing.
     """
-    release = find_release(request.model)
-    encoder = load_encoder(
-        request.model,
-        request.run_on.device,
-        backend=request.run_on.backend,
-        threads=threads,
-        trust=request.run_on.trust,
-        verify_key=request.verify_keys or None,
-    )
+    encoder = open_model(request, threads)
     try:
-        count = encoder.specification.points if request.sampling.points is None else request.sampling.points
-        at_most = count is None and release is not None
-        if count is not None:
-            encoder.specification.check_points(count)
-        elif release is not None:
-            count = release.points
+        count, at_most = points_of(encoder.specification, request)
         return Opened(
             encoder,
             find_sources(list(request.inputs), count, seed=request.sampling.seed, at_most=at_most),
@@ -110,3 +109,21 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
     except BaseException:
         encoder.close()
         raise
+
+
+def points_of(specification: Specification, request: Request) -> tuple[int | None, bool]:
+    """Points per cloud, None for all, and whether smaller clouds are taken whole.
+
+    What was asked for counts first, then the one number that the model takes, then what it was trained at.
+
+    Raises:
+        InputError: The model does not take that many.
+    """
+    count = specification.points if request.sampling.points is None else request.sampling.points
+    if count is not None:
+        specification.check_points(count)
+        return count, False
+    if specification.classifier is not None:
+        return specification.classifier.points, specification.classifier.at_most
+    release = find_release(request.model)
+    return (None, False) if release is None else (release.points, True)

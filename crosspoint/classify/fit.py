@@ -1,0 +1,336 @@
+"""`crosspoint fit`: from a handful of labels to a classifier in one file, with what to expect of it."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.classify.crossvalidation import Candidate, HeldOut, choose, expected_accuracy, hold_out
+from crosspoint.classify.heads import HEADS, Labels, fit_head, strengths
+from crosspoint.classify.objects import LabelledObjects, embed_labelled, gate_examples, read_embedded
+from crosspoint.classify.suspects import SuspectLabel, find_suspects
+from crosspoint.core.errors import InputError
+from crosspoint.core.outputs import check_replaceable
+from crosspoint.core.results import Result
+from crosspoint.data.labelled import find_labelled
+from crosspoint.eval.metrics.calibration import calibration_error, fit_temperature, threshold_of
+from crosspoint.eval.metrics.statistics import wilson
+from crosspoint.export.bundle import export
+from crosspoint.export.engine.engine import check_ours
+from crosspoint.export.options import ExportOptions
+from crosspoint.runtime.classifier import Classifier, ClassifierInfo, Doubles, LinearHead, softmax
+from crosspoint.runtime.encoder import Specification
+from crosspoint.runtime.jobs.batches import Skipped
+from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.released import DEFAULT
+
+DRAWS = 4
+REFUSED = 0.05
+
+
+@dataclass(frozen=True)
+class TriedHead:
+    """A head and a strength in cross-validation.
+
+    Attributes:
+        head: `"nearest"`, `"logistic"` or `"svm"`.
+        strength: As of `ClassifierInfo`.
+        accuracy: Mean over objects and repeats.
+    """
+
+    head: str
+    strength: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ClassExpectation:
+    """What to expect of one class.
+
+    Attributes:
+        name: Of the class.
+        objects: Labelled ones.
+        accuracy: In cross-validation.
+        interval: Wilson's 95 % interval.
+    """
+
+    name: str
+    objects: int
+    accuracy: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """How far the probabilities can be believed, measured on objects that the heads were not fitted to.
+
+    Attributes:
+        temperature: That decisions are divided by.
+        error_before: Expected calibration error without it.
+        error_after: With it, of objects that it was not fitted to.
+    """
+
+    temperature: float
+    error_before: float
+    error_after: float
+
+
+@dataclass(frozen=True)
+class UnknownThreshold:
+    """When an object is unknown.
+
+    Attributes:
+        probability: Largest probability below which it is.
+        refused: Share of known objects below it, in cross-validation.
+        asked: Largest share asked for.
+    """
+
+    probability: float
+    refused: float
+    asked: float
+
+
+@dataclass(frozen=True)
+class FitResult(Result):
+    """A classifier, and what to expect of it.
+
+    Attributes:
+        model: The encoder that ran.
+        data: Where the labels come from.
+        points: Per cloud; None for all.
+        draws: Random choices of points whose embeddings are averaged.
+        seed: Of points and folds.
+        objects: Labelled ones that were used.
+        classes: What to expect of each.
+        head: The one chosen.
+        strength: Likewise.
+        accuracy: Expected on new objects of these classes, corrected for the choice of the head.
+        interval: 95 % interval.
+        tried: What cross-validation found of each head and strength.
+        calibration: Of the probabilities.
+        unknown: The threshold.
+        suspects: Labels that look wrong, the surest first.
+        copies: Objects left out because another one of the same class has their content.
+        skipped: Files that could not be read.
+        out: The bundle.
+        seconds: What it took.
+    """
+
+    schema: ClassVar[str] = "crosspoint.fit/1"
+
+    model: Specification
+    data: str
+    points: int | None
+    draws: int
+    seed: int
+    objects: int
+    classes: tuple[ClassExpectation, ...]
+    head: str
+    strength: float
+    accuracy: float
+    interval: tuple[float, float]
+    tried: tuple[TriedHead, ...]
+    calibration: Calibrated
+    unknown: UnknownThreshold
+    suspects: tuple[SuspectLabel, ...]
+    copies: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    out: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A head with all that was learnt from objects that it was not fitted to.
+
+    Attributes:
+        head: Fitted to all objects.
+        chosen: Its name and strength.
+        accuracy: Expected on new objects.
+        interval: 95 % interval.
+        right: Share of the repeats in which each object is right `(n,)`.
+        tried: All candidates.
+        calibration: Of the probabilities.
+        unknown: The threshold.
+        probabilities: Calibrated `(repeats, n, classes)`.
+    """
+
+    head: LinearHead
+    chosen: Candidate
+    accuracy: float
+    interval: tuple[float, float]
+    right: Doubles = field(repr=False)
+    tried: tuple[TriedHead, ...] = field(repr=False)
+    calibration: Calibrated
+    unknown: UnknownThreshold
+    probabilities: Doubles = field(repr=False)
+
+
+def fit(
+    data: Path,
+    out: Path,
+    *,
+    model: Path | str = DEFAULT,
+    labels: Path | None = None,
+    head: str = "auto",
+    refuse: float = REFUSED,
+    sampling: Sampling = Sampling(seeds=DRAWS),
+    run_on: RunOn = RunOn(),
+) -> FitResult:
+    """Fit a classifier to labelled objects, and write it with its encoder as one bundle that passed the gate.
+
+    Head and strength are chosen by cross-validation on the labels alone, by the one-standard-error rule. From the same
+    objects, which the heads did not see, come the expected accuracy, the temperature of the probabilities, the
+    threshold of "unknown" and the labels that look wrong.
+
+    Args:
+        data: A folder whose sub-folders are classes, a folder for which `labels` has the classes, embeddings (`.npz`,
+            `.parquet`) whose names begin with the class or for which `labels` has the classes, or a data set, of which
+            the training part is used.
+        out: Folder of the bundle; an earlier one there is replaced.
+        model: The encoder: a name, a run folder or a `.safetensors` file.
+        labels: CSV file with the columns `name` and `label`.
+        head: `"auto"`, `"logistic"`, `"svm"` or `"nearest"`.
+        refuse: Largest share of known objects that may be called unknown.
+        sampling: Points per cloud, by default as for `embed`; the seed; and as `seeds` the random choices of points of
+            each object whose embeddings are averaged.
+        run_on: Where the encoder runs.
+
+    Returns:
+        What to expect of the classifier.
+
+    Raises:
+        InputError: The labels do not make a classifier, or an option or the place cannot be used.
+        CheckFailed: The gate failed; nothing was written.
+    """
+    start = time.perf_counter()
+    _check_options(head, refuse, sampling)
+    check_replaceable(out, check_ours, inputs=[data])
+    objects = _read(Path(data), labels, str(model), sampling, run_on)
+    fitted = fit_objects(objects.features, objects.labels, head=head, refuse=refuse, seed=sampling.seed)
+    name, strength = fitted.chosen
+    info = ClassifierInfo(
+        classes=objects.classes,
+        threshold=fitted.unknown.probability,
+        points=objects.points,
+        at_most=objects.at_most,
+        head=name,
+        strength=strength,
+        temperature=fitted.calibration.temperature,
+        objects=len(objects.names),
+    )
+    clouds, truth, source = gate_examples(objects, seed=sampling.seed)
+    classifier = Classifier(info, fitted.head, clouds, truth, source)
+    points = None if objects.at_most or objects.points is None else objects.points
+    export(Path(model), out, points=points, options=ExportOptions(classifier=classifier))
+    suspects = find_suspects(fitted.probabilities, objects.labels, names=objects.names, classes=objects.classes)
+    return FitResult(
+        model=objects.model,
+        data=str(data),
+        points=objects.points,
+        draws=objects.features.shape[1],
+        seed=sampling.seed,
+        objects=len(objects.names),
+        classes=_by_class(objects, fitted.right),
+        head=name,
+        strength=strength,
+        accuracy=fitted.accuracy,
+        interval=fitted.interval,
+        tried=fitted.tried,
+        calibration=fitted.calibration,
+        unknown=fitted.unknown,
+        suspects=suspects,
+        copies=objects.copies,
+        skipped=objects.skipped,
+        out=str(out),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _check_options(head: str, refuse: float, sampling: Sampling) -> None:
+    if head not in ("auto", *HEADS):
+        raise InputError(f"there is no head {head}; give --head auto, {', '.join(HEADS)}")
+    if not 0 <= refuse < 1:
+        raise InputError(f"--refuse {refuse} is no share of the known objects; give 0 to less than 1, e.g. 0.05")
+    if sampling.seeds < 1:
+        raise InputError(f"--draws {sampling.seeds} draws no points; give 1 or more")
+
+
+def _read(data: Path, labels: Path | None, model: str, sampling: Sampling, run_on: RunOn) -> LabelledObjects:
+    if data.suffix in (".npz", ".parquet"):
+        return read_embedded(data, labels, model=model, run_on=run_on)
+    return embed_labelled(find_labelled(data, labels), model, sampling=sampling, run_on=run_on)
+
+
+def fit_objects(
+    features: NDArray[np.float32], labels: Labels, *, head: str = "auto", refuse: float = REFUSED, seed: int = 0
+) -> Fitted:
+    """Choose and fit a head, and learn from the objects that it was not fitted to how sure it may be.
+
+    Args:
+        features: Embeddings of the draws of each object `(n, draws, D)`.
+        labels: `(n,)`, each of 0 … classes − 1 at least twice.
+        head: `"auto"` or one of `HEADS`.
+        refuse: Largest share of known objects that may be called unknown.
+        seed: Of folds and bootstraps.
+
+    Raises:
+        InputError: All embeddings are equal.
+    """
+    objects, classes = features.mean(axis=1), int(labels.max()) + 1
+    if (objects == objects[0]).all():
+        raise InputError("all embeddings are equal, so no classifier can be fitted; the model has collapsed")
+    held_out = hold_out(features, labels, classes=classes, candidates=strengths(head), seed=seed)
+    correct = held_out.correct
+    chosen = choose(correct, held_out.candidates)
+    accuracy = expected_accuracy(correct, held_out.candidates, seed=seed)
+    temperature, calibration = _calibrate(held_out, chosen)
+    probabilities = softmax(held_out.decisions[chosen] / temperature)
+    confidences = probabilities.max(axis=2)
+    threshold = threshold_of(confidences.ravel(), refuse)
+    name, strength = held_out.candidates[chosen]
+    return Fitted(
+        head=fit_head(name, objects, labels=labels, classes=classes, strength=strength),
+        chosen=(name, strength),
+        accuracy=accuracy,
+        interval=wilson(accuracy * len(labels), len(labels)),
+        right=correct[chosen],
+        tried=tuple(
+            TriedHead(*candidate, float(row.mean()))
+            for candidate, row in zip(held_out.candidates, correct, strict=True)
+        ),
+        calibration=calibration,
+        unknown=UnknownThreshold(threshold, float((confidences < threshold).mean()), refuse),
+        probabilities=probabilities,
+    )
+
+
+def _calibrate(held_out: HeldOut, chosen: int) -> tuple[float, Calibrated]:
+    """The temperature, and the calibration error before it and, of either half by the other half's, after it."""
+    decisions, labels = held_out.decisions[chosen], held_out.labels  # (repeats, n, classes)
+    repeats, count, classes = decisions.shape
+
+    def flat(rows: NDArray[np.int64]) -> tuple[Doubles, Labels]:
+        return decisions[:, rows].reshape(-1, classes), np.tile(labels[rows], repeats)
+
+    every = np.arange(count)
+    temperature = fit_temperature(*flat(every))
+    after = np.zeros_like(decisions)
+    for half in (every[::2], every[1::2]):
+        others = np.setdiff1d(every, half)
+        after[:, half] = softmax(decisions[:, half] / fit_temperature(*flat(others)))
+    truth = np.tile(labels, repeats)
+    before = softmax(decisions).reshape(-1, classes)
+    errors = calibration_error(before, truth), calibration_error(after.reshape(-1, classes), truth)
+    return temperature, Calibrated(temperature, *errors)
+
+
+def _by_class(objects: LabelledObjects, right: Doubles) -> tuple[ClassExpectation, ...]:
+    found = []
+    for label, name in enumerate(objects.classes):
+        own = right[objects.labels == label]
+        found.append(ClassExpectation(name, len(own), float(own.mean()), wilson(float(own.sum()), len(own))))
+    return tuple(found)

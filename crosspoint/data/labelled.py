@@ -1,0 +1,193 @@
+"""Which object is of which class: what folders of classes, a CSV file or a data set say.
+
+A folder's files are read as by `crosspoint embed`, with the same names.
+"""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from crosspoint.core.errors import InputError
+from crosspoint.core.printable import printable
+from crosspoint.core.reading import read_lines, reading
+from crosspoint.data.points import Points, sample_points
+from crosspoint.data.sets.datasets import load_classification, load_parts
+from crosspoint.data.sets.layout import find_sets
+from crosspoint.data.sources import Source, find_sources
+
+COLUMNS = ("name", "label")
+SUFFIXES = (".npz", ".parquet")  # of embeddings
+FEWEST = 2  # objects of a class: one to fit to and one to measure on
+Labelling = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Where labelled objects lie.
+
+    Attributes:
+        path: The folder.
+        label: The class of an object by its name; None of an object without one.
+        split: Of a data set: `"train"` or `"test"`; None of a folder of files.
+    """
+
+    path: Path
+    label: Labelling
+    split: str | None = None
+
+    def sources(self, count: int | None, *, seed: int, at_most: bool) -> list[Source]:
+        """The objects with a label; arguments as of `find_sources`, and of a data set points are drawn too."""
+        if self.split is None:
+            found = find_sources([self.path], count, seed=seed, at_most=at_most)
+        else:
+            stored = find_sources([self.path], None, seed=seed)
+            found = [_drawn(source, count, seed, at_most) for source in stored if source.name.startswith(self.split)]
+        return [source for source in found if self.label(source.name) is not None]
+
+    def label_of_cloud(self, name: str) -> str:
+        """The class of a cloud, which is one of several of its file if its name ends in `#0`, `#1`, …."""
+        return self.label(name) or self.label(name.rpartition("#")[0]) or ""
+
+
+def find_labelled(data: Path, labels: Path | None = None, *, split: str = "train") -> LabelledData:
+    """The labelled objects in a folder.
+
+    Args:
+        data: A folder whose sub-folders are classes, a folder for which `labels` has the classes, or a data set.
+        labels: CSV file with the columns `name` and `label`; names are relative to the folder.
+        split: Of a data set.
+
+    Raises:
+        InputError: There is no such folder, or the labels cannot be read.
+    """
+    data = Path(data)
+    if not data.is_dir():
+        raise InputError(f"{data} is no folder; give a folder whose sub-folders are classes, or a data set")
+    if labels is not None:
+        return LabelledData(data, read_labels(labels).get)
+    sets = [kind for kind, _ in find_sets(data) if kind in ("modelnet40", "scanobjectnn", "shapenetpart")]
+    if not sets:
+        return LabelledData(data, partial(label_of_folder, data))
+    return LabelledData(data, _labels_of_set(data, sets[0], split).get, f"{split}/")
+
+
+def label_of_folder(data: Path, name: str) -> str:
+    """The sub-folder that an object lies in, however deep.
+
+    Raises:
+        InputError: It lies in the folder itself.
+    """
+    label, slash, _ = name.partition("/")
+    if not slash:
+        raise InputError(
+            f"{data / name} lies in no class; move it into a sub-folder named as its class, or give --labels FILE.csv"
+        )
+    return label
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """Classes by name, from a CSV file with the columns `name` and `label`; other columns are passed over.
+
+    Raises:
+        InputError: It cannot be read, lacks a column or a label, or gives one name two labels.
+    """
+    kind, found = "a CSV file with the columns name and label", dict[str, str]()
+    lines = read_lines(path, kind)
+    with reading(path, kind):
+        rows = csv.DictReader(lines)
+        columns = [column.strip() for column in rows.fieldnames or ()]
+        if not set(COLUMNS) <= set(columns):
+            raise InputError(f"has the columns {', '.join(columns)[:80]}; it needs name and label in its first line")
+        rows.fieldnames = columns
+        for number, row in enumerate(rows, 2):
+            name, label = ((row[column] or "").strip() for column in COLUMNS)
+            if not name or not label:
+                raise InputError(f"line {number} lacks a {'label' if name else 'name'}; complete or remove it")
+            if found.setdefault(name, label) != label:
+                raise InputError(f"says that {printable(name)} is {found[name]} and {label}; remove one of the lines")
+    if not found:
+        raise InputError(f"{path}: has no labels below its first line; add lines name,label")
+    return found
+
+
+def _labels_of_set(data: Path, kind: str, split: str) -> dict[str, str]:
+    """Classes by name, as `find_sources` names the clouds of a set."""
+    if kind == "shapenetpart":
+        parts = load_parts(data, None)
+        names, clouds = parts.taxonomy.categories, parts.train if split == "train" else parts.test
+        return {f"{split}/{i:06d}": names[label] for i, label in enumerate(clouds.labels)}
+    whole = load_classification(data, None)
+    part = whole.train if split == "train" else whole.test
+    if part is None:
+        raise InputError(f"{data} has no test split; give a folder whose sub-folders are classes")
+    return {f"{split}/{i:06d}": whole.class_names[label] for i, label in enumerate(part.labels)}
+
+
+def _drawn(source: Source, count: int | None, seed: int, at_most: bool) -> Source:
+    """A stored cloud of which `count` points are drawn."""
+    return replace(source, read=partial(_draw, source, count, seed, at_most))
+
+
+def _draw(source: Source, count: int | None, seed: int, at_most: bool) -> Points:
+    clouds = source.read()
+    if count is None or (at_most and clouds.shape[1] <= count):
+        return clouds
+    rng = np.random.default_rng([seed, *source.name.encode()])
+    return np.stack([sample_points(cloud, count, rng=rng) for cloud in clouds])
+
+
+def check_classes(labels: Mapping[str, str], *, where: Path) -> tuple[str, ...]:
+    """The classes, ascending, of objects by name.
+
+    Raises:
+        InputError: There is no object, one class only, or a class with a single object.
+    """
+    if not labels:
+        raise InputError(f"{where} holds no labelled object; give folders of classes, or --labels for its files")
+    classes = tuple(sorted(set(labels.values())))
+    if len(classes) < FEWEST:
+        raise InputError(
+            f"{where} has objects of one class, {printable(classes[0])}; a classifier needs two classes: give the "
+            "folder whose sub-folders are the classes"
+        )
+    counts = {name: sum(label == name for label in labels.values()) for name in classes}
+    single = [name for name in classes if counts[name] < FEWEST]
+    if single:
+        raise InputError(
+            f"class {printable(single[0])} has one object{_others(single)}; with it neither head nor threshold can be "
+            "chosen, nor accuracy be measured: label another, or remove the class"
+        )
+    return classes
+
+
+def _others(names: Sequence[str]) -> str:
+    return f", and {len(names) - 1} classes more" if len(names) > 1 else ""
+
+
+def find_copies(labels: Mapping[str, str], contents: Mapping[str, str]) -> list[str]:
+    """Names of objects whose content another one before them has.
+
+    Args:
+        labels: Classes by name.
+        contents: SHA-256 by name; empty where it is not known.
+
+    Raises:
+        InputError: Both are of different classes.
+    """
+    first, copies = dict[str, str](), list[str]()
+    for name, label in labels.items():
+        if not (content := contents[name]):
+            continue
+        other = first.setdefault(content, name)
+        if labels[other] != label:
+            raise InputError(
+                f"{printable(other)} ({printable(labels[other])}) and {printable(name)} ({printable(label)}) are the "
+                "same object; remove one of them"
+            )
+        if other != name:
+            copies.append(name)
+    return copies

@@ -1,0 +1,85 @@
+"""Classifiers in bundles: the weights and the head that an export starts from, and what it is compared on."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from crosspoint.core.console import track
+from crosspoint.core.errors import InputError
+from crosspoint.data.points import normalise
+from crosspoint.export.engine.engine import file_entry
+from crosspoint.export.manifest import BundleManifest
+from crosspoint.models.weights import Weights
+from crosspoint.parity.limits import LIMITS
+from crosspoint.parity.reference import Reference
+from crosspoint.parity.scores import ScoreAgreement
+from crosspoint.runtime.classifier import HEAD_FILE, Classifier, parse_classifier, write_classifier
+from crosspoint.runtime.load import WEIGHTS
+from crosspoint.runtime.manifest import NAME, load_manifest
+
+BATCH = 8
+
+
+def find_classifier(model: Path) -> Classifier | None:
+    """The head of a classifier's bundle, whose files are compared with its manifest; None of anything else.
+
+    Raises:
+        InputError: A file differs from the manifest, or is damaged.
+    """
+    if not (model / NAME).is_file():
+        return None
+    manifest = load_manifest(model)
+    if manifest.classifier is None:
+        return None
+    manifest.verify(model / WEIGHTS[0])
+    path = model / HEAD_FILE
+    return parse_classifier(path, manifest.read(path), info=manifest.classifier)
+
+
+def check_classifier(classifier: Classifier, network: nn.Module, *, projection: bool, data: Path | None) -> None:
+    """Raise InputError if a head does not go with a network or the options."""
+    if projection or data is not None:
+        option = "--projection" if projection else "--verify-data"
+        reason = "has its head already" if projection else "is compared on clouds of its own"
+        raise InputError(f"a classifier {reason}; leave {option} out")
+    dim = getattr(network, "dim", None)
+    if dim != len(classifier.head.mean):
+        raise InputError(
+            f"the head is for embeddings of {len(classifier.head.mean)} numbers, the network makes "
+            f"{dim or 'labels of points'}; fit the classifier again"
+        )
+
+
+def classifier_clouds(classifier: Classifier, points: int | None) -> Classifier:
+    """The same with clouds of so many points; None for those that there are.
+
+    Raises:
+        InputError: Its clouds have fewer points.
+    """
+    stored = classifier.clouds.shape[1]
+    if points is None or points == stored:
+        return classifier
+    if points > stored:
+        raise InputError(f"the classifier was fitted to clouds of {stored} points; give --points {stored} or fewer")
+    return replace(classifier, clouds=normalise(classifier.clouds[:, :points]))  # they lie in random order
+
+
+def score_agreement(network: nn.Module, classifier: Classifier, *, precision: str) -> ScoreAgreement:
+    """The network in float64, and the head in float64, on the classifier's own clouds."""
+    reference, clouds = Reference(network), classifier.clouds
+    starts = track(range(0, len(clouds), BATCH), "Embedding in float64")
+    pieces = [reference.on_own_graphs({"points": clouds[start : start + BATCH]}) for start in starts]
+    return ScoreAgreement(np.concatenate(pieces), classifier, limit=LIMITS[precision].score)
+
+
+def add_classifier(
+    folder: Path, manifest: BundleManifest, *, classifier: Classifier, source: Weights
+) -> BundleManifest:
+    """Put weights and head into a bundle, so that it can be exported again; the manifest that lists them."""
+    shutil.copyfile(source.path, folder / WEIGHTS[0])
+    write_classifier(folder / HEAD_FILE, classifier)
+    files = {name: file_entry(folder / name) for name in (WEIGHTS[0], HEAD_FILE)}
+    return replace(manifest, files={**manifest.files, **files}, classifier=classifier.info)

@@ -1,0 +1,217 @@
+"""Classes of whatever holds point clouds, by a classifier of `crosspoint fit`."""
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from crosspoint.core.errors import InputError
+from crosspoint.core.files import atomic_file, json_bytes
+from crosspoint.core.outputs import check_file
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.sources import Source, find_sources
+from crosspoint.runtime.classifier import ClassifierInfo, Predictions
+from crosspoint.runtime.encoder import Encoder, Specification
+from crosspoint.runtime.jobs.batches import Skipped, score_groups
+from crosspoint.runtime.jobs.request import make_request, open_model, points_of
+from crosspoint.runtime.options import RunOn, Sampling
+
+COLUMNS = ("name", "label", "probability", "unknown")
+SUFFIXES = (".csv", ".json")
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """A class and its probability."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one object is.
+
+    Attributes:
+        name: As in `embed`: the path relative to the input folder.
+        label: The most probable class, also of an unknown object.
+        probability: Of that class.
+        unknown: Whether it is below the classifier's threshold.
+        top: The most probable classes, where more than one was asked for.
+    """
+
+    name: str
+    label: str
+    probability: float
+    unknown: bool
+    top: tuple[ClassScore, ...] | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class PredictResult(Result):
+    """What a classifier says of all inputs.
+
+    Attributes:
+        model: The classifier that ran.
+        points: Per cloud; None for all.
+        draws: Random choices of points whose probabilities are averaged.
+        seed: Of the points drawn.
+        predictions: In the order of the inputs.
+        skipped: Inputs that were left out.
+        out: Where the predictions are; None where they were not written.
+        seconds: What it took.
+    """
+
+    schema: ClassVar[str] = "crosspoint.predict/1"
+
+    model: Specification
+    points: int | None
+    draws: int
+    seed: int
+    predictions: tuple[Prediction, ...]
+    skipped: tuple[Skipped, ...]
+    out: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ScoredSources:
+    """Scores of the clouds of some sources.
+
+    Attributes:
+        names: Of the n clouds.
+        predictions: Their scores, averaged over the draws.
+        skipped: Sources that were left out.
+    """
+
+    names: list[str]
+    predictions: Predictions
+    skipped: tuple[Skipped, ...]
+
+
+def predict(
+    model: Path | str,
+    inputs: Sequence[Path],
+    *,
+    out: Path | None = None,
+    top: int = 1,
+    sampling: Sampling = Sampling(seeds=1),
+    batch: int = 32,
+    run_on: RunOn = RunOn(),
+) -> PredictResult:
+    """Classify the clouds of files, folders and data sets.
+
+    Args:
+        model: A classifier of `crosspoint fit` or an export of one.
+        inputs: As of `embed`.
+        out: `.csv` with the columns `name`, `label`, `probability` and `unknown`, or `.json`; None to write nothing.
+        top: How many of the most probable classes a prediction has.
+        sampling: Points per cloud, by default those of the fit; the seed; and as `seeds` the random choices of points
+            of each object whose probabilities are averaged.
+        batch: Most clouds in one pass.
+        run_on: Where the classifier runs.
+
+    Raises:
+        InputError: The model is no classifier, an option cannot be, an input is missing, or not one could be read.
+    """
+    start = time.perf_counter()
+    if out is not None:
+        check_out(Path(out), inputs)
+    if top < 1 or sampling.seeds < 1:
+        option, value = ("--top", top) if top < 1 else ("--draws", sampling.seeds)
+        raise InputError(f"{option} {value} asks for nothing; give 1 or more")
+    request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on)
+    with open_model(request) as encoder:
+        require_classifier(encoder)
+        count, at_most = points_of(encoder.specification, request)
+        seeds = range(sampling.seed, sampling.seed + sampling.seeds)
+        draws = [find_sources(request.inputs, count, seed=seed, at_most=at_most) for seed in seeds]
+        scored = score_sources(encoder, draws, batch=batch)
+        specification = encoder.specification
+    if not scored.names:
+        first = f"; the first: {bad.file}: {bad.reason}" if (bad := next(iter(scored.skipped), None)) else ""
+        raise InputError(f"not one of {len(draws[0])} inputs could be classified{first}")
+    result = PredictResult(
+        model=specification,
+        points=count,
+        draws=sampling.seeds,
+        seed=sampling.seed,
+        predictions=tuple(_predictions(scored, top)),
+        skipped=scored.skipped,
+        out=None if out is None else str(out),
+        seconds=time.perf_counter() - start,
+    )
+    if out is not None:
+        _write(out, result)
+    return result
+
+
+def require_classifier(encoder: Encoder) -> ClassifierInfo:
+    """Classes and threshold of a classifier.
+
+    Raises:
+        InputError: The model is something else.
+    """
+    if encoder.specification.classifier is None:
+        raise InputError(f"{encoder.specification.path} is no classifier; make one with crosspoint fit")
+    return encoder.specification.classifier
+
+
+def score_sources(encoder: Encoder, draws: Sequence[Sequence[Source]], *, batch: int = 32) -> ScoredSources:
+    """Scores of sources, averaged over draws of their points.
+
+    Args:
+        encoder: A classifier.
+        draws: The same sources, each time with other points.
+        batch: Most clouds in one pass.
+    """
+    classifier = require_classifier(encoder)
+    groups = list(score_groups(encoder, draws, batch=batch))
+    bad = {entry.file: entry for entry in chain.from_iterable(group.skipped for group in groups)}
+    rows = [{name: i for i, name in enumerate(group.names)} for group in groups]
+    names = [name for name in groups[0].names if all(name in row for row in rows)]
+    scores = [group.vectors[[row[name] for name in names]] for group, row in zip(groups, rows, strict=True)]
+    return ScoredSources(names, Predictions(classifier, np.mean(scores, axis=0)), tuple(bad.values()))
+
+
+def _predictions(scored: ScoredSources, top: int) -> list[Prediction]:
+    found, classes = scored.predictions, scored.predictions.classifier.classes
+    order = np.argsort(-found.scores, axis=1, kind="stable")[:, :top]
+    return [
+        Prediction(
+            name=name,
+            label=label,
+            probability=float(probability),
+            unknown=bool(unknown),
+            top=tuple(ClassScore(classes[i], float(scores[i])) for i in best) if top > 1 else None,
+        )
+        for name, label, probability, unknown, scores, best in zip(
+            scored.names, found.labels, found.probabilities, found.unknown, found.scores, order, strict=True
+        )
+    ]
+
+
+def check_out(out: Path, inputs: Sequence[Path]) -> None:
+    """Raise InputError unless predictions may be written there."""
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"{out} cannot be written; give a name that ends in {' or '.join(SUFFIXES)}")
+    check_file(out, inputs=inputs)
+
+
+def _write(out: Path, result: PredictResult) -> None:
+    with atomic_file(Path(out)) as temporary:
+        if Path(out).suffix == ".json":
+            temporary.write_bytes(json_bytes(result.to_json()))
+            return
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for entry in result.predictions:
+            writer.writerow((entry.name, entry.label, f"{entry.probability:.6f}", str(entry.unknown).lower()))
+        temporary.write_text(text.getvalue(), encoding="utf-8")
