@@ -28,6 +28,9 @@ DEFAULTS = {
     "embed": {"out": "embeddings.npz", "seed": 0, "batch": 32, "readers": 0, "device": "cpu"},
     "bench": {"batch": 8, "seconds": 5.0},
     "search": {"k": 5, "metric": "cosine", "device": "cpu"},
+    "fit": {"model": "dgcnn", "head": "auto", "draws": 4, "refuse": 0.05, "seed": 0, "device": "cpu"},
+    "predict": {"top": 1, "draws": 1, "seed": 0, "batch": 32, "device": "cpu"},
+    "eval classify": {"draws": 1, "seed": 0, "device": "cpu"},
     "eval svm": {"points": 1024, "seed": 0, "seeds": 3, "device": "cpu"},
     "eval fewshot": {
         "ways": (5, 10),
@@ -69,6 +72,9 @@ BEHIND = {  # the function that a command calls with its options
     "embed": ("crosspoint.runtime.jobs.embed", "embed"),
     "bench": ("crosspoint.runtime.bench.bench", "bench"),
     "search": ("crosspoint.runtime.jobs.search", "search"),
+    "fit": ("crosspoint.classify.fit", "fit"),
+    "predict": ("crosspoint.runtime.jobs.predict", "predict"),
+    "eval classify": ("crosspoint.eval.classify", "classify"),
     "eval svm": ("crosspoint.eval.svm", "svm"),
     "eval fewshot": ("crosspoint.eval.fewshot", "fewshot"),
     "eval robustness": ("crosspoint.eval.robustness", "robustness"),
@@ -96,6 +102,7 @@ ARRIVES_AS = {  # where a word is read before it is handed on, or goes by anothe
     "verify_key": None,  # for the whole process, see the test of `--verify-key`
     "given": ("inputs", None),
     "part": ("size", None),
+    "draws": ("seeds", None),
     "calibrate": ("calibration", None),
     "verify_data": ("data", None),
     "verify_clouds": ("clouds", None),
