@@ -182,7 +182,7 @@ def test_values_of_options_are_those_of_the_code_behind_them():
     assert CHOICES["precision"] == train.PRECISIONS
     assert (*BUILDERS, "device") == export.BUILDERS
     assert (embed.FORMATS, search.METRICS) == (FORMATS, METRICS)
-    assert fit.HEADS == ("auto", *HEADS)
+    assert ("auto", *HEADS) == fit.HEADS
     assert (METHODS, tuple(CORRUPTIONS)) == (evaluate.METHODS, evaluate.CORRUPTIONS)
 
 

@@ -18,7 +18,7 @@ from crosspoint.core.results import Result
 from crosspoint.data.labelled import find_labelled
 from crosspoint.eval.metrics.calibration import calibration_error, fit_temperature, threshold_of
 from crosspoint.eval.metrics.statistics import wilson
-from crosspoint.export.bundle import export
+from crosspoint.export.bundle import export, trained_weights
 from crosspoint.export.engine.engine import check_ours
 from crosspoint.export.options import ExportOptions
 from crosspoint.runtime.classifier import Classifier, ClassifierInfo, Doubles, LinearHead, softmax
@@ -209,6 +209,7 @@ def fit(
     start = time.perf_counter()
     _check_options(head, refuse, sampling)
     check_replaceable(out, check_ours, inputs=[data])
+    trained_weights(model)  # what has none is refused before the work
     objects = _read(Path(data), labels, str(model), sampling, run_on)
     fitted = fit_objects(objects.features, objects.labels, head=head, refuse=refuse, seed=sampling.seed)
     name, strength = fitted.chosen

@@ -73,7 +73,7 @@ def embed_labelled(data: LabelledData, model: str, *, sampling: Sampling, run_on
         count, at_most = points_of(encoder.specification, request)
         drawn = [data.sources(count, seed=sampling.seed + i, at_most=at_most) for i in range(sampling.seeds)]
         labels = {source.name: data.label(source.name) or "" for source in drawn[0]}
-        check_classes(labels, where=data.path)
+        check_classes(labels, where=data.path, fewest=1)
         groups = list(embed_groups(encoder, drawn, batch=BATCH))
         specification = encoder.specification
     first = groups[0]

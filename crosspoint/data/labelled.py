@@ -140,22 +140,27 @@ def _draw(source: Source, count: int | None, seed: int, at_most: bool) -> Points
     return np.stack([sample_points(cloud, count, rng=rng) for cloud in clouds])
 
 
-def check_classes(labels: Mapping[str, str], *, where: Path) -> tuple[str, ...]:
+def check_classes(labels: Mapping[str, str], *, where: Path, fewest: int = FEWEST) -> tuple[str, ...]:
     """The classes, ascending, of objects by name.
 
+    Args:
+        labels: Classes by name.
+        where: Their folder or file, for messages.
+        fewest: Objects that every class needs: 1 where a file may yet turn out to hold several.
+
     Raises:
-        InputError: There is no object, one class only, or a class with a single object.
+        InputError: There is no object, one class only, or a class with too few objects.
     """
     if not labels:
         raise InputError(f"{where} holds no labelled object; give folders of classes, or --labels for its files")
     classes = tuple(sorted(set(labels.values())))
-    if len(classes) < FEWEST:
+    if len(classes) < 2:
         raise InputError(
             f"{where} has objects of one class, {printable(classes[0])}; a classifier needs two classes: give the "
             "folder whose sub-folders are the classes"
         )
     counts = {name: sum(label == name for label in labels.values()) for name in classes}
-    single = [name for name in classes if counts[name] < FEWEST]
+    single = [name for name in classes if counts[name] < fewest]
     if single:
         raise InputError(
             f"class {printable(single[0])} has one object{_others(single)}; with it neither head nor threshold can be "

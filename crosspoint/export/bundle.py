@@ -18,7 +18,6 @@ from crosspoint.core.results import OPTIONAL
 from crosspoint.export.classifier import (
     add_classifier,
     check_classifier,
-    classifier_clouds,
     find_classifier,
     score_agreement,
 )
@@ -53,7 +52,7 @@ from crosspoint.parity.gate import Gate
 from crosspoint.parity.limits import LIMITS
 from crosspoint.parity.part_accuracy import PartAccuracy, verification_parts
 from crosspoint.parity.reference import Reference, embed_network
-from crosspoint.parity.scores import ScoreAgreement
+from crosspoint.parity.scores import ScoreAgreement, classifier_clouds
 from crosspoint.runtime.classifier import Classifier, ClassifierInfo
 from crosspoint.runtime.load import WEIGHTS
 from crosspoint.runtime.manifest import NAME, sign_bundle
@@ -153,7 +152,7 @@ def export(
         check_repository(options.triton, Path(out), profile=profile)
     found = find_builder(options.target, options.builder) if trt and options.builder != "device" else None
     classifier = find_classifier(Path(model)) if options.classifier is None else options.classifier
-    source = read_weights(_source(resolve(model, ".safetensors")))
+    source = read_weights(trained_weights(model))
     network, head = _network(source, options.projection)
     _check_network(source.path, network, profile)
     verification.check(precision)
@@ -280,8 +279,13 @@ def _exact_graph(network: nn.Module, points: int | None) -> onnx.ModelProto:
     return model
 
 
-def _source(model: Path) -> Path:
-    """The weights that a run folder or file stands for."""
+def trained_weights(model: Path | str) -> Path:
+    """The file of trained weights that a name, a run folder, a classifier or a file stands for.
+
+    Raises:
+        InputError: There are none.
+    """
+    model = resolve(model, ".safetensors")
     if not os.path.exists(model):
         raise InputError(f"{model} does not exist; give a run folder or a .safetensors file")
     path = next((model / name for name in WEIGHTS if (model / name).is_file()), model)

@@ -9,7 +9,6 @@ from torch import nn
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
-from crosspoint.data.points import normalise
 from crosspoint.export.engine.engine import file_entry
 from crosspoint.export.manifest import BundleManifest
 from crosspoint.models.weights import Weights
@@ -51,20 +50,6 @@ def check_classifier(classifier: Classifier, network: nn.Module, *, projection: 
             f"the head is for embeddings of {len(classifier.head.mean)} numbers, the network makes "
             f"{dim or 'labels of points'}; fit the classifier again"
         )
-
-
-def classifier_clouds(classifier: Classifier, points: int | None) -> Classifier:
-    """The same with clouds of so many points; None for those that there are.
-
-    Raises:
-        InputError: Its clouds have fewer points.
-    """
-    stored = classifier.clouds.shape[1]
-    if points is None or points == stored:
-        return classifier
-    if points > stored:
-        raise InputError(f"the classifier was fitted to clouds of {stored} points; give --points {stored} or fewer")
-    return replace(classifier, clouds=normalise(classifier.clouds[:, :points]))  # they lie in random order
 
 
 def score_agreement(network: nn.Module, classifier: Classifier, *, precision: str) -> ScoreAgreement:

@@ -23,7 +23,8 @@ class Limits:
         channel: Error that one layer may add to one channel, relative to the root mean square of the layer's channels.
         max_drop: Percentage points of accuracy or mIoU that may be lost, where the user gives no other number.
         unnormalised: Whether clouds that were not normalised are held to the same limits.
-        score: Error of a classifier's score, a number between 0 and 1, on the clouds that it was fitted to.
+        score: Error of a classifier's score, a number between 0 and 1, on the clouds that it was fitted to. A choice,
+            not yet measured.
     """
 
     relative_l2: float

@@ -1,9 +1,14 @@
 """Task parity of classifiers: labels and scores beside those of the trained network and its head in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.console import track
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.data.points import normalise
+from crosspoint.parity.limits import LIMITS
 from crosspoint.parity.task import LabelChange, ScoreTask
 from crosspoint.runtime.classifier import Classifier, Doubles
 from crosspoint.runtime.encoder import Encoder
@@ -65,3 +70,36 @@ def _margins(scores: Doubles) -> NDArray[np.float64]:
     ordered = np.sort(scores, axis=1)
     margins: NDArray[np.float64] = ordered[:, -1] - ordered[:, -2]
     return margins
+
+
+def require_head(encoder: Encoder, classifier: Classifier, *, name: str) -> None:
+    """Compare a candidate's scores with the head in float64 on the candidate's own embeddings, which the gate compares.
+
+    Args:
+        encoder: The candidate.
+        classifier: Its head and clouds, of which as many points are used as the candidate takes.
+        name: What a message calls the candidate.
+
+    Raises:
+        CheckFailed: A score differs by more than fp32's limit: the head is float32 in every precision.
+    """
+    clouds = classifier_clouds(classifier, encoder.specification.points).clouds
+    pieces = [clouds[start : start + BATCH] for start in range(0, len(clouds), BATCH)]
+    errors = [np.abs(encoder.predict(piece).scores - classifier.scores(encoder.embed(piece))).max() for piece in pieces]
+    limit = LIMITS["fp32"].score
+    if not max(errors) <= limit:
+        raise CheckFailed(f"{name} differs from the classifier's head: a score by {max(errors):.3f} (limit {limit:g})")
+
+
+def classifier_clouds(classifier: Classifier, points: int | None) -> Classifier:
+    """The same with clouds of so many points; None for those that there are.
+
+    Raises:
+        InputError: Its clouds have fewer points.
+    """
+    stored = classifier.clouds.shape[1]
+    if points is None or points == stored:
+        return classifier
+    if points > stored:
+        raise InputError(f"the classifier was fitted to clouds of {stored} points; give --points {stored} or fewer")
+    return replace(classifier, clouds=normalise(classifier.clouds[:, :points]))  # they lie in random order
