@@ -165,7 +165,8 @@ def gate_examples(objects: LabelledObjects, *, seed: int) -> tuple[Points, NDArr
     At most `EXAMPLES` of the objects, classes in balance, each with the number of points that most of them have.
     """
     read: list[tuple[Points, int]] = []
-    for row in balanced(objects.labels, min(EXAMPLES, len(objects.names)), seed=seed):
+    rows = balanced(objects.labels, min(EXAMPLES, len(objects.names)), seed=seed)
+    for row in np.random.default_rng(seed).permutation(rows):  # the first few have to be of several classes
         name = objects.names[row]
         source = objects.sources.get(_source_name(name, objects.sources))
         clouds = None if source is None else source.load()[0]
