@@ -7,6 +7,7 @@ they span: with n objects at most n numbers instead of the embedding's width.
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Span:
         features: `(n, D)`.
     """
 
-    def __init__(self, features: NDArray[np.floating]) -> None:
+    def __init__(self, features: NDArray[Any]) -> None:
         x = np.asarray(features, np.float64)
         self.mean, deviation = x.mean(axis=0), x.std(axis=0)
         least = LEAST * float(np.sqrt(np.mean(np.square(deviation))))
@@ -45,7 +46,7 @@ class Span:
         self._basis = right[kept]  # (r, D)
         self.coordinates: Doubles = left[:, kept] * lengths[kept]  # (n, r)
 
-    def coordinates_of(self, features: NDArray[np.floating]) -> Doubles:
+    def coordinates_of(self, features: NDArray[Any]) -> Doubles:
         """Coordinates `(m, r)` of other objects' features `(m, D)`; what lies outside the space decides nothing."""
         found: Doubles = (np.asarray(features, np.float64) - self.mean) / self.scale @ self._basis.T
         return found
@@ -120,7 +121,7 @@ def _of_two(weights: Doubles, biases: Doubles, *, half: bool) -> tuple[Doubles, 
     return np.hstack([-weights, weights]) * factor, np.concatenate([-biases, biases]) * factor
 
 
-def fit_head(name: str, features: NDArray[np.floating], *, labels: Labels, classes: int, strength: float) -> LinearHead:
+def fit_head(name: str, features: NDArray[Any], *, labels: Labels, classes: int, strength: float) -> LinearHead:
     """Fit a head to embeddings `(n, D)`; arguments as of `fit_coordinates`."""
     span = Span(features)
     return span.head(*fit_coordinates(name, span.coordinates, labels=labels, classes=classes, strength=strength))

@@ -87,9 +87,9 @@ class ClassifyResult(Result):
         calibration: Largest probability beside accuracy, in ten bins.
         calibration_error: Expected calibration error.
         unknown: What the threshold does.
-        against: Another classifier; None if none was given.
         skipped: Inputs that were left out.
         seconds: What it took.
+        against: Another classifier; None if none was given.
     """
 
     schema: ClassVar[str] = "crosspoint.classify/1"
@@ -107,9 +107,9 @@ class ClassifyResult(Result):
     calibration: tuple[CalibrationBin, ...] = field(repr=False)
     calibration_error: float
     unknown: UnknownShares
-    against: ComparedClassifier | None = field(metadata=OPTIONAL)
     skipped: tuple[Skipped, ...]
     seconds: float
+    against: ComparedClassifier | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class LinearHead:
     weights: Doubles
     biases: Doubles
 
-    def decide(self, features: NDArray[np.floating]) -> Doubles:
+    def decide(self, features: NDArray[Any]) -> Doubles:
         """`z = ((x − mean) / scale) W + b` of embeddings `(n, D)`, `(n, classes)`; the largest is the class's."""
         standard = (np.asarray(features, np.float64) - self.mean) / self.scale
         decisions: Doubles = standard @ self.weights + self.biases
@@ -118,12 +118,12 @@ class Classifier:
     labels: NDArray[np.int64] = field(repr=False)
     source: str = "clouds that the head was fitted to"
 
-    def scores(self, features: NDArray[np.floating]) -> Doubles:
+    def scores(self, features: NDArray[Any]) -> Doubles:
         """Probabilities `(n, classes)` of embeddings `(n, D)`, in float64."""
         return softmax(self.head.decide(features) / self.info.temperature)
 
 
-def softmax(decisions: NDArray[np.floating]) -> Doubles:
+def softmax(decisions: NDArray[Any]) -> Doubles:
     """`exp(z_k) / Σⱼ exp(z_j)` over the last dimension, in float64."""
     z = np.asarray(decisions, np.float64)
     powers = np.exp(z - z.max(axis=-1, keepdims=True))

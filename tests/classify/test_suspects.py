@@ -26,7 +26,7 @@ def test_an_object_that_might_as_well_be_of_its_class_is_none():
 
 
 def test_an_object_that_is_like_no_class_is_none():
-    assert suspects([[[0.05, 0.45, 0.5], [0.03, 0.48, 0.49]]], [0, 1]) == ()
+    assert suspects([[[0.05, 0.46, 0.49], [0.03, 0.48, 0.49]]], [0, 1]) == ()
 
 
 def test_the_surest_comes_first():
