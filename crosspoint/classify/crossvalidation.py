@@ -80,8 +80,11 @@ def choose(correct: Doubles, candidates: Sequence[Candidate]) -> int:
     Of each head the most regularised candidate counts whose accuracy is within one standard error of the head's best;
     of these the most accurate.
 
-    The standard error is that of the paired difference to the best over objects, so that what is hard for all counts
-    for none.
+    The standard error is that of the paired difference `d` to the best over n objects, so that what is hard for all
+    counts for none. Half an object is added for and against (Agresti and Min, 2005), or it would be too small where
+    one candidate is right wherever the other is:
+
+        √(Σ dᵢ² + 1 − (Σ dᵢ)² / n) / n
 
     Args:
         correct: `(candidates, n)`, as of `HeldOut`.
@@ -93,7 +96,8 @@ def choose(correct: Doubles, candidates: Sequence[Candidate]) -> int:
         rows = [i for i, (name, _) in enumerate(candidates) if name == head]
         best = max(rows, key=lambda i: float(accuracy[i]))
         apart = correct[best] - correct[rows]  # (rows, n)
-        error = apart.std(axis=1) / np.sqrt(correct.shape[1])
+        count = correct.shape[1]
+        error = np.sqrt(np.square(apart).sum(axis=1) + 1 - apart.sum(axis=1) ** 2 / count) / count
         chosen.append(next(i for i, d, e in zip(rows, apart.mean(axis=1), error, strict=True) if d <= e))
     return max(chosen, key=lambda i: float(accuracy[i]))
 
