@@ -217,12 +217,16 @@ def _prepare(
     config = _config(network)
     smallest, usual, largest = profile.tested_points(int(config.get("k", 1)))
     accuracy: SvmAccuracy | PartAccuracy | ScoreAgreement | None
-    if classifier is None:
+    own = None if classifier is None else classifier_clouds(classifier, profile.fixed_points)
+    if own is None:
         accuracy, real = _task(network, usual, verification)
     else:
-        own = classifier_clouds(classifier, profile.fixed_points)
         accuracy, real = score_agreement(network, own, precision=precision), own.clouds[:CLOUDS]
-    calibration = calibration_set(verification.calibrate or verification.data, usual) if precision == "int8" else None
+    calibration = None
+    if precision == "int8" and own is not None and verification.calibrate is None:
+        calibration = CalibrationSet(own.clouds, f"the classifier's own: {own.source}")
+    elif precision == "int8":
+        calibration = calibration_set(verification.calibrate or verification.data, usual)
     if real is None and calibration is not None and verification.calibrate is not None:
         real = calibration.points[:CLOUDS]
     clouds = gate_clouds(usual, categories=_categories(network), real=real, counts=(smallest, largest))
