@@ -18,11 +18,10 @@
 | `parity(reference, candidate, data=…)` | compares two models |
 | `evaluate.svm`, `.fewshot`, `.partseg`, `.image_fewshot`, `.robustness` | the protocols of the paper |
 
-Each is imported when it is first used, so that `import crosspoint` is quick and needs no PyTorch.
+Each name is imported when it is first used, so that `import crosspoint` is quick and needs no PyTorch.
 
-`train`, `export` and `parity` are also the names of packages. **The functions win**, in whichever order things are
-imported: after `import crosspoint.export.bundle` the name `crosspoint.export` still is the function. The packages are
-reached by `from`:
+`train`, `export` and `parity` are also names of packages. **The name always means the function**, also after
+`import crosspoint.export.bundle`. Import from the packages with `from`:
 
     from crosspoint.export.bundle import Verification   # works
     from crosspoint.export import bundle                # works
@@ -51,8 +50,8 @@ if TYPE_CHECKING:
     from crosspoint.runtime.options import Sampling as Sampling
     from crosspoint.train.pretrain.pretrain import train as train
 
-# ONNX Runtime looks at this when it is first imported; unset, it keeps a device's number and a queue of events in the
-# user's cache and sends them to its maker. It stays as the user has set it.
+# ONNX Runtime reads this variable when it is first imported. Without it, ONNX Runtime stores a device number and a
+# queue of events in the user's cache and sends them to Microsoft. A value set by the user is kept.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
@@ -100,13 +99,13 @@ def __dir__() -> list[str]:
 def load(model: Path | str, device: str = "cpu", *, backend: str | None = None) -> "Encoder":
     """Open a released model by its name, `"dgcnn"` or `"pointnet"`, or any other model by its path.
 
-    The same as `crosspoint.runtime.load_encoder`, which says what is taken and raised. Nothing is fetched from the
-    network, and PyTorch is needed for the backend `"pytorch"` alone.
+    The same as `crosspoint.runtime.load_encoder`, which lists all kinds of models and errors. Nothing is downloaded.
+    PyTorch is needed only for the backend `"pytorch"`.
 
     Args:
         model: Name or path.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
-        backend: Inference backend; by default chosen from the file type.
+        backend: Inference backend; None: chosen from the file type.
 
     Example:
         >>> with crosspoint.load("dgcnn") as encoder:      # doctest: +SKIP

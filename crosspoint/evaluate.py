@@ -1,4 +1,4 @@
-"""The protocols of the paper as functions: `crosspoint.evaluate.svm(model, data)`. Each is imported on first use."""
+"""The paper's evaluation protocols as functions, e.g. `crosspoint.evaluate.svm(model, data)`; imported on first use."""
 
 from typing import TYPE_CHECKING
 

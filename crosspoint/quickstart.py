@@ -1,11 +1,11 @@
-"""The whole flow on built-in shapes: make, train, export, embed, evaluate, compare, report."""
+"""The whole workflow on generated shapes: make data, train, export, embed, evaluate, compare, report."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from crosspoint.core.console import announce
 from crosspoint.core.errors import InputError, MissingDependency, require
@@ -14,13 +14,11 @@ from crosspoint.core.outputs import check_folder, is_schema
 from crosspoint.core.reading import read_json
 from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.core.workspaces import in_use, remove_partial_files
+from crosspoint.export.manifest import EngineEntry
 from crosspoint.runtime.signing import require_no_key
 
-if TYPE_CHECKING:
-    from crosspoint.export.manifest import EngineEntry
-
 PER_CLASS = 24
-POINTS = 256  # of a cloud, in training, in the engine and in the evaluation
+POINTS = 256  # points per cloud in training, export and evaluation
 RECIPE = ("points=256", "epochs=6", "batch=32", "image_size=48")
 SUMMARY, SCHEMA = "quickstart.json", "crosspoint.quickstart/1"
 UNTRAINED, RESULTS = "untrained", "results"  # folders that the quickstart itself writes into
@@ -71,20 +69,20 @@ class QuickstartResult(Result):
     out: str
     seed: int
     accuracy: dict[str, SvmAccuracies]
-    engine: "EngineEntry | NoEngine"
+    engine: EngineEntry | NoEngine
     steps: tuple[StepOutcome, ...]
     seconds: float | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass
 class StepTimer:
-    """What has been done so far and how long it took."""
+    """The steps so far, with their duration."""
 
     rows: list[StepOutcome] = field(default_factory=list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Announce a step, time it, and keep its outcome."""
+        """Announce a step, time it, and store its outcome."""
         announce(f"· {name}")
         started = time.monotonic()
         yield
@@ -92,19 +90,19 @@ class StepTimer:
 
 
 def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> QuickstartResult:
-    """Run everything once at small scale and leave `report.html`.
+    """Run every step once at small scale and write `report.html`.
 
-    One that was interrupted is run again in its folder; its training goes on where it was.
+    An interrupted quickstart can be run again in its folder; its training is resumed.
 
     Args:
-        out: Folder for all that is made; new or empty, or that of an interrupted one.
-        seed: Of shapes, training and evaluation.
+        out: Output folder; new, empty, or that of an interrupted quickstart.
+        seed: Random seed of shapes, training and evaluation.
 
     Returns:
-        What was done, with the accuracies of the trained encoder, the same untrained, and the exported model.
+        What was done, with the accuracies of the trained encoder, the untrained encoder, and the exported model.
 
     Raises:
-        InputError: `out` is in use, or a key is set that bundles have to be signed with.
+        InputError: `out` is in use, or a public key is set, which the bundle of the quickstart is not signed with.
         MissingDependency: Packages for training are not installed.
         CheckFailed: The parity gate failed.
     """
@@ -129,7 +127,7 @@ def quickstart(out: Path = Path("quickstart"), seed: int = 0) -> QuickstartResul
 
 
 def _claim(out: Path, seed: int) -> None:
-    """Make sure that `out` is new, or of an interrupted run with this seed, and say so in it."""
+    """Check that `out` is new or belongs to an interrupted quickstart with this seed, and mark it."""
     check_folder(out)
     mark = {"schema": SCHEMA, "seed": seed, "finished": False}
     if out.exists() and in_use(out):
@@ -137,13 +135,13 @@ def _claim(out: Path, seed: int) -> None:
         found = read_json(path, "a summary") if path.is_file() else None
         if not is_schema(found, "quickstart") or {name: found.get(name) for name in mark} != mark:
             raise InputError(f"{out} exists and is not empty; choose another --out or remove it")
-        for name in (UNTRAINED, RESULTS):  # every other folder is cleared by the step that writes it
+        for name in (UNTRAINED, RESULTS):  # each other folder is cleared by the step that writes it
             remove_partial_files(out / name)
     write_json(out / SUMMARY, mark)
 
 
-def _train_and_export(out: Path, seed: int, steps: StepTimer) -> "EngineEntry | NoEngine":
-    """Shapes, a trained encoder, an untrained one, and the bundle; returns what the manifest says of the engine."""
+def _train_and_export(out: Path, seed: int, steps: StepTimer) -> EngineEntry | NoEngine:
+    """Make shapes, train an encoder, make an untrained one, export; returns the manifest's entry about the engine."""
     from crosspoint.data.shapes.make_shapes import make_shapes
     from crosspoint.export.bundle import export
     from crosspoint.models.weights import save_model
@@ -180,7 +178,7 @@ def _train_and_export(out: Path, seed: int, steps: StepTimer) -> "EngineEntry | 
 
 
 def _missing_builder() -> str | None:
-    """Why no engine can be built here, in one line, or None."""
+    """Why no engine can be built here, in one line; None if it can."""
     from crosspoint.export.engine.builder import find_builder
 
     try:
@@ -216,7 +214,7 @@ def _evaluate(out: Path, seed: int, steps: StepTimer) -> dict[str, SvmAccuracies
 
 
 def summary_lines(result: QuickstartResult) -> list[str]:
-    """What the command prints at its end."""
+    """The lines that the command prints at its end."""
 
     def percent(name: str) -> str:
         return f"{result.accuracy[name].clean:.1%} (C = 0.1: {result.accuracy[name].official:.1%})"

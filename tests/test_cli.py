@@ -96,34 +96,53 @@ def command_of(path):
     return command
 
 
-def test_a_command_that_is_asked_to_end_says_so_and_exits_as_a_shell_does(monkeypatch, capsys):
+@pytest.fixture
+def run_toy(monkeypatch):
+    """Runs a function as a command of `crosspoint`; gives the exit code."""
+
+    def run_as_command(function):
+        monkeypatch.setitem(crosspoint.commands, "toy", click.Command("toy", callback=function))
+        monkeypatch.setattr(sys, "argv", ["crosspoint", "toy"])
+        with pytest.raises(SystemExit) as exit_of:
+            cli.main()
+        return exit_of.value.code
+
+    return run_as_command
+
+
+def test_a_command_that_is_asked_to_end_says_so_and_exits_as_a_shell_does(run_toy, capsys):
     def ended():
         raise Terminated(signal.SIGTERM)
 
-    monkeypatch.setattr(cli, "_run", ended)
-    with pytest.raises(SystemExit) as exit_of:
-        cli.main()
-    assert exit_of.value.code == 128 + signal.SIGTERM == 143
+    assert run_toy(ended) == 128 + signal.SIGTERM == 143
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "crosspoint: terminated\n")
+    assert "143 ended by SIGTERM" in CliRunner().invoke(crosspoint, ["--help"]).output
 
 
 @pytest.mark.parametrize(("error", "seen"), [(OSError(errno.ENOSPC, "full"), 0), (OSError(errno.EIO, "broken"), 1)])
-def test_what_ends_a_thread_is_said_unless_a_full_disk_does_that_itself(monkeypatch, error, seen):
+def test_what_ends_a_thread_is_said_unless_a_full_disk_does_that_itself(run_toy, monkeypatch, error, seen):
+    def broken():
+        raise error
+
+    def starts_a_thread():
+        thread = threading.Thread(target=broken)
+        thread.start()
+        thread.join()
+
     said = []
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # which main replaces
     monkeypatch.setattr(threading, "__excepthook__", said.append)
-    cli._of_thread(threading.ExceptHookArgs((type(error), error, None, None)))
+    assert run_toy(starts_a_thread) == 0
     assert len(said) == seen
 
 
-def test_a_name_that_is_no_text_does_not_end_a_command(monkeypatch):
+def test_a_name_that_is_no_text_does_not_end_a_command(run_toy, monkeypatch):
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(cli, "_run", lambda: print("a\udcff.npy") or 0)
-    with pytest.raises(SystemExit) as exit_of:
-        cli.main()
+    assert run_toy(lambda: print("a\udcff.npy")) == 0
     out.flush()
-    assert (exit_of.value.code, out.buffer.getvalue()) == (0, b"a\\udcff.npy\n")
+    assert out.buffer.getvalue() == b"a\\udcff.npy\n"
 
 
 def test_what_is_known_of_a_data_set_is_listed():

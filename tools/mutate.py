@@ -41,10 +41,10 @@ SEEN_BY_PEOPLE = (  # drawings: their tests say that they are there, a person sa
     "crosspoint/data/shapes/*",
     "crosspoint/data/shapes/contact_sheet.py",
     "crosspoint/report/charts.py",
-    "crosspoint/report/sections/shapes/turntable.py",
     "crosspoint/eval/figures.py",
     "crosspoint/eval/*pictures.py",
-    "crosspoint/report/sections/pictures.py",
+    "crosspoint/report/pictures.py",
+    "crosspoint/report/sections/shapes/*",
     "crosspoint/parity/layers/picture.py",
     "crosspoint/runtime/jobs/search_picture.py",
     "crosspoint/commands/tables/*",
@@ -129,7 +129,7 @@ class Tests:
         return self._seconds
 
     def of(self, fault: Fault) -> list[str]:
-        """Node identifiers: of the mirrored file first, then the quick ones."""
+        """Node identifiers: of the mirrored file first, then of its folder, then of all; the quick ones first."""
         lines = self._data.contexts_by_lineno(self._files[fault.file]) if fault.file in self._files else {}
         contexts = {context for context in lines.get(fault.line, ()) if context}
         contexts = contexts or {context for found in lines.values() for context in found if context}  # run on import
@@ -138,7 +138,11 @@ class Tests:
         mirrored = "/".join(["tests", *folders, f"test_{name}"])
         if (ROOT / mirrored).is_file():  # what runs in processes of its own is not in the map
             names |= {known for known in self._seconds if known.startswith(f"{mirrored}::")}
-        order = {name: (not name.startswith(mirrored), self._seconds.get(name, 0.0)) for name in names}
+        beside = mirrored.rsplit("/", 1)[0] + "/"
+        order = {
+            name: (not name.startswith(f"{mirrored}::"), not name.startswith(beside), self._seconds.get(name, 0.0))
+            for name in names
+        }
         known = sorted((name for name in names if name in self._seconds), key=lambda name: order[name])
         ends = itertools.accumulate(self._seconds[name] for name in known)
         return [name for i, (name, end) in enumerate(zip(known, ends, strict=True)) if not i or end < self._enough]

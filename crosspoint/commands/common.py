@@ -1,4 +1,4 @@
-"""What commands share: options, help texts with an example, and the result as JSON."""
+"""Shared by the commands: options, help texts with an example, and results as JSON."""
 
 import contextlib
 import sys
@@ -16,13 +16,13 @@ Callback = Callable[..., None]
 STDOUT = Path("/dev/stdout")  # also given as `-`
 PathArgument = click.Path(path_type=Path)
 
-# Sets of values stand here again, because --help imports nothing that is heavy; a test compares them with their source.
+# These values are repeated here because --help must not import heavy modules; a test compares them with their source.
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 RECIPES = ("clean", "official", "paper", "quick")
 
 
 def _json_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse a place for the result before the work; standard output then belongs to the result alone."""
+    """Check the place of the JSON before the work; with `-`, all other output goes to standard error."""
     if value is None:
         return None
     if value not in (Path("-"), STDOUT):
@@ -40,7 +40,7 @@ json_option = click.option(
     "json_file",
     type=PathArgument,
     callback=_json_place,
-    help="Write the result as JSON to this file; - is standard output, and everything else goes to standard error.",
+    help="Write the result as JSON to this file. With -, it goes to standard output, and all else to standard error.",
 )
 device_option = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda or cuda:INDEX.")
 backend_option = click.option(
@@ -76,7 +76,7 @@ trust_option = click.option(
 
 
 def _set_verify_key(context: click.Context, parameter: click.Parameter, files: tuple[Path, ...]) -> None:
-    """Make the keys those of this process and of what it starts, while the command runs."""
+    """Set the public keys for this process and its children while the command runs."""
     if files and not context.resilient_parsing:
         from crosspoint.runtime.signing import verify_with
 
@@ -123,10 +123,10 @@ def run_on_options(*, trust: bool = False, cache: bool = False) -> Callable[[Cal
 
 
 class Command(click.Command):
-    """A command whose help ends with an example.
+    """A command whose help text ends with an example.
 
     Args:
-        example: A whole command line.
+        example: A complete command line.
     """
 
     def __init__(self, *arguments: Any, example: str, **options: Any) -> None:
@@ -134,7 +134,7 @@ class Command(click.Command):
         self.example = example
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the example on a line of its own, never wrapped, so that it can be copied."""
+        """Write the example on a line of its own, without wrapping, so that it can be copied."""
         with formatter.section("Example"):
             formatter.write(f"  {self.example}\n")
 
@@ -143,18 +143,18 @@ class Commands(Command, click.Group):
     """A group that lists its commands in the order of the workflow instead of by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the commands, in the order they were added."""
+        """The names of the commands, in the order in which they were added."""
         return list(self.commands)
 
 
 def save_result(json_file: Path | None, result: "Result") -> None:
-    """Write a result to `json_file`, if one was asked for."""
+    """Write a result to `json_file`; do nothing if that is None."""
     if json_file is not None:
         _write(json_file, result.to_json())
 
 
 def write_result(json_file: Path | None, kind: str, *, result: dict[str, object]) -> None:
-    """Write `result` to `json_file`, if one was asked for, under the schema name `crosspoint.<kind>/1`."""
+    """Write `result` to `json_file` with the schema name `crosspoint.<kind>/1`; do nothing if the file is None."""
     if json_file is not None:
         _write(json_file, {"schema": f"crosspoint.{kind}/1", **result})
 
@@ -166,7 +166,5 @@ def _write(json_file: Path, content: dict[str, object]) -> None:
     if json_file == STDOUT:
         click.echo(json_bytes(content), file=click.get_current_context().meta[str(STDOUT)], nl=False)
         return
-    check_file(
-        json_file, "--json", kind=".json"
-    )  # again, for it may be where the command has just written something else
+    check_file(json_file, "--json", kind=".json")  # again: the command may have just written something there
     write_json(json_file, content)

@@ -8,18 +8,18 @@ from crosspoint.commands.common import Command, Commands, PathArgument, json_opt
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
-SHOWN = 30  # problems printed; the machine-readable result has all
+SHOWN = 30  # problems that are printed; the JSON has all of them
 
 
 @click.group(cls=Commands, example="crosspoint data verify modelnet40_ply_hdf5_2048")
 def data() -> None:
-    """Create, render, pack and check data sets."""
+    """Make, render, pack and check data sets."""
 
 
 @data.command("list", cls=Command, example="crosspoint data list --json sets.json")
 @json_option
 def data_list(json_file: Path | None) -> None:
-    """List the known data sets: content, licence, download and folder layout."""
+    """List the known data sets and where to get them."""
     from crosspoint.data.sets.catalogue import SETS, Catalogue
 
     save_result(json_file, Catalogue())
@@ -36,9 +36,9 @@ def data_list(json_file: Path | None) -> None:
 @click.argument("folder", metavar="DIR", type=PathArgument)
 @json_option
 def data_verify(folder: Path, json_file: Path | None) -> None:
-    """Recognise the data sets in the folder DIR and check each of their files.
+    """Check every file of the data sets in the folder DIR.
 
-    Problems are listed, and the exit code is then 1.
+    The format is recognised. If there are problems, they are listed and the exit code is 1.
     """
     from crosspoint.core.console import print_table
     from crosspoint.data.sets.verify import verify
@@ -79,9 +79,9 @@ def data_make_shapes(
     jobs: int | None,
     json_file: Path | None,
 ) -> None:
-    """Generate data from parametric shapes of 41 categories.
+    """Make training data from parametric shapes of 41 categories.
 
-    The folder holds pairs for pretraining, a classification set and a part segmentation set.
+    The folder holds pairs for pretraining, a classification set and a part-segmentation set.
     """
     from crosspoint.data.shapes.make_shapes import make_shapes
 
@@ -112,10 +112,10 @@ def data_render(
     jobs: int | None,
     json_file: Path | None,
 ) -> None:
-    """Turn meshes into pretraining pairs of point clouds and images.
+    """Turn meshes into pairs of point clouds and images.
 
-    MESHES are mesh files and folders of them; the result has ShapeNetRender's layout. Meshes that cannot be read are
-    skipped and listed, and the exit code is then 1.
+    MESHES are mesh files or folders of them. The result has the layout of ShapeNetRender. Meshes that cannot be read
+    are skipped and listed, and the exit code is then 1.
     """
     from crosspoint.data.rendering.render import render
 
@@ -140,7 +140,7 @@ def data_pack(
 ) -> None:
     """Pack pretraining pairs into shards with checksums.
 
-    DIR is a folder in ShapeNetRender's layout. crosspoint train reads shards faster than single files.
+    DIR is a folder in the layout of ShapeNetRender. crosspoint train reads shards faster than single files.
     """
     from crosspoint.data.sets.pack import pack
 

@@ -15,7 +15,7 @@ from crosspoint.core.errors import CheckFailed
 )
 @json_option
 def doctor_command(self_test: bool, json_file: Path | None) -> None:
-    """Show what this machine can train, export and run, and what to install for the rest.
+    """Show what this machine can do, and what to install.
 
     --self-test runs all of it once and writes a JSON file for bug reports (--json FILE, or crosspoint-self-test.json).
     The exit code is 1 if a step failed.

@@ -57,9 +57,8 @@ def embed_command(
     """Compute an embedding for each point cloud or mesh.
 
     INPUT is a point-cloud or mesh file, a folder of them, or a data set. MODEL is a released model (dgcnn, pointnet), a
-    run folder, a .safetensors file, a bundle, an .onnx file, or a .plan file with its manifest.json. If the first
-    argument is none of these, it is an input and dgcnn is the model. Inputs that cannot be read are skipped and listed,
-    and the exit code is then 1.
+    run folder, a .safetensors file, a bundle, an .onnx file, or a .plan file with its manifest.json. If MODEL is left
+    out, dgcnn is used. Inputs that cannot be read are skipped and listed, and the exit code is then 1.
     """
     from crosspoint.core.console import print_table
     from crosspoint.runtime.jobs.embed import embed
@@ -86,7 +85,7 @@ def embed_command(
 
 
 def split_model(given: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
-    """The model and the inputs: the first argument is a model if it is one, or looks like one that is missing."""
+    """Split the arguments into model and inputs. The first is the model if it is one, or looks like a missing one."""
     from crosspoint.runtime.load import is_model
     from crosspoint.runtime.released import DEFAULT, find_release, names
 
@@ -94,22 +93,22 @@ def split_model(given: tuple[Path, ...]) -> tuple[str, tuple[Path, ...]]:
     if is_model(first) or find_release(first) is not None:
         return str(first), given[1:]
     if not first.exists() and not first.suffix:
-        raise InputError(f"{first} is neither a file or folder nor the name of a model ({names()})")
+        raise InputError(f"{first} does not exist and is not the name of a model; give a file, a folder or {names()}")
     return DEFAULT, given
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """`"3/100"` as numbers."""
+    """`"3/100"` as the numbers 3 and 100."""
     if text is None:
         return None
     number, slash, shards = text.partition("/")
     if not (slash and number.isdecimal() and shards.isdecimal()):
-        raise InputError(f"--shard {text} cannot be read; give it as 3/100, the third of a hundred")
+        raise InputError(f"--shard {text} is not of the form I/N; give for example 3/100, the third of 100 shards")
     return int(number), int(shards)
 
 
 def summary(result: "EmbedResult") -> str:
-    """What was done, in one line or two."""
+    """The result in one or two lines."""
     ran, parts = result.model, result.parts
     text = (
         f"{printable(result.out)}: {result.embedded} embeddings of {result.dim} numbers in {result.seconds:.1f} s "

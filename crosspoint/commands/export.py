@@ -6,7 +6,7 @@ import click
 
 from crosspoint.commands.common import Command, PathArgument, json_option, sign_option, write_result
 
-# As in crosspoint.export, which --help does not import; a test compares them.
+# Repeated from crosspoint.export, which --help does not import; a test compares them.
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 BUILDERS = ("auto", "tensorrt", "rtx", "device")
 
@@ -23,7 +23,7 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
     default="1:8:32",
     show_default=True,
     metavar="MIN:OPT:MAX",
-    help="Batch sizes of the engine: smallest, best optimised, largest.",
+    help="Batch sizes of the engine: smallest, optimal, largest.",
 )
 @click.option(
     "--points",
@@ -38,8 +38,8 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
     type=click.Choice(BUILDERS),
     default="auto",
     show_default=True,
-    help="What builds the engine: tensorrt; rtx (TensorRT-RTX, which needs no GPU); device (a script, run on the "
-    "target); auto takes tensorrt where it can run, else rtx.",
+    help="Engine builder: tensorrt; rtx (TensorRT-RTX, which needs no GPU); device (write a script that builds the "
+    "engine on the target machine); auto: tensorrt if it can run here, else rtx.",
 )
 @click.option("--tf32", is_flag=True, help="Allow TF32 in the engine's matrix products.")
 @click.option(
@@ -95,11 +95,11 @@ def export_command(
     sign: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Export a trained network to ONNX and TensorRT, and check that its outputs match.
+    """Export a trained network to ONNX and TensorRT, and check it.
 
-    MODEL is a released model (dgcnn, pointnet), a run folder or a .safetensors file. The bundle is a folder with the
-    ONNX file, the engine and a manifest. If the outputs do not match the trained network, no files are written and the
-    exit code is 1.
+    MODEL is a released model (dgcnn, pointnet), a run folder or a .safetensors file. The result is a bundle: a folder
+    with the ONNX file, the engine and a manifest. If the outputs do not match the trained network, the export fails,
+    writes no files, and the exit code is 1.
     """
     from crosspoint.core.errors import require
 

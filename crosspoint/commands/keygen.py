@@ -15,9 +15,9 @@ from crosspoint.commands.common import Command, PathArgument, json_option, write
 def keygen(out: Path, json_file: Path | None) -> None:
     """Create a pair of Ed25519 keys for signing bundles.
 
-    Sign with the private key: crosspoint export … --sign KEY. Keep it on the machine that exports; its file can be read
-    by you alone. Copy KEY.pub to the machines that run bundles, and set CROSSPOINT_VERIFY_KEY=KEY.pub there or give
-    --verify-key KEY.pub. No file is overwritten.
+    Sign bundles with the private key: crosspoint export … --sign KEY. Keep it on the machine that exports; only you can
+    read its file. Copy KEY.pub to the machines that run bundles, and set CROSSPOINT_VERIFY_KEY=KEY.pub there or give
+    --verify-key KEY.pub. No existing file is overwritten.
     """
     from crosspoint.runtime.signing import public_of, write_key_pair
 

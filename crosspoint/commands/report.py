@@ -14,9 +14,10 @@ from crosspoint.core.console import say
 @verify_key_option
 @json_option
 def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
-    """Write all results of a folder to one HTML page, which needs no other file.
+    """Write all results of a folder to one HTML page.
 
-    RUN is the folder of a training run, of the quickstart, or any folder of results that --json wrote.
+    The page needs no other file. RUN is the folder of a training run or of the quickstart, or any folder of results
+    that --json wrote.
     """
     from crosspoint.report.page import report
 

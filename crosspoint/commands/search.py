@@ -8,7 +8,7 @@ import click
 from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
 from crosspoint.core.console import say
 
-METRICS = ("cosine", "euclidean")  # as in crosspoint.runtime.jobs.search; a test compares them
+METRICS = ("cosine", "euclidean")  # repeated from crosspoint.runtime.jobs.search; a test compares them
 
 
 @click.command("search", cls=Command, example="crosspoint search chair.ply --in embeddings.npz --k 3")
@@ -30,7 +30,8 @@ METRICS = ("cosine", "euclidean")  # as in crosspoint.runtime.jobs.search; a tes
 def search_command(query: str, json_file: Path | None, **options: Any) -> None:
     """Find the shapes that are most similar to QUERY.
 
-    QUERY is a point-cloud or mesh file, or a name in the embeddings, which crosspoint embed wrote.
+    QUERY is a point-cloud or mesh file, or one of the names in the embeddings. The embeddings are the output of
+    crosspoint embed.
     """
     from crosspoint.core.console import print_table
     from crosspoint.runtime.jobs.search import search

@@ -7,7 +7,7 @@ import click
 from crosspoint.commands.common import RECIPES, Command, PathArgument, json_option, save_result, write_result
 from crosspoint.core.console import say
 
-# As in crosspoint.train.pretrain.recipes, which --help does not import; a test compares them.
+# Repeated from crosspoint.train.pretrain.recipes, which --help does not import; a test compares them.
 OBJECTIVES = ("joint", "imid", "cmid")
 NEGATIVES = ("global", "local")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -73,9 +73,9 @@ def train(
     json_file: Path | None,
     **shorthands: str | None,
 ) -> None:
-    """Pretrain an encoder on pairs of point clouds and images, without labels.
+    """Pretrain an encoder without labels.
 
-    Start it with torchrun to train on several GPUs.
+    It learns from pairs of point clouds and images. To train on several GPUs, start it with torchrun.
     """
     from crosspoint.core.errors import require
 
@@ -95,7 +95,7 @@ def train(
         options=RunOptions(workers, probe=probe, probe_every=probe_every),
     )
     if result.rank != 0:
-        return  # the leading process speaks for all
+        return  # only the main process prints
     say(f"{out}: {result.steps} steps in {result.seconds} s on {result.device}, loss {result.last['loss']:.3f}")
     say(f"next: crosspoint export {out} --out {out}-bundle")
     save_result(json_file, result)
@@ -112,9 +112,9 @@ def train(
 @click.option("--out", type=PathArgument, required=True, help=".safetensors file to write.")
 @json_option
 def import_command(checkpoint: Path, k: int, out: Path, json_file: Path | None) -> None:
-    """Convert a checkpoint of the official repository to .safetensors.
+    """Convert an official CrossPoint checkpoint to .safetensors.
 
-    CHECKPOINT is a .pth file of its networks DGCNN or DGCNN_partseg.
+    CHECKPOINT is a .pth file of the official repository, with the network DGCNN or DGCNN_partseg.
     """
     from crosspoint.core.errors import require
 

@@ -1,11 +1,11 @@
-"""Results are frozen dataclasses; this is how they become JSON, and how JSON that was read becomes one.
+"""Turns results, which are frozen dataclasses, into JSON, and JSON into results.
 
-An entry of the JSON has the name of its field, in the order of the fields. Three kinds of `metadata` change that:
+Each field becomes an entry of the same name, in the order of the fields. `metadata` of a field can change that:
 
-    c: float = field(metadata=key("C"))                              # the entry has another name
-    against: Paired | None = field(default=None, metadata=OPTIONAL)  # no entry where the value is None
-    summary: Summary = field(metadata=FLAT)                          # its entries stand among those around it; none
-                                                                     # where the value is None
+    c: float = field(metadata=key("C"))                              # another name in the JSON
+    against: Paired | None = field(default=None, metadata=OPTIONAL)  # no entry if the value is None
+    summary: Summary = field(metadata=FLAT)                          # its entries stand beside the others; none
+                                                                     # if the value is None
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ FLAT = {"flat": True}
 
 
 def key(name: str) -> dict[str, str]:
-    """Metadata of a field whose entry in the JSON has a name that Python does not allow or that reads badly there."""
+    """Metadata of a field that has another name in the JSON."""
     return {"key": name}
 
 
 def to_json(value: object) -> object:
-    """What `json.dumps` takes: dataclasses become objects, paths strings; all else stays what it is.
+    """Convert a value for `json.dumps`: dataclasses become objects, paths become strings; other values stay.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -58,18 +58,18 @@ def _entries(record: object) -> Iterator[tuple[str, object]]:
 
 
 def from_json(kind: type[T], value: object) -> T:
-    """A value of JSON as the type that an annotation names.
+    """Convert a JSON value to the type of an annotation.
 
-    Dataclasses come from objects, by the same metadata as in `to_json`; further names are passed over. Known are also
-    `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, `X | Y` (the first that fits), `str`, `bool`, `int`,
-    `float` and `object`, which takes anything.
+    Dataclasses are made from objects, with the same metadata as in `to_json`; unknown entries are ignored. Supported
+    are also `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`, `X | Y` (the first that fits), `str`, `bool`,
+    `int`, `float` and `object`, which accepts anything.
 
     Example:
         >>> from_json(tuple[float, ...], [1, 0.5])
         (1.0, 0.5)
 
     Raises:
-        ValueError: A field is missing, or a value is not of its type; numbers have to be finite.
+        ValueError: A field is missing, a value has another type, or a number is not finite.
     """
     return cast(T, _parse(kind, value, "the result"))
 
@@ -108,13 +108,15 @@ def _parse_object(kind: Any, values: dict[str, object]) -> object:
             found[field.name] = _parse(inner, None if none else values, name)
         elif name in values:
             found[field.name] = _parse(inner, values[name], name)
+        elif field.metadata.get("optional"):  # `to_json` leaves it out where it is None
+            found[field.name] = None
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{name} is missing")
     return kind(**found)
 
 
 def _names(kind: Any) -> set[str]:
-    """Names that the entries of a dataclass, or of those in a union, may have."""
+    """Names of the entries of a dataclass, or of the dataclasses in a union."""
     if not dataclasses.is_dataclass(kind):
         return set[str]().union(*map(_names, get_args(kind)))
     hints, names = get_type_hints(kind), set[str]()
@@ -153,9 +155,9 @@ def _finite(value: float, name: str) -> float:
 
 
 class Result:
-    """What a command returns, writes with `--json` and prints: a frozen dataclass whose JSON names its schema.
+    """Base of what a command returns, prints and writes with `--json`: a frozen dataclass whose JSON names its schema.
 
-    A field that is added without a new version of the schema has a default, so that older files are still read.
+    A field that is added without a new version of the schema has a default, so that older files can still be read.
 
     Attributes:
         schema: `crosspoint.<kind>/<version>`, the first entry of the JSON.
@@ -167,7 +169,7 @@ class Result:
     schema: ClassVar[str]
 
     def to_json(self) -> dict[str, object]:
-        """The result as JSON can hold it."""
+        """The result as JSON-serialisable values."""
         return {"schema": self.schema, **dict(_entries(self))}
 
     @classmethod

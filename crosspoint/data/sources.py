@@ -1,4 +1,4 @@
-"""What there is to embed: the clouds of files, folders and datasets, named, and read ahead of their use."""
+"""Finds the inputs of an embedding job, names their clouds, and reads them ahead of their use."""
 
 import hashlib
 import os
@@ -23,20 +23,20 @@ from crosspoint.data.points import Points, normalise, sample_points
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 
-THREADS = 4  # that read where there are no processes for it
-CHUNK = 8  # sources that a reader takes at once
-MOST_BYTES = 16 << 30  # of a file; larger ones do not fit into memory as clouds
+THREADS = 4  # threads that read if there are no reader processes
+CHUNK = 8  # sources that a reader process takes at once
+MOST_BYTES = 16 << 30  # largest file that is read
 
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to read.
+    """A file or array with one or more clouds.
 
     Attributes:
-        name: Of its cloud; if it holds several, they are `name#0`, `name#1`, ….
-        origin: The path that error messages begin with.
-        read: Returns `(n, N, 3)`, or raises InputError.
-        stored: What is read: a file, or an array in memory.
+        name: Name of its cloud; several clouds are named `name#0`, `name#1`, ….
+        origin: Path for error messages.
+        read: Returns clouds `(n, N, 3)`, or raises InputError.
+        stored: The file, or an array in memory.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Source:
     stored: Path | Points
 
     def size(self) -> int:
-        """Bytes of what is read; -1 of a file that cannot be opened."""
+        """Size in bytes; -1 if the file cannot be opened."""
         return self._stamp()[0]
 
     def sha256(self) -> str:
-        """SHA-256 of what is read; empty of a file that cannot be opened or is larger than `MOST_BYTES`."""
+        """SHA-256 of the content; empty if the file cannot be opened or is larger than `MOST_BYTES`."""
         if isinstance(self.stored, np.ndarray):
             return hashlib.sha256(np.ascontiguousarray(self.stored).data).hexdigest()
         try:
@@ -58,7 +58,7 @@ class Source:
             return ""
 
     def load(self) -> tuple[Points | InputError, str]:
-        """Its clouds, normalised as in training, or what is wrong with it, and the SHA-256 of the content read."""
+        """Read the clouds, normalised as in training, or the error; and the SHA-256 of the content."""
         before, content = self._stamp(), self.sha256()
         try:
             with timed(f"read {self.name}"):
@@ -66,11 +66,11 @@ class Source:
         except InputError as error:
             clouds = error
         if self._stamp() != before:
-            return InputError(f"{self.origin}: was changed while it was read; embed again once it is complete"), ""
+            return InputError(f"{self.origin}: changed while it was read; run embed again when it is complete"), ""
         return clouds, content
 
     def _stamp(self) -> tuple[int, ...]:
-        """Changes whenever the file is written to; size first."""
+        """A value that changes whenever the file is written; the size comes first."""
         if isinstance(self.stored, np.ndarray):
             return (self.stored.nbytes,)
         try:
@@ -81,7 +81,7 @@ class Source:
 
 
 class Loaded(NamedTuple):
-    """A source as it was read: its clouds `(n, N, 3)` or what is wrong with it, and the SHA-256 of its content."""
+    """A source after reading: its clouds `(n, N, 3)` or an error, and the SHA-256 of its content."""
 
     source: Source
     clouds: Points | InputError
@@ -89,20 +89,21 @@ class Loaded(NamedTuple):
 
 
 def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_most: bool = False) -> list[Source]:
-    """The sources in files, folders and datasets, in the order of the inputs, each once.
+    """Find the sources in files, folders and data sets, in the order of the inputs, without duplicates.
 
-    A file's name is its path relative to the input folder, or, of several inputs, to the deepest folder that contains
-    them all. A dataset's clouds are named by split and position, `train/000012`, or by object, `synset/id`.
+    The name of a file is its path relative to the input folder; with several inputs, relative to the deepest folder
+    that contains them all. Clouds of a data set are named by split and position, `train/000012`, or by object,
+    `synset/id`.
 
     Args:
-        inputs: Files, folders that are searched recursively, and dataset folders.
-        count: Points per cloud. Drawn from a mesh or cloud file and from a rendered object; of a classification or part
-            set the first ones, as in its published protocol. None for all there are.
-        seed: Of what is drawn.
-        at_most: Take clouds of fewer points than `count` whole instead of refusing them.
+        inputs: Files, folders (searched recursively) and folders of data sets.
+        count: Points per cloud; None: all. Points are drawn at random from files and rendered objects; of
+            classification and part sets the first ones are taken, as in the published protocols.
+        seed: Random seed of the points that are drawn.
+        at_most: Take clouds with fewer points than `count` as they are, instead of refusing them.
 
     Raises:
-        InputError: An input is missing or holds nothing that can be read, or a dataset stores fewer points.
+        InputError: An input is missing or has nothing that can be read, or a data set has fewer points.
     """
     base = base_of(inputs)
     sources: list[Source] = []
@@ -122,10 +123,10 @@ def find_sources(inputs: Sequence[Path], count: int | None, *, seed: int, at_mos
 
 
 def read_ahead(sources: Sequence[Source], ahead: int, *, processes: int = 0) -> Iterator[Loaded]:
-    """Each source as it was read, its clouds normalised as in training; in order.
+    """Read sources in order; clouds are normalised as in training.
 
-    About `ahead` sources are read before they are asked for: by a few threads, or by processes, which read faster than
-    Python's one lock lets threads do, and take seconds to start.
+    About `ahead` sources are read in advance, by a few threads or by processes. Processes read faster, because Python
+    threads share one lock, and take seconds to start.
 
     Raises:
         CheckFailed: A process was killed.
@@ -142,7 +143,7 @@ def read_ahead(sources: Sequence[Source], ahead: int, *, processes: int = 0) -> 
             yield from _finished(*waiting.popleft())
     except BrokenProcessPool as error:
         raise CheckFailed(
-            "a reader was killed, most likely for want of memory; try again with fewer readers"
+            "a reader process was killed, probably because memory ran out; try again with fewer --readers"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -163,13 +164,13 @@ def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Points | InputError, str]
 
 
 def content_of(sources: Sequence[Source]) -> list[str]:
-    """SHA-256 of each source's content, as far as it can be opened."""
+    """SHA-256 of the content of each source; empty for a file that cannot be opened."""
     with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
         return list(pool.map(Source.sha256, sources))
 
 
 def base_of(inputs: Sequence[Path]) -> str:
-    """The folder that names are relative to: the one input folder, or the deepest one that contains all inputs."""
+    """The folder that names are relative to: the one input folder, or the deepest folder that contains all inputs."""
     if len(inputs) == 1 and os.path.isdir(inputs[0]):
         return os.path.abspath(inputs[0])
     return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
@@ -181,15 +182,15 @@ def _relative(path: Path, base: str) -> str:
 
 
 def _utf8(name: str) -> str:
-    r"""A name that every format can hold: bytes that are not UTF-8 become `\xff`, by which names stay different."""
+    r"""A name that is valid UTF-8: other bytes become `\xff`, so that different names stay different."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _dataset(folder: Path) -> tuple[str, Path] | None:
-    """Format and place of the data set that a folder is or holds; None of a folder of files.
+    """Format and folder of the data set in a folder; None for a folder of files.
 
     Raises:
-        InputError: It holds several sets, or other files beside a set: which are meant is not clear.
+        InputError: It holds several data sets, or a data set beside other files.
     """
     sets = find_sets(folder) if os.path.isdir(folder) else []
     if own := [found for found in sets if found[1] == folder]:
@@ -199,7 +200,7 @@ def _dataset(folder: Path) -> tuple[str, Path] | None:
     if len(sets) == 1 and not any(sets[0][1] not in path.parents for path in _files(folder)):
         return sets[0]
     places = ", ".join(str(place) for _, place in sets)
-    raise InputError(f"{folder} holds data sets beside one another or beside files; give what is meant: {places}")
+    raise InputError(f"{folder} holds several data sets, or a data set beside other files; give one of: {places}")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -219,7 +220,7 @@ def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, 
             )
             for i, key in enumerate(pairs.keys)
         ]
-    stored = None if at_most else count  # a set that stores fewer points is refused
+    stored = None if at_most else count  # data sets with fewer points are refused
     data = load_parts(root, stored) if kind == "shapenetpart" else load_classification(root, stored)
     return [
         Source(f"{prefix}{split}/{i:06d}", str(root), partial(np.asarray, cloud), cloud)

@@ -1,5 +1,8 @@
-"""What each command can do with what was found, and the command that installs what is missing."""
+"""Which commands run on this machine, and the command that installs what is missing."""
 
+import shlex
+
+from crosspoint.core.errors import install_source, with_extras
 from crosspoint.doctor.facts import Ability, Broken, CudaFacts, DoctorFacts, TensorRTFacts, TorchDevice, TorchFacts
 
 YES, PARTLY, NO = "yes", "partly", "no"
@@ -7,12 +10,13 @@ ANY = "embed, eval, parity, bench"
 
 
 def pip(*extras: str) -> str:
-    """The command that installs extras of this distribution."""
-    return f"pip install 'crosspoint3d[{','.join(extras)}]'"
+    """The command that adds extras to this installation, run in the folder of its checkout or wheel: it has no path."""
+    options, _, name = install_source()
+    return f"pip install {options}{shlex.quote(name + with_extras(extras))}"
 
 
 def abilities(facts: DoctorFacts) -> list[Ability]:
-    """By command, in the order of the workflow.
+    """What each command can do, in the order of the workflow.
 
     Args:
         facts: The machine and its packages.
@@ -39,7 +43,7 @@ def abilities(facts: DoctorFacts) -> list[Ability]:
 
 
 def has_gpu(facts: DoctorFacts) -> bool:
-    """Whether there is an NVIDIA GPU with a driver, whatever can use it."""
+    """Whether the machine has an NVIDIA GPU with a driver, even if no installed package can use it."""
     machine = facts.machine
     return bool(machine.gpus.found or torch_devices(facts) or cuda_devices(facts)) or machine.jetpack is not None
 
@@ -57,7 +61,7 @@ def cuda_devices(facts: DoctorFacts) -> tuple[str, ...]:
 
 
 def rtx_runs(facts: DoctorFacts) -> bool:
-    """Whether TensorRT-RTX is here and has code for a GPU of this machine; for data-centre GPUs it has none."""
+    """Whether TensorRT-RTX is installed and supports a GPU of this machine. It supports no data-centre GPU."""
     rtx = facts.answers.tensorrt_rtx
     known = [] if isinstance(rtx, Broken) else [name.lower() for name in rtx.targets or ()]
     return any(gpu in known for gpu in cuda_devices(facts))
@@ -88,7 +92,7 @@ def _rendering(facts: DoctorFacts) -> Ability:
 def _report(facts: DoctorFacts) -> Ability:
     if version := facts.packages["matplotlib"]:
         return Ability("report", YES, f"matplotlib {version}")
-    return Ability("report", NO, "matplotlib is not installed", pip("plots"))
+    return Ability("report", NO, "matplotlib is not installed", pip("plots", "report"))
 
 
 def _training(facts: DoctorFacts) -> Ability:

@@ -1,4 +1,4 @@
-"""What is sent with a bug report names no host, no user and no place on the disk."""
+"""Removes host name, user name and paths from what is attached to a bug report."""
 
 import getpass
 import re
@@ -11,7 +11,7 @@ PATH = re.compile(r"(?<![\w:/.<~])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:'\"<>,;()]+){2
 
 
 def scrub(value: T) -> T:
-    """The same with paths cut to their last part, and host and user names replaced, in all strings within.
+    """Shorten all paths in the strings of a value to their last part, and replace host and user name.
 
     Args:
         value: A dataclass, or a dictionary, list, tuple or other value that may be in one.

@@ -1,4 +1,4 @@
-"""`crosspoint doctor`: what is here, what each command can do with it, and what to install for the rest."""
+"""`crosspoint doctor`: what is installed, what each command can do with it, and what to install for the rest."""
 
 from crosspoint import __version__
 from crosspoint.doctor.abilities import abilities, has_gpu
@@ -15,13 +15,13 @@ PACKAGES = (
 
 
 def doctor() -> DoctorResult:
-    """Look at the machine and at the packages, each in a process of its own."""
+    """Examine the machine and the packages, each package in a process of its own."""
     facts = DoctorFacts(__version__, machine_facts(), {name: version(name) for name in PACKAGES}, ask_all())
     return scrub(DoctorResult(facts, tuple(abilities(facts)), tuple(problems(facts))))
 
 
 def problems(facts: DoctorFacts) -> list[str]:
-    """What is installed and cannot work as it is, each with what to do."""
+    """Packages that are installed and cannot work, each with what to do."""
     found = []
     packages, torch, runtime = facts.packages, facts.answers.torch, facts.answers.onnxruntime
     if packages["onnxruntime"] and packages["onnxruntime-gpu"]:

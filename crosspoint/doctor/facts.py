@@ -145,13 +145,13 @@ Package = TorchFacts | OnnxRuntimeFacts | TensorRTFacts | CudaFacts | Broken
 
 @dataclass(frozen=True)
 class Ability:
-    """One thing that a command does.
+    """One task of a command, and whether it runs on this machine.
 
     Attributes:
-        command: Which, and with what.
+        command: The command and the kind of model, e.g. `"export --trt"`.
         can: `"yes"`, `"partly"` or `"no"`.
-        how: With what it runs here, or why it does not.
-        install: What to type to have it; empty where nothing is missing or nothing can be installed.
+        how: The packages and devices that run it, or why it does not run.
+        install: The command that installs what is missing; empty if nothing is missing or nothing can be installed.
     """
 
     command: str

@@ -1,4 +1,4 @@
-"""The machine: system, processor, memory, NVIDIA's driver and GPUs, JetPack. Nothing names the user or the host."""
+"""Facts about the machine: system, processor, memory, NVIDIA's driver and GPUs, JetPack. No host or user name."""
 
 import platform
 import re
@@ -17,7 +17,7 @@ GPU_FIELDS = ("name", "driver_version", "memory.total", "compute_cap")
 
 
 def machine_facts() -> MachineFacts:
-    """All of it."""
+    """All facts about the machine."""
     return MachineFacts(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         distribution=_distribution(),
@@ -33,9 +33,9 @@ def machine_facts() -> MachineFacts:
 
 
 def gpus() -> Gpus:
-    """What nvidia-smi lists."""
+    """The GPUs that nvidia-smi lists."""
     if shutil.which("nvidia-smi") is None:
-        return Gpus((), "nvidia-smi is not there: NVIDIA's driver is not installed")
+        return Gpus((), "nvidia-smi is missing: NVIDIA's driver is not installed")
     output, error = _run("nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader")
     rows = [[field.strip() for field in line.split(",")] for line in output.splitlines() if line.count(",") == 3]
     found = tuple(
@@ -45,7 +45,7 @@ def gpus() -> Gpus:
 
 
 def jetpack() -> Jetpack | None:
-    """Of a Jetson: its model, L4T release and JetPack version, as far as they are there."""
+    """On a Jetson: its model, L4T release and JetPack version, if they can be found; else None."""
     if not TEGRA.is_file():
         return None
     release = re.search(r"R(\d+).*?REVISION: ([\d.]+)", TEGRA.read_text(errors="replace"))
@@ -59,7 +59,7 @@ def jetpack() -> Jetpack | None:
 
 
 def _run(*command: str) -> tuple[str, str]:
-    """Output, or what went wrong."""
+    """The output of a command, and the error."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,6 +1,6 @@
-"""What the packages for training and inference say of themselves and of the GPU; each is asked in a process of its own.
+"""Asks each package for training or inference about itself and the GPU, in a process of its own.
 
-A package that is missing, hangs or crashes is an answer like any other, and nothing heavy is imported here.
+A package that is missing, hangs or crashes is one of the answers. Nothing heavy is imported here.
 """
 
 import importlib
@@ -25,7 +25,7 @@ from crosspoint.doctor.facts import (
     TorchFacts,
 )
 
-SECONDS = 60.0  # that a package may take to answer
+SECONDS = 60.0  # time that a package has to answer
 MARK = "crosspoint-facts:"
 IDENTITY = bytes.fromhex(  # an ONNX model, y = x, opset 13
     "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a02"
@@ -61,7 +61,7 @@ def torch_facts() -> TorchFacts:
 
 
 def _supported(built_for: list[str], major: int, minor: int) -> bool:
-    """Whether a build of torch has code for a GPU: for its own major version or to be compiled."""
+    """Whether a build of torch has code for a GPU: for its major version, or as PTX that is compiled at run time."""
     numbers = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", arch) for arch in built_for]
     compiled = [(int(match[2]), int(match[3])) for match in numbers if match and match[1] == "sm"]
     sources = [(int(match[2]), int(match[3])) for match in numbers if match and match[1] == "compute"]
@@ -69,7 +69,7 @@ def _supported(built_for: list[str], major: int, minor: int) -> bool:
 
 
 def onnxruntime_facts() -> OnnxRuntimeFacts:
-    """ONNX Runtime, and which of its providers really load a model."""
+    """ONNX Runtime's version, and which of its providers can load a model."""
     runtime: Any = importlib.import_module("onnxruntime")
     listed = runtime.get_available_providers()
     wanted = [name for name in listed if name in DEVICE_PROVIDERS or name == "CPUExecutionProvider"]
@@ -82,7 +82,7 @@ def onnxruntime_facts() -> OnnxRuntimeFacts:
 
 
 def _provider_trouble(runtime: Any, name: str) -> str | None:
-    """Why a provider does not load; None if it does."""
+    """Why a provider does not load; None if it loads."""
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -95,7 +95,7 @@ def _provider_trouble(runtime: Any, name: str) -> str | None:
 
 
 def tensorrt_facts(module: str = "tensorrt") -> TensorRTFacts:
-    """A TensorRT flavour, and what it can build for."""
+    """TensorRT or TensorRT-RTX: its version, and the GPUs that it can build for."""
     trt: Any = importlib.import_module(module)
     targets = getattr(trt, "ComputeCapability", None)
     return TensorRTFacts(
@@ -111,7 +111,7 @@ def tensorrt_rtx_facts() -> TensorRTFacts:
 
 
 def cuda_facts() -> CudaFacts:
-    """The CUDA runtime, through cuda-python."""
+    """The CUDA runtime and its devices, through cuda-python."""
     from crosspoint.core.errors import CrosspointError
     from crosspoint.runtime.backends.cuda import call, compute_capability, cuda_runtime, device_count
 
@@ -127,7 +127,7 @@ def cuda_facts() -> CudaFacts:
 
 
 def _cuda_version(number: int) -> str | None:
-    """12040 is 12.4; 0 is no driver."""
+    """The version of a number: 12040 is 12.4; 0 is no driver."""
     return f"{number // 1000}.{number % 1000 // 10}" if number else None
 
 
@@ -141,7 +141,7 @@ PROBES: dict[str, Callable[[], Package]] = {
 
 
 def ask_all() -> PackageAnswers:
-    """What every package answers, all asked at once."""
+    """Ask all packages at the same time."""
     with ThreadPoolExecutor(len(PROBES)) as pool:
         return from_json(PackageAnswers, dict(zip(PROBES, pool.map(_ask, PROBES), strict=True)))
 
@@ -161,7 +161,7 @@ def _ask(name: str) -> object:
 
 
 def answer(name: str) -> None:
-    """Print the facts of one package as a line of JSON."""
+    """Print the facts of one package as one line of JSON."""
     from crosspoint.core.errors import MissingDependency
 
     try:
@@ -171,13 +171,13 @@ def answer(name: str) -> None:
         found = Broken(installed=not own, reason=str(error))
     except MissingDependency as error:
         found = Broken(installed=False, reason=str(error))
-    except Exception as error:  # whatever a broken installation raises
+    except Exception as error:  # a broken installation can raise anything
         found = Broken(installed=True, reason=" ".join(f"{type(error).__name__}: {error}".split())[:300])
     print(MARK + json.dumps(to_json(found)), flush=True)
 
 
 def version(distribution: str) -> str | None:
-    """Of an installed distribution."""
+    """Version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Embeddings that were computed before, found again by what decides them: the model's bytes and the clouds' bytes."""
+"""A cache of embeddings, found again by the hash of the model and of the clouds."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,7 @@ from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading, regular
 from crosspoint.runtime.encoder import Specification
 
-HEADER = 1 << 20  # bytes of a file besides its features, at most
+HEADER = 1 << 20  # largest part of a file besides its features, in bytes
 FORMAT = "crosspoint.features/1"
 FloatArray = NDArray[np.float32]
 
@@ -24,17 +24,17 @@ FloatArray = NDArray[np.float32]
 def cached(
     folder: Path | None, specification: Specification, *, clouds: FloatArray, compute: Callable[[], FloatArray]
 ) -> FloatArray:
-    """Embeddings of `clouds` from `folder`, or computed and kept there.
+    """Read the embeddings of `clouds` from `folder`, or compute and store them.
 
     The key is the SHA-256 of the model's specification without its path (file hash, precision, backend, device,
-    neighbours) and of the clouds' values, so nothing is found for another model, engine, device or choice of points. A
-    file that is damaged is said to be so, computed again and replaced.
+    neighbours) and of the clouds' values. Another model, engine, device or choice of points has another key. A damaged
+    file is reported, computed again and replaced.
 
     Args:
-        folder: Where embeddings are kept; made if need be. None for no cache.
-        specification: Of the model that computes.
-        clouds: `(n, N, 3)` float32, as given to the model.
-        compute: Gives the embeddings `(n, D)`.
+        folder: Folder of the cache, made if needed; None: no cache.
+        specification: Specification of the model.
+        clouds: `(n, N, 3)` float32, as the model gets them.
+        compute: Computes the embeddings `(n, D)`.
 
     Raises:
         InputError: The folder cannot be written to.
@@ -63,7 +63,7 @@ def description(specification: Specification, clouds: FloatArray) -> dict[str, o
 
 
 def read(path: Path, key: str, *, shape: tuple[int, int]) -> FloatArray | None:
-    """The features `shape` in a file of `write`; None unless key, shape, type and checksum are what they should be."""
+    """Read features of this `shape`; None unless key, shape, type and checksum are right."""
     from safetensors import safe_open
 
     try:
@@ -80,7 +80,7 @@ def read(path: Path, key: str, *, shape: tuple[int, int]) -> FloatArray | None:
 
 
 def write(path: Path, key: str, *, about: dict[str, object], features: FloatArray) -> None:
-    """Keep features `(n, D)` in a safetensors file, atomically: two processes may do so at once."""
+    """Store features `(n, D)` in a safetensors file, atomically, so that two processes may do so at once."""
     from safetensors.numpy import save_file
 
     metadata = {"key": key, "about": json.dumps(about, sort_keys=True), "sha256": _checksum(features)}

@@ -1,4 +1,4 @@
-"""Embeddings of whole datasets: the one place where an evaluation meets a model."""
+"""Embeds whole data sets; every evaluation gets its features here."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +19,7 @@ from crosspoint.runtime.options import RunOn
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a result says of its model; see `crosspoint.runtime.encoder.Specification`."""
+    """Description of a model in a result; see `crosspoint.runtime.encoder.Specification`."""
 
     path: str
     sha256: str
@@ -32,24 +32,24 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class ReferenceModel:
-    """The other model, which a result is compared with."""
+    """The other model of a comparison."""
 
     model: ModelInfo
 
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """What a result says of its data.
+    """Description of the data in a result.
 
     Attributes:
         path: The folder.
         format: `modelnet40` or `scanobjectnn`.
-        classes: How many there are.
-        train: Objects to train on.
-        test: Objects to test on.
-        test_from: Where the test part comes from.
+        classes: Number of classes.
+        train: Number of training objects.
+        test: Number of test objects.
+        test_from: Where the test part comes from, in words.
         points: Points per cloud.
-        seed: Of every random choice.
+        seed: Random seed.
     """
 
     path: str
@@ -63,9 +63,9 @@ class SplitInfo:
 
 
 def check_seed(seed: int) -> None:
-    """Raise InputError unless `seed` is one that random generators take."""
+    """Raise InputError unless random generators accept the seed."""
     if not 0 <= seed < 2**32 - 1000:
-        raise InputError(f"the seed {seed} cannot be used; give --seed 0 to 4294966295")
+        raise InputError(f"--seed is {seed}; give 0 to 4294966295")
 
 
 def embed_clouds(
@@ -79,11 +79,11 @@ def embed_clouds(
     """Normalise clouds `(n, N, 3)` as in training and embed them, with a progress bar: `(n, D)`, not normalised.
 
     Args:
-        encoder: Open.
-        clouds: As stored.
-        description: What the progress bar says.
-        batch: Clouds in a call.
-        cache: Folder in which embeddings are kept and found again (`crosspoint.eval.cache`).
+        encoder: The open encoder.
+        clouds: Clouds, not normalised.
+        description: Text of the progress bar.
+        batch: Clouds per call.
+        cache: Folder of the cache (`crosspoint.eval.cache`); None: no cache.
     """
 
     def compute() -> NDArray[np.float32]:
@@ -104,14 +104,15 @@ def embed_split(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Embeddings of the training and of the test part, `(n, D)` and `(m, D)`.
 
-    A part that was divided is embedded as a whole, so that the features in a cache serve every way to divide it.
+    If one stored split was divided into both parts, it is embedded before the division. So a cache can be used again
+    with another `--seed` of the division.
 
     Args:
-        encoder: Open.
-        split: What to embed.
-        select: The points to use `(n, N, 3)` of those stored.
-        description: What the progress bar says.
-        cache: As for `embed_clouds`.
+        encoder: The open encoder.
+        split: The data.
+        select: Selects the points to use `(n, N, 3)` from the stored ones.
+        description: Text of the progress bar.
+        cache: As in `embed_clouds`.
     """
     if split.divided is None:
         train, test = (
@@ -128,17 +129,17 @@ def embed_split(
 def open_encoders(
     model: Path, against: Path | None, *, run_on: RunOn, points: int, k: int | None = None
 ) -> Iterator[list[Encoder]]:
-    """The model, and the one it is compared with if there is one, on one device and ready for clouds of `points`.
+    """Open the model and, if given, the model to compare with, on one device, for clouds of `points`.
 
     Args:
-        model: Anything that can embed.
-        against: Another model, run by what its file is for.
-        run_on: The device of both, the backend of the model, and whether plans are trusted.
+        model: The model; anything that `load_encoder` opens.
+        against: Model to compare with, on the backend of its file type.
+        run_on: Device of both models, the backend of the model, and whether plans are trusted.
         points: Points per cloud.
-        k: Neighbours in the graphs, where the model is one of PyTorch; None for its own number.
+        k: Number of neighbours, for PyTorch weights; None: the model's own.
 
     Raises:
-        InputError: A model cannot be opened, or does not take that many points or that k.
+        InputError: A model cannot be opened, or does not take this number of points or neighbours.
     """
     from crosspoint.runtime.load import load_encoder
 
@@ -154,12 +155,12 @@ def open_encoders(
 
 
 def describe_model(encoder: Encoder) -> ModelInfo:
-    """What a result says of the model that it is about."""
+    """The model's description in a result."""
     spec = encoder.specification
     return ModelInfo(spec.path, spec.sha256, spec.architecture, spec.dim, spec.precision, spec.backend, spec.device)
 
 
 def describe_split(data: Path, split: Split, *, points: int, seed: int) -> SplitInfo:
-    """What a result says of the data that it was measured on."""
+    """The data's description in a result."""
     train, test = len(split.train.labels), len(split.test.labels)
     return SplitInfo(str(data), split.name, len(split.class_names), train, test, split.test_from, points, seed)

@@ -51,29 +51,29 @@ class Labelled:
 
 @dataclass(frozen=True)
 class TaskAnswers:
-    """Labels of a task's query objects and what was predicted of them, each `(ways · queries,)`."""
+    """Labels and predictions of the query objects of a task, each `(ways · queries,)`."""
 
     truth: NDArray[np.int64]
     predicted: NDArray[np.int64]
 
     @property
     def accuracy(self) -> float:
-        """Share of the objects that are recognised."""
+        """Share of the query objects that are classified correctly."""
         return float(np.mean(self.truth == self.predicted))
 
 
 @dataclass(frozen=True)
 class FewShotData:
-    """What a few-shot result says of its data.
+    """Description of the data in a few-shot result.
 
     Attributes:
         path: The folder.
         format: `modelnet40` or `scanobjectnn`.
-        train: Objects of the training split.
-        test: Objects of the test split; None where there is none.
+        train: Number of training objects.
+        test: Number of test objects; None if there is no test split.
         points: Points per cloud.
-        seed: Of the tasks.
-        k: Neighbours in the graphs, where another number than the model's own was asked for.
+        seed: Random seed of the tasks.
+        k: Number of neighbours, if it is not the model's own.
     """
 
     path: str
@@ -87,15 +87,15 @@ class FewShotData:
 
 @dataclass(frozen=True)
 class FewShotTasks:
-    """Accuracy on the tasks of one kind, as fractions of one.
+    """Accuracy on the tasks of one kind, as a fraction of 1.
 
     Attributes:
-        ways: Classes of a task.
+        ways: Classes per task.
         shots: Support objects per class.
         queries_from: The split that queries come from.
-        summary: Over the tasks.
-        accuracies: Of each task.
-        against: The comparison with another model on the same tasks, if there is one.
+        summary: Mean and deviation over the tasks.
+        accuracies: Accuracy of each task.
+        against: Comparison with another model on the same tasks, or None.
     """
 
     ways: int
@@ -108,15 +108,15 @@ class FewShotTasks:
 
 @dataclass(frozen=True)
 class FewShotResult(Result):
-    """What the few-shot tasks found.
+    """The result of `crosspoint eval fewshot`.
 
     Attributes:
-        model: What was measured.
-        data: On what.
+        model: The model.
+        data: The data.
         queries: Query objects per class.
         runs: Tasks of each kind.
         tasks: A row for each pair of ways and shots, and each source of queries.
-        against: The other model, the reference of each row's comparison, if there is one.
+        against: The model to compare with, or None.
     """
 
     schema: ClassVar[str] = "crosspoint.fewshot/1"
@@ -139,25 +139,25 @@ def fewshot(
     run_on: RunOn = RunOn(),
     against: Path | None = None,
 ) -> FewShotResult:
-    """Accuracy on small tasks: some classes, a few objects of each to learn from, others to recognise.
+    """Measure the accuracy on tasks with some classes, a few training objects of each, and query objects.
 
-    As published, a task's support and query objects both come from the training split; where there is a test split, the
-    same tasks are measured with queries from it as well. Features are standardised by the support and go to
+    As published, support and query objects of a task come from the training split. If there is a test split, the same
+    tasks are also measured with queries from it. Features are standardised with the support objects; the classifier is
     `SVC(kernel="linear", C=1)`.
 
     Args:
-        model: Anything that can embed.
+        model: The model; anything that `load_encoder` opens.
         data: A folder in ModelNet40's or ScanObjectNN's format.
         tasks: Numbers of classes and objects, and how many tasks of each kind.
-        k: Neighbours in the graphs of a PyTorch model, 5 in the official code; None for those it was trained with. In
-            an exported model the number is built in.
-        sampling: Points per cloud (1024 by default), the first ones of each; the seed of the tasks, which depend on it,
-            the pair and the number of the run, and on nothing else.
-        run_on: Where the model runs.
-        against: Another model, which meets the same tasks.
+        k: Number of neighbours, for PyTorch weights; 5 in the official code. None: the model's own. Exported models
+            have a fixed number.
+        sampling: Points per cloud (default 1024; the first ones are taken), and the seed. A task depends only on the
+            seed, the pair, and its number.
+        run_on: Device, backend and cache.
+        against: Another model, measured on the same tasks.
 
     Raises:
-        InputError: The model or the data cannot be used, or too few classes have that many objects.
+        InputError: The model or the data cannot be used, or too few classes have enough objects.
     """
     check_seed(sampling.seed)
     ways, shots, queries, runs = tasks.ways, tasks.shots, tasks.queries, tasks.runs
@@ -193,7 +193,7 @@ def _describe_data(data: Path, whole: ClassificationSet, points: int, seed: int,
 def _check_data(
     data: Path, train: Clouds, clouds: Clouds, task: tuple[Sequence[int], Sequence[int], int], points: int
 ) -> None:
-    """Raise InputError unless the widest task, `(ways, shots, queries)`, can be drawn."""
+    """Raise InputError if the largest task, `(ways, shots, queries)`, needs more objects than there are."""
     ways, shots, queries = task
     check_stored(data, clouds.points, points=points)
     found = len(eligible(train.labels, clouds.labels, shots=max(shots), queries=queries, same=clouds is train))
@@ -217,7 +217,7 @@ def _embed(encoder: Encoder, sources: dict[str, Clouds], points: int, cache: Pat
 def _measure(
     embedded: list[dict[str, Labelled]], way: int, shot: int, source: str, queries: int, runs: int, seed: int
 ) -> FewShotTasks:
-    """The row of one kind of task, which every model meets."""
+    """Measure the tasks of one kind with every model."""
     answers = [
         [
             run_task(e["training split"], e[source], ways=way, shots=shot, queries=queries, seed=(seed, way, shot, run))
@@ -230,7 +230,7 @@ def _measure(
 
 
 def compare_tasks(answers: Sequence[Sequence[TaskAnswers]]) -> PairedRuns | None:
-    """The comparison of the first model with the second, the reference, on the same tasks; None of one model."""
+    """Comparison of the first model with the second, the reference, on the same tasks; None if there is one model."""
     if len(answers) < 2:
         return None
     own, other = answers
@@ -241,7 +241,7 @@ def compare_tasks(answers: Sequence[Sequence[TaskAnswers]]) -> PairedRuns | None
 def eligible(
     support: NDArray[np.int64], query: NDArray[np.int64], *, shots: int, queries: int, same: bool
 ) -> NDArray[np.int64]:
-    """Classes with enough objects for a task; `same` says that support and queries come from the same objects."""
+    """Classes with enough objects for a task; `same`: support and queries come from the same objects."""
     classes = np.unique(support)
     in_support = np.array([np.sum(support == label) for label in classes])
     in_query = np.array([np.sum(query == label) for label in classes])
@@ -253,15 +253,15 @@ def eligible(
 def run_task(
     support: Labelled, query: Labelled, *, ways: int, shots: int, queries: int, seed: Sequence[int]
 ) -> TaskAnswers:
-    """Draw one task and answer it.
+    """Draw one task and classify its queries.
 
     Args:
-        support: Objects to learn from.
-        query: Objects to recognise; the same instance as `support` to draw both from it, without overlap.
+        support: Objects that support objects are drawn from.
+        query: Objects that queries are drawn from; if it is the same instance as `support`, they do not overlap.
         ways: Number of classes.
         shots: Support objects per class.
         queries: Query objects per class.
-        seed: Of the draw.
+        seed: Random seed of the draw.
     """
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC

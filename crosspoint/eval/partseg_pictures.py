@@ -1,4 +1,4 @@
-"""Pictures of part segmentation: the truth, the prediction beside it, and the points that are wrong."""
+"""Draws part segmentation: true parts, predicted parts, and wrong points."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from crosspoint.eval.segmentation_result import SegmentationResult
 WORST = 12  # objects in the second picture
 COLUMNS = 3  # objects in a row
 AZIMUTH, ELEVATION = np.deg2rad(35.0), np.deg2rad(22.0)
-COLOURS = (  # of a category's parts, in order: distinct in hue and in lightness
+COLOURS = (  # for the parts of a category, in order; they differ in hue and in lightness
     *("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"),
     *("#ff9933", "#222255", "#99ddaa", "#884422", "#bb99dd", "#777777"),
 )
@@ -26,7 +26,7 @@ RIGHT, WRONG = "#cccccc", "#cc2222"
 
 
 def draw_results(segmented: SegmentationResult, taxonomy: Taxonomy, *, out: Path) -> None:
-    """Draw `partseg.png`, of each category the object whose IoU is the median, and `partseg_worst.png`.
+    """Draw `partseg.png`, with the object of median IoU for each category, and `partseg_worst.png`.
 
     Raises:
         InputError: `out` cannot be written to.
@@ -73,9 +73,9 @@ def draw(
     Args:
         segmented: Predictions of all objects.
         taxonomy: What the numbers mean.
-        scores: `(n,)`, IoU of every object.
-        rows: The objects to draw.
-        title: What they are.
+        scores: `(n,)`, IoU of each object.
+        rows: Indices of the objects to draw.
+        title: Title of the picture.
         path: The PNG to write.
     """
     lines = -(-len(rows) // COLUMNS)
@@ -101,7 +101,7 @@ def draw(
 
 
 def _scatter(axes: Axes, points: NDArray[np.float32], colours: Sequence[str]) -> None:
-    """Points seen from the front right and above, the near ones over the far ones."""
+    """Points seen from the front right and above; near points cover far ones."""
     x, y, depth = project(normalise(points)).T
     order = np.argsort(depth)
     size = 1400 / len(points) + 1.5
@@ -113,7 +113,7 @@ def _scatter(axes: Axes, points: NDArray[np.float32], colours: Sequence[str]) ->
 
 
 def project(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Right, up and towards the viewer, `(N, 3)`, of points with y up: turned by `AZIMUTH`, tilted by `ELEVATION`."""
+    """Right, up and towards the viewer, `(N, 3)`, for points with y up; turned by `AZIMUTH`, tilted by `ELEVATION`."""
     ca, sa, ce, se = np.cos(AZIMUTH), np.sin(AZIMUTH), np.cos(ELEVATION), np.sin(ELEVATION)
     right = np.array([ca, 0.0, -sa])
     up = np.array([-sa * se, ce, -ca * se])

@@ -1,7 +1,7 @@
-"""How accuracy falls as clouds get worse: rotated, noisy, thinned, occluded, or with fewer points.
+"""Measures accuracy on corrupted clouds: rotated, noisy, with dropped or hidden points, or with fewer points.
 
-The paper has no such measurement. A linear SVM is fitted on features of intact training clouds, with C by
-cross-validation; test clouds are corrupted, brought to mean 0 and radius 1 again as every cloud is, and embedded.
+This is not in the paper. A linear SVM is trained on features of intact training clouds, with C by cross-validation.
+Test clouds are corrupted, normalised again to mean 0 and radius 1, and embedded.
 """
 
 from collections.abc import Sequence
@@ -46,12 +46,12 @@ class Corrupt(Protocol):
 
 @dataclass(frozen=True)
 class Corruption:
-    """A way to corrupt clouds.
+    """A corruption of clouds.
 
     Attributes:
         title: What it does, with the unit of its severity.
-        severities: From harmless to severe; the first one leaves a cloud as it is.
-        corrupt: From a cloud `(N, 3)`, a severity and a source of randomness to the corrupted cloud.
+        severities: Severities, mildest first; the first one does not change a cloud.
+        corrupt: Function from a cloud `(N, 3)`, a severity and a random generator to the corrupted cloud.
     """
 
     title: str
@@ -60,7 +60,7 @@ class Corruption:
 
 
 def rotate(cloud: Cloud, degrees: float, *, rng: np.random.Generator) -> Cloud:
-    """Turn about a random axis by a given angle (Rodrigues' formula).
+    """Rotate about a random axis by an angle (Rodrigues' formula).
 
     `x cos φ + (a × x) sin φ + a (a · x)(1 − cos φ)`
     """
@@ -73,24 +73,24 @@ def rotate(cloud: Cloud, degrees: float, *, rng: np.random.Generator) -> Cloud:
 
 
 def add_noise(cloud: Cloud, deviation: float, *, rng: np.random.Generator) -> Cloud:
-    """Move every coordinate by N(0, deviation²), in units of the cloud's radius."""
+    """Add N(0, deviation²) to every coordinate, in units of the cloud's radius."""
     noisy: Cloud = cloud + deviation * rng.standard_normal(cloud.shape)
     return noisy
 
 
 def drop(cloud: Cloud, share: float, *, rng: np.random.Generator) -> Cloud:
-    """Lose a share of the points at random; copies of those that are left take their places."""
+    """Drop a random share of the points and replace them with copies of the others."""
     return _refill(cloud, rng.permutation(len(cloud))[: _left(len(cloud), share)], rng)
 
 
 def occlude(cloud: Cloud, share: float, *, rng: np.random.Generator) -> Cloud:
-    """Lose the share of the points that lies farthest in a random direction; copies of the others take their places."""
+    """Drop the share of the points that is farthest in a random direction; replace them with copies of the others."""
     direction = rng.standard_normal(3)
     return _refill(cloud, np.argsort(cloud @ direction)[: _left(len(cloud), share)], rng)
 
 
 def thin(cloud: Cloud, share: float, *, rng: np.random.Generator) -> Cloud:
-    """Keep a share of the points, drawn at random, and give the model that few."""
+    """Keep a random share of the points, so that the model gets fewer points."""
     kept: Cloud = cloud[rng.permutation(len(cloud))[: max(1, round(share * len(cloud)))]]
     return kept
 
@@ -100,7 +100,7 @@ def _left(count: int, lost: float) -> int:
 
 
 def _refill(cloud: Cloud, kept: NDArray[np.int64], rng: np.random.Generator) -> Cloud:
-    """The points kept, each once, and random copies of them up to the old number."""
+    """The kept points, each once, and random copies of them up to the old number."""
     copies = rng.choice(kept, len(cloud) - len(kept))
     refilled: Cloud = cloud[np.concatenate([kept, copies])]
     return refilled
@@ -119,14 +119,14 @@ CORRUPTIONS = {
 
 @dataclass(frozen=True)
 class RobustnessResult(Result):
-    """What was found of corrupted clouds.
+    """The result of `crosspoint eval robustness`.
 
     Attributes:
-        models: What was measured.
-        data: On what.
-        curves: One for each model and corruption.
+        models: The models.
+        data: The data.
+        curves: A curve for each model and corruption.
         remarks: What was left out, and why.
-        against: The model that every other is compared with, if there is one.
+        against: The model that all others are compared with, or None.
     """
 
     schema: ClassVar[str] = "crosspoint.robustness/1"
@@ -152,23 +152,23 @@ def robustness(
     against: Path | None = None,
     out: Path | None = None,
 ) -> RobustnessResult:
-    """Accuracy of several models over the severity of each corruption.
+    """Measure the accuracy of several models for each severity of each corruption.
 
-    Every model meets the same corrupted clouds. Where a model's number of points is fixed, `fewer` is left out for it.
+    All models get the same corrupted clouds. `fewer` is left out for models with a fixed number of points.
 
     Args:
-        models: Anything that can embed: PyTorch weights, bundles, engines.
+        models: The models: PyTorch weights, bundles, engines.
         data: A folder in ModelNet40's or ScanObjectNN's format.
-        corruptions: Names in `CORRUPTIONS`.
-        sampling: Points per cloud (1024 by default), the first ones; the seed of the held-out part where there is no
-            test split, of the folds and of the corruptions.
-        run_on: Where models run.
-        against: A model that every other is compared with, on the same corrupted clouds; one of `models`, or another,
-            which is run by what its file is for.
+        corruptions: Names of corruptions, from `CORRUPTIONS`.
+        sampling: Points per cloud (default 1024; the first ones are taken); and the seed of the held-out part (if there
+            is no test split), the folds and the corruptions.
+        run_on: Device, backend and cache.
+        against: A model that all others are compared with, on the same corrupted clouds; one of `models`, or another
+            one, which runs on the backend of its file type.
         out: Folder for the picture `robustness.png`.
 
     Raises:
-        InputError: A model or the data cannot be used, or a corruption is not known.
+        InputError: A model or the data cannot be used, or a corruption is unknown.
     """
     check_seed(sampling.seed)
     unknown = [name for name in corruptions if name not in CORRUPTIONS]
@@ -210,7 +210,7 @@ def robustness(
 
 
 def corrupt_all(clouds: NDArray[np.float32], name: str, *, severity: float, seed: int) -> NDArray[np.float32]:
-    """Corrupt clouds `(n, N, 3)`, each in its own way; what is random depends on the corruption and the seed alone."""
+    """Corrupt clouds `(n, N, 3)`, each in its own way; random numbers depend only on the corruption and the seed."""
     corruption = CORRUPTIONS[name]
     if severity == corruption.severities[0]:
         return normalise(clouds)
@@ -224,7 +224,7 @@ def corrupt_all(clouds: NDArray[np.float32], name: str, *, severity: float, seed
 
 @dataclass(frozen=True)
 class ModelPredictions:
-    """A model, the corruptions that it was measured with, and its predictions."""
+    """A model, its corruptions, and its predictions."""
 
     model: ModelInfo
     corruptions: list[str]
@@ -232,7 +232,7 @@ class ModelPredictions:
 
 
 def _predict(encoder: Encoder, split: Split, names: Sequence[str], about: SplitInfo, cache: Path | None) -> Predictions:
-    """Predicted classes of corrupted test clouds; too few points are left out."""
+    """Predict the classes of corrupted test clouds; severities with too few points for the model are left out."""
     train = embed_clouds(encoder, split.train.points[:, : about.points], description="Embedding, intact", cache=cache)
     products = linear.gram(train)
     c, _ = linear.choose_c(train, split.train.labels, products=products, seed=about.seed)
@@ -250,7 +250,7 @@ def _predict(encoder: Encoder, split: Split, names: Sequence[str], about: SplitI
 def _curves(
     measured: Sequence[ModelPredictions], count: int, reference: ModelPredictions | None, truth: NDArray[np.int64]
 ) -> tuple[SeverityCurve, ...]:
-    """The curves of all models; the first `count`, those that were asked for, are compared with the reference."""
+    """The curves of all models; the first `count` are compared with the reference."""
     curves = []
     for number, each in enumerate(measured):
         label = CurveModel(each.model.path, each.model.backend, each.model.precision)

@@ -1,4 +1,4 @@
-"""`crosspoint export`: a bundle of ONNX file, engine and manifest that exists only if it passed the parity gate."""
+"""`crosspoint export`: writes a bundle of ONNX file, engine and manifest, if it passes the parity gate."""
 
 import os
 from dataclasses import dataclass, field, replace
@@ -78,14 +78,14 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a candidate is verified and calibrated with, besides synthetic clouds.
+    """Data for verification and calibration, in addition to synthetic clouds.
 
     Attributes:
-        data: Labelled clouds: for SVM accuracy in ModelNet40's format or another known one, for the mIoU of a part
-            segmenter in ShapeNetPart's.
-        clouds: At most this many of them; None for all.
-        max_drop: Percentage points of SVM accuracy or mIoU that may be lost; None for the precision's own limit.
-        calibrate: Clouds that int8 is calibrated with.
+        data: Labelled clouds: in ModelNet40's or another known format for SVM accuracy; in ShapeNetPart's format for
+            the mIoU of a part segmenter.
+        clouds: Largest number of them to use; None: all.
+        max_drop: Largest loss of SVM accuracy or mIoU, in percentage points; None: the limit of the precision.
+        calibrate: Clouds for int8 calibration.
     """
 
     data: Path | None = None
@@ -94,15 +94,15 @@ class Verification:
     calibrate: Path | None = None
 
     def check(self, precision: str) -> None:
-        """Raise InputError if an option has nothing to do."""
+        """Raise InputError if an option is given without the option that it belongs to."""
         if self.calibrate is not None and precision != "int8":
-            raise InputError("--calibrate is about int8; give --precision int8 with it")
+            raise InputError("--calibrate needs --precision int8; add it, or leave --calibrate out")
         if self.data is None and (self.max_drop is not None or self.clouds is not None):
-            raise InputError("--max-drop and --verify-clouds are about labelled data; give --verify-data with them")
+            raise InputError("--max-drop and --verify-clouds need labelled data; add --verify-data, or leave them out")
         if self.max_drop is not None and not self.max_drop >= 0:
-            raise InputError(f"--max-drop {self.max_drop} is not understood; give percentage points, 0 or more")
+            raise InputError(f"--max-drop is {self.max_drop}; give percentage points, 0 or more")
         if self.clouds is not None and self.clouds < 1:
-            raise InputError(f"--verify-clouds {self.clouds} leaves nothing to verify with; give 1 or more")
+            raise InputError(f"--verify-clouds is {self.clouds}; give 1 or more")
 
 
 def export(
@@ -116,32 +116,32 @@ def export(
     verification: Verification = Verification(),
     options: ExportOptions = ExportOptions(),
 ) -> BundleManifest:
-    """Export a trained network to ONNX and, if asked, TensorRT, and prove that what was exported is what was trained.
+    """Export a trained network to ONNX and, if asked, TensorRT, and check that the outputs match.
 
-    The bundle appears under its name only after the gate has passed: ONNX Runtime against PyTorch in float64 at several
-    batch sizes and numbers of points, on ordinary and hostile clouds, and the engine too where a GPU can run it. The
-    graph passes in float32 first, so that a lower precision has roundings alone to answer for.
+    The bundle is written only if it passes the gate: ONNX Runtime is compared with PyTorch in float64, at several batch
+    sizes and numbers of points, on ordinary and hostile clouds; so is the engine if this machine's GPU can run it. The
+    graph must pass in float32 first, so that a lower precision adds rounding errors only.
 
     Args:
         model: A run folder with `encoder.safetensors`, a `.safetensors` file, or a classifier of `crosspoint fit`.
         out: Folder of the bundle; an earlier bundle there is replaced.
-        trt: Whether to build a TensorRT engine.
-        precision: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`, of the layers; distances stay float32.
-        batch: Clouds at a time, `min:opt:max`, that the engine is built for; an ONNX file takes any number.
-        points: Number of points of a cloud; a range `min:opt:max` or None (`"any"`) leaves it open.
+        trt: Also build a TensorRT engine.
+        precision: Precision of the layers: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`. Distances stay float32.
+        batch: Batch sizes of the engine, `min:opt:max`. An ONNX file takes any batch.
+        points: Number of points of a cloud; a range `min:opt:max`; or None (`"any"`) for any number.
         verification: Labelled data and calibration clouds.
-        options: How the engine is built, the projection head, a Triton repository and a signature.
+        options: Options of the engine build, the projection head, a Triton repository and a signature.
 
     Returns:
         The manifest.
 
     Raises:
-        InputError: The model, an option or the place for the bundle cannot be used.
-        CheckFailed: The linter, the gate or the build failed; nothing was written.
+        InputError: The model, an option or the output folder cannot be used.
+        CheckFailed: The linter, the gate or the build failed. Nothing is written.
         MissingDependency: A package is not installed.
     """
     if precision not in LIMITS:
-        raise InputError(f"--precision {precision} is not known; give {', '.join(LIMITS)}")
+        raise InputError(f"--precision {precision} is not known; give one of {', '.join(LIMITS)}")
     profile = make_profile(batch, points)
     key = None if options.sign is None else read_signing_key(options.sign)
     _check_options(trt, profile, options)
@@ -185,19 +185,19 @@ def export(
 
 
 def _check_options(trt: bool, profile: Profile, options: ExportOptions) -> None:
-    """Raise InputError where options are about an engine that is not built, or about another one."""
+    """Raise InputError if options belong to an engine that is not built, or to another builder."""
     target, build = options.target, options.build
     given = {"--target": target, "--builder": options.builder != "auto", "--tf32": build.tf32}
     given |= {"--workspace": build.workspace, "--timing-cache": build.timing_cache}
     named = [option for option, value in given.items() if value]
     if named and not trt:
-        raise InputError(f"{named[0]} is about engines; give --trt with it")
+        raise InputError(f"{named[0]} applies to engines; add --trt, or leave it out")
     if trt and profile.points is None:
         raise InputError("an engine needs bounds for the number of points; give --points min:opt:max")
     if options.builder == "device" and (target or build.timing_cache):
         option = "--target" if target else "--timing-cache"
         raise InputError(
-            f"{option} has no place with --builder device, where the device's own GPU decides; leave it out"
+            f"{option} cannot be used with --builder device, which builds for the device's own GPU; leave it out"
         )
 
 

@@ -13,13 +13,13 @@ class ExportOptions:
     """How the engine is built, and what is exported besides the network.
 
     Attributes:
-        builder: What builds the engine: `"tensorrt"`, `"rtx"`, `"auto"` (of these), or `"device"`: a script in the
-            bundle, where the engine will run.
-        target: GPUs that a TensorRT-RTX engine is built for, e.g. `("sm86", "sm89")`.
+        builder: `"tensorrt"`, `"rtx"`, `"auto"` (TensorRT where it can run, else RTX), or `"device"`: a script in the
+            bundle builds the engine on the machine that will run it.
+        target: GPUs of a TensorRT-RTX engine, e.g. `("sm86", "sm89")`.
         build: TF32, workspace and timing cache of the build.
-        projection: Whether the embedding passes through the projection head, whose weights lie beside the encoder's.
-        triton: NVIDIA Triton model repository to write the model into as well.
-        sign: Private key of `crosspoint keygen` to sign the bundle with.
+        projection: Append the projection head, whose weights lie beside the encoder's.
+        triton: NVIDIA Triton model repository to write the model to as well.
+        sign: Private key of `crosspoint keygen` that signs the bundle.
         classifier: Head to put behind the encoder; by default that of the model, where it is a classifier.
     """
 

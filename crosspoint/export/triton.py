@@ -1,7 +1,7 @@
-"""An NVIDIA Triton model repository from a bundle (https://github.com/triton-inference-server: model_configuration).
+"""Writes a bundle's model into an NVIDIA Triton model repository (triton-inference-server: model_configuration).
 
-`DIR/<name of the bundle>/config.pbtxt` and `…/1/model.plan` or `…/1/model.onnx`, which is what `tritonserver
---model-repository=DIR` serves.
+`tritonserver --model-repository=DIR` serves `DIR/<name of the bundle>/config.pbtxt` with `…/1/model.plan` or
+`…/1/model.onnx`.
 """
 
 import re
@@ -17,30 +17,30 @@ from crosspoint.export.manifest import BundleManifest
 from crosspoint.runtime.profile import Profile
 
 CONFIG = "config.pbtxt"
-MARK = "crosspoint_model_sha256"  # a parameter that tells our models from others
-DELAY = 500  # microseconds that a request waits for others to join its batch
+MARK = "crosspoint_model_sha256"  # a parameter that marks models of this package
+DELAY = 500  # microseconds that a request waits for others, to form a batch
 
 
 def check_repository(repository: Path, bundle: Path, *, profile: Profile) -> None:
-    """Raise InputError if a bundle of this name and profile has no place in the repository."""
+    """Raise InputError if a bundle with this name and profile cannot be written to the repository."""
     folder = repository / _name(bundle)
     check_folder(repository, "--triton")
     check_replaceable(folder, _check_ours, option="--triton")
     if profile.batch[0] > 1:
         low, usual, high = profile.batch
-        raise InputError(f"--triton: Triton sends single clouds too; give --batch 1:{usual}:{high}, not {low}:…")
+        raise InputError(f"--triton: Triton also sends single clouds; give --batch 1:{usual}:{high}, not {low}:…")
 
 
 def write_repository(repository: Path, bundle: Path, *, manifest: BundleManifest) -> Path:
-    """Write a bundle's model into a Triton model repository, in the place of an earlier one of the same name.
+    """Write a bundle's model into a Triton model repository; an earlier model of the same name is replaced.
 
-    The engine is served if TensorRT built it. One of TensorRT-RTX is not: Triton's TensorRT backend cannot load it, so
-    that the ONNX file is served, on the GPU with TF32 off.
+    The engine is served if TensorRT built it. Triton's TensorRT backend cannot load engines of TensorRT-RTX; then the
+    ONNX file is served, on the GPU with TF32 off.
 
     Args:
-        repository: Folder of models; others in it are left alone.
-        bundle: The bundle, whose folder's name is the model's.
-        manifest: Of the bundle.
+        repository: Folder of models; other models in it are not changed.
+        bundle: The bundle; the name of its folder is the name of the model.
+        manifest: Manifest of the bundle.
 
     Returns:
         The model's folder.
@@ -59,15 +59,15 @@ def write_repository(repository: Path, bundle: Path, *, manifest: BundleManifest
 
 
 def _check_ours(folder: Path) -> None:
-    """Raise InputError unless a folder is a model that was written here, and holds nothing else."""
+    """Raise InputError if a folder is not a model that this package wrote, or holds other files."""
     config = folder / CONFIG
     if not config.is_file() or MARK not in read_bytes(config).decode(errors="replace"):
-        raise InputError(f"--triton: {folder} holds files that are no Triton model of ours; give another folder")
+        raise InputError(f"--triton: {folder} holds files that this package did not write; give another folder")
     check_known(folder, {CONFIG, "1/model.plan", "1/model.onnx"}.__contains__)
 
 
 def _name(bundle: Path) -> str:
-    """A model's name: what Triton's URLs and file systems both take."""
+    """The model's name, with only characters that are valid in URLs and file names."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", bundle.resolve().name) or "crosspoint"
 
 
@@ -110,7 +110,7 @@ def _list(values: Iterable[int]) -> str:
 
 
 def _warmup(batch: int, manifest: BundleManifest) -> str:
-    """A batch that the server runs before it says that it is ready."""
+    """A request that the server runs before it reports that it is ready."""
     points = manifest.profile.points
     inputs = []
     for name, shape in manifest.inputs.items():

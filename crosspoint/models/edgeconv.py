@@ -1,4 +1,4 @@
-"""EdgeConv (Wang et al., Dynamic Graph CNN, 2019, eq. 8) without its edges, exactly, in training too.
+"""EdgeConv (Wang et al., Dynamic Graph CNN, 2019, eq. 8), computed exactly without forming edges, also in training.
 
 One EdgeConv is `out_i = max_j LeakyReLU(BN(e_ij))` with `e_ij = W [x_j − x_i, x_i]` over the neighbours j of i.
 With `W = [W₁ W₂]` an edge splits into two products per *point*:
@@ -9,8 +9,8 @@ BN maps e to `a e + b`, `a = γ / √(σ² + ε)`, `b = β − a μ`, so that wi
 
     out_i = LeakyReLU(max_j (a W₁) x_j + (a V) x_i + b)                                             (2)
 
-since adding a constant and LeakyReLU are monotone. On batch statistics μ and σ² are those of all edges, and e is linear
-in the pair (x_j, x_i), so both follow from the first and second moments of that pair, before any product is taken.
+since adding a constant and LeakyReLU are monotone. In training, μ and σ² are taken over all edges. As e is linear in
+the pair (x_j, x_i), both follow from the first and second moments of that pair, before any product is computed.
 """
 
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ SLOPE = 0.2  # of LeakyReLU, as in DGCNN and the official code
 
 
 class Moments(NamedTuple):
-    """Sums over all edges (i → j) of a batch; `edges` is their number."""
+    """Sums over all edges (i → j) of a batch; `edges` is the number of edges."""
 
     edges: Tensor  # ()
     neighbour: Tensor  # Σ x_j (C,)
@@ -45,9 +45,9 @@ class Moments(NamedTuple):
 
 
 class _EdgeMoments(Function):
-    """The sums of `Moments` from per-point sums.
+    """Computes the sums of `Moments` from sums over points.
 
-    With `deg_p` the number of points that have p as a neighbour and `S_i = Σ_j x_j`:
+    `deg_p` is the number of points that have p as a neighbour, and `S_i = Σ_j x_j`:
     `Σ x_j x_jᵀ = Σ_p deg_p x_p x_pᵀ`, `Σ x_j x_iᵀ = Σ_i S_i x_iᵀ`, `Σ x_i x_iᵀ = k Σ_i x_i x_iᵀ`.
     """
 
@@ -74,11 +74,11 @@ class _EdgeMoments(Function):
 
 
 def edge_moments(x: Tensor, rows: Tensor) -> Moments:
-    """Moments of all edges of a batch.
+    """Compute the moments of all edges of a batch.
 
     Args:
         x: `(P, C)`, float32 or float64.
-        rows: The neighbours' row numbers `(P, k)`.
+        rows: Row numbers of the neighbours, `(P, k)`.
     """
     edges = torch.tensor(float(rows.numel()), dtype=x.dtype, device=x.device)
     return Moments(edges, *_EdgeMoments.apply(x, rows))
@@ -93,23 +93,23 @@ def _reduce(moments: Moments, group: ProcessGroup | None) -> Moments:
 
 
 class EdgeNorm(nn.BatchNorm1d):
-    """Batch normalisation over edges that are never formed: gives the scale and shift that it amounts to.
+    """Batch normalisation over edges that are never formed: computes the scale and shift it applies.
 
-    Where `synchronised`, the statistics are those of the edges of all processes of `group`: moments are sums.
+    If `synchronised`, the statistics include the edges of all processes of `group`.
     """
 
     synchronised = False
     group: ProcessGroup | None = None
 
     def fold(self, x: Tensor, rows: Tensor, *, w: Tensor, v: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale a and shift b of `BN(e) = a e + b` for `e = w x_j + v x_i`, on the statistics of all edges.
+        """Scale a and shift b of `BN(e) = a e + b` for `e = w x_j + v x_i`, with the statistics of all edges.
 
         Args:
             x: `(P, C)`.
             rows: `(P, k)`.
             w: `(D, C)`.
             v: `(D, C)`.
-            constant: `(D,)`, what has to be added to e for the running mean.
+            constant: `(D,)`, constant part of e, needed only for the running mean.
 
         Returns:
             a and b, `(D,)` each.
@@ -130,14 +130,14 @@ class EdgeNorm(nn.BatchNorm1d):
         return scale, self.bias - scale * mean
 
     def centre(self, x: Tensor) -> Tensor:
-        """The mean point `(C,)` of the batch `x (B, N, C)`, over all processes."""
+        """Mean point `(C,)` of the batch `x (B, N, C)`, over all processes."""
         mean = x.mean(dim=(0, 1))
         if self.synchronised:
             mean = all_reduce(mean, group=self.group) / get_world_size(self.group)  # type: ignore[no-untyped-call]
         return mean
 
     def frozen(self) -> tuple[Tensor, Tensor]:
-        """Scale a and shift b of the running statistics, `(D,)` each."""
+        """Scale a and shift b from the running statistics, each `(D,)`."""
         assert self.running_mean is not None
         assert self.running_var is not None
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
@@ -150,9 +150,8 @@ class EdgeLinear(nn.Module):
     Args:
         inputs: Channels of the points.
         outputs: Channels of the result.
-        maximum: Whether the maximum over the edges is taken of the result itself. In channels with γ = 0 all edges are
-            equal, and the gradient of γ is then that of the own edge, where the neighbour term is 0 and the centre term
-            the whole.
+        maximum: Whether the maximum over the edges is taken directly of the result. In channels with γ = 0 all edges
+            are equal; the gradient of γ is then that of the edge to the point itself, where the neighbour term is 0.
     """
 
     def __init__(self, inputs: int, outputs: int, *, maximum: bool) -> None:
@@ -163,7 +162,7 @@ class EdgeLinear(nn.Module):
         self.norm = EdgeNorm(outputs)
 
     def forward(self, x: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor]:
-        """Terms `neighbour_term` and `center_term` with `BN(e_ij) = neighbour_term_j + center_term_i`.
+        """Compute `neighbour_term` and `center_term`, with `BN(e_ij) = neighbour_term_j + center_term_i`.
 
         Args:
             x: `(B, N, C)`.
@@ -176,7 +175,7 @@ class EdgeLinear(nn.Module):
         if self.training:
             with torch.autocast(x.device.type, enabled=False):
                 x = x.to(self.weight.dtype)
-                # BN cancels what W₂ makes of a common offset, so the products are taken around the batch's mean
+                # BN removes what W₂ makes of a constant offset, so the products are taken relative to the batch's mean
                 centre = self.norm.centre(x.detach())
                 x = x - centre
                 scale, shift = self.norm.fold(
@@ -193,12 +192,12 @@ class EdgeLinear(nn.Module):
 
 
 class EdgeConv(nn.Module):
-    """One EdgeConv with a single convolution: `(B, N, inputs)` to `(B, N, outputs)`.
+    """An EdgeConv with one convolution: `(B, N, inputs)` to `(B, N, outputs)`.
 
     Args:
         inputs: Channels of the points.
         outputs: Channels of the result.
-        k: Neighbours in the graph, which is rebuilt in the feature space of the input.
+        k: Number of neighbours. The graph is built in the feature space of the input.
     """
 
     def __init__(self, inputs: int, outputs: int, *, k: int) -> None:
@@ -207,7 +206,7 @@ class EdgeConv(nn.Module):
         self.linear = EdgeLinear(inputs, outputs, maximum=True)
 
     def forward(self, x: Tensor, neighbours: Tensor | None = None) -> Tensor:
-        """Equation 2; `neighbours (B, N, k)` are found in x where not given."""
+        """Equation 2. If `neighbours (B, N, k)` is None, they are found in x."""
         if neighbours is None:
             neighbours = nearest(x, self.k)
         neighbour_term, center_term = self.linear(x, neighbours)
@@ -216,7 +215,7 @@ class EdgeConv(nn.Module):
 
 
 class EdgeConv2(nn.Module):
-    """An EdgeConv with two convolutions, `max_j h₂(h₁(e_ij))`; only the first one factors.
+    """An EdgeConv with two convolutions, `max_j h₂(h₁(e_ij))`. Only the first splits into per-point terms.
 
     Args:
         inputs: Channels of the points.
@@ -233,7 +232,7 @@ class EdgeConv2(nn.Module):
         self.norm = nn.BatchNorm1d(outputs)
 
     def forward(self, x: Tensor, neighbours: Tensor | None = None) -> Tensor:
-        """`(B, N, inputs)` to `(B, N, outputs)`; `neighbours (B, N, k)` are found in x where not given."""
+        """`(B, N, inputs)` to `(B, N, outputs)`. If `neighbours (B, N, k)` is None, they are found in x."""
         if neighbours is None:
             neighbours = nearest(x, self.k)
         batch, count, k = neighbours.shape

@@ -1,4 +1,4 @@
-"""Task parity of encoders: linear-SVM accuracy of the reference and of a candidate on the same clouds."""
+"""Compares the linear-SVM accuracy of two encoders on the same clouds."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ Floats = NDArray[np.float32]
 
 
 def verification_clouds(folder: Path, points: int, *, limit: int | None, seed: int = 0) -> UserClouds:
-    """Labelled clouds, those of the training part first.
+    """Labelled clouds; those of the training part come first.
 
     Args:
-        folder: A dataset in ModelNet40's, ScanObjectNN's or ShapeNetPart's format.
-        points: Of a cloud.
-        limit: At most this many clouds, classes in balance; None for all.
-        seed: Of the choice, and of the held-out part where there is no test split.
+        folder: A data set in ModelNet40's, ScanObjectNN's or ShapeNetPart's format.
+        points: Points per cloud.
+        limit: Largest number of clouds, balanced over the classes; None: all.
+        seed: Random seed of the choice and, if there is no test split, of the held-out part.
 
     Raises:
         InputError: It cannot be read, or has too few labelled clouds for an SVM.
@@ -38,12 +38,12 @@ def verification_clouds(folder: Path, points: int, *, limit: int | None, seed: i
 
 
 class SvmAccuracy:
-    """The reference's side, computed once: C by cross-validation on its features, and its predictions.
+    """Accuracy and predictions of the reference, computed once; C is chosen by cross-validation on its features.
 
     Args:
-        features: Of the reference `(n, D)`, of all clouds of the probe.
+        features: Features of the reference `(n, D)` for all clouds of the probe.
         probe: Labelled clouds.
-        seed: Of the folds.
+        seed: Random seed of the folds.
     """
 
     measure = "SVM accuracy"

@@ -1,6 +1,6 @@
-"""Every limit that a candidate is held to, each with the measurement that it comes from.
+"""The limits for exported models, each with the measurement it comes from.
 
-Without torch, for whoever prints a manifest, and for a device that compares an engine.
+Without torch, because a device that compares an engine needs them too.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ class Limits:
     """Limits of a precision.
 
     Attributes:
-        relative_l2: Relative L2 error of every cloud's output, on equal neighbour graphs.
-        overlap: Least share of right neighbours, of every EdgeConv and cloud.
-        unseen_graphs: As `relative_l2` where the candidate's graphs cannot be seen: it may have taken the other of two
-            all but equally far neighbours.
-        channel: Error that one layer may add to one channel, relative to the root mean square of the layer's channels.
-        max_drop: Percentage points of accuracy or mIoU that may be lost, where the user gives no other number.
-        unnormalised: Whether clouds that were not normalised are held to the same limits.
+        relative_l2: Largest relative L2 error of a cloud's output, on equal neighbour graphs.
+        overlap: Least share of right neighbours of an EdgeConv on a cloud.
+        unseen_graphs: Like `relative_l2`, if the candidate's graphs are not visible: at a near tie it may have chosen
+            the other neighbour.
+        channel: Largest error that a layer may add to a channel, relative to the root mean square of its channels.
+        max_drop: Default of the largest loss of accuracy or mIoU, in percentage points.
+        unnormalised: Whether the limits also apply to clouds that are not normalised.
         score: Error of a classifier's score, a number between 0 and 1, on the clouds that it was fitted to. A choice,
             not yet measured.
     """
@@ -36,9 +36,9 @@ class Limits:
     score: float
 
 
-# Measured of the released DGCNN | PointNet, version 4 | 2, in each precision: relative L2 and right neighbours on five
-# clouds of ModelNet40 and 512 points, accuracy on 501 of its objects (`benchmarks/precision.py`); channels on ordinary
-# and normalised hostile clouds of 128 points, with every layer lowered.
+# Measured with the released DGCNN | PointNet, version 4 | 2: relative L2 and right neighbours on five clouds of
+# ModelNet40 with 512 points, accuracy on 501 of its objects (`benchmarks/precision.py`); channels on ordinary and
+# normalised hostile clouds of 128 points, with every layer lowered.
 LIMITS: Mapping[str, Limits] = {
     # relative L2 3.4e-7 | 1.4e-7, and 3e-5 on own graphs without near ties, so that 1e-5 would fail by chance; right
     # neighbours 1.0000; near ties move a trained DGCNN by up to 1e-3, an untrained one by up to 2.5e-3; channels 3.1e-6
@@ -76,14 +76,14 @@ def loss(task: Comparison, by_interval: bool = False) -> float:
 
     Args:
         task: Both compared.
-        by_interval: Take the lower end of the interval for the difference, where there is an interval.
+        by_interval: Use the lower end of the interval instead of the difference, where there is an interval.
     """
     difference = task.interval[0] if by_interval and task.interval is not None else task.difference
     return max(0.0, -100 * float(difference))
 
 
 def holds(task: Comparison, max_drop: float, *, by_interval: bool = False) -> bool:
-    """Whether a candidate loses no more than `max_drop` percentage points: the one rule of accuracy."""
+    """Whether a candidate loses no more than `max_drop` percentage points. Every check of accuracy uses this rule."""
     return loss(task, by_interval) <= max_drop + 1e-9
 
 
@@ -103,7 +103,7 @@ def require_scores(candidate: str, task: Task) -> None:
 
 
 def require_accuracy(candidate: str, task: Task, *, max_drop: float) -> None:
-    """Raise CheckFailed if a candidate's accuracy or mIoU is more than `max_drop` points below the network's."""
+    """Raise CheckFailed if a candidate loses more than `max_drop` points of accuracy or mIoU."""
     if holds(task, max_drop):
         return
     before, after = task.scores

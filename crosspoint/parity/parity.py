@@ -1,4 +1,4 @@
-"""Are two models the same? Their embeddings and accuracies compared, and a verdict by the candidate's precision."""
+"""Compares the embeddings and accuracies of two models, and decides by the candidate's precision."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -22,22 +22,22 @@ from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.options import RunOn, Sampling
 
-FEWEST = 14  # clouds that are compared at every batch size
+FEWEST = 14  # fewest clouds that are compared at every batch size
 EQUAL = "largest relative L2 error that near ties do not explain"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What decided.
+    """The verdict of a comparison.
 
     Attributes:
-        precision: Of the candidate, whose limits count.
+        precision: Precision of the candidate, whose limits apply.
         rule: What was measured.
-        limit: What is allowed: a relative L2 error, or a share of the objects.
-        measured: None where it could not be measured.
-        would_pass_at: The smallest limit of two digits that would have passed.
-        passed: Whether the candidate is within the limit.
-        worst: The clouds that it was measured on, where others were better.
+        limit: The limit: a relative L2 error, or a share of the objects.
+        measured: The measured value; None if it could not be measured.
+        would_pass_at: The smallest limit, with two digits, that would have passed.
+        passed: Whether it is within the limit.
+        worst: The clouds with the worst value, if others were better.
     """
 
     precision: str = field(metadata=key("tier"))
@@ -49,11 +49,11 @@ class Verdict:
     worst: str | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
-        """Compute what follows from the rest."""
+        """Compute the other fields from the rest."""
         object.__setattr__(self, "would_pass_at", None if self.measured is None else round_up(self.measured))
 
     def __str__(self) -> str:
-        """In one line."""
+        """The verdict in one line."""
         if self.measured is None:
             return f"{self.precision}: not passed, the {self.rule} was not measured; give more labelled --data"
         worst = f" ({self.worst})" if self.worst else ""
@@ -66,9 +66,9 @@ class ParityData:
     """The clouds of a comparison.
 
     Attributes:
-        path: Where they were read.
-        source: What was read.
-        clouds: How many.
+        path: Path of the data.
+        source: What was read, in words.
+        clouds: Number of clouds.
         points: Of each.
         seed: Of every random choice.
         skipped: Files that could not be used, with the reason.
@@ -84,12 +84,12 @@ class ParityData:
 
 @dataclass(frozen=True)
 class EmbeddingErrors:
-    """Embeddings of some clouds compared.
+    """Comparison of the embeddings of some clouds.
 
     Attributes:
-        clouds: What they are called.
-        errors: Of the candidate's embeddings against the reference's.
-        near_ties: What the reference explains; None of precisions whose embeddings do not decide.
+        clouds: Name of the clouds.
+        errors: Errors of the candidate's embeddings, relative to the reference's.
+        near_ties: Errors that near ties explain; None for precisions whose embeddings do not decide.
     """
 
     clouds: str
@@ -102,8 +102,8 @@ class SvmParity:
     """Linear-SVM accuracies of both models on the same clouds.
 
     Attributes:
-        c: Of both SVMs, by cross-validation on the reference's features.
-        paired: The comparison.
+        c: C of both SVMs, chosen by cross-validation on the reference's features.
+        paired: Comparison of the accuracies.
     """
 
     c: float = field(metadata=key("C"))
@@ -112,16 +112,16 @@ class SvmParity:
 
 @dataclass(frozen=True)
 class ParityResult(Result):
-    """What `parity` found.
+    """The result of `parity`.
 
     Attributes:
-        reference: The model to be equal to.
-        candidate: The model in question.
+        reference: The reference model.
+        candidate: The model to check.
         data: The real clouds.
-        numeric: Embeddings compared, the real clouds first.
-        task: SVM accuracies on both sides; None without labels.
+        numeric: Comparison of the embeddings, the real clouds first.
+        task: SVM accuracies of both models; None without labels.
         gate: The verdict.
-        passed: Whether the candidate may stand for the reference.
+        passed: Whether the candidate passed.
     """
 
     schema: ClassVar[str] = "crosspoint.parity/1"
@@ -135,7 +135,7 @@ class ParityResult(Result):
     passed: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Compute what follows from the rest."""
+        """Compute the other fields from the rest."""
         object.__setattr__(self, "passed", self.gate.passed)
 
 
@@ -152,24 +152,23 @@ def parity(
 ) -> ParityResult:
     """Compare a candidate model with a reference on real and on hostile clouds.
 
-    The candidate's precision decides the gate: fp32 by the largest relative L2 error of any embedding, near ties among
-    neighbours aside (`crosspoint.parity.near_ties`), and where there are labels by its predictions too; the lower ones
-    by the linear-SVM accuracy that they lose on the same objects, which needs labelled data: without labels they do not
-    pass.
+    The precision of the candidate decides the check. fp32: the largest relative L2 error of an embedding that near ties
+    do not explain (`crosspoint.parity.near_ties`), and with labels also the predictions. Lower precisions: the loss of
+    linear-SVM accuracy on the same objects; this needs labelled data, and without it they do not pass.
 
     Args:
-        reference: The model to be equal to; of a released model its trained network, where PyTorch is installed.
-        candidate: The model in question.
-        data: A dataset in any known format, or a folder of cloud and mesh files.
-        clouds: Use at most this many clouds of `data`; None for all.
-        sampling: Points per cloud, by default the number that a model fixes, else 1024; and the seed.
-        run_on: Where the candidate runs.
-        reference_device: Where the reference runs.
+        reference: The reference model. For a released model it is the trained network, if PyTorch is installed.
+        candidate: The model to check.
+        data: A data set in any known format, or a folder of cloud and mesh files.
+        clouds: Largest number of clouds from `data`; None: all.
+        sampling: Points per cloud, by default the number of a model if it is fixed, else 1024; and the seed.
+        run_on: Device and backend of the candidate.
+        reference_device: Device of the reference.
         by_interval: Judge accuracies by the worse end of the 95 % interval of their paired difference.
 
     Raises:
         InputError: A model or the data cannot be used, or the embeddings differ in width.
-        CheckFailed: A model returns NaN or infinite values (`Encoder.embed`).
+        CheckFailed: A model's output is not finite (`Encoder.embed`).
     """
     from crosspoint.runtime.load import load_encoder
     from crosspoint.runtime.released import trained
@@ -202,7 +201,7 @@ def parity(
 
 
 def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32], seed: int) -> Report:
-    """Real clouds, of which both embeddings are known, and the synthetic ones of every gate."""
+    """Compare on the real clouds, whose embeddings are known, and on the synthetic clouds of the gate."""
     points = real.inputs["points"].shape[1]
     largest, precision = b.specification.max_batch or 32, b.specification.precision
     least = max(largest, FEWEST)
@@ -213,7 +212,7 @@ def _compare(a: Encoder, b: Encoder, real: CloudSet, second: NDArray[np.float32]
 
 
 def _point_counts(a: Encoder, b: Encoder, points: int) -> set[int]:
-    """The fewest and the most points that both models take, where they take a range."""
+    """The smallest and the largest number of points that both models take, if it is a range."""
     first, second = a.specification, b.specification
     if first.points is not None or second.points is not None:
         return set()
@@ -222,14 +221,14 @@ def _point_counts(a: Encoder, b: Encoder, points: int) -> set[int]:
 
 
 def judge(report: Report, task: Paired | None, *, by_interval: bool = False) -> Verdict:
-    """The verdict of a precision.
+    """The verdict for a precision.
 
-    fp32 is judged by its embeddings. Near ties may be excused there, their harm may not: where labels show a loss of
-    accuracy that is no chance, that decides. The lower precisions are judged by the loss of accuracy.
+    fp32 is judged by its embeddings. Near ties may explain an error; but if labels show a loss of accuracy that is not
+    due to chance, the candidate fails. Lower precisions are judged by the loss of accuracy.
 
     Args:
-        report: Embeddings compared.
-        task: Accuracies compared; None without labels.
+        report: Comparison of the embeddings.
+        task: Comparison of the accuracies; None without labels.
         by_interval: Judge accuracy by the worse end of the 95 % interval of the difference.
     """
     precision, limits = report.precision, report.limits
@@ -250,7 +249,7 @@ def judge(report: Report, task: Paired | None, *, by_interval: bool = False) -> 
 
 
 def round_up(value: float) -> float:
-    """The next number of two significant digits that is not below a non-negative `value`."""
+    """The smallest number with two significant digits that is at least `value` (0 or more)."""
     if value <= 0:
         return 0.0
     exponent = math.floor(math.log10(value)) - 1

@@ -1,6 +1,6 @@
-"""Task parity of part segmenters: instance mIoU of the trained network and of a candidate on the same labelled clouds.
+"""Compares the instance mIoU of two part segmenters on the same labelled clouds.
 
-At each point the most likely part of the object's own category is taken, which is the `clean` rule of
+At each point the most likely part of the object's own category is taken: the rule `clean` of
 `crosspoint.eval.partseg`.
 """
 
@@ -23,7 +23,7 @@ from crosspoint.eval.metrics.statistics import mean_interval
 from crosspoint.parity.task import PartTask
 from crosspoint.runtime.encoder import Encoder
 
-BATCH = 8  # of 2048 points and 40 neighbours each, the trained network takes about a gigabyte
+BATCH = 8  # clouds; with 2048 points and 40 neighbours each, the trained network needs about a gigabyte
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Segment = Callable[[Floats, Floats], Floats]
@@ -31,13 +31,13 @@ Segment = Callable[[Floats, Floats], Floats]
 
 @dataclass(frozen=True)
 class PartSample:
-    """Test clouds whose points are labelled.
+    """Test clouds with labelled points.
 
     Attributes:
         points: `(n, N, 3)`, normalised.
         labels: `(n,)`, categories.
         parts: `(n, N)`, true part numbers.
-        taxonomy: What the numbers mean.
+        taxonomy: Names of categories and parts.
         source: What was read, for the manifest.
     """
 
@@ -51,14 +51,14 @@ class PartSample:
 def verification_parts(
     folder: Path, points: int, *, limit: int | None, config: Mapping[str, int | str], seed: int = 0
 ) -> PartSample:
-    """The test split of a set that a segmenter fits.
+    """The test split of a data set with the segmenter's categories and parts.
 
     Args:
-        folder: A dataset in ShapeNetPart's format.
-        points: Of a cloud, the first ones.
-        limit: At most this many clouds, categories in balance; None for all.
-        config: Of the segmenter.
-        seed: Of the choice.
+        folder: A data set in ShapeNetPart's format.
+        points: Points per cloud; the first ones are taken.
+        limit: Largest number of clouds, balanced over the categories; None: all.
+        config: Description of the segmenter.
+        seed: Random seed of the choice.
 
     Raises:
         InputError: It cannot be read, is of another format, or has other categories or parts than the segmenter.
@@ -69,8 +69,8 @@ def verification_parts(
     found = len(whole.taxonomy.categories), len(whole.taxonomy.parts)
     if found != (config["categories"], config["parts"]):
         raise InputError(
-            f"the segmenter knows {config['categories']} categories and {config['parts']} parts, --verify-data "
-            f"{folder} has {found[0]} and {found[1]}; give the data that it was trained for"
+            f"the segmenter has {config['categories']} categories and {config['parts']} parts, but --verify-data "
+            f"{folder} has {found[0]} and {found[1]}; give the data that it was trained on"
         )
     count = len(whole.test.labels)
     rows = balanced(whole.test.labels, count if limit is None else limit, seed=seed)
@@ -80,7 +80,7 @@ def verification_parts(
 
 
 class PartAccuracy:
-    """The trained network's side, computed once: the part that it gives each point, and IoUs of objects.
+    """Predicted parts and IoUs of the trained network, computed once.
 
     Args:
         network: The trained segmenter.
@@ -104,7 +104,7 @@ class PartAccuracy:
         self._ious = self._of_objects(self._predicted)
 
     def compare(self, encoder: Encoder) -> PartTask:
-        """Both mIoUs, the difference's 95 % interval over objects, and the share of points with equal labels."""
+        """Both mIoUs, the 95 % interval of their difference over objects, and the share of points with equal labels."""
         predicted = self._labels(encoder.segment, "Measuring mIoU")
         ious = self._of_objects(predicted)
         equal = np.mean(predicted == self._predicted, axis=1)  # (n,)
@@ -124,7 +124,7 @@ class PartAccuracy:
         )
 
     def _labels(self, segment: Segment, doing: str) -> Labels:
-        """The most likely part of the category's own at each point: `(n, N)`."""
+        """The most likely part of the object's own category at each point: `(n, N)`."""
         labels = []
         for start in track(range(0, len(self._category), BATCH), doing):
             rows = slice(start, start + BATCH)

@@ -1,4 +1,4 @@
-"""Real clouds to compare models on, from the user's data."""
+"""The user's own clouds for comparing models."""
 
 import math
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class UserClouds:
     """Real clouds, normalised, in one array.
 
     Attributes:
-        points: `(n, N, 3)`; those of the training part come first.
-        labels: `(n,)`, or None where the data has none.
-        train: How many of the clouds are the training part; all of them where there are no labels.
-        source: What was read, for the reader of a result.
+        points: `(n, N, 3)`; the training part comes first.
+        labels: `(n,)`; None if the data has no labels.
+        train: Number of clouds in the training part; all if there are no labels.
+        source: What was read, in words.
         skipped: Files that could not be used, with the reason.
     """
 
@@ -37,13 +37,13 @@ class UserClouds:
 
 
 def real_clouds(data: Path, points: int, *, limit: int | None, seed: int) -> UserClouds:
-    """Read a dataset of any format that the project knows, or every readable file of a folder.
+    """Read a data set of any known format, or all readable files of a folder.
 
     Args:
         data: Folder or file.
-        points: Points per cloud; the first ones of a dataset, a random choice of a file's.
-        limit: At most this many clouds, drawn by `seed`, classes in balance; None for all.
-        seed: Of every random choice.
+        points: Points per cloud; of a data set the first ones, of a file a random choice.
+        limit: Largest number of clouds, drawn with `seed` and balanced over the classes; None: all.
+        seed: Random seed.
 
     Raises:
         InputError: There is nothing that can be read, or a dataset's clouds have fewer points.
@@ -70,7 +70,7 @@ def real_clouds(data: Path, points: int, *, limit: int | None, seed: int) -> Use
 
 
 def _files(data: Path, points: int, limit: int | None, seed: int) -> UserClouds:
-    """Clouds of the files in a folder; bad files are passed over and named."""
+    """Clouds of the files in a folder; files that cannot be read are skipped and listed."""
     files = find_files([data])
     chosen = [files[row] for row in _draw(len(files), limit, seed)]
     clouds, skipped = [], []
@@ -93,14 +93,14 @@ def _format(data: Path) -> str | None:
 
 
 def _draw(count: int, limit: int | None, seed: int) -> NDArray[np.int64]:
-    """Sorted indices of at most `limit` of `count` things."""
+    """Sorted indices of at most `limit` of `count` items."""
     if limit is None or limit >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
 
 
 def _labelled(train: Clouds, test: Clouds, points: int, limit: int | None, seed: int, source: str) -> UserClouds:
-    """Both parts, of which a limit takes its share; no labels where that leaves too little to fit a classifier."""
+    """Both parts, reduced to the limit; without labels if too few clouds are left to train a classifier."""
     whole = len(train.labels) + len(test.labels)
     share = 1.0 if limit is None else min(1.0, limit / whole)
     to_test = math.ceil(share * len(test.labels))

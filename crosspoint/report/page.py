@@ -1,4 +1,4 @@
-"""One self-contained page that shows what a folder of results holds."""
+"""Builds one self-contained page from a folder of results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ OF_ENCODERS = ("Accuracy", "Few-shot accuracy", "Map of the embeddings", "Sample
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; the headline has no title."""
+    """A section of the page; the headline has no title."""
 
     title: str
     content: Markup
@@ -66,14 +66,14 @@ class Section:
 
 @dataclass(frozen=True)
 class ReportResult(Result):
-    """What was written.
+    """The result of `crosspoint report`.
 
     Attributes:
-        out: The page.
-        bytes: Its size.
-        sections: Their titles.
+        out: The HTML file.
+        bytes: Size of the file, in bytes.
+        sections: Titles of the sections.
         missing: What is not on the page, with the command that would add it.
-        remarks: One for each file that could not be used.
+        remarks: One line for each file that could not be used.
     """
 
     schema: ClassVar[str] = "crosspoint.report/1"
@@ -86,16 +86,15 @@ class ReportResult(Result):
 
 
 def report(run: Path, out: Path | None = None) -> ReportResult:
-    """Write a self-contained HTML page about all results that lie in a folder and its direct subfolders.
+    """Write a self-contained HTML page about all results in a folder and its direct subfolders.
 
-    It shows what it finds of: a training run (`metrics.jsonl`, `config.json`), a bundle (`manifest.json`), results of
-    commands (`--json`), embeddings (in any form of `crosspoint embed`), data in the published formats, and the
-    quickstart's summary. What is missing is named with the command that would add it; what is damaged is left out with
-    a remark.
+    It uses a training run (`metrics.jsonl`, `config.json`), a bundle (`manifest.json`), results of commands (`--json`),
+    embeddings (in any format of `crosspoint embed`), data in the published formats, and the summary of the quickstart.
+    For each missing part the page names the command that would add it. Damaged files are left out with a remark.
 
     Args:
-        run: The folder, for example of a training run or of the quickstart.
-        out: The page to write; None for `report.html` in the folder.
+        run: The folder, e.g. of a training run or of the quickstart.
+        out: HTML file to write; None: `report.html` in the folder.
 
     Raises:
         InputError: The folder cannot be read or holds nothing to show, or the page cannot be written.
@@ -128,7 +127,7 @@ def report(run: Path, out: Path | None = None) -> ReportResult:
 
 
 def _build(pieces: Pieces, title: str) -> Markup | Missing:
-    """A section; an empty one, with a remark, if what it is made of does not have the form that our commands write."""
+    """Build a section. If its files do not have the expected form, it is left out with a remark."""
     try:
         return SECTIONS[title](pieces)
     except DAMAGE as error:
@@ -138,7 +137,7 @@ def _build(pieces: Pieces, title: str) -> Markup | Missing:
 
 
 def _about(pieces: Pieces) -> list[str]:
-    """What the line below the title says."""
+    """The line below the title of the page."""
     words, seed, objects = [f"crosspoint {__version__}"], pieces.summary.seed, pieces.config.data.objects
     if objects is not None:
         words.append(f"trained on {objects} objects {'with labelled parts' if pieces.segments else 'without labels'}")

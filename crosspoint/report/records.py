@@ -1,4 +1,4 @@
-"""What the report shows of files that are no results: a run's `config.json`, a manifest, the quickstart's summary."""
+"""Files that are not results, as the report reads them: `config.json`, a manifest, the quickstart's summary."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -11,7 +11,7 @@ from crosspoint.runtime.profile import Profile
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What a run was trained on."""
+    """The training data of a run."""
 
     objects: int | None = None
 

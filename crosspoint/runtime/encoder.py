@@ -1,7 +1,7 @@
-"""The contract of a loaded model: what it is, what it takes, and the checks in front of every backend.
+"""The interface of a loaded model, its description, and the checks of its inputs.
 
-Any number of threads may use one encoder. A process that is forked keeps it, and one that it is pickled to opens its
-file again.
+Any number of threads may use one encoder. A forked process can use it too. A pickled encoder opens its file again in
+the other process.
 """
 
 import contextlib
@@ -32,23 +32,23 @@ AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")
 
 @dataclass(frozen=True)
 class Specification:
-    """What a loaded model is and what fits it.
+    """Describes a loaded model and the inputs that it takes.
 
     Attributes:
-        architecture: As in the model's `config`, e.g. `"dgcnn"`; `"unknown"` for a foreign ONNX file.
+        architecture: Architecture of the network, e.g. `"dgcnn"`; `"unknown"` for an ONNX file of another origin.
         dim: Width of the embedding, or the number of parts of a segmenter.
-        points: The one number of points it takes; None where it takes a range.
-        max_batch: Most clouds in one call of the backend; larger batches are split. None for any number.
+        points: The number of points it takes, if fixed; None for a range.
+        max_batch: Most clouds in one call of the backend; larger batches are split. None: no limit.
         precision: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`, as read back from the file.
         backend: `"pytorch"`, `"onnxruntime"`, `"onnxruntime-tensorrt"`, `"tensorrt"` or `"tensorrt-rtx"`.
-        device: `"cpu"` or `"cuda:<index>"`: where it really runs.
-        sha256: Of the file that was loaded.
-        path: The file that was loaded.
-        min_points: Fewest points of a cloud.
-        max_points: Most points of a cloud; None for any number.
-        min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding dropped.
+        device: `"cpu"` or `"cuda:<index>"`, where it really runs.
+        sha256: SHA-256 of the loaded file.
+        path: Path of the loaded file.
+        min_points: Least number of points of a cloud.
+        max_points: Largest number of points of a cloud; None: no limit.
+        min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding is removed.
         categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
-        engine: What executes it, with its version.
+        engine: Name and version of the library that runs it.
         classifier: Classes and threshold of a classifier; None for a plain encoder.
     """
 
@@ -69,19 +69,19 @@ class Specification:
     classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
 
     def check_points(self, count: int) -> None:
-        """Raise InputError, saying what would fit, if clouds of `count` points do not."""
+        """Raise InputError if the model does not take clouds of `count` points; the message says what it takes."""
         low = self.points or self.min_points
         high = self.points or self.max_points
         if count < low or (high is not None and count > high):
             fits = f"exactly {low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
-            raise InputError(f"clouds of {count} points do not fit {self.path}, which takes {fits}; sample that many")
+            raise InputError(f"{self.path} takes {fits} points per cloud, not {count}; sample that many")
 
 
 class Encoder(ABC):
-    """A loaded model behind one contract. A context manager; `close` frees what the backend holds.
+    """A loaded model, whatever its backend. Use it as a context manager, or call `close`.
 
-    An encoder embeds clouds; a part segmenter (`specification.categories` is a number) segments them. A backend gives
-    the specification, `run` and `_free`; everything is checked before it gets there.
+    An encoder embeds clouds. A part segmenter, whose `specification.categories` is a number, segments them. A backend
+    implements the specification, `run` and `_free`; inputs are checked before they reach it.
 
     Example:
         >>> with load_encoder("bundle") as encoder:        # doctest: +SKIP
@@ -93,10 +93,10 @@ class Encoder(ABC):
     _closed = False
     _forked = False
     _arguments: Mapping[str, Any] = {}
-    """Those that open the same file again; empty for an encoder that cannot be pickled."""
+    """The arguments that open the same file again; empty for an encoder that cannot be pickled."""
 
     def __new__(cls: type[AnyEncoder], *arguments: object, **options: object) -> AnyEncoder:
-        """Before a backend's own `__init__`, so that none can leave it out."""
+        """Set up here, before the backend's `__init__`, so that no backend can forget it."""
         encoder = super().__new__(cls)
         encoder._calls = Calls()
         _ENCODERS.add(encoder)
@@ -104,27 +104,27 @@ class Encoder(ABC):
 
     @abstractmethod
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """One call of the backend: inputs by name, C-contiguous and checked, to outputs by name.
+        """Run the backend once: named inputs, checked and C-contiguous, to named outputs.
 
-        Several threads may be in it at once. It begins with `_check_usable`, since it may be called directly.
+        Several threads may call it at once. It begins with `_check_usable`, because it may be called directly.
         """
 
     def set_neighbours(self, k: int) -> None:
-        """Build the graphs of all following calls with k neighbours; only weights in PyTorch can.
+        """Use k neighbours in all following calls. Only PyTorch weights support it.
 
         Raises:
-            InputError: The number is part of the model's file, or the model has no graphs.
+            InputError: The number is part of the model file, or the model has no neighbour graphs.
         """
         raise InputError(
-            f"{self.specification.path} has its number of neighbours built in; leave --k out, or give the "
-            ".safetensors that it was exported from"
+            f"{self.specification.path} has a fixed number of neighbours; leave --k out, or give the "
+            ".safetensors file that it was exported from"
         )
 
     def close(self) -> None:
-        """Free what the backend holds, once the calls of other threads have ended. Harmless the second time.
+        """Free the resources of the backend after all calls in progress have ended. Calling it again does nothing.
 
         Raises:
-            InputError: This very thread is inside a call, as a signal's handler can be.
+            InputError: This thread itself is inside a call, e.g. in a signal handler.
         """
         with self._alone():
             if not self._closed:
@@ -133,16 +133,16 @@ class Encoder(ABC):
                     self._free()
 
     def _free(self) -> None:
-        """Free what the backend holds; no call is in progress, and none will follow."""
+        """Free the resources of the backend. No call is in progress, and none will follow."""
         return
 
     def _after_fork(self) -> None:
-        """In a forked child, before anything else: leave alone what only works in the process that made it."""
+        """Called first in a forked child: do not touch what works only in the parent."""
         return
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
-        """A call in progress, which `close` waits for.
+        """Mark a call in progress; `close` waits for it.
 
         Raises:
             InputError: As `_check_usable`.
@@ -153,37 +153,37 @@ class Encoder(ABC):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """No call in progress, and new ones wait.
+        """Wait until no call is in progress, and let new ones wait.
 
         Raises:
-            InputError: This very thread is inside a call, and would wait for itself.
+            InputError: This thread itself is inside a call, and would wait for ever.
         """
         if self._calls.has_this_thread():
-            raise InputError(f"{self.specification.path} is at work in this very thread; wait for its result first")
+            raise InputError(f"{self.specification.path} is running a call in this thread; wait for its result first")
         with self._calls.none():
             yield
 
     def _check_usable(self) -> None:
-        """Raise InputError if the encoder was closed, or is on a GPU that this process lost by being forked."""
+        """Raise InputError if the encoder was closed, or is on a GPU and this process was forked."""
         path = self.specification.path
         if self._closed:
             raise InputError(f"{path} was closed; open it again with load_encoder")
         if self._is_left_behind():
             raise InputError(
                 f"{path} was opened on {self.specification.device} before this process was forked, and CUDA does not "
-                "survive a fork; open it in each process, or start processes with multiprocessing's spawn"
+                "work after a fork; open it in each process, or start processes with multiprocessing's spawn"
             )
 
     def _is_left_behind(self) -> bool:
         return self._forked and self.specification.device != "cpu"
 
     def __reduce__(self) -> tuple[Callable[..., "Encoder"], tuple[object, ...]]:
-        """Pickled as what opens the same file again, elsewhere or here."""
+        """Pickle the arguments that open the same file again."""
         self._check_usable()
         if not self._arguments:
             raise InputError(
-                f"{self.specification.path} on {self.specification.backend} cannot be pickled; give the other process "
-                "its path, to open it there"
+                f"{self.specification.path} on {self.specification.backend} cannot be pickled; open it in the other "
+                "process by its path"
             )
         return _reopen, (type(self), self.specification.sha256, dict(self._arguments))
 
@@ -196,7 +196,7 @@ class Encoder(ABC):
         self.close()
 
     def __repr__(self) -> str:
-        """What it is: architecture, width, points, precision, backend, device, file."""
+        """A description: architecture, points, width, precision, backend, device, file."""
         spec = self.specification
         points = spec.points or f"{spec.min_points} to {spec.max_points or 'any number of'}"
         width = f"{spec.dim} {'values' if spec.categories is None else 'parts'}"
@@ -207,21 +207,21 @@ class Encoder(ABC):
         )
 
     def embed(self, points: "ArrayLike | Path | Sequence[str | Path]", *, seed: int = 0) -> FloatArray:
-        """Embeddings of clouds, or of files.
+        """Embed clouds or files.
 
         Args:
-            points: `(B, N, 3)`, floating point, each cloud centred on its mean with its farthest point at distance 1
+            points: `(B, N, 3)`, floating point, each cloud centred on its mean, its farthest point at distance 1
                 (`crosspoint.data.points.normalise`). Or a path, or a list of paths, of mesh and point-cloud files,
-                folders and data sets: read, sampled and normalised as by `crosspoint embed`.
-            seed: Of the points that are drawn from files; what is drawn depends on it and the file's name alone.
+                folders and data sets; these are read, sampled and normalised as by `crosspoint embed`.
+            seed: Random seed of the points that are drawn from files. The draw depends on it and the file's name only.
 
         Returns:
-            `(B, D)` float32; of files a row for each cloud, in the order of the paths.
+            `(B, D)` float32; for files one row per cloud, in the order of the paths.
 
         Raises:
             InputError: Shape, type, a value or the number of points does not fit, a file cannot be read, the model is a
                 segmenter, or the encoder was closed.
-            CheckFailed: The model's result is not finite.
+            CheckFailed: The output has NaN or infinite values.
         """
         if (paths := _as_paths(points)) is not None:
             return self._embed_files(paths, seed)
@@ -234,18 +234,18 @@ class Encoder(ABC):
             return self._run_batches({"points": self._checked_points(points)}, "embedding")
 
     def predict(self, points: "ArrayLike | Path | Sequence[str | Path]", *, seed: int = 0) -> Predictions:
-        """Classes of clouds, or of files, with their probabilities.
+        """Classify clouds or files.
 
         Args:
             points: As for `embed`.
-            seed: Likewise.
+            seed: As for `embed`.
 
         Returns:
-            Scores, labels and which objects are unknown; of files a row for each cloud, in the order of the paths.
+            Scores, labels, and which objects are unknown; for files one row per cloud, in the order of the paths.
 
         Raises:
-            InputError: As of `embed`, or the model is no classifier.
-            CheckFailed: The model's result is not finite.
+            InputError: As `embed`, or the model is not a classifier.
+            CheckFailed: The output has NaN or infinite values.
 
         Example:
             >>> with crosspoint.load("classifier") as c:            # doctest: +SKIP
@@ -254,7 +254,7 @@ class Encoder(ABC):
         """
         classifier = self.specification.classifier
         if classifier is None:
-            raise InputError(f"{self.specification.path} is no classifier; make one with crosspoint fit")
+            raise InputError(f"{self.specification.path} is not a classifier; make one with crosspoint fit")
         if (paths := _as_paths(points)) is not None:
             count, at_most = classifier.points, classifier.at_most
             return Predictions(classifier, self._run_files(paths, seed, count, at_most, run=self._scores))
@@ -265,7 +265,7 @@ class Encoder(ABC):
             return self._run_batches({"points": self._checked_points(points)}, SCORES)
 
     def _embed_files(self, paths: Sequence[Path], seed: int) -> FloatArray:
-        """Embeddings of files, with the number of points that the model was made for or trained at."""
+        """Embed files with the number of points that the model was exported or trained with."""
         release = find_hash(self.specification.sha256) if self.specification.points is None else None
         count = None if release is None else release[0].points
         return self._run_files(paths, seed, count, release is not None, run=self.embed)
@@ -279,14 +279,14 @@ class Encoder(ABC):
         *,
         run: Callable[[FloatArray], FloatArray],
     ) -> FloatArray:
-        """Clouds of one size in a row go together, at most `FILE_BATCH` at once.
+        """Run files; up to `FILE_BATCH` consecutive clouds of equal size form a batch.
 
         Args:
             paths: Files, folders and data sets.
-            seed: Of the points drawn.
-            count: Points per cloud where the model takes any number; None for all.
-            at_most: Whether clouds of fewer points are taken whole.
-            run: Results `(B, …)` of clouds `(B, N, 3)`.
+            seed: Random seed of the points that are drawn.
+            count: Points per cloud if the model takes any number; None: all points.
+            at_most: Use all points of clouds that have fewer.
+            run: Maps clouds `(B, N, 3)` to results `(B, …)`.
         """
         if seed < 0:
             raise InputError(f"the seed {seed} is negative; give 0 or more")
@@ -305,7 +305,7 @@ class Encoder(ABC):
         return np.concatenate([*made, run(np.stack(waiting))])
 
     def segment(self, points: ArrayLike, category: ArrayLike) -> FloatArray:
-        """Part logits of every point.
+        """Predict part logits for every point.
 
         Args:
             points: `(B, N, 3)`, as for `embed`.
@@ -317,7 +317,7 @@ class Encoder(ABC):
         Raises:
             InputError: Shape, type, a value or the number of points does not fit, the model is an encoder, or it was
                 closed.
-            CheckFailed: The model's result is not finite.
+            CheckFailed: The output has NaN or infinite values.
         """
         with self._in_use():
             if self.specification.categories is None:
@@ -331,7 +331,7 @@ class Encoder(ABC):
         array = _as_float32(points, "points")
         if array.ndim != 3 or array.shape[2] != 3 or array.shape[0] == 0:
             hint = "; for one cloud give points[None]" if array.ndim == 2 and array.shape[1] == 3 else ""
-            raise InputError(f"points have the shape {array.shape}; clouds are (B, N, 3) with B at least 1{hint}")
+            raise InputError(f"points have the shape {array.shape}; give (B, N, 3) with B at least 1{hint}")
         self.specification.check_points(array.shape[1])
         return array
 
@@ -341,11 +341,11 @@ class Encoder(ABC):
         if array.shape != wanted:
             raise InputError(f"category has the shape {array.shape}; these points need one-hot {wanted}")
         if not (np.all((array == 0) | (array == 1)) and np.all(array.sum(axis=1) == 1)):
-            raise InputError("category is not one-hot: every row needs a single 1 among zeros")
+            raise InputError("category is not one-hot; every row needs one 1, and 0 elsewhere")
         return array
 
     def _run_batches(self, inputs: Mapping[str, FloatArray], output: str) -> FloatArray:
-        """Run in pieces of `max_batch`; a piece smaller than `min_batch` is padded with copies of its last cloud."""
+        """Run pieces of at most `max_batch` clouds; smaller ones than `min_batch` are padded with the last cloud."""
         spec, total = self.specification, len(inputs["points"])
         result, bad = np.empty(0, np.float32), list[int]()
         for start in range(0, total, spec.max_batch or total):
@@ -357,7 +357,7 @@ class Encoder(ABC):
             wanted = self._shape(output, piece["points"])
             if made.shape != wanted:
                 raise InputError(
-                    f"{spec.path} made {output} of shape {made.shape}, not {wanted}; export the model again"
+                    f"{spec.path} gave {output} of shape {made.shape}, not {wanted}; export the model again"
                 )
             made = made[:size]
             bad += [start + i for i, values in enumerate(made) if not np.isfinite(values).all()]
@@ -367,8 +367,8 @@ class Encoder(ABC):
                 result[start : start + size] = made
         if bad:
             raise CheckFailed(
-                f"{spec.path} gave NaN or infinite values for {len(bad)} of {total} clouds, first for number {bad[0]} "
-                f"({spec.backend}, {spec.precision}); compare it with its original: crosspoint parity"
+                f"{spec.path} gave NaN or infinite values for {len(bad)} of {total} clouds, first for cloud {bad[0]} "
+                f"({spec.backend}, {spec.precision}); compare it with the trained network: crosspoint parity"
             )
         return result
 
@@ -380,14 +380,14 @@ class Encoder(ABC):
         return (*points.shape[: 1 if output == "embedding" else 2], spec.dim)
 
     def _padded(self, array: FloatArray) -> FloatArray:
-        """A batch of the fewest clouds that the model takes, of which the last ones are copies of the last."""
+        """Pad a batch with copies of its last cloud to the fewest clouds that the model takes."""
         fewest = self.specification.min_batch
         try:
             return np.concatenate([array, np.repeat(array[-1:], fewest - len(array), axis=0)])
         except (MemoryError, ValueError) as error:  # NumPy raises either
             raise InputError(
-                f"{self.specification.path} takes {fewest} clouds at a time, which do not fit into memory; export the "
-                "model with a smaller --batch"
+                f"{self.specification.path} takes at least {fewest} clouds per call, which do not fit into memory; "
+                "export the model with a smaller --batch"
             ) from error
 
 
@@ -395,7 +395,7 @@ _ENCODERS: "WeakSet[Encoder]" = WeakSet()
 
 
 def _in_child() -> None:
-    """After a fork only the thread that forked is left: what others held or waited for is begun anew."""
+    """In a forked child only the forking thread exists: reset the locks and counters of the others."""
     for encoder in list(_ENCODERS):
         encoder._calls, encoder._forked = Calls(), True
         encoder._after_fork()
@@ -406,10 +406,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def read_same(path: Path, digest: str) -> bytes:
-    """The bytes of a file that has to be the one that was opened before, by its SHA-256.
+    """Read a file again and check that its SHA-256 has not changed.
 
     Raises:
-        InputError: It cannot be read, or is another one.
+        InputError: It cannot be read, or has changed.
     """
     content = read_once(path)
     if content.sha256 != digest:
@@ -418,13 +418,13 @@ def read_same(path: Path, digest: str) -> bytes:
 
 
 def _reopen(kind: type[Encoder], digest: str, arguments: Mapping[str, Any]) -> Encoder:
-    """What a pickled encoder becomes."""
+    """Called to unpickle an encoder."""
     read_same(arguments["path"], digest)
     return kind(**arguments)
 
 
 def _as_paths(points: object) -> list[Path] | None:
-    """Paths, if these are paths; None of an array."""
+    """The paths, if these are paths; None for an array."""
     if isinstance(points, str | Path):
         return [Path(points)]
     if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
@@ -440,7 +440,7 @@ def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatAr
     kinds = "fiub" if integers else "f"
     if array.dtype.kind not in kinds:
         raise InputError(f"{name} are of type {array.dtype}; give floating-point values, e.g. {name}.astype('float32')")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported as such
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, which is reported below
         result = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(result).all():
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
@@ -449,10 +449,10 @@ def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatAr
 
 
 def interface(path: object, inputs: Iterable[str], *, outputs: Iterable[str]) -> str:
-    """The output that counts, from a file's input and output names: `"embedding"` or `"logits"`.
+    """The main output, `"embedding"` or `"logits"`, from the names of a file's inputs and outputs.
 
     Raises:
-        InputError: The names are neither those of an encoder nor those of a part segmenter.
+        InputError: The names are those of neither an encoder nor a part segmenter.
     """
     given, made = sorted(inputs), sorted(outputs)
     for wanted, output in ((["points"], "embedding"), (["category", "points"], "logits")):
@@ -465,7 +465,7 @@ def interface(path: object, inputs: Iterable[str], *, outputs: Iterable[str]) ->
 
 
 def parse_device(device: str) -> int | None:
-    """The CUDA index of `"cuda"` or `"cuda:<index>"`, None of `"cpu"`.
+    """CUDA index of `"cuda"` or `"cuda:<index>"`; None for `"cpu"`.
 
     Raises:
         InputError: Anything else.

@@ -1,4 +1,4 @@
-"""Reading a bundle's manifest, and checking the bundle's files against it before any of them is opened."""
+"""Reads a bundle's manifest, and checks the bundle's files against it before they are opened."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ Range = tuple[int, int, int]  # smallest, usual, largest
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What the manifest says of one file."""
+    """The manifest's entry for a file."""
 
     sha256: str
     bytes: int
@@ -31,13 +31,13 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What the manifest says of a TensorRT engine.
+    """The manifest's entry for a TensorRT engine.
 
     Attributes:
         builder: `"tensorrt"` or `"tensorrt-rtx"`.
-        version: Of the builder.
-        targets: Compute capabilities it was built for, e.g. `"sm86"`.
-        executed: Whether it was run where it was built.
+        version: Version of the builder.
+        targets: Compute capabilities that it was built for, e.g. `"sm86"`.
+        executed: Whether it was executed on the machine that built it.
         status: What was done with it, in words.
     """
 
@@ -53,14 +53,14 @@ class Manifest:
     """A bundle's `manifest.json`.
 
     Attributes:
-        folder: Where it lies, and the bundle's files beside it.
-        files: By name.
-        model: The model's `config`.
-        precision: As read back from the files.
-        batch: Smallest, usual and largest batch of the engine's profile; None without a profile.
-        points: The same for the number of points; None where it is fixed.
-        engine: None where the bundle holds no TensorRT engine.
-        content: Its bytes.
+        folder: Folder of the bundle.
+        files: Entries of the files, by name.
+        model: Description of the network.
+        precision: Precision, as read back from the files.
+        batch: Smallest, optimal and largest batch of the engine; None without a profile.
+        points: Smallest, optimal and largest number of points; None if it is fixed.
+        engine: The TensorRT engine; None if there is none.
+        content: The bytes of `manifest.json`.
         classifier: Classes and threshold of a classifier; None of a plain encoder.
     """
 
@@ -76,7 +76,7 @@ class Manifest:
 
     @property
     def rebuild(self) -> str:
-        """What to do about an engine that does not load here."""
+        """Advice for an engine that does not load on this machine."""
         return f"rebuild it here: sh {self.folder / SCRIPT}" if SCRIPT in self.files else REBUILD
 
     def find(self, suffix: str) -> Path | None:
@@ -84,27 +84,27 @@ class Manifest:
         return next((self.folder / name for name in sorted(self.files) if name.endswith(suffix)), None)
 
     def read(self, path: Path) -> bytes:
-        """The bytes of one of the bundle's files, after they have been compared with the manifest.
+        """Read a file of the bundle after comparing it with the manifest.
 
         Raises:
-            InputError: The file is not listed, missing, or not the one that was listed.
+            InputError: The file is not listed, is missing, or differs from the manifest.
         """
         entry = self.files.get(path.name)
         if entry is None:
             raise self._refusal(path, f"is not listed in the bundle's {NAME}")
         size = regular(path).st_size
         if size != entry.bytes:
-            raise self._refusal(path, f"has {size} bytes, the bundle's {NAME} says {entry.bytes}")
+            raise self._refusal(path, f"has {size} bytes, but the bundle's {NAME} says {entry.bytes}")
         content = read_bytes(path)
         if hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise self._refusal(path, f"is not the file that was exported: its SHA-256 differs from the {NAME}'s")
+            raise self._refusal(path, f"is not the exported file: its SHA-256 differs from the bundle's {NAME}")
         return content
 
     def verify(self, path: Path) -> str:
-        """Compare one of the bundle's files with the manifest; returns its SHA-256. To open it take `read` instead.
+        """Compare a file of the bundle with the manifest and return its SHA-256. To open it, use `read`.
 
         Raises:
-            InputError: The file is not listed, missing, or not the one that was listed.
+            InputError: The file is not listed, is missing, or differs from the manifest.
         """
         self.read(path)
         return self.files[path.name].sha256
@@ -117,29 +117,29 @@ def verify_files(manifest: Manifest, names: Iterable[str] | None = None) -> dict
     """SHA-256 of the bundle's files (all, or those named), each compared with the manifest.
 
     Raises:
-        InputError: A file is not listed, missing, or not the one that was listed.
+        InputError: A file is not listed, is missing, or differs from the manifest.
     """
     chosen = sorted(manifest.files) if names is None else names
     return {name: manifest.verify(manifest.folder / name) for name in chosen}
 
 
 def load_manifest(folder: Path, verify_key: KeyFiles | None = None) -> Manifest:
-    """Read `manifest.json` in a bundle's folder: where every bundle that comes from elsewhere is opened.
+    """Read `manifest.json` of a bundle that may come from elsewhere, and check its signature if a key is set.
 
     Args:
-        folder: The bundle.
-        verify_key: Public keys of which one has to have signed it; by default those of `CROSSPOINT_VERIFY_KEY`.
+        folder: Folder of the bundle.
+        verify_key: Public key files; one of the keys must have signed it. None: those of `CROSSPOINT_VERIFY_KEY`.
 
     Raises:
         InputError: It is missing, damaged, of another schema version, or names files outside the folder; or a key is
-            set that did not sign it, which is found before it is parsed.
+            set that did not sign it (checked before it is parsed).
         MissingDependency: A key is set, and the package `cryptography` is not installed.
     """
     return read_manifest(folder, find_verify_keys(verify_key))
 
 
 def read_manifest(folder: Path, keys: VerifyKeys | None) -> Manifest:
-    """The same with keys that were read already, or none."""
+    """Read a manifest with keys that were already read; None: no check."""
     path = Path(folder) / NAME
     content = read_bytes(path, JSON_BYTES)
     if keys is not None:

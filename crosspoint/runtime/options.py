@@ -10,8 +10,8 @@ class RunOn:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:<index>`.
-        backend: `pytorch`, `onnxruntime`, `onnxruntime-tensorrt` or `tensorrt`; None: chosen by the type of the file.
-        cache: Folder in which evaluations keep features and find them again; None for no cache.
+        backend: `pytorch`, `onnxruntime`, `onnxruntime-tensorrt` or `tensorrt`; None: chosen from the file type.
+        cache: Folder in which evaluations keep features and find them again; None: no cache.
         trust: Whether a `.plan` without a manifest may be opened. It is executable code.
 
     Example:
@@ -30,9 +30,9 @@ class Sampling:
     """Which points and objects are drawn.
 
     Attributes:
-        points: Points per cloud; None for the usual number of the function.
-        seed: Of every random choice.
-        seeds: Random choices of points that an evaluation averages over, where more points are stored than used.
+        points: Points per cloud; None: the usual number of the function.
+        seed: Random seed.
+        seeds: Number of random point subsets that an evaluation averages over, if more points are stored than used.
     """
 
     points: int | None = None

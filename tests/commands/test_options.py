@@ -198,7 +198,7 @@ def test_bench(monkeypatch):
 
 @pytest.mark.parametrize("text", ["3", "3/", "/100", "a/b", "3/100/7", "-1/3"])
 def test_a_shard_that_is_not_two_numbers_is_refused(text):
-    with pytest.raises(InputError, match="give it as 3/100"):
+    with pytest.raises(InputError, match="give for example 3/100"):
         parse_shard(text)
 
 

@@ -1,6 +1,8 @@
+import getpass
+import socket
+
 import pytest
 
-from crosspoint.doctor import anonymise as private
 from crosspoint.doctor.anonymise import scrub
 from crosspoint.doctor.facts import Broken
 
@@ -17,8 +19,8 @@ from crosspoint.doctor.facts import Broken
     ],
 )
 def test_places_and_names_are_taken_out(text, expected, monkeypatch):
-    monkeypatch.setattr(private, "_user", lambda: "anna")
-    monkeypatch.setattr(private, "_host", lambda: "robot-7")
+    monkeypatch.setattr(getpass, "getuser", lambda: "anna")
+    monkeypatch.setattr(socket, "gethostname", lambda: "robot-7")
     assert scrub(text) == expected
 
 

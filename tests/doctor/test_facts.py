@@ -6,7 +6,7 @@ from toy_machine import GPU, facts_of
 
 from crosspoint.core.results import from_json, to_json
 from crosspoint.doctor.abilities import abilities
-from crosspoint.doctor.facts import DoctorResult, Facts
+from crosspoint.doctor.facts import DoctorFacts, DoctorResult
 
 DEVICE = {"name": "NVIDIA L4", "compute_capability": "sm89", "memory_gib": 22.0, "supported": True}
 
@@ -48,4 +48,4 @@ def test_without_a_gpu_there_is_no_version_of_the_runtime():
 
 def test_the_steps_of_the_self_test_read_the_facts_as_they_were():
     facts = facts_of([GPU], torch={"devices": [DEVICE]}, tensorrt_rtx={"targets": ["SM89"]})
-    assert from_json(Facts, json.loads(json.dumps(to_json(facts)))) == facts
+    assert from_json(DoctorFacts, json.loads(json.dumps(to_json(facts)))) == facts

@@ -36,7 +36,7 @@ def test_a_driver_that_does_not_answer_is_the_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert gpus() == Gpus((), "couldn't communicate with the NVIDIA driver")
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert "nvidia-smi is not there" in gpus().reason
+    assert "nvidia-smi is missing" in gpus().reason
 
 
 def test_a_jetson_by_its_release_file(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -95,5 +96,12 @@ class InferenceSession:  # as the real one does: it falls back without an error
         (["sm_90", "compute_90"], (8, 6), False),
     ],
 )
-def test_builds_of_torch_and_gpus(built_for, capability, expected):
-    assert probes._supported(built_for, *capability) is expected
+def test_builds_of_torch_and_gpus(monkeypatch, built_for, capability, expected):
+    torch = pytest.importorskip("torch")
+    major, minor = capability
+    properties = SimpleNamespace(name="a GPU", major=major, minor=minor, total_memory=8 << 30)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built_for)
+    (device,) = probes.torch_facts().devices
+    assert device.supported is expected

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from crosspoint.eval import figures
 from crosspoint.eval.figures import draw_comparison, draw_confusion
 from crosspoint.eval.metrics.statistics import Summary
 from crosspoint.eval.paper.published import Number
@@ -26,8 +26,13 @@ def test_a_class_without_objects_is_drawn_empty(tmp_path):
     ("std", "interval", "ends"), [(2.0, [70, 99], [78, 82]), (None, [70, 85], [70, 85]), (None, None, [80, 80])]
 )
 def test_the_line_at_a_bars_end_is_its_deviation_or_else_its_interval(tmp_path, monkeypatch, std, interval, ends):
-    kept = []
-    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
+    kept, savefig = [], Figure.savefig
+
+    def keep(figure, *place, **options):
+        kept.append(figure)
+        savefig(figure, *place, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
     cell = Cell(Summary(80.0, std, None), "3 tasks", interval, [[80.0]])
     draw_comparison([TableRow("m", "s", Number(90.0), cell, None)], "title", path=tmp_path / "a.png")
     _, ours = kept[0].axes[0].collections  # the paper's bar first

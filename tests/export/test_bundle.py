@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -76,13 +77,14 @@ def test_the_source_hash_is_of_the_weights_that_were_exported(saved, tmp_path, m
     """Another file takes the place once the network is loaded."""
     source = Path(shutil.copy(saved("pointnet"), tmp_path / "encoder.safetensors"))
     exported = sha256(source)
-    original = bundle._check_network
+    read = bundle.read_weights
 
-    def replace(*arguments):
+    def replaced(path):
+        weights = read(path)
         shutil.copy(saved("dgcnn"), source)
-        original(*arguments)
+        return weights
 
-    monkeypatch.setattr(bundle, "_check_network", replace)
+    monkeypatch.setattr(bundle, "read_weights", replaced)
     manifest = export(source, tmp_path / "bundle", **SMALL).to_json()
     assert sha256(source) != exported
     assert manifest["source"]["sha256"] == exported
@@ -217,7 +219,7 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter.tex").write_text("words")
-    with pytest.raises(InputError, match="holds files that are no bundle"):
+    with pytest.raises(InputError, match="holds files that are not a bundle"):
         export(saved("pointnet"), precious, **SMALL)
     assert (precious / "chapter.tex").read_text() == "words"
 
@@ -225,16 +227,16 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "fp8"}, "--precision fp8 is not known; give fp32, fp16, bf16, int8"),
+        ({"precision": "fp8"}, "--precision fp8 is not known; give one of fp32, fp16, bf16, int8"),
         ({"points": 5}, "--points 5 is fewer than the 6 neighbours"),
         ({"points": "5:10:20"}, "--points 5 is fewer than the 6 neighbours"),
-        ({"batch": "8:4:2"}, "--batch 8:4:2 is not understood"),
+        ({"batch": "8:4:2"}, "--batch 8:4:2 is invalid"),
         ({"trt": True, "points": "any"}, "give --points min:opt:max"),
-        ({"options": ExportOptions(target=("sm86",))}, "give --trt with it"),
-        ({"verification": Verification(calibrate=Path("x"))}, "--calibrate is about int8"),
-        ({"verification": Verification(max_drop=1.0)}, "give --verify-data with them"),
+        ({"options": ExportOptions(target=("sm86",))}, "add --trt"),
+        ({"verification": Verification(calibrate=Path("x"))}, "--calibrate needs --precision int8"),
+        ({"verification": Verification(max_drop=1.0)}, "add --verify-data"),
         ({"verification": Verification(data=Path("nowhere"))}, "nowhere does not exist; give --verify-data"),
-        ({"verification": Verification(data=Path("x"), max_drop=-1.0)}, "--max-drop -1.0 is not understood"),
+        ({"verification": Verification(data=Path("x"), max_drop=-1.0)}, "--max-drop is -1.0"),
         ({"options": ExportOptions(projection=True)}, "holds no projection.safetensors"),
     ],
 )
@@ -258,7 +260,7 @@ def test_models_that_cannot_be_exported_are_refused(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     for name, message in [
-        ("image.safetensors", "ImageEncoder is not exported"),
+        ("image.safetensors", "ImageEncoder cannot be exported"),
         ("picture.safetensors", "not a readable safetensors file"),
         ("model.onnx", "not a .safetensors file"),
         ("empty", "holds no encoder.safetensors or segmenter.safetensors"),
@@ -267,3 +269,22 @@ def test_models_that_cannot_be_exported_are_refused(tmp_path):
         with pytest.raises(InputError, match=message):
             export(tmp_path / name, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_drop": -0.1}, "--max-drop is -0.1; give percentage points, 0 or more"),
+        ({"max_drop": float("nan")}, "--max-drop is nan"),
+        ({"clouds": 0}, "--verify-clouds is 0; give 1 or more"),
+        ({"max_drop": 0.0}, None),
+        ({"max_drop": 0.5, "clouds": 1}, None),
+    ],
+)
+def test_what_is_verified_is_a_sensible_number(tmp_path, options, message):
+    verification = Verification(tmp_path, **options)
+    if message is None:
+        verification.check("fp32")
+    else:
+        with pytest.raises(InputError, match=re.escape(message)):
+            verification.check("fp32")

@@ -1,7 +1,5 @@
 """`config.pbtxt` is read with Triton's own schema, the one in the package `tritonclient`."""
 
-import importlib.metadata
-import importlib.util
 from types import ModuleType
 
 import pytest
@@ -14,17 +12,6 @@ from crosspoint.export.bundle import export
 from crosspoint.export.options import ExportOptions
 
 text_format = pytest.importorskip("google.protobuf.text_format")
-
-
-@pytest.fixture(scope="module")
-def schema() -> ModuleType:
-    """Triton's protobuf messages, without the gRPC client around them."""
-    pytest.importorskip("tritonclient")
-    path = importlib.metadata.distribution("tritonclient").locate_file("tritonclient/grpc/model_config_pb2.py")
-    specification = importlib.util.spec_from_file_location("model_config_pb2", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def manifest(**changes):
@@ -132,9 +119,9 @@ def test_an_engine_is_served_only_if_tensorrt_built_it(tmp_path, schema):
 @pytest.mark.parametrize(
     ("batch", "place", "message"),
     [
-        ("2:4:8", "models", r"--triton: Triton sends single clouds too; give --batch 1:4:8"),
+        ("2:4:8", "models", r"--triton: Triton also sends single clouds; give --batch 1:4:8"),
         ("1:4:8", "file", r"--triton .*file is a file"),
-        ("1:4:8", "full", r"holds files that are no Triton model"),
+        ("1:4:8", "full", r"holds files that this package did not write"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_the_export(batch, place, message, saved, tmp_path):

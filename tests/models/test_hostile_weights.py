@@ -131,7 +131,7 @@ def with_claim(numbers):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (packed(saved({"a": torch.zeros(10_000)})), "packed archive"),
+        (packed(saved({"a": torch.zeros(10_000)})), "compressed archive"),
         (saved({"a": torch.zeros(3)}, _use_new_zipfile_serialization=False), "not a checkpoint of PyTorch 1.6"),
         (with_claim(10**8), "damaged or not a checkpoint"),
         (with_claim(1000), "damaged or not a checkpoint"),

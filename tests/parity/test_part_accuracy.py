@@ -158,7 +158,7 @@ def test_data_of_another_format_is_refused(saved_segmenter, modelnet, tmp_path):
 
 def test_data_with_other_parts_is_refused(saved, part_set, tmp_path):
     with pytest.raises(
-        InputError, match=r"knows 3 categories and 7 parts, --verify-data .* has 2 and 5; give the data"
+        InputError, match=r"has 3 categories and 7 parts, but --verify-data .* has 2 and 5; give the data"
     ):
         export(saved("dgcnn_partseg"), tmp_path / "bundle", verification=Verification(part_set), **SMALL)
     assert not (tmp_path / "bundle").exists()

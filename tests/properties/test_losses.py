@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from crosspoint.models.crosspoint import Projections
 from crosspoint.train.engine.metrics import embedding_health
-from crosspoint.train.pretrain.losses import OBJECTIVES, crosspoint_loss, nt_xent
+from crosspoint.train.pretrain.losses import crosspoint_loss, nt_xent
+from crosspoint.train.pretrain.recipes import CHOICES
 
 TEMPERATURES = st.sampled_from([0.05, 0.1, 0.5, 1.0])
 
@@ -43,7 +44,7 @@ def test_the_loss_and_its_gradients_are_those_of_the_equations(views, temperatur
         torch.testing.assert_close(mine.grad, other.grad, rtol=1e-8, atol=1e-9)
 
 
-@given(projections(), TEMPERATURES, st.sampled_from(OBJECTIVES), st.randoms(use_true_random=False))
+@given(projections(), TEMPERATURES, st.sampled_from(CHOICES["objective"]), st.randoms(use_true_random=False))
 def test_the_order_of_a_batch_does_not_matter(views, temperature, objective, random):
     order = random.sample(range(len(views.first)), len(views.first))
     loss = crosspoint_loss(views, temperature, objective=objective)

@@ -1,6 +1,7 @@
 """Every result that a command writes is read back as it was, and one with a piece missing is refused."""
 
 import dataclasses
+import functools
 import json
 import re
 import types
@@ -14,8 +15,13 @@ from hypothesis import strategies as st
 import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.core.results import from_json, to_json
+from crosspoint.data.rendering.render import RenderResult
 from crosspoint.data.sets.catalogue import Catalogue
+from crosspoint.data.sets.pack import PackResult
 from crosspoint.data.sets.verify import VerifyReport
+from crosspoint.data.shapes.make_shapes import ShapesResult
+from crosspoint.doctor.facts import DoctorResult
+from crosspoint.doctor.self_test.self_test import SelfTestResult
 from crosspoint.eval.fewshot import FewShotResult
 from crosspoint.eval.image.fewshot import ImageFewShotResult
 from crosspoint.eval.image.rfs_recipe import RFSRecipe
@@ -23,19 +29,24 @@ from crosspoint.eval.paper.results import ReproduceResult
 from crosspoint.eval.partseg import PartSegResult
 from crosspoint.eval.robustness import RobustnessResult
 from crosspoint.eval.svm import SvmResult
+from crosspoint.export.manifest import BundleManifest, OnDevice
 from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.layers.diagnosis import Diagnosis
 from crosspoint.parity.parity import ParityResult
+from crosspoint.quickstart import QuickstartResult
 from crosspoint.report.page import ReportResult
 from crosspoint.report.records import QuickstartSummary
 from crosspoint.runtime.bench.bench import BenchResult
+from crosspoint.runtime.jobs.embed import EmbedResult
+from crosspoint.runtime.jobs.search import SearchResult
 from crosspoint.train.engine.loop import TrainResult
 from crosspoint.train.partseg.finetune import FinetuneResult
 
 RESULTS = (
     *(BenchResult, Catalogue, Diagnosis, FewShotResult, FinetuneResult, ImageFewShotResult, ParityResult),
     *(PartSegResult, QuickstartSummary, ReportResult, ReproduceResult, RobustnessResult, SvmResult, TrainResult),
-    VerifyReport,
+    *(BundleManifest, DoctorResult, EmbedResult, PackResult, QuickstartResult, RenderResult, SearchResult),
+    *(SelfTestResult, ShapesResult, VerifyReport),
 )
 CLASS = re.compile(r"^class (\w+)\((\w+)\):", re.MULTILINE)
 TEXT = st.text(max_size=5)
@@ -51,6 +62,10 @@ PLAIN = {
 }
 
 
+NARROWER = {OnDevice: {"workspace": st.none() | st.integers(1, 2**20)}}  # fields that take less than their types
+
+
+@functools.cache
 def values_of(kind):
     """Any value of the type that an annotation names."""
     if kind in PLAIN:
@@ -66,7 +81,8 @@ def values_of(kind):
     if origin is dict:
         return st.dictionaries(TEXT, values_of(inner[1]), max_size=2)
     hints = get_type_hints(kind)
-    return st.builds(kind, **{field.name: values_of(hints[field.name]) for field in needed(kind)})
+    values = {field.name: values_of(hints[field.name]) for field in needed(kind)}
+    return st.builds(kind, **{**values, **NARROWER.get(kind, {})})
 
 
 def needed(kind):
@@ -114,7 +130,7 @@ def test_entries_that_are_not_known_are_passed_over(kind, data):
 @given(data=st.data())
 def test_a_result_with_an_entry_missing_is_refused(kind, data):
     fields = [field for field in needed(kind) if field.default is field.default_factory is dataclasses.MISSING]
-    names = [field.metadata.get("key", field.name) for field in fields if not field.metadata.get("flat")]
+    names = [field.metadata.get("key", field.name) for field in fields if not {"flat", "optional"} & {*field.metadata}]
     entries, lost = written(data.draw(values_of(kind))), data.draw(st.sampled_from(names))
     del entries[lost]
     with pytest.raises(InputError, match=f"not as crosspoint writes it .{lost} is missing"):

@@ -342,7 +342,7 @@ def test_tiles_have_one_number_each_and_say_what_it_is(folder, tmp_path):
     assert first.startswith(f"{measured['clean']['accuracy']:.1%} of held-out objects classified right by a linear SVM")
     assert f"({measured['data']['test']} objects; 95 % interval" in first
     assert untrained.endswith("the same with the encoder before training")
-    assert gain == "+0.0 percentage points gained by training"
+    assert gain == "+0.0 percentage points, trained minus untrained"
     assert parity_.startswith("passed parity")
     assert "official" not in first + untrained + gain
 

@@ -86,7 +86,7 @@ def run(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unsigned_bundle_is_refused_by_the_option(name: str, run: Callable, tmp_path: Path) -> None:
     code, line = run(COMMANDS[name], "--verify-key", str(tmp_path / "fleet.pub"))
-    assert (code, line.startswith("crosspoint: "), "is not signed: it holds no manifest.sig" in line) == (2, True, True)
+    assert (code, line.startswith("crosspoint: "), "is not signed: manifest.sig is missing" in line) == (2, True, True)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -23,14 +23,14 @@ from crosspoint.core.console import say
 if TYPE_CHECKING:
     from crosspoint.runtime.options import RunOn
 
-# As in crosspoint.eval, which --help does not import; a test compares them.
+# Repeated from crosspoint.eval, which --help does not import; a test compares them.
 CORRUPTIONS = ("rotation", "noise", "dropped", "occlusion", "fewer")
 METHODS = ("frozen", "rfs", "pretrained + rfs")
 
 
 @click.group("eval", cls=Commands, example="crosspoint eval svm dgcnn --data modelnet40_ply_hdf5_2048")
 def evaluate() -> None:
-    """Measure the accuracy of a model with the protocols of the paper."""
+    """Measure accuracy with the protocols of the paper."""
 
 
 @evaluate.command("svm", cls=Command, example="crosspoint eval svm dgcnn --data modelnet40_ply_hdf5_2048")
@@ -58,7 +58,7 @@ def eval_svm(
 ) -> None:
     """Train a linear SVM on frozen features and report its accuracy (Tables 1 and 2).
 
-    C is 0.1, as published, and is also chosen by cross-validation.
+    Two accuracies are reported: with C = 0.1, as published, and with C from cross-validation.
     """
     from crosspoint.commands.tables.eval import print_svm
     from crosspoint.eval.svm import svm
@@ -103,7 +103,7 @@ def eval_fewshot(
     against: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Report the few-shot accuracy of frozen features (Tables 3 and 4)."""
+    """Report the accuracy of frozen features with few labelled objects per class (Tables 3 and 4)."""
     from crosspoint.commands.tables.eval import print_fewshot
     from crosspoint.eval.fewshot import TaskOptions, fewshot
     from crosspoint.runtime.options import Sampling
@@ -154,7 +154,7 @@ def eval_robustness(
     out: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Report the accuracy of models on rotated, noisy, incomplete and sparse clouds."""
+    """Report the accuracy of models on rotated, noisy, incomplete and sparse point clouds."""
     from crosspoint.commands.tables.eval import print_robustness
     from crosspoint.eval.robustness import robustness
     from crosspoint.runtime.options import Sampling
@@ -211,7 +211,7 @@ def eval_image_fewshot(
     against: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Report the 5-way few-shot accuracy of the image encoder (Table 7).
+    """Report the 5-way few-shot accuracy of the image encoder on pictures (Table 7).
 
     MODEL is a run folder with image_encoder.safetensors, or that file.
     """

@@ -97,10 +97,11 @@ def reproduce_command(
     json_file: Path | None,
     **options: Any,
 ) -> None:
-    """Repeat a table or figure of the paper, and compare the results with the published numbers.
+    """Repeat a table or figure of the paper.
 
-    The role of a model in the table is read from its file. For an exported model, name the role: --model joint=BUNDLE.
-    Several models with one role count as its seeds.
+    The results are compared with the published numbers. The role of a model, such as joint or pointnet, is read from
+    its file. An exported model does not record it: give --model joint=BUNDLE. Several models of one role count as
+    repetitions with other seeds.
     """
     from crosspoint.commands.tables.eval import print_comparison
     from crosspoint.eval.paper.protocols import StudyOptions
@@ -151,11 +152,11 @@ def _train(
     missing: list[str],
     training: "Training",
 ) -> dict[str, list[str]]:
-    """Train what is missing, after saying how long it will take."""
+    """Train the missing models, after showing how long that will take."""
     from crosspoint.core.errors import require
 
     if not target.pretrained:
-        raise InputError(f"--pairs does not make the models of this table: {target.advice.partition('models: ')[2]}")
+        raise InputError(f"--pairs cannot train the models of this table; {target.advice.partition('models: ')[2]}")
     require("torch", "train", purpose="training")
     from crosspoint.train.pretrain.missing import plan, seconds_of, train_all
     from crosspoint.train.pretrain.pairs import open_source
@@ -177,12 +178,12 @@ def _train(
         say(f"to train: {run.out.name}, {run.recipe.epochs} epochs, about {duration(seconds)}", err=True)
     question = f"{len(planned)} models on {len(source)} pairs, about {duration(whole)} on {device}: train them?"
     if not training.yes and not click.confirm(question, err=True):
-        raise InputError("nothing was trained; shorten it with --set epochs=…, or give models with --model")
+        raise InputError("nothing was trained; shorten it with --set epochs=…, or give trained models with --model")
     return train_all(planned, training.pairs, device=device, workers=None)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: `40 s`, `12 min`, `3.5 h`, `2.1 days`."""
+    """Seconds in a readable unit: `40 s`, `12 min`, `3.5 h`, `2.1 days`."""
     for size, unit in ((86400.0, "days"), (3600.0, "h")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"

@@ -43,11 +43,11 @@ def diagnose_command(
     reference_device: str,
     json_file: Path | None,
 ) -> None:
-    """Compare two models layer by layer, and find the first layer that differs and why.
+    """Find the layer at which two models differ, and why.
 
-    REFERENCE is a trained network: a released model (dgcnn, pointnet), a run folder or a .safetensors file. CANDIDATE
-    is a model to compare with it, such as its bundle. --device and --backend apply to CANDIDATE. The exit code is 1 if
-    they differ.
+    The models are compared layer by layer. REFERENCE is a trained network: a released model (dgcnn, pointnet), a run
+    folder or a .safetensors file. CANDIDATE is the model to check, for example the bundle exported from it. --device
+    and --backend apply to CANDIDATE. The exit code is 1 if the models differ.
     """
     require("torch", "train", purpose="diagnosing")
     require("onnx", "train", purpose="diagnosing")

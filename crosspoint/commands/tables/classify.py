@@ -18,8 +18,8 @@ def print_fit(result: "FitResult") -> None:
     rows = [(entry.name, entry.objects, percent(entry.accuracy), between(entry.interval)) for entry in result.classes]
     print_table("Cross-validation", ("class", "objects", "accuracy", "95 % interval"), rows=rows)
     if result.suspects:
-        rows = [(bad.name, bad.label, bad.suggested, percent(bad.probability)) for bad in result.suspects]
-        print_table("Labels that look wrong", ("name", "label", "looks like", "probability"), rows=rows)
+        suspects = [(bad.name, bad.label, bad.suggested, percent(bad.probability)) for bad in result.suspects]
+        print_table("Labels that look wrong", ("name", "label", "looks like", "probability"), rows=suspects)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
     if result.copies:

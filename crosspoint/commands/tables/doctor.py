@@ -1,15 +1,19 @@
 """What `crosspoint doctor` prints."""
 
-from crosspoint.core.console import print_table
+from crosspoint.core.console import print_table, say
+from crosspoint.core.errors import install_source
 from crosspoint.doctor.facts import Broken, CudaFacts, DoctorResult, OnnxRuntimeFacts, Package, TorchFacts
 from crosspoint.doctor.self_test.self_test import SelfTestResult
 
 
 def print_doctor(result: DoctorResult) -> None:
-    """What is here, then what each command can do, then what contradicts itself."""
+    """Print what was found, then what each command can do, then the problems of the installation."""
     print_table(f"crosspoint {result.facts.crosspoint}", ("what", "found"), rows=_found(result))
     rows = [(ability.command, ability.can, ability.how, ability.install) for ability in result.commands]
     print_table("What runs here", ("command", "runs", "how, or why not", "to install"), rows=rows)
+    if any("pip install" in ability.install for ability in result.commands):
+        _, folder, _ = install_source()
+        say("FOLDER-OF-THE-WHEEL: the folder of the crosspoint3d wheel" if folder is None else f"run pip in {folder}")
     for problem in result.problems:
         print(f"problem: {problem}")
 
@@ -50,7 +54,7 @@ def _package(package: Package) -> str:
 
 
 def print_self_test(result: SelfTestResult) -> None:
-    """One row for each step."""
+    """Print one row for each step of the self-test."""
     rows = [(step.name, step.status, f"{step.seconds:.1f}", step.reason or step.found) for step in result.steps]
     counts = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     print_table(f"Self-test: {counts}", ("step", "status", "seconds", "found, or why"), rows=rows)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def print_svm(result: SvmResult) -> None:
-    """Accuracy of each class, then both rules."""
+    """Print the accuracy of each class, then the accuracies by both rules."""
 
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{value:.1%}"
@@ -39,7 +39,7 @@ def print_svm(result: SvmResult) -> None:
 
 
 def print_fewshot(result: FewShotResult) -> None:
-    """One row for each kind of task."""
+    """Print one row for each kind of task."""
     rows = [
         [
             row.ways,
@@ -59,7 +59,7 @@ def print_fewshot(result: FewShotResult) -> None:
 
 
 def print_paired(reference: str, rows: Sequence[tuple[str, Paired | None]]) -> None:
-    """The paired comparison of two models, one row for each measurement that has one."""
+    """Print the paired comparison of two models, one row for each measurement that has one."""
     columns = ("measured", "reference", "model", "difference", "95 % interval", "equal predictions", "McNemar's p")
     print_table(
         f"Against {reference}, on the same objects", columns, rows=[(name, *_paired(row)) for name, row in rows if row]
@@ -78,12 +78,12 @@ def _paired(row: Paired) -> tuple[str, ...]:
 
 
 def print_comparison(result: ReproduceResult) -> None:
-    """The paper's numbers beside ours, in per cent, and what has to be known of them."""
+    """Print the paper's numbers beside ours, in per cent, and the notes."""
     print_table(f"{result.title}, per cent", COMPARISON, rows=comparison_rows(result))
 
 
 def print_robustness(result: RobustnessResult) -> None:
-    """One row for each model and severity of each corruption."""
+    """Print one row for each model and severity of each corruption."""
     rows = [
         (
             curve.corruption,
@@ -103,7 +103,7 @@ def print_robustness(result: RobustnessResult) -> None:
 
 
 def print_image_fewshot(result: ImageFewShotResult) -> None:
-    """One row for each method and number of shots."""
+    """Print one row for each method and number of shots."""
     rows = []
     for row in result.rows:
         cells = [f"{found.summary.mean:.2%}  {_interval(found.interval)}" for found in (row.official, row.clean)]
@@ -120,7 +120,7 @@ def print_image_fewshot(result: ImageFewShotResult) -> None:
 
 
 def print_parity(result: "ParityResult") -> None:
-    """Task parity where there is one, then the numbers, in the order of what matters."""
+    """Print the accuracies if there are labels, then the errors of the embeddings."""
     if result.task is not None:
         task = result.task.paired
         print_table(
@@ -144,7 +144,7 @@ def _numeric(row: "EmbeddingErrors") -> list[object]:
 
 
 def print_skipped_files(skipped: Sequence[str]) -> None:
-    """The files of the data that could not be used, if there are any."""
+    """Print the data files that could not be used."""
     if skipped:
         print_table("Files skipped", ("reason",), rows=[(reason,) for reason in skipped])
 

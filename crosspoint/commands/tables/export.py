@@ -11,7 +11,7 @@ from crosspoint.runtime.signing import SIGNATURE
 
 
 def print_export(out: Path, manifest: BundleManifest, *, sign: Path | None = None) -> None:
-    """Print the gate's comparisons, the files, with which key they were signed, and what became of the engine."""
+    """Print the comparisons of the gate, the files, the signing key, and the status of the engine."""
     engine = manifest.engine
     _print_gate(manifest.parity.gate)
     if manifest.parity.emulation is not None:
@@ -46,7 +46,7 @@ def _print_precision(precision: Precision, parity: ExportParity) -> None:
         if isinstance(task, ScoreTask):
             print(f"scores: largest error {task.largest_error:.1e} (limit {task.score_limit:g}){task.detail}")
     elif precision.asked == "int8":
-        print("accuracy was not measured; give --verify-data to have it hold")
+        print("accuracy was not measured; give labelled clouds with --verify-data to measure it")
 
 
 def _print_gate(gate: GateResult) -> None:

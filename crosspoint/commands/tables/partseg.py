@@ -7,7 +7,7 @@ from crosspoint.eval.partseg import Interval, LabelComparison, PartSegResult
 
 
 def print_partseg(result: PartSegResult) -> None:
-    """Mean IoU of each category, then both rules, then the comparison with another model."""
+    """Print the mean IoU of each category, then both rules, then the comparison with another model."""
     rows = [
         (r.category, r.objects, f"{r.official:.1%}", f"{r.clean:.1%}", _parts(r.parts)) for r in result.per_category
     ]

@@ -1,4 +1,4 @@
-"""Being asked to end: at once, as by Ctrl-C, or after the step of a training run that is under way."""
+"""How a process ends on a signal: at once, as with Ctrl-C, or after the current training step."""
 
 import os
 import signal
@@ -10,15 +10,15 @@ from types import FrameType
 
 from crosspoint.core.errors import CrosspointError
 
-ENDING = (signal.SIGTERM, signal.SIGHUP)  # of docker stop and SLURM, and of a terminal that is closed
-AGAIN = 0.05  # seconds until a request that got lost is repeated
+ENDING = (signal.SIGTERM, signal.SIGHUP)  # SIGTERM: docker stop, SLURM; SIGHUP: a terminal that is closed
+AGAIN = 0.05  # seconds until a lost signal is repeated
 
 
 class Terminated(BaseException):
-    """A signal asked this process to end; like Ctrl-C's exception, it undoes what was begun on its way out.
+    """SIGTERM or SIGHUP arrived. Like KeyboardInterrupt, it runs the cleanup code on its way out.
 
     Attributes:
-        number: Of the signal.
+        number: Number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -27,11 +27,11 @@ class Terminated(BaseException):
 
 
 class Stopped(CrosspointError):
-    """The run was asked to stop, saved its state and can be resumed.
+    """The run was stopped by a signal; it saved its state and can be resumed.
 
     Args:
         message: What was done.
-        number: Of the signal that asked for it.
+        number: Number of the signal.
     """
 
     def __init__(self, message: str, number: int = signal.SIGINT) -> None:
@@ -40,10 +40,10 @@ class Stopped(CrosspointError):
 
 
 def end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP raise Terminated in the main thread, once: a second one must not disturb the cleaning up.
+    """Let the first SIGTERM or SIGHUP raise Terminated in the main thread; later ones must not disturb the cleanup.
 
-    A signal that is ignored already, as under `nohup`, stays ignored. A forked process ends at once: what has to be
-    cleaned up is its parent's.
+    A signal that is already ignored, as under `nohup`, stays ignored. A forked child ends at once, without cleanup: its
+    parent cleans up.
     """
     owner = os.getpid()
     heard = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
@@ -59,7 +59,7 @@ def end_on_signals() -> None:
             signal.signal(number, handle)
 
     def repeat(lost: "sys.UnraisableHookArgs") -> None:
-        """An exception in a destructor or a callback is dropped by Python; ask again, for it must not be lost."""
+        """Python drops an exception raised in a destructor or a callback; repeat the signal, so that it is not lost."""
         if isinstance(lost.exc_value, Terminated):
             install()
             threading.Timer(AGAIN, os.kill, (owner, lost.exc_value.number)).start()
@@ -71,19 +71,19 @@ def end_on_signals() -> None:
 
 
 def ignore_signals() -> None:
-    """Let nothing but Ctrl-C and SIGKILL end this process any more."""
+    """From now on, only Ctrl-C and SIGKILL end this process."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def stop_signals(impatient: bool = True) -> Iterator[list[int]]:
-    """A list that gets the numbers of SIGINT, SIGTERM and SIGHUP as they arrive, instead of an exception.
+    """Yield a list that receives the numbers of SIGINT, SIGTERM and SIGHUP, which then raise no exception.
 
-    Outside the main thread, which alone hears of signals, it stays empty.
+    Outside the main thread the list stays empty: Python handles signals in the main thread only.
 
     Args:
-        impatient: Whether a second SIGINT interrupts at once. A second SIGTERM does not: `timeout` sends it twice.
+        impatient: Whether a second SIGINT interrupts at once. A second SIGTERM never does: `timeout` sends it twice.
     """
     received: list[int] = []
 
@@ -105,5 +105,5 @@ def stop_signals(impatient: bool = True) -> Iterator[list[int]]:
 
 
 def interruption(number: int) -> BaseException:
-    """The exception that a signal would have raised, had it not been kept by `stop_signals`."""
+    """The exception of a signal that `stop_signals` has collected."""
     return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)

@@ -1,4 +1,4 @@
-"""How much memory this process may take."""
+"""How much memory this process may use."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 
 def available_memory() -> int:
-    """Bytes that are free on this machine, or that the container or `ulimit -v` allows, if fewer."""
+    """Free memory of this machine in bytes, or less if the container or `ulimit -v` allows less."""
     import psutil
 
     found = [int(psutil.virtual_memory().available), *map(_number, CGROUPS), _address_space()]

@@ -1,4 +1,4 @@
-"""Work spread over processes, its results in order."""
+"""Runs tasks in several processes and yields the results in order."""
 
 import multiprocessing
 import os
@@ -17,16 +17,16 @@ from crosspoint.core.system.processes import available_cpus
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-received: list[int] = []  # in a worker: the signals that asked it to end
+received: list[int] = []  # in a worker: the termination signals that arrived
 
 
 def spread(work: Callable[[Task], Result], tasks: Sequence[Task], *, jobs: int | None = None) -> Iterator[Result]:
-    """Yield `work(task)` for each task in order; the processes end when this one does, however it ends.
+    """Yield `work(task)` for each task, in order. The worker processes end when this process ends, however it ends.
 
     Args:
         work: A function that can be pickled.
-        tasks: Its arguments.
-        jobs: Processes; all cores if None, and none but this one if 1.
+        tasks: The arguments of `work`.
+        jobs: Number of processes; None: one per core; 1: run in this process.
 
     Raises:
         CheckFailed: A process was killed.
@@ -41,20 +41,20 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], *, jobs: int |
         chunk = max(1, min(16, len(tasks) // (4 * jobs)))
         yield from pool.map(partial(_interruptible, work), tasks, chunksize=chunk)
     except BrokenProcessPool as error:
-        raise CheckFailed("a process was killed, most likely for want of memory; try again with fewer jobs") from error
+        raise CheckFailed("a worker process was killed, probably because memory ran out; try fewer --jobs") from error
     except BaseException:
         for worker in set(multiprocessing.active_children()) - set(before):
-            worker.terminate()  # what it was at is undone, see `_interruptible`
+            worker.terminate()  # the current task undoes its work, see `_interruptible`
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def start_pool(processes: int) -> ProcessPoolExecutor:
-    """A pool whose processes are all started; signals wait meanwhile, since one that is interrupted then never ends."""
+    """Start a pool with all its processes. Signals wait until it has started: an interrupted start would never end."""
     with stop_signals(impatient=False) as received:
         pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_start_worker)
-        for _ in range(processes):  # Python 3.10 starts one with each task
+        for _ in range(processes):  # Python 3.10 starts one process with each task
             pool.submit(os.getpid)
     if received:
         pool.shutdown(cancel_futures=True)
@@ -63,7 +63,7 @@ def start_pool(processes: int) -> ProcessPoolExecutor:
 
 
 def _start_worker() -> None:
-    """In a worker: leave Ctrl-C and SIGTERM to the parent, and leave when that is gone, also when it was killed."""
+    """In a worker: ignore Ctrl-C, collect SIGTERM, and end when the parent has ended, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _note)
     parent = multiprocessing.parent_process()
@@ -81,7 +81,7 @@ def _note(number: int, frame: FrameType | None) -> None:
 
 
 def _interruptible(work: Callable[[Task], Result], task: Task) -> Result:
-    """Do a task that SIGTERM interrupts, and none after that; between tasks it must not, for a result is sent then."""
+    """Run a task so that SIGTERM interrupts it. Between tasks SIGTERM waits, because a result is being sent then."""
 
     def end(number: int, frame: FrameType | None) -> None:
         received.append(number)

@@ -1,4 +1,4 @@
-"""The CPUs that this process may use: their name, its affinity, and the quota of the container it runs in."""
+"""The CPUs that this process may use: model name, affinity, and the quota of its container."""
 
 import math
 import os
@@ -9,27 +9,27 @@ from pathlib import Path, PurePosixPath
 
 
 def available_cpus(root: Path = Path("/")) -> int:
-    """CPUs' worth of time that this process may use, at least 1; a fraction of a CPU counts as a whole one.
+    """Number of CPUs that this process may use, at least 1; a fraction counts as a whole CPU.
 
     Args:
-        root: Where `proc` and `sys` are.
+        root: Folder that holds `proc` and `sys`.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return math.ceil(min([affinity, *_quotas(root)]))
 
 
 def cpu_name(root: Path = Path("/")) -> str:
-    """What the system calls the CPU, e.g. `AMD EPYC 7B13`; on a single-board computer the board; else its architecture.
+    """Model name of the CPU, e.g. `AMD EPYC 7B13`. A single-board computer gives its board; else the architecture.
 
     Args:
-        root: Where `proc` is.
+        root: Folder that holds `proc`.
     """
     found = (re.match(r"(?:model name|Model)\s*:\s*(.+)", line) for line in _lines(root / "proc/cpuinfo"))
     return next((match[1] for match in found if match), platform.processor() or platform.machine())
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPUs that each control group around this process may use, where it sets a limit."""
+    """CPU limit of each control group around this process that sets one."""
     groups = _groups(root)
     for version, top, point in _mounts(root):
         group = groups.get(version)
@@ -43,7 +43,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _groups(root: Path) -> dict[int, PurePosixPath]:
-    """The group of this process in each version of control groups, as in `0::/user.slice` and `4:cpu,cpuacct:/job`."""
+    """This process's group in each cgroup version, e.g. from `0::/user.slice` and `4:cpu,cpuacct:/job`."""
     groups = {}
     for line in _lines(root / "proc/self/cgroup"):
         match line.split(":", 2):
@@ -55,7 +55,7 @@ def _groups(root: Path) -> dict[int, PurePosixPath]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[int, PurePosixPath, Path]]:
-    """Version, topmost visible group and folder of each place where the groups of the CPU controller are mounted."""
+    """Each mount of the CPU controller: cgroup version, topmost visible group, folder."""
     for line in _lines(root / "proc/self/mountinfo"):
         mount, _, system = line.partition(" - ")
         fields, kind = mount.split(" "), system.split(" ")
@@ -67,15 +67,15 @@ def _mounts(root: Path) -> Iterator[tuple[int, PurePosixPath, Path]]:
 
 
 def _quota(folder: Path, version: int) -> float | None:
-    """Time that a group may use, over the period in which it may: `50000 100000` is half a CPU. None for no limit."""
+    """CPU limit of a group: quota divided by period. `50000 100000` is half a CPU. None: no limit."""
     if version == 2:
         words = " ".join(_lines(folder / "cpu.max")).split()
     else:
         words = [word for name in ("quota", "period") for word in _lines(folder / f"cpu.cfs_{name}_us")]
     try:
         time, period = (int(word) for word in words)
-        return time / period if time > 0 and period > 0 else None  # -1 is no limit in version 1
-    except (ValueError, OverflowError):  # "max" is no limit in version 2; anything else is no number
+        return time / period if time > 0 and period > 0 else None  # -1: no limit (version 1)
+    except (ValueError, OverflowError):  # "max": no limit (version 2)
         return None
 
 

@@ -1,4 +1,4 @@
-"""Point-cloud files: arrays, PLY, PCD, text and KITTI's binary."""
+"""Reads point-cloud files: NumPy arrays, PLY, PCD, text, and KITTI's binary format."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +19,19 @@ AXES = ("x", "y", "z")
 
 
 def read_clouds(path: Path) -> Points:
-    """Read a point-cloud file as it is stored: nothing is chosen, dropped or normalised.
+    """Read a point-cloud file as it is stored: no sampling, no filtering, no normalisation.
 
     Args:
-        path: `.npy` and `.npz` hold an array (N, 3) or (n, N, 3), an `.npz` with several arrays names it `points`.
-            `.ply` and `.pcd` hold `x`, `y`, `z` and whatever else (see `crosspoint.data.io.pcd`). `.pts`, `.xyz`,
-            `.txt` and `.csv` are text (see `crosspoint.data.io.text`). `.bin` is KITTI's: float32 x, y, z, intensity.
+        path: `.npy` and `.npz` hold an array (N, 3) or (n, N, 3); in an `.npz` with several arrays it is named
+            `points`. `.ply` and `.pcd` hold `x`, `y`, `z` and any other fields (see `crosspoint.data.io.pcd`). `.pts`,
+            `.xyz`, `.txt` and `.csv` are text (see `crosspoint.data.io.text`). `.bin` is KITTI's: float32 x, y, z,
+            intensity.
 
     Returns:
-        (n, N, 3) float32; n is 1 unless the file holds (n, N, 3).
+        (n, N, 3) float32; n is 1 unless the file holds an array (n, N, 3).
 
     Raises:
-        InputError: The file cannot be read, is damaged or cut off, has no points, other columns than it should, or
+        InputError: The file cannot be read, is damaged or cut off, has no points, has other columns, or has
             coordinates that are NaN or infinite.
     """
     path = Path(path)
@@ -43,7 +44,7 @@ def read_clouds(path: Path) -> Points:
 
 
 def _checked(points: npt.NDArray[Any]) -> Points:
-    """Points as (n, N, 3) float32, if they are that and finite."""
+    """Convert points to (n, N, 3) float32; refuse other shapes and values that are not finite."""
     if points.dtype.kind not in "fiu":
         raise InputError(f"holds {some([points.dtype])}, not numbers; save float32 coordinates")
     if points.ndim not in (2, 3) or points.shape[-1] != 3:
@@ -74,7 +75,7 @@ def _read_ply(path: Path, start: bytes) -> npt.NDArray[Any]:
         raise InputError(f"has no element named vertex; {ADVICE}")
     if vertex.lists.keys() & set(AXES):
         raise InputError(f"has lists as coordinates; {ADVICE}")
-    elements = PlyData.read(str(path))  # from the file itself, which it maps: some 25 times as fast as from bytes
+    elements = PlyData.read(str(path))  # from the path: memory-mapped, about 25 times as fast as from bytes
     return _columns(elements["vertex"].data)
 
 
@@ -88,7 +89,9 @@ def _columns(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
 
 def _read_bin(content: bytes) -> npt.NDArray[np.float32]:
     if len(content) % 16:
-        raise InputError(f"is cut off, or not KITTI's: {len(content)} bytes are not rows of four float32; {ADVICE}")
+        raise InputError(
+            f"is cut off, or not a KITTI file: {len(content)} bytes are not rows of four float32; {ADVICE}"
+        )
     return np.frombuffer(content, "<f4").reshape(-1, 4)[:, :3]
 
 

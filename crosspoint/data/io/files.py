@@ -1,4 +1,4 @@
-"""Files of points and meshes of every format, one way to read them all."""
+"""Reads point-cloud and mesh files of every format through one function."""
 
 import hashlib
 import os
@@ -14,25 +14,25 @@ from crosspoint.data.io.mesh_files import ply_faces
 from crosspoint.data.points import Points, check_count, sample_points
 
 SUFFIXES = clouds.SUFFIXES | meshes.SUFFIXES
-MESH_POINTS = 2048  # drawn from a mesh when no number is asked for: what the published data sets hold
+MESH_POINTS = 2048  # points drawn from a mesh by default, as many as the published data sets hold
 
 
 def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = False) -> Points:
-    """Read the points of a file: drawn by area from a mesh, chosen without replacement from a cloud.
+    """Read the points of a file: sampled by area from a mesh, drawn without replacement from a point cloud.
 
-    A `.ply` with faces is a mesh, without them a cloud. What is drawn depends on the seed and the file's name alone.
+    A `.ply` with faces is a mesh; without faces it is a cloud. The sample depends only on the seed and the file's name.
 
     Args:
         path: A file with one of `SUFFIXES`.
-        count: Points per cloud; if None, `MESH_POINTS` from a mesh and all of a cloud.
-        seed: Seed of the draw.
-        at_most: Take a cloud of fewer points than `count` whole instead of refusing it.
+        count: Points per cloud. None: `MESH_POINTS` for a mesh, all points for a cloud.
+        seed: Random seed of the sample.
+        at_most: If a cloud has fewer points than `count`, take all of them instead of raising an error.
 
     Returns:
         (n, N, 3), not normalised; n is 1 unless the file holds an (n, N, 3) array.
 
     Raises:
-        InputError: The file is bad in any way or has fewer than `count` points.
+        InputError: The file cannot be read, is damaged, or has fewer than `count` points.
     """
     path = Path(path)
     regular(path)
@@ -50,7 +50,7 @@ def read_points(path: Path, count: int | None, *, seed: int, at_most: bool = Fal
 
 
 def read_many(paths: Iterable[Path], count: int | None, *, seed: int) -> Iterator[tuple[Path, Points | InputError]]:
-    """`read_points` of each path in turn; a bad file yields its InputError instead of ending the work."""
+    """`read_points` of each path in turn. A bad file yields its InputError, and the iteration goes on."""
     for path in paths:
         try:
             yield path, read_points(path, count, seed=seed)
@@ -59,7 +59,7 @@ def read_many(paths: Iterable[Path], count: int | None, *, seed: int) -> Iterato
 
 
 def is_mesh(path: Path) -> bool:
-    """Whether a file is read as a mesh: by its suffix, and for `.ply` by its header."""
+    """Whether a file is read as a mesh. The suffix decides, and the header of a `.ply`."""
     path = Path(path)
     if path.suffix.lower() != ".ply":
         return path.suffix.lower() in meshes.SUFFIXES
@@ -67,19 +67,19 @@ def is_mesh(path: Path) -> bool:
 
 
 def find_files(inputs: Sequence[Path]) -> list[Path]:
-    """Files to read: each given file, and every file with one of `SUFFIXES` in the given folders and their subfolders.
+    """List the files to read: each given file, and all files with one of `SUFFIXES` in the given folders, recursively.
 
-    Hidden files are passed over, links are followed, a file that is reached twice is returned once. A subfolder that
-    cannot be listed stands among the files, so that reading it says why.
+    Hidden files are skipped, links are followed, and a file that is found twice is returned once. A subfolder that
+    cannot be listed is returned like a file, so that reading it reports the reason.
 
     Returns:
-        Paths, sorted, each beginning with the input under which it was found.
+        Sorted paths. Each begins with the input under which it was found.
 
     Raises:
-        InputError: An input is not there, a given file has another suffix, a given folder cannot be listed or holds no
-            file that can be read.
+        InputError: An input does not exist, a given file has another suffix, a given folder cannot be listed, or a
+            folder holds no readable file.
     """
-    found: dict[str, Path] = {}  # real path: path as found
+    found: dict[str, Path] = {}  # real path: path as it was found
     for given in map(Path, inputs):
         for path in _in_folder(given) if os.path.isdir(given) else [_single(given)]:
             found.setdefault(os.path.realpath(path), path)
@@ -88,16 +88,16 @@ def find_files(inputs: Sequence[Path]) -> list[Path]:
 
 def _single(path: Path) -> Path:
     if not os.path.exists(path):
-        raise InputError(f"{path}: there is no such file or folder")
+        raise InputError(f"{path}: does not exist; give an existing file or folder")
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: cannot be read; give {', '.join(sorted(SUFFIXES))}")
+        raise InputError(f"{path}: has no known suffix; give a file that ends in {', '.join(sorted(SUFFIXES))}")
     return path
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """The files in a folder and below, without recursion: folders may lie thousands deep."""
+    """Files in a folder and below; a loop instead of recursion, because folders may be nested thousands deep."""
     found: list[Path] = []
-    visited: set[tuple[int, int]] = set()  # a link may lead back to a folder above it
+    visited: set[tuple[int, int]] = set()  # because a link may lead back to a parent folder
     waiting = [str(folder)]
     while waiting:
         place = waiting.pop()
@@ -115,9 +115,9 @@ def _in_folder(folder: Path) -> list[Path]:
             files = set(listed) - set(folders)
             found += [Path(entry.path) for entry in files if os.path.splitext(entry.name)[1].lower() in SUFFIXES]
     if found == [folder]:
-        list_folder(folder)  # says why it cannot be
+        list_folder(folder)  # raises the reason
     if not found:
-        raise InputError(f"{folder}: is empty of files that can be read; they end in {', '.join(sorted(SUFFIXES))}")
+        raise InputError(f"{folder}: holds no file that can be read; files end in {', '.join(sorted(SUFFIXES))}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Whether a GLB file is whole, a tree, and not far larger once it is read than on the disk."""
+"""Checks a GLB file before it is parsed: complete, a tree of nodes, and of bounded size in memory."""
 
 import importlib.util
 import json
@@ -9,13 +9,13 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced
 
 DRACO = "KHR_draco_mesh_compression"
-INSTANCES = 10_000  # meshes that nodes place, each counted as often as it is placed; 8 s of the library's time
-STEPS = 100_000  # nodes between all instances and the root, which the library walks one by one in 3 s
-DEPTH = 1000  # of a node
-WIDER = 2  # times the bytes of a file: 64-bit coordinates and indices
+INSTANCES = 10_000  # most meshes that nodes place; the library takes 8 s for them
+STEPS = 100_000  # most nodes between all instances and the root; the library takes 3 s for them
+DEPTH = 1000  # most levels of nodes
+WIDER = 2  # memory per byte of the file: coordinates and indices become 64-bit
 JOIN = "save it as one mesh"
 VALUES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
-BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # by the number of a component type
+BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}  # by glTF component type
 
 
 class Accessor(TypedDict):
@@ -66,18 +66,18 @@ class Scene(TypedDict, total=False):
 
 
 def check_glb(content: bytes) -> None:
-    """Raise InputError if a GLB file is cut off, asks for far more memory than its size, or is no tree of nodes.
+    """Raise InputError if a GLB file is cut off, needs far more memory than its size, or its nodes are not a tree.
 
-    What is damaged in its JSON part ends in an error of any type.
+    Damage in its JSON part can raise an error of any type.
     """
     if len(content) < 20 or not content.startswith(b"glTF"):
-        raise InputError(f"does not start as a GLB file does; {ADVICE}")
+        raise InputError(f"does not begin like a GLB file; {ADVICE}")
     length, header = struct.unpack_from("<II", content, 8)
     if len(content) < length:
         raise InputError(f"is cut off: {len(content)} of {length} bytes; {ADVICE}")
     scene: Scene = json.loads(content[20 : 20 + header].decode("utf-8"))
     if DRACO in scene.get("extensionsRequired", ()) and importlib.util.find_spec("DracoPy") is None:
-        raise InputError("is compressed with Draco; pip install DracoPy, or export it without compression")
+        raise InputError("is compressed with Draco; run pip install DracoPy, or export it without compression")
     sizes = [_size(accessor) for accessor in scene.get("accessors", ())]
     check_announced(sum(sizes), len(content))
     check_announced(sum(_natural(view["byteLength"]) for view in scene.get("bufferViews", ())), len(content))
@@ -85,18 +85,18 @@ def check_glb(content: bytes) -> None:
 
 
 def _size(accessor: Accessor) -> int:
-    """Bytes of the values of an accessor."""
+    """Size of an accessor's values in bytes."""
     return _natural(accessor["count"]) * VALUES[accessor["type"]] * BYTES[accessor["componentType"]]
 
 
 def _natural(value: object) -> int:
     if not isinstance(value, int) or value < 0:
-        raise InputError(f"has a size that is no natural number; {ADVICE}")
+        raise InputError(f"has a size that is not a whole number of at least 0; {ADVICE}")
     return value
 
 
 def _check_instances(scene: Scene, sizes: list[int], size: int) -> None:
-    """Hold against the file's size what its nodes place, and see that they are a tree, as glTF asks."""
+    """Check that the nodes are a tree, as glTF requires, and that what they place has a bounded size."""
     nodes = scene.get("nodes", [])
     primitives = [mesh["primitives"] for mesh in scene.get("meshes", ())]
     if any("sparse" in scene["accessors"][i] for mesh in primitives for part in mesh for i in _accessors(part)):
@@ -126,10 +126,10 @@ def _bytes(mesh: list[Primitive], sizes: list[int]) -> int:
 
 
 def _depths(nodes: list[Node]) -> list[int]:
-    """How many nodes are above each node.
+    """Depth of each node, 0 for a root.
 
     Raises:
-        InputError: A node has two parents, or is above itself.
+        InputError: A node has two parents, or is its own ancestor.
     """
     parents: dict[int, int] = {}
     for i, node in enumerate(nodes):
@@ -142,7 +142,7 @@ def _depths(nodes: list[Node]) -> list[int]:
         while path[-1] not in depths and path[-1] in parents and len(path) <= len(nodes):
             path.append(parents[path[-1]])
         if len(path) > len(nodes):
-            raise InputError(f"has a node that is above itself; {ADVICE}")
+            raise InputError(f"has a node that is its own ancestor; {ADVICE}")
         depth = depths.get(path[-1], 0)
         for above, i in enumerate(reversed(path)):
             depths[i] = depth + above

@@ -1,4 +1,4 @@
-"""Mesh files, and points drawn from surfaces."""
+"""Reads mesh files and samples points from their surfaces."""
 
 import io
 import logging
@@ -16,21 +16,21 @@ from crosspoint.data.points import Points, check_count
 if TYPE_CHECKING:
     import trimesh
 
-# Without any handler Python prints a library's warnings; an application that sets up logging still gets them.
+# Without a handler Python prints the library's warnings; an application that sets up logging still receives them.
 logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb"})
 
 
 def read_mesh(path: Path) -> "trimesh.Trimesh":
-    """Read a mesh as it is stored: vertices are not merged, a scene becomes one mesh, polygons become triangles.
+    """Read a mesh. Vertices are not merged, a scene becomes one mesh, polygons become triangles.
 
     Args:
         path: `.off`, `.obj`, `.stl`, `.ply` or `.glb`. Materials are not read.
 
     Raises:
-        InputError: The file cannot be read, is damaged or cut off, has no faces, a face without its vertices,
-            coordinates that are not finite, or no area.
+        InputError: The file cannot be read, is damaged or cut off, has no faces, has a face with a missing vertex, has
+            coordinates that are not finite, or has no area.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -50,24 +50,24 @@ def read_mesh(path: Path) -> "trimesh.Trimesh":
 
 
 def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Areas of triangles, half the norm of the cross product of two edges.
+    """Areas of triangles: half the norm of the cross product of two edges.
 
     Args:
         vertices: (V, 3) coordinates.
         faces: (F, 3) indices of vertices.
 
     Returns:
-        (F,), with a positive and finite sum.
+        (F,) areas with a positive and finite sum.
 
     Raises:
-        InputError: There are no faces, a face names a vertex that is not there, a coordinate is not finite in float32,
-            or the sum is zero.
+        InputError: There are no faces, a face uses a missing vertex, a coordinate is not finite in float32, or the sum
+            is zero.
     """
     if len(faces) == 0:
         raise InputError(f"has no faces; {ADVICE}")
     if faces.min() < 0 or faces.max() >= len(vertices):
         wrong = faces.min() if faces.min() < 0 else faces.max()
-        raise InputError(f"has a face with vertex {wrong}, but {len(vertices)} vertices; {ADVICE}")
+        raise InputError(f"has a face that uses vertex {wrong}, but only {len(vertices)} vertices; {ADVICE}")
     with np.errstate(over="ignore"):
         finite = np.isfinite(vertices.astype(np.float32)).all(axis=1)  # (V,)
     if not finite.all():
@@ -76,26 +76,26 @@ def areas(vertices: npt.NDArray[Any], faces: npt.NDArray[Any]) -> npt.NDArray[np
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])  # (F, 3)
     result: npt.NDArray[np.float64] = np.linalg.norm(normals, axis=1) / 2
     if not result.sum() > 0:
-        raise InputError(f"has faces but no area; {ADVICE}")
+        raise InputError(f"has faces without area; {ADVICE}")
     return result
 
 
 def sample_surface(
     vertices: npt.NDArray[Any], faces: npt.NDArray[Any], *, count: int, rng: np.random.Generator
 ) -> tuple[Points, npt.NDArray[np.int64]]:
-    """Draw points uniformly by area.
+    """Sample points uniformly by area.
 
-    A face is drawn with a probability proportional to its area, then a point in it: with u, v uniform in the unit
-    square, reflected to (1 - u, 1 - v) where u + v > 1, the point a + u (b - a) + v (c - a).
+    A face is drawn with a probability proportional to its area. In it, u and v are drawn uniformly from the unit
+    square, reflected to (1 - u, 1 - v) where u + v > 1; the point is a + u (b - a) + v (c - a).
 
     Args:
         vertices: (V, 3) coordinates.
         faces: (F, 3) indices.
         count: Number of points.
-        rng: Source of the draw.
+        rng: Random generator.
 
     Returns:
-        Points (count, 3), and the face each lies on (count,).
+        Points (count, 3), and the face index of each (count,).
 
     Raises:
         InputError: `count` is less than 1, or the faces cannot be used (see `areas`).
@@ -103,9 +103,9 @@ def sample_surface(
     check_count(count)
     vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces)
     ends = np.cumsum(areas(vertices, faces))  # (F,)
-    # The draw lies below the sum of all, so that `right` finds a face, and never one without area.
+    # The draw is less than the total area, so that side="right" finds a face, and one that has an area.
     index = np.searchsorted(ends, rng.random(count) * ends[-1], side="right")
-    index = np.minimum(index, np.searchsorted(ends, ends[-1], side="left"))  # rounding up to the sum itself
+    index = np.minimum(index, np.searchsorted(ends, ends[-1], side="left"))  # in case rounding reaches the total
     u, v = rng.random((2, count, 1))
     outside = u + v > 1
     u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)

@@ -1,7 +1,7 @@
-"""PCD files, as the Point Cloud Library (PCL) and its older versions write them.
+"""Reads PCD files, as the Point Cloud Library (PCL) writes them, old versions included.
 
-The format: https://pointclouds.org/documentation/tutorials/pcd_file_format.html. Where the page is silent, this reads
-what PCL's own reader reads.
+The format: https://pointclouds.org/documentation/tutorials/pcd_file_format.html. Where that page says nothing, this
+reads what PCL's own reader reads.
 """
 
 import io
@@ -16,8 +16,8 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced, check_lines, some
 
 AXES = ("x", "y", "z")
-HEADER_BYTES = 1 << 16  # of a header; real ones are a few hundred
-PADDING = "_"  # the name of fields that only fill a gap
+HEADER_BYTES = 1 << 16  # largest header; real ones have a few hundred bytes
+PADDING = "_"  # name of fields that only fill a gap
 SIZES = (1, 2, 4, 8)  # bytes of a value
 KINDS = {f"{kind}{size}": f"<{kind.lower()}{size}" for kind in "IU" for size in SIZES} | {"F4": "<f4", "F8": "<f8"}
 COMPRESSED = ("binary_compressed", "binaryscompressed")  # the second is a misspelling that other writers use
@@ -28,10 +28,10 @@ class Field:
     """A column of the points, e.g. `x` or a descriptor of many values.
 
     Attributes:
-        name: In lower case.
-        kind: Type and bytes of a value, e.g. `F4`.
-        size: Bytes of a value.
-        count: Values of a point.
+        name: Name, in lower case.
+        kind: Type and size of a value, e.g. `F4`.
+        size: Bytes per value.
+        count: Values per point.
     """
 
     name: str
@@ -45,7 +45,7 @@ Fields = tuple[Field, ...]
 
 @dataclass(frozen=True)
 class PcdHeader:
-    """The fields in their order, the number of points, the encoding, and the bytes of the header itself."""
+    """The fields in order, the number of points, the encoding, and the size of the header in bytes."""
 
     fields: Fields
     points: int
@@ -54,15 +54,15 @@ class PcdHeader:
 
 
 def read_pcd(content: bytes) -> npt.NDArray[np.float64]:
-    """Read the coordinates of a PCD file: ascii, binary or binary_compressed, organised or not, any order of fields.
+    """Read the coordinates of a PCD file: ascii, binary or binary_compressed, organised or not, fields in any order.
 
     Returns:
-        (N, 3), row after row of an organised cloud; NaN where the file says so.
+        (N, 3); an organised cloud row by row. Missing points are NaN, as in the file.
 
     Raises:
-        InputError: There is no header, it cannot be understood, it announces more than follows it, or there are no
-            fields x, y and z of one value each.
-        ValueError: Something that is not a number.
+        InputError: The header is missing or invalid, the file is shorter than the header says, or there are no fields
+            x, y and z of one value each.
+        ValueError: A value is not a number.
     """
     header = read_header(content)
     _check_axes(header.fields)
@@ -80,10 +80,10 @@ def read_pcd(content: bytes) -> npt.NDArray[np.float64]:
 
 
 def read_header(content: bytes) -> PcdHeader:
-    """Parse the header of a PCD file. FIELDS, DATA and POINTS (or WIDTH and HEIGHT) have to be there.
+    """Parse the header of a PCD file. FIELDS, DATA and POINTS (or WIDTH and HEIGHT) are required.
 
     Raises:
-        InputError: It does not end within `HEADER_BYTES`, or one of its lines cannot be understood.
+        InputError: It does not end within `HEADER_BYTES`, or one of its lines is invalid.
     """
     lines: dict[str, list[str]] = {}
     length = 0
@@ -112,15 +112,15 @@ def read_header(content: bytes) -> PcdHeader:
 
 
 def _numbers(lines: dict[str, list[str]], key: str, expected: int, default: int) -> list[int]:
-    """The whole numbers of a line of the header; `default` for each where there is no such line."""
+    """The whole numbers of a line of the header; if the line is missing, `default` for each."""
     words = lines.get(key) or [str(default)] * expected
     if len(words) != expected or not all(word.isascii() and word.isdecimal() and len(word) <= 18 for word in words):
-        raise InputError(f"is damaged: its header has no usable {key} ({some(words)}); {ADVICE}")
+        raise InputError(f"is damaged: its header has no valid {key} ({some(words)}); {ADVICE}")
     return [int(word) for word in words]
 
 
 def _points(lines: dict[str, list[str]]) -> int:
-    """POINTS, which is WIDTH · HEIGHT where those are given."""
+    """POINTS, which equals WIDTH · HEIGHT if those are given."""
     found = {key: _numbers(lines, key, 1, 1)[0] for key in ("WIDTH", "HEIGHT", "POINTS") if lines.get(key)}
     area = found["WIDTH"] * found.get("HEIGHT", 1) if "WIDTH" in found else None
     points = found.get("POINTS", area)
@@ -143,10 +143,10 @@ def _check_axes(fields: Fields) -> None:
 
 
 def _layouts(fields: Fields, compressed: bool) -> Iterator[Fields]:
-    """What the rows may hold: as the header says, but for two things on which writers differ.
+    """Possible rows: as the header says, then two variants, because writers differ.
 
-    COUNT 0 stands for one value in files of PCL's old converters, and for none elsewhere. Compressed files of PCL leave
-    padding out.
+    Old converters of PCL write COUNT 0 for one value; other writers mean none. PCL leaves the padding out of compressed
+    files.
     """
     kept = tuple(field for field in fields if field.name != PADDING)
     for chosen in (kept, fields) if compressed and kept != fields else (fields,):
@@ -156,18 +156,18 @@ def _layouts(fields: Fields, compressed: bool) -> Iterator[Fields]:
 
 
 def _choose(header: PcdHeader, size: int, compressed: bool = False) -> Fields:
-    """The layout of which the points take `size` bytes; the first where none does."""
+    """The layout whose points take `size` bytes; the first layout if none does."""
     layouts = list(_layouts(header.fields, compressed))
     return next((layout for layout in layouts if header.points * _row(layout) == size), layouts[0])
 
 
 def _row(fields: Fields) -> int:
-    """Bytes of a point."""
+    """Bytes per point."""
     return sum(field.size * field.count for field in fields)
 
 
 def _locate(fields: Fields) -> list[tuple[Field, Fields]]:
-    """The fields x, y and z, each with those before it."""
+    """The fields x, y and z, each with the fields before it."""
     names = [field.name for field in fields]
     return [(fields[names.index(axis)], fields[: names.index(axis)]) for axis in AXES]
 
@@ -178,7 +178,7 @@ def _cut_off(header: PcdHeader, size: int) -> InputError:
 
 def _read_ascii(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
     columns = sum(field.count for field in header.fields)
-    if 2 * columns * header.points - 1 > len(body):  # each a digit and what separates it from the next
+    if 2 * columns * header.points - 1 > len(body):  # a value has at least one digit and one separator
         raise _cut_off(header, len(body))
     rows = np.loadtxt(io.BytesIO(body), ndmin=2, encoding="latin-1")  # (N, columns)
     if len(rows) != header.points:
@@ -191,7 +191,7 @@ def _read_ascii(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
 
 
 def _read_binary(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
-    """Point after point."""
+    """Read rows of points."""
     fields = _choose(header, len(body))
     row = _row(fields)
     if row * header.points > len(body):
@@ -204,7 +204,7 @@ def _read_binary(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]
 
 
 def _read_compressed(header: PcdHeader, body: memoryview) -> npt.NDArray[np.float64]:
-    """Two lengths, then all values of the first field, of the second, and so on, as LZF."""
+    """Read two lengths, then LZF-compressed data: all values of the first field, of the second, and so on."""
     import lzf
 
     if len(body) < 8:
@@ -216,9 +216,9 @@ def _read_compressed(header: PcdHeader, body: memoryview) -> npt.NDArray[np.floa
         raise InputError(f"is damaged: {plain} bytes are not {header.points} points of {_row(fields)}; {ADVICE}")
     if 8 + packed > len(body):
         raise _cut_off(header, len(body))
-    values = lzf.decompress(bytes(body[8 : 8 + packed]), plain)  # None if it becomes longer
+    values = lzf.decompress(bytes(body[8 : 8 + packed]), plain)  # None if the result is longer
     if values is None or len(values) != plain:
-        raise InputError(f"is damaged: its compressed points are not the {plain} bytes that it announces; {ADVICE}")
+        raise InputError(f"is damaged: its compressed points are not {plain} bytes, as its header says; {ADVICE}")
     axes = [
         np.frombuffer(values, KINDS[field.kind], header.points, header.points * _row(before))
         for field, before in _locate(fields)

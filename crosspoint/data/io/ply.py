@@ -1,4 +1,4 @@
-"""Point clouds as PLY files."""
+"""Writes point clouds as PLY files."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from crosspoint.core.files import atomic_file
 
 
 def write_points(path: Path, points: npt.NDArray[np.floating]) -> None:
-    """Write a cloud as binary little-endian PLY: one element `vertex` with float32 `x`, `y`, `z`; atomically.
+    """Write a cloud as binary little-endian PLY, atomically: an element `vertex` with float32 `x`, `y`, `z`.
 
     Args:
-        path: Where to write; missing folders are made.
+        path: Output file; missing folders are made.
         points: (N, 3) finite coordinates.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The header of a PLY file, and whether the file can hold what it announces."""
+"""Parses the header of a PLY file, and checks that the file can hold what it says."""
 
 import re
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, check_announced
 
-HEADER_BYTES = 1 << 16  # of a header; real ones are a few hundred
-SIZES = {  # bytes of a value, by the names in use
+HEADER_BYTES = 1 << 16  # largest header; real ones have a few hundred bytes
+SIZES = {  # bytes per value, by type name
     **dict.fromkeys(("char", "uchar", "int8", "uint8"), 1),
     **dict.fromkeys(("short", "ushort", "int16", "uint16", "float16"), 2),
     **dict.fromkeys(("int", "uint", "int32", "uint32", "float", "float32"), 4),
     **dict.fromkeys(("int64", "uint64", "double", "float64"), 8),
 }
-TEXT = 2  # least bytes of a value in text: a digit and what separates it from the next
-LIST = 128  # bytes that a list becomes, however short: an array of its own
+TEXT = 2  # least bytes of a value in text: a digit and a separator
+LIST = 128  # bytes of memory per list, however short: each becomes an array
 END = re.compile(rb"\nend_header[ \t]*(?:\r\n|\r|\n)|\rend_header[ \t]*\r")
 
 
@@ -23,10 +23,10 @@ class Element:
     """An element of a PLY file, e.g. `vertex`.
 
     Attributes:
-        name: What it is called.
-        count: Its rows.
-        numbers: Bytes of each property that is a number, by name.
-        lists: Bytes of the length of each property that is a list, by name.
+        name: Name of the element.
+        count: Number of rows.
+        numbers: Bytes of each scalar property, by name.
+        lists: Bytes of the length field of each list property, by name.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Element:
 
 @dataclass(frozen=True)
 class PlyHeader:
-    """Whether the rows are text, the elements in their order, and the bytes of the header itself."""
+    """The format (text or binary), the elements in order, and the size of the header in bytes."""
 
     text: bool
     elements: tuple[Element, ...]
     length: int
 
     def count(self, name: str) -> int:
-        """Rows of an element; 0 if there is none."""
+        """Rows of an element; 0 if it is missing."""
         return sum(element.count for element in self.elements if element.name == name)
 
 
@@ -52,7 +52,7 @@ def read_header(start: bytes) -> PlyHeader:
     """Parse the header at the start of a PLY file.
 
     Raises:
-        InputError: There is no whole one within the first `HEADER_BYTES`, or one of its lines cannot be understood.
+        InputError: The header does not end within `HEADER_BYTES`, or one of its lines is invalid.
     """
     start = start[:HEADER_BYTES]
     end = END.search(start)
@@ -70,20 +70,20 @@ def read_header(start: bytes) -> PlyHeader:
 
 
 def check_counts(header: PlyHeader, size: int) -> None:
-    """Refuse a header that announces more rows than a file of `size` bytes can hold, or far more than it is worth.
+    """Refuse a header with more rows than a file of `size` bytes can hold, or that need far more memory than its size.
 
     Raises:
-        InputError: It does.
+        InputError: The header claims too much.
     """
     body, least, made = size - header.length, 0, 0
     for element in header.elements:
         numbers, lists = element.numbers.values(), element.lists.values()
         if element.count and not (numbers or lists):
-            raise InputError(f"announces {element.count} rows of {element.name} without a property; {ADVICE}")
+            raise InputError(f"has {element.count} rows of {element.name} without a property; {ADVICE}")
         row = TEXT * (len(numbers) + len(lists)) if header.text else sum(numbers) + sum(lists)
         least += element.count * row
         made += element.count * (sum(numbers) + LIST * len(lists))
-    if least > body + 1:  # the last row of a text may end without a line break
+    if least > body + 1:  # + 1: the last row of a text may have no line break
         counts = ", ".join(f"{element.count} {element.name}" for element in header.elements[:4])
         raise InputError(f"is cut off: its {body} bytes cannot hold {counts}; {ADVICE}")
     check_announced(made, size)
@@ -91,13 +91,13 @@ def check_counts(header: PlyHeader, size: int) -> None:
 
 def _element(words: list[str]) -> Element:
     if len(words) != 3 or not words[2].isdecimal() or len(words[2]) > 18:
-        raise InputError(f"has a header that gives no usable number of rows; {ADVICE}")
+        raise InputError(f"has a header with an invalid number of rows; {ADVICE}")
     return Element(words[1], int(words[2]), {}, {})
 
 
 def _add_property(elements: list[Element], words: list[str]) -> None:
     kinds = words[2:4] if words[1:2] == ["list"] else words[1:2]
     if not elements or len(words) != (5 if words[1:2] == ["list"] else 3) or not set(kinds) <= set(SIZES):
-        raise InputError(f"has a header with a property that cannot be understood; {ADVICE}")
+        raise InputError(f"has a header with an invalid property; {ADVICE}")
     properties = elements[-1].lists if words[1] == "list" else elements[-1].numbers
     properties[words[-1]] = SIZES[kinds[0]]

@@ -1,4 +1,4 @@
-"""One picture of one mesh by ray casting: a camera that fits the object, lights that show its shape, soft edges."""
+"""Renders one picture of a mesh by ray casting: the object fills the frame, coloured lights, antialiased edges."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from crosspoint.core.errors import InputError, require
 
-FIELD_OF_VIEW = np.radians(40.0)  # of the cone around the bounding sphere, seen from the camera
-FILLED = 0.92  # share of the frame that the longer side of the object takes
-SUPERSAMPLING = 2  # rays per pixel and axis
+FIELD_OF_VIEW = np.radians(40.0)  # angle of the bounding sphere, seen from the camera
+FILLED = 0.92  # share of the frame that the longer side of the object fills
+SUPERSAMPLING = 2  # rays per pixel in each axis
 
-# Directional lights in camera axes (right, up, towards the camera) with their colours: a white key at the upper left of
-# the camera, a warm one from the right and a cool one from below, so that a face's direction shows in hue as well.
+# Directional lights in camera axes (right, up, towards the camera) with their colours: white from the upper left, warm
+# from the right, cool from below, so that the hue also shows the direction of a face.
 AMBIENT = np.array([0.17, 0.17, 0.18])
 LIGHTS = np.array([[-0.50, 0.62, 0.60], [0.90, 0.15, 0.40], [-0.30, -0.80, 0.50]])
 COLOURS = np.array([[0.66, 0.66, 0.65], [0.20, 0.13, 0.07], [0.03, 0.08, 0.14]])
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Solid:
-    """A mesh in the unit sphere, ready for rays: corners (F, 3, 3), unit normals (F, 3), embree's tree."""
+    """A mesh in the unit sphere, ready for rays: corners (F, 3, 3), unit normals (F, 3), embree's search tree."""
 
     corners: Array
     normals: Array
@@ -32,14 +32,14 @@ class Solid:
 
 
 def solid(vertices: Array, faces: Array) -> Solid:
-    """Centre a mesh on its bounding box, scale it into the unit sphere and build embree's tree.
+    """Centre a mesh on its bounding box, scale it into the unit sphere and build embree's search tree.
 
     Args:
-        vertices: (V, 3) coordinates; those that no face uses have no influence.
+        vertices: (V, 3) coordinates; vertices that no face uses are ignored.
         faces: (F, 3) indices of vertices.
 
     Raises:
-        InputError: There are no faces, or they all lie in one point, or a coordinate is not finite.
+        InputError: There are no faces, all vertices are equal, or a coordinate is not finite.
         MissingDependency: `embreex` is not installed.
     """
     require("embreex", "render", purpose="rendering")
@@ -48,12 +48,12 @@ def solid(vertices: Array, faces: Array) -> Solid:
 
     corners = np.asarray(vertices, np.float64)[np.asarray(faces)]  # (F, 3, 3)
     if not corners.size or not np.isfinite(corners).all():
-        raise InputError("the mesh has no faces or coordinates that are not finite; repair it before rendering")
+        raise InputError("the mesh has no faces, or has coordinates that are not finite; repair it first")
     flat = corners.reshape(-1, 3)
     corners = corners - (flat.min(0) + flat.max(0)) / 2
     radius = np.linalg.norm(corners.reshape(-1, 3), axis=1).max()
     if radius == 0:
-        raise InputError("all vertices of the mesh are one point; repair it before rendering")
+        raise InputError("all vertices of the mesh are equal; repair it first")
     corners /= radius
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])  # (F, 3)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
@@ -63,9 +63,9 @@ def solid(vertices: Array, faces: Array) -> Solid:
 
 
 def camera(azimuth: float, elevation: float) -> Array:
-    """Axes of a camera that looks at the origin from `azimuth` and `elevation` (radians): right, up, backwards (3, 3).
+    """Axes (right, up, backward) (3, 3) of a camera at `azimuth` and `elevation` (radians) that looks at the origin.
 
-    The world's y axis is up; at azimuth and elevation 0 the camera stands on the positive z axis.
+    The y axis is up. At azimuth 0 and elevation 0 the camera is on the positive z axis.
     """
     backwards = np.array(
         [np.cos(elevation) * np.sin(azimuth), np.sin(elevation), np.cos(elevation) * np.cos(azimuth)],
@@ -75,7 +75,7 @@ def camera(azimuth: float, elevation: float) -> Array:
 
 
 def picture(mesh: Solid, axes: Array, *, size: int) -> Array:
-    """Picture of a mesh in perspective, its longer side filling the frame.
+    """Render a mesh in perspective; its longer side fills the frame.
 
     Args:
         mesh: What `solid` returned.
@@ -83,8 +83,8 @@ def picture(mesh: Solid, axes: Array, *, size: int) -> Array:
         size: Width and height in pixels.
 
     Returns:
-        (size, size, 4) uint8 RGBA, colour not multiplied by alpha; alpha is the covered share of the pixel, and
-        pixels with alpha 0 are black.
+        (size, size, 4) uint8 RGBA, colour not multiplied by alpha. Alpha is the covered share of the pixel; pixels with
+            alpha 0 are black.
     """
     eye = axes[2] / np.sin(FIELD_OF_VIEW / 2)  # (3,)
     rays = size * SUPERSAMPLING
@@ -100,7 +100,7 @@ def picture(mesh: Solid, axes: Array, *, size: int) -> Array:
 
 
 def _directions(mesh: Solid, eye: Array, axes: Array, rays: int) -> Array:
-    """Directions (rays · rays, 3) through a square around the object at depth 1; row by row from the top."""
+    """Ray directions (rays · rays, 3) through a square around the object at depth 1, row by row from the top."""
     seen = (mesh.corners.reshape(-1, 3) - eye) @ (axes * [[1.0], [1.0], [-1.0]]).T  # (3 F, 3): right, up, depth
     plane = seen[:, :2] / seen[:, 2:]
     low, high = plane.min(0), plane.max(0)
@@ -114,15 +114,15 @@ def _directions(mesh: Solid, eye: Array, axes: Array, rays: int) -> Array:
 
 
 def _cast(mesh: Solid, eye: Array, directions: Array) -> Array:
-    """The first face that each ray from `eye` meets, -1 for none; (R,) int32."""
+    """Index of the first face that each ray from `eye` hits, -1 for none; (R,) int32."""
     origins = np.broadcast_to(eye.astype(np.float32), directions.shape)
     hit: Array = mesh.scene.run(np.ascontiguousarray(origins), directions)
     return hit
 
 
 def _shade(mesh: Solid, eye: Array, axes: Array) -> Array:
-    """Colour of each face, (F, 3) in 0…1: Lambert's law on the side that is seen, so that open meshes look whole."""
-    towards = np.einsum("fi,fi->f", mesh.normals, eye - mesh.corners[:, 0])  # one sign for the whole plane of a face
+    """Colour of each face (F, 3) in 0…1, by Lambert's law. Both sides are lit, so that open meshes look closed."""
+    towards = np.einsum("fi,fi->f", mesh.normals, eye - mesh.corners[:, 0])  # sign: the side that faces the camera
     normals = np.where(towards[:, None] < 0, -mesh.normals, mesh.normals) @ axes.T  # (F, 3) in camera axes
     lights = LIGHTS / np.linalg.norm(LIGHTS, axis=1, keepdims=True)
     shade: Array = np.clip(AMBIENT + np.maximum(normals @ lights.T, 0) @ COLOURS, 0, 1)

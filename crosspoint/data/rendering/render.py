@@ -1,4 +1,4 @@
-"""Renderings and point clouds of mesh files, in ShapeNetRender's layout."""
+"""Makes point clouds and renderings from mesh files, in the layout of ShapeNetRender."""
 
 import hashlib
 import os
@@ -25,12 +25,12 @@ from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.data.io.ply import write_points
 from crosspoint.data.rendering.raycast import camera, picture, solid
 
-ELEVATIONS = (-10.0, 50.0)  # degrees above the horizon, drawn uniformly; the azimuth is drawn from the full circle
-ATTEMPTS = 16  # viewpoints tried for one picture: a flat thing can be invisible from its edge
-COMPRESSION = 4  # of PNG: the size of zlib's usual 6 in two thirds of its time
+ELEVATIONS = (-10.0, 50.0)  # degrees above the horizon, uniform; the azimuth is uniform over the full circle
+ATTEMPTS = 16  # viewpoints tried per picture: a flat object can be invisible from its edge
+COMPRESSION = 4  # PNG level: the file size of zlib's default 6 in two thirds of its time
 SETTINGS_FILE = "render.json"
 SCHEMA = "crosspoint.render-settings/1"
-NAME_BYTES = 200  # of a file's name, most systems' 255 less what is added to it
+NAME_BYTES = 200  # longest file name: 255 on most systems, less the suffixes that are added
 
 
 def picture_name(view: int) -> str:
@@ -40,7 +40,7 @@ def picture_name(view: int) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the bytes of an output folder; one folder holds one combination."""
+    """The settings that decide the content of an output folder; a folder holds one combination."""
 
     views: int
     size: int
@@ -50,22 +50,22 @@ class Settings:
 
 @dataclass(frozen=True)
 class Task:
-    """A mesh file and the place of what is made from it."""
+    """A mesh file, and the category and name of its outputs."""
 
     mesh: Path
     category: str
     name: str
 
     def cloud(self, out: Path) -> Path:
-        """The point cloud of this mesh under `out`."""
+        """Path of the point cloud in `out`."""
         return out / "ShapeNet" / self.category / f"{self.name}.ply"
 
     def pictures(self, out: Path) -> Path:
-        """The folder of this mesh's pictures under `out`."""
+        """Folder of the pictures in `out`."""
         return out / "ShapeNetRendering" / self.category / self.name / "rendering"
 
     def finished(self, out: Path, views: int) -> bool:
-        """Whether the cloud and all pictures are there; each appears under its name only when it is complete."""
+        """Whether the cloud and all pictures exist. Each gets its name only when it is complete."""
         pictures = self.pictures(out)
         return self.cloud(out).exists() and all((pictures / picture_name(view)).exists() for view in range(views))
 
@@ -113,30 +113,30 @@ def render(
     seed: int = 0,
     jobs: int | None = None,
 ) -> RenderResult:
-    """Make pairs of point clouds and pictures from mesh files, in ShapeNetRender's layout; finished ones are kept.
+    """Make pairs of point clouds and pictures from mesh files, in the layout of ShapeNetRender. Finished ones are kept.
 
-    Each mesh becomes `ShapeNet/<category>/<name>.ply`, with points drawn uniformly by area, and
+    Each mesh becomes `ShapeNet/<category>/<name>.ply`, with points sampled uniformly by area, and
     `ShapeNetRendering/<category>/<name>/rendering/00.png` and so on. The category is the path of the mesh's folder
-    within the given folder, joined by underscores, or the given folder's own name; the name is the file's, with its
-    suffix added where two files would share it. What is made depends on the file, its category, its name and the
-    settings alone: neither on `jobs` nor on the other files.
+    below the given folder, joined by underscores, or the name of the given folder. The name is the file's name, with
+    its suffix if two files would have the same name. The output depends only on the file, its category, its name and
+    the settings, not on `jobs` or on other files.
 
     Args:
         meshes: Mesh files and folders of them, searched recursively.
-        out: The output folder; it may hold an unfinished run with the same settings, which is then continued.
+        out: Output folder; an unfinished run with the same settings in it is continued.
         views: Pictures per mesh.
-        size: Width and height of the pictures.
+        size: Width and height of the pictures, in pixels.
         points: Points per mesh.
-        seed: Seed of points and viewpoints.
-        jobs: Processes; all cores if None. A script that calls this with more than one needs the usual
+        seed: Random seed of points and viewpoints.
+        jobs: Number of processes; None: one per core. A script that uses more than one needs
             `if __name__ == "__main__":`.
 
     Returns:
         What was made.
 
     Raises:
-        InputError: There are no meshes, two of them have one name, an option makes no sense, or `out` holds something
-            else or was made with other settings.
+        InputError: There are no meshes, two meshes get the same name, an option is invalid, or `out` holds other files
+            or was made with other settings.
         MissingDependency: `embreex` is not installed.
         CheckFailed: A process was killed.
     """
@@ -169,23 +169,23 @@ def render(
 def render_views(
     vertices: npt.NDArray[Any], faces: npt.NDArray[Any], *, views: int, size: int, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Pictures of a mesh from random viewpoints (CrossPoint, section 3: "a random camera view-point").
+    """Render a mesh from random viewpoints (CrossPoint, section 3: "a random camera view-point").
 
-    The object fills the frame; azimuth over the full circle, elevation in `ELEVATIONS`; y is up. With the same `rng`,
-    fewer views are the first of more views.
+    The object fills the frame. The azimuth is uniform over the full circle, the elevation in `ELEVATIONS`; y is up.
+    With the same `rng`, the first views do not depend on the number of views.
 
     Args:
         vertices: (V, 3) coordinates in any unit.
         faces: (F, 3) indices; either side may face outwards.
         views: Number of pictures.
         size: Width and height in pixels.
-        rng: Source of the viewpoints.
+        rng: Random generator of the viewpoints.
 
     Returns:
-        (views, size, size, 4) uint8 RGBA; alpha is the covered share of each pixel, colour is not multiplied by it.
+        (views, size, size, 4) uint8 RGBA; alpha is the covered share of each pixel; colour is not multiplied by it.
 
     Raises:
-        InputError: The mesh has no extent, or nothing of it can be seen.
+        InputError: The mesh has no extent, or nothing of it is visible.
         MissingDependency: `embreex` is not installed.
     """
     mesh = solid(vertices, faces)
@@ -197,7 +197,7 @@ def render_views(
             if pictures[view, ..., 3].any():
                 break
         else:
-            raise InputError("nothing of the mesh can be seen; its faces are too thin to render")
+            raise InputError("nothing of the mesh is visible: its faces are too thin; give a thicker mesh")
     return pictures
 
 
@@ -214,17 +214,17 @@ def _check(settings: Settings, jobs: int) -> None:
 
 
 def _tasks(inputs: Sequence[Path]) -> list[Task]:
-    """One task per mesh file, in the order of the places of what is made."""
+    """One task per mesh file, in the order of the output paths."""
     from crosspoint.data.io.files import find_files
     from crosspoint.data.io.meshes import SUFFIXES
 
     found: dict[Path, str] = {}  # absolute path: category
     for given in inputs:
         for file in find_files([given]):
-            if file.suffix.lower() in SUFFIXES or os.path.isdir(file):  # one that cannot be listed is reported
+            if file.suffix.lower() in SUFFIXES or os.path.isdir(file):  # a folder that cannot be listed is reported
                 found.setdefault(Path(os.path.abspath(file)), _category(file, Path(given)))
     if not found:
-        raise InputError(f"no meshes in {', '.join(map(str, inputs))}; give folders of {', '.join(sorted(SUFFIXES))}")
+        raise InputError(f"{', '.join(map(str, inputs))}: no meshes found; meshes end in {', '.join(sorted(SUFFIXES))}")
     stems: dict[tuple[str, str], int] = {}
     for file, category in found.items():
         stems[category, file.stem] = stems.get((category, file.stem), 0) + 1
@@ -243,11 +243,11 @@ def _category(file: Path, given: Path) -> str:
 
 
 def _claim(out: Path, settings: Settings, tasks: Sequence[Task]) -> None:
-    """Make sure that `out` is new or was made with these settings, and that nothing else in it would be replaced."""
+    """Check that `out` is new or was made with these settings, and that no other file in it would be replaced."""
     file = out / SETTINGS_FILE
     if not file.exists():
         if out.exists() and in_use(out):
-            raise InputError(f"{out} holds files that were not made by this command; choose another --out")
+            raise InputError(f"{out} holds files that this command did not make; choose another --out")
         write_json(file, {"schema": SCHEMA, **asdict(settings)})
         return
     stored = read_json(file, "the settings of renderings", advice=f"delete {out} or choose another --out")
@@ -256,7 +256,7 @@ def _claim(out: Path, settings: Settings, tasks: Sequence[Task]) -> None:
     for name, value in asdict(settings).items():
         if stored.get(name) != value:
             raise InputError(
-                f"{out} was rendered with --{name} {stored.get(name)}, not {value}; use that, or choose another --out"
+                f"{out} was rendered with --{name} {stored.get(name)}, not {value}; give that value, or another --out"
             )
     for task in tasks:
         check_content(task.pictures(out), _check_pictures)
@@ -267,7 +267,7 @@ def _check_pictures(folder: Path) -> None:
 
 
 def _render_one(task: Task, out: Path, settings: Settings) -> str | None:
-    """None when the task is done, or the reason why its mesh was skipped."""
+    """Do a task; None if it is done, else the reason why the mesh was skipped."""
     from crosspoint.data.io.meshes import read_mesh, sample_surface
 
     clouds, viewpoints = _generator(settings.seed, task).spawn(2)
@@ -291,7 +291,7 @@ def _generator(seed: int, task: Task) -> np.random.Generator:
 
 
 def _remove_partial_files(tasks: Sequence[Task], out: Path) -> None:
-    """Delete what a killed run left half written."""
+    """Delete partial files of a killed run."""
     for folder in {task.cloud(out).parent for task in tasks} | {task.pictures(out).parent for task in tasks}:
         remove_partial_files(folder)
 

@@ -1,4 +1,4 @@
-"""The data sets of the paper's protocols, in their published file formats."""
+"""Reads the data sets of the paper's protocols in their published file formats."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Clouds:
-    """Labelled clouds: points (n, N, 3) float32 as stored, labels (n,) int64."""
+    """Labelled clouds: points (n, N, 3) float32, not normalised, and labels (n,) int64."""
 
     points: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
@@ -35,7 +35,7 @@ class Clouds:
 
 @dataclass(frozen=True)
 class ClassificationSet:
-    """A classification set; `name` is its format, `class_names` are by label, `test` is None where there is none."""
+    """A classification set. `name` is its format, `class_names` is by label, `test` is None if it is missing."""
 
     name: str
     class_names: tuple[str, ...]
@@ -54,7 +54,7 @@ class PartClouds:
 
 @dataclass(frozen=True)
 class PartSet:
-    """A part-segmentation set; `val` is None where there is none."""
+    """A part-segmentation set; `val` is None if it is missing."""
 
     name: str
     taxonomy: Taxonomy
@@ -67,12 +67,12 @@ def load_classification(root: Path, points: int | None = 1024) -> Classification
     """Read a set in ModelNet40's or ScanObjectNN's format.
 
     Args:
-        root: The folder of the files, or one above it that holds no other such set.
-        points: How many points of each cloud, the *first* ones, as the published protocols do; all if None.
+        root: The folder of the files, or its parent if that holds no other such set.
+        points: Take the *first* points of each cloud, as the published protocols do; None: all.
 
     Raises:
         InputError: There is no such set, its training split is missing, a file is damaged, a label has no name, or
-            fewer than `points` points are stored.
+            clouds have fewer than `points` points.
     """
     kind, folder = locate(root, ("modelnet40", "scanobjectnn"))
     names = read_class_names(kind, folder)
@@ -89,15 +89,15 @@ def load_classification(root: Path, points: int | None = 1024) -> Classification
 
 
 def load_parts(root: Path, points: int | None = 2048) -> PartSet:
-    """Read a set in ShapeNetPart's format, with the taxonomy of its `taxonomy.json` or else ShapeNetPart's own.
+    """Read a set in ShapeNetPart's format. Its taxonomy is read from `taxonomy.json`, else it is ShapeNetPart's.
 
     Args:
-        root: The folder of the files, or one above it that holds no other such set.
-        points: How many points of each cloud, the first ones; all if None.
+        root: The folder of the files, or its parent if that holds no other such set.
+        points: Take the first points of each cloud; None: all.
 
     Raises:
         InputError: There is no such set, its training or test split is missing, a file or the taxonomy is damaged, a
-            label is out of range, or fewer than `points` points are stored.
+            label is out of range, or clouds have fewer than `points` points.
     """
     kind, folder = locate(root, ("shapenetpart",))
     taxonomy = read_taxonomy(folder)
@@ -111,10 +111,10 @@ def load_parts(root: Path, points: int | None = 2048) -> PartSet:
         )
     train, test = splits["train"], splits["test"]
     if train is None or test is None:
-        raise InputError(f"{folder}: needs ply_data_train*.h5 and ply_data_test*.h5; see `crosspoint data list`")
+        raise InputError(f"{folder}: ply_data_train*.h5 or ply_data_test*.h5 is missing; see `crosspoint data list`")
     return PartSet(kind, taxonomy, train, splits["val"], test)
 
 
 def _parts(content: SplitArrays) -> PartClouds:
-    assert content.parts is not None  # asked for
+    assert content.parts is not None  # they were asked for
     return PartClouds(content.points, content.labels, content.parts)

@@ -1,4 +1,4 @@
-"""Parametric shapes written in the published formats: pairs for pretraining, a classification and a part split."""
+"""Generates parametric shapes in the published formats: pairs for pretraining, a classification set and a part set."""
 
 import hashlib
 import math
@@ -33,7 +33,7 @@ PARTS = "shapenet_part_seg_hdf5_data"
 SETTINGS_FILE = "shapes.json"
 SCHEMA = "crosspoint.make-shapes/1"
 SPLITS = ("train", "test", "val")
-TURN = 180.0  # degrees: objects stand upright, in any direction
+TURN = 180.0  # degrees: objects stand upright and are turned by any angle about the vertical axis
 PAIR_FILE = re.compile(
     r"ShapeNet/\w+/(?P<number>\d{5,})\.ply|ShapeNetRendering/\w+/(?P<object>\d{5,})/rendering/(?P<view>\d{2,})\.png"
 )
@@ -46,7 +46,7 @@ SHOWN = 6  # objects of each category on the contact sheet
 
 
 class Item(NamedTuple):
-    """One object to be made: of a category, in a split, with its running number."""
+    """An object to generate: category, split and number."""
 
     category: str
     split: str
@@ -55,7 +55,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points of one object and the number, within its category, of the part that each lies on."""
+    """Points of one object, and for each point its part number within the category."""
 
     points: NDArray[np.float32]  # (N, 3)
     parts: NDArray[np.uint8]  # (N,)
@@ -110,7 +110,7 @@ def make_shapes(
     sheet: Path | None = None,
     jobs: int | None = None,
 ) -> ShapesResult:
-    """Draw objects of every category in `CATEGORIES` and write them under `out`, as the published sets are laid out.
+    """Generate objects of every category in `CATEGORIES` and write them to `out`, in the published layouts.
 
     `out` receives
 
@@ -118,29 +118,29 @@ def make_shapes(
     - `modelnet40_ply_hdf5_2048/ply_data_{train0,test0}.h5` and `shape_names.txt`: classification;
     - `shapenet_part_seg_hdf5_data/ply_data_{train0,val0,test0}.h5` and `taxonomy.json`: parts.
 
-    All training splits, the pairs included, are the same `per_class` objects of each category, with the same points;
-    test and validation are further max(4, per_class / 4) objects each, never seen in training. The clouds in the
-    HDF5 files are normalised to the unit sphere and interleaved by category, so that the first n are balanced.
+    All training splits, also the pairs, hold the same `per_class` objects of each category, with the same points. The
+    test and validation splits hold max(4, per_class / 4) other objects each. Clouds in the HDF5 files are normalised to
+    the unit sphere, and categories alternate, so that the first n clouds are balanced.
 
-    An object follows from the seed, its category, its split and its number alone: more objects per class begin with
-    the same ones, and the same arguments give the same bytes in every file.
+    An object depends only on the seed, its category, its split and its number: a larger `per_class` adds objects and
+    changes none. The same arguments give the same bytes in every file.
 
     Args:
-        out: A new or empty folder, or one that this function wrote before, which is replaced when all is made.
+        out: A new or empty folder, or an earlier result, which is replaced at the end.
         per_class: Training objects of each category.
-        seed: Seed of everything.
+        seed: Random seed.
         views: Pictures of each training object.
-        size: Width and height of the pictures.
+        size: Width and height of the pictures, in pixels.
         points: Points of each object.
-        sheet: A PNG to write with a few training objects of every category.
-        jobs: Processes; all cores if None. A script that calls this with more than one needs the usual
+        sheet: A PNG that shows some training objects of every category; None: not drawn.
+        jobs: Number of processes; None: one per core. A script that uses more than one needs
             `if __name__ == "__main__":`.
 
     Returns:
         What was made.
 
     Raises:
-        InputError: An option makes no sense, or `out` holds something else or cannot be written.
+        InputError: An option is invalid, or `out` holds other files or cannot be written.
         MissingDependency: `embreex` is not installed, or for a sheet `matplotlib`.
         CheckFailed: A process was killed.
     """
@@ -176,13 +176,13 @@ def make_shapes(
 
 
 def draw(item: Item, seed: int) -> Shape:
-    """The object that `make_shapes` makes for an item, turned by up to `TURN` about the vertical axis."""
+    """Generate the object of an item, turned by up to `TURN` degrees about the vertical axis."""
     rng = _generators(item, seed)[0]
     return CATEGORIES[item.category](rng).turned(rng.uniform(-TURN, TURN))
 
 
 def _generators(item: Item, seed: int) -> list[np.random.Generator]:
-    """Independent sources for an object's shape, its points and its viewpoints."""
+    """Independent random generators of an object's shape, points and viewpoints."""
     digest = hashlib.sha256(f"{item.category}/{item.split}".encode()).digest()
     words = np.frombuffer(digest, "<u4").tolist()
     return [np.random.default_rng(child) for child in np.random.SeedSequence([seed, item.number, *words]).spawn(3)]
@@ -196,11 +196,11 @@ def _check(settings: ShapesSettings, jobs: int | None) -> None:
 
 
 def _check_ours(out: Path) -> None:
-    """Raise InputError unless a folder holds an earlier result and nothing else."""
+    """Raise InputError if a folder holds anything but an earlier result."""
     path = out / SETTINGS_FILE
     made = read_json(path, "the settings of made shapes") if path.is_file() else None
     if not is_schema(made, "make-shapes"):
-        raise InputError(f"{out} holds files that were not made by this command; choose a new folder")
+        raise InputError(f"{out} holds files that this command did not make; choose a new folder")
     with reading(path, "the settings of made shapes"):
         per_class, views = int(made["per_class"]), int(made["views"])
 
@@ -220,7 +220,7 @@ def _name(number: int) -> str:
 
 
 def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) -> Cloud:
-    """Draw one object; a training object is also written as a pair of cloud and pictures."""
+    """Generate one object; also write a training object as a pair of cloud and pictures."""
     shape, (_, point_rng, view_rng) = draw(item, seed), _generators(item, seed)
     cloud, face = sample_surface(shape.vertices, shape.faces, count=points, rng=point_rng)
     if item.split == "train":
@@ -230,7 +230,7 @@ def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) 
 
 
 def _write_pair(out: Path, key: str, cloud: NDArray[np.float32], pictures: NDArray[np.uint8]) -> None:
-    """Write a cloud and its pictures into the folder that is not in its place yet: no file is synced by itself."""
+    """Write a cloud and its pictures into the temporary folder; files are not synced one by one."""
     from PIL import Image
     from plyfile import PlyData, PlyElement
 
@@ -265,7 +265,7 @@ def _write_parts(folder: Path, clouds: dict[Item, Cloud]) -> None:
 
 
 def part_taxonomy() -> TaxonomyFile:
-    """The categories and parts of these shapes."""
+    """The content of `taxonomy.json`: the categories and parts of these shapes."""
     numbers = _numbers(len(category.part_names) for category in CATEGORIES.values())
     return {
         "categories": list(CATEGORIES),
@@ -286,7 +286,7 @@ def _of(clouds: dict[Item, Cloud], split: str) -> list[tuple[Item, Cloud]]:
 
 
 def _write_h5(file: Path, members: Sequence[tuple[Item, Cloud]], pid: NDArray[np.uint8] | None = None) -> None:
-    """Write `data` (n, N, 3), `label` (n, 1) and, if given, `pid` (n, N), without times, so that bytes repeat."""
+    """Write `data` (n, N, 3), `label` (n, 1) and, if given, `pid` (n, N), without timestamps, so that bytes repeat."""
     import h5py
 
     labels = {name: label for label, name in enumerate(CATEGORIES)}

@@ -1,4 +1,4 @@
-"""The solids that every parametric shape is put together from: closed triangle meshes with outward normals, y up."""
+"""The solids of which parametric shapes are built: closed triangle meshes with outward normals, y up."""
 
 import math
 from collections.abc import Sequence

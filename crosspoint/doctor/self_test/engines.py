@@ -1,4 +1,4 @@
-"""The self-test's TensorRT engines: built, executed, repeated as CUDA graphs, and fed through DLPack."""
+"""Self-test of TensorRT engines: build, execute, repeat as CUDA graphs, and use arrays through DLPack."""
 
 import importlib
 import os
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from crosspoint.export.engine.builder import Options
 
 BUILDERS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
-SAME = 1e-5  # relative L2 of the same kernels on the same clouds, however they are launched
+SAME = 1e-5  # largest relative L2 difference between launches of the same kernels on the same clouds
 RANGE = (POINTS // 2, POINTS, 2 * POINTS)
-MIB = 1024  # of workspace
+MIB = 1024  # GPU workspace, in MiB
 Floats = NDArray[np.float32]
 Move = Callable[[Any], Any]
 
 
 def folder_of(network: str, module: str, *, precision: str) -> str:
-    """Where the bundle of an engine is left."""
+    """Folder of an engine's bundle."""
     return f"engine-{module}-{network.split()[-1]}-{precision}"
 
 
 def build(context: Context, network: str, *, run: str, module: str, precision: str, **options: Any) -> str:
-    """With one flavour; where this GPU can run the engine, the exporter has to have done so."""
+    """Build an engine with one TensorRT variant; if this GPU can run it, the exporter must have executed it."""
     return _built(context, run, folder_of(network, module, precision=precision), module, precision, **options)
 
 
 def build_range(context: Context, run: str, *, module: str) -> str:
-    """For a range of points, with limited working memory and, of TensorRT, a timing cache."""
+    """Build an engine for a range of points, with a limited workspace and, for TensorRT, a timing cache."""
     from crosspoint.export.engine.builder import Options
 
     cache = context.folder / "timing.cache" if module == "tensorrt" else None
@@ -67,7 +67,7 @@ def _built(
 
 
 def build_by_script(context: Context, run: str) -> str:
-    """What is done on a Jetson: the bundle's own script builds the engine, runs it and compares it."""
+    """Build an engine as on a Jetson: the bundle's script builds it, runs it and compares it."""
     from crosspoint.export.options import ExportOptions
 
     out = context.folder / "engine-device"
@@ -92,7 +92,7 @@ def own_gpu(context: Context) -> str | None:
 
 
 def require_own(context: Context, bundle: str) -> None:
-    """Raise NotAvailable if an engine is for other GPUs."""
+    """Raise NotAvailable if an engine was built for other GPUs."""
     engine = load_manifest(context.folder / bundle).engine
     assert engine is not None
     if own_gpu(context) not in engine.targets:
@@ -100,28 +100,28 @@ def require_own(context: Context, bundle: str) -> None:
 
 
 def execute(context: Context, network: str, *, run: str, module: str, precision: str) -> str:
-    """Beside the trained network."""
+    """Run an engine and compare it with the trained network."""
     bundle = folder_of(network, module, precision=precision)
     require_own(context, bundle)
     return diagnosed(context, run, candidate=bundle, device="cuda", backend="tensorrt")
 
 
 def compare(context: Context, network: str, *, run: str, module: str) -> str:
-    """By accuracy and on hostile clouds."""
+    """Compare an engine with the trained network by accuracy and on hostile clouds."""
     bundle = folder_of(network, module, precision="fp32")
     require_own(context, bundle)
     return compared(context, run, candidate=bundle, device="cuda", backend="tensorrt")
 
 
 def embed(context: Context, network: str, *, module: str) -> str:
-    """As on an edge device."""
+    """Embed with an engine where torch cannot be imported, as on an edge device."""
     bundle = folder_of(network, module, precision="fp32")
     require_own(context, bundle)
     return embed_without_torch(context, bundle, "--device", "cuda", "--backend", "tensorrt")
 
 
 def replay(context: Context, network: str, *, module: str) -> str:
-    """A shape that comes again, which is launched as a CUDA graph."""
+    """Repeat a shape, so that it is launched as a CUDA graph."""
     from crosspoint.runtime.load import load_encoder
 
     bundle = folder_of(network, module, precision="fp32")
@@ -133,7 +133,7 @@ def replay(context: Context, network: str, *, module: str) -> str:
 
 
 def replayed(encoder: Encoder, expected: Floats) -> str:
-    """Clouds three times, so that they are captured; then others, of which a new encoder gave `expected`."""
+    """Run clouds three times, so that they are captured; then compare others with `expected`, of a new encoder."""
     first, second, third = (run_on(encoder, _clouds(encoder, 0)) for _ in range(3))
     others = run_on(encoder, _clouds(encoder, 1))
     graphs = getattr(encoder, "graphs", None)
@@ -145,7 +145,7 @@ def replayed(encoder: Encoder, expected: Floats) -> str:
 
 
 def lend(context: Context, network: str, *, module: str, library: str) -> str:
-    """Arrays of torch or CuPy on the GPU, used where they lie."""
+    """Embed arrays of torch or CuPy in GPU memory without copies."""
     from crosspoint.runtime.load import load_encoder
 
     bundle = folder_of(network, module, precision="fp32")
@@ -164,7 +164,7 @@ def lend(context: Context, network: str, *, module: str, library: str) -> str:
 
 
 def lent(encoder: Any, to_device: Move, *, to_host: Move) -> str:
-    """The same arrays filled three times with other clouds, so that the last call is a graph's."""
+    """Fill the same arrays three times with other clouds, so that the last call is a graph; compare with copies."""
     arrays = [to_device(array) for array in _clouds(encoder, 0)]
     expected = [run_on(encoder, _clouds(encoder, seed)) for seed in range(3)]
     out = to_device(np.zeros_like(expected[0]))
@@ -185,7 +185,7 @@ def _within(error: float, said: str) -> str:
 
 
 def _clouds(encoder: Encoder, seed: int) -> list[Floats]:
-    """Inputs of an encoder, or of a segmenter."""
+    """Random inputs of an encoder or a segmenter."""
     from crosspoint.parity.clouds import ordinary
 
     points = ordinary(BATCH[1], POINTS, seed=seed)
@@ -200,5 +200,5 @@ def run_on(encoder: Encoder, inputs: list[Floats]) -> Floats:
 
 
 def _error(a: Floats, b: Floats) -> float:
-    """`|a − b| / |b|`, of all values together."""
+    """`|a − b| / |b|` over all values."""
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))

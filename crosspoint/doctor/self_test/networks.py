@@ -1,4 +1,4 @@
-"""The self-test's networks after training: exported, compared, embedded with and measured, on the CPU and on CUDA."""
+"""Self-test of the networks after training: export, compare, embed and measure, on the CPU and on CUDA."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ DATASET = "modelnet40_ply_hdf5_2048"
 
 
 def export(context: Context, run: str, *, out: str, precision: str = "fp32", **options: Any) -> "BundleManifest":
-    """As `crosspoint export` does; gives the manifest."""
+    """Export like `crosspoint export`; returns the manifest."""
     from crosspoint.export.bundle import export as export_bundle
 
     files = (context.folder / run, context.folder / out)
@@ -29,12 +29,12 @@ def export(context: Context, run: str, *, out: str, precision: str = "fp32", **o
 
 
 def export_onnx(context: Context, run: str, *, out: str, precision: str = "fp32") -> str:
-    """An encoder through the gate."""
+    """Export an encoder through the gate."""
     return _said(export(context, run, out=out, precision=precision).parity.gate)
 
 
 def export_segmenter(context: Context, run: str, *, out: str) -> str:
-    """A part segmenter through the gate, with the labelled parts."""
+    """Export a part segmenter through the gate, with labelled parts."""
     from crosspoint.export.bundle import Verification
     from crosspoint.parity.task import PartTask
 
@@ -49,7 +49,7 @@ def export_segmenter(context: Context, run: str, *, out: str) -> str:
 
 
 def export_for_triton(context: Context, run: str, *, out: str) -> str:
-    """A bundle and a model repository of NVIDIA Triton, which no server reads here."""
+    """Write a bundle and an NVIDIA Triton model repository; no server reads it here."""
     from crosspoint.export.options import ExportOptions
 
     export(context, run, out=out, options=ExportOptions(triton=context.folder / "triton"))
@@ -67,14 +67,14 @@ def _said(gate: "GateResult") -> str:
 def diagnosed(
     context: Context, reference: str, *, candidate: str, device: str = "cpu", backend: str | None = None
 ) -> str:
-    """Layer by layer, or by outputs where there is no more to see."""
+    """Compare two models layer by layer, or by outputs if the layers are not visible."""
     from crosspoint.parity.layers.diagnose import diagnose
 
     files = (context.folder / reference, context.folder / candidate)
     try:
         result = diagnose(*files, sampling=Sampling(POINTS), run_on=RunOn(device, backend=backend))
     except InputError as error:
-        if "no kernels on the CPU" in str(error) or "NOT_IMPLEMENTED" in str(error):  # bf16 products
+        if "which ONNX Runtime cannot run on the CPU" in str(error) or "NOT_IMPLEMENTED" in str(error):  # bf16 products
             raise NotAvailable(f"this ONNX Runtime cannot run it on {device}: {error}") from error
         raise
     ran = result.candidate
@@ -86,7 +86,7 @@ def diagnosed(
 def compared(
     context: Context, reference: str, *, candidate: str, device: str = "cpu", backend: str | None = None
 ) -> str:
-    """As `crosspoint parity` does, on the shapes."""
+    """Compare two models like `crosspoint parity`, on the generated shapes."""
     from crosspoint.parity.parity import parity
 
     models = context.folder / reference, context.folder / candidate
@@ -103,7 +103,7 @@ def compared(
 
 
 def embed_without_torch(context: Context, model: str, *options: str) -> str:
-    """In a process that cannot import torch, as on an edge device."""
+    """Embed in a process that cannot import torch, as on an edge device."""
     inputs, out = context.folder / "shapes" / DATASET, context.folder / f"{model}.npz"
     code = "import sys; sys.modules['torch'] = None; from crosspoint.cli import main; main()"
     command = [sys.executable, "-c", code, "embed", str(context.folder / model), str(inputs), "--out", str(out)]
@@ -118,7 +118,7 @@ def embed_without_torch(context: Context, model: str, *options: str) -> str:
 
 
 def measured(context: Context, device: str, *, models: Sequence[str]) -> str:
-    """As `crosspoint bench` does, of the models that are there: too short for more than that it works."""
+    """Run `crosspoint bench` on the models that exist; too short to give useful numbers."""
     from crosspoint.runtime.bench.bench import bench
 
     files = [context.folder / model for model in models if (context.folder / model).exists()]

@@ -1,4 +1,4 @@
-"""The self-test's steps, run one after another in a process of their own, which may die without ending the test."""
+"""Runs the steps of the self-test one after another in another process, so that a crash does not end the test."""
 
 import importlib
 import json
@@ -26,7 +26,7 @@ from crosspoint.runtime.signing import VARIABLE
 
 MARK = "crosspoint-step:"
 MODULE = "crosspoint.doctor.self_test.steps"
-SECONDS = 300.0  # that one step may take
+SECONDS = 300.0  # time limit of a step
 STATUSES = ("passed", "failed", "not available")
 
 
@@ -71,12 +71,12 @@ class SelfTestResult(Result):
 
 
 def self_test(machine: DoctorResult, module: str = MODULE, *, seconds: float = SECONDS) -> SelfTestResult:
-    """Run every step at toy size on whatever is here; a step that fails, hangs or crashes does not stop the others.
+    """Run every step at toy size. A step that fails, hangs or crashes does not stop the others.
 
     Args:
-        machine: What `doctor` found: it goes into the result, and says which steps can be run.
-        module: Whose `STEPS` are run, in order.
-        seconds: That one step may take.
+        machine: The result of `doctor`: it says which steps can run, and becomes part of the result.
+        module: Module whose `STEPS` are run, in order.
+        seconds: Time limit of a step, in seconds.
     """
     started = time.monotonic()
     names = [step.name for step in _steps(module)]
@@ -98,7 +98,7 @@ def _steps(module: str) -> Sequence[Step]:
 
 
 def _run_all(facts: DoctorFacts, names: list[str], module: str, folder: Path, seconds: float) -> Iterator[StepResult]:
-    """Results in order; a new process goes on with what is left where one ended early."""
+    """Run the steps; if a process ends early, a new one continues with the next step."""
     (folder / "facts.json").write_text(json.dumps(to_json(facts)))
     done: dict[str, str] = {}
     while len(done) < len(names):
@@ -110,7 +110,7 @@ def _run_all(facts: DoctorFacts, names: list[str], module: str, folder: Path, se
 def _run_some(
     names: list[str], done: dict[str, str], module: str, folder: Path, seconds: float
 ) -> Iterator[StepResult]:
-    """Results of one process, and that of the step in which it ended, if it did."""
+    """Run steps in one process; returns their results, also that of the step in which the process ended."""
     code = (
         "from sys import argv; from crosspoint.doctor.self_test.self_test import work; "
         "work(argv[1], argv[2], names=argv[3], done=argv[4])"
@@ -143,14 +143,14 @@ def _run_some(
 
 
 def _environment() -> dict[str, str]:
-    """This one's, with this package importable from any folder; no key covers the models that the steps make."""
+    """The environment of this process, with this package importable from any folder and without public keys."""
     here = str(Path(__file__).resolve().parents[3])
     others = {name: value for name, value in os.environ.items() if name != VARIABLE}
     return {**others, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
 
 
 def _lines(stream: IO[str] | None) -> "queue.Queue[StepResult | None]":
-    """Results as they are printed, and None at the end."""
+    """The results as they are printed, and None at the end."""
     results: queue.Queue[StepResult | None] = queue.Queue()
 
     def read() -> None:
@@ -165,13 +165,13 @@ def _lines(stream: IO[str] | None) -> "queue.Queue[StepResult | None]":
 
 
 def work(folder: str, module: str, *, names: str, done: str) -> None:
-    """Run steps by name and print a line for each; what they print themselves goes to standard error.
+    """Run steps by name and print a line of JSON for each; their own output goes to standard error.
 
     Args:
-        folder: Where they leave what later ones use; `facts.json` is there.
-        module: Whose `STEPS` they are.
-        names: A JSON list.
-        done: JSON; the status of the steps before, by name.
+        folder: Folder in which steps leave files for later steps; `facts.json` is in it.
+        module: Module with the `STEPS`.
+        names: Names of the steps, a JSON list.
+        done: Status of the earlier steps by name, as JSON.
     """
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -207,7 +207,7 @@ def _said(error: Exception) -> str:
 
 
 def _place(error: Exception) -> str:
-    """The innermost line of this package that the error went through."""
+    """The innermost line of this package in the error's traceback."""
     place, trace = "", error.__traceback__
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)

@@ -1,4 +1,4 @@
-"""What a step of the self-test is, and what it can need of a machine."""
+"""The steps of the self-test, and their requirements."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ NO_GPU = "there is no NVIDIA GPU"
 
 
 class NotAvailable(Exception):
-    """A step found that it cannot be run here; that is no failure."""
+    """A step cannot be run on this machine; that is not a failure."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where the steps work, and what is here."""
+    """The working folder of the steps, and the facts about the machine."""
 
     folder: Path
     facts: DoctorFacts
@@ -32,10 +32,10 @@ class Step:
     """One step.
 
     Attributes:
-        name: For the reader; later steps name it in `after`.
-        run: Does it, and says what was found; raises if it failed.
-        needs: Why it cannot be run here, or None.
-        after: Steps whose results it uses.
+        name: Name; later steps refer to it in `after`.
+        run: Function that runs the step and returns what was found; it raises if the step failed.
+        needs: Function that returns why the step cannot be run here, or None.
+        after: Names of the steps whose results it uses.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Step:
 
 
 def needs_packages(*names: str) -> Needs:
-    """The packages that have to be there."""
+    """Requirement: these packages are installed and work."""
 
     def missing(facts: DoctorFacts) -> str | None:
         for name in names:
@@ -57,7 +57,7 @@ def needs_packages(*names: str) -> Needs:
 
 
 def needs_gpu(*names: str) -> Needs:
-    """The packages, and a GPU that torch can use."""
+    """Requirement: these packages, and a GPU that torch can use."""
 
     def missing(facts: DoctorFacts) -> str | None:
         if not has_gpu(facts):
@@ -68,7 +68,7 @@ def needs_gpu(*names: str) -> Needs:
 
 
 def needs_provider(name: str) -> Needs:
-    """A provider of ONNX Runtime."""
+    """Requirement: a provider of ONNX Runtime."""
 
     def missing(facts: DoctorFacts) -> str | None:
         if not has_gpu(facts):
@@ -82,21 +82,21 @@ def needs_provider(name: str) -> Needs:
 
 
 def needs_engine(facts: DoctorFacts) -> str | None:
-    """A GPU, and cuda-python to run an engine there."""
+    """Requirement: a GPU, and cuda-python to run an engine on it."""
     if not has_gpu(facts):
         return NO_GPU
     return needs_packages("cuda_python")(facts)
 
 
 def needs_building(facts: DoctorFacts, module: str) -> str | None:
-    """All packages and a TensorRT flavour; TensorRT proper builds on a GPU only."""
+    """Requirement: all packages of the export and a TensorRT variant; TensorRT itself builds only on a GPU."""
     if module == "tensorrt" and not has_gpu(facts):
         return NO_GPU
     return needs_packages("torch", "onnx", "onnxruntime", module)(facts)
 
 
 def needs_build_script(facts: DoctorFacts) -> str | None:
-    """What a bundle's own script takes: a GPU, and a flavour that builds for it."""
+    """Requirement of a bundle's build script: a GPU, and a TensorRT variant that builds for it."""
     if not has_gpu(facts):
         return NO_GPU
     lacking = needs_packages("torch", "onnx", "onnxruntime", "cuda_python")(facts)

@@ -1,4 +1,4 @@
-"""What the self-test does: train, export, build, execute, compare; on the CPU, and all of it again on a GPU."""
+"""The list of self-test steps: train, export, build, execute, compare; first on the CPU, then on a GPU."""
 
 from functools import partial
 

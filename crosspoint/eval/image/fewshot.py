@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 WAYS, QUERIES = 5, 15
 METHODS = ("frozen", "rfs", "pretrained + rfs")
 OFFICIAL_C, GRID, CHOOSING = 1.0, (0.01, 0.1, 1.0, 10.0, 100.0), 50
-"""C of the published logistic regression, the values that `clean` tries, and on how many validation tasks."""
-PUBLISHED = ((64, 16, 20), 600)  # classes of the parts, pictures of each class
+"""C of the published logistic regression; the values of C that `clean` tries; and the number of validation tasks."""
+PUBLISHED = ((64, 16, 20), 600)  # number of classes in each part, pictures per class
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of unit length `(n, D)` with labels `(n,)`."""
+    """Features `(n, D)` of unit length, with labels `(n,)`."""
 
     values: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -42,7 +42,7 @@ class Features:
 
 @dataclass(frozen=True)
 class ImageModel:
-    """What a result says of an image encoder."""
+    """Description of an image encoder in a result."""
 
     path: str
     sha256: str
@@ -52,21 +52,21 @@ class ImageModel:
 
 @dataclass(frozen=True)
 class ImageReference:
-    """The other image encoder, which a result is compared with."""
+    """The other image encoder of a comparison."""
 
     model: ImageModel
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """What a result says of a set of pictures.
+    """Description of the pictures in a result.
 
     Attributes:
         path: The folder.
         format: `cifar-fs`.
-        classes: To train on, to validate and to test.
+        classes: Numbers of classes for training, validation and test.
         published: Whether the counts are those of CIFAR-FS.
-        remark: The same for the reader.
+        remark: The same, in words.
     """
 
     path: str
@@ -78,14 +78,14 @@ class ImageData:
 
 @dataclass(frozen=True)
 class ImageAccuracy:
-    """Accuracy on the tasks of one kind by one rule, as fractions of one.
+    """Accuracy on the tasks of one kind by one rule, as a fraction of 1.
 
     Attributes:
-        c: Of the logistic regression.
-        summary: Over the tasks.
+        c: C of the logistic regression.
+        summary: Mean and deviation over the tasks.
         interval: 95 % interval of the mean, `m ± 1.96 s / √n`, as published.
-        accuracies: Of each task.
-        against: The comparison with another encoder on the same tasks, if there is one.
+        accuracies: Accuracy of each task.
+        against: Comparison with another encoder on the same tasks, or None.
     """
 
     c: float = field(metadata=key("C"))
@@ -97,7 +97,7 @@ class ImageAccuracy:
 
 @dataclass(frozen=True)
 class ImageTasks:
-    """One method at one number of shots: with C = 1 (`official`) and with C by validation tasks (`clean`)."""
+    """A method with a number of shots: with C = 1 (`official`), and with C chosen on validation tasks (`clean`)."""
 
     method: str
     shots: int
@@ -107,18 +107,18 @@ class ImageTasks:
 
 @dataclass(frozen=True)
 class ImageFewShotResult(Result):
-    """What the few-shot tasks with pictures found.
+    """The result of `crosspoint eval image-fewshot`.
 
     Attributes:
-        model: What was measured.
-        data: On what.
-        ways: Classes of a task.
+        model: The image encoder.
+        data: The pictures.
+        ways: Classes per task.
         queries: Query pictures per class.
-        tasks: Of each kind.
-        seed: Of the tasks.
-        rfs: The recipe of the training on base classes.
+        tasks: Tasks of each kind.
+        seed: Random seed of the tasks.
+        rfs: Recipe of the training on base classes.
         rows: One for each method and number of shots.
-        against: The other encoder, the reference of the comparisons, if there is one.
+        against: The encoder to compare with, or None.
     """
 
     schema: ClassVar[str] = "crosspoint.image-fewshot/1"
@@ -159,24 +159,24 @@ def image_fewshot(
     run_on: RunOn = RunOn(),
     against: Path | None = None,
 ) -> ImageFewShotResult:
-    """Accuracy of logistic regression on 5-way tasks from classes that no training has seen.
+    """Measure logistic regression on 5-way tasks from classes that no training has used.
 
-    Features are scaled to unit length, as in RFS, whose tasks have 15 queries per class. `frozen` takes the image
-    encoder as it is; `rfs` trains one from random weights on the base classes; `pretrained + rfs` does so from the
-    image encoder.
+    Features are scaled to unit length; tasks have 15 queries per class, both as in RFS. `frozen` uses the image encoder
+    as it is; `rfs` trains one from random weights on the base classes; `pretrained + rfs` trains the image encoder on
+    them.
 
     Args:
         model: A run folder with `image_encoder.safetensors`, or such a file.
         data: Pictures in CIFAR-FS's layout.
-        options: Support pictures per class, how many tasks of each kind, and their seed.
+        options: Support pictures per class, how many tasks of each kind, and the seed.
         overrides: `key=value` for fields of `crosspoint.eval.image.rfs.RFSRecipe`.
-        methods: Of `METHODS`, those to measure.
-        run_on: The device on which encoders run and train, and the folder in which encoders trained on base classes are
-            kept and found again; they run in PyTorch.
-        against: Another image encoder, which meets the same tasks with the methods that use one.
+        methods: Methods to measure, from `METHODS`.
+        run_on: Device of encoders and training; and the cache folder for encoders trained on base classes. They run in
+            PyTorch.
+        against: Another image encoder, measured on the same tasks with the methods that use one.
 
     Raises:
-        InputError: The model or the pictures cannot be used, or the classes are too few or too small for a task.
+        InputError: The model or the pictures cannot be used, or there are too few classes or pictures for a task.
         MissingDependency: torch is not installed.
     """
     require("torch", "train", purpose="few-shot classification of pictures")
@@ -186,9 +186,9 @@ def image_fewshot(
     check_seed(seed)
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
-        raise InputError(f"there is no method {unknown[0]!r}; known are {', '.join(METHODS)}")
+        raise InputError(f"unknown method {unknown[0]!r}; give one of {', '.join(METHODS)}")
     if run_on.backend not in (None, "pytorch"):
-        raise InputError(f"image encoders run in PyTorch, not by {run_on.backend}; leave the backend out")
+        raise InputError(f"image encoders run in PyTorch only, not on {run_on.backend}; leave --backend out")
     choose_device(run_on.device)
     recipe = make_rfs_recipe(overrides)
     weights = [_image_weights(path) for path in (model, against) if path is not None]
@@ -222,7 +222,7 @@ def image_fewshot(
 
 
 def describe_images(data: Path) -> ImageData:
-    """Classes and pictures of a set, and whether its counts are those of CIFAR-FS."""
+    """Classes and pictures of a set, and whether the counts are those of CIFAR-FS."""
     classes = find_classes(data)
     train, val, test = (len(classes[part]) for part in PARTS)
     sizes = {sum(1 for _ in folder.iterdir()) for part in PARTS for folder in classes[part].values()}
@@ -233,7 +233,7 @@ def describe_images(data: Path) -> ImageData:
 
 
 def _image_weights(model: Path) -> "Weights":
-    """An image encoder, read once: what is measured is what the result names."""
+    """Read an image encoder once, so that the result names exactly the weights that were measured."""
     from crosspoint.models.weights import read_weights
 
     path = weights_of(model, ("image_encoder.safetensors",))
@@ -273,7 +273,7 @@ def _encoder(method: str, weights: "Weights", base: Pictures, recipe: RFSRecipe,
 
 
 def embed_pictures(encoder: "nn.Module", pictures: Pictures, *, device: str) -> Features:
-    """Features of unit length, of pictures normalised as in pretraining."""
+    """Features of unit length, for pictures normalised as in pretraining."""
     import torch
 
     from crosspoint.train.pretrain.augment import MEAN, STD
@@ -291,7 +291,7 @@ def embed_pictures(encoder: "nn.Module", pictures: Pictures, *, device: str) -> 
 def draw_task(
     labels: NDArray[np.int64], shots: int, *, seed: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the support `(WAYS · shots,)` and of the queries `(WAYS · QUERIES,)` of a task."""
+    """Indices of the support pictures `(WAYS · shots,)` and of the queries `(WAYS · QUERIES,)` of a task."""
     rng = np.random.default_rng(seed)
     large = np.flatnonzero(np.bincount(labels) >= shots + QUERIES)
     support, query = [], []
@@ -303,7 +303,7 @@ def draw_task(
 
 
 def answer(features: Features, shots: int, *, seed: Sequence[int], c: float) -> TaskAnswers:
-    """Draw a task and answer it by logistic regression."""
+    """Draw a task and classify its queries by logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
     support, query = draw_task(features.labels, shots, seed=seed)
@@ -312,7 +312,7 @@ def answer(features: Features, shots: int, *, seed: Sequence[int], c: float) -> 
 
 
 def _choose_c(features: Features, shots: int, tasks: int, seed: int) -> float:
-    """The best C on tasks of the validation classes, the smallest of equals."""
+    """The best C on tasks of the validation classes; of equal ones the smallest."""
     count = min(CHOOSING, tasks)
     means = [
         np.mean([answer(features, shots, seed=(seed, shots, 1, i), c=c).accuracy for i in range(count)]) for c in GRID
@@ -323,7 +323,7 @@ def _choose_c(features: Features, shots: int, tasks: int, seed: int) -> float:
 def _accuracy(
     features: list[dict[str, Features]], shots: int, tasks: int, seed: int, method: str, rule: str
 ) -> ImageAccuracy:
-    """The first encoder's accuracies by a rule and, if there are two, the paired comparison."""
+    """Accuracies of the first encoder by a rule and, if there are two, the paired comparison."""
     answers, cs = [], []
     for parts in features:
         c = OFFICIAL_C if rule == "official" else _choose_c(parts["val"], shots, tasks, seed)

@@ -1,6 +1,5 @@
 """Training an image encoder on base classes: the first half of RFS (Tian et al., Rethinking Few-Shot, ECCV 2020)."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -19,29 +18,29 @@ from crosspoint.models.weights import Weights, read_weights, save_model
 from crosspoint.train.engine.checkpoint import State, newest, restore, save_checkpoint, state_of
 from crosspoint.train.pretrain.augment import SampleRng, augment_images
 
-PADDING = 4  # pixels that a random crop may move by
-DECAYS = (1 / 2, 2 / 3, 5 / 6)  # of the epochs; there the learning rate falls to a tenth: 45, 60 and 75 of 90
+PADDING = 4  # pixels around a picture, for random crops
+DECAYS = (1 / 2, 2 / 3, 5 / 6)  # shares of the epochs at which the learning rate falls to a tenth: 45, 60, 75 of 90
 
 
 def train_rfs(
     base: Pictures, start: Weights | None, *, depth: int, recipe: RFSRecipe, device: str, cache: Path | None
 ) -> nn.Module:
-    """Train an image encoder with a linear classifier of the base classes, which is thrown away.
+    """Train an image encoder with a linear classifier of the base classes; the classifier is dropped.
 
     Args:
         base: The base classes.
-        start: Weights to start from; None for random ones.
-        depth: Of the ResNet.
-        recipe: How to train.
+        start: Initial weights; None: random ones.
+        depth: Depth of the ResNet.
+        recipe: The recipe.
         device: `cpu`, `cuda` or `cuda:<index>`.
-        cache: Folder in which the trained encoder is kept and, for the same recipe, start and pictures, found again.
-            A training that was interrupted goes on there after its last whole epoch, to the same weights.
+        cache: Folder in which the trained encoder is stored and, for the same recipe, start and pictures, found again.
+            An interrupted training continues there after its last complete epoch and gives the same weights.
 
     Raises:
         CheckFailed: The loss is not finite.
     """
     about = {
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": recipe.as_dict(),
         "depth": depth,
         "initial": None if start is None else start.sha256,
         "pictures": hashlib.sha256(base.images.data).hexdigest(),
@@ -52,7 +51,7 @@ def train_rfs(
     if kept is not None and kept.exists():
         found = read_weights(kept)
         if found.recipe != json.loads(json.dumps(about)):
-            raise InputError(f"{kept} was trained otherwise than its name says; remove it")
+            raise InputError(f"{kept} does not match its name; remove it, and it is trained again")
         return found.network()
     unfinished = None if kept is None else kept.with_suffix("")
     encoder = _train(base, start, depth, recipe, torch.device(device), unfinished).cpu().eval()
@@ -88,7 +87,7 @@ def _train(
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(recipe.seed + epoch))
         for rows in torch.split(order, recipe.batch):
             if len(rows) < 2:
-                continue  # batch normalisation needs two pictures
+                continue  # batch normalisation needs at least two pictures
             x = augment_images(_random_shift(images[rows].to(device), rng).unsqueeze(1), False, rng=rng).squeeze(1)
             loss = functional.cross_entropy(network(x), labels[rows].to(device))
             if not torch.isfinite(loss):
@@ -103,7 +102,7 @@ def _train(
 
 
 def _random_shift(images: Tensor, rng: SampleRng) -> Tensor:
-    """Random crops `(B, 3, S, S)` of the same size out of pictures with `PADDING` black pixels around."""
+    """Random crops `(B, 3, S, S)` of pictures with `PADDING` black pixels around them, in their own size."""
     batch, _, size, _ = images.shape
     padded = functional.pad(images, [PADDING] * 4)
     start = (rng.uniform(batch, 2) * (2 * PADDING + 1)).long().clamp_max(2 * PADDING)  # (B, 2)

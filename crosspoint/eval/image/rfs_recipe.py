@@ -2,25 +2,37 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from crosspoint.core.errors import InputError
-from crosspoint.train.pretrain.recipes import check_values, choose_recipe
+from crosspoint.train.engine.recipes import POSITIVE, BaseRecipe, at_least, choose_recipe
+
+RANGES = {
+    "size": at_least(1),
+    "epochs": at_least(0),
+    "batch": at_least(1),
+    "learning_rate": POSITIVE,
+    "momentum": at_least(0),
+    "weight_decay": at_least(0),
+    "seed": at_least(0),
+}
 
 
 @dataclass(frozen=True)
-class RFSRecipe:
-    """What decides the outcome; the defaults are the published ones for CIFAR-FS.
+class RFSRecipe(BaseRecipe):
+    """Settings of RFS training; the defaults are the published ones for CIFAR-FS.
 
     Attributes:
-        size: Height and width of the pictures.
+        size: Height and width of the pictures, in pixels.
         epochs: Passes over the base classes.
-        batch: Pictures in a step.
-        learning_rate: Of SGD, before it decays.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
-        seed: Of the weights, the order and the augmentations.
-        name: Of the recipe.
+        batch: Pictures per step.
+        learning_rate: Learning rate of SGD at the beginning.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD.
+        seed: Random seed of the weights, the order and the augmentations.
+        name: Name of the recipe.
     """
+
+    ranges: ClassVar = RANGES
 
     size: int = 32
     epochs: int = 90
@@ -31,25 +43,11 @@ class RFSRecipe:
     seed: int = 0
     name: str = "rfs"
 
-    def __post_init__(self) -> None:
-        """Refuse values that no run can have.
-
-        Raises:
-            InputError: Names the field, what it was and what it may be.
-        """
-        for field in ("size", "batch", "learning_rate"):
-            if not getattr(self, field) > 0:
-                raise InputError(f"{field}={getattr(self, field)} must be positive")
-        for field in ("epochs", "momentum", "weight_decay", "seed"):
-            if not getattr(self, field) >= 0:
-                raise InputError(f"{field}={getattr(self, field)} must not be negative")
-        check_values(self)
-
 
 def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
     """The published recipe with `key=value` overrides.
 
     Raises:
-        InputError: A key is unknown or a value does not fit.
+        InputError: A key is unknown, or a value is invalid.
     """
     return choose_recipe({"rfs": RFSRecipe}, "rfs", overrides=overrides)

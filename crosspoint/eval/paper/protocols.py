@@ -1,4 +1,4 @@
-"""The protocols behind the paper's tables, each as rows that hold the paper's number beside ours, in per cent."""
+"""The protocols of the paper's tables. Each returns rows with the paper's number beside ours, in per cent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,18 +14,18 @@ from crosspoint.eval.svm import svm
 from crosspoint.runtime.options import RunOn, Sampling
 
 SVM_POINTS, FEWSHOT_POINTS, QUERIES = 1024, 2048, 20
-OFFICIAL_K = 5  # neighbours in the official code's few-shot evaluation
+OFFICIAL_K = 5  # number of neighbours in the official few-shot evaluation
 SET_NAMES = {"modelnet40": "ModelNet40", "scanobjectnn": "ScanObjectNN"}
 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """How a protocol is run.
+    """Options of a protocol.
 
     Attributes:
-        sampling: Points per cloud (by default the paper's number, or all stored ones where there are fewer), the seed
-            of every random choice, and the choices of points in `clean`.
-        run_on: Where models run.
+        sampling: Points per cloud (default: the paper's number, or all stored ones if there are fewer), the seed, and
+            the number of random point subsets in `clean`.
+        run_on: Device, backend and cache.
         runs: Few-shot tasks.
         tasks: Few-shot tasks with images.
         rfs: `key=value` for fields of the RFS recipe.
@@ -40,15 +40,15 @@ class StudyOptions:
 
 @dataclass
 class Study:
-    """What a protocol is run on, and what it has to say beside its rows.
+    """The models and data of a protocol, and its notes.
 
     Attributes:
-        models: By role.
-        facts: Of each model.
-        sets: Format and folder of each set.
-        options: How to run.
+        models: Models, by role.
+        facts: What is known of each model.
+        sets: Format and folder of each data set.
+        options: Options of the protocol.
         out: Folder for pictures.
-        notes: Sentences for the reader.
+        notes: Sentences for the reader of the result.
     """
 
     models: dict[str, list[Path]]
@@ -59,19 +59,19 @@ class Study:
     notes: list[str] = field(default_factory=list)
 
     def note(self, sentence: str) -> None:
-        """Say something once."""
+        """Add a sentence, unless it was added before."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
 
 def measure(runs: Sequence[Sequence[float]], of: str, *, interval: tuple[float, float] | None = None) -> Cell:
-    """Mean ± standard deviation, in per cent, of fractions.
+    """Mean ± standard deviation of fractions, in per cent.
 
     Args:
-        runs: For each model its repeated values. Of several models the deviation is that of their means; of one model
-            that of its values.
-        of: What a model's values are repeated over, in the plural.
-        interval: 95 % interval of a single model's value.
+        runs: The repeated values of each model. With several models the deviation is that of their means; with one
+            model, that of its values.
+        of: What the values are repeated over, in the plural, e.g. `"tasks"`.
+        interval: 95 % interval of the value of a single model.
     """
     means = [sum(values) / len(values) for values in runs]
     several = len(runs) > 1
@@ -84,7 +84,7 @@ def measure(runs: Sequence[Sequence[float]], of: str, *, interval: tuple[float, 
 
 
 def points_of(study: Study, model: Path, *, stored: int, usual: int) -> int:
-    """How many points to use: as asked, as the model fixes, as published, or all that are stored."""
+    """Number of points: as asked for, else as the model requires, else as published, else all that are stored."""
     from crosspoint.runtime.load import load_encoder
 
     run_on = study.options.run_on
@@ -101,8 +101,8 @@ def linear(study: Study, papers: dict[str, dict[str, Number]], *, names: dict[st
 
     Args:
         study: What to run on.
-        papers: The paper's numbers by format and role; roles are the texts of the models' fields.
-        names: What a role is called.
+        papers: The paper's numbers, by format and role.
+        names: Name of each role.
     """
     rows, options = [], study.options
     for kind, folder in study.sets:
@@ -129,7 +129,7 @@ def linear(study: Study, papers: dict[str, dict[str, Number]], *, names: dict[st
 
 
 def stored_points(folder: Path) -> int:
-    """Points of each cloud that a classification set stores."""
+    """Number of points per cloud in a classification set."""
     from crosspoint.data.sets.datasets import load_classification
 
     return int(load_classification(folder, None).train.points.shape[1])
@@ -176,7 +176,7 @@ def _few(
     options, facts = study.options, study.facts[model]
     k = None
     if published_rule and facts.config.get("architecture") == "dgcnn":
-        if "k" in facts.config:  # weights: of an exported model the architecture alone is known
+        if "k" in facts.config:  # only weights; an exported model does not record it
             k = OFFICIAL_K
         else:
             study.note(f"{model}: its number of neighbours is built in; the official code uses {OFFICIAL_K} here")
@@ -243,7 +243,7 @@ def images(study: Study) -> list[TableRow]:
 
 
 def clusters(study: Study, names: dict[str, str]) -> list[TableRow]:
-    """t-SNE (Figure 4), drawn side by side, and how well nearest neighbours in feature space share a class.
+    """t-SNE (Figure 4), drawn side by side, and how often nearest neighbours in feature space have the same class.
 
     Args:
         study: What to run on.

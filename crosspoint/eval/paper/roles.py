@@ -1,4 +1,4 @@
-"""Which part a model plays in a table of the paper: what it is, and what it was trained with."""
+"""Finds the role of a model in a table of the paper, from its network and its recipe."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from crosspoint.runtime.signing import find_key_files
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model's files say of it.
+    """What the files of a model record.
 
     Attributes:
-        config: The network's `config`; at least `architecture`.
-        recipe: How it was trained; empty where that is not recorded, as in an exported model.
-        objects: Objects it was pretrained on; None where that is not recorded.
+        config: Description of the network, at least `architecture`.
+        recipe: How it was trained; empty if that is not recorded, as in exported models.
+        objects: Number of objects in its pretraining; None if that is not recorded.
     """
 
     config: Mapping[str, Any]
@@ -28,13 +28,13 @@ class ModelFacts:
     objects: int | None
 
     def value(self, field: str) -> str | None:
-        """The value, as text, of a field of the config or of the recipe; None where it is not recorded."""
+        """The value of a field of the config or recipe, as text; None if it is not recorded."""
         found = self.config.get(field, self.recipe.get(field))
         return None if found is None else str(found)
 
 
 def weights_of(model: Path, names: Sequence[str]) -> Path | None:
-    """The safetensors file that a path names: itself, or the first of `names` in a run folder; None of other models."""
+    """The safetensors file of a model: the path, or the first of `names` in a run folder; else None."""
     model = Path(model)
     if model.is_file():
         return model if model.suffix == ".safetensors" else None
@@ -42,14 +42,14 @@ def weights_of(model: Path, names: Sequence[str]) -> Path | None:
 
 
 def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segmenter.safetensors")) -> ModelFacts:
-    """What is recorded of a model.
+    """Read what the files of a model record.
 
     Args:
         model: Anything that `load_encoder` opens, or weights of another kind.
         names: Files of a run folder to look for.
 
     Raises:
-        InputError: It cannot be read, or no key that is set covers it.
+        InputError: It cannot be read, or is not signed with a key that is set.
     """
     path = weights_of(model, names)
     if path is None:
@@ -62,7 +62,7 @@ def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segm
 
 
 def _objects(folder: Path) -> int | None:
-    """Objects that the run in a folder was trained on; None where that is not recorded."""
+    """Number of training objects of the run in a folder; None if it is not recorded."""
     try:
         objects = read_json(folder / "config.json", "the start of a run")["data"]["objects"]
     except (InputError, KeyError, TypeError, IndexError):
@@ -76,13 +76,13 @@ def assign(
     """Sort models by role.
 
     Args:
-        models: `PATH`, or `ROLE=PATH` where the file does not say which role it has.
-        role_of: From what is known of a model to its role; None where that is not recorded.
-        roles: Known ones.
+        models: `PATH`, or `ROLE=PATH` if the file does not record its role.
+        role_of: Function from a model's facts to its role, or None.
+        roles: The known roles.
         names: Files of a run folder to look for.
 
     Returns:
-        Models by role, in the order of `roles`, and what is known of each.
+        The models of each role, in the order of `roles`, and the facts of each model.
 
     Raises:
         InputError: A model cannot be read, or has none of the roles.
@@ -98,8 +98,8 @@ def assign(
             role = role_of(known[path]) or "not recorded"
         if role not in roles:
             raise InputError(
-                f"{path}: its part is {role}, and {', '.join(roles)} are asked for; give another model, or say its "
-                f"part with --model {roles[0]}={path}"
+                f"{path} has the role {role}, but {', '.join(roles)} are needed; give another model, or name its "
+                f"role: --model {roles[0]}={path}"
             )
         sorted_[role].append(path)
     return {role: paths for role, paths in sorted_.items() if paths}, known

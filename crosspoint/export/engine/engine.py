@@ -1,6 +1,6 @@
-"""An engine in a bundle: built from its ONNX file, described in its manifest, and run through the gate.
+"""Adds an engine to a bundle: builds it from the ONNX file, describes it in the manifest, runs it through the gate.
 
-Nothing here needs torch or onnx, so that the same build and the same comparison run on the device.
+Nothing here needs torch or onnx, so that an edge device can run the same build and the same comparison.
 """
 
 from collections.abc import Sequence
@@ -34,21 +34,21 @@ def add_engine(
     profile: Profile,
     clouds: Sequence[CloudSet],
 ) -> BundleManifest:
-    """Build a bundle's engine, and run it where this machine's GPU can.
+    """Build a bundle's engine, and run it if this machine's GPU can.
 
     Args:
         folder: The bundle, with its ONNX file; the engine and the manifest are written into it.
-        manifest: Without an engine.
+        manifest: The manifest, without an engine.
         builder: What builds it.
-        options: How.
-        profile: Shapes that it takes.
-        clouds: With what the trained network gives for them.
+        options: Options of the build.
+        profile: Shapes that the engine takes.
+        clouds: Clouds with the outputs of the trained network.
 
     Returns:
-        The manifest, with the engine and what came of running it.
+        The manifest with the engine and the result of running it.
 
     Raises:
-        CheckFailed: The build failed, or the engine is not of the precision asked for, or computes something else.
+        CheckFailed: The build failed, the engine has another precision, or its outputs do not match.
     """
     engine = build_engine(builder, (folder / ONNX).read_bytes(), profile=profile, options=options)
     _require_precision(manifest.precision.asked, engine)
@@ -68,16 +68,16 @@ def add_engine(
 
 
 def check_ours(folder: Path) -> None:
-    """Raise InputError unless a folder is a bundle and holds nothing else, so that it may be replaced by another."""
+    """Raise InputError if a folder is not a bundle, or holds other files, so that it must not be replaced."""
     path = folder / NAME
     values = read_json(path, "a manifest") if path.is_file() else None
     if not is_schema(values, "manifest") or not isinstance(values.get("files"), dict):
-        raise InputError(f"{folder} holds files that are no bundle; give a new folder for --out")
+        raise InputError(f"{folder} holds files that are not a bundle; give a new folder for --out")
     check_known(folder, {NAME, f"{path.stem}.sig", *values["files"]}.__contains__)
 
 
 def check_timing_cache(file: Path, bundle: Path) -> None:
-    """Raise InputError if a file of kernel timings has no place, or one that goes with the bundle that is replaced."""
+    """Raise InputError if a timing cache cannot be written, or lies in the bundle, which is replaced."""
     check_place(file, "--timing-cache")
     check_folder(file.parent, "--timing-cache")
     if bundle.resolve() in file.resolve().parents:
@@ -85,7 +85,7 @@ def check_timing_cache(file: Path, bundle: Path) -> None:
 
 
 def file_entry(path: Path) -> FileEntry:
-    """What a manifest says of a file."""
+    """The manifest's entry for a file."""
     return FileEntry(sha256(path), path.stat().st_size)
 
 
@@ -93,7 +93,7 @@ def _require_precision(asked: str, engine: BuiltEngine) -> None:
     """Raise CheckFailed unless TensorRT's own types are those that were asked for."""
     found = set(engine.precision.split("+"))
     if asked not in found or not found <= {asked, "fp32"}:
-        raise CheckFailed(f"{asked} was asked for, and the engine computes in {engine.precision}; nothing was written")
+        raise CheckFailed(f"{asked} was asked for, but the engine computes in {engine.precision}; nothing was written")
 
 
 def _entry(builder: Builder, options: Options, engine: BuiltEngine) -> EngineEntry:
@@ -116,7 +116,7 @@ def _entry(builder: Builder, options: Options, engine: BuiltEngine) -> EngineEnt
 def _executed(
     folder: Path, asked: str, entry: EngineEntry, clouds: Sequence[CloudSet], profile: Profile
 ) -> EngineEntry:
-    """Run the engine of a bundle through the gate; its entry with the outcome."""
+    """Run the engine of a bundle through the gate; returns its entry with the result."""
     low, usual, high = profile.batch
     sizes = sorted({size for size in (low, 2, ODD, usual, high) if low <= size <= high})
     with TensorRTEncoder(folder / PLAN, read_manifest(folder, None), device="cuda") as encoder:
@@ -140,5 +140,5 @@ def _require_head(folder: Path, encoder: Encoder) -> None:
 
 
 def _tier(asked: str, tf32: bool) -> str:
-    """Whose limits an engine is held to: those of its precision. TF32 has fp16's 10 bits of mantissa."""
+    """The precision whose limits apply to an engine. TF32 has 10 bits of mantissa, like fp16."""
     return "fp16" if asked == "fp32" and tf32 else asked

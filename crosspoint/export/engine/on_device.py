@@ -1,7 +1,7 @@
-"""Building a bundle's engine on the device that it is for: `sh BUNDLE/build_on_device.sh`.
+"""Builds a bundle's engine on the device that will run it: `sh BUNDLE/build_on_device.sh`.
 
-The export leaves in the bundle what this takes: the ONNX file, how to build from it, and clouds with what the trained
-network gives for them. Neither torch nor onnx is needed: numpy, TensorRT and cuda-python are.
+The bundle holds all that is needed: the ONNX file, the options of the build, and clouds with the outputs of the trained
+network. The device needs numpy, TensorRT and cuda-python, and neither torch nor onnx.
 """
 
 import shutil
@@ -38,7 +38,8 @@ set -eu
 bundle=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 "$python" -c 'import crosspoint' 2>/dev/null || {
-    echo "crosspoint: $python lacks the package: pip install 'crosspoint3d>=VERSION' cuda-python" >&2
+    echo "crosspoint: $python lacks the package: copy the wheel or the checkout of crosspoint3d VERSION here, then:" \
+        "$python -m pip install WHEEL-OR-CHECKOUT cuda-python" >&2
     exit 2
 }
 exec "$python" -m crosspoint build "$bundle" "$@"
@@ -48,13 +49,13 @@ exec "$python" -m crosspoint build "$bundle" "$@"
 def add_build_script(
     folder: Path, manifest: BundleManifest, *, options: Options, clouds: Sequence[CloudSet]
 ) -> BundleManifest:
-    """Put into a bundle what building its engine elsewhere takes.
+    """Add the build script and its files to a bundle.
 
     Args:
-        folder: The bundle, with its ONNX file; script, clouds and manifest are written into it.
-        manifest: Without an engine.
-        options: How the engine is to be built.
-        clouds: With what the trained network gives for them.
+        folder: The bundle, with its ONNX file; script, clouds and manifest are written to it.
+        manifest: The manifest, without an engine.
+        options: Options of the build on the device.
+        clouds: Clouds with the outputs of the trained network.
 
     Returns:
         The manifest, which lists the files and has the options under `on_device`.
@@ -70,7 +71,7 @@ def add_build_script(
 
 
 def write_reference(path: Path, clouds: Sequence[CloudSet]) -> None:
-    """Write clouds and the network's float64 output; those whose neighbours are a matter of choice are left out."""
+    """Write clouds and the network's float64 outputs. Clouds with ties among neighbours are left out."""
     arrays: dict[str, Array] = {}
     for one in clouds:
         if one.own_graphs is not None:
@@ -81,7 +82,7 @@ def write_reference(path: Path, clouds: Sequence[CloudSet]) -> None:
 
 
 def read_reference(path: Path) -> list[CloudSet]:
-    """What `write_reference` wrote.
+    """Read a file that `write_reference` wrote.
 
     Raises:
         InputError: The file is damaged.
@@ -104,22 +105,22 @@ def read_reference(path: Path) -> list[CloudSet]:
 def build_on_device(
     bundle: Path, timing_cache: Path | None = None, *, workspace: int | None = None, sign: Path | None = None
 ) -> BundleManifest:
-    """Build the engine of a bundle for this machine's GPU, run it, and replace the bundle by one that holds it.
+    """Build the engine of a bundle for this machine's GPU, run it, and add it to the bundle.
 
     Args:
-        bundle: From `crosspoint export --trt --builder device`.
-        timing_cache: File of kernel timings to use and to add to.
-        workspace: Most GPU memory in MiB that a layer may take; None for what the export said.
-        sign: Private key to sign the result with, which the signature of the export does not cover.
+        bundle: A bundle of `crosspoint export --trt --builder device`.
+        timing_cache: File of kernel timings to read and update.
+        workspace: Largest GPU workspace of one layer, in MiB; None: as given to the export.
+        sign: Private key to sign the result with; the signature of the export does not cover the engine.
 
     Returns:
         The manifest.
 
     Raises:
-        InputError: The bundle is damaged, another kind or not signed with a key that is set, `sign` is none of these
-            keys, or there is no GPU.
+        InputError: The bundle is damaged, of another kind, or not signed with a key that is set; `sign` is none of
+            these keys; or there is no GPU.
         MissingDependency: TensorRT or cuda-python is not installed.
-        CheckFailed: The build failed, or the engine computes something else; the bundle is as it was.
+        CheckFailed: The build failed, or the outputs do not match. The bundle is unchanged.
     """
     bundle = Path(bundle).resolve()  # a link to it stays
     check_replaceable(bundle, check_ours, option="the bundle")
@@ -149,7 +150,7 @@ def build_on_device(
 
 
 def _signing_key(sign: Path | None, keys: VerifyKeys | None) -> SigningKey | None:
-    """What the result is signed with: where keys are set, one of them, or the result could not be opened."""
+    """The key that signs the result. If public keys are set, it must belong to one of them."""
     key = None if sign is None else read_signing_key(sign)
     if keys is not None and (key is None or key.fingerprint not in keys.by_fingerprint):
         raise InputError(
@@ -160,7 +161,7 @@ def _signing_key(sign: Path | None, keys: VerifyKeys | None) -> SigningKey | Non
 
 
 def _copy(listed: Manifest, folder: Path) -> None:
-    """Copy a bundle without its engine: the very bytes that were compared with the manifest."""
+    """Copy a bundle without its engine: exactly the bytes that were compared with the manifest."""
     for name in listed.files:
         if name != PLAN:
             (folder / name).write_bytes(listed.read(listed.folder / name))
@@ -168,7 +169,7 @@ def _copy(listed: Manifest, folder: Path) -> None:
 
 
 def _builder() -> Builder:
-    """TensorRT, or else TensorRT-RTX for the GPU that is here."""
+    """TensorRT, or else TensorRT-RTX, for this machine's GPU."""
     try:
         device_count()
     except InputError as error:

@@ -1,8 +1,8 @@
-"""The deployed networks as ONNX graphs, node by node, so that one model always gives the same bytes.
+"""Writes the networks as ONNX graphs, node by node, so that the same model always gives the same bytes.
 
-Opset 17 with IR version 8: ONNX Runtime ≥ 1.18 and TensorRT 10.3 to 11 read it, it has every operator used here, and
-its reductions take their axes as attributes. Everything keeps the shape `(B, N, …)`, so that no shape is computed at
-run time even where both numbers vary.
+Opset 17 with IR version 8 is read by ONNX Runtime ≥ 1.18 and TensorRT 10.3 to 11, has every operator used here, and
+takes the axes of reductions as attributes. All values have the shape `(B, N, …)`, so that no shape is computed at run
+time, even if B and N vary.
 """
 
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ from crosspoint.export.onnx.fold import (
 from crosspoint.models.edgeconv import SLOPE
 
 OPSET, IR_VERSION = 17, 8
-TOPK = "neighbours"  # an EdgeConv's TopK is called `<edge>/neighbours`, and so is its second output
+TOPK = "neighbours"  # an EdgeConv's TopK, and its second output, are named `<edge>/neighbours`
 
 
 def build(weights: Weights, points: int | None) -> onnx.ModelProto:
-    """The ONNX model of a deployed network: `points (batch, N, 3)` to `embedding`, or with `category` to `logits`.
+    """Build the ONNX model of a network: `points (batch, N, 3)` to `embedding`, or with `category` to `logits`.
 
     Args:
-        weights: Of the network.
-        points: N; None leaves it open.
+        weights: Deployed weights of the network.
+        points: Number of points N; None: any.
     """
     graph = Graph()
     inputs: dict[str, list[int | str]] = {"points": ["batch", points or "points", 3]}
@@ -53,44 +53,44 @@ def build(weights: Weights, points: int | None) -> onnx.ModelProto:
 
 
 class Graph:
-    """Nodes and constants, each named once; a node with one output has the output's name."""
+    """Collects nodes and constants, each with a unique name. A node with one output has the output's name."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Add a constant (once); returns its name."""
+        """Add a constant, once; returns its name."""
         self._constants.setdefault(name, numpy_helper.from_array(value, name))
         return name
 
     def integers(self, name: str, *values: int) -> str:
-        """Add an int64 vector."""
+        """Add a vector of int64, once; returns its name."""
         return self.constant(name, np.array(values, np.int64))
 
     def add(self, operator: str, name: str, *inputs: str, outputs: Sequence[str] = (), **attributes: Any) -> str:
-        """Add a node; returns its last output, which is `name` if there is only one."""
+        """Add a node; returns the name of its last output, which is `name` if there is only one."""
         self._nodes.append(helper.make_node(operator, [*inputs], [*outputs] or [name], name, **attributes))
         return outputs[-1] if outputs else name
 
     def product(self, name: str, x: str, *, weight: Array) -> str:
-        """`x W` of the last dimension."""
+        """Add `x W` over the last dimension."""
         return self.add("MatMul", name, x, self.constant(f"{name}/weight", weight))
 
     def biased(self, name: str, x: str, *, bias: Array) -> str:
-        """`x + b`."""
+        """Add `x + b`."""
         return self.add("Add", name, x, self.constant(f"{name}/bias", bias))
 
     def linear(self, name: str, x: str, *, linear: Linear) -> str:
-        """`x W + b`."""
+        """Add `x W + b`."""
         return self.biased(name, self.product(f"{name}/product", x, weight=linear.weight), bias=linear.bias)
 
     def leaky(self, name: str, x: str) -> str:
-        """LeakyReLU with the networks' slope."""
+        """Add LeakyReLU with the networks' slope."""
         return self.add("LeakyRelu", name, x, alpha=SLOPE)
 
     def model(self, inputs: dict[str, list[int | str]], output: str, *, shape: list[int | str]) -> onnx.ModelProto:
-        """Everything added, as a model of float32 inputs and one float32 output."""
+        """All nodes as a model with float32 inputs and one float32 output."""
         graph = helper.make_graph(
             self._nodes,
             "crosspoint",
@@ -121,7 +121,7 @@ def _dgcnn(graph: Graph, weights: DGCNNWeights) -> int:
 
 
 def _edges(graph: Graph, x: str, edges: Sequence[Edge]) -> str:
-    """EdgeConvs in a row; their results side by side `(B, N, ΣD)`."""
+    """Add EdgeConvs one after the other; their outputs are concatenated to `(B, N, ΣD)`."""
     layers = []
     for i, edge in enumerate(edges, 1):
         x = _edge(graph, f"edge{i}", x, edge)
@@ -130,7 +130,7 @@ def _edges(graph: Graph, x: str, edges: Sequence[Edge]) -> str:
 
 
 def _edge(graph: Graph, name: str, x: str, edge: Edge) -> str:
-    """One EdgeConv, `(B, N, C)` to `(B, N, D)`."""
+    """Add an EdgeConv, `(B, N, C)` to `(B, N, D)`."""
     near = graph.product(f"{name}/near", x, weight=edge.near)
     near = graph.add("GatherND", f"{name}/gather", near, _neighbours(graph, name, x, edge.k), batch_dims=1)
     own = graph.linear(f"{name}/own", x, linear=edge.own)
@@ -146,10 +146,10 @@ def _edge(graph: Graph, name: str, x: str, edge: Edge) -> str:
 
 
 def _neighbours(graph: Graph, name: str, x: str, k: int) -> str:
-    """The k nearest points within each cloud, `(B, N, k, 1)`.
+    """Add the search for the k nearest points within each cloud, `(B, N, k, 1)`.
 
-    `x_i·x_j − ½|x_j|²` falls as the distance grows. Each cloud's mean is subtracted first: that changes no distance and
-    keeps the terms from cancelling. This part stays in float32 whatever the precision of the rest.
+    `x_i·x_j − ½|x_j|²` falls as the distance grows. The mean of each cloud is subtracted first: this changes no
+    distance and loses fewer digits. This part stays in float32, whatever the precision of the other layers.
     """
     mean = graph.add("ReduceMean", f"{name}/mean", x, axes=[1], keepdims=1)  # (B, 1, C)
     centred = graph.add("Sub", f"{name}/centred", x, mean)
@@ -166,7 +166,7 @@ def _neighbours(graph: Graph, name: str, x: str, k: int) -> str:
 
 
 def _maximum_of_linear(graph: Graph, name: str, x: str, linear: Linear) -> str:
-    """`max_p x_p W + b` over the points of each cloud, `(B, D)`."""
+    """Add `max_p x_p W + b` over the points of each cloud, `(B, D)`."""
     y = graph.add(
         "ReduceMax", f"{name}/max", graph.product(f"{name}/product", x, weight=linear.weight), axes=[1], keepdims=0
     )
@@ -174,7 +174,7 @@ def _maximum_of_linear(graph: Graph, name: str, x: str, linear: Linear) -> str:
 
 
 def _transform(graph: Graph, weights: TransformWeights) -> str:
-    """The points, moved by the matrix that is predicted for their cloud, `(B, N, 3)`."""
+    """Add the product of the points with the matrix predicted for their cloud, `(B, N, 3)`."""
     x = _edge(graph, "transform/edge", "points", weights.edge)
     x = graph.leaky("transform/embed", _maximum_of_linear(graph, "transform/embed", x, weights.embed))  # (B, 1024)
     for i, layer in enumerate(weights.hidden, 1):
@@ -185,7 +185,7 @@ def _transform(graph: Graph, weights: TransformWeights) -> str:
 
 
 def _backbone(graph: Graph, weights: BackboneWeights, output: str) -> tuple[str, int]:
-    """Features of the points `(B, N, 192)`; those of the clouds `(B, 1024)` are named `output`."""
+    """Add the features of the points `(B, N, 192)`; those of the clouds `(B, 1024)` are named `output`."""
     local = _edges(graph, _transform(graph, weights.transform), weights.edges)
     graph.leaky(output, _maximum_of_linear(graph, "embed", local, weights.embed))
     return local, len(weights.embed.bias)

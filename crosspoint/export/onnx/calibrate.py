@@ -1,4 +1,4 @@
-"""Calibration: how large the values that int8 products read become on clouds like those of the application."""
+"""Int8 calibration: measures the range of the inputs of matrix products on typical clouds."""
 
 import contextlib
 import hashlib
@@ -24,24 +24,24 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Clouds `(n, N, 3)`, normalised, and what the manifest says of them."""
+    """Normalised clouds `(n, N, 3)` for calibration, and where they come from."""
 
     points: Floats
     source: str
 
     def describe(self) -> Calibration:
-        """Source, size, and SHA-256 of the clouds' float32 bytes."""
+        """Source, size, and SHA-256 of the float32 bytes, for the manifest."""
         digest = hashlib.sha256(np.ascontiguousarray(self.points, "<f4").tobytes()).hexdigest()
         return Calibration(self.source, len(self.points), self.points.shape[1], digest)
 
 
 def calibration_set(folder: Path | None, points: int, *, seed: int = 0) -> CalibrationSet:
-    """Up to 128 clouds of a folder, or made ones where there is no folder.
+    """Up to 128 clouds of a folder; without a folder, synthetic clouds.
 
     Args:
-        folder: A dataset, of which the training part is used, or a folder of clouds or meshes.
-        points: Of a cloud.
-        seed: Of the choice.
+        folder: A data set, of which the training part is used, or a folder of clouds or meshes.
+        points: Points per cloud.
+        seed: Random seed of the choice.
 
     Raises:
         InputError: The folder cannot be read, or its clouds have fewer points.
@@ -57,12 +57,12 @@ def calibration_set(folder: Path | None, points: int, *, seed: int = 0) -> Calib
 
 
 def calibrate(model: onnx.ModelProto, values: Collection[str], *, inputs: Mapping[str, Floats]) -> dict[str, float]:
-    """The largest magnitude of values of a model, by ONNX Runtime's calibrator.
+    """Largest magnitude of values in a model, by ONNX Runtime's calibrator.
 
     Args:
         model: A float32 model.
-        values: Names; each is read by a MatMul.
-        inputs: Of the model by name; their first dimension is the batch.
+        values: Names of the values; each is read by a MatMul.
+        inputs: Inputs of the model by name; the first dimension is the batch.
     """
     quantization = require("onnxruntime.quantization", "cpu", purpose="calibrating int8")
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -80,7 +80,7 @@ def calibrate(model: onnx.ModelProto, values: Collection[str], *, inputs: Mappin
 
 
 class _CalibrationReader:
-    """What ONNX Runtime's calibrator draws its inputs from: one cloud at a time."""
+    """Gives the inputs to ONNX Runtime's calibrator, one cloud at a time."""
 
     def __init__(self, inputs: Mapping[str, Floats]) -> None:
         self._clouds = self._each(inputs)

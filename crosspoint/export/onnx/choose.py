@@ -1,4 +1,4 @@
-"""Which layers get the asked precision: as many as the gate and the accuracy that is asked for allow."""
+"""Chooses the layers that get the lower precision: as many as the gate and the accuracy allow."""
 
 from dataclasses import dataclass
 
@@ -19,18 +19,18 @@ from crosspoint.parity.gate import run
 from crosspoint.parity.limits import holds, scores_hold
 from crosspoint.parity.measures import relative_l2
 
-JUDGED = 16  # calibration clouds that layers are ranked on
+JUDGED = 16  # calibration clouds on which layers are ranked
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A graph in the asked precision.
+    """A graph in a lower precision.
 
     Attributes:
         model: The graph.
-        kept: Layers that stay float32.
-        calibration: Of int8.
-        sensitivity: Of int8: relative L2 error of the output when this layer alone is int8.
+        kept: Layers that stay in float32.
+        calibration: Details for int8.
+        sensitivity: For int8: relative L2 error of the output when this layer alone is int8.
     """
 
     model: onnx.ModelProto
@@ -40,12 +40,12 @@ class Chosen:
 
 
 def choose_half(model: onnx.ModelProto, precision: str, *, check: CandidateCheck) -> Chosen:
-    """Fp16 or bf16 wherever the network still finds its neighbours.
+    """Lower to fp16 or bf16 as many layers as possible while the network finds the same neighbours.
 
-    What decides on the first, second, … choice of neighbours stays float32 until the gate's overlap holds.
+    Layers before the first, second, … neighbour search stay in float32, until the limit on right neighbours holds.
 
     Raises:
-        CheckFailed: It does not hold whatever is kept, or nothing would be left to lower.
+        CheckFailed: The limit does not hold whatever is kept, or no layer would be lowered.
     """
     choices = sum(node.op_type == "TopK" for node in model.graph.node)
     tried: list[list[str]] = []
@@ -57,19 +57,19 @@ def choose_half(model: onnx.ModelProto, precision: str, *, check: CandidateCheck
         tried.append(kept)
         if check.finds_neighbours(lowered, precision):
             return Chosen(lowered, kept)
-    return Chosen(lower(model, precision), [])  # the gate says what is wrong with it
+    return Chosen(lower(model, precision), [])  # fails in the gate, which says why
 
 
 def choose_int8(model: onnx.ModelProto, check: CandidateCheck, *, calibration: CalibrationSet) -> Chosen:
-    """Int8 in as many layers as the gate and, with labelled data, accuracy allow; the most sensitive return first.
+    """Lower to int8 as many layers as the gate and, with labelled data, the accuracy allow; sensitive layers stay.
 
     Raises:
-        CheckFailed: Accuracy does not hold even with a single layer in int8.
+        CheckFailed: The accuracy does not hold even with a single layer in int8.
         InputError: The network has no layer for int8.
     """
     layers = quantisable(model)
     if not layers:
-        raise InputError("the network has no layer that int8 would serve; export fp16 or fp32")
+        raise InputError("the network has no layer that can be int8; export fp16 or fp32")
     inputs = inputs_of(calibration.points, check.categories)
     reads = {node.name: node.input[0] for node in GraphView(model).products()}
     ranges = calibrate(model, [reads[name] for name in layers], inputs=inputs)
@@ -85,7 +85,7 @@ def choose_int8(model: onnx.ModelProto, check: CandidateCheck, *, calibration: C
 def _sensitivity(
     model: onnx.ModelProto, ranges: dict[str, float], layers: list[str], inputs: dict[str, NDArray[np.float32]]
 ) -> dict[str, float]:
-    """Median relative L2 error of the output when a single layer is int8."""
+    """Median relative L2 error of the output if only one layer is int8."""
     with opened(model) as (_, encoder):
         exact = run(encoder, inputs)
     errors = {}
@@ -96,7 +96,7 @@ def _sensitivity(
 
 
 def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], check: CandidateCheck) -> int:
-    """How many of the most sensitive layers have to be left out for gate and accuracy to hold, by bisection."""
+    """Smallest number of most sensitive layers to leave out, so that gate and accuracy hold; by bisection."""
 
     def passes_gate(count: int) -> bool:
         return check.finds_neighbours(quantise(model, ranges, layers=order[count:]), "int8")
@@ -109,10 +109,10 @@ def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], 
 
     if keeps(0):
         return 0
-    low, high = 0, len(order) - 1  # low does not hold; high is taken to
+    low, high = 0, len(order) - 1  # low fails; high is assumed to hold
     if not keeps(high):
         if check.accuracy is None or not passes_gate(high):
-            return 0  # the gate says what is wrong with it
+            return 0  # fails in the gate, which says why
         raise CheckFailed(
             f"int8 loses more than {check.max_drop:g} points of {check.accuracy.measure} even in {order[-1]} alone; "
             "give a larger --max-drop or export --precision fp16; nothing was written"

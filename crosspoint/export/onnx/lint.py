@@ -1,4 +1,4 @@
-"""A linter in front of every build: what an engine builder refuses, rounds or slows down, by rule and node."""
+"""Checks a graph before every build for what an engine builder refuses, rounds or slows down."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from crosspoint.core.errors import CheckFailed
 from crosspoint.export.onnx.graph_view import FLOAT, FLOATING, GraphView
 
 OPSETS = range(17, 21)
-LARGEST_K, TOPK_AXES = 3840, 4  # TensorRT's limits: k, and how many of the last axes it selects along
+LARGEST_K, TOPK_AXES = 3840, 4  # TensorRT's limits: k, and the number of last axes that TopK can use
 REFUSED = ("Compress", "NonZero", "Unique")
 SCATTERS = ("Scatter", "ScatterElements", "ScatterND")
 ARITHMETIC = ("Add", "Div", "Mod", "Mul", "Sub", "Pow")
@@ -20,10 +20,10 @@ INT32 = range(-(2**31), 2**31)
 
 @dataclass(frozen=True)
 class LintFinding:
-    """What a rule has against a node.
+    """A violation of a rule.
 
     Attributes:
-        rule: Its name, a key of `RULES`.
+        rule: Name of the rule, a key of `RULES`.
         node: Name of the node, constant or value.
         message: What is wrong.
     """
@@ -35,7 +35,7 @@ class LintFinding:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model under examination, and the fewest points that it will be given."""
+    """The model under examination, and the smallest number of points it will get."""
 
     model: onnx.ModelProto
     view: GraphView
@@ -43,11 +43,11 @@ class Subject:
 
 
 def lint(model: onnx.ModelProto, smallest: int) -> list[LintFinding]:
-    """All that the rules find, in the order of `RULES`.
+    """All violations, in the order of `RULES`.
 
     Args:
         model: In any precision.
-        smallest: Fewest points of a cloud.
+        smallest: Smallest number of points of a cloud.
     """
     subject = Subject(model, GraphView(model, strict=False), smallest)
     found = [LintFinding(rule, node, message) for rule, check in RULES.items() for node, message in check(subject)]
@@ -60,7 +60,7 @@ def lint(model: onnx.ModelProto, smallest: int) -> list[LintFinding]:
 
 
 def require_clean(model: onnx.ModelProto, smallest: int) -> list[str]:
-    """Raise CheckFailed, naming rule and node, if there is a finding; gives the names of the rules."""
+    """Raise CheckFailed with rule and node if there is a violation; returns the names of the rules."""
     findings = lint(model, smallest)
     if findings:
         first = findings[0]

@@ -1,8 +1,8 @@
-"""Precision as a pass over a finished float32 graph, with explicit casts: what a strongly typed engine builder wants.
+"""Lowers the precision of a finished float32 graph with explicit casts, as a strongly typed engine builder needs.
 
-Distances and the choice of neighbours stay an island of float32, which `GraphView.island` finds from each TopK
-backwards, whatever the operators in between are called. Everything else that computes with float32, products, sums,
-activations and pooling, follows the asked precision; inputs and outputs stay float32.
+Distances and neighbour searches stay in float32; `GraphView.island` finds these nodes from each TopK backwards,
+whatever operators lie between. All other float32 computations (products, sums, activations, pooling) get the lower
+precision. Inputs and outputs stay float32.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,7 +17,7 @@ from crosspoint.core.errors import CheckFailed
 from crosspoint.export.onnx.graph_view import FLOAT, LOW, NAMES, GraphView
 
 ROUNDED = {"fp16": torch.float16, "bf16": torch.bfloat16}
-EXACT = (  # operators that make no new values, so that nothing is rounded
+EXACT = (  # operators that compute no new values, so that nothing is rounded
     *("Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Max", "MaxPool", "Min"),
     *("ReduceMax", "ReduceMin", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Tile", "TopK", "Transpose"),
     *("Unsqueeze",),
@@ -25,12 +25,12 @@ EXACT = (  # operators that make no new values, so that nothing is rounded
 
 
 def lower(model: onnx.ModelProto, precision: str, *, exact_choices: int = 0) -> onnx.ModelProto:
-    """The same network with its layers in fp16 or bf16.
+    """The network with its layers in fp16 or bf16.
 
     Args:
         model: A float32 model; it is not changed.
         precision: `"fp16"` or `"bf16"`.
-        exact_choices: Everything before the first so many choices of neighbours stays float32, the layers too.
+        exact_choices: Keep everything before the first `exact_choices` neighbour searches in float32.
 
     Raises:
         CheckFailed: A weight is too large for the precision.
@@ -41,7 +41,7 @@ def lower(model: onnx.ModelProto, precision: str, *, exact_choices: int = 0) -> 
 
 
 class _Lowering:
-    """The state of `lower`: nodes written so far, the type each value has now, and casts that can be shared."""
+    """State of `lower`: the nodes written so far, the current type of each value, and casts that can be shared."""
 
     def __init__(self, model: onnx.ModelProto, view: GraphView, precision: str, exact: set[int]) -> None:
         self.model, self.view, self.precision, self.exact = model, view, precision, exact
@@ -71,7 +71,7 @@ class _Lowering:
         return result
 
     def _give(self, node: NodeProto, position: int, name: str, is_output: bool) -> None:
-        """Note that a node's output is low; an output of the graph is cast back under its own name."""
+        """Mark a node's output as lowered; an output of the graph is cast back under its own name."""
         if not is_output:
             self.low.add(name)
             return
@@ -82,7 +82,7 @@ class _Lowering:
         self.nodes.append(helper.make_node("Cast", [inner], [name], name, to=FLOAT))
 
     def _as(self, name: str, low: bool) -> str:
-        """A value as float32 or in the low precision; others as they are."""
+        """A value as float32 or in the low precision; values of other types stay as they are."""
         if not self.view.is_float(name):
             if name in self.view.constants:
                 self.constants[name] = self.view.constants[name]
@@ -115,16 +115,16 @@ def _rounded(name: str, value: NDArray[np.float32], precision: str) -> bytes:
     rounded = torch.from_numpy(value.copy()).to(ROUNDED[precision])
     if not rounded.isfinite().all():
         raise CheckFailed(
-            f"{name} holds {np.abs(value).max():.3g}, more than {precision} can; export with --precision bf16 or fp32"
+            f"{name} holds {np.abs(value).max():.3g}, too large for {precision}; export with --precision bf16 or fp32"
         )
     return rounded.view(torch.int16).numpy().tobytes()
 
 
 def emulate(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A float32 model that rounds every value which a lowered model would hold in fp16 or bf16.
+    """A float32 model that rounds every value which a lowered model would store in fp16 or bf16.
 
-    This is what a GPU computes that accumulates in float32 and stores in the low precision. ONNX Runtime's CPU provider
-    has no bf16 arithmetic, and leaves roundings out of fp16 graphs, since it computes whole chains in float32.
+    A GPU that accumulates in float32 and stores in the low precision computes the same. ONNX Runtime on the CPU has no
+    bf16 arithmetic, and skips roundings in fp16 graphs, because it computes chains of nodes in float32.
     """
     view = GraphView(model)
     result = onnx.ModelProto()
@@ -162,9 +162,9 @@ def _emulated(view: GraphView) -> Iterator[NodeProto]:
 
 
 def product_precisions(model: onnx.ModelProto) -> dict[str, str]:
-    """Of every layer by name, the precision that its product is computed in, read from the graph's own types.
+    """Precision of the product of every layer, by name, read from the types in the graph.
 
-    A product is int8 if both factors come from DequantizeLinear of int8 values.
+    A product is int8 if both factors come from a DequantizeLinear of int8 values.
     """
     view = GraphView(model)
     found = {}
@@ -183,12 +183,12 @@ def _stored_type(view: GraphView, value: str) -> int:
 
 
 def require_precision(model: onnx.ModelProto, precision: str, *, kept: Collection[str]) -> None:
-    """Raise CheckFailed unless the layers, but for those kept in float32, compute in a precision.
+    """Raise CheckFailed if a layer, other than those in `kept`, does not compute in the precision.
 
     Args:
-        model: As it will be shipped.
-        precision: What was asked for.
-        kept: Names of layers that were left in float32 on purpose.
+        model: The model to export.
+        precision: The precision that was asked for.
+        kept: Names of the layers that stay in float32.
     """
     found = product_precisions(model)
     wrong = {name: kind for name, kind in found.items() if kind != ("fp32" if name in kept else precision)}

@@ -1,4 +1,4 @@
-"""`crosspoint diagnose`: where two models part, and why."""
+"""`crosspoint diagnose`: finds the layers at which two models differ, and why."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,7 +28,7 @@ from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import trained
 
-SYNTHETIC, SEEN = 8, 4  # clouds: how many are made without data, and on how many a fault is looked into
+SYNTHETIC, SEEN = 8, 4  # synthetic clouds without data; clouds on which a fault is examined
 
 
 def diagnose(
@@ -42,17 +42,17 @@ def diagnose(
     reference_device: str = "cpu",
     out: Path | None = None,
 ) -> Diagnosis:
-    """Run two models layer by layer on the same clouds and find where they part.
+    """Run two models layer by layer on the same clouds and find where they differ.
 
     Args:
-        reference: The model to be equal to; whatever `load_encoder` opens, of a released model its trained network.
-        candidate: The model in question.
-        data: A dataset or a folder of clouds and meshes; None for synthetic clouds. Hostile clouds are always added.
-        clouds: At most this many of `data`.
-        sampling: Points per cloud, by default the number that a model fixes, else 1024; and the seed.
-        run_on: Where the candidate runs.
-        reference_device: Where the reference runs.
-        out: A PNG to draw.
+        reference: The reference model; anything that `load_encoder` opens. For a released model, its trained network.
+        candidate: The model to check.
+        data: A data set, or a folder of clouds and meshes; None: synthetic clouds. Hostile clouds are always added.
+        clouds: Largest number of clouds from `data`.
+        sampling: Points per cloud, by default the number of a model if it is fixed, else 1024; and the seed.
+        run_on: Device of the candidate.
+        reference_device: Device of the reference.
+        out: PNG file to draw; None: no picture.
 
     Raises:
         InputError: A model or the data cannot be used, or the models are of different kinds.
@@ -88,15 +88,15 @@ def diagnose(
 
 
 def _cloud_sets(b: Encoder, points: int, real: NDArray[np.float32] | None, seed: int, limits: Limits) -> list[CloudSet]:
-    """The clouds of every gate: the user's own in place of the ordinary ones, then the hostile ones."""
+    """The clouds of the gate: the user's own instead of the ordinary ones, then the hostile ones."""
     sets = gate_clouds(points, categories=b.specification.categories, real=real, seed=seed, ordinary_clouds=SYNTHETIC)
     usual = next(one for one in sets if one.name == ("ordinary clouds" if real is None else "real clouds"))
-    # fewer digits do not hold what was not normalised, and need not
+    # lower precisions need not match on clouds that are not normalised
     return [usual, *(one for one in sets if one.ties and (limits.unnormalised or one.name not in UNNORMALISED))]
 
 
 def _named(sets: list[CloudSet], prefix: str) -> NamedClouds:
-    """All clouds in a row; the usual ones are numbered."""
+    """All clouds in one array; the usual ones are numbered."""
     usual, *hostile = sets
     names = [f"{prefix} {i}" for i in range(len(usual))] + [one.name for one in hostile]
     points = np.concatenate([one.inputs["points"] for one in sets])
@@ -106,7 +106,7 @@ def _named(sets: list[CloudSet], prefix: str) -> NamedClouds:
 def _gate_report(
     first: Layers, second: Layers, candidate: Encoder, layers: tuple[Layer, ...], sets: list[CloudSet], precision: str
 ) -> Report:
-    """What the gate says of the candidate, on the candidate's graphs if both models show their layers."""
+    """Run the gate; on the candidate's graphs if both models show their layers."""
     gate, output = Gate(LayersReference(first, layers), sets), layers[-1].name
     if len(layers) == 1:
         return gate.measure(candidate, precision, batches=[len(sets[0])])
@@ -120,7 +120,7 @@ def _gate_report(
 
 
 def _with_gate(differences: list[Difference], report: Report, sets: list[CloudSet]) -> list[Difference]:
-    """The differences, with the right neighbours and the hostile clouds that the gate found."""
+    """Add the gate's results to the differences: right neighbours, and hostile clouds that passed."""
     if report.seen is not Seen.GRAPHS:
         return differences
     passed = [np.full(len(one), one.ties and report.holds(case)) for one, case in zip(sets, report.cases, strict=True)]
@@ -143,7 +143,7 @@ def _as_run(
     clouds: NamedClouds,
     output: str,
 ) -> Diagnosis:
-    """A verdict on the runtimes: whether the models as users run them give what their layers give one by one."""
+    """Check that the models, run as a whole, give what their layers give one by one; otherwise the runtime is wrong."""
     usual = clouds.points[~np.array(clouds.hostile)]
     inputs = inputs_of(usual, encoders[1].specification.categories)
     for layers, encoder in zip((first, second), encoders, strict=True):
@@ -159,7 +159,7 @@ def _as_run(
 
 
 def open_layers(encoder: Encoder) -> Layers:
-    """The layers of an open model; of an engine, whose inside cannot be seen, its output alone."""
+    """The layers of an open model; for an engine, only its output."""
     specification = encoder.specification
     if specification.backend == "pytorch":
         from crosspoint.models.weights import load_model
@@ -172,7 +172,7 @@ def open_layers(encoder: Encoder) -> Layers:
 
 
 def _layers(a: Layers, b: Layers, clouds: NamedClouds) -> tuple[Layer, ...]:
-    """Those that both models show in the same shape."""
+    """The layers that both models show, with equal shapes."""
     names = [model.specification.architecture for model in (a, b)]
     architecture = next((name for name in names if name in LAYERS), "unknown")
     seen = a.names & b.names
@@ -221,7 +221,7 @@ def _passes(report: Report) -> bool:
 
 
 def _causes(a: Layers, b: Layers, differences: list[Difference], clouds: NamedClouds, limits: Limits) -> list[Cause]:
-    """Of every layer that adds a difference of its own, in order."""
+    """The cause of every layer that adds a difference of its own, in order."""
     causes = []
     for difference in differences:
         bad = [int(i) for i in np.flatnonzero(difference.bad(limits))]
@@ -266,7 +266,7 @@ def _bad_clouds(name: str, differences: list[Difference], clouds: NamedClouds, l
 
 
 def _usual(name: str, differences: list[Difference], clouds: NamedClouds, limits: Limits) -> bool:
-    """Whether a layer parts on a cloud that is not one of the hostile ones."""
+    """Whether a layer differs on a cloud that is not hostile."""
     return not all(clouds.hostile[i] for i in _bad_clouds(name, differences, clouds, limits))
 
 

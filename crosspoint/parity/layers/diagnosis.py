@@ -1,4 +1,4 @@
-"""What `crosspoint diagnose` finds: errors layer by layer, the faults behind them, and what to do."""
+"""The result of `crosspoint diagnose`: errors by layer, their causes, and what to do."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +9,7 @@ from crosspoint.runtime.encoder import Specification
 
 @dataclass(frozen=True)
 class LayerErrors:
-    """Worst and median of some clouds at a layer; attributes as of `Difference`."""
+    """Worst and median errors at a layer over some clouds; the attributes are those of `Difference`."""
 
     total_max: float
     total_median: float
@@ -22,14 +22,14 @@ class LayerErrors:
 
 @dataclass(frozen=True)
 class LayerResult:
-    """A layer of a diagnosis.
+    """The result for a layer.
 
     Attributes:
-        name: Of the layer.
-        inputs: The tensors that it is made from.
+        name: Name of the layer.
+        inputs: Names of its input tensors.
         parts: Whether it adds a difference of its own.
-        usual: Errors on ordinary or the user's clouds.
-        hostile: Errors on clouds that hurt.
+        usual: Errors on ordinary clouds, or on the user's.
+        hostile: Errors on hostile clouds.
     """
 
     name: str
@@ -110,17 +110,17 @@ class CauseResult:
 
 @dataclass(frozen=True)
 class Diagnosis(Result):
-    """What `diagnose` found.
+    """The result of `diagnose`.
 
     Attributes:
-        reference: The model to be equal to.
-        candidate: The model in question.
-        clouds: How many `usual` and `hostile` ones of how many `points`.
-        limits: On what a layer may add to a channel (`introduced`), and on right neighbours (`overlap`).
-        layers: In order.
-        causes: Of every layer that adds a difference of its own.
+        reference: The reference model.
+        candidate: The model to check.
+        clouds: Numbers of `usual` and `hostile` clouds, and of `points`.
+        limits: Limits on the error that a layer adds to a channel (`introduced`) and on right neighbours (`overlap`).
+        layers: Results of the layers, in order.
+        causes: Causes of every layer that adds a difference of its own.
         advice: What to do, in one sentence.
-        passed: Whether the models are two forms of one network.
+        passed: Whether the models agree within the limits.
     """
 
     schema: ClassVar[str] = "crosspoint.diagnose/1"

@@ -1,4 +1,4 @@
-"""Accuracy with a few labelled objects per class."""
+"""Section: accuracy with a few labelled objects per class."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from crosspoint.report.read import Found, Pieces
 
 
 def few_shot(pieces: Pieces) -> Markup | Missing:
-    """Mean and deviation over the tasks of each kind, beside the paper's where it has such tasks."""
+    """Mean and deviation over the tasks of each kind, beside the paper's numbers if it has them."""
     if not pieces.of(FewShotResult):
         out = Path("results/fewshot.json")
         words = ("eval fewshot", model_of(pieces), "--data", data_of(pieces), "--json", out)
@@ -32,7 +32,7 @@ def _few_shot(found: Found[FewShotResult]) -> Markup:
 
 
 def _published(result: FewShotResult, task: FewShotTasks) -> published.Number | None:
-    """The paper's accuracy on such tasks with the same architecture, if the data have the published sizes."""
+    """The paper's accuracy on such tasks for this architecture, if the data have the published sizes; else None."""
     data, setting = result.data, (task.ways, task.shots)
     if (data.train, data.test) not in published.COUNTS.get(data.format, ()):
         return None

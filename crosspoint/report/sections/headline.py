@@ -1,4 +1,4 @@
-"""The top of the page: what came out, in a few large numbers."""
+"""The top of the page: the results in a few large numbers."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from crosspoint.runtime.bench.bench import BenchResult
 
 @dataclass(frozen=True)
 class Card:
-    """A large number or word, and what it is; `kind` colours a word: `good`, `warn` or `bad`."""
+    """A large number or word with its meaning; `kind` is the colour: `good`, `warn` or `bad`."""
 
     value: str
     what: str
@@ -23,7 +23,7 @@ class Card:
 
 
 def headline(pieces: Pieces) -> Markup:
-    """What was measured; where nothing was, how far the training and the export came."""
+    """What was measured; without results, the state of the training and of the export."""
     accuracy, miou = _accuracy(pieces), _miou(pieces)
     measured = [*accuracy, *_parity(pieces), *miou, *_speed(pieces)]
     cards = measured or [*_training(pieces), *_export(pieces)]
@@ -46,7 +46,7 @@ def _accuracy(pieces: Pieces) -> list[Card]:
     cards = [Card(percent(clean[name]), what)]
     if name == "trained" and "untrained" in clean:
         cards.append(Card(percent(clean["untrained"]), "the same with the encoder before training"))
-        cards.append(Card(points(clean[name] - clean["untrained"]), "percentage points gained by training"))
+        cards.append(Card(points(clean[name] - clean["untrained"]), "percentage points, trained minus untrained"))
     return cards
 
 

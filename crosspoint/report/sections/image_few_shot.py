@@ -1,4 +1,4 @@
-"""Few-shot classification of pictures with the image encoder, frozen and after RFS."""
+"""Section: few-shot classification of pictures with the image encoder, frozen and after RFS."""
 
 from markupsafe import Markup
 

@@ -1,4 +1,4 @@
-"""Whether the exported model is the trained one, by how much, and on which clouds."""
+"""Section: the differences between exported and trained model, and the clouds they were measured on."""
 
 import shlex
 from pathlib import Path
@@ -12,7 +12,7 @@ from crosspoint.report.read import Found, Pieces
 
 
 def parity(pieces: Pieces) -> Markup | Missing:
-    """Every comparison, and what the export itself measured before it let the bundle appear."""
+    """All comparisons, and the measurements of the export's own gate."""
     gate = None if pieces.manifest is None else pieces.manifest.parity
     if not pieces.of(ParityResult) and gate is None:
         bundle = "BUNDLE" if pieces.bundle is None else shlex.quote(str(pieces.bundle))

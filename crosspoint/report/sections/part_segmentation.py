@@ -1,4 +1,4 @@
-"""Part segmentation: mean IoU by both rules, per category, the labels against another model's, and pictures."""
+"""Section: part segmentation, with mIoU by both rules and per category, a comparison of labels, and pictures."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ PICTURES = {
 
 
 def part_segmentation(pieces: Pieces) -> Markup | Missing:
-    """Every segmenter that was evaluated."""
+    """All evaluated segmenters."""
     found = pieces.of(PartSegResult)
     if pieces.segments and not found:
         words = ("eval partseg", model_of(pieces), "--data DATA", "--json", Path("results/partseg.json"))
@@ -47,7 +47,7 @@ def _mean(clean: CleanScores) -> PartScores:
 
 
 def _pictures(path: Path, alone: bool) -> list[tuple[str, str]]:
-    """Caption and address of those drawn into the folder of the result's name, or beside it if no other is there."""
+    """Captions and data URIs of pictures, in the folder with the result's name or, if it is alone, beside it."""
     places = [path.with_suffix(""), *([path.parent] if alone else [])]
     found = []
     for name, caption in PICTURES.items():

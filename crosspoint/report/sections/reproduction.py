@@ -1,4 +1,4 @@
-"""The paper's tables and figures: its numbers beside ours."""
+"""Section: reproduced tables and figures, the paper's numbers beside ours."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from crosspoint.report.read import Found, Pieces
 
 
 def reproduction(pieces: Pieces) -> Markup:
-    """Each table or figure that was reproduced: the paper's column, ours by both rules, and what has to be known."""
+    """Every reproduced table or figure: the paper's column, ours by both rules, and the notes."""
     results = [(found.values, _drawn(found)) for found in _distinct(pieces.of(ReproduceResult))]
     return render("reproduction", results=results) if results else Markup()
 
 
 def _distinct(results: list[Found[ReproduceResult]]) -> list[Found[ReproduceResult]]:
-    """Tables before figures; of equal results, which --json and --out both write, the one beside its picture."""
+    """Tables before figures. Of two equal results, written by --json and --out, the one beside its picture."""
     kept: list[Found[ReproduceResult]] = []
     for found in sorted(results, key=lambda found: not _picture(found.path).is_file()):
         if all(found.values != other.values for other in kept):
@@ -30,5 +30,5 @@ def _picture(path: Path) -> Path:
 
 
 def _drawn(found: Found[ReproduceResult]) -> str | None:
-    """The address of Figure 4's picture; of tables it would repeat the numbers."""
+    """The data URI of Figure 4's picture; pictures of tables would repeat the numbers."""
     return shrunk(_picture(found.path)) if found.values.target == "figure4" else None

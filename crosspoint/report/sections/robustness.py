@@ -1,4 +1,4 @@
-"""Robustness: accuracy over the severity of each corruption."""
+"""Section: accuracy over the severity of each corruption."""
 
 import numpy as np
 from markupsafe import Markup
@@ -12,11 +12,11 @@ from crosspoint.report.read import Found, Pieces
 from crosspoint.report.words import backend_name, file_name
 
 Curves = dict[str, dict[str, tuple[SeverityAccuracy, ...]]]
-"""Rows of severities, by corruption and by what the model is called."""
+"""Severities, by corruption and by name of the model."""
 
 
 def robustness(pieces: Pieces) -> Markup:
-    """A chart of each corruption with a line for each model, the numbers, and the paired comparisons."""
+    """For each corruption a chart with a line per model, then the numbers and the paired comparisons."""
     return pieces.each(RobustnessResult, _robustness)
 
 
@@ -34,7 +34,7 @@ def _robustness(found: Found[RobustnessResult]) -> Markup:
 
 
 def _curves(found: tuple[SeverityCurve, ...]) -> Curves:
-    """A model that is the reference as well has two equal curves, of which one is kept."""
+    """The curves; of a model that is also the reference, only one of its two equal curves."""
     names = _names([curve.model for curve in found])
     curves: Curves = {}
     for curve in found:
@@ -43,7 +43,7 @@ def _curves(found: tuple[SeverityCurve, ...]) -> Curves:
 
 
 def _names(models: list[CurveModel]) -> dict[CurveModel, str]:
-    """What models are called: the end of their paths, or the whole where that is another's end too."""
+    """Short names of models: the end of their paths, or the whole path if two ends are equal."""
     ends = [file_name(path) for path in {model.path for model in models}]
     names = {}
     for model in models:
@@ -70,7 +70,7 @@ def _title(name: str) -> str:
 
 
 def _severities(name: str, own: dict[str, tuple[SeverityAccuracy, ...]]) -> list[float]:
-    """Those that were measured, from harmless to severe."""
+    """The measured severities, mildest first."""
     found = dict.fromkeys(row.severity for rows in own.values() for row in rows)
     known = CORRUPTIONS[name].severities if name in CORRUPTIONS else ()
     return sorted(found, key=lambda severity: known.index(severity) if severity in known else len(known))
@@ -79,7 +79,7 @@ def _severities(name: str, own: dict[str, tuple[SeverityAccuracy, ...]]) -> list
 def _numbers(
     name: str, own: dict[str, tuple[SeverityAccuracy, ...]]
 ) -> tuple[str, list[str], list[tuple[float, list[SeverityAccuracy | None]]]]:
-    """A table: its title, its models, and for each severity what was measured of each of them."""
+    """A table: title, models, and for each severity the accuracy of each model."""
     found = {(model, row.severity): row for model, rows in own.items() for row in rows}
     lines = [(severity, [found.get((model, severity)) for model in own]) for severity in _severities(name, own)]
     return _title(name), list(own), lines

@@ -1,4 +1,4 @@
-"""Speed: percentiles of a call, throughput and memory, beside the least that an exact evaluation takes."""
+"""Section: latency percentiles, throughput and memory, beside the shortest possible time."""
 
 import shlex
 from pathlib import Path
@@ -13,7 +13,7 @@ from crosspoint.runtime.bench.bench import BenchResult
 
 
 def speed(pieces: Pieces) -> Markup | Missing:
-    """A table of each measurement, and what could not be run and why."""
+    """A table for each measurement, and what could not be run, with the reason."""
     if not pieces.of(BenchResult) and pieces.bundle is not None:
         words = ("bench", shlex.quote(str(pieces.bundle)), "--json", Path("results/bench.json"))
         return Missing("speed of the exported model", command(pieces, *words))

@@ -1,4 +1,4 @@
-"""Losses and health of the embedding over the steps of training."""
+"""Section: losses and metrics of the embedding over the training steps."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CHARTS = {
 
 
 def training(pieces: Pieces) -> Markup | Missing:
-    """A chart of each kind of numbers that the run has written."""
+    """A chart for each group of metrics that the run recorded."""
     if not pieces.metrics:
         return Missing("curves of the training", command(pieces, "train --data PAIRS --out", Path("run")))
     charts = []

@@ -1,4 +1,4 @@
-"""What a model cannot do without: operations and bytes of a cloud, and how fast this machine does either."""
+"""Least work of a model per cloud, in operations and bytes, and the measured speed of this machine."""
 
 import itertools
 import time
@@ -17,11 +17,11 @@ BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
 @dataclass(frozen=True)
 class Roofline:
-    """Of one cloud.
+    """The least work for one cloud.
 
     Attributes:
-        operations: Floating-point operations of its matrix products: a multiplication and an addition count as two.
-        bytes: Of its points and its embedding, and its share of the weights, each moved once.
+        operations: Floating-point operations of the matrix products; a multiplication and an addition count as two.
+            bytes: Points, embedding and the share of the weights, each moved once.
     """
 
     operations: int
@@ -29,10 +29,10 @@ class Roofline:
 
 
 def roofline_of(architecture: str, points: int, *, dim: int, precision: str, batch: int) -> Roofline | None:
-    """The least that an exact evaluation takes; None for an architecture that is not known here.
+    """The least work of an exact evaluation; None for an unknown architecture.
 
-    An EdgeConv `(N, C)` to `(N, D)` is two products per point, `2 · 2NCD`, and the products of all pairs of points,
-    `2N²C`, of which a symmetric half would do: `N²C`.
+    An EdgeConv `(N, C)` to `(N, D)` needs two products per point, `2 · 2NCD`, and the products of all pairs of points,
+    `2N²C`, of which symmetry saves half: `N²C`.
     """
     if architecture == "dgcnn":
         products = [(a, 2 * b) for a, b in DGCNN_EDGES] + [DGCNN_EMBED]
@@ -48,23 +48,23 @@ def roofline_of(architecture: str, points: int, *, dim: int, precision: str, bat
 
 @dataclass(frozen=True)
 class CpuSpeed:
-    """What was measured of the CPU on the same number of threads, in one product and one copy that do not fit a cache.
+    """Measured speed of the CPU, from one matrix product and one copy that do not fit into the cache.
 
     Attributes:
-        gflops: 10⁹ operations a second of a float32 matrix product.
-        gigabytes: 10⁹ bytes a second of a copy, read and written counted once each.
+        gflops: Speed of a float32 matrix product, 10⁹ operations per second.
+        gigabytes: Speed of a copy, 10⁹ bytes per second, counting both the read and the write.
     """
 
     gflops: float
     gigabytes: float
 
     def seconds(self, floor: Roofline) -> float:
-        """The shortest time for a cloud: whichever of products and memory takes longer."""
+        """Shortest time for a cloud, in seconds: that of products or memory, whichever is longer."""
         return max(floor.operations / self.gflops, floor.bytes / self.gigabytes) / 1e9
 
 
 def measure_machine(threads: int, repeats: int = 15) -> CpuSpeed:
-    """Measure this machine's CPU; the fastest of some repeats."""
+    """Measure the CPU of this machine; the fastest of `repeats` runs counts."""
     from threadpoolctl import threadpool_limits
 
     a, b = np.ones((4096, 512), np.float32), np.ones((512, 1024), np.float32)
@@ -86,5 +86,5 @@ def _fastest(work: Callable[[], object], repeats: int) -> float:
 
 
 def processor() -> str:
-    """The CPU's name, as the system tells it."""
+    """Name of the CPU and number of cores."""
     return f"{cpu_name()}, {available_cpus()} cores"

@@ -1,4 +1,4 @@
-"""Sources through a model: clouds of equal size go together, results come out in the order of the clouds."""
+"""Runs sources through a model: clouds of equal size form batches, and results keep the order of the clouds."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ class Skipped:
 
 @dataclass(frozen=True)
 class EmbeddedGroup:
-    """Results of some sources.
+    """The embeddings of some sources.
 
     Attributes:
-        names: Of the n clouds.
+        names: Names of the n clouds.
         vectors: `(n, D)` float32; of a classifier the scores `(n, classes)`.
-        skipped: The sources that were left out, with why.
-        sources_sha256: Of each source's content as it was read.
+        skipped: The sources that were left out, with the reason.
+        sources_sha256: SHA-256 of the content of each source.
     """
 
     names: list[str]
@@ -44,7 +44,7 @@ Run = Callable[[Points], FloatArray]
 
 
 class _Batches:
-    """Collects clouds of equal size into batches, runs those, and puts the results in the order of the clouds."""
+    """Collects clouds of equal size into batches, runs them, and puts the results in the order of the clouds."""
 
     def __init__(self, run: Run, width: int, size: int) -> None:
         self._run, self._width, self._size = run, width, size
@@ -53,17 +53,17 @@ class _Batches:
         self._count = 0
 
     def add(self, cloud: Points) -> None:
-        """Take a cloud `(N, 3)`."""
+        """Add a cloud `(N, 3)`."""
         group = self._waiting.setdefault(len(cloud), [])
         group.append((self._count, cloud))
         self._count += 1
         if len(group) == self._size:
             self._finish(len(cloud))
-        elif sum(map(len, self._waiting.values())) >= 4 * self._size:  # clouds of many sizes must not pile up
+        elif sum(map(len, self._waiting.values())) >= 4 * self._size:  # limits memory when clouds have many sizes
             self._finish(max(self._waiting, key=lambda points: len(self._waiting[points])))
 
     def finish(self) -> FloatArray:
-        """Results `(n, width)` of all clouds taken."""
+        """Results `(n, width)` of all clouds."""
         for points in list(self._waiting):
             self._finish(points)
         result = np.empty((self._count, self._width), np.float32)
@@ -79,13 +79,13 @@ class _Batches:
 def embed_groups(
     encoder: Encoder, groups: Sequence[Sequence[Source]], *, batch: int, readers: int = 0
 ) -> Iterator[EmbeddedGroup]:
-    """Embed groups of sources one after the other, while the next ones are read, across the bounds of groups too.
+    """Embed groups of sources one after the other; sources of the next groups are read meanwhile.
 
     Args:
-        encoder: Where the clouds go.
-        groups: Of sources; the results of one group at a time are in memory.
-        batch: Most clouds in one pass.
-        readers: Processes that read, as for `read_ahead`.
+        encoder: The model.
+        groups: Groups of sources. Only the results of one group are in memory at a time.
+        batch: Most clouds per call of the model.
+        readers: Number of reader processes, see `read_ahead`.
 
     Yields:
         The result of each group.

@@ -1,4 +1,4 @@
-"""Embedding whatever holds point clouds: files, folders, datasets, arrays."""
+"""Embeds point clouds from files, folders, data sets and arrays."""
 
 import time
 from collections.abc import Sequence
@@ -75,42 +75,42 @@ def embed(
     parts: PartOptions = PartOptions(),
     readers: int = 0,
 ) -> EmbedResult:
-    """Embed the clouds of files, folders and datasets, each normalised as in training, into one file or many parts.
+    """Embed the clouds of files, folders and data sets, normalised as in training, into one file or many parts.
 
-    Inputs are read as they are needed, ahead of the model; clouds of equal size go through it together. What cannot be
-    read, or has fewer points than needed, is left out and listed in the result.
+    Inputs are read in advance; clouds of equal size form batches. Inputs that cannot be read, or have too few points,
+    are left out and listed in the result.
 
     Args:
         model: Whatever `load_encoder` opens.
-        inputs: Mesh and point-cloud files, folders of them, dataset folders. An array `(N, 3)` is one cloud,
+        inputs: Mesh and point-cloud files, folders of them, folders of data sets. An array `(N, 3)` is one cloud,
             `(n, N, 3)` is n clouds.
-        out: `.npz` or `.parquet` for embeddings, names and the model's SHA-256; `.npy` for the embeddings alone. A
-            name without a suffix, or with a slash at its end, is a folder of parts, each of them whole or absent; parts
-            that are there already are not made again.
-        sampling: Points per cloud, by default the model's own number if it has one, at most that of its training if it
-            comes with the package, else all of a cloud; and the seed. What is drawn of a file depends on the seed and
-            the file's name alone.
-        batch: Most clouds in one pass.
-        run_on: Where the model runs.
-        parts: How a folder of parts is made.
-        readers: Processes that read; 0 for threads of this one.
+        out: `.npz` or `.parquet` for embeddings, names and the model's SHA-256; `.npy` for the embeddings only. A name
+            without a suffix, or one that ends in a slash, is a folder of parts. Each part is written as a whole, and
+            parts that exist are kept.
+        sampling: Points per cloud, and the seed. Points None: the model's own number if it is fixed; for a released
+            model at most the number that it was trained with; else all points. The draw depends on the seed and the
+            file's name only.
+        batch: Most clouds per call of the model.
+        run_on: Device and backend of the model.
+        parts: Options of a folder of parts.
+        readers: Reader processes; 0: read in threads of this process.
 
     Returns:
         What was embedded, and what was skipped.
 
     Raises:
-        InputError: The model or an option cannot be used, an input is missing, the folder holds another job, or not
-            one cloud could be read; then nothing is written.
+        InputError: The model or an option cannot be used, an input is missing, the folder holds another job, or no
+            cloud could be read; then nothing is written.
     """
     start = time.perf_counter()
     request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on)
     if readers < 0:
-        raise InputError(f"{readers} readers cannot be; give --readers 0 or more")
+        raise InputError(f"--readers is {readers}; give 0 or more")
     if _is_folder(out):
         check_folder(Path(out), inputs=inputs)
         result = _embed_folder(request, Path(out), parts, readers)
     elif parts != PartOptions():
-        raise InputError(f"--shard, --part, --format and --ray make parts in a folder, not {out}; give --out FOLDER/")
+        raise InputError(f"--shard, --part, --format and --ray need a folder of parts, not {out}; give --out FOLDER/")
     else:
         result = _embed_file(request, Path(out), readers)
     return replace(result, out=str(out), seconds=time.perf_counter() - start)
@@ -123,7 +123,7 @@ def _is_folder(out: Path | str) -> bool:
 
 def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
     if out.suffix not in SUFFIXES or out.is_dir():
-        raise InputError(f"{out} cannot be written; give a name that ends in {', '.join(SUFFIXES)}, or a folder's")
+        raise InputError(f"{out} has an unknown suffix; give a name that ends in {', '.join(SUFFIXES)}, or a folder")
     check_file(out, inputs=request.inputs)
     if out.suffix == ".parquet":
         require("pyarrow.parquet", "parquet", purpose=PARQUET)
@@ -132,7 +132,7 @@ def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
         (result,) = embed_groups(encoder, [opened.sources], batch=request.batch, readers=readers)
         if not result.names:
             first = f"; the first: {bad.file}: {bad.reason}" if (bad := next(iter(result.skipped), None)) else ""
-            raise InputError(f"not one of {len(opened.sources)} inputs could be embedded{first}")
+            raise InputError(f"none of {len(opened.sources)} inputs could be embedded{first}")
         model = encoder.specification
         save(out, Embeddings(result.vectors, result.names, model.sha256, about_job(request, opened)))
     return EmbedResult(
@@ -154,11 +154,11 @@ def _embed_folder(request: Request, out: Path, options: PartOptions, readers: in
     number, shards = options.shard or (1, 1)
     size, form = options.size, options.form or FORMATS[0]
     if not 1 <= number <= shards:
-        raise InputError(f"there is no shard {number}/{shards}; shards of {shards} are 1/{shards} to {shards}/{shards}")
+        raise InputError(f"shard {number}/{shards} does not exist; give 1/{shards} to {shards}/{shards}")
     if size is not None and size < 1:
-        raise InputError(f"a part of {size} holds nothing; give --part 1 or more")
+        raise InputError(f"--part is {size}; give 1 or more")
     if form not in FORMATS:
-        raise InputError(f"parts cannot be {form}; give --format {' or '.join(FORMATS)}")
+        raise InputError(f"--format {form} is not known; give {' or '.join(FORMATS)}")
     if form == "parquet":
         require("pyarrow.parquet", "parquet", purpose=PARQUET)
     if options.ray:

@@ -1,7 +1,7 @@
-"""Files of embeddings: what is in them, written atomically, and read back with every doubt checked.
+"""Writes files of embeddings atomically, and reads them back with a check of every byte.
 
-Each file carries a checksum, the SHA-256 of its own bytes with the checksum's digits taken as zeros: in the comment at
-the end of an `.npz`, in the metadata of a `.parquet`. Other readers pass over it; here one changed byte is an error.
+Each file holds a checksum: the SHA-256 of its own bytes, with zeros in place of the checksum. It lies in the comment
+at the end of an `.npz` and in the metadata of a `.parquet`. Other readers ignore it; here a changed byte is an error.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from crosspoint.runtime.jobs.batches import Skipped
 
 PARQUET = "writing and reading Parquet"
 KEY = b"crosspoint"  # in the metadata of a Parquet file
-CHECKSUM = b"crosspoint-sha256:"  # and 64 digits
+CHECKSUM = b"crosspoint-sha256:"  # followed by 64 digits
 ZEROS = b"0" * 64
 
 
@@ -34,11 +34,11 @@ class FileAbout:
     """How the embeddings of a file were made.
 
     Attributes:
-        model: As it was named.
-        points: Per cloud; None for all.
-        at_most: Whether smaller clouds were taken whole.
-        seed: Of the points drawn.
-        base: The folder that names are relative to.
+        model: Name or path of the model, as given.
+        points: Points per cloud; None: all.
+        at_most: Whether clouds with fewer points were taken as they are.
+        seed: Random seed of the points that were drawn.
+        base: Folder that the names are relative to.
     """
 
     model: str
@@ -66,8 +66,8 @@ class PartAbout:
     """How the embeddings of a part were made.
 
     Attributes:
-        job: Which part it is, of which job.
-        contents: SHA-256 of each source as it was read.
+        job: Number of the part, and its job.
+        contents: SHA-256 of each source when it was read.
         skipped: The sources that were left out.
     """
 
@@ -78,12 +78,12 @@ class PartAbout:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings and where they come from.
+    """Embeddings and how they were made.
 
     Attributes:
         vectors: `(n, D)` float32.
-        names: Of the n clouds.
-        model_sha256: Of the file that was run.
+        names: Names of the n clouds.
+        model_sha256: SHA-256 of the model file.
         about: How they were made.
     """
 
@@ -95,17 +95,17 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class ParquetAbout:
-    """What the metadata of a Parquet file hold, which has no other place for the model."""
+    """The metadata of a Parquet file, which has no other place for the model."""
 
     model_sha256: str
     about: FileAbout | PartAbout = field(metadata=FLAT)
 
 
 def save(path: Path, embeddings: Embeddings) -> None:
-    """Write `.npz`, `.parquet`, or `.npy` (vectors alone), atomically; the same embeddings give the same bytes.
+    """Write `.npz`, `.parquet`, or `.npy` (vectors only), atomically. The same embeddings give the same bytes.
 
     Raises:
-        InputError: The place cannot be written to.
+        InputError: The file cannot be written.
         MissingDependency: pyarrow is not installed.
     """
     with atomic_file(path) as temporary:
@@ -113,7 +113,7 @@ def save(path: Path, embeddings: Embeddings) -> None:
 
 
 def write(path: Path, embeddings: Embeddings) -> None:
-    """As `save`, to a file that is already temporary."""
+    """Like `save`, for a file that is already temporary."""
     if path.suffix == ".npy":
         np.save(path, embeddings.vectors)
         return
@@ -125,7 +125,7 @@ def write(path: Path, embeddings: Embeddings) -> None:
 
 
 def _write_npz(path: Path, embeddings: Embeddings) -> None:
-    """As `numpy.savez` does, which in some versions does not close the file where the disk is full."""
+    """Write as `numpy.savez` does; some versions of it leave the file open if the disk is full."""
     arrays = {
         "embeddings": embeddings.vectors,
         "names": np.array(embeddings.names, dtype=np.str_),
@@ -140,7 +140,7 @@ def _write_npz(path: Path, embeddings: Embeddings) -> None:
 
 
 def _write_parquet(path: Path, embeddings: Embeddings) -> None:
-    """Columns `name` (string) and `embedding` (list of D float32, of fixed size)."""
+    """Write the columns `name` (string) and `embedding` (fixed-size list of D float32)."""
     arrow, parquet = (
         require("pyarrow", "parquet", purpose=PARQUET),
         require("pyarrow.parquet", "parquet", purpose=PARQUET),
@@ -152,7 +152,7 @@ def _write_parquet(path: Path, embeddings: Embeddings) -> None:
     table = table.replace_schema_metadata(
         {KEY: json.dumps(about, sort_keys=True), KEY + b".checksum": CHECKSUM + ZEROS}
     )
-    parquet.write_table(table, path, compression="none", use_dictionary=False)  # noise does not compress
+    parquet.write_table(table, path, compression="none", use_dictionary=False)  # embeddings do not compress
 
 
 def _add_checksum(path: Path) -> None:
@@ -164,44 +164,44 @@ def _add_checksum(path: Path) -> None:
 
 
 def _verify(content: bytes) -> None:
-    """Raise ValueError unless the bytes are those that were written."""
+    """Raise ValueError if the checksum does not fit the bytes."""
     at = content.rfind(CHECKSUM) + len(CHECKSUM)
     if at < len(CHECKSUM):
-        raise ValueError("it has no checksum: cut off, of other origin, or from an earlier version")
+        raise ValueError("it has no checksum: cut off, of another origin, or from an earlier version")
     whole = memoryview(content)
     digest = hashlib.sha256(whole[:at])
     digest.update(ZEROS)
     digest.update(whole[at + len(ZEROS) :])
     if content[at : at + len(ZEROS)] != digest.hexdigest().encode():
-        raise ValueError("its bytes are not those that were written")
+        raise ValueError("its bytes have changed since it was written")
 
 
 def load(path: Path, advice: str = "embed again") -> Embeddings:
-    """Read one `.npz` or `.parquet` file that `save` wrote.
+    """Read an `.npz` or `.parquet` file that `save` wrote.
 
     Args:
         path: The file.
         advice: What to do about a damaged one.
 
     Raises:
-        InputError: It is missing, damaged or something else.
+        InputError: It is missing, damaged or another kind of file.
         MissingDependency: pyarrow is not installed.
     """
     path = Path(path)
     if path.suffix not in (".npz", ".parquet"):
-        raise InputError(f"{path} does not say which model made it; give embeddings as .npz, .parquet or their folder")
+        raise InputError(f"{path} does not name its model; give embeddings as .npz, .parquet or a folder of parts")
     if path.suffix == ".parquet":
         require("pyarrow.parquet", "parquet", purpose=PARQUET)
     if not path.exists():
-        raise InputError(f"{path} does not exist; give what crosspoint embed wrote")
+        raise InputError(f"{path} does not exist; give the output of crosspoint embed")
     content = read_bytes(path)
     with reading(path, "a file of embeddings", advice=advice):
         _verify(content)
         result = _parse_npz(content) if path.suffix == ".npz" else _parse_parquet(content)
         if result.vectors.ndim != 2 or len(result.names) != len(result.vectors):
-            raise ValueError(f"its {len(result.names)} names do not fit {result.vectors.shape}")
+            raise ValueError(f"it has {len(result.names)} names for vectors of shape {result.vectors.shape}")
         if not np.isfinite(result.vectors).all():
-            raise ValueError("not all of its numbers are finite")
+            raise ValueError("some of its numbers are not finite")
     return result
 
 
@@ -218,7 +218,7 @@ def _kind(about: object) -> type[FileAbout] | type[PartAbout]:
 
 
 def _text(array: NDArray[Any]) -> NDArray[np.str_]:
-    """An array of text; NumPy takes any number for a character, Python only those of Unicode."""
+    """An array as text; NumPy accepts character numbers that are not Unicode, Python does not."""
     text = np.array(array, np.str_, order="C")
     text = text.astype(text.dtype.newbyteorder("="))
     if text.dtype.itemsize and text.reshape(-1).view(np.uint32).max(initial=0) > sys.maxunicode:

@@ -1,4 +1,4 @@
-"""A request and the folder that it writes parts to: the plan that they agree on."""
+"""Compares an embedding request with the job in its output folder."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from crosspoint.runtime.jobs.request import Opened, Request
 
 
 def about_job(request: Request, opened: Opened) -> FileAbout:
-    """What decides the embeddings of a request, as a plan and a file of embeddings keep it."""
+    """The settings that decide the embeddings, as stored in a plan and in a file of embeddings."""
     return FileAbout(request.model, opened.points, opened.at_most, request.sampling.seed, request.base)
 
 
 def join_job(request: Request, opened: Opened, *, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:
-    """The folder's plan, which becomes that of this request if there is none.
+    """The plan in the folder; if there is none, it becomes the plan of this request.
 
     Raises:
         InputError: The folder holds another job.

@@ -1,12 +1,12 @@
-"""A large embedding job as a folder of parts: cut the same way by everyone who works on it, each part whole or absent.
+"""A large embedding job as a folder of parts. Every process cuts the job in the same way and writes whole parts.
 
-The inputs, in their order, are cut into parts of equal size. `job.json` says how, and what else decides the numbers in
-them; whoever comes first writes it, and whoever comes with another job is refused.
+The inputs, in order, are cut into parts of equal size. `job.json`, the plan, holds this size and everything else that
+decides the embeddings. The first process writes it; a process with another job is refused.
 
-A part is kept only if its inputs still are what it was made of: it holds the SHA-256 of each input as it was read, and
-these are compared with the inputs at hand. So every run reads its inputs once, to embed them or to compare them. The
-plan itself holds the size of every input and the content of at most `SAMPLED` of them, which is what keeps shards on
-machines with different copies of the data apart.
+A part is kept only if its inputs have not changed: it holds the SHA-256 of each input, which is compared with the
+input as it is now. So every run reads its inputs once, either to embed or to compare them. The plan itself holds the
+size of every input and the content of at most `SAMPLED` of them, so that machines with different copies of the data
+do not work on one job.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from crosspoint.runtime.jobs.batches import Skipped, embed_groups
 from crosspoint.runtime.jobs.embeddings import Embeddings, PartAbout, PartOfJob, load, save
 
 JOB, SCHEMA = "job.json", "crosspoint.embed-job/2"
-MOST = 1024  # sources of a part, 8 MB of DGCNN's embeddings
-SAMPLED = 1024  # sources whose content the plan knows: all of a smaller job's
+MOST = 1024  # sources per part; 8 MB of DGCNN's embeddings
+SAMPLED = 1024  # number of sources whose content the plan knows; of a smaller job all
 FORMATS = ("parquet", "npz")
 AGAIN = "remove it and run the job again"
 WORDS = {"sources_sha256": "the list of inputs", "content_sha256": "the content of the inputs"}
@@ -33,12 +33,12 @@ WORDS = {"sources_sha256": "the list of inputs", "content_sha256": "the content 
 
 @dataclass(frozen=True)
 class PartOptions:
-    """How a folder of parts is made.
+    """Options of a folder of parts.
 
     Attributes:
-        shard: i and n: make only every n-th part, from the i-th on; None for all parts.
-        size: Sources of a part; None for 1024, or fewer where there would not be a part for each shard.
-        form: `"parquet"` or `"npz"`; None for `"parquet"`.
+        shard: (i, n): write only every n-th part, beginning with the i-th; None: all parts.
+        size: Sources per part; None: 1024, or fewer, so that each shard has a part.
+        form: Format of the parts, `"parquet"` or `"npz"`; None: `"parquet"`.
         ray: Make the parts on a Ray cluster.
     """
 
@@ -50,19 +50,19 @@ class PartOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the parts.
+    """Everything that decides the parts.
 
     Attributes:
-        model_sha256: Of the file that is run.
-        model: As it was named.
-        points: Per cloud, None for all.
-        at_most: Whether smaller clouds are taken whole.
-        seed: Of the points drawn.
-        base: Folder that names are relative to; may differ between machines.
-        sources: How many there are.
-        sources_sha256: Of their names.
-        content_sha256: Of their sizes, and of the content of at most `SAMPLED` of them.
-        size: Sources of a part; the last may have fewer.
+        model_sha256: SHA-256 of the model file.
+        model: Name or path of the model, as given.
+        points: Points per cloud; None: all.
+        at_most: Whether clouds with fewer points are taken as they are.
+        seed: Random seed of the points that are drawn.
+        base: Folder that names are relative to; it may differ between machines.
+        sources: Number of sources.
+        sources_sha256: SHA-256 of their names.
+        content_sha256: SHA-256 of their sizes, and of the content of at most `SAMPLED` of them.
+        size: Sources per part; the last part may have fewer.
         format: `"parquet"` or `"npz"`.
     """
 
@@ -84,22 +84,22 @@ class Plan:
         return -(-self.sources // self.size)
 
     def part(self, index: int) -> str:
-        """File name of a part, counted from 0 here and from 1 in the name."""
+        """File name of a part. `index` counts from 0, the number in the name from 1."""
         return f"part-{index + 1:05d}-of-{self.count:05d}.{self.format}"
 
     def range(self, index: int) -> slice:
-        """The sources of a part."""
+        """The sources of a part, as a slice."""
         return slice(index * self.size, (index + 1) * self.size)
 
     def about(self, index: int) -> PartOfJob:
-        """What a part says of itself besides its model's hash: which one it is, of which job."""
+        """What a part says of itself besides the hash of its model: its number and its job."""
         own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size")
         return PartOfJob(index + 1, **{name: getattr(self, name) for name in own})
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the sources of a part: how many clouds were embedded, and what was skipped."""
+    """The outcome of a part: how many clouds were embedded, and what was skipped."""
 
     embedded: int
     skipped: tuple[Skipped, ...]
@@ -109,7 +109,7 @@ Outcomes = dict[int, Outcome]  # by part
 
 
 def names_digest(sources: Iterable[Source]) -> str:
-    """SHA-256 of the sources' names in their order."""
+    """SHA-256 of the names of the sources, in order."""
     result = hashlib.sha256()
     for source in sources:
         result.update(source.name.encode() + b"\0")
@@ -117,7 +117,7 @@ def names_digest(sources: Iterable[Source]) -> str:
 
 
 def content_digest(sources: Sequence[Source]) -> str:
-    """SHA-256 of the sources' sizes, and of the content of `SAMPLED` of them at equal distances."""
+    """SHA-256 of the sizes of the sources, and of the content of `SAMPLED` of them, evenly spaced."""
     result = hashlib.sha256()
     for source in sources:
         result.update(source.size().to_bytes(8, "little", signed=True))
@@ -127,7 +127,7 @@ def content_digest(sources: Sequence[Source]) -> str:
 
 
 def part_size(asked: int | None, sources: int, *, shards: int, folder: Path) -> int:
-    """Sources of a part: as asked, else as the folder's job has it, else so that every shard has some, at most MOST."""
+    """Sources per part: as asked for, else as in the folder's job, else at most `MOST` and some for every shard."""
     if asked is not None:
         return asked
     if (folder / JOB).is_file():
@@ -136,13 +136,13 @@ def part_size(asked: int | None, sources: int, *, shards: int, folder: Path) -> 
 
 
 def join(plan: Plan, folder: Path) -> Plan:
-    """Make the folder's job this plan, or find that it is already; returns the folder's own plan.
+    """Store this plan in the folder, or check that the folder has the same plan; returns the plan in the folder.
 
     Raises:
         InputError: The folder holds another job or other files, or cannot be written to.
     """
     if folder.is_dir() and not (folder / JOB).is_file() and any(not p.name.startswith(".") for p in folder.iterdir()):
-        raise InputError(f"{folder} holds files that are no embedding job; give a new folder for --out")
+        raise InputError(f"{folder} holds files that are not an embedding job; give a new folder for --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_once(folder / JOB, {"schema": SCHEMA, **asdict(plan)})
@@ -154,17 +154,17 @@ def join(plan: Plan, folder: Path) -> Plan:
     if differ:
         name = differ[0]
         raise InputError(
-            f"{folder} holds another job: {WORDS.get(name, name)} was {getattr(found, name)} and is "
-            f"{getattr(plan, name)} now; give a new folder for --out, or the same model, inputs and options as before"
+            f"{folder} holds another job: {WORDS.get(name, name)} was {getattr(found, name)}, now "
+            f"{getattr(plan, name)}; give a new folder for --out, or the same model, inputs and options as before"
         )
     return found
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan in a folder of parts.
+    """Read the plan of a folder of parts.
 
     Raises:
-        InputError: There is none, or it is damaged.
+        InputError: It is missing or damaged.
     """
     path, advice = folder / JOB, "give a folder that crosspoint embed wrote"
     if not path.is_file():
@@ -174,7 +174,7 @@ def read_plan(folder: Path) -> Plan:
         schema = values.get("schema") if isinstance(values, dict) else None
         raise InputError(
             f"{path} has the schema {str(schema)[:40]!r}, this version reads {SCHEMA!r}; {advice}, or embed again into "
-            "a new one"
+            "a new folder"
         )
     with reading(path, "the plan of an embedding job", advice=advice):
         plan = Plan(**{name: value for name, value in values.items() if name != "schema"})
@@ -187,20 +187,20 @@ def read_plan(folder: Path) -> Plan:
 
 
 def shard_of(plan: Plan, number: int, *, shards: int) -> range:
-    """The parts of shard `number` of `shards`, counted from 1: every n-th from its own on."""
+    """The parts of shard `number` (from 1) of `shards`: every n-th part, beginning with its own."""
     return range(number - 1, plan.count, shards)
 
 
 def missing(plan: Plan, folder: Path, *, indices: Iterable[int]) -> list[int]:
-    """Those of the parts that are not there."""
+    """The parts that do not exist."""
     return [index for index in indices if not (folder / plan.part(index)).is_file()]
 
 
 def kept(plan: Plan, folder: Path, *, sources: Sequence[Source], indices: Iterable[int]) -> Outcomes:
-    """Those of the parts that are there, each compared with the job and with its inputs as they are now.
+    """The parts that exist, each compared with the job and with its inputs as they are now.
 
     Raises:
-        InputError: A part is damaged, is another one, or was made of other content.
+        InputError: A part is damaged, belongs to another job, or its inputs have changed.
     """
     outcomes: Outcomes = {}
     for index in indices:
@@ -212,8 +212,8 @@ def kept(plan: Plan, folder: Path, *, sources: Sequence[Source], indices: Iterab
         changed = [source.name for source, (before, now) in zip(own, pairs, strict=True) if before != now]
         if changed:
             raise InputError(
-                f"{path} was made when {changed[0]} held something else ({len(changed)} of {len(own)} inputs changed); "
-                "give a new folder for --out, or the inputs as they were"
+                f"{path} was made before {changed[0]} changed ({len(changed)} of {len(own)} inputs changed); "
+                "give a new folder for --out, or restore the inputs"
             )
         outcomes[index] = Outcome(len(part.names), about.skipped)
     return outcomes
@@ -240,7 +240,7 @@ def write_parts(
 
 
 def _load(plan: Plan, path: Path, index: int) -> tuple[Embeddings, PartAbout]:
-    """A part, and what it says of itself, after it has been compared with the plan."""
+    """Read a part and its description, and compare them with the plan."""
     part = load(path, AGAIN)
     about, sources = part.about, range(plan.sources)[plan.range(index)]
     own = isinstance(about, PartAbout) and about.job == plan.about(index) and len(about.contents) == len(sources)
@@ -250,18 +250,18 @@ def _load(plan: Plan, path: Path, index: int) -> tuple[Embeddings, PartAbout]:
 
 
 def load_parts(folder: Path) -> Iterator[Embeddings]:
-    """The parts of a finished job, in order, one at a time.
+    """Yield the parts of a finished job in order, one at a time.
 
     Raises:
-        InputError: The job is not finished, or a part is damaged or another one.
+        InputError: The job is not finished, or a part is damaged or of another job.
     """
     plan = read_plan(folder)
     there = {path.name for path in folder.glob(f"part-*-of-{plan.count:05d}.{plan.format}")}
     first = next((plan.part(index) for index in range(plan.count) if plan.part(index) not in there), None)
     if first is not None:
         raise InputError(
-            f"{folder} is not finished: {plan.count - len(there)} of {plan.count} parts are not there, first {first}; "
-            "run crosspoint embed again with the same arguments, and it will go on"
+            f"{folder} is not finished: {plan.count - len(there)} of {plan.count} parts are missing, first {first}; "
+            "run crosspoint embed again with the same arguments to continue"
         )
     for index in range(plan.count):
         yield _load(plan, folder / plan.part(index), index)[0]

@@ -1,4 +1,4 @@
-"""What is to be embedded with which model, in a form that can be sent to another machine, and opened there."""
+"""An embedding request that can be sent to another machine and opened there."""
 
 import os
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from crosspoint.runtime.signing import find_key_files
 
 @dataclass(frozen=True)
 class Request:
-    """A model, inputs and options, checked as far as that goes without opening them.
+    """A model, inputs and options, checked as far as possible without opening them.
 
     Attributes:
-        model: A name, or an absolute path.
+        model: Name, or absolute path.
         inputs: Absolute paths.
-        sampling: Points per cloud, None for what the model asks for, and the seed they are drawn with.
-        batch: Most clouds in one pass.
-        run_on: Where the model runs.
-        verify_keys: Public keys of which one has to have signed the model, wherever it is opened; none for no check.
+        sampling: Points per cloud, None: as the model needs; and the random seed of the points that are drawn.
+        batch: Most clouds per call of the model.
+        run_on: Device and backend of the model.
+        verify_keys: Public keys; one of them must have signed the model. Empty: no check.
     """
 
     model: str
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """The encoder, and the sources as they will be read: `points` of each cloud, or at most that many."""
+    """An open encoder, its sources, and the points per cloud; with `at_most`, smaller clouds are taken too."""
 
     encoder: Encoder
     sources: list[Source]
@@ -58,17 +58,17 @@ def make_request(
     batch: int,
     run_on: RunOn,
 ) -> Request:
-    """A request with absolute paths, and with the public keys that are set here.
+    """Make a request with absolute paths and with the public keys that are set in this process.
 
     Raises:
-        InputError: There are no inputs, or an option cannot be.
+        InputError: There are no inputs, or an option is invalid.
     """
     if not inputs:
-        raise InputError("no inputs were given; give files, folders or datasets")
+        raise InputError("no inputs were given; give files, folders or data sets")
     if batch < 1:
-        raise InputError(f"a batch of {batch} holds nothing; give --batch 1 or more")
+        raise InputError(f"--batch is {batch}; give 1 or more")
     if sampling.seed < 0:
-        raise InputError(f"the seed {sampling.seed} is negative; give --seed 0 or more")
+        raise InputError(f"--seed is {sampling.seed}; give 0 or more")
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
@@ -88,11 +88,11 @@ def open_model(request: Request, threads: int | None = None) -> Encoder:
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
-    """Load the model and find the sources.
+    """Open the model and find the sources.
 
     Args:
         request: From `make_request`.
-        threads: As for `load_encoder`.
+        threads: CPU threads, see `load_encoder`.
 
     Raises:
         InputError: The model or an option cannot be used, or an input is missing.

@@ -1,4 +1,4 @@
-"""The nearest neighbours of a cloud among embeddings, found exactly."""
+"""Exact nearest-neighbour search among embeddings."""
 
 import difflib
 import heapq
@@ -25,26 +25,26 @@ from crosspoint.runtime.options import RunOn
 from crosspoint.runtime.released import find_hash
 
 METRICS = ("cosine", "euclidean")
-ROWS = 4096  # compared at a time
-MOST_POINTS = 10**7  # that embeddings from elsewhere can have drawn from a query
+ROWS = 4096  # embeddings that are compared at a time
+MOST_POINTS = 10**7  # most points that a file of embeddings may ask for
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
 class Index:
-    """Embeddings to search in: one file, or the parts of a finished job, read one at a time.
+    """Embeddings to search: one file, or the parts of a finished job, which are read one at a time.
 
-    What they say of themselves is data from elsewhere: the model's path in them is shown and never opened.
+    Their description is not trusted: the path of the model in it is shown and never opened.
 
     Attributes:
-        path: Where they lie.
-        model_sha256: Of the model that made them.
-        model: As it was named then.
-        points: Per cloud; None for all.
-        at_most: Whether smaller clouds were taken whole.
-        seed: Of the points drawn.
+        path: File or folder.
+        model_sha256: SHA-256 of the model that made them.
+        model: Name or path of that model.
+        points: Points per cloud; None: all.
+        at_most: Whether clouds with fewer points were taken as they are.
+        seed: Random seed of the points that were drawn.
         base: The folder that names are relative to.
-        pieces: Reads them, anew at each call.
+        pieces: Function that reads them from the beginning at each call.
     """
 
     path: Path
@@ -95,7 +95,7 @@ def open_index(path: Path) -> Index:
     """Open an `.npz` or `.parquet` file of embeddings, or a folder of parts.
 
     Raises:
-        InputError: It is missing, damaged, unfinished or something else.
+        InputError: It is missing, damaged, unfinished or of another kind.
         MissingDependency: pyarrow is not installed.
     """
     path = Path(path)
@@ -130,30 +130,30 @@ def search(
     """Find the k nearest neighbours of a cloud.
 
     Args:
-        query: A name in the index, or a mesh or point-cloud file, which is embedded as the index was: by the same
-            model, with as many points, drawn with the same seed. What is in the index itself is not its own neighbour.
-        index: What `crosspoint embed` wrote: `.npz`, `.parquet` or a folder of parts.
-        k: How many neighbours; fewer if the index holds fewer.
-        model: Embeds the query; it has to be the one that made the index. May be left out if that comes with the
-            package.
+        query: A name in the index, or a mesh or point-cloud file. A file is embedded like the index: same model, number
+            of points and seed. An object is not its own neighbour.
+        index: The output of `crosspoint embed`: `.npz`, `.parquet` or a folder of parts.
+        k: Number of neighbours; fewer if the index is smaller.
+        model: Model that embeds the query; it must be the one that made the index. None: the released model that made
+            the index.
         metric: `"cosine"` (1 − cos) or `"euclidean"`.
         out: A picture of the query and its neighbours: .png, .jpg or .webp.
-        files: Folder that the names in the index are relative to, if what was embedded is no longer where it was.
-        run_on: Where the model runs.
+        files: Folder that the names in the index are relative to, if the embedded files have moved.
+        run_on: Device and backend of the model.
 
     Returns:
-        The neighbours, from near to far.
+        The neighbours, nearest first.
 
     Raises:
-        InputError: The query, the index or an option cannot be used, or the model is not the one of the index.
-        MissingDependency: A picture is asked for and matplotlib is not installed.
+        InputError: The query, the index or an option cannot be used, or the model did not make the index.
+        MissingDependency: A picture is asked for, and matplotlib is not installed.
     """
     if k < 1:
-        raise InputError(f"{k} neighbours were asked for; give --k 1 or more")
+        raise InputError(f"--k is {k}; give 1 or more")
     if metric not in METRICS:
-        raise InputError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
+        raise InputError(f"unknown metric {metric!r}; give {' or '.join(METRICS)}")
     if out is not None and Path(out).suffix.lower() not in PICTURES:
-        raise InputError(f"{out} cannot be drawn; give a name that ends in {', '.join(PICTURES)}")
+        raise InputError(f"{out} has an unknown suffix; give a name that ends in {', '.join(PICTURES)}")
     if out is not None:
         check_file(out, inputs=[Path(query), index], within=True)
         require_plots()
@@ -184,7 +184,7 @@ def search(
 
 
 def _name_in_index(query: Path | str, base: Path) -> str:
-    """The name that the query has if it is in the index: as given, or a file's path within the base."""
+    """The query's name in the index, if it is in it: the given name, or a file's path within the base."""
     path, folder = Path(os.path.abspath(query)), Path(os.path.abspath(base))
     if path.is_relative_to(folder) and path.is_file():
         return path.relative_to(folder).as_posix()
@@ -200,7 +200,7 @@ def _find(index: Index, name: str) -> FloatArray | None:
 
 
 def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: RunOn) -> FloatArray:
-    """Embed a file as the index was."""
+    """Embed a file in the same way as the index."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
     (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most)
@@ -208,7 +208,7 @@ def _embed_query(query: Path, index: Index, model: Path | str | None, run_on: Ru
     if isinstance(clouds, InputError):
         raise clouds
     if len(clouds) != 1:
-        raise InputError(f"{query} holds {len(clouds)} clouds; give a file of one")
+        raise InputError(f"{query} holds {len(clouds)} clouds; give a file with one")
     file = model or _model_of(index)
     with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
@@ -223,11 +223,11 @@ def _similar(name: str, index: Index) -> str:
 
 
 def _model_of(index: Index) -> Path:
-    """The file of the release that made an index; no other is known by its hash."""
+    """The file of the released model that made an index. Other models cannot be found by their hash."""
     if found := find_hash(index.model_sha256):
         return found[0].file(found[1])
     raise InputError(
-        f"{index.path} was made by a model that does not come with the package ({index.model}, SHA-256 "
+        f"{index.path} was not made by a released model, but by {index.model} (SHA-256 "
         f"{index.model_sha256[:12]}…); give it with --model"
     )
 
@@ -236,14 +236,14 @@ def _check_model(index: Index, sha256: str, model: str) -> None:
     if sha256 != index.model_sha256:
         raise InputError(
             f"{index.path} was made by another model than {model} (SHA-256 {index.model_sha256[:12]}…, not "
-            f"{sha256[:12]}…): their embeddings cannot be compared; give the same file, or embed again with this one"
+            f"{sha256[:12]}…): their embeddings cannot be compared; give the same model, or embed again with this one"
         )
 
 
 def _nearest(
     pieces: Iterable[Embeddings], vector: FloatArray, k: int, metric: str, name: str
 ) -> tuple[list[tuple[float, str]], int]:
-    """The k nearest over all pieces, exactly, `name` left out, and how many there are in all; ties by name."""
+    """The k nearest over all pieces without `name`, exactly, and the total number; ties are ordered by name."""
     best: list[tuple[float, str]] = []
     size = 0
     for piece in pieces:
@@ -258,11 +258,11 @@ def _nearest(
 
 
 def distances(a: FloatArray, rows: FloatArray, *, metric: str) -> NDArray[np.float64]:
-    """Distances of a vector `(D,)` from each of `rows (n, D)`, in float64: `(n,)`.
+    """Distances of a vector `(D,)` to each of `rows (n, D)`, in float64: `(n,)`.
 
-    Both come from differences, `‖a − b‖` and, of unit vectors, `1 − a·b = ½ ‖a − b‖²`: near ones would cancel in
-    `‖a‖² − 2 a·b + ‖b‖²` and in `1 − a·b`. A zero vector has no direction; its cosine distance is 1, as if at a right
-    angle to all.
+    Both metrics are computed from differences: `‖a − b‖`, and for unit vectors `1 − a·b = ½ ‖a − b‖²`. The forms `‖a‖²
+    − 2 a·b + ‖b‖²` and `1 − a·b` lose digits when the vectors are close. A zero vector has no direction; its cosine
+    distance is defined as 1.
     """
     one, many = a.astype(np.float64), rows.astype(np.float64)  # (D,), (n, D)
     if metric == "euclidean":

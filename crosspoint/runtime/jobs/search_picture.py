@@ -1,4 +1,4 @@
-"""A picture of a query and its nearest neighbours, side by side."""
+"""Draws a query and its nearest neighbours side by side."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TILE, GAP, LINE = 220, 12, 18  # pixels
 COLUMNS = 6  # the query and five neighbours in a row
-SHOWN = 4096  # points drawn of a mesh or cloud
+SHOWN = 4096  # points that are drawn per mesh or cloud
 AXES = camera(np.deg2rad(35.0), np.deg2rad(22.0))
 NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of points
 PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
@@ -32,17 +32,17 @@ PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 
 def draw(
     file: Path, query: str, *, results: Sequence[tuple[str, float]], base: Path, files: Path | None, metric: str
 ) -> None:
-    """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
+    """Draw meshes as surfaces if `embreex` is installed, else as points. The tile of a missing file stays empty.
 
-    Names are data from elsewhere: they lead to files within `base` and to nothing else.
+    The names in an index are not trusted: only files within `base` are opened.
 
     Args:
-        file: Where to.
+        file: Output file.
         query: A file, or a name.
         results: Names and distances, from near to far.
         base: Folder that names are relative to.
-        files: The same, if the user has given it: only there data sets are looked for.
-        metric: Named under each distance.
+        files: The same folder, if the user gave it; data sets are searched for only there.
+        metric: Metric, shown with each distance.
 
     Raises:
         InputError: `file` cannot be written.
@@ -70,7 +70,7 @@ def draw(
 
 
 def _inside(base: Path, name: str) -> Path | None:
-    """The file of that name, unless the name leads out of the folder."""
+    """The file with this name, unless it is outside the folder."""
     path = Path(os.path.normpath(base / name))
     return path if path.is_relative_to(os.path.normpath(base)) and _is_file(path) else None
 
@@ -96,7 +96,7 @@ def _tile(name: str, path: Path | None, base: Path, files: Path | None) -> "Imag
 
 
 def _of_several(name: str, base: Path, files: Path | None) -> Points | None:
-    """A cloud of a file of several, `file#3`, or of a data set."""
+    """A cloud from a file with several, `file#3`, or from a data set."""
     stem, _, number = name.rpartition("#")
     path = _inside(base, stem)
     if path is not None and number.isdecimal():
@@ -111,7 +111,7 @@ def _of_several(name: str, base: Path, files: Path | None) -> Points | None:
 
 
 def _dots(points: Points) -> "Image.Image":
-    """A cloud `(N, 3)` as discs, the near ones darker and over the far ones, in parallel projection."""
+    """Draw a cloud `(N, 3)` as discs in parallel projection; near ones are darker and cover far ones."""
     from PIL import Image, ImageDraw
 
     size = 2 * TILE  # drawn at twice the size for smooth edges
@@ -130,7 +130,7 @@ def _dots(points: Points) -> "Image.Image":
 
 
 def _text(canvas: "ImageDraw.ImageDraw", text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
-    """Centred under a tile, its beginning cut off where it is too long: the end of a name tells most."""
+    """Write text centred under a tile. A long text loses its beginning: the end of a name tells most."""
     font = label_font(13)
     text = "".join(letter if letter.isprintable() else "?" for letter in text[-TILE:])
     while canvas.textlength(text, font) > TILE:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, the newest readable one found again."""
+"""Saves checkpoints atomically, and finds the newest readable one."""
 
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -61,10 +61,10 @@ def state_of(optimiser: torch.optim.Optimizer) -> OptimiserState:
 
 
 def save_checkpoint(folder: Path, step: int, *, state: State) -> Path:
-    """Write the state after `step` steps, then remove all but the newest `KEPT` checkpoints.
+    """Save the state after `step` steps, then remove all but the newest `KEPT` checkpoints.
 
     Raises:
-        InputError: The disk is full or the folder cannot be written to; the checkpoints before are still there.
+        InputError: The disk is full or the folder cannot be written; earlier checkpoints are kept.
     """
     path = folder / f"step-{step:08d}.pt"
     with atomic_file(path) as temporary:
@@ -79,12 +79,12 @@ def _paths(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest checkpoint in a folder, if there is one."""
+    """The newest checkpoint in a folder; None if there is none."""
     return next(reversed(_paths(folder)), None)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """What `save_checkpoint` wrote.
+    """Read a checkpoint that `save_checkpoint` wrote.
 
     Raises:
         InputError: The file cannot be read.
@@ -93,7 +93,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def parse_checkpoint(content: Content) -> Checkpoint:
-    """As `read_checkpoint`, of a file that has been read."""
+    """Like `read_checkpoint`, for content that was already read."""
     return _checked(content.path, parse_torch_file(content, "a checkpoint", advice=ADVICE))
 
 
@@ -105,7 +105,7 @@ def _checked(path: Path, state: Any) -> Checkpoint:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """The newest readable checkpoint; a line on standard error says so of each newer one that is not.
+    """Load the newest readable checkpoint. Each newer one that cannot be read is reported on standard error.
 
     Raises:
         InputError: There is no checkpoint, or none can be read.
@@ -121,23 +121,23 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def restore(folder: Path, network: nn.Module, *, optimiser: torch.optim.Optimizer, data: str) -> Checkpoint:
-    """Bring network and optimiser back to the newest readable checkpoint.
+    """Restore network and optimiser from the newest readable checkpoint.
 
     Args:
-        folder: Of the checkpoints.
-        network: As it was made.
-        optimiser: Of its parameters.
-        data: What tells the data that the run is trained on from others; the checkpoint has it too.
+        folder: Folder of the checkpoints.
+        network: The network, newly made.
+        optimiser: The optimiser of its parameters.
+        data: Fingerprint of the training data, which must equal the one in the checkpoint.
 
     Returns:
-        The whole checkpoint, for what else is in it.
+        The whole checkpoint; it may hold more.
 
     Raises:
-        InputError: There is no readable checkpoint, it is of another network, or the data has changed since.
+        InputError: There is no readable checkpoint, it belongs to another network, or the data has changed.
     """
     state = load_checkpoint(folder)
     if state.get("data") != data:
-        raise InputError("the data is not what the run was started with; give the same folder or start a new run")
+        raise InputError("the training data has changed since the run started; give the same data, or start a new run")
     with reading(folder, "the checkpoints of this run", advice=ADVICE):
         network.load_state_dict(state["network"])
         _load_optimiser(optimiser, state["optimiser"])
@@ -145,7 +145,7 @@ def restore(folder: Path, network: nn.Module, *, optimiser: torch.optim.Optimize
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, state: OptimiserState) -> None:
-    """Load an optimiser's moments; its options are those of the recipe, and the learning rate is set at every step."""
+    """Load the moments of an optimiser. Its options come from the recipe; the learning rate is set at every step."""
     own = optimiser.state_dict()["param_groups"]
     if [group["params"] for group in state["param_groups"]] != [group["params"] for group in own]:
         raise InputError(f"the optimiser is of another network; {ADVICE}")

@@ -1,4 +1,4 @@
-"""What a run reports while it trains: health of the embedding, and the files that record it."""
+"""Metrics of a training run: alignment, uniformity and spread of the embeddings, and the files that record them."""
 
 import json
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ AGAIN = "restore the file, or remove it and lose its lines"
 def embedding_health(first: Tensor, second: Tensor) -> dict[str, float]:
     """Alignment and uniformity (Wang and Isola, 2020, eqs 1–2) and spread of two views' projections `(B, D)`.
 
-    `alignment` is the mean squared distance of a sample's two views; `uniformity` the log of the mean Gaussian
-    potential `exp(−2 d²)` over pairs of samples; `spread` the mean standard deviation of the normalised coordinates
-    times √D, which is 1 for a uniform sphere and 0 for a collapsed embedding.
+    `alignment` is the mean squared distance between the two views of a sample. `uniformity` is the logarithm of the
+    mean Gaussian potential `exp(−2 d²)` over pairs of samples. `spread` is the mean standard deviation of the
+    normalised coordinates times √D: 1 for a uniform sphere, 0 for a collapsed embedding.
     """
     one, two = functional.normalize(first.float(), dim=1), functional.normalize(second.float(), dim=1)
     return {
@@ -34,11 +34,11 @@ def embedding_health(first: Tensor, second: Tensor) -> dict[str, float]:
 
 
 class Recorder:
-    """Writes metrics to `metrics.jsonl` and as TensorBoard events; on resuming, lines after `step` are forgotten.
+    """Writes metrics to `metrics.jsonl` and as TensorBoard events. On resuming, lines after `step` are removed.
 
     Args:
-        run: The run's folder.
-        step: Number of steps that the run has done.
+        run: Run folder.
+        step: Number of steps done so far.
 
     Raises:
         InputError: `metrics.jsonl` is damaged.
@@ -56,14 +56,14 @@ class Recorder:
         self.events = SummaryWriter(run / "tensorboard", purge_step=step + 1 if step else None)
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Record one step's values; numbers also go to TensorBoard."""
+        """Record the metrics of one step; numbers also go to TensorBoard."""
         with writing(self.path):
             self.file.write(json.dumps({"step": step, **values}) + "\n")
             for name, value in values.items():
                 self.events.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Bring everything to the disk."""
+        """Sync everything to disk."""
         with writing(self.path):
             self.file.flush()
             self.events.flush()
@@ -80,10 +80,10 @@ class Recorder:
 
 
 def _steps(path: Path) -> Iterator[dict[str, float]]:
-    """The steps in whole lines of a file; what a killed run left half written at its end is dropped.
+    """The steps recorded in a file; an incomplete last line, left by a killed run, is skipped.
 
     Raises:
-        InputError: The file is no regular one, or a line is no step.
+        InputError: The file is not a regular file, or a line is not a step.
     """
     if not path.exists():
         return

@@ -1,4 +1,4 @@
-"""The folder of a run: what it was started with, and whether it may go on."""
+"""The run folder: the settings of the run, and the checks before it is resumed."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,39 +18,39 @@ from crosspoint.core.reading import read_json, regular
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.train.engine.checkpoint import newest
+from crosspoint.train.engine.recipes import BaseRecipe, R, Values, choose_recipe, recipe_from
 from crosspoint.train.pretrain.pairs import PairSource
-from crosspoint.train.pretrain.recipes import R, Recipe, Values, choose_recipe, recipe_from
 
 SCHEMA = "crosspoint.run/1"
 AGAIN = "restore it or start the run anew elsewhere"
-READERS, CHUNK = 8, 256  # threads that hash files, and files at a time
+READERS, CHUNK = 8, 256  # threads that hash files, and files per chunk
 
 
 def resolve_recipe(
     out: Path, recipe: str | R | None, *, overrides: Sequence[str], resume: bool, recipes: Mapping[str, Callable[[], R]]
 ) -> R:
-    """The recipe of a new run, or of the one in `out`, which must not change.
+    """The recipe of a new run, or of the run in `out`, which must not change.
 
     Args:
-        out: The run's folder.
-        recipe: A recipe or the name of one; `clean` or that of the run if None.
+        out: Run folder.
+        recipe: A recipe, or the name of one; None: that of the run in `out`, else `clean`.
         overrides: `key=value` for fields of the recipe.
-        resume: Whether a run in `out` may go on.
-        recipes: Those that can be named, all of one class.
+        resume: Whether a run in `out` may be continued.
+        recipes: Recipes by name, all of one class.
 
     Raises:
-        InputError: `out` is something else, holds a run that is not to be resumed, or was started differently.
+        InputError: `out` is not a run, holds a run and `resume` is False, or was started with another recipe.
     """
     check_folder(out)
     config = out / "config.json"
     if not config.exists():
         if out.exists() and in_use(out):
-            raise InputError(f"{out} exists and is not a run; choose a new folder for --out")
+            raise InputError(f"{out} exists and is not a run folder; choose a new folder for --out")
         return (
             choose_recipe(recipes, recipe or "clean", overrides=overrides) if isinstance(recipe, str | None) else recipe
         )
     if not resume:
-        raise InputError(f"{out} holds a run already; go on with --resume or choose another --out")
+        raise InputError(f"{out} already holds a run; continue it with --resume, or choose another --out")
     saved = read_recipe(out, type(recipes["clean"]()))
     if recipe is None and not overrides:
         return saved
@@ -71,10 +71,10 @@ def resolve_recipe(
 
 
 def read_recipe(run: Path, kind: Callable[..., R]) -> R:
-    """The recipe, of class `kind`, that a run was started with.
+    """The recipe, of class `kind`, with which a run was started.
 
     Raises:
-        InputError: The run's `config.json` is missing or damaged, or is of another kind of run.
+        InputError: The run's `config.json` is missing or damaged, or belongs to another kind of run.
     """
     return recipe_from(read_config(run).recipe, str(run / "config.json"), kind=kind)
 
@@ -95,7 +95,7 @@ class Start:
 
 
 def read_config(run: Path) -> Start:
-    """What a run was started with, from its `config.json`.
+    """The settings of a run, from its `config.json`.
 
     Raises:
         InputError: The file is missing or damaged.
@@ -110,10 +110,10 @@ def read_config(run: Path) -> Start:
 
 
 def check_origin(out: Path, start: Content | None) -> str | None:
-    """SHA-256 of the file that a run starts from, or None; a run that was begun must not change it.
+    """SHA-256 of the file of initial weights, or None. A resumed run must have the same one.
 
     Raises:
-        InputError: The run in `out` was started from something else.
+        InputError: The run in `out` was started from other weights.
     """
     given = None if start is None else start.sha256
     config = out / "config.json"
@@ -127,7 +127,7 @@ def check_origin(out: Path, start: Content | None) -> str | None:
 
 
 def start_folder(
-    out: Path, recipe: Recipe, *, objects: int, data: str, device: torch.device, init_sha256: str | None
+    out: Path, recipe: BaseRecipe, *, objects: int, data: str, device: torch.device, init_sha256: str | None
 ) -> None:
     """Write `config.json`.
 

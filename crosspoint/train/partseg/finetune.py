@@ -1,4 +1,4 @@
-"""Training for part segmentation, end to end, from a pretrained backbone or from scratch (Table 5 of the paper)."""
+"""Training of part segmenters, from a pretrained backbone or from random weights (Table 5 of the paper)."""
 
 import hashlib
 import math
@@ -44,7 +44,7 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class BestEpoch:
-    """The epoch, counted from 0, whose network is the result, and its mIoUs on the selection."""
+    """The epoch, counted from 0, whose network is the result, and its mIoUs on the selection clouds."""
 
     epoch: int
     instance_miou: float
@@ -53,12 +53,12 @@ class BestEpoch:
 
 @dataclass(frozen=True)
 class FinetuneResult(TrainResult):
-    """What a run came to.
+    """The result of a fine-tuning run.
 
     Attributes:
-        initial: Where the backbone's weights came from; None of random ones.
-        selected_on: What the best epoch was chosen on.
-        best: The best epoch; None without a selection.
+        initial: Where the backbone's weights come from; None: random weights.
+        selected_on: What selected the best epoch, in words.
+        best: The best epoch; None without selection clouds.
     """
 
     schema: ClassVar[str] = "crosspoint.finetune-partseg/1"
@@ -79,23 +79,23 @@ def partseg(
     device: str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> FinetuneResult:
-    """Train a part segmenter and leave a run folder.
+    """Train a part segmenter and write a run folder.
 
     The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/` and `segmenter.safetensors`, the
-    network of the best epoch so far. Under `torchrun` the batch is shared by all processes.
+    network of the best epoch so far. Under `torchrun` all processes share each batch.
 
     Args:
-        data: A folder in ShapeNetPart's format, with a `taxonomy.json` where the parts are not ShapeNetPart's.
-        out: The run folder; new, or an interrupted run with `resume`.
-        start: A run folder or `.safetensors` file with a pretrained backbone; None to start from random weights.
-        recipe: A recipe or the name of one; `clean` if None, or what the resumed run had.
+        data: A folder in ShapeNetPart's format; with `taxonomy.json` if the parts are not ShapeNetPart's.
+        out: Run folder; new, or an interrupted run with `resume`.
+        start: A run folder or `.safetensors` file with a pretrained backbone; None: random weights.
+        recipe: A recipe, or the name of one; None: that of the resumed run, else `clean`.
         overrides: `key=value` for fields of the recipe.
-        resume: Go on with the run in `out`; it starts if there is none yet.
-        device: `cpu`, `cuda` or `cuda:i`; a GPU if there is one, if None.
-        checkpoint_seconds: Time between checkpoints.
+        resume: Continue the run in `out`; start it if there is none.
+        device: `cpu`, `cuda` or `cuda:i`; None: the GPU if there is one.
+        checkpoint_seconds: Seconds between checkpoints.
 
     Raises:
-        InputError: Anything the user gave cannot be used.
+        InputError: An input or option cannot be used.
         CheckFailed: The loss is not finite.
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
@@ -115,7 +115,7 @@ def partseg(
 
 
 def _settle_initial(out: Path, start: Path | None) -> Initial | None:
-    """Where the weights of a new run come from, or those of the one in `out` came from, which must be the same."""
+    """The initial weights of a new run, or of the run in `out`; both must be the same."""
     found = None if start is None else find_initial(start)
     if not (out / "config.json").exists():
         return found
@@ -129,15 +129,15 @@ def _settle_initial(out: Path, start: Path | None) -> Initial | None:
 
 
 def learning_rate(recipe: PartSegRecipe, epoch: int) -> float:
-    """Of all steps of an epoch, counted from 0: `l + ½ (h − l) (1 + cos(π e / E))` from h down towards l."""
+    """Learning rate of all steps of an epoch (from 0): `l + ½ (h − l) (1 + cos(π e / E))`, falling from h to l."""
     low, high = recipe.final_learning_rate, recipe.learning_rate
     return low + (high - low) * (1 + math.cos(math.pi * epoch / recipe.epochs)) / 2
 
 
 def smoothed_cross_entropy(logits: Tensor, parts: Tensor, *, smoothing: float) -> Tensor:
-    """Cross entropy with a target of 1 − ε for the true part and ε / (K − 1) for each other one, as in DGCNN's code.
+    """Cross entropy with target 1 − ε for the true part and ε / (K − 1) for each other part, as in DGCNN's code.
 
-    PyTorch's own smoothing by ε' gives ε' / K to *every* part; they are the same for ε' = ε K / (K − 1).
+    PyTorch's own label smoothing by ε' gives ε' / K to *every* part; both are equal for ε' = ε K / (K − 1).
 
     Args:
         logits: `(B, N, K)`.
@@ -151,20 +151,20 @@ def smoothed_cross_entropy(logits: Tensor, parts: Tensor, *, smoothing: float) -
 
 
 def make_network(recipe: PartSegRecipe, data: PartData) -> DGCNNSegmenter:
-    """The network of a recipe, with random weights that depend on its seed alone."""
+    """Make the network of a recipe, with random weights that depend on its seed only."""
     torch.manual_seed(recipe.seed)
     return DGCNNSegmenter(len(data.taxonomy.parts), len(data.taxonomy.categories), k=recipe.k)
 
 
 class FinetuneRun:
-    """State of a run: the network, its optimiser, the best epoch, and how many steps they have behind them.
+    """The state of a run: network, optimiser, best epoch, and number of steps.
 
     Args:
-        recipe: Everything that decides the outcome.
+        recipe: The recipe.
         data: As the recipe divides it.
-        initial: Where the backbone's weights come from.
-        out: The run's folder.
-        device: Where to train.
+        initial: Where the backbone's weights come from; None: random weights.
+        out: Run folder.
+        device: Training device.
         group: The processes that share each batch.
     """
 
@@ -215,14 +215,14 @@ class FinetuneRun:
         )
 
     def wrap_ddp(self) -> None:
-        """Spread the network over the processes of the group."""
+        """Wrap the network for the processes of the group."""
         self.shared = self.group.wrap_ddp(self.network, self.device)
 
     def restore(self) -> None:
-        """Go back to the newest readable checkpoint.
+        """Restore the newest readable checkpoint.
 
         Raises:
-            InputError: There is none, or the data has changed since.
+            InputError: There is none, or the data has changed.
         """
         state = restore(self.out / "checkpoints", self.network, optimiser=self.optimiser, data=self.fingerprint)
         best = state.get("best")
@@ -231,7 +231,7 @@ class FinetuneRun:
         self.best, self.step = best, state["step"]
 
     def save(self) -> None:
-        """Write a checkpoint; where no epoch is chosen, the network as it is now too."""
+        """Save a checkpoint. Without selection clouds, also save the network as the result."""
         if not self.group.is_main:
             return
         state: State = {
@@ -245,7 +245,7 @@ class FinetuneRun:
             self._save_segmenter()
 
     def loop(self, checkpoint_seconds: float) -> FinetuneResult:
-        """Train until the recipe's last epoch; see `partseg`."""
+        """Train until the last epoch of the recipe; see `partseg`."""
         steps = StepSampler(
             len(self.data.train.labels), self.recipe, start=self.step, rank=self.group.rank, size=self.group.size
         )
@@ -269,10 +269,10 @@ class FinetuneRun:
         return FinetuneResult(**vars(result), initial=self.initial, selected_on=self.data.selected_on, best=best)
 
     def train_step(self, rows: Tensor, rate: float) -> dict[str, float]:
-        """One step of the optimiser on some objects of the training part; returns its loss and accuracy.
+        """Train one step on some training objects; returns loss and accuracy.
 
         Raises:
-            CheckFailed: The loss is not finite. The weights are as they were.
+            CheckFailed: The loss is not finite. The weights are unchanged.
         """
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = rate
@@ -295,7 +295,7 @@ class FinetuneRun:
         """Augment objects and pass them through the network: logits `(B, N, parts)` and true parts `(B, N)`."""
         digest = hashlib.sha256(f"{self.recipe.seed}/{self.step}".encode()).digest()[:7]
         seed = int.from_bytes(digest, "big")
-        torch.manual_seed(seed + self.group.rank)  # of dropout in the head
+        torch.manual_seed(seed + self.group.rank)  # for dropout in the head
         train = self.data.train
         points = torch.from_numpy(train.points)[rows].to(self.device)
         parts = torch.from_numpy(train.parts)[rows].to(self.device)
@@ -311,7 +311,7 @@ class FinetuneRun:
         return logits
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Mean IoUs of the selection after an epoch; if it is the best so far, the network becomes the result."""
+        """Mean IoUs on the selection clouds after an epoch; the best network so far becomes the result."""
         if self.data.selection is None:
             return {}
         result = self.evaluate(self.data.selection)
@@ -323,7 +323,7 @@ class FinetuneRun:
 
     @torch.no_grad()
     def evaluate(self, clouds: PartClouds) -> Ious:
-        """IoUs of the network as it is, on the first points of each cloud."""
+        """IoUs of the current network on the first points of each cloud."""
         taxonomy, recipe = self.data.taxonomy, self.recipe
         allowed = allowed_parts(clouds.labels, taxonomy.category_parts, parts=len(taxonomy.parts))
         predicted = []

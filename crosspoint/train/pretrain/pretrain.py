@@ -1,4 +1,4 @@
-"""The pretraining loop (Section 3 of the paper)."""
+"""CrossPoint pretraining (Section 3 of the paper)."""
 
 import hashlib
 import math
@@ -48,25 +48,25 @@ def train(
     init: Path | None = None,
     options: RunOptions = RunOptions(),
 ) -> TrainResult:
-    """Pretrain CrossPoint and leave a run folder.
+    """Pretrain CrossPoint and write a run folder.
 
     The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/`, `encoder.safetensors`, its
-    projection head in `projection.safetensors` and, with an image branch, `image_encoder.safetensors`. Under `torchrun`
-    the batch is shared by all processes.
+    projection head `projection.safetensors` and, with an image branch, `image_encoder.safetensors`. Under `torchrun`
+    all processes share each batch.
 
     Args:
         data: Pairs of clouds and renderings, in ShapeNetRender's layout or packed.
-        out: The run folder; new, or an interrupted run with `resume`.
-        recipe: A recipe or the name of one; `clean` if None, or what the resumed run had.
+        out: Run folder; new, or an interrupted run with `resume`.
+        recipe: A recipe, or the name of one; None: that of the resumed run, else `clean`.
         overrides: `key=value` for fields of the recipe.
-        resume: Go on with the run in `out`; it starts if there is none yet.
-        device: `cpu`, `cuda` or `cuda:i`; a GPU if there is one, if None.
-        init: Weights that the point encoder starts from, of the same architecture, or a run folder, from whose newest
-            checkpoint all branches start; random weights if None.
+        resume: Continue the run in `out`; start it if there is none.
+        device: `cpu`, `cuda` or `cuda:i`; None: the GPU if there is one.
+        init: Initial weights of the point encoder, of the same architecture; or a run folder, whose newest checkpoint
+            gives the weights of all branches. None: random weights.
         options: Reading processes, checkpoints and a linear probe; they do not change what is trained.
 
     Raises:
-        InputError: Anything the user gave cannot be used.
+        InputError: An input or option cannot be used.
         CheckFailed: The loss is not finite.
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
@@ -92,10 +92,10 @@ def train(
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device of that name; the first GPU, or the CPU where there is none, if None.
+    """The device with this name; None: the first GPU, or the CPU if there is none.
 
     Raises:
-        InputError: There is no such device.
+        InputError: The device does not exist.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -111,7 +111,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def make_network(recipe: Recipe) -> CrossPoint:
-    """The network of a recipe, with random weights that depend on its seed alone."""
+    """Make the network of a recipe, with random weights that depend on its seed only."""
     torch.manual_seed(recipe.seed)
     points: nn.Module
     if recipe.backbone == "dgcnn":
@@ -128,7 +128,7 @@ def make_network(recipe: Recipe) -> CrossPoint:
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Of all steps of an epoch, counted from 0: `½ lr (1 + cos(π e / E))`; `cosine-early` takes e + 1 for e."""
+    """Learning rate of all steps of an epoch (from 0): `½ lr (1 + cos(π e / E))`; `cosine-early` uses e + 1."""
     if recipe.schedule == "constant":
         return recipe.learning_rate
     done = epoch + (recipe.schedule == "cosine-early")
@@ -136,13 +136,13 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 
 
 class PretrainRun:
-    """State of a run: the network, its optimiser, and how many steps they have behind them.
+    """The state of a run: network, optimiser and number of steps.
 
     Args:
-        recipe: Everything that decides the outcome.
-        source: The data.
-        out: The run's folder.
-        device: Where to train.
+        recipe: The recipe.
+        source: The training data.
+        out: Run folder.
+        device: Training device.
         group: The processes that share each batch.
     """
 
@@ -161,18 +161,18 @@ class PretrainRun:
 
     @cached_property
     def data(self) -> str:
-        """What tells the data from others."""
+        """Fingerprint of the training data."""
         return fingerprint(self.source)
 
     def wrap_ddp(self) -> None:
-        """Spread the network over the processes of the group."""
+        """Wrap the network for the processes of the group."""
         self.shared = self.group.wrap_ddp(self.network, self.device)
 
     def restore(self) -> None:
-        """Go back to the newest readable checkpoint.
+        """Restore the newest readable checkpoint.
 
         Raises:
-            InputError: There is none, or the data has changed since.
+            InputError: There is none, or the data has changed.
         """
         checkpoints = self.out / "checkpoints"
         state = restore(checkpoints, self.network, optimiser=self.optimiser, data=self.data)
@@ -181,7 +181,7 @@ class PretrainRun:
         self.step = state["step"]
 
     def save(self) -> None:
-        """Write a checkpoint, and the encoders as they are now."""
+        """Save a checkpoint, and the encoders as they are now."""
         if not self.group.is_main:
             return
         state: State = {
@@ -198,7 +198,7 @@ class PretrainRun:
             save_model(self.network.image, self.out / "image_encoder.safetensors", recipe=origin)
 
     def loop(self, workers: int, checkpoint_seconds: float, *, probe: LinearProbe | None = None) -> TrainResult:
-        """Train until the recipe's last epoch; see `train`."""
+        """Train until the last epoch of the recipe; see `train`."""
         steps = StepSampler(len(self.source), self.recipe, start=self.step, rank=self.group.rank, size=self.group.size)
 
         def train(batch: Batch, epoch: int) -> dict[str, float]:
@@ -220,7 +220,7 @@ class PretrainRun:
         )
 
     def forward(self, batch: Batch) -> tuple[Any, Any]:
-        """Augment a batch and pass it through the network: projections and losses."""
+        """Augment a batch and run the network; returns projections and losses."""
         recipe = self.recipe
         seed = hashlib.sha256(f"{recipe.seed}/{self.step}".encode()).digest()[:7]
         rng = self.rng.seed(int.from_bytes(seed, "big"))
@@ -239,10 +239,10 @@ class PretrainRun:
         return projections, crosspoint_loss(projections, recipe.temperature, objective=recipe.objective, group=group)
 
     def train_step(self, batch: Batch, rate: float) -> dict[str, float]:
-        """One step of the optimiser; returns its losses and health.
+        """Train one step; returns its losses and the metrics of the embedding.
 
         Raises:
-            CheckFailed: The loss is not finite. The weights are as they were.
+            CheckFailed: The loss is not finite. The weights are unchanged.
         """
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = rate

@@ -35,5 +35,5 @@ def test_a_killed_process_is_reported(monkeypatch):
     monkeypatch.syspath_prepend(os.path.dirname(__file__))
     import test_pool
 
-    with pytest.raises(CheckFailed, match="a process was killed"):
+    with pytest.raises(CheckFailed, match="a worker process was killed"):
         list(spread(test_pool.end, [1, 2], jobs=2))

@@ -295,7 +295,7 @@ def test_columns_are_found_by_name(points, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("3\n0 0 0\n1 1 1\n", "says 3 points and has 2"),
+        ("3\n0 0 0\n1 1 1\n", "says 3 points but has 2"),
         ("0 0 0\n1 1\n", "first line has 3 columns, its last 2"),
         ("0 0 0\n1 1\n2 2 2\n", "damaged"),
         ("x y z\n", "has no points"),

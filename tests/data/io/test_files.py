@@ -144,9 +144,9 @@ def test_inputs_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "picture.png").touch()
     for given, message in (
-        ("nowhere", "there is no such file or folder"),
-        ("empty", "is empty of files that can be read"),
-        ("picture.png", "cannot be read; give "),
+        ("nowhere", "does not exist"),
+        ("empty", "holds no file that can be read"),
+        ("picture.png", "has no known suffix; give "),
     ):
         with pytest.raises(InputError, match=message) as caught:
             find_files([tmp_path / given])

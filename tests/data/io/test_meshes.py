@@ -178,7 +178,7 @@ def test_damage_ends_in_one_line(form, kind, tmp_path, capfd):
     elif kind != "missing":
         path.write_bytes({"empty": b"", "png": PNG}.get(kind, write(vertices, faces)))
     message = {"empty": "is empty", "png": "PNG image", "folder": "is a folder", "missing": "cannot be opened"}
-    refused(path, {**message, "zero area": "no area"}.get(kind))
+    refused(path, {**message, "zero area": "without area"}.get(kind))
     assert capfd.readouterr() == ("", "")
 
 
@@ -242,7 +242,7 @@ def test_draco_is_named(tmp_path):
         pytest.skip("DracoPy is installed")
     text = b'{"asset": {"version": "2.0"}, "extensionsRequired": ["KHR_draco_mesh_compression"]}'.ljust(88)
     chunk = struct.pack("<I4s", len(text), b"JSON") + text
-    refused(put(tmp_path, ".glb", struct.pack("<4sII", b"glTF", 2, 12 + len(chunk)) + chunk), "Draco; pip install")
+    refused(put(tmp_path, ".glb", struct.pack("<4sII", b"glTF", 2, 12 + len(chunk)) + chunk), "Draco; run pip install")
 
 
 def test_nothing_is_printed_where_logging_is_not_set_up(tmp_path):
@@ -302,7 +302,7 @@ def test_sampling_refuses_what_it_cannot_use():
     for vertices, faces, count, message in (
         (VERTICES, FACES, 0, "at least 1"),
         (VERTICES, FACES[:0], 5, "no faces"),
-        (VERTICES * 0, FACES, 5, "no area"),
+        (VERTICES * 0, FACES, 5, "without area"),
         (VERTICES, FACES - 1, 5, "a face"),
         (VERTICES * 1e39, FACES, 5, "too large"),
     ):

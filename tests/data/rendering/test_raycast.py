@@ -129,7 +129,7 @@ def test_unit_place_and_unused_vertices_do_not_matter():
 @pytest.mark.parametrize(
     ("vertices", "faces", "trouble"),
     [
-        (np.zeros((3, 3)), np.array([[0, 1, 2]]), "one point"),
+        (np.zeros((3, 3)), np.array([[0, 1, 2]]), "all vertices of the mesh are equal"),
         (np.zeros((0, 3)), np.zeros((0, 3), int), "no faces"),
         (np.array([[0, 0, 0], [1, 0, np.nan], [0, 1, 0]]), np.array([[0, 1, 2]]), "not finite"),
     ],

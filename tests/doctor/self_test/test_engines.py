@@ -8,6 +8,7 @@ from crosspoint.core.errors import CheckFailed
 from crosspoint.doctor.self_test import engines
 from crosspoint.doctor.self_test.engines import lent, replayed, run_on
 from crosspoint.doctor.self_test.step import BATCH, POINTS, Context, NotAvailable
+from crosspoint.parity.clouds import ordinary
 
 
 class Engine:
@@ -67,7 +68,8 @@ def copy(array):
 
 
 def others():
-    return run_on(Engine(), engines._clouds(Engine(), 1))
+    """What another encoder gives for other clouds."""
+    return run_on(Engine(), [ordinary(BATCH[1], POINTS, seed=1)])
 
 
 def test_graphs_that_compute_the_same_pass():
@@ -103,9 +105,18 @@ def test_arrays_that_are_not_read_again_fail():
 
 
 def test_inputs_are_a_batch_of_the_self_test_s_size():
-    points, category = engines._clouds(Engine(categories=3), 1)
-    assert points.shape == (BATCH[1], POINTS, 3)
-    assert category.tolist() == [[0, 1, 0], [0, 0, 1]]
+    given = []
+
+    class Recorder(Engine):
+        def segment(self, points, category):
+            given.append((points.shape, category.tolist()))
+            return super().segment(points, category)
+
+    lent(Recorder(categories=3), copy, to_host=copy)
+    assert {shape for shape, _ in given} == {(BATCH[1], POINTS, 3)}
+    categories = [category for _, category in given]
+    assert [[1, 0, 0], [0, 1, 0]] in categories
+    assert [[0, 1, 0], [0, 0, 1]] in categories, "another call has other categories"
 
 
 def test_an_engine_for_other_gpus_is_not_available(monkeypatch, tmp_path):

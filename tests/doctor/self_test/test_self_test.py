@@ -8,7 +8,7 @@ from toy_machine import bare_machine
 
 from crosspoint.doctor.doctor import doctor
 from crosspoint.doctor.self_test.engines import BUILDERS
-from crosspoint.doctor.self_test.self_test import _environment, self_test
+from crosspoint.doctor.self_test.self_test import self_test
 from crosspoint.doctor.self_test.step import PRECISIONS
 from crosspoint.doctor.self_test.steps import STEPS
 from crosspoint.runtime.signing import VARIABLE
@@ -129,9 +129,20 @@ def test_a_step_does_not_run_unless_what_it_needs_has_passed(chain):
     assert steps["lacks a package"].status == "not available"
 
 
-def test_a_key_for_bundles_from_elsewhere_does_not_stand_in_the_way(monkeypatch):
+KEY = """
+import os
+from crosspoint.doctor.self_test.step import Step
+from crosspoint.runtime.signing import VARIABLE
+
+STEPS = (Step("key", lambda context: os.environ.get(VARIABLE, "none"), lambda facts: None),)
+"""
+
+
+def test_a_key_for_bundles_from_elsewhere_does_not_stand_in_the_way(toy, tmp_path, monkeypatch):
+    (tmp_path / "key_steps.py").write_text(KEY)
     monkeypatch.setenv(VARIABLE, "/nowhere/fleet.pub")
-    assert VARIABLE not in _environment()
+    (step,) = self_test(bare_machine(), "key_steps", seconds=60).steps
+    assert step.found == "none"
 
 
 def test_every_step_follows_the_ones_it_builds_on():

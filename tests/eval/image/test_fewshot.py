@@ -63,7 +63,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
     shutil.copytree(pictures, root)
     if damage == "class":
         shutil.rmtree(root / "data" / "val_1")
-        match = "has no folder val_1"
+        match = r"the folder val_1 of val\.txt is missing"
     elif damage == "picture":
         (root / "data" / "val_1" / "0.png").write_bytes(b"no picture")
         match = "is damaged or not a PNG or JPEG picture"
@@ -75,7 +75,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
         match = "is not the name of a class"
     elif damage == "twice":
         (root / "splits" / "bertinetto" / "test.txt").write_text("val_1")
-        match = "the class val_1 is in val and in test"
+        match = "the class val_1 is in both val and test"
     else:
         shutil.rmtree(root / "splits")
         match = "no classes of pictures found; expected data/"

@@ -8,7 +8,6 @@ import torch
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.cifar_fs import Pictures
-from crosspoint.eval.image import rfs
 from crosspoint.eval.image.rfs import train_rfs
 from crosspoint.eval.image.rfs_recipe import RFSRecipe, make_rfs_recipe
 from crosspoint.models.weights import save_model
@@ -26,16 +25,16 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, base, mon
     whole = train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=None)
     steps = 0
 
-    def interrupted(images, draw):
+    def interrupted(optimiser, *given):
         nonlocal steps
         steps += 1
         if steps == 8:  # in the third of four epochs of three steps
             raise KeyboardInterrupt
-        return shift(images, draw)
+        return step(optimiser, *given)
 
-    shift = rfs._random_shift
+    step = torch.optim.SGD.step
     with monkeypatch.context() as patch:
-        patch.setattr(rfs, "_random_shift", interrupted)
+        patch.setattr(torch.optim.SGD, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
         steps = 8  # further steps are counted, none is interrupted
@@ -48,7 +47,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, base, mon
 
 def test_a_finished_training_is_found_again_by_recipe_start_and_pictures(tmp_path, base, monkeypatch):
     first = train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
-    monkeypatch.setattr(rfs, "_train", None)
+    monkeypatch.setattr(torch.optim, "SGD", None)  # nothing can be trained
     again = train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.state_dict().items())
     with pytest.raises(TypeError):  # another recipe trains
@@ -64,7 +63,7 @@ def test_a_finished_training_is_found_again_by_recipe_start_and_pictures(tmp_pat
         )
     (kept,) = tmp_path.glob("rfs-*.safetensors")
     save_model(again, kept, recipe={"recipe": "another"})
-    with pytest.raises(InputError, match="was trained otherwise than its name says; remove it"):
+    with pytest.raises(InputError, match="does not match its name; remove it"):
         train_rfs(base, None, depth=18, recipe=RECIPE, device="cpu", cache=tmp_path)
 
 
@@ -73,9 +72,9 @@ def test_a_finished_training_is_found_again_by_recipe_start_and_pictures(tmp_pat
     [
         ("epoch=3", "no field 'epoch'; did you mean epochs"),
         ("epochs=many", "epochs=many does not fit"),
-        ("batch=0", "batch=0 must be positive"),
+        ("batch=0", "batch=0 must be at least 1"),
         ("learning_rate=-1", r"learning_rate=-1.0 must be positive"),
-        ("momentum=-1", r"momentum=-1.0 must not be negative"),
+        ("momentum=-1", r"momentum=-1.0 must be at least 0"),
         ("epochs", "'epochs' is not of the form key=value"),
     ],
 )

@@ -157,7 +157,7 @@ def test_part_segmentation(tmp_path, part_set, small):
     result = reproduce("table5", part_set, models=[scratch, pretrained], out=tmp_path, options=small)
     check(tmp_path, "table5", result, [85.5, None, 85.1, None])
     assert any("b.safetensors: its best epoch was chosen on the test split" in note for note in result.notes)
-    with pytest.raises(InputError, match="--pairs does not make the models of this table: runs of `crosspoint fin"):
+    with pytest.raises(InputError, match="--pairs cannot train the models of this table; runs of `crosspoint fin"):
         invoke("reproduce", "table5", "--data", part_set, "--pairs", tmp_path, "--out", tmp_path)
 
 
@@ -191,7 +191,7 @@ def test_several_models_of_one_part_are_its_seeds(tmp_path, sets, models, small)
 
 
 def test_a_model_whose_part_is_not_known_is_refused_with_the_way_to_say_it(tmp_path, sets, models, small):
-    with pytest.raises(InputError, match=r"part is not recorded.*--model joint="):
+    with pytest.raises(InputError, match=r"the role not recorded.*--model joint="):
         reproduce("figure3", sets, models=[models["pointnet"]], out=tmp_path, options=small)
     result = reproduce("figure3", sets, models=[f"cmid={models['pointnet']}"], out=tmp_path, options=small)
     assert [row.method for row in result.rows] == ["cross-modal alone"] * 2

@@ -278,7 +278,7 @@ def test_the_workspace_is_limited(network, rtx):
 
 def test_a_timing_cache_is_not_rtx_s(network, rtx, tmp_path):
     model = build(deploy(network("pointnet")), 32).SerializeToString()
-    with pytest.raises(InputError, match="--timing-cache is TensorRT's"):
+    with pytest.raises(InputError, match="--timing-cache needs TensorRT"):
         build_engine(rtx, model, profile=make_profile(1, 32), options=Options(timing_cache=tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 
@@ -299,7 +299,7 @@ def test_a_timing_cache_that_is_none_is_refused_and_kept(network, rtx, tmp_path)
     as_tensorrt = Builder("tensorrt", rtx.module, rtx.targets, executes=False)
     (tmp_path / "timing.cache").write_bytes(b"rubbish" * 10)
     model = build(deploy(network("pointnet")), 32).SerializeToString()
-    with pytest.raises(InputError, match=r"--timing-cache .*timing\.cache is not of this GPU and TensorRT; delete it"):
+    with pytest.raises(InputError, match=r"--timing-cache .*timing\.cache is from another GPU or TensorRT; delete it"):
         build_engine(
             as_tensorrt, model, profile=make_profile(1, 32), options=Options(timing_cache=tmp_path / "timing.cache")
         )
@@ -313,7 +313,7 @@ def test_torch_tells_of_the_gpu_where_cuda_python_is_missing(monkeypatch, availa
 
     there = SimpleNamespace(is_available=lambda: available, get_device_capability=lambda index: (8, 6))
     monkeypatch.setattr(tensorrt, "device_count", missing)
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace(cuda=there))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__version__="2", cuda=there))
     assert tensorrt.find_gpu() == found
 
 
@@ -332,6 +332,15 @@ def test_a_target_that_rtx_does_not_build_for_is_refused(target, rtx, monkeypatc
         find_builder((target,))
 
 
+def only_installed(monkeypatch, *names):
+    """Of TensorRT and TensorRT-RTX, only those named can be imported."""
+
+    def imported(name):
+        return (SimpleNamespace(__version__="10.3"), "") if name in names else (None, "is not installed")
+
+    monkeypatch.setattr(tensorrt, "import_or_reason", imported)
+
+
 @pytest.mark.parametrize(
     ("installed", "gpu", "reason"),
     [
@@ -345,9 +354,9 @@ def test_without_a_builder_the_message_says_what_is_missing_and_what_else_there_
     choice, option, installed, gpu, reason, monkeypatch
 ):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: gpu)
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name in installed else None)
+    only_installed(monkeypatch, *installed)
     with pytest.raises(
-        MissingDependency, match=rf"^{option}: {reason}\. .*--builder rtx.*crosspoint3d\[trt-rtx\].*--builder device"
+        MissingDependency, match=rf"^{option}: {reason}\. .*--builder device.*--builder rtx.*pip install .*\[trt-rtx\]"
     ) as caught:
         find_builder((), choice)
     assert "\n" not in str(caught.value)
@@ -365,8 +374,8 @@ def test_a_broken_tensorrt_is_not_called_missing(tmp_path, monkeypatch):
 
 
 def test_rtx_that_was_asked_for_and_is_not_installed(monkeypatch):
-    monkeypatch.setattr(tensorrt, "_module", lambda name: None)
-    with pytest.raises(MissingDependency, match=r"--builder rtx: .*crosspoint3d\[trt-rtx\]"):
+    only_installed(monkeypatch)
+    with pytest.raises(MissingDependency, match=r"--builder rtx: .*pip install .*\[trt-rtx\]"):
         find_builder((), "rtx")
 
 
@@ -386,7 +395,7 @@ def test_a_builder_that_there_is_not():
 
 def test_tensorrt_for_another_gpu_than_this_one_is_refused(monkeypatch):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: "sm90")
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name == "tensorrt" else None)
+    only_installed(monkeypatch, "tensorrt")
     with pytest.raises(InputError, match="this machine's GPU only, sm90"):
         find_builder(("sm86",))
 

@@ -4,6 +4,7 @@ The fixture `device` has ONNX Runtime compute in the engine's place, so that eve
 without a GPU: what is carried, compared, written and left alone. Engines run in the tests marked `gpu`.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -55,7 +56,7 @@ def device(monkeypatch):
     """A machine with TensorRT-RTX, and ONNX Runtime in the place of its GPU."""
     trt = pytest.importorskip("tensorrt_rtx")
     monkeypatch.setattr(on_device, "_builder", lambda: Builder("tensorrt-rtx", trt, ("sm86",), executes=True))
-    monkeypatch.setattr(engine, "TensorRTEncoder", lambda plan, *_: OnnxEncoder(plan.with_name("encoder.onnx")))
+    monkeypatch.setattr(engine, "TensorRTEncoder", lambda plan, *_, **__: OnnxEncoder(plan.with_name("encoder.onnx")))
 
 
 def files(folder):
@@ -195,7 +196,7 @@ def test_an_engine_of_another_precision_changes_nothing(bundle, device, monkeypa
 
     monkeypatch.setattr(engine, "build_engine", mixed)
     before = files(bundle)
-    with pytest.raises(CheckFailed, match=r"fp32 was asked for, and the engine computes in fp16\+fp32"):
+    with pytest.raises(CheckFailed, match=r"fp32 was asked for, but the engine computes in fp16\+fp32"):
         build_on_device(bundle)
     assert files(bundle) == before
 
@@ -205,7 +206,7 @@ def test_a_damaged_bundle_is_not_built_from(name, bundle, device):
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
-    with pytest.raises(InputError, match=f"{name} is not the file that was exported"):
+    with pytest.raises(InputError, match=f"{name} is not the exported file"):
         build_on_device(bundle)
 
 
@@ -219,7 +220,7 @@ def test_without_tensorrt_it_says_where_a_jetson_has_it(bundle, monkeypatch):
     monkeypatch.setattr(on_device, "device_count", lambda: 1)
     monkeypatch.setattr(on_device, "compute_capability", lambda index: "sm87")
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: "sm87")
-    monkeypatch.setattr(tensorrt, "_module", lambda name: None)
+    monkeypatch.setattr(tensorrt, "import_or_reason", lambda name: (None, "is not installed"))
     with pytest.raises(MissingDependency, match=r"JetPack \(apt install python3-libnvinfer\).*--system-site-packages"):
         build_on_device(bundle)
 
@@ -275,17 +276,18 @@ def test_the_script_runs_the_build(bundle):
         ["sh", bundle / "build_on_device.sh"], env={"PYTHON": "/bin/false"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "pip install 'crosspoint3d>=" in done.stderr
+    assert "copy the wheel or the checkout of crosspoint3d" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trt": False}, "--builder is about engines; give --trt"),
-        ({"options": replace(ON_DEVICE, target=("sm86",))}, "--target has no place with --builder device"),
+        ({"trt": False}, "--builder applies to engines; add --trt"),
+        ({"options": replace(ON_DEVICE, target=("sm86",))}, "--target cannot be used with --builder device"),
         (
             {"options": replace(ON_DEVICE, build=Options(timing_cache=on_device.Path("x")))},
-            "--timing-cache has no place with --builder device",
+            "--timing-cache cannot be used with --builder device",
         ),
         ({"points": "any"}, "give --points min:opt:max"),
     ],
@@ -316,7 +318,7 @@ def test_a_build_on_this_gpu(name, saved, tmp_path):
 def test_a_timing_cache_is_written_and_used(saved, tmp_path):
     if tensorrt.find_gpu() is None:
         pytest.skip("no NVIDIA GPU")
-    if tensorrt._module("tensorrt") is None:
+    if importlib.util.find_spec("tensorrt") is None:
         pytest.skip("tensorrt is not installed")
     export(saved("pointnet"), tmp_path / "bundle", **SHAPES, options=ON_DEVICE)
     plans = []

@@ -101,7 +101,7 @@ def test_a_network_without_wide_layers_is_refused(graph):
         if node.op_type == "Identity":
             del node.input[1:]
     del model.graph.node[1:]
-    with pytest.raises(InputError, match="no layer that int8 would serve"):
+    with pytest.raises(InputError, match="no layer that can be int8"):
         choose_int8(model, unlabelled(), calibration=CALIBRATION)
 
 

@@ -108,5 +108,5 @@ def test_a_head_that_is_missing_or_of_another_network_or_step_is_refused(run, sa
 
 
 def test_a_part_segmenter_has_no_head(saved, tmp_path):
-    with pytest.raises(InputError, match="part segmenter, which has no projection head"):
+    with pytest.raises(InputError, match="part segmenter without a projection head"):
         export(saved("dgcnn_partseg"), tmp_path / "bundle", options=ExportOptions(projection=True), **SMALL)

@@ -310,12 +310,15 @@ def _recipe(root: Path) -> None:
     """Overrides from the command line, one a line."""
     from crosspoint.core.reading import read_bytes
     from crosspoint.eval.image.rfs_recipe import make_rfs_recipe
+    from crosspoint.train.engine.recipes import choose_recipe
     from crosspoint.train.partseg.recipes import RECIPES
-    from crosspoint.train.pretrain.recipes import choose_recipe, make_recipe
+    from crosspoint.train.pretrain.recipes import make_recipe
 
     lines = read_bytes(root / "overrides.txt").decode("utf-8", "replace").splitlines()
     name, overrides = lines[0] if lines else "", lines[1:]
-    make: Any = {"partseg": partial(choose_recipe, RECIPES, "clean"), "rfs": make_rfs_recipe}.get(name)
+    make: Any = {"partseg": lambda given: choose_recipe(RECIPES, "clean", overrides=given), "rfs": make_rfs_recipe}.get(
+        name
+    )
     (make or partial(make_recipe, name))(overrides)
 
 
@@ -569,7 +572,7 @@ def _read_registry(root: Path) -> None:
         named.names()
         named.resolve("dgcnn", ".onnx")
     except named.InputError as error:
-        if "missing or not the file" not in str(error):  # the models do not lie beside this registry
+        if "is missing or is not the released file" not in str(error):  # the models do not lie beside this registry
             raise
     finally:
         named.FOLDER = usual

@@ -192,7 +192,7 @@ def bundle() -> Files:
         (root / "encoder.onnx").write_bytes(small_onnx())
         manifest = {
             "schema": "crosspoint.manifest/1",
-            "files": {"encoder.onnx": file_entry(root / "encoder.onnx")},
+            "files": {"encoder.onnx": vars(file_entry(root / "encoder.onnx"))},
             "model": {"architecture": "dgcnn", "k": 3},
             "source": {"path": "encoder.safetensors", "sha256": "0" * 64},
             "versions": {"crosspoint": "1", "torch": "2"},

@@ -1,9 +1,9 @@
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 from onnx import TensorProto
 
 from crosspoint.core.errors import InputError
@@ -13,7 +13,7 @@ METADATA = '{"model": {"architecture": "dgcnn", "k": 10}, "dim": 4, "points": nu
 Clouds = Callable[..., np.ndarray]
 
 
-def test_metadata_says_what_it_is(tmp_path: Path, small: SimpleNamespace) -> None:
+def test_metadata_says_what_it_is(tmp_path: Path) -> None:
     with OnnxEncoder(small.write_onnx(tmp_path / "m.onnx", metadata=METADATA)) as encoder:
         specification = encoder.specification
     assert (specification.architecture, specification.dim, specification.points) == ("dgcnn", 4, None)
@@ -21,21 +21,21 @@ def test_metadata_says_what_it_is(tmp_path: Path, small: SimpleNamespace) -> Non
     assert (specification.backend, specification.device) == ("onnxruntime", "cpu")
 
 
-def test_fewer_points_than_neighbours_are_refused(tmp_path: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+def test_fewer_points_than_neighbours_are_refused(tmp_path: Path, clouds: Clouds) -> None:
     with OnnxEncoder(small.write_onnx(tmp_path / "m.onnx", metadata=METADATA)) as encoder:
         assert encoder.embed(clouds(1, 10)).shape == (1, 4)
         with pytest.raises(InputError, match="at least 10"):
             encoder.embed(clouds(1, 9))
 
 
-def test_a_foreign_file_works(tmp_path: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+def test_a_foreign_file_works(tmp_path: Path, clouds: Clouds) -> None:
     with OnnxEncoder(small.write_onnx(tmp_path / "m.onnx")) as encoder:
         assert encoder.specification.architecture == "unknown"
         np.testing.assert_allclose(encoder.embed(clouds()), small.reference(clouds()), rtol=1e-6)
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_fixed_sizes_split_and_pad(tmp_path: Path, small: SimpleNamespace, clouds: Clouds, batch: int) -> None:
+def test_fixed_sizes_split_and_pad(tmp_path: Path, clouds: Clouds, batch: int) -> None:
     with OnnxEncoder(small.write_onnx(tmp_path / "m.onnx", batch=batch, points=16)) as encoder:
         assert (encoder.specification.points, encoder.specification.max_batch) == (16, batch)
         np.testing.assert_allclose(encoder.embed(clouds(7)), small.reference(clouds(7)), rtol=1e-6)
@@ -43,14 +43,14 @@ def test_fixed_sizes_split_and_pad(tmp_path: Path, small: SimpleNamespace, cloud
             encoder.embed(clouds(1, 17))
 
 
-def test_segments(tmp_path: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+def test_segments(tmp_path: Path, clouds: Clouds) -> None:
     with OnnxEncoder(small.write_segmenter(tmp_path / "s.onnx")) as encoder:
         assert (encoder.specification.categories, encoder.specification.dim) == (2, 2)
         logits = encoder.segment(clouds(2), [[0, 1], [1, 0]])
     np.testing.assert_allclose(logits, clouds(2)[..., :2] + np.array([[[0, 10]], [[10, 0]]]), rtol=1e-6)
 
 
-def test_number_of_threads_does_not_change_the_result(tmp_path: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+def test_number_of_threads_does_not_change_the_result(tmp_path: Path, clouds: Clouds) -> None:
     path = small.write_onnx(tmp_path / "m.onnx")
     with OnnxEncoder(path, threads=1) as one, OnnxEncoder(path, threads=2) as two:
         np.testing.assert_array_equal(one.embed(clouds()), two.embed(clouds()))
@@ -65,7 +65,7 @@ def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_truncated_file(tmp_path: Path, small: SimpleNamespace) -> None:
+def test_a_truncated_file(tmp_path: Path) -> None:
     path = small.write_onnx(tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError, match="is damaged or not an ONNX model"):
@@ -81,7 +81,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"names": ("input", "output")}, "maps input to output; an encoder maps points to embedding"),
-        ({"kind": TensorProto.FLOAT16}, r"points is a tensor\(float16\)"),
+        ({"kind": TensorProto.FLOAT16}, r"points has the type tensor\(float16\)"),
         ({"metadata": "{"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
         ({"metadata": "[]"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
         (
@@ -94,7 +94,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_another_kind_of_model(tmp_path: Path, small: SimpleNamespace, options: dict, message: str) -> None:
+def test_another_kind_of_model(tmp_path: Path, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         OnnxEncoder(small.write_onnx(tmp_path / "m.onnx", **options))
 
@@ -123,7 +123,7 @@ def test_a_failure_inside_the_runtime_is_one_line(tmp_path: Path, clouds: Clouds
     assert "\n" not in str(caught.value)
 
 
-def test_a_provider_that_is_not_there_is_refused(tmp_path: Path, small: SimpleNamespace) -> None:
+def test_a_provider_that_is_not_there_is_refused(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     path = small.write_onnx(tmp_path / "m.onnx")
     for backend, provider in (
@@ -132,13 +132,11 @@ def test_a_provider_that_is_not_there_is_refused(tmp_path: Path, small: SimpleNa
     ):
         if provider in runtime.get_available_providers():
             continue
-        with pytest.raises(InputError, match=rf"{provider}, and this ONNX Runtime .*--device cpu"):
+        with pytest.raises(InputError, match=rf"{provider}: the installed ONNX Runtime .*--device cpu"):
             OnnxEncoder(path, "cuda", backend=backend)
 
 
-def test_a_provider_that_falls_away_is_refused(
-    tmp_path: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_provider_that_falls_away_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime runs on the CPU without a word when CUDA's libraries are missing: a provider listed, not loaded."""
     runtime = pytest.importorskip("onnxruntime")
     if "CUDAExecutionProvider" in runtime.get_available_providers():
@@ -149,6 +147,6 @@ def test_a_provider_that_falls_away_is_refused(
         OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cuda")
 
 
-def test_its_tensorrt_provider_does_not_run_on_the_cpu(tmp_path: Path, small: SimpleNamespace) -> None:
+def test_its_tensorrt_provider_does_not_run_on_the_cpu(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="runs on a GPU only"):
         OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cpu", backend="onnxruntime-tensorrt")

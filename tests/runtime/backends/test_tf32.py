@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.backends import onnx as backend
@@ -35,7 +36,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list:
 
 @pytest.mark.parametrize("user", [None, "1"])
 def test_the_tensorrt_provider_is_told_by_the_environment_before_it_opens(
-    user: str | None, sessions: list, tmp_path: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    user: str | None, sessions: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", user or "")
     if user is None:
@@ -49,7 +50,7 @@ def test_the_tensorrt_provider_is_told_by_the_environment_before_it_opens(
 
 
 def test_the_cuda_provider_is_told_by_its_option_alone(
-    sessions: list, tmp_path: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    sessions: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     with pytest.raises(InputError):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
@@ -19,7 +20,7 @@ Clouds = Callable[..., np.ndarray]
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     """Takes any number of points."""
     return small.write_onnx(tmp_path / "model.onnx")
 
@@ -39,7 +40,7 @@ def read(path: Path) -> SimpleNamespace:
         return SimpleNamespace(**{name: file[name] for name in file.files})
 
 
-def test_a_folder(model: Path, folder: Path, tmp_path: Path, small: SimpleNamespace) -> None:
+def test_a_folder(model: Path, folder: Path, tmp_path: Path) -> None:
     result = embed(model, [folder], out=tmp_path / "out.npz")
     written = read(tmp_path / "out.npz")
     assert written.names.tolist() == result.names == ["a.npy", "b.npy", "d.npy", "e.npy", "sub/c.npy"]
@@ -68,7 +69,7 @@ def test_the_batch_does_not_matter(model: Path, folder: Path, tmp_path: Path) ->
         assert (tmp_path / f"{batch}.npz").read_bytes() == (tmp_path / "32.npz").read_bytes()
 
 
-def test_clouds_of_many_sizes_keep_their_order(model: Path, tmp_path: Path, small: SimpleNamespace) -> None:
+def test_clouds_of_many_sizes_keep_their_order(model: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     made = {f"{i:02d}.npy": rng.standard_normal((int(rng.integers(4, 12)), 3)).astype(np.float32) for i in range(60)}
     (tmp_path / "in").mkdir()
@@ -81,7 +82,7 @@ def test_clouds_of_many_sizes_keep_their_order(model: Path, tmp_path: Path, smal
         np.testing.assert_allclose(row, small.reference(normalise(cloud)[None])[0], rtol=1e-5, atol=1e-6)
 
 
-def test_an_array_of_clouds_is_that_many(model: Path, tmp_path: Path, clouds: Clouds, small: SimpleNamespace) -> None:
+def test_an_array_of_clouds_is_that_many(model: Path, tmp_path: Path, clouds: Clouds) -> None:
     np.save(tmp_path / "many.npy", clouds(3))
     np.save(tmp_path / "one.npy", clouds(1)[0])
     embed(model, [tmp_path / "many.npy", tmp_path / "one.npy"], out=tmp_path / "out.npz")
@@ -99,20 +100,18 @@ def test_points_are_drawn_by_seed_and_name_alone(model: Path, folder: Path, tmp_
     assert not np.array_equal(alone, other)
 
 
-def test_the_models_own_number_of_points(tmp_path: Path, folder: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+def test_the_models_own_number_of_points(tmp_path: Path, folder: Path, clouds: Clouds) -> None:
     model = small.write_onnx(tmp_path / "fixed.onnx", points=12)
     np.save(folder / "few.npy", clouds(1, 11)[0])
     result = embed(model, [folder], out=tmp_path / "out.npz")
     assert (result.points, result.embedded) == (12, 5)
     assert [bad.file for bad in result.skipped] == ["few.npy"]
     assert "11" in result.skipped[0].reason
-    with pytest.raises(InputError, match=r"clouds of 13 points do not fit .* exactly 12"):
+    with pytest.raises(InputError, match=r"takes exactly 12 points per cloud, not 13"):
         embed(model, [folder], out=tmp_path / "out.npz", sampling=Sampling(13))
 
 
-def test_fewer_points_than_neighbours_are_skipped(
-    tmp_path: Path, folder: Path, small: SimpleNamespace, clouds: Clouds
-) -> None:
+def test_fewer_points_than_neighbours_are_skipped(tmp_path: Path, folder: Path, clouds: Clouds) -> None:
     model = small.write_onnx(tmp_path / "k.onnx", metadata='{"k": 16}')
     np.save(folder / "few.npy", clouds(1, 15)[0])
     result = embed(model, [folder], out=tmp_path / "out.npz")
@@ -141,7 +140,7 @@ def test_bad_files_are_skipped_and_listed(model: Path, folder: Path, tmp_path: P
 
 def test_nothing_but_bad_files(model: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.npy").write_bytes(b"rubbish")
-    with pytest.raises(InputError, match=r"not one of 1 inputs could be embedded; the first: bad\.npy"):
+    with pytest.raises(InputError, match=r"none of 1 inputs could be embedded; the first: bad\.npy"):
         embed(model, [tmp_path / "bad.npy"], out=tmp_path / "out.npz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.npy", "model.onnx"]
 
@@ -178,9 +177,7 @@ def _modelnet(root: Path, clouds: np.ndarray) -> Path:
     return root
 
 
-def test_a_dataset_gives_every_split_and_its_first_points(
-    model: Path, tmp_path: Path, clouds: Clouds, small: SimpleNamespace
-) -> None:
+def test_a_dataset_gives_every_split_and_its_first_points(model: Path, tmp_path: Path, clouds: Clouds) -> None:
     root = _modelnet(tmp_path / "data" / "modelnet", clouds(5))
     for given in (root, root.parent):
         result = embed(model, [given], out=tmp_path / "out.npz", sampling=Sampling(12))
@@ -193,16 +190,14 @@ def test_a_dataset_gives_every_split_and_its_first_points(
 def test_a_dataset_beside_files_is_not_guessed_at(model: Path, tmp_path: Path, clouds: Clouds) -> None:
     root = _modelnet(tmp_path / "data" / "modelnet", clouds(5))
     np.save(root.parent / "a.npy", clouds(1)[0])
-    with pytest.raises(InputError, match=r"beside one another or beside files; give what is meant"):
+    with pytest.raises(InputError, match=r"or a data set beside other files; give one of"):
         embed(model, [root.parent], out=tmp_path / "out.npz")
     result = embed(model, [root, root.parent / "a.npy"], out=tmp_path / "out.npz")
     assert result.names[0] == "modelnet/train/000000"
     assert result.names[-1] == "a.npy"
 
 
-def test_rendered_pairs_are_named_by_object(
-    model: Path, tmp_path: Path, clouds: Clouds, small: SimpleNamespace
-) -> None:
+def test_rendered_pairs_are_named_by_object(model: Path, tmp_path: Path, clouds: Clouds) -> None:
     from PIL import Image
 
     trimesh = pytest.importorskip("trimesh")
@@ -221,12 +216,12 @@ def test_rendered_pairs_are_named_by_object(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"out": "out.csv"}, r"out\.csv cannot be written; .*\.npz, \.npy, \.parquet"),
-        ({"out": "folder.npz"}, r"folder\.npz cannot be written"),
-        ({"batch": 0}, "batch of 0"),
-        ({"sampling": Sampling(seed=-1)}, "seed -1 is negative"),
-        ({"sampling": Sampling(0)}, "0 points do not fit"),
-        ({"inputs": ["nothing"]}, "no such file or folder"),
+        ({"out": "out.csv"}, r"out\.csv has an unknown suffix; .*\.npz, \.npy, \.parquet"),
+        ({"out": "folder.npz"}, r"folder\.npz has an unknown suffix"),
+        ({"batch": 0}, "--batch is 0"),
+        ({"sampling": Sampling(seed=-1)}, "--seed is -1"),
+        ({"sampling": Sampling(0)}, "at least 1 points per cloud, not 0"),
+        ({"inputs": ["nothing"]}, "does not exist"),
         ({"inputs": []}, "no inputs"),
         ({"model": "nothing"}, "nothing does not exist"),
         ({"out": "model.onnx/out.npz"}, "cannot write"),

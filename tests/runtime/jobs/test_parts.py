@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
@@ -30,7 +30,7 @@ FILES = 11
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     return small.write_onnx(tmp_path / "model.onnx")
 
 
@@ -114,7 +114,7 @@ def test_a_lost_part_is_made_again(model: Path, folder: Path, tmp_path: Path) ->
     embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))
     before = content(tmp_path / "out")
     (tmp_path / "out" / "part-00002-of-00003.npz").unlink()
-    with pytest.raises(InputError, match=r"not finished: 1 of 3 parts are not there, first part-00002-of-00003"):
+    with pytest.raises(InputError, match=r"not finished: 1 of 3 parts are missing, first part-00002-of-00003"):
         list(parts.load_parts(tmp_path / "out"))
     assert embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz")).parts.made == 1
     assert content(tmp_path / "out") == before
@@ -122,7 +122,7 @@ def test_a_lost_part_is_made_again(model: Path, folder: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("change", ["model", "points", "seed", "inputs", "part", "form"])
 def test_another_job_in_the_same_folder_is_refused(
-    model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str, small: SimpleNamespace
+    model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str
 ) -> None:
     sampling, kind = Sampling(16), PartOptions(size=4, form="npz")
     embed(model, [folder], out=tmp_path / "out", sampling=sampling, parts=kind)
@@ -136,7 +136,7 @@ def test_another_job_in_the_same_folder_is_refused(
     )
     if change == "form":
         pytest.importorskip("pyarrow")
-    with pytest.raises(InputError, match=r"holds another job: .* was .* and is"):
+    with pytest.raises(InputError, match=r"holds another job: .* was .*, now"):
         embed(other, [folder], out=tmp_path / "out", sampling=sampling, parts=kind)
     assert content(tmp_path / "out") == before
 
@@ -144,7 +144,7 @@ def test_another_job_in_the_same_folder_is_refused(
 @pytest.mark.parametrize("form", ["parquet", "npz"])
 @pytest.mark.parametrize("fault", ["flipped", "cut", "rubbish", "sibling", "other seed", "other model"])
 def test_a_part_that_is_not_what_it_says_is_refused_by_the_job_and_by_its_readers(
-    model: Path, folder: Path, tmp_path: Path, form: str, fault: str, small: SimpleNamespace
+    model: Path, folder: Path, tmp_path: Path, form: str, fault: str
 ) -> None:
     if form == "parquet":
         pytest.importorskip("pyarrow")
@@ -194,7 +194,7 @@ def test_other_content_under_the_same_names_is_another_job(
     shutil.copytree(folder, other)
     np.save(other / "05.npy", clouds(1, 17, 99)[0])  # as many bytes as before
     for shard in (None, (1, 3), (2, 3)):  # also where no part of its own has changed
-        with pytest.raises(InputError, match=r"holds another job: the content of the inputs was .* and is .*--out"):
+        with pytest.raises(InputError, match=r"holds another job: the content of the inputs was .*, now .*--out"):
             embed(model, [other], out=out, parts=PartOptions(shard, size=4, form="npz"))
     assert content(out) == before
 
@@ -229,7 +229,7 @@ def test_a_file_that_the_plan_has_not_sampled_is_compared_with_its_part(
     status = file.stat()
     np.save(file, clouds(1, 17, 99)[0])
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # neither size nor time tells
-    with pytest.raises(InputError, match=r"part-00002.* was made when 05\.npy held something else \(1 of 4 inputs"):
+    with pytest.raises(InputError, match=r"part-00002.* was made before 05\.npy changed \(1 of 4 inputs"):
         embed(model, [folder], out=out, parts=PartOptions(size=4, form=form))
     assert content(out) == before
     np.save(file, clouds(1, 17, 5)[0])
@@ -262,7 +262,7 @@ def test_a_file_that_changes_while_it_is_read_is_skipped(folder: Path, clouds: C
 
     found, sha256_of_it = dataclasses.replace(source, read=read).load()
     assert isinstance(found, InputError)
-    assert "was changed while it was read" in str(found)
+    assert "changed while it was read" in str(found)
     assert sha256_of_it == ""
 
 
@@ -293,8 +293,9 @@ def test_plan_and_parts_are_on_the_disk_before_they_have_their_names(
         return call
 
     monkeypatch.setattr(os, "fsync", note)
-    for name in ("link", "rename", "replace"):
-        monkeypatch.setattr(os, name, checked(getattr(os, name)))
+    monkeypatch.setattr(os, "link", checked(os.link))
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, checked(getattr(Path, name)))
     embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))
     assert sorted(named) == ["job.json", *(f"part-0000{i}-of-00003.npz" for i in (1, 2, 3))]
 
@@ -337,15 +338,15 @@ def test_a_job_of_an_earlier_version_is_refused(model: Path, folder: Path, tmp_p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"parts": PartOptions((0, 3))}, "no shard 0/3"),
-        ({"parts": PartOptions((4, 3))}, "no shard 4/3"),
-        ({"parts": PartOptions(size=0)}, "part of 0"),
-        ({"parts": PartOptions(form="csv")}, "parts cannot be csv"),
-        ({"readers": -1}, "-1 readers"),
+        ({"parts": PartOptions((0, 3))}, "shard 0/3 does not exist"),
+        ({"parts": PartOptions((4, 3))}, "shard 4/3 does not exist"),
+        ({"parts": PartOptions(size=0)}, "--part is 0"),
+        ({"parts": PartOptions(form="csv")}, "--format csv is not known"),
+        ({"readers": -1}, "--readers is -1"),
         ({"out": "out.npz", "parts": PartOptions((1, 2))}, "give --out FOLDER/"),
         ({"out": "out.npz", "parts": PartOptions(form="npz")}, "give --out FOLDER/"),
-        ({"out": "clouds"}, "is also the input"),
-        ({"out": "others"}, "holds files that are no embedding job"),
+        ({"out": "clouds"}, "is also an input"),
+        ({"out": "others"}, "holds files that are not an embedding job"),
     ],
 )
 def test_options_that_cannot_be(model: Path, folder: Path, tmp_path: Path, change: dict, message: str) -> None:

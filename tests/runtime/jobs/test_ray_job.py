@@ -5,11 +5,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.jobs import ray_job
@@ -31,7 +31,7 @@ def cluster(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def job(tmp_path: Path, small: SimpleNamespace, clouds) -> tuple[Path, Path]:
+def job(tmp_path: Path, clouds) -> tuple[Path, Path]:
     """A model, and a folder of clouds, one of them bad."""
     folder = tmp_path / "clouds"
     folder.mkdir()
@@ -99,7 +99,7 @@ def test_a_mistake_comes_back_as_it_is(cluster: None, job: tuple[Path, Path], tm
     model, folder = job
     with pytest.raises(InputError, match="nothing does not exist"):
         embed(tmp_path / "nothing", [folder], out=tmp_path / "out", parts=PartOptions(form="npz", ray=True))
-    with pytest.raises(InputError, match="0 points do not fit"):
+    with pytest.raises(InputError, match="at least 1 points per cloud, not 0"):
         embed(model, [folder], out=tmp_path / "out", sampling=Sampling(0), parts=PartOptions(form="npz", ray=True))
 
 

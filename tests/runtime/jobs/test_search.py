@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
+from crosspoint.runtime.jobs import search_picture
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, load, save
 from crosspoint.runtime.jobs.parts import PartOptions
@@ -25,7 +26,7 @@ FILES = 9
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     return small.write_onnx(tmp_path / "model.onnx")
 
 
@@ -90,7 +91,7 @@ def test_parts_give_what_one_file_gives(index: Path, model: Path, folder: Path, 
     np.testing.assert_allclose([hit.distance for hit in a], [hit.distance for hit in b], rtol=1e-9)
 
 
-def test_another_model_is_refused(index: Path, folder: Path, tmp_path: Path, small: SimpleNamespace) -> None:
+def test_another_model_is_refused(index: Path, folder: Path, tmp_path: Path) -> None:
     other = small.write_onnx(tmp_path / "other.onnx", metadata='{"k": 2}')
     for query in (folder / "4.npy", tmp_path / "new.npy"):
         np.save(tmp_path / "new.npy", np.load(folder / "4.npy"))
@@ -113,7 +114,9 @@ def test_a_model_named_in_the_embeddings_is_not_opened(
 
     monkeypatch.setattr("crosspoint.runtime.jobs.search.load_encoder", spy)
     for place in (index, tmp_path / "parts"):
-        with pytest.raises(InputError, match=r"does not come with the package \(.*model\.onnx.*give it with --model"):
+        with pytest.raises(
+            InputError, match=r"was not made by a released model, but by .*model\.onnx.*give it with --model"
+        ):
             search(tmp_path / "new.npy", place)
     assert opened == []
     assert len(search(tmp_path / "new.npy", index, model=model).results) == 5
@@ -131,12 +134,12 @@ def test_a_released_model_is_found_by_its_hash(folder: Path, tmp_path: Path, clo
     ("change", "message"),
     [
         ({"query": "sub/33.npy"}, r"neither a file nor a name in .*; similar names: sub/3\.npy"),
-        ({"k": 0}, "0 neighbours"),
-        ({"metric": "manhattan"}, "unknown metric 'manhattan'; known are cosine, euclidean"),
-        ({"out": "picture.doc"}, r"picture\.doc cannot be drawn"),
+        ({"k": 0}, "--k is 0"),
+        ({"metric": "manhattan"}, "unknown metric 'manhattan'; give cosine or euclidean"),
+        ({"out": "picture.doc"}, r"picture\.doc has an unknown suffix"),
         ({"index": "nothing.npz"}, r"nothing\.npz does not exist"),
         ({"index": "clouds"}, r"clouds holds no job\.json"),
-        ({"query": "many.npy"}, "holds 2 clouds; give a file of one"),
+        ({"query": "many.npy"}, "holds 2 clouds; give a file with one"),
     ],
 )
 def test_what_cannot_be_searched(index: Path, tmp_path: Path, clouds: Clouds, change: dict, message: str) -> None:
@@ -264,13 +267,22 @@ def test_what_embeddings_say_of_themselves_is_checked(tmp_path: Path, change: di
         search("a", path)
 
 
-def test_names_lead_to_no_file_outside_their_folder(tmp_path: Path, clouds: Clouds) -> None:
-    from crosspoint.runtime.jobs.search_picture import _inside
+def test_names_lead_to_no_file_outside_their_folder(
+    tmp_path: Path, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    original = search_picture.read_points
 
+    def recorded(path: Path, count: int | None, *, seed: int, at_most: bool = False) -> np.ndarray:
+        read.append(path)
+        return original(path, count, seed=seed, at_most=at_most)
+
+    monkeypatch.setattr(search_picture, "read_points", recorded)
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
     inside.parent.mkdir()
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
-    assert _inside(inside.parent, "a.npy") == inside
-    for name in ("../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000):
-        assert _inside(inside.parent, name) is None
+    names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
+    hits, base = [(name, 0.5) for name in names], inside.parent
+    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, base=base, files=None, metric="cosine")
+    assert read == [inside, inside], "the query, and the neighbour in the folder"

@@ -9,9 +9,10 @@ from crosspoint.core.errors import InputError
 from crosspoint.eval.image.rfs_recipe import make_rfs_recipe
 from crosspoint.train.engine.checkpoint import read_checkpoint, restore, save_checkpoint
 from crosspoint.train.engine.metrics import Recorder
+from crosspoint.train.engine.recipes import recipe_from
 from crosspoint.train.engine.run_folder import read_config
 from crosspoint.train.partseg.recipes import PartSegRecipe
-from crosspoint.train.pretrain.recipes import Recipe, make_recipe, recipe_from
+from crosspoint.train.pretrain.recipes import Recipe, make_recipe
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def parts():
         ({"network": [1]}, "does not hold a run's network and steps"),
         ({"network": {"weight": torch.zeros(1)}}, "damaged or not the checkpoints of this run"),
         ({"optimiser": None}, "damaged or not the checkpoints of this run"),
-        ({"data": 3}, "the data is not what the run was started with"),
+        ({"data": 3}, "the training data has changed since the run started"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, changes, said):

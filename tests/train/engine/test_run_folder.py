@@ -72,7 +72,7 @@ def test_a_run_is_not_resumed_on_other_data_under_the_same_names(own, small, tmp
     pixels = np.asarray(Image.open(picture)).copy()
     pixels[0, 0] ^= 1
     Image.fromarray(pixels, "RGBA").save(picture)
-    with pytest.raises(InputError, match="the data is not what the run was started with") as caught:
+    with pytest.raises(InputError, match="the training data has changed since the run started") as caught:
         train(own, out, resume=True, device="cpu", options=RunOptions(0))
     assert "\n" not in str(caught.value)
 

@@ -178,7 +178,7 @@ def test_official_and_bf16_run(part_set, tmp_path):
 
 def test_mistakes_are_one_line(finished, part_set, write_parts, backbone, tmp_path):
     run = finished[0]
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         partseg(part_set, run, start=backbone, recipe="clean", overrides=SMALL)
     with pytest.raises(InputError, match=r"another recipe \(batch was 4, now 8\)"):
         partseg(part_set, run, start=None, recipe="clean", overrides=(*SMALL, "batch=8"), resume=True)
@@ -186,7 +186,7 @@ def test_mistakes_are_one_line(finished, part_set, write_parts, backbone, tmp_pa
     save_model(SegmentationBackbone(4), other)
     with pytest.raises(InputError, match="resume without --from"):
         partseg(part_set, run, start=other, resume=True)
-    with pytest.raises(InputError, match="the data is not what the run was started with"):
+    with pytest.raises(InputError, match="the training data has changed since the run started"):
         partseg(write_parts(tmp_path / "a", train=24), run, resume=True, device="cpu")
     with pytest.raises(InputError, match="16 objects, fewer than a batch of 50"):
         partseg(part_set, tmp_path / "b", start=None, recipe="clean", overrides=(*SMALL, "batch=50"), device="cpu")

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from crosspoint.core.errors import InputError
+from crosspoint.train.engine.recipes import choose_recipe, recipe_from
 from crosspoint.train.partseg.recipes import RECIPES, PartSegRecipe
-from crosspoint.train.pretrain.recipes import choose_recipe, recipe_from
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -34,7 +34,7 @@ def test_the_published_schedule():
         ("points=30", "fewer than k=40"),
         ("stretch=0.5", "at least 1"),
         ("stretch=nan", "at least 1"),
-        ("shift=-1", "must not be negative"),
+        ("shift=-1", "at least 0"),
         ("label_smoothing=0.5", r"\[0, 0.5\)"),
         ("momentum=1", r"\[0, 1\)"),
         ("learning_rate=0", "must be positive"),

@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_items(pairs, tmp_path, small, 
 
 def test_mistakes_are_one_line(finished, pairs, tmp_path, small):
     run = finished[0]
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         train(pairs, run, recipe="quick", overrides=small)
     with pytest.raises(InputError, match=r"another recipe \(batch was 4, now 6\)"):
         train(pairs, run, recipe="quick", overrides=(*small, "batch=6"), resume=True)

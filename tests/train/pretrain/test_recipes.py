@@ -6,7 +6,8 @@ import json
 import pytest
 
 from crosspoint.core.errors import InputError
-from crosspoint.train.pretrain.recipes import RECIPES, Recipe, make_recipe, recipe_from
+from crosspoint.train.engine.recipes import recipe_from
+from crosspoint.train.pretrain.recipes import RECIPES, Recipe, make_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)

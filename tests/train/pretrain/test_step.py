@@ -2,9 +2,9 @@
 
 import hashlib
 
-import numpy as np
 import pytest
 import torch
+from object_pairs import MadeObjects
 
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.pretrain import pretrain
@@ -15,28 +15,10 @@ from crosspoint.train.pretrain.recipes import make_recipe
 CPU = torch.device("cpu")
 
 
-class Objects:
-    """Clouds and pictures made up from their number."""
-
-    keys = tuple(f"c/{i}" for i in range(8))
-
-    def __len__(self):
-        return len(self.keys)
-
-    def points(self, i):
-        return np.random.default_rng(i).normal(size=(24, 3)).astype(np.float32)
-
-    def views(self, i):
-        return 2
-
-    def image(self, i, view):
-        return np.random.default_rng((i, view)).integers(0, 256, (32, 32, 4), dtype=np.uint8)
-
-
 def make_run(tmp_path, *overrides, double=True):
     base = ("points=24", "k=4", "batch=8", "image_size=32", "image_depth=18", "backbone=pointnet")
     run = PretrainRun(
-        make_recipe("quick", [*base, *overrides]), Objects(), out=tmp_path, device=CPU, group=ProcessGroup()
+        make_recipe("quick", [*base, *overrides]), MadeObjects(8), out=tmp_path, device=CPU, group=ProcessGroup()
     )
     if double:
         run.network.double()

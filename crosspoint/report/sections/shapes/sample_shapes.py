@@ -1,4 +1,4 @@
-"""A few training objects: renderings beside the cloud."""
+"""Section: a few training objects, renderings beside the cloud."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from crosspoint.report.pictures import draw_cloud, to_png
 from crosspoint.report.read import Pieces
 
 SAMPLES = 9
-VIEWS, SIDE = 2, 160  # renderings of an object, and their pixels
+VIEWS, SIDE = 2, 160  # renderings per object, and their width and height in pixels
 POINTS = 2048
 
 
 def sample_shapes(pieces: Pieces) -> Markup | Missing:
-    """What training sees, of one object of each of a few categories."""
+    """The training data of one object from each of a few categories."""
     pairs = pieces.pairs
     if pairs is None:
         return Missing("sample shapes", command(pieces, "data make-shapes --out", Path("shapes")))
@@ -34,7 +34,7 @@ def sample_shapes(pieces: Pieces) -> Markup | Missing:
 
 
 def _samples(pairs: PairedRenders) -> list[int]:
-    """One object of each of a few categories, evenly over the alphabet; more of each where there are few."""
+    """One object from each of a few categories, evenly spaced in the alphabet; more if there are few categories."""
     categories = [key.split("/")[0] for key in pairs.keys]
     first = [i for i in range(len(categories)) if i == 0 or categories[i] != categories[i - 1]]
     pool = first if len(first) >= SAMPLES else list(range(len(categories)))
@@ -42,7 +42,7 @@ def _samples(pairs: PairedRenders) -> list[int]:
 
 
 def _views(pairs: PairedRenders, i: int) -> list[str]:
-    """Addresses of an object's first renderings."""
+    """Data URIs of an object's first renderings."""
     images = [Image.fromarray(pairs.image(i, view)) for view in range(min(VIEWS, pairs.views(i)))]
     for image in images:
         image.thumbnail((SIDE, SIDE))

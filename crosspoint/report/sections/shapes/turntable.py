@@ -1,4 +1,4 @@
-"""A turntable: clouds with their parts in colour, which turn by themselves and under the reader's finger."""
+"""Section: clouds with coloured parts that rotate, and that the reader can turn."""
 
 import base64
 
@@ -18,7 +18,7 @@ SHAPES, POINTS = 12, 768
 
 
 def turntable(pieces: Pieces) -> Markup | Missing:
-    """One object of each of a few categories, its points coloured by part."""
+    """One object from each of a few categories, its points coloured by part."""
     data = pieces.parts
     if data is None:
         what = "a turntable of a cloud with its parts, which takes data in ShapeNetPart's format"
@@ -41,14 +41,14 @@ def turntable(pieces: Pieces) -> Markup | Missing:
 
 
 def _categories(clouds: PartClouds) -> NDArray[np.int64]:
-    """At most SHAPES labels, evenly over those that have objects."""
+    """At most SHAPES labels, evenly spaced over the categories that have objects."""
     labels = np.unique(clouds.labels)
     kept: NDArray[np.int64] = labels[np.linspace(0, len(labels) - 1, min(SHAPES, len(labels))).astype(int)]
     return kept
 
 
 def _ranks(data: PartSet, i: int) -> NDArray[np.int64]:
-    """The part of each point `(N,)`, counted within its category from 0."""
+    """The part of each point `(N,)`, counted from 0 within its category."""
     own = np.array(sorted(data.taxonomy.category_parts[data.train.labels[i]]))
     ranks: NDArray[np.int64] = np.searchsorted(own, data.train.parts[i]).astype(np.int64)
     return ranks
