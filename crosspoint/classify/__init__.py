@@ -1,1 +1,1 @@
-"""Classifiers from a handful of labels: reading them, choosing a head, and how far it can be believed."""
+"""Classifiers from a few labels: embeddings, choice of the head, calibration."""

@@ -1,7 +1,8 @@
-"""Which head, how strong, how sure: cross-validation on the labels alone, grouped by object.
+"""Cross-validation on the labels alone, grouped by object.
 
-Every candidate decides on each object by classifiers that never saw it. From the same decisions come the head and its
-strength, the expected accuracy, the temperature, the threshold of "unknown", and the labels that look wrong.
+Each candidate (head and strength) decides on every object with classifiers that were not fitted to it. These decisions
+give the head and its strength, the expected accuracy, the temperature, the threshold of unknown objects, and the labels
+that look wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ Candidate = tuple[str, float]  # head and strength
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What candidates decide on objects that they were not fitted to.
+    """Decisions of the candidates on objects that they were not fitted to.
 
     Attributes:
         candidates: Head and strength, the most regularised of a head first.
@@ -34,7 +35,7 @@ class HeldOut:
 
     @property
     def correct(self) -> Doubles:
-        """Share of the repeats in which a candidate has an object right, `(candidates, n)`."""
+        """Share of the repeats in which a candidate classifies an object correctly, `(candidates, n)`."""
         right: Doubles = (self.decisions.argmax(axis=3) == self.labels).mean(axis=1)
         return right
 
@@ -47,9 +48,9 @@ def hold_out(
     Args:
         features: `(n, draws, D)`: an object's draws are averaged, and stay on one side of every fold.
         labels: `(n,)`, each class at least twice.
-        classes: How many there are.
+        classes: Number of classes.
         candidates: Head and strength.
-        seed: Of the folds.
+        seed: Random seed of the folds.
     """
     objects = features.mean(axis=1)
     repeats = REPEATS if len(labels) <= 500 else 1
@@ -64,7 +65,7 @@ def hold_out(
 
 
 def folds(labels: Labels, *, repeats: int, seed: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-    """Number of the repeat, objects to fit to and objects held out; every fit sees every class."""
+    """Index of the repeat, objects to fit to, and objects held out; every fit sees every class."""
     from sklearn.model_selection import StratifiedKFold
 
     fewest = int(np.bincount(labels).min())
@@ -77,17 +78,17 @@ def folds(labels: Labels, *, repeats: int, seed: int) -> Iterator[tuple[int, NDA
 def choose(correct: Doubles, candidates: Sequence[Candidate]) -> int:
     """Index of the candidate by the one-standard-error rule (Breiman et al., 1984).
 
-    Of each head the most regularised candidate counts whose accuracy is within one standard error of the head's best;
-    of these the most accurate.
+    For each head, take the most regularised candidate whose accuracy is within one standard error of the head's best;
+    of these take the most accurate.
 
-    The standard error is that of the paired difference `d` to the best over n objects, so that what is hard for all
-    counts for none. Half an object is added for and against (Agresti and Min, 2005), or it would be too small where
-    one candidate is right wherever the other is:
+    The standard error is that of the paired difference `d` to the best over n objects, so that objects that are hard
+    for all candidates do not count. Half an object is added for and against (Agresti and Min, 2005); otherwise the
+    error is too small if one candidate is right wherever the other is:
 
         √(Σ dᵢ² + 1 − (Σ dᵢ)² / n) / n
 
     Args:
-        correct: `(candidates, n)`, as of `HeldOut`.
+        correct: `(candidates, n)`, as in `HeldOut`.
         candidates: Head and strength, the most regularised of a head first.
     """
     accuracy = correct.mean(axis=1)
@@ -105,7 +106,7 @@ def choose(correct: Doubles, candidates: Sequence[Candidate]) -> int:
 def expected_accuracy(correct: Doubles, candidates: Sequence[Candidate], *, seed: int) -> float:
     """Accuracy on new objects, corrected for the choice among candidates.
 
-    The choice is made anew on objects drawn with replacement and measured on those that were not drawn (bootstrap
+    The choice is repeated on objects drawn with replacement and measured on those that were not drawn (bootstrap
     bias-corrected cross-validation: Tsamardinos, Greasidou and Borboudakis, 2018).
     """
     rng, count = np.random.default_rng(seed), correct.shape[1]

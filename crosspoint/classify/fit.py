@@ -1,4 +1,4 @@
-"""`crosspoint fit`: from a handful of labels to a classifier in one file, with what to expect of it."""
+"""`crosspoint fit`: makes a classifier from a few labels, and measures what to expect of it."""
 
 import time
 from dataclasses import dataclass, field
@@ -48,13 +48,13 @@ class TriedHead:
 
 @dataclass(frozen=True)
 class ClassExpectation:
-    """What to expect of one class.
+    """Expected accuracy for one class.
 
     Attributes:
-        name: Of the class.
-        objects: Labelled ones.
-        accuracy: In cross-validation.
-        interval: Wilson's 95 % interval.
+        name: Name of the class.
+        objects: Number of labelled objects.
+        accuracy: Accuracy in cross-validation.
+        interval: 95 % interval (Wilson).
     """
 
     name: str
@@ -65,12 +65,12 @@ class ClassExpectation:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """How far the probabilities can be believed, measured on objects that the heads were not fitted to.
+    """Calibration of the probabilities, measured on objects that the heads were not fitted to.
 
     Attributes:
-        temperature: That decisions are divided by.
+        temperature: Decisions are divided by it before the softmax.
         error_before: Expected calibration error without it.
-        error_after: With it, of objects that it was not fitted to.
+        error_after: The same with it, on objects that it was not fitted to.
     """
 
     temperature: float
@@ -80,12 +80,12 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class UnknownThreshold:
-    """When an object is unknown.
+    """The threshold below which an object is unknown.
 
     Attributes:
-        probability: Largest probability below which it is.
-        refused: Share of known objects below it, in cross-validation.
-        asked: Largest share asked for.
+        probability: An object whose largest probability is smaller is unknown.
+        refused: Share of unknown ones among the labelled objects, in cross-validation.
+        asked: Largest share allowed.
     """
 
     probability: float
@@ -95,28 +95,28 @@ class UnknownThreshold:
 
 @dataclass(frozen=True)
 class FitResult(Result):
-    """A classifier, and what to expect of it.
+    """A classifier and its expected accuracy.
 
     Attributes:
         model: The encoder that ran.
-        data: Where the labels come from.
-        points: Per cloud; None for all.
-        draws: Random choices of points whose embeddings are averaged.
-        seed: Of points and folds.
-        objects: Labelled ones that were used.
-        classes: What to expect of each.
-        head: The one chosen.
-        strength: Likewise.
-        accuracy: Expected on new objects of these classes, corrected for the choice of the head.
-        interval: 95 % interval.
-        tried: What cross-validation found of each head and strength.
-        calibration: Of the probabilities.
-        unknown: The threshold.
-        suspects: Labels that look wrong, the surest first.
-        copies: Objects left out because another one of the same class has their content.
+        data: The labelled data.
+        points: Points per cloud; None: all.
+        draws: Number of random point subsets whose embeddings are averaged.
+        seed: Random seed of points and folds.
+        objects: Number of labelled objects that were used.
+        classes: Expected accuracy of each class.
+        head: The chosen head.
+        strength: Its strength, as in `ClassifierInfo`.
+        accuracy: Expected accuracy on new objects of these classes, corrected for the choice of the head.
+        interval: 95 % interval of it.
+        tried: Accuracy of each head and strength in cross-validation.
+        calibration: Calibration of the probabilities.
+        unknown: Threshold of unknown objects.
+        suspects: Labels that look wrong, the most certain first.
+        copies: Objects left out because another one of the same class has the same content.
         skipped: Files that could not be read.
-        out: The bundle.
-        seconds: What it took.
+        out: Folder of the bundle.
+        seconds: Run time.
     """
 
     schema: ClassVar[str] = "crosspoint.fit/1"
@@ -144,18 +144,18 @@ class FitResult(Result):
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head with all that was learnt from objects that it was not fitted to.
+    """A fitted head and the results of cross-validation.
 
     Attributes:
         head: Fitted to all objects.
         chosen: Its name and strength.
-        accuracy: Expected on new objects.
-        interval: 95 % interval.
-        right: Share of the repeats in which each object is right `(n,)`.
+        accuracy: Expected accuracy on new objects.
+        interval: 95 % interval of it.
+        right: Share of the repeats in which each object is classified correctly `(n,)`.
         tried: All candidates.
-        calibration: Of the probabilities.
-        unknown: The threshold.
-        probabilities: Calibrated `(repeats, n, classes)`.
+        calibration: Calibration of the probabilities.
+        unknown: Threshold of unknown objects.
+        probabilities: Calibrated probabilities of held-out objects `(repeats, n, classes)`.
     """
 
     head: LinearHead
@@ -180,11 +180,11 @@ def fit(
     sampling: Sampling = Sampling(seeds=DRAWS),
     run_on: RunOn = RunOn(),
 ) -> FitResult:
-    """Fit a classifier to labelled objects, and write it with its encoder as one bundle that passed the gate.
+    """Fit a classifier to labelled objects; write it with its encoder as one bundle that passed the gate.
 
-    Head and strength are chosen by cross-validation on the labels alone, by the one-standard-error rule. From the same
-    objects, which the heads did not see, come the expected accuracy, the temperature of the probabilities, the
-    threshold of "unknown" and the labels that look wrong.
+    Cross-validation on the labels alone chooses head and strength by the one-standard-error rule. It also gives the
+    expected accuracy, the temperature of the probabilities, the threshold of unknown objects and the labels that look
+    wrong.
 
     Args:
         data: A folder whose sub-folders are classes, a folder for which `labels` has the classes, embeddings (`.npz`,
@@ -195,21 +195,21 @@ def fit(
         labels: CSV file with the columns `name` and `label`.
         head: `"auto"`, `"logistic"`, `"svm"` or `"nearest"`.
         refuse: Largest share of known objects that may be called unknown.
-        sampling: Points per cloud, by default as for `embed`; the seed; and as `seeds` the random choices of points of
-            each object whose embeddings are averaged.
-        run_on: Where the encoder runs.
+        sampling: Points per cloud, by default as for `embed`; the random seed; and as `seeds` the number of random
+            point subsets of each object whose embeddings are averaged.
+        run_on: Device and backend of the encoder.
 
     Returns:
-        What to expect of the classifier.
+        The expected accuracy, and what was chosen.
 
     Raises:
-        InputError: The labels do not make a classifier, or an option or the place cannot be used.
+        InputError: The labels are not enough for a classifier, or an option or the output folder cannot be used.
         CheckFailed: The gate failed; nothing was written.
     """
     start = time.perf_counter()
     _check_options(head, refuse, sampling)
     check_replaceable(out, check_ours, inputs=[data])
-    trained_weights(model)  # what has none is refused before the work
+    trained_weights(model)  # refuse a model without weights before the work
     objects = _read(Path(data), labels, str(model), sampling, run_on)
     fitted = fit_objects(objects.features, objects.labels, head=head, refuse=refuse, seed=sampling.seed)
     name, strength = fitted.chosen
@@ -255,9 +255,9 @@ def _check_options(head: str, refuse: float, sampling: Sampling) -> None:
     if head not in ("auto", *HEADS):
         raise InputError(f"there is no head {head}; give --head auto, {', '.join(HEADS)}")
     if not 0 <= refuse < 1:
-        raise InputError(f"--refuse {refuse} is no share of the known objects; give 0 to less than 1, e.g. 0.05")
+        raise InputError(f"--refuse {refuse} is not a share; give 0 to less than 1, e.g. 0.05")
     if sampling.seeds < 1:
-        raise InputError(f"--draws {sampling.seeds} draws no points; give 1 or more")
+        raise InputError(f"--draws is {sampling.seeds}; give 1 or more")
 
 
 def _read(data: Path, labels: Path | None, model: str, sampling: Sampling, run_on: RunOn) -> LabelledObjects:
@@ -269,7 +269,7 @@ def _read(data: Path, labels: Path | None, model: str, sampling: Sampling, run_o
 def fit_objects(
     features: NDArray[np.float32], labels: Labels, *, head: str = "auto", refuse: float = REFUSED, seed: int = 0
 ) -> Fitted:
-    """Choose and fit a head, and learn from the objects that it was not fitted to how sure it may be.
+    """Choose and fit a head, and calibrate it on held-out objects.
 
     Args:
         features: Embeddings of the draws of each object `(n, draws, D)`.
@@ -283,7 +283,7 @@ def fit_objects(
     """
     objects, classes = features.mean(axis=1), int(labels.max()) + 1
     if (objects == objects[0]).all():
-        raise InputError("all embeddings are equal, so no classifier can be fitted; the model has collapsed")
+        raise InputError("all embeddings are equal, so no classifier can be fitted; use another --model")
     held_out = hold_out(features, labels, classes=classes, candidates=strengths(head), seed=seed)
     correct = held_out.correct
     chosen = choose(correct, held_out.candidates)
@@ -310,7 +310,7 @@ def fit_objects(
 
 
 def _calibrate(held_out: HeldOut, chosen: int) -> tuple[float, Calibrated]:
-    """The temperature, and the calibration error before it and, of either half by the other half's, after it."""
+    """The temperature, and the calibration error without it and with it; the latter with that of the other half."""
     decisions, labels = held_out.decisions[chosen], held_out.labels  # (repeats, n, classes)
     repeats, count, classes = decisions.shape
 

@@ -1,8 +1,8 @@
 """Linear classifiers on embeddings: logistic regression, a linear SVM, and the nearest class mean.
 
-All three are `z = ((x − mean) / scale) W + b` once fitted, so that one small graph holds any of them. None changes when
-the standardised features are rotated, so that each is fitted to the coordinates of the few objects in the space that
-they span: with n objects at most n numbers instead of the embedding's width.
+All three are `z = ((x − mean) / scale) W + b` once fitted, so one small graph can hold any of them. None changes if the
+standardised features are rotated, so each is fitted to the coordinates of the objects in the space that they
+span: n objects need at most n coordinates instead of the width of the embedding.
 """
 
 import warnings
@@ -22,14 +22,14 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
     "logistic": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
     "svm": (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
 }
-"""What cross-validation tries, the most regularised first: the share λ of the unit matrix in the covariance of
+"""Values that cross-validation tries, the most regularised first: the share λ of the unit matrix in the covariance of
 `nearest`, and C of the others."""
 
-LEAST = 0.01  # of a deviation, relative to the root mean square of all: what hardly varies is not blown up
+LEAST = 0.01  # smallest deviation, relative to the root mean square of all, so that constant features are not amplified
 
 
 class Span:
-    """Features of some objects in the space that they span, in which every head is fitted.
+    """Coordinates of features in the space that they span; heads are fitted there.
 
     Args:
         features: `(n, D)`.
@@ -47,7 +47,7 @@ class Span:
         self.coordinates: Doubles = left[:, kept] * lengths[kept]  # (n, r)
 
     def coordinates_of(self, features: NDArray[Any]) -> Doubles:
-        """Coordinates `(m, r)` of other objects' features `(m, D)`; what lies outside the space decides nothing."""
+        """Coordinates `(m, r)` of other objects' features `(m, D)`; components outside the space have no effect."""
         found: Doubles = (np.asarray(features, np.float64) - self.mean) / self.scale @ self._basis.T
         return found
 
@@ -65,7 +65,7 @@ def fit_coordinates(
         name: One of `HEADS`.
         coordinates: `(n, r)`.
         labels: `(n,)`, each of 0 … classes − 1 at least once.
-        classes: How many there are.
+        classes: Number of classes.
         strength: From `STRENGTHS`.
     """
     if name == "nearest":
@@ -74,7 +74,7 @@ def fit_coordinates(
 
 
 def _nearest(x: Doubles, labels: Labels, classes: int, strength: float) -> tuple[Doubles, Doubles]:
-    """The class mean that is nearest by Mahalanobis distance, with a shrunk covariance (Friedman, 1989).
+    """The nearest class mean by Mahalanobis distance, with a shrunk covariance (Friedman, 1989).
 
         Σ = (1 − λ) S + λ (tr S / r) I,   S = Σᵢ (xᵢ − μ(yᵢ))(xᵢ − μ(yᵢ))ᵀ / n
         z_k = x · Σ⁻¹ μ_k − ½ μ_k · Σ⁻¹ μ_k
@@ -97,7 +97,7 @@ def _logistic(x: Doubles, labels: Labels, strength: float) -> tuple[Doubles, Dou
 
     model = LogisticRegression(C=strength, max_iter=2000, tol=1e-6)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it stopped early matters little for the most flexible ones
+        warnings.simplefilter("ignore")  # stopping early matters little for the most flexible ones
         model.fit(x, labels)
     return _of_two(model.coef_.T, model.intercept_, half=True)
 
@@ -114,7 +114,7 @@ def _svm(x: Doubles, labels: Labels, strength: float) -> tuple[Doubles, Doubles]
 
 
 def _of_two(weights: Doubles, biases: Doubles, *, half: bool) -> tuple[Doubles, Doubles]:
-    """Of two classes scikit-learn gives one column, that of the second; `half` where the two share it (softmax)."""
+    """For two classes scikit-learn gives one column, that of the second; `half`: both share it (softmax)."""
     if weights.shape[1] > 1:
         return weights, biases
     factor = 0.5 if half else 1.0
@@ -122,11 +122,11 @@ def _of_two(weights: Doubles, biases: Doubles, *, half: bool) -> tuple[Doubles, 
 
 
 def fit_head(name: str, features: NDArray[Any], *, labels: Labels, classes: int, strength: float) -> LinearHead:
-    """Fit a head to embeddings `(n, D)`; arguments as of `fit_coordinates`."""
+    """Fit a head to embeddings `(n, D)`; arguments as for `fit_coordinates`."""
     span = Span(features)
     return span.head(*fit_coordinates(name, span.coordinates, labels=labels, classes=classes, strength=strength))
 
 
 def strengths(name: str) -> Sequence[tuple[str, float]]:
-    """The candidates of a head, or of all heads for `"auto"`: name and strength."""
+    """Candidates of one head, or of all heads for `"auto"`: name and strength."""
     return [(head, strength) for head in HEADS if name in (head, "auto") for strength in STRENGTHS[head]]

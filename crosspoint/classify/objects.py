@@ -1,4 +1,4 @@
-"""Labelled objects as embeddings: several draws of points of each, or those that were made before."""
+"""Embeddings of labelled objects: several draws of points of each, or earlier embeddings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.errors import InputError
+from crosspoint.core.printable import printable
 from crosspoint.data.labelled import LabelledData, check_classes, find_copies, label_of_folder, read_labels
 from crosspoint.data.points import Points
 from crosspoint.data.sources import Source
@@ -24,23 +25,23 @@ from crosspoint.runtime.released import find_hash, find_release
 
 BATCH = 32
 EXAMPLES = 48  # clouds that exports of the classifier are compared on
-SYNTHETIC = "made surfaces, since the embeddings came without clouds"
+SYNTHETIC = "synthetic clouds, because embeddings have no clouds"
 
 
 @dataclass(frozen=True)
 class LabelledObjects:
-    """Objects with a class and an embedding for each draw of their points.
+    """Objects with a class, and one embedding for each draw of their points.
 
     Attributes:
-        model: What embedded them.
-        names: Of the n objects.
-        labels: Numbers of their classes `(n,)`.
-        classes: Names, ascending.
+        model: The encoder.
+        names: Names of the n objects.
+        labels: Indices of their classes `(n,)`.
+        classes: Class names, ascending.
         features: `(n, draws, D)`.
-        points: Per cloud; None for all.
-        at_most: Whether clouds of fewer points were taken whole.
-        sources: Of the first draw, by name; empty of embeddings.
-        copies: Objects that were left out because another one of the same class has their content.
+        points: Points per cloud; None: all.
+        at_most: Clouds of fewer points were used whole.
+        sources: Sources of the first draw, by name; empty for earlier embeddings.
+        copies: Objects left out because another one of the same class has the same content.
         skipped: Files that could not be read.
     """
 
@@ -60,13 +61,13 @@ def embed_labelled(data: LabelledData, model: str, *, sampling: Sampling, run_on
     """Embed the labelled objects of a folder.
 
     Args:
-        data: Where they lie.
-        model: Whatever `load_encoder` opens.
-        sampling: Points per cloud, as for `embed`; seed `s` draws with the seeds `s`, `s + 1`, … of as many `seeds`.
-        run_on: Where the model runs.
+        data: The folder and its labels.
+        model: As for `load_encoder`.
+        sampling: Points per cloud, as for `embed`; draw i of `seeds` has the seed `seed + i`.
+        run_on: Device and backend of the model.
 
     Raises:
-        InputError: A model, an option or a file cannot be used, or the labels do not make a classifier.
+        InputError: A model, an option or a file cannot be used, or the labels are not enough for a classifier.
     """
     request = make_request(model, [data.path], sampling=sampling, batch=BATCH, run_on=run_on)
     with open_model(request) as encoder:
@@ -83,7 +84,7 @@ def embed_labelled(data: LabelledData, model: str, *, sampling: Sampling, run_on
     kept = {name: label for name, label in label_of.items() if _source_name(name, content) not in bad}
     copies = find_copies(kept, {name: _content_of(name, content) for name in kept})
     names = [name for name in kept if name not in set(copies)]
-    classes = check_classes({name: kept[name] for name in names}, where=data.path)
+    classes = check_classes({name: kept[name] for name in names}, where=data.path, lost=_lost(first.skipped, copies))
     rows = [{name: i for i, name in enumerate(group.names)} for group in groups]
     features = [group.vectors[[row[name] for name in names]] for group, row in zip(groups, rows, strict=True)]
     return LabelledObjects(
@@ -100,28 +101,35 @@ def embed_labelled(data: LabelledData, model: str, *, sampling: Sampling, run_on
     )
 
 
+def _lost(skipped: Sequence[Skipped], copies: Sequence[str]) -> str:
+    """Why objects are missing, for messages; empty if none are."""
+    bad = [f"{printable(entry.file)} could not be read: {entry.reason}" for entry in skipped[:1]]
+    same = [f"{printable(name)} is a copy of another object" for name in copies[:1]]
+    return f" ({'; '.join([*bad, *same])})" if bad or same else ""
+
+
 def _source_name(name: str, sources: Mapping[str, object]) -> str:
-    """The source of a cloud, which is one of several of its file if it has a number."""
+    """The source of a cloud; a name with a number is one of several clouds of a file."""
     return name if name in sources else name.rpartition("#")[0]
 
 
 def _content_of(name: str, contents: Mapping[str, str]) -> str:
-    """What tells a cloud from others: the content of its file, and its number there."""
+    """Identity of a cloud: the content of its file, and its number there."""
     source = _source_name(name, contents)
     return f"{contents[source]}{name[len(source) :]}" if contents[source] else ""
 
 
 def read_embedded(path: Path, labels: Path | None, *, model: str, run_on: RunOn) -> LabelledObjects:
-    """Labelled objects from embeddings that were made before: one draw of each.
+    """Read labelled objects from earlier embeddings: one draw of each.
 
     Args:
-        path: What `crosspoint embed` wrote.
-        labels: CSV file with the columns `name` and `label`; by default a name's first folder is its class.
-        model: The encoder, which has to be the one that made them.
-        run_on: Where it would run.
+        path: Output of `crosspoint embed`.
+        labels: CSV file with the columns `name` and `label`; by default the first folder of a name is its class.
+        model: The encoder that made them.
+        run_on: Device and backend of the model.
 
     Raises:
-        InputError: They cannot be read, another model made them, or the labels do not make a classifier.
+        InputError: They cannot be read, another model made them, or the labels are not enough for a classifier.
     """
     embeddings = load(path)
     known = None if labels is None else read_labels(labels)
@@ -142,7 +150,7 @@ def read_embedded(path: Path, labels: Path | None, *, model: str, run_on: RunOn)
     check_classes(label_of, where=path)
     copies = find_copies(label_of, vectors)
     names = [name for name in label_of if name not in set(copies)]
-    classes = check_classes({name: label_of[name] for name in names}, where=path)
+    classes = check_classes({name: label_of[name] for name in names}, where=path, lost=_lost((), copies))
     about = embeddings.about
     made_how = about.job if isinstance(about, PartAbout) else about
     return LabelledObjects(
@@ -160,9 +168,9 @@ def read_embedded(path: Path, labels: Path | None, *, model: str, run_on: RunOn)
 
 
 def gate_examples(objects: LabelledObjects, *, seed: int) -> tuple[Points, NDArray[np.int64], str]:
-    """Clouds `(m, N, 3)` that exports of a classifier are compared on, their classes `(m,)`, and what they are.
+    """Clouds `(m, N, 3)` for the gate of a classifier, their classes `(m,)`, and a description.
 
-    At most `EXAMPLES` of the objects, classes in balance, each with the number of points that most of them have.
+    At most `EXAMPLES` objects, balanced over the classes, of the most common number of points.
     """
     read: list[tuple[Points, int]] = []
     rows = balanced(objects.labels, min(EXAMPLES, len(objects.names)), seed=seed)

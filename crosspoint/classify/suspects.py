@@ -1,4 +1,4 @@
-"""Labels that look wrong: objects that classifiers which never saw them are sure to be of another class."""
+"""Labels that look wrong: objects to which held-out classifiers surely give another class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 from crosspoint.classify.heads import Labels
 from crosspoint.runtime.classifier import Doubles
 
-SURE = 0.5  # least probability of the other class
-TIMES = 5.0  # and so many times that of the given one
+SURE = 0.5  # smallest probability of the other class
+TIMES = 5.0  # smallest ratio to the probability of the given class
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class SuspectLabel:
     """A label that looks wrong.
 
     Attributes:
-        name: Of the object.
-        label: As given.
-        suggested: The class that it is taken for.
-        probability: Of that class.
+        name: Name of the object.
+        label: The given label.
+        suggested: The class that the object looks like.
+        probability: Probability of that class.
     """
 
     name: str
@@ -32,13 +32,13 @@ class SuspectLabel:
 def find_suspects(
     probabilities: Doubles, labels: Labels, *, names: Sequence[str], classes: Sequence[str]
 ) -> tuple[SuspectLabel, ...]:
-    """The labels that look wrong, the surest first.
+    """Find the labels that look wrong, the most certain first.
 
     Args:
-        probabilities: Of objects that the heads were not fitted to, `(repeats, n, classes)`, calibrated.
-        labels: As given `(n,)`.
-        names: Of the objects.
-        classes: Names.
+        probabilities: Calibrated probabilities of held-out objects `(repeats, n, classes)`.
+        labels: The given labels `(n,)`.
+        names: Names of the objects.
+        classes: Class names.
     """
     mean = probabilities.mean(axis=0)  # (n, classes)
     other = mean.argmax(axis=1)

@@ -37,9 +37,9 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
     default=0.05,
     show_default=True,
     metavar="SHARE",
-    help="Largest share of known objects that may be called unknown.",
+    help="Largest share of known objects that may become unknown.",
 )
-@click.option("--points", type=int, help="Points per cloud.  [default: the number that the model was trained at]")
+@click.option("--points", type=int, help="Points per cloud.  [default: as the model was trained]")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points and of cross-validation.")
 @run_on_options()
 @json_option
@@ -58,10 +58,10 @@ def fit_command(
 ) -> None:
     """Make a classifier from a few labelled objects.
 
-    DATA is a folder whose sub-folders are classes, a folder for which --labels has the classes, embeddings (.npz or
-    .parquet) or a data set. The classifier is one bundle of encoder and head, for crosspoint predict, eval classify and
-    export. What accuracy to expect of it is measured by cross-validation. Files that cannot be read are skipped and
-    listed, and the exit code is then 1.
+    DATA is a folder whose sub-folders are classes, a folder whose classes are in --labels, embeddings (.npz or
+    .parquet) or a data set. The classifier is a bundle of encoder and head for crosspoint predict, eval classify and
+    export. Cross-validation measures the expected accuracy. Files that cannot be read are skipped and listed, and the
+    exit code is then 1.
     """
     from crosspoint.core.errors import require
 

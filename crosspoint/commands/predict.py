@@ -35,11 +35,11 @@ def predict_command(
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
-    """Name the class of each point cloud or mesh.
+    """Predict the class of point clouds and meshes.
 
     CLASSIFIER is a bundle of crosspoint fit, or an export of one. INPUT is a point-cloud or mesh file, a folder of
-    them, or a data set. An object whose best class is less probable than the classifier's threshold is unknown; the
-    best class is named all the same. Inputs that cannot be read are skipped and listed, and the exit code is then 1.
+    them, or a data set. An object is unknown if the probability of its best class is below the classifier's threshold;
+    the best class is shown all the same. Inputs that cannot be read are skipped and listed; the exit code is then 1.
     """
     from crosspoint.commands.tables.classify import print_predictions
     from crosspoint.runtime.jobs.predict import predict

@@ -1,6 +1,6 @@
-"""Which object is of which class: what folders of classes, a CSV file or a data set say.
+"""Labels of objects: from folders of classes, a CSV file or a data set.
 
-A folder's files are read as by `crosspoint embed`, with the same names.
+Files are read as by `crosspoint embed`, with the same names.
 """
 
 import csv
@@ -27,12 +27,12 @@ Labelling = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class LabelledData:
-    """Where labelled objects lie.
+    """A folder of labelled objects.
 
     Attributes:
         path: The folder.
-        label: The class of an object by its name; None of an object without one.
-        split: Of a data set: `"train"` or `"test"`; None of a folder of files.
+        label: Gives the class of an object by its name; None for an object without a label.
+        split: `"train"` or `"test"` of a data set; None for a folder of files.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class LabelledData:
     split: str | None = None
 
     def sources(self, count: int | None, *, seed: int, at_most: bool) -> list[Source]:
-        """The objects with a label; arguments as of `find_sources`, and of a data set points are drawn too."""
+        """The objects with a label; arguments as `find_sources`. Points are drawn from the clouds of a data set too."""
         if self.split is None:
             found = find_sources([self.path], count, seed=seed, at_most=at_most)
         else:
@@ -49,12 +49,12 @@ class LabelledData:
         return [source for source in found if self.label(source.name) is not None]
 
     def label_of_cloud(self, name: str) -> str:
-        """The class of a cloud, which is one of several of its file if its name ends in `#0`, `#1`, …."""
+        """The class of a cloud; a name that ends in `#0`, `#1`, … is one of several clouds of a file."""
         return self.label(name) or self.label(name.rpartition("#")[0]) or ""
 
 
 def find_labelled(data: Path, labels: Path | None = None, *, split: str = "train") -> LabelledData:
-    """The labelled objects in a folder.
+    """Find the labelled objects in a folder.
 
     Args:
         data: A folder whose sub-folders are classes, a folder for which `labels` has the classes, or a data set.
@@ -66,7 +66,7 @@ def find_labelled(data: Path, labels: Path | None = None, *, split: str = "train
     """
     data = Path(data)
     if not data.is_dir():
-        raise InputError(f"{data} is no folder; give a folder whose sub-folders are classes, or a data set")
+        raise InputError(f"{data} is not a folder; give a folder whose sub-folders are classes, or a data set")
     if labels is not None:
         return LabelledData(data, read_labels(labels).get)
     sets = [kind for kind, _ in find_sets(data) if kind in ("modelnet40", "scanobjectnn", "shapenetpart")]
@@ -76,21 +76,21 @@ def find_labelled(data: Path, labels: Path | None = None, *, split: str = "train
 
 
 def label_of_folder(data: Path, name: str) -> str:
-    """The sub-folder that an object lies in, however deep.
+    """The first sub-folder in the name of an object.
 
     Raises:
-        InputError: It lies in the folder itself.
+        InputError: The object lies in the folder itself.
     """
     label, slash, _ = name.partition("/")
     if not slash:
         raise InputError(
-            f"{data / name} lies in no class; move it into a sub-folder named as its class, or give --labels FILE.csv"
+            f"{data / name} has no class; move it into a sub-folder named after its class, or give --labels"
         )
     return label
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """Classes by name, from a CSV file with the columns `name` and `label`; other columns are passed over.
+    """Read classes by name from a CSV file with the columns `name` and `label`; other columns are ignored.
 
     Raises:
         InputError: It cannot be read, lacks a column or a label, or gives one name two labels.
@@ -115,7 +115,7 @@ def read_labels(path: Path) -> dict[str, str]:
 
 
 def _labels_of_set(data: Path, kind: str, split: str) -> dict[str, str]:
-    """Classes by name, as `find_sources` names the clouds of a set."""
+    """Classes by name; the names are those that `find_sources` gives to the clouds of a set."""
     if kind == "shapenetpart":
         parts = load_parts(data, None)
         names, clouds = parts.taxonomy.categories, parts.train if split == "train" else parts.test
@@ -128,7 +128,7 @@ def _labels_of_set(data: Path, kind: str, split: str) -> dict[str, str]:
 
 
 def _drawn(source: Source, count: int | None, seed: int, at_most: bool) -> Source:
-    """A stored cloud of which `count` points are drawn."""
+    """A stored cloud from which `count` points are drawn."""
     return replace(source, read=partial(_draw, source, count, seed, at_most))
 
 
@@ -140,48 +140,50 @@ def _draw(source: Source, count: int | None, seed: int, at_most: bool) -> Points
     return np.stack([sample_points(cloud, count, rng=rng) for cloud in clouds])
 
 
-def check_classes(labels: Mapping[str, str], *, where: Path, fewest: int = FEWEST) -> tuple[str, ...]:
-    """The classes, ascending, of objects by name.
+def check_classes(labels: Mapping[str, str], *, where: Path, fewest: int = FEWEST, lost: str = "") -> tuple[str, ...]:
+    """Check that labels make a classifier; return the classes in ascending order.
 
     Args:
         labels: Classes by name.
         where: Their folder or file, for messages.
-        fewest: Objects that every class needs: 1 where a file may yet turn out to hold several.
+        fewest: Objects that every class needs; 1 before the files are read, because a file may hold several objects.
+        lost: Reason why objects are missing, for messages, e.g. `"bird/b.ply could not be read"`.
 
     Raises:
-        InputError: There is no object, one class only, or a class with too few objects.
+        InputError: There are no objects, there is one class only, or a class has too few objects.
     """
     if not labels:
-        raise InputError(f"{where} holds no labelled object; give folders of classes, or --labels for its files")
+        raise InputError(f"{where} has no labelled objects; give a folder whose sub-folders are classes, or --labels")
     classes = tuple(sorted(set(labels.values())))
     if len(classes) < 2:
         raise InputError(
-            f"{where} has objects of one class, {printable(classes[0])}; a classifier needs two classes: give the "
-            "folder whose sub-folders are the classes"
+            f"{where} has objects of one class only, {printable(classes[0])}{lost}; a classifier needs two or more: "
+            "give the folder whose sub-folders are the classes"
         )
     counts = {name: sum(label == name for label in labels.values()) for name in classes}
     single = [name for name in classes if counts[name] < fewest]
     if single:
         raise InputError(
-            f"class {printable(single[0])} has one object{_others(single)}; with it neither head nor threshold can be "
-            "chosen, nor accuracy be measured: label another, or remove the class"
+            f"class {printable(single[0])} has only one object{_others(single)}{lost}; cross-validation needs two or "
+            "more: label another object, or remove the class"
         )
     return classes
 
 
 def _others(names: Sequence[str]) -> str:
-    return f", and {len(names) - 1} classes more" if len(names) > 1 else ""
+    more = len(names) - 1
+    return f", as {more} other class{'es have' if more > 1 else ' has'}" if more else ""
 
 
 def find_copies(labels: Mapping[str, str], contents: Mapping[str, str]) -> list[str]:
-    """Names of objects whose content another one before them has.
+    """Names of objects that have the content of an earlier one.
 
     Args:
         labels: Classes by name.
-        contents: SHA-256 by name; empty where it is not known.
+        contents: SHA-256 by name; empty: unknown.
 
     Raises:
-        InputError: Both are of different classes.
+        InputError: The two have different classes.
     """
     first, copies = dict[str, str](), list[str]()
     for name, label in labels.items():
@@ -190,8 +192,8 @@ def find_copies(labels: Mapping[str, str], contents: Mapping[str, str]) -> list[
         other = first.setdefault(content, name)
         if labels[other] != label:
             raise InputError(
-                f"{printable(other)} ({printable(labels[other])}) and {printable(name)} ({printable(label)}) are the "
-                "same object; remove one of them"
+                f"{printable(other)} ({printable(labels[other])}) and {printable(name)} ({printable(label)}) have "
+                "the same content; remove one of them"
             )
         if other != name:
             copies.append(name)

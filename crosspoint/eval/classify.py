@@ -1,4 +1,4 @@
-"""How often a classifier is right on labelled objects, and how far it can be believed, from any backend."""
+"""Accuracy and calibration of a classifier on labelled objects, from any backend."""
 
 import time
 from dataclasses import dataclass, field
@@ -32,10 +32,10 @@ class ClassRecall:
     """Accuracy on the objects of one class.
 
     Attributes:
-        name: Of the class.
-        objects: How many; none of a class that the data lack.
-        accuracy: Share that is right; None without objects.
-        interval: Wilson's 95 % interval; None likewise.
+        name: Name of the class.
+        objects: Number of objects; 0 for a class without objects in the data.
+        accuracy: Share of correct predictions; None without objects.
+        interval: 95 % interval (Wilson); None without objects.
     """
 
     name: str
@@ -46,13 +46,13 @@ class ClassRecall:
 
 @dataclass(frozen=True)
 class UnknownShares:
-    """What the threshold does.
+    """Shares of objects that the threshold makes unknown.
 
     Attributes:
-        known_refused: Share of the objects of the classifier's classes that it calls unknown.
-        accuracy_of_rest: Accuracy on those that it does not; None if it refuses all.
-        strangers: Objects whose label is none of the classifier's classes.
-        strangers_refused: Share of them that it calls unknown; None without strangers.
+        known_refused: Share of unknown ones among the objects of the classifier's classes.
+        accuracy_of_rest: Accuracy on the objects that are not unknown; None if all are.
+        strangers: Number of objects whose label is not a class of the classifier.
+        strangers_refused: Share of unknown ones among them; None without strangers.
     """
 
     known_refused: float
@@ -63,7 +63,7 @@ class UnknownShares:
 
 @dataclass(frozen=True)
 class ComparedClassifier:
-    """The other classifier, and both compared on the same objects."""
+    """The other classifier, and the comparison of both on the same objects."""
 
     model: ModelInfo
     paired: Paired
@@ -71,25 +71,25 @@ class ComparedClassifier:
 
 @dataclass(frozen=True)
 class ClassifyResult(Result):
-    """How good a classifier is on labelled objects.
+    """Accuracy and calibration of a classifier on labelled objects.
 
     Attributes:
-        model: That was measured.
-        data: Where the objects come from.
-        points: Per cloud; None for all.
-        draws: Random choices of points whose probabilities are averaged.
-        seed: Of the points.
-        objects: Of the classifier's classes.
-        accuracy: Share of them that is right, unknown ones counted by their best class.
-        interval: Wilson's 95 % interval.
-        classes: The same of each class.
-        confusion: Counts; a row is a true class, a column a predicted one.
-        calibration: Largest probability beside accuracy, in ten bins.
+        model: The classifier.
+        data: Folder of the objects.
+        points: Points per cloud; None: all.
+        draws: Number of random point subsets whose probabilities are averaged.
+        seed: Random seed of the points.
+        objects: Number of objects of the classifier's classes.
+        accuracy: Share of correct predictions; unknown objects count with their most probable class.
+        interval: 95 % interval (Wilson).
+        classes: Accuracy of each class.
+        confusion: Counts; rows are true classes, columns predicted ones.
+        calibration: Largest probability and accuracy, in ten bins.
         calibration_error: Expected calibration error.
-        unknown: What the threshold does.
+        unknown: Shares of unknown objects.
         skipped: Inputs that were left out.
-        seconds: What it took.
-        against: Another classifier; None if none was given.
+        seconds: Run time.
+        against: Comparison with another classifier; None if none was given.
     """
 
     schema: ClassVar[str] = "crosspoint.classify/1"
@@ -114,7 +114,7 @@ class ClassifyResult(Result):
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a classifier says of the objects of its classes, and of strangers."""
+    """Predictions for the objects of the classifier's classes, and for strangers."""
 
     model: ModelInfo
     points: int | None
@@ -143,19 +143,19 @@ def classify(
         data: A folder whose sub-folders are classes, a folder for which `labels` has the classes, or a data set, of
             which the test part is used. Objects of classes that the classifier does not know are strangers.
         labels: CSV file with the columns `name` and `label`.
-        sampling: Points per cloud, by default those of the fit; the seed; and as `seeds` the random choices of points
-            of each object whose probabilities are averaged.
-        run_on: Where the classifier runs.
-        against: Another classifier of the same classes, run by what its file is for; predictions are compared.
+        sampling: Points per cloud, by default as fitted; the random seed; and as `seeds` the number of random point
+            subsets of each object whose probabilities are averaged.
+        run_on: Device and backend of the classifier.
+        against: Another classifier of the same classes, on the backend of its file type; predictions are compared.
         out: Folder for the pictures `confusion.png` and `calibration.png`.
 
     Raises:
-        InputError: A model is no classifier, or data or labels cannot be used.
+        InputError: A model is not a classifier, or data or labels cannot be used.
         MissingDependency: Pictures were asked for, and matplotlib is not installed.
     """
     start = time.perf_counter()
     if sampling.seeds < 1:
-        raise InputError(f"--draws {sampling.seeds} draws no points; give 1 or more")
+        raise InputError(f"--draws is {sampling.seeds}; give 1 or more")
     if out is not None:
         check_folder(out, files=PICTURES, inputs=[data], within=True)
         require_plots()
@@ -197,7 +197,9 @@ def _measure(model: Path, data: LabelledData, sampling: Sampling, run_on: RunOn)
         seeds = range(sampling.seed, sampling.seed + sampling.seeds)
         draws = [data.sources(count, seed=seed, at_most=at_most) for seed in seeds]
         if not draws[0]:
-            raise InputError(f"{data.path} holds no labelled object; give folders of classes, or --labels")
+            raise InputError(
+                f"{data.path} has no labelled objects; give a folder whose sub-folders are classes, or --labels"
+            )
         scored = score_sources(encoder, draws, batch=BATCH)
         described = describe_model(encoder)
     return _divide(scored, data, classifier, described, count)
@@ -206,15 +208,15 @@ def _measure(model: Path, data: LabelledData, sampling: Sampling, run_on: RunOn)
 def _divide(
     scored: ScoredSources, data: LabelledData, classifier: ClassifierInfo, model: ModelInfo, points: int | None
 ) -> _Measured:
-    """Objects of the classifier's classes, and strangers."""
+    """Split into objects of the classifier's classes and strangers."""
     numbers = {name: i for i, name in enumerate(classifier.classes)}
     labels = [data.label_of_cloud(name) for name in scored.names]
     truth = np.array([numbers.get(label, -1) for label in labels], np.int64)
     known, scores = truth >= 0, scored.predictions.scores
     if not known.any():
         raise InputError(
-            f"{data.path} has no object of the classes of the classifier ({printable(', '.join(classifier.classes))}); "
-            "its sub-folders, or labels, need these names"
+            f"{data.path} has no objects of the classifier's classes ({printable(', '.join(classifier.classes))}); "
+            "name its sub-folders, or the labels, after them"
         )
     return _Measured(
         model=model,
@@ -231,7 +233,9 @@ def _divide(
 def _compare(own: _Measured, other: _Measured) -> ComparedClassifier:
     """Predictions of both; the other is the reference."""
     if other.classifier.classes != own.classifier.classes or other.names != own.names:
-        raise InputError(f"{other.model.path} does not have the classes of {own.model.path}; give one that has")
+        raise InputError(
+            f"{other.model.path} and {own.model.path} do not have the same classes; compare classifiers that do"
+        )
     first, second = (entry.known.scores.argmax(axis=1) for entry in (other, own))
     return ComparedClassifier(other.model, paired(own.truth, first, second=second))
 

@@ -1,4 +1,4 @@
-"""Classifiers in bundles: the weights and the head that an export starts from, and what it is compared on."""
+"""Classifiers in bundles: the weights and the head for an export, and the clouds that it is compared on."""
 
 import shutil
 from dataclasses import replace
@@ -23,7 +23,7 @@ BATCH = 8
 
 
 def find_classifier(model: Path) -> Classifier | None:
-    """The head of a classifier's bundle, whose files are compared with its manifest; None of anything else.
+    """Read the head of a classifier bundle and compare its files with the manifest; None for other models.
 
     Raises:
         InputError: A file differs from the manifest, or is damaged.
@@ -39,21 +39,21 @@ def find_classifier(model: Path) -> Classifier | None:
 
 
 def check_classifier(classifier: Classifier, network: nn.Module, *, projection: bool, data: Path | None) -> None:
-    """Raise InputError if a head does not go with a network or the options."""
+    """Raise InputError if a head does not fit a network or the options."""
     if projection or data is not None:
         option = "--projection" if projection else "--verify-data"
-        reason = "has its head already" if projection else "is compared on clouds of its own"
+        reason = "has a head already" if projection else "is compared on its own clouds"
         raise InputError(f"a classifier {reason}; leave {option} out")
     dim = getattr(network, "dim", None)
     if dim != len(classifier.head.mean):
         raise InputError(
-            f"the head is for embeddings of {len(classifier.head.mean)} numbers, the network makes "
+            f"the head needs embeddings of {len(classifier.head.mean)} numbers, but the network gives "
             f"{dim or 'labels of points'}; fit the classifier again"
         )
 
 
 def score_agreement(network: nn.Module, classifier: Classifier, *, precision: str) -> ScoreAgreement:
-    """The network in float64, and the head in float64, on the classifier's own clouds."""
+    """Reference scores: network and head in float64 on the classifier's own clouds."""
     reference, clouds = Reference(network), classifier.clouds
     starts = track(range(0, len(clouds), BATCH), "Embedding in float64")
     pieces = [reference.on_own_graphs({"points": clouds[start : start + BATCH]}) for start in starts]
@@ -63,7 +63,7 @@ def score_agreement(network: nn.Module, classifier: Classifier, *, precision: st
 def add_classifier(
     folder: Path, manifest: BundleManifest, *, classifier: Classifier, source: Weights
 ) -> BundleManifest:
-    """Put weights and head into a bundle, so that it can be exported again; the manifest that lists them."""
+    """Add weights and head to a bundle, so that it can be exported again; return the manifest that lists them."""
     shutil.copyfile(source.path, folder / WEIGHTS[0])
     write_classifier(folder / HEAD_FILE, classifier)
     files = {name: file_entry(folder / name) for name in (WEIGHTS[0], HEAD_FILE)}

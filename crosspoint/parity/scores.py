@@ -1,4 +1,4 @@
-"""Task parity of classifiers: labels and scores beside those of the trained network and its head in float64."""
+"""Parity of classifiers: labels and scores compared with those of the trained network and its head in float64."""
 
 from dataclasses import replace
 
@@ -17,12 +17,12 @@ BATCH = 8
 
 
 class ScoreAgreement:
-    """The reference's side, computed once.
+    """Compares candidates with reference scores, which are computed once.
 
     Args:
-        features: Embeddings `(m, D)` of the classifier's own clouds by the trained network in float64.
-        classifier: Its head and its clouds.
-        limit: Largest error of a score.
+        features: Embeddings `(m, D)` of the classifier's own clouds, by the trained network in float64.
+        classifier: Head and clouds.
+        limit: Largest error allowed of a score.
     """
 
     measure = "accuracy"
@@ -31,7 +31,7 @@ class ScoreAgreement:
         self._expected, self._classifier, self._limit = classifier.scores(features), classifier, limit
 
     def compare(self, encoder: Encoder) -> ScoreTask:
-        """Labels and scores of both, for a manifest. A graph without a head is completed by the one in float64."""
+        """Compare labels and scores. The head in float64 completes a graph without a head."""
         clouds = self._classifier.clouds
         pieces = []
         for start in track(range(0, len(clouds), BATCH), "Comparing labels"):
@@ -44,7 +44,7 @@ class ScoreAgreement:
 
 
 def compare_scores(expected: Doubles, scores: Doubles, *, classifier: Classifier, limit: float) -> ScoreTask:
-    """What a candidate's scores `(m, classes)` are beside the expected ones."""
+    """Compare a candidate's scores `(m, classes)` with the expected ones."""
     truth, classes = classifier.labels, classifier.info.classes
     own, other = expected.argmax(axis=1), scores.argmax(axis=1)
     margins = _margins(expected)
@@ -73,15 +73,15 @@ def _margins(scores: Doubles) -> NDArray[np.float64]:
 
 
 def require_head(encoder: Encoder, classifier: Classifier, *, name: str) -> None:
-    """Compare a candidate's scores with the head in float64 on the candidate's own embeddings, which the gate compares.
+    """Compare a candidate's scores with the head in float64 on the candidate's own embeddings.
 
     Args:
         encoder: The candidate.
-        classifier: Its head and clouds, of which as many points are used as the candidate takes.
-        name: What a message calls the candidate.
+        classifier: Head and clouds; as many points are used as the candidate takes.
+        name: Name of the candidate in messages.
 
     Raises:
-        CheckFailed: A score differs by more than fp32's limit: the head is float32 in every precision.
+        CheckFailed: A score differs by more than the limit of fp32, because the head is float32 in every precision.
     """
     clouds = classifier_clouds(classifier, encoder.specification.points).clouds
     pieces = [clouds[start : start + BATCH] for start in range(0, len(clouds), BATCH)]
@@ -92,14 +92,14 @@ def require_head(encoder: Encoder, classifier: Classifier, *, name: str) -> None
 
 
 def classifier_clouds(classifier: Classifier, points: int | None) -> Classifier:
-    """The same with clouds of so many points; None for those that there are.
+    """The same classifier with clouds of `points` points; None: as stored.
 
     Raises:
-        InputError: Its clouds have fewer points.
+        InputError: The stored clouds have fewer points.
     """
     stored = classifier.clouds.shape[1]
     if points is None or points == stored:
         return classifier
     if points > stored:
         raise InputError(f"the classifier was fitted to clouds of {stored} points; give --points {stored} or fewer")
-    return replace(classifier, clouds=normalise(classifier.clouds[:, :points]))  # they lie in random order
+    return replace(classifier, clouds=normalise(classifier.clouds[:, :points]))  # the points are in random order

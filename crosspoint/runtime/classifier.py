@@ -1,4 +1,4 @@
-"""What a classifier is beside its encoder: class names, a linear head, and when an object is unknown."""
+"""The parts of a classifier besides its encoder: class names, a linear head, the threshold of unknown objects."""
 
 import zipfile
 from dataclasses import dataclass, field
@@ -19,17 +19,17 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClassifierInfo:
-    """What a classifier's ONNX file and manifest say of it.
+    """Description of a classifier in its ONNX file and manifest.
 
     Attributes:
-        classes: Names, in the order of `scores`.
+        classes: Class names, in the order of `scores`.
         threshold: An object whose largest score is smaller is unknown.
-        points: Points of a cloud that the head was fitted with, drawn at random.
-        at_most: Whether clouds of fewer points were taken whole.
+        points: Points per cloud, as the head was fitted; None: all.
+        at_most: Clouds of fewer points are used whole.
         head: `"logistic"`, `"svm"` or `"nearest"`.
-        strength: C of the first two; of `nearest` the share of the unit matrix in the covariance.
+        strength: C of the first two; for `nearest` the share of the unit matrix in the covariance.
         temperature: Decisions are divided by it before the softmax.
-        objects: That the head was fitted to.
+        objects: Number of objects that the head was fitted to.
     """
 
     classes: tuple[str, ...]
@@ -49,7 +49,7 @@ class ClassifierInfo:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier says of some clouds.
+    """Predictions of a classifier for some clouds.
 
     Attributes:
         classifier: Its classes and threshold.
@@ -61,7 +61,7 @@ class Predictions:
 
     @property
     def labels(self) -> list[str]:
-        """The most probable class of each cloud, also of those that are unknown."""
+        """The most probable class of each cloud, also for unknown ones."""
         return [self.classifier.classes[i] for i in self.scores.argmax(axis=1)]
 
     @property
@@ -72,7 +72,7 @@ class Predictions:
 
     @property
     def unknown(self) -> NDArray[np.bool_]:
-        """Which clouds are unlike all classes `(n,)`: their largest probability is below the threshold."""
+        """True for clouds whose largest probability is below the threshold `(n,)`."""
         below: NDArray[np.bool_] = self.probabilities < self.classifier.threshold
         return below
 
@@ -82,8 +82,8 @@ class LinearHead:
     """A fitted linear classifier of embeddings, in float64.
 
     Attributes:
-        mean: Of the features `(D,)`.
-        scale: What they are divided by `(D,)`: their standard deviation, with a lower bound.
+        mean: Mean of the features `(D,)`.
+        scale: Their standard deviation, with a lower bound `(D,)`.
         weights: `(D, classes)`.
         biases: `(classes,)`.
     """
@@ -94,7 +94,7 @@ class LinearHead:
     biases: Doubles
 
     def decide(self, features: NDArray[Any]) -> Doubles:
-        """`z = ((x − mean) / scale) W + b` of embeddings `(n, D)`, `(n, classes)`; the largest is the class's."""
+        """`z = ((x − mean) / scale) W + b` for embeddings `(n, D)`: `(n, classes)`; the largest one is the class."""
         standard = (np.asarray(features, np.float64) - self.mean) / self.scale
         decisions: Doubles = standard @ self.weights + self.biases
         return decisions
@@ -102,14 +102,14 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A head, and clouds by which an export of it is checked.
+    """A head, and clouds that its exports are compared on.
 
     Attributes:
-        info: As the exported file has it.
-        head: In float64.
-        clouds: Normalised clouds of the user's own `(m, N, 3)`, of one size.
+        info: Description in the exported file.
+        head: The head in float64.
+        clouds: Normalised clouds of the user `(m, N, 3)`.
         labels: Their classes `(m,)`.
-        source: Where they come from, in words.
+        source: Description of the clouds.
     """
 
     info: ClassifierInfo
@@ -132,7 +132,7 @@ def softmax(decisions: NDArray[Any]) -> Doubles:
 
 
 def write_classifier(path: Path, classifier: Classifier) -> None:
-    """Write head and clouds as an `.npz` file; the same ones give the same bytes."""
+    """Write head and clouds as an `.npz` file; equal values give equal bytes."""
     head = classifier.head
     arrays: dict[str, NDArray[Any]] = {
         "mean": head.mean,
@@ -150,15 +150,15 @@ def write_classifier(path: Path, classifier: Classifier) -> None:
 
 
 def parse_classifier(path: Path, content: bytes, *, info: ClassifierInfo) -> Classifier:
-    """Head and clouds from the bytes of `write_classifier`.
+    """Parse the bytes of `write_classifier`.
 
     Args:
         path: For messages.
-        content: The bytes, which have been compared with the bundle's manifest.
-        info: From the manifest.
+        content: The bytes, already compared with the SHA-256 in the manifest.
+        info: Description in the manifest.
 
     Raises:
-        InputError: It is damaged, or of another classifier.
+        InputError: The file is damaged, or belongs to another classifier.
     """
     with reading(path, "the head of a classifier", advice="fit it again"):
         file = Npz(content)

@@ -26,7 +26,7 @@ def test_the_first_folder_of_a_file_is_its_class(folder):
 
 def test_a_file_beside_the_classes_is_named(folder):
     np.save(folder / "stray.npy", np.zeros((20, 3)))
-    with pytest.raises(InputError, match=r"stray\.npy lies in no class"):
+    with pytest.raises(InputError, match=r"stray\.npy has no class"):
         find_labelled(folder).sources(None, seed=0, at_most=False)
 
 
@@ -60,9 +60,9 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path, text, said):
     ("labels", "said"),
     [
         ({}, "no labelled object"),
-        ({"a": "bed", "b": "bed"}, "objects of one class, bed"),
-        ({"a": "bed", "b": "bed", "c": "car"}, "class car has one object; with it neither head nor threshold"),
-        ({"a": "bed", "b": "car"}, "class bed has one object, and 1 classes more"),
+        ({"a": "bed", "b": "bed"}, "objects of one class only, bed"),
+        ({"a": "bed", "b": "bed", "c": "car"}, "class car has only one object; cross-validation needs two"),
+        ({"a": "bed", "b": "car"}, "class bed has only one object, as 1 other class has"),
     ],
 )
 def test_labels_that_make_no_classifier_are_refused(tmp_path, labels, said):
@@ -75,7 +75,7 @@ def test_one_object_of_a_class_passes_where_its_file_may_hold_several(tmp_path):
 
 
 def test_the_same_object_in_two_classes_is_refused():
-    with pytest.raises(InputError, match=r"bed/a \(bed\) and car/a \(car\) are the same object"):
+    with pytest.raises(InputError, match=r"bed/a \(bed\) and car/a \(car\) have the same content"):
         find_copies({"bed/a": "bed", "car/a": "car"}, {"bed/a": "1", "car/a": "1"})
 
 
@@ -88,5 +88,5 @@ def test_content_that_is_not_known_is_no_copy():
 
 
 def test_a_file_is_no_folder_of_classes(tmp_path):
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         find_labelled(tmp_path / "missing")

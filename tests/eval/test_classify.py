@@ -83,10 +83,10 @@ def test_data_without_the_classes_are_refused(tmp_path, written_down, monkeypatc
     for name in ("tree/a.npy", "tree/b.npy"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         np.save(tmp_path / name, np.random.default_rng(0).random((8, 3)))
-    with pytest.raises(InputError, match="no object of the classes of the classifier \\(bed, car\\)"):
+    with pytest.raises(InputError, match="no objects of the classifier's classes \\(bed, car\\)"):
         measure(tmp_path)
 
 
 def test_an_encoder_is_no_classifier(folder):
-    with pytest.raises(InputError, match="is no classifier"):
+    with pytest.raises(InputError, match="is not a classifier"):
         measure(folder)

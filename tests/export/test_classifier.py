@@ -74,7 +74,7 @@ def test_an_unknown_object_keeps_its_best_class(classifier, path):
 
 
 def test_an_encoder_without_a_head_does_not_predict(classifier):
-    with load_encoder("pointnet", threads=1) as encoder, pytest.raises(InputError, match="is no classifier"):
+    with load_encoder("pointnet", threads=1) as encoder, pytest.raises(InputError, match="is not a classifier"):
         encoder.predict(classifier.clouds)
 
 

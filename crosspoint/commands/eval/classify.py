@@ -46,7 +46,7 @@ def eval_classify(
 ) -> None:
     """Report the accuracy and the calibration of a classifier of crosspoint fit.
 
-    Objects of classes that the classifier does not know are strangers: it is reported how many are called unknown.
+    Objects of other classes are strangers; the report says how many of them are unknown.
     """
     from crosspoint.commands.tables.classify import print_classify
     from crosspoint.eval.classify import classify

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_fit(result: "FitResult") -> None:
-    """Print the accuracy to expect, of each class too, the labels that look wrong, and the threshold."""
+    """Print the expected accuracy, overall and by class, the labels that look wrong, and the threshold."""
     rows = [(entry.name, entry.objects, percent(entry.accuracy), between(entry.interval)) for entry in result.classes]
     print_table("Cross-validation", ("class", "objects", "accuracy", "95 % interval"), rows=rows)
     if result.suspects:
@@ -36,11 +36,11 @@ def print_fit(result: "FitResult") -> None:
     )
 
 
-SHOWN = 50  # predictions that are printed where they are written to a file
+SHOWN = 50  # predictions that are printed if they are written to a file
 
 
 def print_predictions(result: "PredictResult") -> None:
-    """Print a class for each object, and the next ones where they were asked for."""
+    """Print the class of each object, and the next classes if asked for."""
     shown = result.predictions if result.out is None else result.predictions[:SHOWN]
     rows = [
         (
@@ -64,7 +64,7 @@ def print_predictions(result: "PredictResult") -> None:
 
 
 def print_classify(result: "ClassifyResult") -> None:
-    """Print accuracy by class, what the threshold does, and the comparison with another classifier."""
+    """Print accuracy by class, shares of unknown objects, and the comparison with another classifier."""
     rows = [
         (
             entry.name,

@@ -1,4 +1,4 @@
-"""How far probabilities can be believed: temperature, expected calibration error, and the threshold of "unknown"."""
+"""Calibration of probabilities: temperature, expected calibration error, threshold of unknown objects."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ Doubles = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 BINS = 10
-LOW, HIGH = -7.0, 7.0  # natural logarithms of the temperatures that are looked at
+LOW, HIGH = -7.0, 7.0  # natural logarithms of the temperatures that are searched
 GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -18,11 +18,11 @@ class CalibrationBin:
     """Objects whose largest probability lies in one tenth of the range.
 
     Attributes:
-        low: Of the probability.
-        high: Likewise; included.
-        objects: How many.
-        probability: Their mean largest probability; None of an empty bin.
-        accuracy: Share of them that is right; None likewise.
+        low: Lower bound of the probability.
+        high: Upper bound, included.
+        objects: Number of objects.
+        probability: Their mean largest probability; None for an empty bin.
+        accuracy: Share of correct predictions; None for an empty bin.
     """
 
     low: float
@@ -42,10 +42,10 @@ def log_loss(decisions: Doubles, labels: Labels) -> float:
 def fit_temperature(decisions: Doubles, labels: Labels) -> float:
     """The T for which `softmax(z / T)` has the smallest log loss (Guo et al., 2017), by golden-section search of log T.
 
-    The loss is convex in 1/T, so that it has one minimum.
+    The loss is convex in 1/T, so it has one minimum.
 
     Args:
-        decisions: z of objects that the head was not fitted to, `(n, classes)`.
+        decisions: Decisions z on held-out objects `(n, classes)`.
         labels: `(n,)`.
     """
     low, high = LOW, HIGH
@@ -61,7 +61,7 @@ def fit_temperature(decisions: Doubles, labels: Labels) -> float:
 
 
 def calibration_curve(probabilities: Doubles, labels: Labels) -> tuple[CalibrationBin, ...]:
-    """Largest probability and accuracy in ten bins of equal width, of probabilities `(n, classes)`."""
+    """Largest probability and accuracy in ten bins of equal width, from probabilities `(n, classes)`."""
     largest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     place = np.clip(np.ceil(largest * BINS).astype(int) - 1, 0, BINS - 1)
     bins = []
@@ -75,7 +75,7 @@ def calibration_curve(probabilities: Doubles, labels: Labels) -> tuple[Calibrati
 
 
 def calibration_error(probabilities: Doubles, labels: Labels) -> float:
-    """Expected calibration error: the mean distance of a bin's accuracy from its probability, weighted by objects."""
+    """Expected calibration error: the mean of |accuracy − probability| over the bins, weighted by objects."""
     bins = [entry for entry in calibration_curve(probabilities, labels) if entry.objects]
     return sum(entry.objects * abs((entry.accuracy or 0.0) - (entry.probability or 0.0)) for entry in bins) / len(
         labels

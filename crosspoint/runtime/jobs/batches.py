@@ -28,7 +28,7 @@ class EmbeddedGroup:
 
     Attributes:
         names: Names of the n clouds.
-        vectors: `(n, D)` float32; of a classifier the scores `(n, classes)`.
+        vectors: `(n, D)` float32; for `score_groups` the scores `(n, classes)`.
         skipped: The sources that were left out, with the reason.
         sources_sha256: SHA-256 of the content of each source.
     """
@@ -40,7 +40,7 @@ class EmbeddedGroup:
 
 
 Run = Callable[[Points], FloatArray]
-"""From clouds `(B, N, 3)` to a row of numbers for each."""
+"""Maps clouds `(B, N, 3)` to one row each `(B, width)`."""
 
 
 class _Batches:
@@ -98,7 +98,7 @@ def embed_groups(
 def score_groups(
     encoder: Encoder, groups: Sequence[Sequence[Source]], *, batch: int, readers: int = 0
 ) -> Iterator[EmbeddedGroup]:
-    """The same for the scores `(n, classes)` of a classifier."""
+    """The same for the scores `(n, classes)` of a classifier; arguments as `embed_groups`."""
     classifier = encoder.specification.classifier
     width = 0 if classifier is None else len(classifier.classes)
 

@@ -1,4 +1,4 @@
-"""Classes of whatever holds point clouds, by a classifier of `crosspoint fit`."""
+"""Classifies the clouds of files, folders and data sets with a classifier of `crosspoint fit`."""
 
 import csv
 import io
@@ -36,14 +36,14 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one object is.
+    """The class of one object.
 
     Attributes:
         name: As in `embed`: the path relative to the input folder.
-        label: The most probable class, also of an unknown object.
-        probability: Of that class.
-        unknown: Whether it is below the classifier's threshold.
-        top: The most probable classes, where more than one was asked for.
+        label: The most probable class, also for an unknown object.
+        probability: Probability of that class.
+        unknown: The probability is below the classifier's threshold.
+        top: The most probable classes, if more than one was asked for.
     """
 
     name: str
@@ -55,17 +55,17 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PredictResult(Result):
-    """What a classifier says of all inputs.
+    """The classes of all inputs.
 
     Attributes:
         model: The classifier that ran.
-        points: Per cloud; None for all.
-        draws: Random choices of points whose probabilities are averaged.
-        seed: Of the points drawn.
-        predictions: In the order of the inputs.
+        points: Points per cloud; None: all.
+        draws: Number of random point subsets whose probabilities are averaged.
+        seed: Random seed of the points.
+        predictions: One for each cloud, in the order of the inputs.
         skipped: Inputs that were left out.
-        out: Where the predictions are; None where they were not written.
-        seconds: What it took.
+        out: File of the predictions; None: not written.
+        seconds: Run time.
     """
 
     schema: ClassVar[str] = "crosspoint.predict/1"
@@ -85,7 +85,7 @@ class ScoredSources:
     """Scores of the clouds of some sources.
 
     Attributes:
-        names: Of the n clouds.
+        names: Names of the n clouds.
         predictions: Their scores, averaged over the draws.
         skipped: Sources that were left out.
     """
@@ -109,23 +109,23 @@ def predict(
 
     Args:
         model: A classifier of `crosspoint fit` or an export of one.
-        inputs: As of `embed`.
+        inputs: As for `embed`.
         out: `.csv` with the columns `name`, `label`, `probability` and `unknown`, or `.json`; None to write nothing.
-        top: How many of the most probable classes a prediction has.
-        sampling: Points per cloud, by default those of the fit; the seed; and as `seeds` the random choices of points
-            of each object whose probabilities are averaged.
-        batch: Most clouds in one pass.
-        run_on: Where the classifier runs.
+        top: Number of most probable classes in a prediction.
+        sampling: Points per cloud, by default as fitted; the random seed; and as `seeds` the number of random point
+            subsets of each object whose probabilities are averaged.
+        batch: Most clouds per call of the model.
+        run_on: Device and backend of the classifier.
 
     Raises:
-        InputError: The model is no classifier, an option cannot be, an input is missing, or not one could be read.
+        InputError: The model is not a classifier, an option is invalid, an input is missing, or none could be read.
     """
     start = time.perf_counter()
     if out is not None:
         check_out(Path(out), inputs)
     if top < 1 or sampling.seeds < 1:
         option, value = ("--top", top) if top < 1 else ("--draws", sampling.seeds)
-        raise InputError(f"{option} {value} asks for nothing; give 1 or more")
+        raise InputError(f"{option} is {value}; give 1 or more")
     request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on)
     with open_model(request) as encoder:
         require_classifier(encoder)
@@ -136,7 +136,7 @@ def predict(
         specification = encoder.specification
     if not scored.names:
         first = f"; the first: {bad.file}: {bad.reason}" if (bad := next(iter(scored.skipped), None)) else ""
-        raise InputError(f"not one of {len(draws[0])} inputs could be classified{first}")
+        raise InputError(f"none of {len(draws[0])} inputs could be classified{first}")
     result = PredictResult(
         model=specification,
         points=count,
@@ -156,20 +156,20 @@ def require_classifier(encoder: Encoder) -> ClassifierInfo:
     """Classes and threshold of a classifier.
 
     Raises:
-        InputError: The model is something else.
+        InputError: The model is not a classifier.
     """
     if encoder.specification.classifier is None:
-        raise InputError(f"{encoder.specification.path} is no classifier; make one with crosspoint fit")
+        raise InputError(f"{encoder.specification.path} is not a classifier; make one with crosspoint fit")
     return encoder.specification.classifier
 
 
 def score_sources(encoder: Encoder, draws: Sequence[Sequence[Source]], *, batch: int = 32) -> ScoredSources:
-    """Scores of sources, averaged over draws of their points.
+    """Score sources; average over draws of their points.
 
     Args:
         encoder: A classifier.
-        draws: The same sources, each time with other points.
-        batch: Most clouds in one pass.
+        draws: The same sources, with other points in each draw.
+        batch: Most clouds per call of the model.
     """
     classifier = require_classifier(encoder)
     groups = list(score_groups(encoder, draws, batch=batch))

@@ -76,7 +76,7 @@ def make_request(
 
 
 def open_model(request: Request, threads: int | None = None) -> Encoder:
-    """Load the model of a request; arguments and errors as of `open_request`."""
+    """Open the model of a request; arguments and errors as `open_request`."""
     return load_encoder(
         request.model,
         request.run_on.device,
@@ -112,12 +112,12 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
 
 
 def points_of(specification: Specification, request: Request) -> tuple[int | None, bool]:
-    """Points per cloud, None for all, and whether smaller clouds are taken whole.
+    """Points per cloud (None: all), and whether clouds of fewer points are used whole.
 
-    What was asked for counts first, then the one number that the model takes, then what it was trained at.
+    The number is that of the request, or else the fixed one of the model, or else the one it was trained with.
 
     Raises:
-        InputError: The model does not take that many.
+        InputError: The model does not take clouds of this number of points.
     """
     count = specification.points if request.sampling.points is None else request.sampling.points
     if count is not None:
