@@ -10,6 +10,8 @@
 | `load(model, device)` | opens a model |
 | `RunOn(device, backend)`, `Sampling(points, seed)` | where a model runs; which points are drawn |
 | `embed(model, inputs, out=…)` | embeds files into a file or a folder of parts, as `crosspoint embed` |
+| `fit(data, out, …)` | makes a classifier from a few labelled objects |
+| `predict(classifier, inputs, out=…)` | names the class of each object |
 | `read_points(path, count, seed=…)` | reads a point cloud or draws points from a mesh, `(n, N, 3)` |
 | `train(data, out, …)` | pretrains an encoder |
 | `export(model, out, …)` | exports a trained network to ONNX and TensorRT |
@@ -37,11 +39,13 @@ from crosspoint.core.lazy import lazy
 
 if TYPE_CHECKING:
     from crosspoint import evaluate as evaluate
+    from crosspoint.classify.fit import fit as fit
     from crosspoint.data.io.files import read_points as read_points
     from crosspoint.export.bundle import export as export
     from crosspoint.parity.parity import parity as parity
     from crosspoint.runtime.encoder import Encoder
     from crosspoint.runtime.jobs.embed import embed as embed
+    from crosspoint.runtime.jobs.predict import predict as predict
     from crosspoint.runtime.options import RunOn as RunOn
     from crosspoint.runtime.options import Sampling as Sampling
     from crosspoint.train.pretrain.pretrain import train as train
@@ -51,18 +55,33 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["RunOn", "Sampling", "__version__", "embed", "evaluate", "export", "load", "parity", "read_points", "train"]
+__all__ = [
+    "RunOn",
+    "Sampling",
+    "__version__",
+    "embed",
+    "evaluate",
+    "export",
+    "fit",
+    "load",
+    "parity",
+    "predict",
+    "read_points",
+    "train",
+]
 
 _functions = {
     "RunOn": "crosspoint.runtime.options",
     "Sampling": "crosspoint.runtime.options",
     "embed": "crosspoint.runtime.jobs.embed",
     "export": "crosspoint.export.bundle",
+    "fit": "crosspoint.classify.fit",
     "parity": "crosspoint.parity.parity",
+    "predict": "crosspoint.runtime.jobs.predict",
     "read_points": "crosspoint.data.io.files",
     "train": "crosspoint.train.pretrain.pretrain",
 }
-_get = lazy(__name__, _functions, torch=frozenset({"export", "train"}))
+_get = lazy(__name__, _functions, torch=frozenset({"export", "fit", "train"}))
 
 
 def __getattr__(name: str) -> object:

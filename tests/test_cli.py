@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from crosspoint import cli
 from crosspoint.cli import crosspoint
-from crosspoint.commands import common, embed, export, finetune, library, search, train
+from crosspoint.commands import common, embed, export, finetune, fit, library, search, train
 from crosspoint.commands.eval import evaluate
 from crosspoint.core.system.interrupt import Terminated
 from crosspoint.data.sets.catalogue import SETS
@@ -75,6 +75,9 @@ def test_commands_of_the_contract_are_there():
         "search",
         "duplicates",
         "select",
+        "fit",
+        "predict",
+        "eval classify",
         "eval svm",
         "eval fewshot",
         "eval partseg",
@@ -183,6 +186,7 @@ def choices_of(path, option):
 
 
 def test_values_of_options_are_those_of_the_code_behind_them():
+    from crosspoint.classify.heads import HEADS
     from crosspoint.eval.image.fewshot import METHODS
     from crosspoint.eval.robustness import CORRUPTIONS
     from crosspoint.export.engine.builder import BUILDERS
@@ -200,6 +204,7 @@ def test_values_of_options_are_those_of_the_code_behind_them():
     assert CHOICES["precision"] == train.PRECISIONS
     assert (*BUILDERS, "device") == export.BUILDERS
     assert (embed.FORMATS, search.METRICS, library.LEVELS) == (FORMATS, METRICS, LEVELS)
+    assert ("auto", *HEADS) == fit.HEADS
     assert (METHODS, tuple(CORRUPTIONS)) == (evaluate.METHODS, evaluate.CORRUPTIONS)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from crosspoint.core.files import write_json
 from crosspoint.core.results import to_json
@@ -49,9 +50,9 @@ def plant(root: Path, per_class: int) -> None:
 
 
 def _copies(vertices: Array, faces: Faces, rng: np.random.Generator) -> Iterator[tuple[str, Array, Faces]]:
-    turn = trimesh.transformations.rotation_matrix(rng.uniform(0.2, 2 * np.pi - 0.2), [0, 1, 0])[:3, :3]
+    turn = Rotation.from_euler("y", rng.uniform(0.2, 2 * np.pi - 0.2)).as_matrix()
     yield "scaled", 1000 * vertices + rng.uniform(-500, 500, 3), faces
-    divided, quarters = trimesh.remesh.subdivide(vertices, faces)
+    divided, quarters = trimesh.remesh.subdivide(vertices, faces)  # type: ignore[no-untyped-call]
     yield "subdivided", divided, quarters
     yield "turned", vertices @ turn.T, faces
     yield "mirrored", vertices * [-1, 1, 1], faces[:, ::-1]
@@ -102,7 +103,8 @@ def _distance(a: Array, b: Array) -> Array:
 
 
 def _spread(values: Array) -> Spread:
-    return Spread(float(np.median(values)), *(float(np.quantile(values, q)) for q in (0.95, 0.99)), float(values.max()))
+    median, p95, p99 = (float(np.quantile(values, q)) for q in (0.5, 0.95, 0.99))
+    return Spread(median, p95, p99, float(values.max()))
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ PICTURES = {  # first bytes by suffix
     ".webp": (b"RIFF",),
 }
 GENERATOR = '<meta name="generator" content="crosspoint">'  # in the head of HTML reports
+PREDICTIONS = "name,label,probability,unknown"  # how a table of predictions begins
 COMPARISON = "Per cent; the paper: "  # near the beginning of Markdown tables
 HEAD = 4096  # bytes at the start of a file that are searched for these
 HEADER_BYTES = 100 << 20  # largest header of a safetensors file, by its specification
@@ -221,7 +222,7 @@ def _says_so(path: Path, kind: str) -> bool:
         return b"crosspoint" in _parquet_footer(path)
     if kind == ".safetensors":
         return "crosspoint" in _safetensors_metadata(path)
-    text = {".html": GENERATOR, ".md": COMPARISON}.get(kind)
+    text = {".html": GENERATOR, ".md": COMPARISON, ".csv": PREDICTIONS}.get(kind)
     return text is not None and text.encode() in _head(path, HEAD)
 
 

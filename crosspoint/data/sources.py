@@ -243,8 +243,15 @@ def _of_dataset(
 
 
 def _rendered(pairs: PairedRenders, index: int, count: int | None, seed: int, at_most: bool, draws: int) -> Points:
-    points = pairs.points(index)
-    if count is None or (at_most and len(points) <= count):
-        return np.repeat(points[None], draws, axis=0)
-    rng = generator(hashlib.sha256(np.ascontiguousarray(points).data).hexdigest(), seed)
-    return np.stack([sample_points(points, count, rng=rng) for _ in range(draws)])
+    return draw_points(pairs.points(index), count, seed=seed, at_most=at_most, draws=draws)
+
+
+def draw_points(cloud: Points, count: int | None, *, seed: int, at_most: bool, draws: int) -> Points:
+    """Draw points from a stored cloud `(M, 3)`: `(draws, count, 3)`; which ones depends on the seed and its content.
+
+    Arguments are those of `find_sources`; a cloud that is used whole is repeated.
+    """
+    if count is None or (at_most and len(cloud) <= count):
+        return np.repeat(cloud[None], draws, axis=0)
+    rng = generator(hashlib.sha256(np.ascontiguousarray(cloud).data).hexdigest(), seed)
+    return np.stack([sample_points(cloud, count, rng=rng) for _ in range(draws)])

@@ -8,6 +8,7 @@ from crosspoint.core.reading import reading
 from crosspoint.core.results import FLAT, OPTIONAL, Result, from_json
 from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.task import TaskCheck
+from crosspoint.runtime.classifier import ClassifierInfo
 from crosspoint.runtime.manifest import AGAIN, KIND, NAME, SCHEMA, FileEntry, Manifest
 from crosspoint.runtime.profile import Profile
 
@@ -180,6 +181,7 @@ class BundleManifest(Result):
         parity: How the ONNX file passed the gate.
         engine: The TensorRT engine; None without one.
         on_device: How the engine is to be built on the device, if it is to be.
+        classifier: Classes and threshold of a classifier.
     """
 
     schema: ClassVar[str] = SCHEMA
@@ -197,6 +199,7 @@ class BundleManifest(Result):
     parity: ExportParity
     engine: EngineEntry | None = None
     on_device: OnDevice | None = field(default=None, metadata=OPTIONAL)
+    classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
 
 
 def parse_bundle_manifest(read: Manifest) -> BundleManifest:

@@ -43,4 +43,5 @@ def mean_of_draws(vectors: FloatArray, counts: Sequence[int]) -> FloatArray:
         return vectors
     starts = np.cumsum([0, *counts[:-1]])
     sums = np.add.reduceat(vectors.astype(np.float64), starts, axis=0)  # (n, D)
-    return (sums / np.asarray(counts)[:, None]).astype(np.float32)
+    means: FloatArray = (sums / np.asarray(counts)[:, None]).astype(np.float32)
+    return means

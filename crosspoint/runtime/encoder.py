@@ -8,7 +8,7 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.results import OPTIONAL
 from crosspoint.data.sources import find_sources, read_ahead
 from crosspoint.runtime.calls import Calls
+from crosspoint.runtime.classifier import SCORES, ClassifierInfo, Predictions
 from crosspoint.runtime.draws import check_draws, mean_of_draws, split_draws
 from crosspoint.runtime.released import find_hash
 
@@ -49,6 +51,7 @@ class Specification:
         min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding is removed.
         categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
         engine: Name and version of the library that runs it.
+        classifier: Classes and threshold of a classifier; None for a plain encoder.
     """
 
     architecture: str
@@ -65,6 +68,7 @@ class Specification:
     min_batch: int = 1
     categories: int | None = None
     engine: str = ""
+    classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
 
     def check_points(self, count: int) -> None:
         """Raise InputError if the model does not take clouds of `count` points; the message says what it takes."""
@@ -211,8 +215,8 @@ class Encoder(ABC):
             points: `(B, N, 3)`, floating point, each cloud centred on its mean, its farthest point at distance 1
                 (`crosspoint.data.points.normalise`). Or a path, or a list of paths, of mesh and point-cloud files,
                 folders and data sets; these are read, sampled and normalised as by `crosspoint embed`.
-            seed: Random seed of the points that are drawn from files. The draw depends on it and the file's content only.
-            draws: Draws of points from each file's cloud, whose embeddings are averaged.
+            seed: Random seed of the points that are drawn from files. The draw depends on it and the file's content.
+            draws: Number of draws of points from each cloud of a file; their embeddings are averaged.
 
         Returns:
             `(B, D)` float32; for files one row per cloud, in the order of the paths.
@@ -222,10 +226,8 @@ class Encoder(ABC):
                 segmenter, or the encoder was closed.
             CheckFailed: The output has NaN or infinite values.
         """
-        if isinstance(points, str | Path):
-            points = [points]
-        if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
-            return self._embed_files([Path(path) for path in points], seed, draws)
+        if (paths := _as_paths(points)) is not None:
+            return self._embed_files(paths, seed, draws)
         points = cast("ArrayLike", points)
         with self._in_use():
             if self.specification.categories is not None:
@@ -234,19 +236,73 @@ class Encoder(ABC):
                 )
             return self._run_batches({"points": self._checked_points(points)}, "embedding")
 
+    def predict(
+        self, points: "ArrayLike | Path | Sequence[str | Path]", *, seed: int = 0, draws: int = 1
+    ) -> Predictions:
+        """Classify clouds or files.
+
+        Args:
+            points: As for `embed`.
+            seed: As for `embed`.
+            draws: As for `embed`; their probabilities are averaged.
+
+        Returns:
+            Scores, labels, and which objects are unknown; for files one row per cloud, in the order of the paths.
+
+        Raises:
+            InputError: As `embed`, or the model is not a classifier.
+            CheckFailed: The output has NaN or infinite values.
+
+        Example:
+            >>> with crosspoint.load("classifier") as c:            # doctest: +SKIP
+            ...     c.predict("scan.ply").labels
+            ['chair']
+        """
+        classifier = self.specification.classifier
+        if classifier is None:
+            raise InputError(f"{self.specification.path} is not a classifier; make one with crosspoint fit")
+        if (paths := _as_paths(points)) is not None:
+            count, at_most = classifier.points, classifier.at_most
+            return Predictions(classifier, self._run_files(paths, seed, count, at_most, draws=draws, run=self._scores))
+        return Predictions(classifier, self._scores(cast("ArrayLike", points)))
+
+    def _scores(self, points: ArrayLike) -> FloatArray:
+        with self._in_use():
+            return self._run_batches({"points": self._checked_points(points)}, SCORES)
+
     def _embed_files(self, paths: Sequence[Path], seed: int, draws: int) -> FloatArray:
-        """Embed files; up to `FILE_BATCH` consecutive clouds of equal size form a batch."""
+        """Embed files with the number of points that the model was exported or trained with."""
+        release = find_hash(self.specification.sha256) if self.specification.points is None else None
+        count = None if release is None else release[0].points
+        return self._run_files(paths, seed, count, release is not None, draws=draws, run=self.embed)
+
+    def _run_files(
+        self,
+        paths: Sequence[Path],
+        seed: int,
+        count: int | None,
+        at_most: bool,
+        *,
+        draws: int,
+        run: Callable[[FloatArray], FloatArray],
+    ) -> FloatArray:
+        """Run files; up to `FILE_BATCH` consecutive clouds of equal size form a batch.
+
+        Args:
+            paths: Files, folders and data sets.
+            seed: Random seed of the points that are drawn.
+            count: Points per cloud if the model takes any number; None: all points.
+            at_most: Use all points of clouds that have fewer.
+            draws: Draws of points from each cloud; their results are averaged.
+            run: Maps clouds `(B, N, 3)` to results `(B, …)`.
+        """
         if seed < 0:
             raise InputError(f"the seed {seed} is negative; give 0 or more")
         check_draws(draws)
-        count = self.specification.points
-        release = find_hash(self.specification.sha256) if count is None else None
-        if release is not None:
-            count = release[0].points
+        fixed = self.specification.points
+        count, at_most = (count, at_most) if fixed is None else (fixed, False)
         sources = [
-            source
-            for path in paths
-            for source in find_sources([path], count, seed=seed, at_most=release is not None, draws=draws)
+            source for path in paths for source in find_sources([path], count, seed=seed, at_most=at_most, draws=draws)
         ]
         made, waiting, counts = list[FloatArray](), list[FloatArray](), list[int]()
         for source, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
@@ -256,10 +312,10 @@ class Encoder(ABC):
             counts += map(len, drawn)
             for cloud in chain.from_iterable(drawn):
                 if waiting and (len(waiting) == FILE_BATCH or len(waiting[0]) != len(cloud)):
-                    made.append(self.embed(np.stack(waiting)))
+                    made.append(run(np.stack(waiting)))
                     waiting = []
                 waiting.append(cloud)
-        return mean_of_draws(np.concatenate([*made, self.embed(np.stack(waiting))]), counts)
+        return mean_of_draws(np.concatenate([*made, run(np.stack(waiting))]), counts)
 
     def segment(self, points: ArrayLike, category: ArrayLike) -> FloatArray:
         """Predict part logits for every point.
@@ -311,7 +367,7 @@ class Encoder(ABC):
             if size < spec.min_batch:
                 piece = {name: self._padded(array) for name, array in piece.items()}
             made = self.run(piece)[output]
-            wanted = (*piece["points"].shape[: 1 if output == "embedding" else 2], spec.dim)
+            wanted = self._shape(output, piece["points"])
             if made.shape != wanted:
                 raise InputError(
                     f"{spec.path} gave {output} of shape {made.shape}, not {wanted}; export the model again"
@@ -328,6 +384,13 @@ class Encoder(ABC):
                 f"({spec.backend}, {spec.precision}); compare it with the trained network: crosspoint parity"
             )
         return result
+
+    def _shape(self, output: str, points: FloatArray) -> tuple[int, ...]:
+        """Shape of an output for clouds `(B, N, 3)`."""
+        spec = self.specification
+        if output == SCORES and spec.classifier is not None:
+            return len(points), len(spec.classifier.classes)
+        return (*points.shape[: 1 if output == "embedding" else 2], spec.dim)
 
     def _padded(self, array: FloatArray) -> FloatArray:
         """Pad a batch with copies of its last cloud to the fewest clouds that the model takes."""
@@ -371,6 +434,15 @@ def _reopen(kind: type[Encoder], digest: str, arguments: Mapping[str, Any]) -> E
     """Called to unpickle an encoder."""
     read_same(arguments["path"], digest)
     return kind(**arguments)
+
+
+def _as_paths(points: object) -> list[Path] | None:
+    """The paths, if these are paths; None for an array."""
+    if isinstance(points, str | Path):
+        return [Path(points)]
+    if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
+        return [Path(path) for path in points]
+    return None
 
 
 def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatArray:

@@ -30,6 +30,9 @@ DEFAULTS = {
     "search": {"k": 5, "metric": "cosine", "device": "cpu"},
     "duplicates": {"level": "same", "seed": 0, "draws": 1, "device": "cpu"},
     "select": {},
+    "fit": {"model": "dgcnn", "head": "auto", "draws": 4, "refuse": 0.05, "seed": 0, "device": "cpu"},
+    "predict": {"top": 1, "draws": 1, "seed": 0, "batch": 32, "device": "cpu"},
+    "eval classify": {"draws": 1, "seed": 0, "device": "cpu"},
     "eval svm": {"points": 1024, "seed": 0, "seeds": 3, "device": "cpu"},
     "eval fewshot": {
         "ways": (5, 10),
@@ -73,6 +76,9 @@ BEHIND = {  # the function that a command calls with its options
     "search": ("crosspoint.runtime.jobs.search", "search"),
     "duplicates": ("crosspoint.runtime.library.duplicates", "duplicates"),
     "select": ("crosspoint.runtime.library.select", "select"),
+    "fit": ("crosspoint.classify.fit", "fit"),
+    "predict": ("crosspoint.runtime.jobs.predict", "predict"),
+    "eval classify": ("crosspoint.eval.classify", "classify"),
     "eval svm": ("crosspoint.eval.svm", "svm"),
     "eval fewshot": ("crosspoint.eval.fewshot", "fewshot"),
     "eval robustness": ("crosspoint.eval.robustness", "robustness"),
@@ -100,6 +106,7 @@ ARRIVES_AS = {  # where a word is read before it is handed on, or goes by anothe
     "verify_key": None,  # for the whole process, see the test of `--verify-key`
     "given": ("inputs", None),
     "part": ("size", None),
+    "draws": ("seeds", None),
     "calibrate": ("calibration", None),
     "verify_data": ("data", None),
     "verify_clouds": ("clouds", None),

@@ -16,6 +16,7 @@ from crosspoint.commands.common import (
     run_on_options,
     save_result,
 )
+from crosspoint.commands.eval.classify import eval_classify
 from crosspoint.commands.eval.partseg import eval_partseg
 from crosspoint.core.console import say
 
@@ -232,4 +233,5 @@ def eval_image_fewshot(
     save_result(json_file, result)
 
 
+evaluate.add_command(eval_classify)
 evaluate.add_command(eval_partseg)

@@ -8,7 +8,7 @@ from pathlib import Path
 from crosspoint.core.errors import InputError
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.draws import check_draws
-from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.encoder import Encoder, Specification
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import find_release
@@ -22,7 +22,7 @@ class Request:
     Attributes:
         model: Name, or absolute path.
         inputs: Absolute paths.
-        sampling: Points per cloud, None: as the model needs; the random seed of the points that are drawn with, and how often.
+        sampling: Points per cloud, None: as the model needs; random seed and number of draws of the points.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the model.
         verify_keys: Public keys; one of them must have signed the model. Empty: no check.
@@ -77,6 +77,18 @@ def make_request(
     return Request(place, paths, sampling, batch, run_on, find_key_files())
 
 
+def open_model(request: Request, threads: int | None = None) -> Encoder:
+    """Open the model of a request; arguments and errors as `open_request`."""
+    return load_encoder(
+        request.model,
+        request.run_on.device,
+        backend=request.run_on.backend,
+        threads=threads,
+        trust=request.run_on.trust,
+        verify_key=request.verify_keys or None,
+    )
+
+
 def open_request(request: Request, threads: int | None = None) -> Opened:
     """Open the model and find the sources.
 
@@ -87,25 +99,30 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
     Raises:
         InputError: The model or an option cannot be used, or an input is missing.
     """
-    release = find_release(request.model)
-    encoder = load_encoder(
-        request.model,
-        request.run_on.device,
-        backend=request.run_on.backend,
-        threads=threads,
-        trust=request.run_on.trust,
-        verify_key=request.verify_keys or None,
-    )
+    encoder = open_model(request, threads)
     try:
         sampling = request.sampling
-        count = encoder.specification.points if sampling.points is None else sampling.points
-        at_most = count is None and release is not None
-        if count is not None:
-            encoder.specification.check_points(count)
-        elif release is not None:
-            count = release.points
+        count, at_most = points_of(encoder.specification, request)
         sources = find_sources(list(request.inputs), count, seed=sampling.seed, at_most=at_most, draws=sampling.draws)
         return Opened(encoder, sources, count, at_most)
     except BaseException:
         encoder.close()
         raise
+
+
+def points_of(specification: Specification, request: Request) -> tuple[int | None, bool]:
+    """Points per cloud (None: all), and whether clouds of fewer points are used whole.
+
+    The number is that of the request, or else the fixed one of the model, or else the one it was trained with.
+
+    Raises:
+        InputError: The model does not take clouds of this number of points.
+    """
+    count = specification.points if request.sampling.points is None else request.sampling.points
+    if count is not None:
+        specification.check_points(count)
+        return count, False
+    if specification.classifier is not None:
+        return specification.classifier.points, specification.classifier.at_most
+    release = find_release(request.model)
+    return (None, False) if release is None else (release.points, True)

@@ -102,7 +102,8 @@ def _gaps(triangles: Array, points: Array) -> Array:
     """Distances `(n,)` of points `(n, 3)` from triangles `(n, 3, 3)`."""
     from trimesh.triangles import closest_point
 
-    gaps = np.asarray(np.linalg.norm(closest_point(triangles, points) - points, axis=1))
+    nearest = closest_point(triangles, points)  # type: ignore[no-untyped-call]
+    gaps = np.asarray(np.linalg.norm(nearest - points, axis=1))
     return np.where(np.isnan(gaps), np.inf, gaps)  # of a triangle so thin that its normal is lost
 
 

@@ -1,0 +1,59 @@
+"""What is learnt from a handful of labels, on embeddings whose truth is known."""
+
+import numpy as np
+import pytest
+
+from crosspoint.classify.fit import fit_objects
+from crosspoint.classify.suspects import find_suspects
+from crosspoint.core.errors import InputError
+from crosspoint.runtime.classifier import softmax
+
+CLASSES, EACH, WIDTH = 4, 6, 24
+
+
+def drawn(count, seed, apart=1.0):
+    """Objects of classes whose means are the same for every seed, `(n, D)`."""
+    means = apart * np.random.default_rng(0).normal(size=(CLASSES, WIDTH))
+    labels = np.repeat(np.arange(CLASSES), count)
+    features = means[labels] + np.random.default_rng(seed).normal(size=(len(labels), WIDTH))
+    return features.astype(np.float32), labels
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit_objects(*drawn(EACH, 1, apart=0.7), head="nearest")
+
+
+def test_the_expected_accuracy_is_near_that_on_new_objects(fitted):
+    features, labels = drawn(500, 2, apart=0.7)
+    accuracy = (fitted.head.decide(features).argmax(axis=1) == labels).mean()
+    assert fitted.interval[0] <= accuracy <= fitted.interval[1]
+
+
+def test_few_known_objects_are_refused(fitted):
+    features, _ = drawn(500, 3, apart=0.7)
+    scores = softmax(fitted.head.decide(features) / fitted.calibration.temperature)
+    assert fitted.unknown.refused <= fitted.unknown.asked
+    assert (scores.max(axis=1) < fitted.unknown.probability).mean() < 0.15
+
+
+def test_a_label_that_was_exchanged_is_suspected():
+    features, labels = drawn(EACH, 1, apart=3.0)
+    wrong = labels.copy()
+    wrong[0] = 2
+    found = fit_objects(features, wrong, head="nearest")
+    names, classes = [str(i) for i in range(len(labels))], [f"class{i}" for i in range(CLASSES)]
+    (suspect,) = find_suspects(found.probabilities, wrong, names=names, classes=classes)
+    assert (suspect.name, suspect.label, suspect.suggested) == ("0", "class2", "class0")
+
+
+def test_equal_embeddings_make_no_classifier():
+    with pytest.raises(InputError, match="all embeddings are equal"):
+        fit_objects(np.ones((8, 5), np.float32), np.repeat([0, 1], 4), head="nearest")
+
+
+def test_the_same_labels_give_the_same_head():
+    first, second = (fit_objects(*drawn(EACH, 1), head="nearest") for _ in range(2))
+    assert first.chosen == second.chosen
+    assert (first.head.weights == second.head.weights).all()
+    assert first.accuracy == second.accuracy
