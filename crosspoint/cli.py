@@ -19,12 +19,13 @@ from crosspoint.commands.eval.evaluate import evaluate
 from crosspoint.commands.eval.reproduce import reproduce_command
 from crosspoint.commands.export import export_command
 from crosspoint.commands.finetune import finetune
-from crosspoint.commands.fit import fit_command
 from crosspoint.commands.keygen import keygen
+from crosspoint.commands.labels.fit import fit_command
+from crosspoint.commands.labels.predict import predict_command
+from crosspoint.commands.labels.segment import segment_command
 from crosspoint.commands.library import duplicates_command, select_command
 from crosspoint.commands.parity.diagnose import diagnose_command
 from crosspoint.commands.parity.parity import parity_command
-from crosspoint.commands.predict import predict_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
 from crosspoint.commands.search import search_command
@@ -72,6 +73,7 @@ for command in (
     select_command,
     fit_command,
     predict_command,
+    segment_command,
     evaluate,
     parity_command,
     reproduce_command,

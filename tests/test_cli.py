@@ -18,8 +18,9 @@ from click.testing import CliRunner
 
 from crosspoint import cli
 from crosspoint.cli import crosspoint
-from crosspoint.commands import common, embed, export, finetune, fit, library, search, train
+from crosspoint.commands import common, embed, export, finetune, library, search, train
 from crosspoint.commands.eval import evaluate
+from crosspoint.commands.labels import fit
 from crosspoint.core.system.interrupt import Terminated
 from crosspoint.data.sets.catalogue import SETS
 
@@ -77,6 +78,7 @@ def test_commands_of_the_contract_are_there():
         "select",
         "fit",
         "predict",
+        "segment",
         "eval classify",
         "eval svm",
         "eval fewshot",

@@ -123,6 +123,8 @@ FILES = {
     "duplicates": (["duplicates", "nothing", "--out"], ".csv"),
     "duplicates page": (["duplicates", "nothing", "--page"], ".html"),
     "select": (["select", "nothing", "--keep", "3", "--out"], ".csv"),
+    "predict": (["predict", "nothing", "nothing", "--out"], ".csv"),
+    "segment": (["segment", "nothing", "nothing", "--category", "chair", "--out"], ".ply"),
     "bench": (["bench", "nothing", "--out"], ".png"),
     "diagnose": (["diagnose", "nothing", "nothing", "--out"], ".png"),
     "report": (["report", "nothing", "--out"], ".html"),

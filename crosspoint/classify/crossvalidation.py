@@ -25,7 +25,7 @@ class HeldOut:
 
     Attributes:
         candidates: Head and strength, the most regularised of a head first.
-        decisions: `(candidates, repeats, n, classes)`.
+        decisions: `(candidates, repeats, n, classes)`; each sample of an object counts as a repeat.
         labels: `(n,)`.
     """
 
@@ -46,21 +46,23 @@ def hold_out(
     """Cross-validate candidates.
 
     Args:
-        features: One embedding for each object `(n, D)`.
+        features: Samples of each object `(n, S, D)`; they stay on one side of every fold.
         labels: `(n,)`, each class at least twice.
         classes: Number of classes.
         candidates: Head and strength.
         seed: Random seed of the folds.
     """
     repeats = REPEATS if len(labels) <= 500 else 1
-    made = np.zeros((len(candidates), repeats, len(labels), classes))
+    count, samples, width = features.shape
+    made = np.zeros((len(candidates), repeats, samples, count, classes))
     for repeat, train, test in folds(labels, repeats=repeats, seed=seed):
-        span = Span(features[train])
-        inner, outer = span.coordinates, span.coordinates_of(features[test])
+        span = Span(features[train].reshape(-1, width))
+        inner, outer = span.coordinates, span.coordinates_of(features[test].swapaxes(0, 1))  # (S, m, r)
+        seen = labels[train].repeat(samples)
         for row, (name, strength) in zip(made, candidates, strict=True):
-            weights, biases = fit_coordinates(name, inner, labels=labels[train], classes=classes, strength=strength)
-            row[repeat, test] = outer @ weights + biases
-    return HeldOut(tuple(candidates), made, labels)
+            weights, biases = fit_coordinates(name, inner, labels=seen, classes=classes, strength=strength)
+            row[repeat, :, test] = (outer @ weights + biases).swapaxes(0, 1)
+    return HeldOut(tuple(candidates), made.reshape(len(candidates), -1, count, classes), labels)
 
 
 def folds(labels: Labels, *, repeats: int, seed: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:

@@ -28,6 +28,7 @@ from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import DEFAULT
 
 DRAWS = 4
+MOST_VIEWS = 100
 REFUSED = 0.05
 
 
@@ -102,6 +103,7 @@ class FitResult(Result):
         data: The labelled data.
         points: Points per cloud; None: all.
         draws: Draws of points from each object, whose embeddings are averaged.
+        views: Single views of each object that were added; 0: none.
         seed: Random seed of points and folds.
         objects: Number of labelled objects that were used.
         classes: Expected accuracy of each class.
@@ -125,6 +127,7 @@ class FitResult(Result):
     data: str
     points: int | None
     draws: int
+    views: int
     seed: int
     objects: int
     classes: tuple[ClassExpectation, ...]
@@ -177,6 +180,7 @@ def fit(
     labels: Path | None = None,
     head: str = "auto",
     refuse: float = REFUSED,
+    views: int = 0,
     sampling: Sampling = Sampling(draws=DRAWS),
     run_on: RunOn = RunOn(),
 ) -> FitResult:
@@ -195,6 +199,8 @@ def fit(
         labels: CSV file with the columns `name` and `label`.
         head: `"auto"`, `"logistic"`, `"svm"` or `"nearest"`.
         refuse: Largest share of known objects that may be called unknown.
+        views: Number of single views of each object to fit to as well, for clouds from a depth camera; y is up. The
+            expected accuracy is then the mean over whole objects and views.
         sampling: Points per cloud, by default as for `embed`; the random seed; and the number of draws of
             points from each object, whose embeddings are averaged.
         run_on: Device and backend of the encoder.
@@ -207,10 +213,10 @@ def fit(
         CheckFailed: The gate failed; nothing was written.
     """
     start = time.perf_counter()
-    _check_options(head, refuse)
+    _check_options(head, refuse, views)
     check_replaceable(out, check_ours, inputs=[data])
     trained_weights(model)  # refuse a model without weights before the work
-    objects = _read(Path(data), labels, str(model), sampling, run_on)
+    objects = _read(Path(data), labels, str(model), views, sampling=sampling, run_on=run_on)
     fitted = fit_objects(objects.features, objects.labels, head=head, refuse=refuse, seed=sampling.seed)
     name, strength = fitted.chosen
     info = ClassifierInfo(
@@ -233,6 +239,7 @@ def fit(
         data=str(data),
         points=objects.points,
         draws=objects.draws,
+        views=views,
         seed=sampling.seed,
         objects=len(objects.names),
         classes=_by_class(objects, fitted.right),
@@ -251,17 +258,25 @@ def fit(
     )
 
 
-def _check_options(head: str, refuse: float) -> None:
+def _check_options(head: str, refuse: float, views: int) -> None:
     if head not in ("auto", *HEADS):
         raise InputError(f"there is no head {head}; give --head auto, {', '.join(HEADS)}")
     if not 0 <= refuse < 1:
         raise InputError(f"--refuse {refuse} is not a share; give 0 to less than 1, e.g. 0.05")
+    if not 0 <= views <= MOST_VIEWS:
+        raise InputError(f"--views is {views}; give 0 to {MOST_VIEWS}")
 
 
-def _read(data: Path, labels: Path | None, model: str, sampling: Sampling, run_on: RunOn) -> LabelledObjects:
+def _read(
+    data: Path, labels: Path | None, model: str, views: int, *, sampling: Sampling, run_on: RunOn
+) -> LabelledObjects:
     if data.suffix in (".npz", ".parquet"):
+        if views:
+            raise InputError(
+                f"{data} holds embeddings, which have no points; give the folder of the objects for --views"
+            )
         return read_embedded(data, labels, model=model, run_on=run_on)
-    return embed_labelled(find_labelled(data, labels), model, sampling=sampling, run_on=run_on)
+    return embed_labelled(find_labelled(data, labels), model, views=views, sampling=sampling, run_on=run_on)
 
 
 def fit_objects(
@@ -270,7 +285,7 @@ def fit_objects(
     """Choose and fit a head, and calibrate it on held-out objects.
 
     Args:
-        features: Embeddings `(n, D)`.
+        features: Embeddings `(n, S, D)` of S samples of each object: the whole object and its views.
         labels: `(n,)`, each of 0 … classes − 1 at least twice.
         head: `"auto"` or one of `HEADS`.
         refuse: Largest share of known objects that may be called unknown.
@@ -280,7 +295,7 @@ def fit_objects(
         InputError: All embeddings are equal.
     """
     classes = int(labels.max()) + 1
-    if (features == features[0]).all():
+    if (features == features[0, 0]).all():
         raise InputError("all embeddings are equal, so no classifier can be fitted; use another --model")
     held_out = hold_out(features, labels, classes=classes, candidates=strengths(head), seed=seed)
     correct = held_out.correct
@@ -292,7 +307,13 @@ def fit_objects(
     threshold = threshold_of(confidences.ravel(), refuse)
     name, strength = held_out.candidates[chosen]
     return Fitted(
-        head=fit_head(name, features, labels=labels, classes=classes, strength=strength),
+        head=fit_head(
+            name,
+            features.reshape(-1, features.shape[2]),
+            labels=labels.repeat(features.shape[1]),
+            classes=classes,
+            strength=strength,
+        ),
         chosen=(name, strength),
         accuracy=accuracy,
         interval=wilson(accuracy * len(labels), len(labels)),

@@ -47,7 +47,7 @@ class Span:
         self.coordinates: Doubles = left[:, kept] * lengths[kept]  # (n, r)
 
     def coordinates_of(self, features: NDArray[Any]) -> Doubles:
-        """Coordinates `(m, r)` of other objects' features `(m, D)`; components outside the space have no effect."""
+        """Coordinates `(…, m, r)` of other features `(…, m, D)`; components outside the space have no effect."""
         found: Doubles = (np.asarray(features, np.float64) - self.mean) / self.scale @ self._basis.T
         return found
 

@@ -12,6 +12,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.printable import printable
 from crosspoint.data.labelled import LabelledData, check_classes, find_copies, label_of_folder, read_labels
 from crosspoint.data.points import Points
+from crosspoint.data.single_views import single_views
 from crosspoint.data.sources import Source
 from crosspoint.data.splits import balanced
 from crosspoint.parity.clouds import ordinary
@@ -37,7 +38,7 @@ class LabelledObjects:
         names: Names of the n objects.
         labels: Indices of their classes `(n,)`.
         classes: Class names, ascending.
-        features: Embeddings, each the mean over the draws `(n, D)`.
+        features: Embeddings `(n, S, D)`: of the whole object, the mean over its draws, and of its single views.
         draws: Number of draws of points.
         points: Points per cloud; None: all.
         at_most: Clouds of fewer points were used whole.
@@ -59,12 +60,15 @@ class LabelledObjects:
     skipped: tuple[Skipped, ...]
 
 
-def embed_labelled(data: LabelledData, model: str, *, sampling: Sampling, run_on: RunOn) -> LabelledObjects:
+def embed_labelled(
+    data: LabelledData, model: str, *, views: int = 0, sampling: Sampling, run_on: RunOn
+) -> LabelledObjects:
     """Embed the labelled objects of a folder.
 
     Args:
         data: The folder and its labels.
         model: As for `load_encoder`.
+        views: Number of single views of each object.
         sampling: As for `embed`.
         run_on: Device and backend of the model.
 
@@ -77,7 +81,11 @@ def embed_labelled(data: LabelledData, model: str, *, sampling: Sampling, run_on
         sources = data.sources(count, seed=sampling.seed, at_most=at_most, draws=sampling.draws)
         labels = {source.name: data.label(source.name) or "" for source in sources}
         check_classes(labels, where=data.path, fewest=1)
-        (group,) = embed_groups(encoder, [sources], batch=BATCH)
+        sides = [
+            single_views(data.sources(None, seed=sampling.seed, at_most=True), count, seed=sampling.seed + i)
+            for i in range(views)
+        ]
+        group, *viewed = embed_groups(encoder, [sources, *sides], batch=BATCH)
         specification = encoder.specification
     content = {source.name: digest for source, digest in zip(sources, group.sources_sha256, strict=True)}
     label_of = {name: labels[_source_name(name, content)] for name in group.names}
@@ -90,7 +98,7 @@ def embed_labelled(data: LabelledData, model: str, *, sampling: Sampling, run_on
         names=list(rows),
         labels=np.array([classes.index(label_of[name]) for name in rows]),
         classes=classes,
-        features=group.vectors[list(rows.values())],
+        features=np.stack([entry.vectors[list(rows.values())] for entry in (group, *viewed)], axis=1),
         draws=sampling.draws,
         points=count,
         at_most=at_most,
@@ -157,7 +165,7 @@ def read_embedded(path: Path, labels: Path | None, *, model: str, run_on: RunOn)
         names=names,
         labels=np.array([classes.index(label_of[name]) for name in names]),
         classes=classes,
-        features=embeddings.vectors[[rows[name] for name in names]],
+        features=embeddings.vectors[[rows[name] for name in names]][:, None],
         draws=made_how.draws,
         points=made_how.points,
         at_most=made_how.at_most,

@@ -1,4 +1,4 @@
-"""`crosspoint duplicates` and `crosspoint select`: a library put in order."""
+"""`crosspoint duplicates` and `crosspoint select`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,22 +24,20 @@ SHOWN = 20  # rows of a table
     type=click.Choice(LEVELS),
     default="same",
     show_default=True,
-    help="copy: equal up to unit, place and triangles; same: also turned or mirrored; similar: by embedding alone.",
+    help="copy: one surface up to unit, place and triangles; same: also rotated or mirrored; similar: near embeddings.",
 )
 @click.option("--out", type=PathArgument, help="Write the groups to this .csv file.")
 @click.option("--page", type=PathArgument, help="Write a page with a picture of each object to this .html file.")
 @click.option(
     "--within",
     type=float,
-    help="Cosine distance up to which pairs are checked.  [default: measured for each released model]",
+    help="Cosine distance up to which pairs are checked.  [default: as measured for the released model]",
 )
 @click.option("--files", type=PathArgument, help="Folder of the embedded files, if it has moved.")
 @click.option("--model", help="Model that embeds a folder.  [default: dgcnn]")
 @click.option("--points", type=int, help="Points per object of a folder.  [default: as crosspoint embed]")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
-@click.option(
-    "--draws", default=1, show_default=True, help="Draws of points from each object; their embeddings are averaged."
-)
+@click.option("--draws", default=1, show_default=True, help="Random point subsets of each object to average over.")
 @run_on_options()
 @json_option
 def duplicates_command(
@@ -56,10 +54,10 @@ def duplicates_command(
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
-    """Find objects that are in a library more than once.
+    """Find objects that a library holds more than once.
 
-    Give embeddings that crosspoint embed wrote (one file, or one folder of parts), or folders of meshes and clouds,
-    which are embedded first. Copies and same shapes are checked on the objects themselves; nothing is removed.
+    Give embeddings of crosspoint embed (one file, or one folder of parts), or folders of meshes and clouds, which are
+    embedded first. Copies and same shapes are checked on the objects themselves. Nothing is removed.
     """
     from crosspoint.core.console import print_table
     from crosspoint.core.errors import require
@@ -94,27 +92,27 @@ def duplicates_command(
     removable = sum(len(each.duplicates) for each in result.groups)
     say(f"{removable} of {result.size} objects are duplicates of {len(result.groups)} others (level {level})")
     if result.unchecked:
-        say(f"{result.unchecked} pairs were not checked, for their files were not found; give --files", err=True)
+        say(f"{result.unchecked} pairs were not checked because their files were not found; give --files", err=True)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
         raise CheckFailed(f"{len(result.skipped)} inputs were skipped; repair or remove them")
 
 
 def _levels(group: "DuplicateGroup") -> str:
-    """How many duplicates of each level there are: `"2 copy, 1 same"`."""
+    """Number of duplicates of each level: `"2 copy, 1 same"`."""
     found = [each.level for each in group.duplicates]
     return ", ".join(f"{found.count(level)} {level}" for level in LEVELS if level in found)
 
 
 @click.command("select", cls=Command, example="crosspoint select embeddings.npz --keep 300 --out selected.csv")
 @click.argument("embeddings", type=PathArgument)
-@click.option("--keep", required=True, type=int, help="Number of objects to choose.")
-@click.option("--out", type=PathArgument, help="Write the chosen objects to this .csv file.")
+@click.option("--keep", required=True, type=int, help="Number of objects to select.")
+@click.option("--out", type=PathArgument, help="Write the selected objects to this .csv file.")
 @json_option
 def select_command(embeddings: Path, keep: int, out: Path | None, json_file: Path | None) -> None:
-    """Choose the objects that differ most from each other, for example to label them first.
+    """Select the objects that differ most from each other, for example to label them first.
 
-    EMBEDDINGS is an .npz or .parquet file, or a folder of parts, that crosspoint embed wrote.
+    EMBEDDINGS is an .npz or .parquet file, or a folder of parts, of crosspoint embed.
     """
     from crosspoint.core.console import print_table
     from crosspoint.runtime.library.select import select
@@ -123,4 +121,4 @@ def select_command(embeddings: Path, keep: int, out: Path | None, json_file: Pat
     save_result(json_file, result=result)
     rows = [(one.rank, one.name, f"{one.distance:.4f}", one.covers) for one in result.selected[:SHOWN]]
     print_table(f"Selected of {result.size}", ("rank", "name", "distance", "covers"), rows=rows)
-    say(f"{len(result.selected)} of {result.size} objects; every other is within {result.radius:.4f} of one of them")
+    say(f"{len(result.selected)} of {result.size} objects; all others are within {result.radius:.4f} of one of them")

@@ -16,7 +16,12 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_json, reason_of
 from crosspoint.core.workspaces import in_use, remove_partial_files, workspace
 
-TABLES = (b"group,name,level,distance,surface", b"rank,name,distance,covers")  # first lines of `.csv` files
+TABLES = (  # first lines of `.csv` files
+    b"group,name,level,distance,surface",
+    b"rank,name,distance,covers",
+    b"name,label,probability,unknown",
+)
+LABELLED = b"\ncomment crosspoint segment "  # near the beginning of a `.ply` file with labels
 PICTURES = {  # first bytes by suffix
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),
@@ -24,7 +29,6 @@ PICTURES = {  # first bytes by suffix
     ".webp": (b"RIFF",),
 }
 GENERATOR = '<meta name="generator" content="crosspoint">'  # in the head of HTML reports
-PREDICTIONS = "name,label,probability,unknown"  # how a table of predictions begins
 COMPARISON = "Per cent; the paper: "  # near the beginning of Markdown tables
 HEAD = 4096  # bytes at the start of a file that are searched for these
 HEADER_BYTES = 100 << 20  # largest header of a safetensors file, by its specification
@@ -213,6 +217,8 @@ def _says_so(path: Path, kind: str) -> bool:
         return is_schema(read_json(path, "a result"))
     if kind == ".csv":
         return _head(path, HEAD).startswith(TABLES)
+    if kind == ".ply":
+        return LABELLED in _head(path, HEAD)
     if kind == ".npz":
         with zipfile.ZipFile(path) as archive:
             return set(archive.namelist()) >= ARRAYS
@@ -222,7 +228,7 @@ def _says_so(path: Path, kind: str) -> bool:
         return b"crosspoint" in _parquet_footer(path)
     if kind == ".safetensors":
         return "crosspoint" in _safetensors_metadata(path)
-    text = {".html": GENERATOR, ".md": COMPARISON, ".csv": PREDICTIONS}.get(kind)
+    text = {".html": GENERATOR, ".md": COMPARISON}.get(kind)
     return text is not None and text.encode() in _head(path, HEAD)
 
 

@@ -15,6 +15,7 @@ from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_replaceable
 from crosspoint.core.results import OPTIONAL
+from crosspoint.data.sets.taxonomy import parse_taxonomy
 from crosspoint.export.classifier import (
     add_classifier,
     check_classifier,
@@ -170,6 +171,8 @@ def export(
         manifest = _manifest(folder / ONNX, network, _source_entry(source, head), profile, held, rules, parity)
         if classifier is not None:
             manifest = add_classifier(folder, manifest, classifier=classifier, source=source)
+        if isinstance(source.recipe, dict) and "taxonomy" in source.recipe:
+            manifest = replace(manifest, taxonomy=parse_taxonomy(source.recipe["taxonomy"], source.path))
         write_json(folder / NAME, manifest.to_json())
         if found is not None:
             manifest = add_engine(

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from crosspoint.core.reading import reading
 from crosspoint.core.results import FLAT, OPTIONAL, Result, from_json
+from crosspoint.data.sets.taxonomy import Taxonomy
 from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.task import TaskCheck
 from crosspoint.runtime.classifier import ClassifierInfo
@@ -182,6 +183,7 @@ class BundleManifest(Result):
         engine: The TensorRT engine; None without one.
         on_device: How the engine is to be built on the device, if it is to be.
         classifier: Classes and threshold of a classifier.
+        taxonomy: Categories and parts of a part segmenter, if its weights name them.
     """
 
     schema: ClassVar[str] = SCHEMA
@@ -200,6 +202,7 @@ class BundleManifest(Result):
     engine: EngineEntry | None = None
     on_device: OnDevice | None = field(default=None, metadata=OPTIONAL)
     classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
+    taxonomy: Taxonomy | None = field(default=None, metadata=OPTIONAL)
 
 
 def parse_bundle_manifest(read: Manifest) -> BundleManifest:

@@ -1,4 +1,4 @@
-"""Several draws of points from one cloud, and the mean of their embeddings."""
+"""Several draws of points from one cloud, and the mean of their results."""
 
 from collections.abc import Sequence
 
@@ -13,31 +13,31 @@ MOST_DRAWS = 1000
 
 
 def check_draws(draws: int) -> None:
-    """Raise InputError unless so many draws can be averaged."""
+    """Raise InputError unless the number of draws is valid."""
     if not 1 <= draws <= MOST_DRAWS:
-        raise InputError(f"{draws} draws were asked for; give --draws 1 to {MOST_DRAWS}")
+        raise InputError(f"--draws is {draws}; give 1 to {MOST_DRAWS}")
 
 
 def split_draws(clouds: Points, draws: int) -> list[Points]:
-    """The draws `(draws, N, 3)` of each cloud; one where all are equal, as of a cloud that is taken whole.
+    """The draws `(draws, N, 3)` of each cloud; one if all are equal, as for a cloud that is used whole.
 
     Args:
         clouds: `(n * draws, N, 3)`, the draws of a cloud one after the other.
-        draws: Of each cloud.
+        draws: Number of draws of each cloud.
     """
     each = clouds.reshape(-1, draws, *clouds.shape[1:])  # (n, draws, N, 3)
     return [found[:1] if (found == found[:1]).all() else found for found in each]
 
 
 def mean_of_draws(vectors: FloatArray, counts: Sequence[int]) -> FloatArray:
-    """Mean embedding of each cloud. It is not brought to unit length: cosine distances do not depend on that.
+    """Mean embedding (or scores) of each cloud, not scaled to unit length.
 
     Args:
-        vectors: `(sum(counts), D)`, those of one cloud one after the other.
-        counts: Draws of each of the n clouds.
+        vectors: `(sum(counts), D)`, the draws of one cloud in a row.
+        counts: Number of draws of each of the n clouds.
 
     Returns:
-        `(n, D)` float32; a single draw stays as it is, bit for bit.
+        `(n, D)` float32; a single draw is returned unchanged.
     """
     if all(count == 1 for count in counts):
         return vectors

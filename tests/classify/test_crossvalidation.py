@@ -11,7 +11,7 @@ def objects(classes=4, each=5, width=30, apart=1.0, seed=0):
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(classes), each)
     features = apart * rng.normal(size=(classes, width))[labels] + rng.normal(size=(len(labels), width))
-    return features.astype(np.float32), labels
+    return features[:, None].astype(np.float32), labels
 
 
 def test_every_object_is_held_out_once_in_each_repeat():
@@ -28,6 +28,23 @@ def test_labels_without_meaning_are_right_by_chance_alone():
     features, labels = objects(apart=0.0, each=10)
     right = hold_out(features, labels, classes=4, candidates=strengths("nearest"), seed=0).correct
     assert right.mean() < 0.45  # a head that had seen the objects would have nearly all
+
+
+def test_samples_of_one_object_stay_on_one_side():
+    features, labels = objects(apart=0.0, each=6)
+    features = np.repeat(features, 3, axis=1)
+    right = hold_out(features, labels, classes=4, candidates=[("nearest", 1.0)], seed=0).correct
+    assert right.mean() < 0.5
+
+
+def test_an_object_is_right_in_as_many_shares_as_its_samples_are():
+    """Samples of class 0 lie at −1 and those of class 1 at +1, except one sample of the first object."""
+    labels = np.repeat([0, 1], 6)
+    side = np.where(labels == 0, -1.0, 1.0)[:, None].repeat(4, axis=1)  # (n, 4)
+    side[0, 2] = 1.0
+    features = side[..., None] + 0.01 * np.random.default_rng(0).normal(size=(12, 4, 5))
+    right = hold_out(features.astype(np.float32), labels, classes=2, candidates=[("nearest", 1.0)], seed=0).correct
+    np.testing.assert_array_equal(right[0], [0.75] + [1.0] * 11)
 
 
 def flat(rng, rows, count=60, share=0.8):

@@ -12,11 +12,11 @@ CLASSES, EACH, WIDTH = 4, 6, 24
 
 
 def drawn(count, seed, apart=1.0):
-    """Objects of classes whose means are the same for every seed, `(n, D)`."""
+    """Objects of classes whose means are the same for every seed, `(n, 1, D)`."""
     means = apart * np.random.default_rng(0).normal(size=(CLASSES, WIDTH))
     labels = np.repeat(np.arange(CLASSES), count)
     features = means[labels] + np.random.default_rng(seed).normal(size=(len(labels), WIDTH))
-    return features.astype(np.float32), labels
+    return features[:, None].astype(np.float32), labels
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,13 @@ def fitted():
 
 def test_the_expected_accuracy_is_near_that_on_new_objects(fitted):
     features, labels = drawn(500, 2, apart=0.7)
-    accuracy = (fitted.head.decide(features).argmax(axis=1) == labels).mean()
+    accuracy = (fitted.head.decide(features[:, 0]).argmax(axis=1) == labels).mean()
     assert fitted.interval[0] <= accuracy <= fitted.interval[1]
 
 
 def test_few_known_objects_are_refused(fitted):
     features, _ = drawn(500, 3, apart=0.7)
-    scores = softmax(fitted.head.decide(features) / fitted.calibration.temperature)
+    scores = softmax(fitted.head.decide(features[:, 0]) / fitted.calibration.temperature)
     assert fitted.unknown.refused <= fitted.unknown.asked
     assert (scores.max(axis=1) < fitted.unknown.probability).mean() < 0.15
 
@@ -49,7 +49,7 @@ def test_a_label_that_was_exchanged_is_suspected():
 
 def test_equal_embeddings_make_no_classifier():
     with pytest.raises(InputError, match="all embeddings are equal"):
-        fit_objects(np.ones((8, 5), np.float32), np.repeat([0, 1], 4), head="nearest")
+        fit_objects(np.ones((8, 1, 5), np.float32), np.repeat([0, 1], 4), head="nearest")
 
 
 def test_the_same_labels_give_the_same_head():

@@ -25,8 +25,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def embedded(folder, draws=1):
-    return embed_labelled(find_labelled(folder), "pointnet", sampling=Sampling(32, draws=draws), run_on=RunOn())
+def embedded(folder, draws=1, views=0):
+    return embed_labelled(
+        find_labelled(folder), "pointnet", views=views, sampling=Sampling(32, draws=draws), run_on=RunOn()
+    )
 
 
 def test_the_embedding_of_an_object_is_the_mean_over_its_draws(folder):
@@ -36,9 +38,16 @@ def test_the_embedding_of_an_object_is_the_mean_over_its_draws(folder):
     clouds = normalise(np.stack([sample_points(points, 32, rng=rng) for _ in range(3)]))
     with load_encoder("pointnet") as encoder:
         expected = encoder.embed(clouds).astype(float).mean(axis=0)
-    np.testing.assert_allclose(found.features[2], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.features[2, 0], expected, rtol=1e-4, atol=1e-6)
     assert found.names == ["bed/a.npy", "bed/b.npy", "car/a.npy", "car/b.npy"]
     assert found.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_views_are_samples_after_the_whole_object(folder):
+    plain, viewed = embedded(folder), embedded(folder, views=2)
+    assert viewed.features.shape == (4, 3, plain.features.shape[2])
+    np.testing.assert_array_equal(viewed.features[:, 0], plain.features[:, 0])
+    assert not np.allclose(viewed.features[:, 1], viewed.features[:, 2])
 
 
 def test_a_class_that_an_unreadable_file_leaves_with_one_object_names_the_file(folder):

@@ -30,6 +30,7 @@ PAGES = {
     "select": "docs/duplicates.md",
     "fit": "docs/classify.md",
     "predict": "docs/classify.md",
+    "segment": "docs/segmentation.md",
     "eval classify": "docs/classify.md",
     "eval svm": "docs/evaluation.md",
     "eval fewshot": "docs/evaluation.md",

@@ -1,4 +1,4 @@
-"""What `crosspoint fit`, `predict` and `eval classify` print."""
+"""What `crosspoint fit`, `predict`, `segment` and `eval classify` print."""
 
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from crosspoint.classify.fit import FitResult
     from crosspoint.eval.classify import ClassifyResult
     from crosspoint.runtime.jobs.predict import PredictResult
+    from crosspoint.runtime.jobs.segment import SegmentResult
 
 
 def print_fit(result: "FitResult") -> None:
@@ -36,7 +37,7 @@ def print_fit(result: "FitResult") -> None:
     )
 
 
-SHOWN = 50  # predictions that are printed if they are written to a file
+SHOWN = 50  # objects that are printed if the result is written to a file
 
 
 def print_predictions(result: "PredictResult") -> None:
@@ -60,6 +61,22 @@ def print_predictions(result: "PredictResult") -> None:
     click.echo(
         f"{'' if result.out is None else f'{printable(result.out)}: '}{count} objects, {unknown} unknown, in "
         f"{result.seconds:.1f} s ({ran.architecture}, {ran.precision}, {ran.backend} on {ran.device})"
+    )
+
+
+def print_segmented(result: "SegmentResult") -> None:
+    """Print the share of each part in the points of each object."""
+    rows = [
+        (entry.name, entry.points, ", ".join(f"{one.part} {percent(one.share)}" for one in entry.parts if one.share))
+        for entry in result.objects[:SHOWN]
+    ]
+    print_table(f"Parts of {printable(result.category)}", ("name", "points", "parts"), rows=rows)
+    if result.skipped:
+        print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
+    ran, count = result.model, len(result.objects)
+    click.echo(
+        f"{printable(result.out)}: {count} object{'s' if count > 1 else ''} in {result.seconds:.1f} s "
+        f"({ran.architecture}, {ran.precision}, {ran.backend} on {ran.device})"
     )
 
 

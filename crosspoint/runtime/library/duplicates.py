@@ -1,4 +1,4 @@
-"""Duplicates in a library: near embeddings, each pair checked on the objects themselves."""
+"""Finds duplicates in a library: pairs with near embeddings, each checked on the objects themselves."""
 
 import csv
 import tempfile
@@ -33,14 +33,14 @@ EMBEDDINGS = (".npz", ".parquet")
 
 @dataclass(frozen=True)
 class Duplicate:
-    """An object that is near the kept one of its group.
+    """A duplicate of the kept object of its group.
 
     Attributes:
-        name: As in the embeddings.
+        name: Name in the embeddings.
         level: `"copy"`, `"same"` or `"similar"`.
         distance: Cosine distance of the embeddings.
-        surface: The surfaces are nowhere farther apart, as a share of their root mean square radius; 0 of equal
-            content, None where it was not measured or is no small one.
+        surface: Upper bound of the distance of the surfaces, as a share of their root mean square radius; 0 for equal
+            content; None: not measured, or larger than the limit.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """An object to keep, and those that can go."""
+    """An object to keep, and its duplicates."""
 
     kept: str
     duplicates: tuple[Duplicate, ...]
@@ -64,19 +64,19 @@ class DuplicatesResult(Result):
     Attributes:
         library: Embeddings, or the folders that were embedded.
         base: The folder that names are relative to.
-        level: As asked for.
-        within: Cosine distance within which pairs were looked at.
+        level: The level asked for.
+        within: Cosine distance up to which pairs were checked.
         copy_within: Largest distance of the surfaces of copies, as a share of their root mean square radius.
-        same_within: The same of one shape, turned or mirrored.
-        model_sha256: Of the model that made the embeddings.
-        draws: Of points from each object, whose embeddings were averaged.
-        size: Objects.
-        pairs: That were near enough to be looked at.
-        unchecked: Of them, those whose files were not found or could not be read.
-        groups: Largest first.
+        same_within: The same for one shape, turned or mirrored.
+        model_sha256: SHA-256 of the model of the embeddings.
+        draws: Draws of points from each object, whose embeddings were averaged.
+        size: Number of objects.
+        pairs: Number of pairs that were near enough to be checked.
+        unchecked: Number of these whose files were not found or could not be read.
+        groups: The groups, largest first.
         skipped: Inputs that were not embedded.
-        out: The CSV; None if none was asked for.
-        seconds: What it took.
+        out: The CSV file; None: not written.
+        seconds: Run time.
     """
 
     schema: ClassVar[str] = "crosspoint.duplicates/1"
@@ -109,41 +109,43 @@ def duplicates(
     sampling: Sampling = Sampling(),
     run_on: RunOn = RunOn(),
 ) -> DuplicatesResult:
-    """Find objects that are there more than once.
+    """Find objects that a library holds more than once.
 
-    Embeddings say which pairs are worth a look. A copy has equal content, or its surface lies on that of the other once
-    both are at one place and size. The same shape does so after a turn or in a mirror. What is similar is told by the
-    embeddings alone.
+    Embeddings choose the pairs to check. A copy has the same content, or the same surface once both are moved to one
+    place and scaled to one size. The same shape has the same surface after a rotation or a reflection. Similar objects
+    are told by the embeddings alone.
 
     Args:
         library: Embeddings of `crosspoint embed` (one file, or one folder of parts), or folders and files to embed.
         level: `"copy"`, `"same"` (copies too) or `"similar"` (all three).
-        out: A CSV with the columns `COLUMNS`, one row for each object of a group, the kept one first.
-        within: Cosine distance up to which pairs are looked at; None for what was measured of the model.
-        files: Folder that the names in embeddings are relative to, if what was embedded is no longer where it was.
-        model: Embeds folders.
-        sampling: Points of each object, seed and draws, of folders.
-        run_on: Where the model runs.
+        out: A CSV file with the columns `COLUMNS`, one row for each object of a group, the kept one first.
+        within: Cosine distance up to which pairs are checked; None: the limit that was measured for the model.
+        files: Folder of the embedded files, if it has moved.
+        model: Model that embeds folders.
+        sampling: Points of each object, seed and draws, for folders.
+        run_on: Device and backend of the model.
 
     Returns:
         The groups; in each, every object is within the level of the kept one.
 
     Raises:
-        InputError: The library or an option cannot be used, or the model's distances were not measured.
+        InputError: The library or an option cannot be used, or there are no limits for the model.
     """
     start = time.perf_counter()
     if level not in LEVELS:
         raise InputError(f"unknown level {level!r}; known are {', '.join(LEVELS)}")
     if within is not None and not 0 <= within <= 2:
-        raise InputError(f"--within {within} is no cosine distance; give 0 to 2")
+        raise InputError(f"--within is {within}; give a cosine distance from 0 to 2")
     if not library:
-        raise InputError("no library was given; give embeddings, or folders of objects")
+        raise InputError("no inputs were given; give embeddings, or folders of objects")
     paths = [Path(given) for given in library]
     if out is not None:
         check_file(Path(out), kind=".csv", inputs=paths, within=True)
     if any(map(is_embeddings, paths)):
         if len(paths) > 1:
-            raise InputError("embeddings are one library; give one file or folder of them, or folders of objects")
+            raise InputError(
+                "embeddings were given with other inputs; give one file or folder of embeddings, or folders of objects"
+            )
         result = _find(open_index(paths[0]), level, within, files)
     else:
         with tempfile.TemporaryDirectory(prefix="crosspoint-") as space:
@@ -152,7 +154,7 @@ def duplicates(
             )
             if not made.embedded:
                 first = f"; the first: {made.skipped[0].file}: {made.skipped[0].reason}" if made.skipped else ""
-                raise InputError(f"not one of the inputs could be embedded{first}")
+                raise InputError(f"none of the inputs could be embedded{first}")
             found = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
             result = replace(_find(open_index(Path(space, "parts")), level, within, found), skipped=made.skipped)
     if out is not None:
@@ -162,7 +164,7 @@ def duplicates(
 
 
 def is_embeddings(path: Path) -> bool:
-    """Whether a path is that of embeddings, rather than of objects to embed."""
+    """Whether a path holds embeddings, rather than objects to embed."""
     return (path.suffix in EMBEDDINGS and not path.is_dir()) or (path / JOB).is_file()
 
 
@@ -201,7 +203,7 @@ def _find(index: Index, level: str, within: float | None, files: Path | None) ->
 
 
 class _Checks:
-    """Looks at the objects of near pairs; each content is compared once, however many files hold it."""
+    """Checks the objects of near pairs; each pair of contents is compared once, however many files hold them."""
 
     def __init__(self, names: Sequence[str], objects: Objects, level: str) -> None:
         self._names, self._objects, self._level = names, objects, level
@@ -210,7 +212,7 @@ class _Checks:
         self.unchecked = 0
 
     def links(self, pairs: Iterable[tuple[int, int, float]]) -> dict[tuple[int, int], Duplicate]:
-        """Those of the pairs that are duplicates of the level, without a name."""
+        """The pairs that are duplicates at this level, without a name."""
         found: dict[tuple[int, int], Duplicate] = {}
         for i, j, distance in pairs:
             level, surface = self._check(i, j)
@@ -219,7 +221,7 @@ class _Checks:
         return found
 
     def _check(self, i: int, j: int) -> tuple[str, float | None]:
-        """The level of a pair that is at least similar, and how far the surfaces lie apart."""
+        """Level of a near pair, and the distance of the surfaces."""
         a, b = self._content(i), self._content(j)
         if a is None or b is None:
             self.unchecked += 1

@@ -1,4 +1,4 @@
-"""What distances between embeddings of a released model mean, as measured once on planted copies of made shapes.
+"""Limits of cosine distance for released models, measured once on copies of synthetic shapes.
 
 `crosspoint/weights/distances.json` holds them; `tools/calibrate_distances.py` makes it.
 """
@@ -27,14 +27,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class DistanceLimits:
-    """Cosine distances within which a pair is looked at.
+    """Cosine distances up to which a pair is checked.
 
     Attributes:
-        draws: Of points from each object, whose embeddings were averaged.
-        copy: The largest of a shape and its renamed, scaled and subdivided copies.
-        same: Within it lie 99 % of the turned and mirrored copies.
-        similar: Of the pairs of different shapes that are nearer, 95 % are of one category.
-        measured: What they come from, by kind of copy; `"nearest other"` is the nearest shape that is no copy.
+        draws: Draws of points from each object, whose embeddings were averaged.
+        copy: Largest distance between a shape and its renamed, scaled and subdivided copies, with a margin.
+        same: 99 % of the turned and mirrored copies are nearer.
+        similar: 95 % of the pairs of different shapes that are nearer have the same category.
+        measured: The measured distances by kind of copy; `"nearest other"` is the nearest shape that is not a copy.
     """
 
     draws: int
@@ -44,7 +44,7 @@ class DistanceLimits:
     measured: dict[str, Spread]
 
     def of(self, level: str) -> float:
-        """The limit of a level."""
+        """The limit for a level."""
         return {"copy": self.copy, "same": self.same, "similar": self.similar}[level]
 
 
@@ -58,15 +58,15 @@ class ModelDistances:
 
 
 def limits_of(model_sha256: str, draws: int, *, model: str) -> DistanceLimits:
-    """The limits of the release that a file belongs to: of as many draws, or of the next smaller number measured.
+    """The limits of a released model, for this number of draws or the next smaller one that was measured.
 
     Raises:
-        InputError: The distances of this model were not measured.
+        InputError: There are no limits for this model.
     """
     found = find_hash(model_sha256)
     known = _read()
     if found is None or found[0].name not in known or known[found[0].name].version != found[0].version:
-        raise InputError(f"what distances of {model} mean was not measured; give --within DISTANCE, e.g. --within 0.02")
+        raise InputError(f"there are no limits of distance for {model}; give --within DISTANCE, e.g. --within 0.02")
     measured = [each for each in known[found[0].name].limits if each.draws <= draws]
     return max(measured, key=lambda each: each.draws)
 

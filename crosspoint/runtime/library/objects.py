@@ -1,4 +1,4 @@
-"""The objects behind embeddings: their content and their surfaces, read when they are needed."""
+"""The objects of embeddings: their content and their surfaces, read when they are needed."""
 
 import hashlib
 from collections import OrderedDict
@@ -12,18 +12,18 @@ from crosspoint.data.io.meshes import read_mesh
 from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.library.surface import Surface, of_cloud, of_mesh
 
-KEPT = 2_000_000  # triangles and points of the surfaces in memory
+KEPT = 2_000_000  # triangles and points of surfaces in memory
 
 
 class Objects:
-    """Objects by name; one that is not found, or cannot be read, is None."""
+    """Objects by name; None for one that is not found or cannot be read."""
 
     def __init__(self, originals: Originals) -> None:
         self._originals = originals
         self._surfaces: OrderedDict[str, Surface | None] = OrderedDict()
 
     def content(self, name: str) -> str | None:
-        """SHA-256 of an object's file, or of its points where the file holds others too."""
+        """SHA-256 of an object's file, or of its points if the file holds several objects."""
         try:
             if (path := self._originals.path(name)) is not None:
                 return sha256(path)
@@ -33,7 +33,7 @@ class Objects:
         return None if cloud is None else hashlib.sha256(np.ascontiguousarray(cloud).data).hexdigest()
 
     def surface(self, name: str) -> Surface | None:
-        """An object's surface; the last ones are remembered, `KEPT` triangles and points in all."""
+        """An object's surface; the most recent ones stay in memory, up to `KEPT` triangles and points."""
         if name in self._surfaces:
             self._surfaces.move_to_end(name)
             return self._surfaces[name]

@@ -1,4 +1,4 @@
-"""All pairs of embeddings that lie near each other, found in blocks."""
+"""Finds all pairs of near embeddings, in blocks."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from crosspoint.core.errors import InputError
 from crosspoint.runtime.jobs.embeddings import Embeddings
 
 ROWS = 2048  # compared with as many others at a time: 16 MB of cosines
-MOST_PAIRS = 500_000  # that are kept
+MOST_PAIRS = 500_000  # in memory
 SLACK = 1e-5  # more than the rounding of a cosine of float32
 
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs of embeddings, counted from 0 over all of them.
+    """Pairs of embeddings; rows are counted from 0 over all pieces.
 
     Attributes:
         first: `(P,)`.
@@ -30,18 +30,18 @@ class NearPairs:
 
 
 def near_pairs(pieces: Callable[[], Iterator[Embeddings]], limit: float) -> NearPairs:
-    """Every pair with a cosine distance of at most `limit`, exactly.
+    """Find every pair with a cosine distance of at most `limit`, exactly.
 
     Memory: two pieces, a block of `ROWS`² cosines, and the pairs that were found. The cosines of a block are one matrix
-    product in float32; what may be near is measured again by differences, ½ ‖a − b‖² of unit vectors, for which a
-    copy is at 0. An embedding of zeros is near nothing.
+    product in float32; candidates are measured again by differences, ½ ‖a − b‖² of unit vectors, which is 0 for equal
+    embeddings. An embedding of zeros has no near ones.
 
     Args:
-        pieces: Reads the embeddings, anew at each call.
-        limit: From 0 to 2.
+        pieces: Reads the embeddings from the start at each call.
+        limit: Cosine distance, 0 to 2.
 
     Raises:
-        InputError: More than `MOST_PAIRS` pairs are that near.
+        InputError: There are more than `MOST_PAIRS` such pairs.
     """
     found: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]] = []
     total = 0
@@ -68,7 +68,7 @@ def near_pairs(pieces: Callable[[], Iterator[Embeddings]], limit: float) -> Near
 
 
 def _blocks(pieces: Callable[[], Iterator[Embeddings]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Unit vectors `(n, D)`, at most `ROWS` at a time, each with the number of its first."""
+    """Unit vectors `(n, D)`, at most `ROWS` at a time, with the number of the first one."""
     start = 0
     for piece in pieces():
         for row in range(0, len(piece.names), ROWS):

@@ -1,4 +1,4 @@
-"""Turning one surface onto another, mirrored too."""
+"""Registers one surface to another by a rotation, with or without a reflection."""
 
 import itertools
 
@@ -8,18 +8,18 @@ from scipy.spatial.transform import Rotation
 
 from crosspoint.runtime.library.surface import Array, Surface, surface_distance
 
-ALIKE = 0.05  # shares of variance of one shape may differ by this much; turning does not change them
-COARSE, FINE = 100, 500  # points by which turns are compared, and refined
-KEPT = 4  # turns that are refined
+ALIKE = 0.05  # largest difference between the shares of variance of one shape; rotations do not change them
+COARSE, FINE = 100, 500  # points to compare rotations by, and to refine them
+KEPT = 4  # rotations that are refined
 STEPS = 20  # of refinement
-ABOUT = 24  # turns about each axis of the coordinates
+ABOUT = 24  # rotations about each coordinate axis
 
 
 def register(a: Surface, b: Surface, *, enough: float) -> float:
-    """The smallest distance of two surfaces that a turn, with or without a mirror, was found to give.
+    """Smallest distance of two surfaces over rotations, with and without a reflection.
 
-    Turns that bring principal axes onto each other, and turns about the axes of the coordinates, are compared by the
-    mean distance of a few points; the best ones are refined by closest points (ICP, Besl and McKay 1992).
+    Rotations that align the principal axes, and rotations about the coordinate axes, are compared by the mean distance
+    of a few points. The best ones are refined by closest points (ICP, Besl and McKay 1992).
 
     Args:
         a: One surface.
@@ -27,7 +27,7 @@ def register(a: Surface, b: Surface, *, enough: float) -> float:
         enough: Stop at a distance of at most this much.
 
     Returns:
-        As `surface_distance`; infinite where no turn can fit.
+        As `surface_distance`; infinite if no rotation can fit.
     """
     if not could_match(a, b):
         return np.inf
@@ -46,15 +46,15 @@ def register(a: Surface, b: Surface, *, enough: float) -> float:
 
 
 def could_match(a: Surface, b: Surface) -> bool:
-    """Whether the shares of variance are alike, which costs nothing to compare."""
+    """Whether the shares of variance agree: a cheap check."""
     return float(np.abs(a.shares - b.shares).max()) <= ALIKE
 
 
 def _candidates(a: Surface, b: Surface) -> Array:
-    """Orthogonal matrices `(T, 3, 3)`, each with its mirror image."""
+    """Orthogonal matrices `(T, 3, 3)`, each with its reflection."""
     about = [
         Rotation.from_euler(axis, 2 * np.pi * k / ABOUT).as_matrix() for axis in "xyz" for k in range(ABOUT)
-    ]  # no turn comes first
+    ]  # the identity comes first
     onto = [
         b.axes.T @ (np.asarray(signs)[:, None] * a.axes[list(order)])
         for order in itertools.permutations(range(3))
@@ -66,7 +66,7 @@ def _candidates(a: Surface, b: Surface) -> Array:
 
 
 def _refine(a: Surface, b: Surface, turn: Array) -> Array:
-    """Bring points of `a` onto the nearest points of `b` again and again, by the best turn for them (Kabsch)."""
+    """Repeatedly rotate points of `a` to their nearest points of `b`, by the best rotation for them (Kabsch)."""
     points = _evenly(a.samples, FINE)
     mirror = np.diag([np.sign(np.linalg.det(turn)), 1.0, 1.0])
     for _ in range(STEPS):

@@ -1,4 +1,4 @@
-"""The most different objects of a library."""
+"""Selects the most different objects of a library."""
 
 import csv
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ COLUMNS = ("rank", "name", "distance", "covers")
 
 @dataclass(frozen=True)
 class Selected:
-    """An object that was chosen.
+    """A selected object.
 
     Attributes:
-        rank: In the order of choice, from 1: the first n are the choice of n.
-        name: As in the embeddings.
-        distance: Cosine distance from the nearest one chosen before it; of the first, from the mean of all.
-        covers: Objects that are nearest to this one of all that are chosen, itself counted.
+        rank: Order of selection, from 1; the first n are the selection of n.
+        name: Name in the embeddings.
+        distance: Cosine distance to the nearest object selected before; for the first one, to the mean of all.
+        covers: Number of objects that are nearest to this one of all selected ones, itself included.
     """
 
     rank: int
@@ -37,15 +37,15 @@ class Selected:
 
 @dataclass(frozen=True)
 class SelectResult(Result):
-    """The most different objects.
+    """The most different objects of a library.
 
     Attributes:
-        embeddings: What was chosen from.
-        size: How many it holds.
-        model_sha256: Of the model that made them.
-        radius: Largest cosine distance of any object from the nearest chosen one.
-        selected: In the order of choice.
-        out: The CSV; None if none was asked for.
+        embeddings: The embeddings.
+        size: Number of objects in them.
+        model_sha256: SHA-256 of their model.
+        radius: Largest cosine distance from any object to the nearest selected one.
+        selected: In the order of selection.
+        out: The CSV file; None: not written.
     """
 
     schema: ClassVar[str] = "crosspoint.select/1"
@@ -59,16 +59,16 @@ class SelectResult(Result):
 
 
 def select(embeddings: Path, keep: int, *, out: Path | None = None) -> SelectResult:
-    """Choose the objects that differ most, by the greedy solution of the k-centre problem (Gonzalez 1985).
+    """Select the objects that differ most, by the greedy solution of the k-centre problem (Gonzalez 1985).
 
-    The first is the one nearest to the mean direction; each next one is the farthest from all chosen so far. The
-    largest distance that remains is at most twice the smallest possible, in ‖a − b‖ of unit vectors. Equal
-    distances are decided by place in the file: the same embeddings give the same choice.
+    The first object is the nearest to the mean direction; each next one is the farthest from all selected so far. The
+    largest distance that remains is at most twice the optimum, in ‖a − b‖ of unit vectors. Of equal distances the first
+    in the file wins, so the same embeddings give the same selection.
 
     Args:
-        embeddings: What `crosspoint embed` wrote: `.npz`, `.parquet` or a folder of parts. All are in memory.
-        keep: How many; all if there are fewer.
-        out: A CSV with the columns `COLUMNS`.
+        embeddings: Output of `crosspoint embed`: `.npz`, `.parquet` or a folder of parts. All are read into memory.
+        keep: Number of objects to select; all if there are fewer.
+        out: A CSV file with the columns `COLUMNS`.
 
     Raises:
         InputError: The embeddings cannot be read, or an option cannot be used.
@@ -81,7 +81,7 @@ def select(embeddings: Path, keep: int, *, out: Path | None = None) -> SelectRes
     pieces = list(index.pieces())
     names = [name for piece in pieces for name in piece.names]
     if not names:
-        raise InputError(f"{embeddings} holds no embeddings; embed again")
+        raise InputError(f"{embeddings} holds no embeddings; embed the objects again")
     vectors = np.concatenate([piece.vectors for piece in pieces])  # (n, D)
     chosen, distances, nearest, radius = k_centre(vectors, keep)
     covers = np.bincount(nearest, minlength=len(chosen))
@@ -96,11 +96,11 @@ def select(embeddings: Path, keep: int, *, out: Path | None = None) -> SelectRes
 
 
 def k_centre(vectors: NDArray[np.float32], keep: int) -> tuple[list[int], list[float], NDArray[np.int64], float]:
-    """Rows of `vectors (n, D)` that are chosen, by farthest point.
+    """Select rows of `vectors (n, D)` by farthest point.
 
     Returns:
-        The rows in the order of choice, the distance of each from those before it, for each of the n the chosen one
-        that is nearest `(n,)`, and the largest distance that remains.
+        The rows in the order of selection, the distance of each to those before it, the index of the nearest selected
+        row for each of the n `(n,)`, and the largest distance that remains.
     """
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     unit = (vectors / np.where(lengths == 0, 1, lengths)).astype(np.float32)
@@ -109,7 +109,7 @@ def k_centre(vectors: NDArray[np.float32], keep: int) -> tuple[list[int], list[f
     from_centre = _distances(unit, centre / size if size > 0 else centre)
     chosen, distances = [int(from_centre.argmin())], [float(from_centre.min())]
     gaps, nearest = _distances(unit, unit[chosen[0]]), np.zeros(len(unit), np.int64)
-    gaps[chosen[0]] = -1.0  # is not chosen again, even among equal ones
+    gaps[chosen[0]] = -1.0  # never selected again, even among equal ones
     for rank in track(range(1, min(keep, len(unit))), "Selecting"):
         item = int(gaps.argmax())
         chosen.append(item)
@@ -122,7 +122,7 @@ def k_centre(vectors: NDArray[np.float32], keep: int) -> tuple[list[int], list[f
 
 
 def _distances(unit: NDArray[np.float32], one: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Cosine distances ½ ‖a − b‖² of unit vectors `(n, D)` from one `(D,)`."""
+    """Cosine distances ½ ‖a − b‖² of unit vectors `(n, D)` to one `(D,)`."""
     return np.asarray(((unit - one) ** 2).sum(axis=1, dtype=np.float64) / 2)
 
 

@@ -121,7 +121,7 @@ def test_draws_are_averaged(model: Path, folder: Path, tmp_path: Path, small: Si
 
 @pytest.mark.parametrize("draws", [0, -1, 1001])
 def test_an_impossible_number_of_draws_is_refused(model: Path, folder: Path, tmp_path: Path, draws: int) -> None:
-    with pytest.raises(InputError, match=f"^{draws} draws were asked for; give --draws 1 to 1000"):
+    with pytest.raises(InputError, match=f"^--draws is {draws}; give 1 to 1000"):
         embed(model, [folder], out=tmp_path / "out.npz", sampling=Sampling(8, draws=draws))
 
 

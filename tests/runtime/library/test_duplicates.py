@@ -130,13 +130,13 @@ def test_what_cannot_be_read_is_skipped_and_listed(model: Path, library: Path) -
     ("options", "message"),
     [
         ({"level": "equal"}, "unknown level 'equal'; known are copy, same, similar"),
-        ({"within": -1.0}, "--within -1.0 is no cosine distance"),
-        ({"within": float("nan")}, "--within nan is no cosine distance"),
-        ({"within": None}, "was not measured; give --within DISTANCE"),
-        ({"library": []}, "no library was given"),
+        ({"within": -1.0}, "--within is -1.0; give a cosine distance"),
+        ({"within": float("nan")}, "--within is nan; give a cosine distance"),
+        ({"within": None}, "there are no limits of distance for .*; give --within DISTANCE"),
+        ({"library": []}, "no inputs were given"),
         ({"library": ["nowhere"]}, "nowhere"),
         ({"library": ["nowhere.npz"]}, r"nowhere\.npz does not exist"),
-        ({"library": ["a.npz", "b.npz"]}, "embeddings are one library"),
+        ({"library": ["a.npz", "b.npz"]}, "embeddings were given with other inputs"),
     ],
 )
 def test_mistakes_are_one_line(model: Path, library: Path, options: dict[str, object], message: str) -> None:

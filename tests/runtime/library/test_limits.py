@@ -38,12 +38,12 @@ def test_another_version_of_a_model_has_other_distances(
     digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ship(tmp_path, monkeypatch, version="0")
-    with pytest.raises(InputError, match="what distances of dgcnn mean was not measured; give --within"):
+    with pytest.raises(InputError, match="no limits of distance for dgcnn; give --within"):
         limits_of(digest, 1, model="dgcnn")
 
 
 def test_a_model_that_nobody_measured_is_one_line() -> None:
-    with pytest.raises(InputError, match=r"what distances of mine\.onnx mean was not measured; give --within"):
+    with pytest.raises(InputError, match=r"no limits of distance for mine\.onnx; give --within"):
         limits_of("0" * 64, 1, model="mine.onnx")
 
 

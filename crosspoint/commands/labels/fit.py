@@ -33,6 +33,12 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
 )
 @click.option("--draws", default=4, show_default=True, help="Random point subsets of each object to average over.")
 @click.option(
+    "--views",
+    default=0,
+    show_default=True,
+    help="Single views of each object to fit to as well, for clouds from a depth camera; y is up.",
+)
+@click.option(
     "--refuse",
     default=0.05,
     show_default=True,
@@ -50,6 +56,7 @@ def fit_command(
     labels: Path | None,
     head: str,
     draws: int,
+    views: int,
     refuse: float,
     points: int | None,
     seed: int,
@@ -72,7 +79,9 @@ def fit_command(
     from crosspoint.runtime.options import Sampling
 
     sampling = Sampling(points, seed, draws=draws)
-    result = fit(data, out, model=model, labels=labels, head=head, refuse=refuse, sampling=sampling, run_on=run_on)
+    result = fit(
+        data, out, model=model, labels=labels, head=head, refuse=refuse, views=views, sampling=sampling, run_on=run_on
+    )
     save_result(json_file, result)
     print_fit(result)
     if result.skipped:
