@@ -15,7 +15,12 @@ from crosspoint.core.files import write_json
 from crosspoint.core.workspaces import fresh_path
 from crosspoint.quickstart import quickstart
 
-USED = {"reproduce": ["table1"], "doctor": ["--self-test"], "import": ["x", "--k", "1", "--out", "x.safetensors"]}
+USED = {
+    "reproduce": ["table1"],
+    "doctor": ["--self-test"],
+    "import": ["x", "--k", "1", "--out", "x.safetensors"],
+    "select": ["x", "--keep", "1"],
+}
 
 
 def commands(group=crosspoint, path=()):

@@ -32,6 +32,35 @@ MOST_VIEWS = 100
 REFUSED = 0.05
 
 
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How a classifier is fitted.
+
+    Attributes:
+        head: `"auto"`, `"logistic"`, `"svm"` or `"nearest"`.
+        refuse: Largest share of known objects that may become unknown.
+        views: Number of single views of each object to fit to as well, for clouds from a depth camera; y is up. The
+            expected accuracy is then the mean over whole objects and views.
+    """
+
+    head: str = "auto"
+    refuse: float = REFUSED
+    views: int = 0
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: There is no such head, or a number is out of range.
+        """
+        if self.head not in ("auto", *HEADS):
+            raise InputError(f"there is no head {self.head}; give --head auto, {', '.join(HEADS)}")
+        if not 0 <= self.refuse < 1:
+            raise InputError(f"--refuse {self.refuse} is not a share; give 0 to less than 1, e.g. 0.05")
+        if not 0 <= self.views <= MOST_VIEWS:
+            raise InputError(f"--views is {self.views}; give 0 to {MOST_VIEWS}")
+
+
 @dataclass(frozen=True)
 class TriedHead:
     """A head and a strength in cross-validation.
@@ -178,9 +207,7 @@ def fit(
     *,
     model: Path | str = DEFAULT,
     labels: Path | None = None,
-    head: str = "auto",
-    refuse: float = REFUSED,
-    views: int = 0,
+    options: FitOptions = FitOptions(),
     sampling: Sampling = Sampling(draws=DRAWS),
     run_on: RunOn = RunOn(),
 ) -> FitResult:
@@ -197,10 +224,7 @@ def fit(
         out: Folder of the bundle; an earlier one there is replaced.
         model: The encoder: a name, a run folder or a `.safetensors` file.
         labels: CSV file with the columns `name` and `label`.
-        head: `"auto"`, `"logistic"`, `"svm"` or `"nearest"`.
-        refuse: Largest share of known objects that may be called unknown.
-        views: Number of single views of each object to fit to as well, for clouds from a depth camera; y is up. The
-            expected accuracy is then the mean over whole objects and views.
+        options: Head, threshold and views.
         sampling: Points per cloud, by default as for `embed`; the random seed; and the number of draws of
             points from each object, whose embeddings are averaged.
         run_on: Device and backend of the encoder.
@@ -213,11 +237,11 @@ def fit(
         CheckFailed: The gate failed; nothing was written.
     """
     start = time.perf_counter()
-    _check_options(head, refuse, views)
+    options.check()
     check_replaceable(out, check_ours, inputs=[data])
     trained_weights(model)  # refuse a model without weights before the work
-    objects = _read(Path(data), labels, str(model), views, sampling=sampling, run_on=run_on)
-    fitted = fit_objects(objects.features, objects.labels, head=head, refuse=refuse, seed=sampling.seed)
+    objects = _read(Path(data), labels, str(model), options.views, sampling=sampling, run_on=run_on)
+    fitted = fit_objects(objects.features, objects.labels, head=options.head, refuse=options.refuse, seed=sampling.seed)
     name, strength = fitted.chosen
     info = ClassifierInfo(
         classes=objects.classes,
@@ -239,7 +263,7 @@ def fit(
         data=str(data),
         points=objects.points,
         draws=objects.draws,
-        views=views,
+        views=options.views,
         seed=sampling.seed,
         objects=len(objects.names),
         classes=_by_class(objects, fitted.right),
@@ -256,15 +280,6 @@ def fit(
         out=str(out),
         seconds=time.perf_counter() - start,
     )
-
-
-def _check_options(head: str, refuse: float, views: int) -> None:
-    if head not in ("auto", *HEADS):
-        raise InputError(f"there is no head {head}; give --head auto, {', '.join(HEADS)}")
-    if not 0 <= refuse < 1:
-        raise InputError(f"--refuse {refuse} is not a share; give 0 to less than 1, e.g. 0.05")
-    if not 0 <= views <= MOST_VIEWS:
-        raise InputError(f"--views is {views}; give 0 to {MOST_VIEWS}")
 
 
 def _read(

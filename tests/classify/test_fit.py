@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crosspoint.classify.fit import fit_objects
+from crosspoint.classify.fit import FitOptions, fit, fit_objects
 from crosspoint.classify.suspects import find_suspects
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.classifier import softmax
@@ -57,3 +57,23 @@ def test_the_same_labels_give_the_same_head():
     assert first.chosen == second.chosen
     assert (first.head.weights == second.head.weights).all()
     assert first.accuracy == second.accuracy
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"head": "tree"}, "there is no head tree; give --head auto, "),
+        ({"refuse": 1.0}, r"--refuse 1\.0 is not a share"),
+        ({"refuse": float("nan")}, "--refuse nan is not a share"),
+        ({"views": -1}, "--views is -1; give 0 to 100"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_read(tmp_path, options, said):
+    with pytest.raises(InputError, match=said):
+        fit(tmp_path / "nowhere", tmp_path / "out", options=FitOptions(**options))
+
+
+def test_views_need_points(tmp_path):
+    (tmp_path / "e.npz").write_bytes(b"embeddings")
+    with pytest.raises(InputError, match="which have no points"):
+        fit(tmp_path / "e.npz", tmp_path / "out", options=FitOptions(views=2))

@@ -74,14 +74,13 @@ def fit_command(
 
     require("torch", "train", purpose="fitting")
     require("onnx", "train", purpose="fitting")
-    from crosspoint.classify.fit import fit
+    from crosspoint.classify.fit import FitOptions, fit
     from crosspoint.commands.tables.classify import print_fit
     from crosspoint.runtime.options import Sampling
 
     sampling = Sampling(points, seed, draws=draws)
-    result = fit(
-        data, out, model=model, labels=labels, head=head, refuse=refuse, views=views, sampling=sampling, run_on=run_on
-    )
+    options = FitOptions(head=head, refuse=refuse, views=views)
+    result = fit(data, out, model=model, labels=labels, options=options, sampling=sampling, run_on=run_on)
     save_result(json_file, result)
     print_fit(result)
     if result.skipped:

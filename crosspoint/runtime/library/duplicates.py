@@ -146,7 +146,10 @@ def duplicates(
             raise InputError(
                 "embeddings were given with other inputs; give one file or folder of embeddings, or folders of objects"
             )
-        result = _find(open_index(paths[0]), level, within, files)
+        index = open_index(paths[0])
+        if sampling != Sampling():
+            raise InputError("--points, --seed and --draws are for folders of objects; leave them out for embeddings")
+        result = _find(index, level, within, files)
     else:
         with tempfile.TemporaryDirectory(prefix="crosspoint-") as space:
             made = embed(

@@ -108,7 +108,7 @@ def test_a_copy_under_another_name_has_the_same_embedding(model: Path, folder: P
     np.testing.assert_array_equal(vectors["a.npy"], vectors["sub/copy.npy"])
 
 
-def test_draws_are_averaged(model: Path, folder: Path, tmp_path: Path, small: SimpleNamespace, clouds: Clouds) -> None:
+def test_draws_are_averaged(model: Path, folder: Path, tmp_path: Path, clouds: Clouds) -> None:
     np.save(folder / "few.npy", clouds(2, 8))  # of a whole cloud there is one draw
     result = embed(model, [folder], out=tmp_path / "out.npz", sampling=Sampling(8, seed=4, draws=3))
     written = read(tmp_path / "out.npz")

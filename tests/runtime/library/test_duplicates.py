@@ -1,9 +1,9 @@
 import csv
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 import trimesh
 
 from crosspoint.core.errors import InputError
@@ -25,7 +25,7 @@ def few_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     return small.write_onnx(tmp_path / "model.onnx")
 
 
@@ -86,15 +86,21 @@ def test_equal_content_is_at_distance_0(model: Path, library: Path) -> None:
 
 def test_embeddings_give_what_their_folder_gives(model: Path, library: Path, tmp_path: Path) -> None:
     embed(model, [library], out=tmp_path / "e.npz", sampling=FEW)
-    assert duplicates([tmp_path / "e.npz"], **ALL).groups == duplicates([library], model=model, **ALL).groups
+    assert duplicates([tmp_path / "e.npz"], within=2.0).groups == duplicates([library], model=model, **ALL).groups
+
+
+def test_options_of_points_are_refused_for_embeddings(model: Path, library: Path, tmp_path: Path) -> None:
+    embed(model, [library], out=tmp_path / "e.npz", sampling=FEW)
+    with pytest.raises(InputError, match="--points, --seed and --draws are for folders"):
+        duplicates([tmp_path / "e.npz"], within=2.0, sampling=FEW)
 
 
 def test_what_cannot_be_looked_at_is_no_copy_and_is_counted(model: Path, library: Path, tmp_path: Path) -> None:
     embed(model, [library], out=tmp_path / "e.npz", sampling=FEW)
     library.rename(tmp_path / "moved")
-    result = duplicates([tmp_path / "e.npz"], **ALL)
+    result = duplicates([tmp_path / "e.npz"], within=2.0)
     assert (result.groups, result.unchecked) == ((), result.pairs)
-    found = duplicates([tmp_path / "e.npz"], files=tmp_path / "moved", **ALL)
+    found = duplicates([tmp_path / "e.npz"], files=tmp_path / "moved", within=2.0)
     assert names_of(found) == [{*COPIES, "turned.ply", "mirrored.ply"}]
 
 

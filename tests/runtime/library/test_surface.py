@@ -97,7 +97,7 @@ def test_another_shape_is_not(other: str) -> None:
 
 
 def test_faces_without_area_are_one_line() -> None:
-    with pytest.raises(InputError, match="no area"):
+    with pytest.raises(InputError, match="faces without area"):
         of_mesh(np.zeros((3, 3)), np.array([[0, 1, 2]]))
 
 
