@@ -107,7 +107,7 @@ def test_embed_takes_at_most_the_points_of_the_training(weights: Path, clouds) -
     with np.load("embeddings.npz") as file:
         found = dict(zip(file["names"].tolist(), file["embeddings"], strict=True))
         assert json.loads(str(file["about"])) | {"base": "", "model": ""} == {
-            "base": "", "model": "", "points": 12, "at_most": True, "seed": 0
+            "base": "", "model": "", "points": 12, "at_most": True, "seed": 0, "draws": 1
         }  # fmt: skip
     for count in (11, 12):
         expected = small.reference(normalise(clouds(1, count)))[0]
