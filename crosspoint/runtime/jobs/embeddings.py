@@ -39,6 +39,7 @@ class FileAbout:
         at_most: Whether clouds with fewer points were taken as they are.
         seed: Random seed of the points that were drawn.
         base: Folder that the names are relative to.
+        draws: Draws of points from each cloud, whose embeddings were averaged.
         frame: In which the inputs are stored; None of an earlier version, which turned nothing and did not say.
     """
 
@@ -47,6 +48,7 @@ class FileAbout:
     at_most: bool
     seed: int
     base: str
+    draws: int = 1
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
@@ -61,6 +63,7 @@ class PartOfJob:
     sources_sha256: str
     content_sha256: str
     size: int
+    draws: int
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 

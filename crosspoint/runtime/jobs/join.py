@@ -9,7 +9,10 @@ from crosspoint.runtime.jobs.request import Opened, Request
 
 def about_job(request: Request, opened: Opened) -> FileAbout:
     """The settings that decide the embeddings, as stored in a plan and in a file of embeddings."""
-    return FileAbout(request.model, opened.points, opened.at_most, request.sampling.seed, request.base, opened.frame)
+    sampling = request.sampling
+    return FileAbout(
+        request.model, opened.points, opened.at_most, sampling.seed, request.base, sampling.draws, opened.frame
+    )
 
 
 def join_job(request: Request, opened: Opened, *, out: Path, shards: int, part: int | None, form: str) -> parts.Plan:

@@ -8,7 +8,8 @@ from pathlib import Path
 from crosspoint.core.errors import InputError
 from crosspoint.data.frames import Frame, common_frame
 from crosspoint.data.sources import Source, base_of, find_sources
-from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.draws import check_draws
+from crosspoint.runtime.encoder import Encoder, Specification
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import find_release
@@ -22,8 +23,8 @@ class Request:
     Attributes:
         model: Name, or absolute path.
         inputs: Absolute paths.
-        sampling: Points per cloud, None: as the model needs; the random seed of the points that are drawn; the
-            axis that points up in the inputs, None: as their formats say.
+        sampling: Points per cloud, None: as the model needs; random seed and number of draws of the points; the axis
+            that points up in the inputs, None: as their formats say.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the model.
         verify_keys: Public keys; one of them must have signed the model. Empty: no check.
@@ -78,10 +79,23 @@ def make_request(
         raise InputError(f"--batch is {batch}; give 1 or more")
     if sampling.seed < 0:
         raise InputError(f"--seed is {sampling.seed}; give 0 or more")
+    check_draws(sampling.draws)
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
     return Request(place, paths, sampling, batch, run_on, find_key_files(), reading)
+
+
+def open_model(request: Request, threads: int | None = None) -> Encoder:
+    """Open the model of a request; arguments and errors as `open_request`."""
+    return load_encoder(
+        request.model,
+        request.run_on.device,
+        backend=request.run_on.backend,
+        threads=threads,
+        trust=request.run_on.trust,
+        verify_key=request.verify_keys or None,
+    )
 
 
 def open_request(request: Request, threads: int | None = None) -> Opened:
@@ -94,32 +108,39 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
     Raises:
         InputError: The model or an option cannot be used, or an input is missing.
     """
-    release = find_release(request.model)
-    encoder = load_encoder(
-        request.model,
-        request.run_on.device,
-        backend=request.run_on.backend,
-        threads=threads,
-        trust=request.run_on.trust,
-        verify_key=request.verify_keys or None,
-    )
+    encoder = open_model(request, threads)
     try:
-        count = encoder.specification.points if request.sampling.points is None else request.sampling.points
-        at_most = count is None and release is not None
-        if count is not None:
-            encoder.specification.check_points(count)
-        elif release is not None:
-            count = release.points
+        sampling = request.sampling
+        count, at_most = points_of(encoder.specification, request)
         sources = find_sources(
             list(request.inputs),
             count,
-            seed=request.sampling.seed,
+            seed=sampling.seed,
             at_most=at_most,
+            draws=sampling.draws,
             columns=request.reading.columns,
             patterns=request.reading.patterns,
-            up=request.sampling.up,
+            up=sampling.up,
         )
         return Opened(encoder, sources, count, at_most, common_frame(source.frame for source in sources))
     except BaseException:
         encoder.close()
         raise
+
+
+def points_of(specification: Specification, request: Request) -> tuple[int | None, bool]:
+    """Points per cloud (None: all), and whether clouds of fewer points are used whole.
+
+    The number is that of the request, or else the fixed one of the model, or else the one it was trained with.
+
+    Raises:
+        InputError: The model does not take clouds of this number of points.
+    """
+    count = specification.points if request.sampling.points is None else request.sampling.points
+    if count is not None:
+        specification.check_points(count)
+        return count, False
+    if specification.classifier is not None:
+        return specification.classifier.points, specification.classifier.at_most
+    release = find_release(request.model)
+    return (None, False) if release is None else (release.points, True)

@@ -20,9 +20,11 @@ from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.data.frames import Frame, Up, parse_up
 from crosspoint.data.io.files import up_of
 from crosspoint.data.sources import find_sources
+from crosspoint.runtime.draws import mean_of_draws, split_draws
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, PartAbout, load
+from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import RunOn
 from crosspoint.runtime.released import find_hash
@@ -46,6 +48,7 @@ class Index:
         points: Points per cloud; None: all.
         at_most: Whether clouds with fewer points were taken as they are.
         seed: Random seed of the points that were drawn.
+        draws: Of points from each cloud, whose embeddings were averaged.
         base: The folder that names are relative to.
         frame: Frame of the inputs. None: written by an earlier version, which did not record it and turned nothing.
         pieces: Function that reads them from the beginning at each call.
@@ -57,6 +60,7 @@ class Index:
     points: int | None
     at_most: bool
     seed: int
+    draws: int
     base: Path
     frame: Frame | None
     pieces: Callable[[], Iterator[Embeddings]]
@@ -140,9 +144,11 @@ def open_index(path: Path) -> Index:
 def _index(path: Path, sha256: str, about: FileAbout | parts.Plan, pieces: Callable[[], Iterator[Embeddings]]) -> Index:
     points, seed = about.points, about.seed
     with reading(path, "embeddings of crosspoint embed", advice="embed again"):
-        if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
-            raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
-        return Index(path, sha256, about.model, points, about.at_most, seed, Path(about.base), about.frame, pieces)
+        draws = about.draws
+        if seed < 0 or draws < 1 or not 0 < (1 if points is None else points) * draws <= MOST_POINTS:
+            raise ValueError(f"it says that {points} points were drawn {draws} times with the seed {seed}")
+        base = Path(about.base)
+        return Index(path, sha256, about.model, points, about.at_most, seed, draws, base, about.frame, pieces)
 
 
 def search(
@@ -208,10 +214,9 @@ def search(
             Path(out),
             str(query),
             results=[(found, far) for far, found in nearest],
-            base=base,
-            files=files and Path(files),
+            originals=Originals(base, files and Path(files), opened.given),
             metric=metric,
-            ups=(up or opened.given, opened.given),
+            up=up or opened.given,
         )
     written = None if out is None else str(out)
     return SearchResult(
@@ -247,16 +252,17 @@ def _embed_query(
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
     _check_frames(index, query, up)
-    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most, up=up)
+    (source,) = find_sources([query], index.points, seed=index.seed, at_most=index.at_most, draws=index.draws, up=up)
     clouds, _ = source.load()
     if isinstance(clouds, InputError):
         raise clouds
-    if len(clouds) != 1:
-        raise InputError(f"{query} holds {len(clouds)} clouds; give a file with one")
+    drawn = split_draws(clouds, source.draws)
+    if len(drawn) != 1:
+        raise InputError(f"{query} holds {len(drawn)} clouds; give a file with one")
     file = model or _model_of(index)
     with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
-        vector: FloatArray = encoder.embed(clouds)[0]
+        vector: FloatArray = mean_of_draws(encoder.embed(drawn[0]), [len(drawn[0])])[0]
         return vector, source.frame
 
 

@@ -1,7 +1,6 @@
 """Draws a query and its nearest neighbours side by side."""
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from crosspoint.data.io.files import is_mesh, read_points, up_of
 from crosspoint.data.io.meshes import read_mesh
 from crosspoint.data.points import Points, normalise
 from crosspoint.data.rendering.raycast import camera, picture, solid
-from crosspoint.data.sources import find_sources
+from crosspoint.runtime.jobs.originals import Originals
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -35,23 +34,19 @@ def draw(
     query: str,
     *,
     results: Sequence[tuple[str, float]],
-    base: Path,
-    files: Path | None,
+    originals: Originals,
     metric: str,
-    ups: tuple[Up | None, Up | None],
+    up: Up | None,
 ) -> None:
     """Draw meshes as surfaces if `embreex` is installed, else as points. The tile of a missing file stays empty.
-
-    The names in an index are not trusted: only files within `base` are opened.
 
     Args:
         file: Output file.
         query: A file, or a name.
         results: Names and distances, from near to far.
-        base: Folder that names are relative to.
-        files: The same folder, if the user gave it; data sets are searched for only there.
+        originals: Finds the files of the names.
         metric: Metric, shown with each distance.
-        ups: Axes that point up in the query and in the inputs of the index; None: as each format states, else y.
+        up: Axis that points up in the query; None: as its format states, else y.
 
     Raises:
         InputError: `file` cannot be written.
@@ -59,15 +54,15 @@ def draw(
     from PIL import Image, ImageDraw
 
     tiles = [(query, "query"), *((name, f"{metric} distance {far:.4f}") for name, far in results)]
-    paths = [Path(query) if Path(query).is_file() else _inside(base, query)]
-    paths += [_inside(base, name) for name, _ in results]
+    paths = [Path(query) if Path(query).is_file() else originals.path(query)]
+    paths += [originals.path(name) for name, _ in results]
     columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
     step = TILE + GAP, TILE + 2 * LINE + GAP
     sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)
     canvas = ImageDraw.Draw(sheet)
     for i, ((name, note), path) in enumerate(zip(tiles, paths, strict=True)):
         x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
-        if (tile := _tile(name, path, base, files, ups[min(i, 1)])) is not None:
+        if (tile := draw_tile(name, path, originals=originals, up=originals.up if i else up)) is not None:
             sheet.paste(tile, (x, y), tile)
         else:
             _text(canvas, "not found", x, y + TILE // 2, QUIET)
@@ -78,20 +73,18 @@ def draw(
         sheet.save(temporary)
 
 
-def _inside(base: Path, name: str) -> Path | None:
-    """The file with this name, unless it is outside the folder."""
-    path = Path(os.path.normpath(base / name))
-    return path if path.is_relative_to(os.path.normpath(base)) and _is_file(path) else None
+def draw_tile(name: str, path: Path | None, *, originals: Originals, up: Up | None = None) -> "Image.Image | None":
+    """Draw an object, `TILE` pixels wide: a mesh as a surface if `embreex` is installed, else as points.
 
+    Args:
+        name: Name in the embeddings.
+        path: Its file, if it has its own.
+        originals: Finds it otherwise.
+        up: Axis that points up in the file; None: as its format states, else y.
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or with a NUL byte
-        return False
-
-
-def _tile(name: str, path: Path | None, base: Path, files: Path | None, up: Up | None) -> "Image.Image | None":
+    Returns:
+        The picture; None if the object is not found or cannot be read.
+    """
     from PIL import Image
 
     try:
@@ -100,27 +93,12 @@ def _tile(name: str, path: Path | None, base: Path, files: Path | None, up: Up |
             vertices = to_y_up(np.asarray(mesh.vertices), up or up_of(path) or "y")
             return Image.fromarray(np.asarray(picture(solid(vertices, mesh.faces), AXES, size=TILE)))
         if path is None:
-            points = _of_several(name, base, files, up)
+            points = originals.cloud(name)
         else:
             points = read_points(path, SHOWN, seed=0, at_most=True, up=up or up_of(path) or "y")[0]
     except CrosspointError:
         return None
     return None if points is None else _dots(points)
-
-
-def _of_several(name: str, base: Path, files: Path | None, up: Up | None) -> Points | None:
-    """A cloud from a file with several, `file#3`, or from a data set."""
-    stem, _, number = name.rpartition("#")
-    path = _inside(base, stem)
-    if path is not None and number.isdecimal():
-        several = read_points(path, None, seed=0, up=up or up_of(path) or "y")  # (n, N, 3)
-        cloud: Points | None = several[int(number)] if int(number) < len(several) else None
-        return cloud
-    for source in [] if files is None else find_sources([files], None, seed=0, up=up):
-        if source.name == name:
-            points: Points = source.read()[0]
-            return points
-    return None
 
 
 def _dots(points: Points) -> "Image.Image":
