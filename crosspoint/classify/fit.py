@@ -14,7 +14,8 @@ from crosspoint.classify.objects import LabelledObjects, embed_labelled, gate_ex
 from crosspoint.classify.suspects import SuspectLabel, find_suspects
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_replaceable
-from crosspoint.core.results import Result
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import Frame
 from crosspoint.data.labelled import find_labelled
 from crosspoint.eval.metrics.calibration import calibration_error, fit_temperature, threshold_of
 from crosspoint.eval.metrics.statistics import wilson
@@ -24,7 +25,7 @@ from crosspoint.export.options import ExportOptions
 from crosspoint.runtime.classifier import Classifier, ClassifierInfo, Doubles, LinearHead, softmax
 from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs.batches import Skipped
-from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import DEFAULT
 
 DRAWS = 4
@@ -148,6 +149,7 @@ class FitResult(Result):
         skipped: Files that could not be read.
         out: Folder of the bundle.
         seconds: Run time.
+        frame: In which the objects are stored; None of embeddings that do not say. They were turned to y-up.
     """
 
     schema: ClassVar[str] = "crosspoint.fit/1"
@@ -172,6 +174,7 @@ class FitResult(Result):
     skipped: tuple[Skipped, ...]
     out: str
     seconds: float
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,7 @@ def fit(
     options: FitOptions = FitOptions(),
     sampling: Sampling = Sampling(draws=DRAWS),
     run_on: RunOn = RunOn(),
+    reading: Reading = Reading(),
 ) -> FitResult:
     """Fit a classifier to labelled objects; write it with its encoder as one bundle that passed the gate.
 
@@ -225,9 +229,10 @@ def fit(
         model: The encoder: a name, a run folder or a `.safetensors` file.
         labels: CSV file with the columns `name` and `label`.
         options: Head, threshold and views.
-        sampling: Points per cloud, by default as for `embed`; the random seed; and the number of draws of
-            points from each object, whose embeddings are averaged.
+        sampling: Points per cloud, by default as for `embed`; the random seed; the number of draws of points from
+            each object, whose embeddings are averaged; and the axis that points up in the objects.
         run_on: Device and backend of the encoder.
+        reading: How files are found and read.
 
     Returns:
         The expected accuracy, and what was chosen.
@@ -240,7 +245,7 @@ def fit(
     options.check()
     check_replaceable(out, check_ours, inputs=[data])
     trained_weights(model)  # refuse a model without weights before the work
-    objects = _read(Path(data), labels, str(model), options.views, sampling=sampling, run_on=run_on)
+    objects = _read(Path(data), labels, str(model), options.views, sampling=sampling, run_on=run_on, reading=reading)
     fitted = fit_objects(objects.features, objects.labels, head=options.head, refuse=options.refuse, seed=sampling.seed)
     name, strength = fitted.chosen
     info = ClassifierInfo(
@@ -252,6 +257,7 @@ def fit(
         strength=strength,
         temperature=fitted.calibration.temperature,
         objects=len(objects.names),
+        frame=objects.frame,
     )
     clouds, truth, source = gate_examples(objects, seed=sampling.seed)
     classifier = Classifier(info, fitted.head, clouds, truth, source)
@@ -279,19 +285,27 @@ def fit(
         skipped=objects.skipped,
         out=str(out),
         seconds=time.perf_counter() - start,
+        frame=objects.frame,
     )
 
 
 def _read(
-    data: Path, labels: Path | None, model: str, views: int, *, sampling: Sampling, run_on: RunOn
+    data: Path, labels: Path | None, model: str, views: int, *, sampling: Sampling, run_on: RunOn, reading: Reading
 ) -> LabelledObjects:
     if data.suffix in (".npz", ".parquet"):
         if views:
             raise InputError(
                 f"{data} holds embeddings, which have no points; give the folder of the objects for --views"
             )
+        if sampling.up is not None or reading != Reading():
+            raise InputError(
+                f"--up, --columns, --include and --exclude are for clouds that are read; {data} holds embeddings, so "
+                "leave them out"
+            )
         return read_embedded(data, labels, model=model, run_on=run_on)
-    return embed_labelled(find_labelled(data, labels), model, views=views, sampling=sampling, run_on=run_on)
+    return embed_labelled(
+        find_labelled(data, labels), model, views=views, sampling=sampling, run_on=run_on, reading=reading
+    )
 
 
 def fit_objects(

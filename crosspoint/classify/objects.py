@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.printable import printable
+from crosspoint.data.frames import Frame, common_frame
 from crosspoint.data.labelled import LabelledData, check_classes, find_copies, label_of_folder, read_labels
 from crosspoint.data.points import Points
 from crosspoint.data.single_views import single_views
@@ -21,7 +23,7 @@ from crosspoint.runtime.jobs.batches import Skipped, embed_groups
 from crosspoint.runtime.jobs.embeddings import PartAbout, load
 from crosspoint.runtime.jobs.request import make_request, open_model, points_of
 from crosspoint.runtime.load import load_encoder
-from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import find_hash, find_release
 
 BATCH = 32
@@ -45,6 +47,7 @@ class LabelledObjects:
         sources: Their sources by name; empty for earlier embeddings.
         copies: Objects left out because another one of the same class has the same content.
         skipped: Files that could not be read.
+        frame: In which the objects are stored; None of embeddings that do not say.
     """
 
     model: Specification
@@ -58,10 +61,17 @@ class LabelledObjects:
     sources: dict[str, Source] = field(repr=False)
     copies: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    frame: Frame | None
 
 
 def embed_labelled(
-    data: LabelledData, model: str, *, views: int = 0, sampling: Sampling, run_on: RunOn
+    data: LabelledData,
+    model: str,
+    *,
+    views: int = 0,
+    sampling: Sampling,
+    run_on: RunOn,
+    reading: Reading = Reading(),
 ) -> LabelledObjects:
     """Embed the labelled objects of a folder.
 
@@ -71,21 +81,20 @@ def embed_labelled(
         views: Number of single views of each object.
         sampling: As for `embed`.
         run_on: Device and backend of the model.
+        reading: How files are found and read.
 
     Raises:
         InputError: A model, an option or a file cannot be used, or the labels are not enough for a classifier.
     """
-    request = make_request(model, [data.path], sampling=sampling, batch=BATCH, run_on=run_on)
+    request = make_request(model, [data.path], sampling=sampling, batch=BATCH, run_on=run_on, reading=reading)
+    find = partial(data.sources, seed=sampling.seed, columns=reading.columns, patterns=reading.patterns, up=sampling.up)
     with open_model(request) as encoder:
         count, at_most = points_of(encoder.specification, request)
-        sources = data.sources(count, seed=sampling.seed, at_most=at_most, draws=sampling.draws)
+        sources = find(count, at_most=at_most, draws=sampling.draws)
         labels = {source.name: data.label(source.name) or "" for source in sources}
         check_classes(labels, where=data.path, fewest=1)
-        sides = [
-            single_views(data.sources(None, seed=sampling.seed, at_most=True), count, seed=sampling.seed + i)
-            for i in range(views)
-        ]
-        group, *viewed = embed_groups(encoder, [sources, *sides], batch=BATCH)
+        sides = [single_views(find(None, at_most=True), count, seed=sampling.seed + i) for i in range(views)]
+        group, *viewed = embed_groups(encoder, [sources, *sides], batch=BATCH, readers=reading.readers)
         specification = encoder.specification
     content = {source.name: digest for source, digest in zip(sources, group.sources_sha256, strict=True)}
     label_of = {name: labels[_source_name(name, content)] for name in group.names}
@@ -105,6 +114,7 @@ def embed_labelled(
         sources={source.name: source for source in sources},
         copies=tuple(copies),
         skipped=tuple(group.skipped),
+        frame=common_frame(source.frame for source in sources),
     )
 
 
@@ -172,6 +182,7 @@ def read_embedded(path: Path, labels: Path | None, *, model: str, run_on: RunOn)
         sources={},
         copies=tuple(copies),
         skipped=(),
+        frame=made_how.frame,
     )
 
 

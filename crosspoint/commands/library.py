@@ -5,11 +5,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
+from crosspoint.commands.common import (
+    FILES_UP,
+    Command,
+    PathArgument,
+    columns_option,
+    exclude_option,
+    include_option,
+    json_option,
+    run_on_options,
+    save_result,
+    up_option,
+)
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.library.duplicates import DuplicateGroup
     from crosspoint.runtime.options import RunOn
 
@@ -37,7 +49,11 @@ SHOWN = 20  # rows of a table
 @click.option("--model", help="Model that embeds a folder.  [default: dgcnn]")
 @click.option("--points", type=int, help="Points per object of a folder.  [default: as crosspoint embed]")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
+@up_option("the objects of a folder", FILES_UP)
 @click.option("--draws", default=1, show_default=True, help="Random point subsets of each object to average over.")
+@columns_option
+@include_option
+@exclude_option
 @run_on_options()
 @json_option
 def duplicates_command(
@@ -50,7 +66,11 @@ def duplicates_command(
     model: str | None,
     points: int | None,
     seed: int,
+    up: "Up | None",
     draws: int,
+    columns: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
@@ -62,8 +82,8 @@ def duplicates_command(
     from crosspoint.core.console import print_table
     from crosspoint.core.errors import require
     from crosspoint.core.outputs import check_file
-    from crosspoint.runtime.library.duplicates import duplicates
-    from crosspoint.runtime.options import Sampling
+    from crosspoint.runtime.library.duplicates import DuplicatesOptions, duplicates
+    from crosspoint.runtime.options import Reading, Sampling
     from crosspoint.runtime.released import DEFAULT
 
     if page is not None:
@@ -73,13 +93,13 @@ def duplicates_command(
             raise InputError(f"--out and --page are both {out}; give two names")
     result = duplicates(
         library,
-        level,
+        DuplicatesOptions(level, within),
         out=out,
-        within=within,
         files=files,
         model=model or DEFAULT,
-        sampling=Sampling(points, seed, draws=draws),
+        sampling=Sampling(points, seed, up=up, draws=draws),
         run_on=run_on,
+        reading=Reading(columns, include, exclude),
     )
     save_result(json_file, result=result)
     if page is not None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from crosspoint.core.errors import InputError
 from crosspoint.core.printable import printable
 from crosspoint.core.reading import read_lines, reading
+from crosspoint.data.frames import ASSUMED, Up, to_y_up
+from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.points import Points
 from crosspoint.data.sets.datasets import load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
@@ -37,16 +39,34 @@ class LabelledData:
     label: Labelling
     split: str | None = None
 
-    def sources(self, count: int | None, *, seed: int, at_most: bool, draws: int = 1) -> list[Source]:
-        """The objects with a label; arguments as `find_sources`. Points are drawn from the clouds of a data set too."""
+    def sources(
+        self,
+        count: int | None,
+        *,
+        seed: int,
+        at_most: bool,
+        draws: int = 1,
+        columns: str | None = None,
+        patterns: Patterns = ALL,
+        up: Up | None = None,
+    ) -> list[Source]:
+        """The objects with a label; arguments as `find_sources`. Points are drawn from the clouds of a data set too.
+
+        Raises:
+            InputError: As `find_sources`, or the frames of the objects are mixed: some are stated and others are not.
+        """
+        find = partial(find_sources, [self.path], seed=seed, columns=columns, patterns=patterns, up=up)
         if self.split is None:
-            found = find_sources([self.path], count, seed=seed, at_most=at_most, draws=draws)
+            found = find(count, at_most=at_most, draws=draws)
         else:
-            stored = find_sources([self.path], None, seed=seed)
             found = [
-                _drawn(source, count, seed, at_most, draws) for source in stored if source.name.startswith(self.split)
+                _drawn(source, count, seed, at_most, draws)
+                for source in find(None)
+                if source.name.startswith(self.split)
             ]
-        return [source for source in found if self.label(source.name) is not None]
+        found = [source for source in found if self.label(source.name) is not None]
+        check_frames(found)
+        return found
 
     def label_of_cloud(self, name: str) -> str:
         """The class of a cloud; a name that ends in `#0`, `#1`, … is one of several clouds of a file."""
@@ -133,7 +153,28 @@ def _drawn(source: Source, count: int | None, seed: int, at_most: bool, draws: i
 
 
 def _draw(source: Source, count: int | None, seed: int, at_most: bool, draws: int) -> Points:
-    return draw_points(source.read()[0], count, seed=seed, at_most=at_most, draws=draws)
+    """Draw from the cloud as it is stored, so that the points do not depend on `up`, and turn it to y-up."""
+    if isinstance(source.stored, Path):
+        raise TypeError(f"{source.origin} is a file, not a cloud of a data set")
+    drawn = draw_points(source.stored[0], count, seed=seed, at_most=at_most, draws=draws)
+    return to_y_up(drawn, source.frame.up)
+
+
+def check_frames(sources: Sequence[Source]) -> None:
+    """Check that one class is not learned lying and another standing.
+
+    Formats that state different axes go together, because all are turned to y-up.
+
+    Raises:
+        InputError: Some formats state another axis than y, and others state none.
+    """
+    turned = next((source for source in sources if source.frame.up != "y"), None)
+    assumed = next((source for source in sources if source.frame == ASSUMED), None)
+    if turned is not None and assumed is not None:
+        raise InputError(
+            f"{printable(turned.name)} is {turned.frame.up}-up, but {printable(assumed.name)} does not state which "
+            f"axis points up; give --up {turned.frame.up} if it is the same in all, or convert one of them"
+        )
 
 
 def check_classes(labels: Mapping[str, str], *, where: Path, fewest: int = FEWEST, lost: str = "") -> tuple[str, ...]:

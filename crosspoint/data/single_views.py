@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from crosspoint.data.io.files import MESH_POINTS, generator, is_mesh, read_points
-from crosspoint.data.points import Points, normalise
+from crosspoint.data.points import Coordinates, normalise
 from crosspoint.data.rendering.raycast import camera
 from crosspoint.data.rendering.render import ELEVATIONS
 from crosspoint.data.sources import Source
@@ -32,17 +32,17 @@ def single_views(sources: Sequence[Source], count: int | None, *, seed: int) -> 
     return [replace(source, read=partial(_read, source, count or MESH_POINTS, seed)) for source in sources]
 
 
-def _read(source: Source, count: int, seed: int) -> Points:
+def _read(source: Source, count: int, seed: int) -> Coordinates:
     """Views `(n, count, 3)` of the clouds of a source."""
     rng = generator(source.sha256() or "0" * 64, seed)
     if isinstance(source.stored, Path) and is_mesh(source.stored):
-        clouds = read_points(source.stored, DENSE * count, seed=seed)
+        clouds = read_points(source.stored, DENSE * count, seed=seed, up=source.frame.up)
     else:
         clouds = source.read()
     return np.stack([single_view(cloud, count, rng=rng) for cloud in clouds])
 
 
-def single_view(cloud: Points, count: int, *, rng: np.random.Generator) -> Points:
+def single_view(cloud: Coordinates, count: int, *, rng: np.random.Generator) -> Coordinates:
     """The points of a cloud that a sensor on a random side sees.
 
     Args:
@@ -57,5 +57,5 @@ def single_view(cloud: Points, count: int, *, rng: np.random.Generator) -> Point
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(*ELEVATIONS))
     sensor = rng.uniform(*DISTANCES) * camera(azimuth, elevation)[2]
     seen = rng.permutation(np.flatnonzero(visible(centred, sensor)))
-    view: Points = cloud[np.resize(seen, count)]
+    view: Coordinates = cloud[np.resize(seen, count)]
     return view

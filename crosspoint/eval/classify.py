@@ -1,7 +1,7 @@
 """Accuracy and calibration of a classifier on labelled objects, from any backend."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
 from crosspoint.core.printable import printable
 from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import ASSUMED, Frame, common_frame
 from crosspoint.data.labelled import LabelledData, find_labelled
 from crosspoint.eval.features import ModelInfo, describe_model
 from crosspoint.eval.metrics.calibration import CalibrationBin, calibration_curve, calibration_error
@@ -21,7 +22,7 @@ from crosspoint.runtime.classifier import ClassifierInfo, Predictions
 from crosspoint.runtime.jobs.batches import Skipped
 from crosspoint.runtime.jobs.predict import ScoredSources, require_classifier, score_sources
 from crosspoint.runtime.jobs.request import make_request, open_model, points_of
-from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 PICTURES = ("confusion.png", "calibration.png")
 BATCH = 32
@@ -90,6 +91,7 @@ class ClassifyResult(Result):
         skipped: Inputs that were left out.
         seconds: Run time.
         against: Comparison with another classifier; None if none was given.
+        frame: In which the objects are stored; what was classified is y-up.
     """
 
     schema: ClassVar[str] = "crosspoint.classify/1"
@@ -110,6 +112,7 @@ class ClassifyResult(Result):
     skipped: tuple[Skipped, ...]
     seconds: float
     against: ComparedClassifier | None = field(default=None, metadata=OPTIONAL)
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ class _Measured:
     known: Predictions
     strangers: Predictions
     skipped: tuple[Skipped, ...]
+    frame: Frame
 
 
 def classify(
@@ -135,6 +139,7 @@ def classify(
     run_on: RunOn = RunOn(),
     against: Path | None = None,
     out: Path | None = None,
+    reading: Reading = Reading(),
 ) -> ClassifyResult:
     """Measure a classifier on labelled objects.
 
@@ -143,11 +148,12 @@ def classify(
         data: A folder whose sub-folders are classes, a folder for which `labels` has the classes, or a data set, of
             which the test part is used. Objects of classes that the classifier does not know are strangers.
         labels: CSV file with the columns `name` and `label`.
-        sampling: Points per cloud, by default as fitted; the random seed; and the number of draws of points from
-            each object, whose probabilities are averaged.
+        sampling: Points per cloud, by default as fitted; the random seed; the number of draws of points from each
+            object, whose probabilities are averaged; and the axis that points up in the objects.
         run_on: Device and backend of the classifier.
         against: Another classifier of the same classes, on the backend of its file type; predictions are compared.
         out: Folder for the pictures `confusion.png` and `calibration.png`.
+        reading: How files are found and read.
 
     Raises:
         InputError: A model is not a classifier, or data or labels cannot be used.
@@ -158,10 +164,10 @@ def classify(
         check_folder(out, files=PICTURES, inputs=[data], within=True)
         require_plots()
     labelled = find_labelled(data, labels, split="test")
-    own = _measure(model, labelled, sampling, run_on)
+    own = _measure(model, labelled, sampling, run_on, reading)
     other = None
     if against is not None:
-        other = _compare(own, _measure(against, labelled, sampling, RunOn(run_on.device, trust=run_on.trust)))
+        other = _compare(own, _measure(against, labelled, sampling, RunOn(run_on.device, trust=run_on.trust), reading))
     scores = own.known.scores.astype(np.float64)
     right = scores.argmax(axis=1) == own.truth
     result = ClassifyResult(
@@ -181,25 +187,35 @@ def classify(
         against=other,
         skipped=own.skipped,
         seconds=time.perf_counter() - start,
+        frame=own.frame,
     )
     if out is not None:
         _draw(result, out)
     return result
 
 
-def _measure(model: Path, data: LabelledData, sampling: Sampling, run_on: RunOn) -> _Measured:
-    request = make_request(model, [data.path], sampling=sampling, batch=BATCH, run_on=run_on)
+def _measure(model: Path, data: LabelledData, sampling: Sampling, run_on: RunOn, reading: Reading) -> _Measured:
+    request = make_request(model, [data.path], sampling=sampling, batch=BATCH, run_on=run_on, reading=reading)
     with open_model(request) as encoder:
         classifier = require_classifier(encoder)
         count, at_most = points_of(encoder.specification, request)
-        sources = data.sources(count, seed=sampling.seed, at_most=at_most, draws=sampling.draws)
+        sources = data.sources(
+            count,
+            seed=sampling.seed,
+            at_most=at_most,
+            draws=sampling.draws,
+            columns=reading.columns,
+            patterns=reading.patterns,
+            up=sampling.up,
+        )
         if not sources:
             raise InputError(
                 f"{data.path} has no labelled objects; give a folder whose sub-folders are classes, or --labels"
             )
-        scored = score_sources(encoder, sources, batch=BATCH)
+        scored = score_sources(encoder, sources, batch=BATCH, readers=reading.readers)
         described = describe_model(encoder)
-    return _divide(scored, data, classifier, described, count)
+    measured = _divide(scored, data, classifier, described, count)
+    return replace(measured, frame=common_frame(source.frame for source in sources))
 
 
 def _divide(
@@ -224,6 +240,7 @@ def _divide(
         known=Predictions(classifier, scores[known]),
         strangers=Predictions(classifier, scores[~known]),
         skipped=scored.skipped,
+        frame=ASSUMED,
     )
 
 

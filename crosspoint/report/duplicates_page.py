@@ -55,7 +55,8 @@ def write_page(result: DuplicatesResult, page: Path, *, files: Path | None = Non
     given = [Path(each) for each in result.library]
     if files is None and len(given) == 1 and given[0].is_dir() and not is_embeddings(given[0]):
         files = given[0]
-    originals = Originals(Path(result.base) if files is None else files, files)
+    up = None if result.frame is None else result.frame.given
+    originals = Originals(Path(result.base) if files is None else files, files, up)
     shown = [_show(each, originals) for each in track(result.groups[:GROUPS], "Drawing groups")]
     content = render("duplicates", result=result, groups=shown, removable=_count(result))
     name = ", ".join(Path(each).name or each for each in result.library)
@@ -82,7 +83,7 @@ def _objects(group: DuplicateGroup, originals: Originals) -> Iterator[ShownObjec
 
 
 def _object(name: str, found: Duplicate | None, originals: Originals) -> ShownObject:
-    tile = draw_tile(name, originals.path(name), originals=originals)
+    tile = draw_tile(name, originals.path(name), originals=originals, up=originals.up)
     picture = None if tile is None else data_uri(to_png(tile.convert("RGBA").quantize(COLOURS)))
     level = "kept" if found is None else found.level
     distance, surface = (None, None) if found is None else (found.distance, found.surface)

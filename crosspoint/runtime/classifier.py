@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from crosspoint.core.arrays import Npz
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import reading
+from crosspoint.core.results import OPTIONAL
+from crosspoint.data.frames import Frame
 
 HEAD_FILE = "classifier.npz"
 SCORES = "scores"  # the output of a classifier beside `embedding`
@@ -30,6 +32,7 @@ class ClassifierInfo:
         strength: C of the first two; for `nearest` the share of the unit matrix in the covariance.
         temperature: Decisions are divided by it before the softmax.
         objects: Number of objects that the head was fitted to.
+        frame: In which these are stored; they were turned to y-up. None of embeddings that do not say.
     """
 
     classes: tuple[str, ...]
@@ -40,6 +43,7 @@ class ClassifierInfo:
     strength: float
     temperature: float
     objects: int
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         """Raise ValueError if the names are not those of at least two classes."""

@@ -13,6 +13,7 @@ from crosspoint.export.engine.builder import Options
 from crosspoint.export.options import ExportOptions
 from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import SearchOptions
+from crosspoint.runtime.library.duplicates import DuplicatesOptions
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.train.pretrain.options import RunOptions
 
@@ -147,16 +148,28 @@ def test_embed(monkeypatch):
 
 def test_duplicates(monkeypatch):
     words = ("duplicates", "a", "b", "--level", "copy", "--out", "o.csv", "--within", 0.25, "--files", "f")
-    words += ("--model", "m", "--points", 99, "--seed", 7, "--draws", 4, "--device", "cuda:3", "--backend", "tensorrt")
+    words += ("--model", "m", "--points", 99, "--seed", 7, "--draws", 4, "--up", "z")
+    words += (
+        "--columns",
+        "5",
+        "--include",
+        "*.ply",
+        "--exclude",
+        "old*",
+        "--device",
+        "cuda:3",
+        "--backend",
+        "tensorrt",
+    )
     arguments, options = given_to(monkeypatch, "crosspoint.runtime.library.duplicates", "duplicates", *words)
-    assert arguments == ((Path("a"), Path("b")), "copy")
+    assert arguments == ((Path("a"), Path("b")), DuplicatesOptions("copy", 0.25))
     assert options == {
         "out": Path("o.csv"),
-        "within": 0.25,
         "files": Path("f"),
         "model": "m",
-        "sampling": Sampling(99, 7, draws=4),
+        "sampling": Sampling(99, 7, up="z", draws=4),
         "run_on": RunOn("cuda:3", "tensorrt"),
+        "reading": Reading("5", ("*.ply",), ("old*",)),
     }
 
 

@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING
 import click
 
 from crosspoint.commands.common import (
+    FILES_UP,
     Command,
     PathArgument,
     against_option,
+    columns_option,
+    exclude_option,
+    include_option,
     json_option,
     run_on_options,
     save_result,
+    up_option,
 )
 from crosspoint.core.errors import CheckFailed
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.options import RunOn
 
 
@@ -28,6 +34,10 @@ if TYPE_CHECKING:
 @click.option("--draws", default=1, show_default=True, help="Random point subsets of each object to average over.")
 @click.option("--points", type=int, help="Points per cloud.  [default: as the classifier was fitted]")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points.")
+@up_option("the objects", FILES_UP)
+@columns_option
+@include_option
+@exclude_option
 @run_on_options(trust=True)
 @against_option
 @click.option("--out", type=PathArgument, help="Folder for pictures of confusion and calibration.")
@@ -39,6 +49,10 @@ def eval_classify(
     draws: int,
     points: int | None,
     seed: int,
+    up: "Up | None",
+    columns: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     run_on: "RunOn",
     against: Path | None,
     out: Path | None,
@@ -50,10 +64,20 @@ def eval_classify(
     """
     from crosspoint.commands.tables.classify import print_classify
     from crosspoint.eval.classify import classify
-    from crosspoint.runtime.options import Sampling
+    from crosspoint.runtime.options import Reading, Sampling
 
-    sampling = Sampling(points, seed, draws=draws)
-    result = classify(model, data_dir, labels=labels, sampling=sampling, run_on=run_on, against=against, out=out)
+    sampling = Sampling(points, seed, up=up, draws=draws)
+    reading = Reading(columns, include, exclude)
+    result = classify(
+        model,
+        data_dir,
+        labels=labels,
+        sampling=sampling,
+        run_on=run_on,
+        against=against,
+        out=out,
+        reading=reading,
+    )
     save_result(json_file, result)
     print_classify(result)
     if result.skipped:

@@ -5,10 +5,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
+from crosspoint.commands.common import (
+    FILES_UP,
+    Command,
+    PathArgument,
+    columns_option,
+    exclude_option,
+    include_option,
+    json_option,
+    run_on_options,
+    save_result,
+    up_option,
+)
 from crosspoint.core.errors import CheckFailed
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.options import RunOn
 
 HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.heads; a test compares them
@@ -47,6 +59,10 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
 )
 @click.option("--points", type=int, help="Points per cloud.  [default: as the model was trained]")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points and of cross-validation.")
+@up_option("the objects", FILES_UP)
+@columns_option
+@include_option
+@exclude_option
 @run_on_options()
 @json_option
 def fit_command(
@@ -60,6 +76,10 @@ def fit_command(
     refuse: float,
     points: int | None,
     seed: int,
+    up: "Up | None",
+    columns: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
@@ -76,11 +96,14 @@ def fit_command(
     require("onnx", "train", purpose="fitting")
     from crosspoint.classify.fit import FitOptions, fit
     from crosspoint.commands.tables.classify import print_fit
-    from crosspoint.runtime.options import Sampling
+    from crosspoint.runtime.options import Reading, Sampling
 
-    sampling = Sampling(points, seed, draws=draws)
+    sampling = Sampling(points, seed, up=up, draws=draws)
     options = FitOptions(head=head, refuse=refuse, views=views)
-    result = fit(data, out, model=model, labels=labels, options=options, sampling=sampling, run_on=run_on)
+    reading = Reading(columns, include, exclude)
+    result = fit(
+        data, out, model=model, labels=labels, options=options, sampling=sampling, run_on=run_on, reading=reading
+    )
     save_result(json_file, result)
     print_fit(result)
     if result.skipped:

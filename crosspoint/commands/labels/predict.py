@@ -5,10 +5,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
+from crosspoint.commands.common import (
+    FILES_UP,
+    Command,
+    PathArgument,
+    columns_option,
+    exclude_option,
+    include_option,
+    json_option,
+    run_on_options,
+    save_result,
+    up_option,
+)
 from crosspoint.core.errors import CheckFailed
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.options import RunOn
 
 
@@ -20,7 +32,11 @@ if TYPE_CHECKING:
 @click.option("--draws", default=1, show_default=True, help="Random point subsets of each object to average over.")
 @click.option("--points", type=int, help="Points per cloud.  [default: as the classifier was fitted]")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
+@up_option("the inputs", FILES_UP)
 @click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
+@columns_option
+@include_option
+@exclude_option
 @run_on_options(trust=True)
 @json_option
 def predict_command(
@@ -31,7 +47,11 @@ def predict_command(
     draws: int,
     points: int | None,
     seed: int,
+    up: "Up | None",
     batch: int,
+    columns: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
@@ -43,10 +63,11 @@ def predict_command(
     """
     from crosspoint.commands.tables.classify import print_predictions
     from crosspoint.runtime.jobs.predict import predict
-    from crosspoint.runtime.options import Sampling
+    from crosspoint.runtime.options import Reading, Sampling
 
-    sampling = Sampling(points, seed, draws=draws)
-    result = predict(model, inputs, out=out, top=top, sampling=sampling, batch=batch, run_on=run_on)
+    sampling = Sampling(points, seed, up=up, draws=draws)
+    reading = Reading(columns, include, exclude)
+    result = predict(model, inputs, out=out, top=top, sampling=sampling, batch=batch, run_on=run_on, reading=reading)
     save_result(json_file, result)
     print_predictions(result)
     if result.skipped:

@@ -5,10 +5,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, run_on_options, save_result
+from crosspoint.commands.common import (
+    FILES_UP,
+    Command,
+    PathArgument,
+    columns_option,
+    exclude_option,
+    include_option,
+    json_option,
+    run_on_options,
+    save_result,
+    up_option,
+)
 from crosspoint.core.errors import CheckFailed
 
 if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
     from crosspoint.runtime.options import RunOn
 
 
@@ -30,6 +42,10 @@ if TYPE_CHECKING:
     help="Points per call of the model; larger clouds are split.  [default: as the model takes, or 2048]",
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points.")
+@up_option("the inputs", FILES_UP)
+@columns_option
+@include_option
+@exclude_option
 @run_on_options(trust=True)
 @json_option
 def segment_command(
@@ -40,6 +56,10 @@ def segment_command(
     data: Path | None,
     points: int | None,
     seed: int,
+    up: "Up | None",
+    columns: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
@@ -47,14 +67,18 @@ def segment_command(
 
     MODEL is a part segmenter of crosspoint finetune partseg, or an export of one. INPUT is a point-cloud or mesh file,
     a folder of them, or a data set. The output has all points of a cloud, or points drawn from a mesh, each with a
-    label and a colour. Inputs that cannot be read are skipped and listed, and the exit code is then 1.
+    label and a colour, and lie as in the input. Inputs that cannot be read are skipped and listed, and the exit code is
+    then 1.
     """
     from crosspoint.commands.tables.classify import print_segmented
     from crosspoint.runtime.jobs.segment import segment
-    from crosspoint.runtime.options import Sampling
+    from crosspoint.runtime.options import Reading, Sampling
 
-    sampling = Sampling(points, seed)
-    result = segment(model, inputs, category=category, out=out, data=data, sampling=sampling, run_on=run_on)
+    sampling = Sampling(points, seed, up=up)
+    reading = Reading(columns, include, exclude)
+    result = segment(
+        model, inputs, category=category, out=out, data=data, sampling=sampling, run_on=run_on, reading=reading
+    )
     save_result(json_file, result)
     print_segmented(result)
     if result.skipped:

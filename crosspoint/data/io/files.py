@@ -80,15 +80,15 @@ def read_points(
         found = clouds.without_missing(path, _scans(file, suffix, topic))
     else:
         found = clouds.iterate_clouds(path, columns)
-    rng: np.random.Generator | None = None
+    drawing: np.random.Generator | None = None
     chosen: list[Coordinates] = []
     for cloud in found:
         if count is None or (at_most and len(cloud) <= count):
             chosen += [cloud] * draws
             continue
-        rng = rng or generator(_content(file), seed)
+        drawing = drawing or generator(_content(file), seed)
         with reading(path, "a cloud"):
-            chosen += [sample_points(cloud, count, rng=rng) for _ in range(draws)]
+            chosen += [sample_points(cloud, count, rng=drawing) for _ in range(draws)]
     with reading(path, "a cloud"):
         return to_y_up(clouds.joined(chosen), up)
 

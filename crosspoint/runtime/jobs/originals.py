@@ -32,6 +32,10 @@ class Originals:
         path = Path(os.path.normpath(self.base / name))
         return path if path.is_relative_to(os.path.normpath(self.base)) and _is_file(path) else None
 
+    def up_of(self, path: Path) -> Up:
+        """The axis that points up in a file: as it was embedded."""
+        return self.up or up_of(path) or "y"
+
     def cloud(self, name: str) -> Coordinates | None:
         """A cloud `(N, 3)` from a file with several, `file#3`, or from a data set; None if there is none.
 
@@ -43,7 +47,7 @@ class Originals:
         if path is not None and number.isdecimal():
             if path not in self._last:  # its other clouds are needed next
                 self._last.clear()
-                self._last[path] = read_points(path, None, seed=0, up=self.up or up_of(path) or "y")
+                self._last[path] = read_points(path, None, seed=0, up=self.up_of(path))
             several = self._last[path]  # (n, N, 3)
             found: Coordinates | None = several[int(number)] if int(number) < len(several) else None
         else:

@@ -13,13 +13,15 @@ import numpy as np
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file, json_bytes
 from crosspoint.core.outputs import check_file
+from crosspoint.core.printable import printable
 from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import ASSUMED, Frame
 from crosspoint.data.sources import Source
 from crosspoint.runtime.classifier import ClassifierInfo, Predictions
 from crosspoint.runtime.encoder import Encoder, Specification
 from crosspoint.runtime.jobs.batches import Skipped, score_groups
 from crosspoint.runtime.jobs.request import make_request, open_request
-from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 COLUMNS = ("name", "label", "probability", "unknown")
 SUFFIXES = (".csv", ".json")
@@ -65,6 +67,7 @@ class PredictResult(Result):
         skipped: Inputs that were left out.
         out: File of the predictions; None: not written.
         seconds: Run time.
+        frame: In which the inputs are stored; what was classified is y-up.
     """
 
     schema: ClassVar[str] = "crosspoint.predict/1"
@@ -77,6 +80,7 @@ class PredictResult(Result):
     skipped: tuple[Skipped, ...]
     out: str | None
     seconds: float
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def predict(
     sampling: Sampling = Sampling(),
     batch: int = 32,
     run_on: RunOn = RunOn(),
+    reading: Reading = Reading(),
 ) -> PredictResult:
     """Classify the clouds of files, folders and data sets.
 
@@ -111,23 +116,25 @@ def predict(
         inputs: As for `embed`.
         out: `.csv` with the columns `name`, `label`, `probability` and `unknown`, or `.json`; None to write nothing.
         top: Number of most probable classes in a prediction.
-        sampling: Points per cloud, by default as fitted; the random seed; and the number of draws of points from
-            each object, whose probabilities are averaged.
+        sampling: Points per cloud, by default as fitted; the random seed; the number of draws of points from each
+            object, whose probabilities are averaged; and the axis that points up in the inputs.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the classifier.
+        reading: How files are found and read.
 
     Raises:
-        InputError: The model is not a classifier, an option is invalid, an input is missing, or none could be read.
+        InputError: The model is not a classifier, an option is invalid, an input is missing, none could be read, or the
+            frames of classifier and inputs are mixed: one is stated and the other is not.
     """
     start = time.perf_counter()
     if out is not None:
         check_out(Path(out), inputs)
     if top < 1:
         raise InputError(f"--top is {top}; give 1 or more")
-    request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on)
+    request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on, reading=reading)
     opened = open_request(request)
     with opened.encoder as encoder:
-        scored = score_sources(encoder, opened.sources, batch=batch)
+        scored = score_sources(encoder, opened.sources, batch=batch, readers=reading.readers)
         specification = encoder.specification
     if not scored.names:
         first = f"; the first: {bad.file}: {bad.reason}" if (bad := next(iter(scored.skipped), None)) else ""
@@ -141,6 +148,7 @@ def predict(
         skipped=scored.skipped,
         out=None if out is None else str(out),
         seconds=time.perf_counter() - start,
+        frame=opened.frame,
     )
     if out is not None:
         _write(out, result)
@@ -158,17 +166,37 @@ def require_classifier(encoder: Encoder) -> ClassifierInfo:
     return encoder.specification.classifier
 
 
-def score_sources(encoder: Encoder, sources: Sequence[Source], *, batch: int = 32) -> ScoredSources:
+def score_sources(encoder: Encoder, sources: Sequence[Source], *, batch: int = 32, readers: int = 0) -> ScoredSources:
     """Score the clouds of sources.
 
     Args:
         encoder: A classifier.
         sources: From `find_sources`.
         batch: Most clouds per call of the model.
+        readers: Number of reader processes, see `read_ahead`.
+
+    Raises:
+        InputError: The model is not a classifier, or the frames of classifier and sources are mixed.
     """
     classifier = require_classifier(encoder)
-    (group,) = score_groups(encoder, [sources], batch=batch)
+    _check_frames(classifier, sources, encoder.specification.path)
+    (group,) = score_groups(encoder, [sources], batch=batch, readers=readers)
     return ScoredSources(group.names, Predictions(classifier, group.vectors), tuple(group.skipped))
+
+
+def _check_frames(classifier: ClassifierInfo, sources: Sequence[Source], path: str) -> None:
+    """Raise InputError where the classifier's objects are not y-up and a source does not say how it lies.
+
+    All are turned to y-up, so any two frames that are known go together.
+    """
+    if classifier.frame is None or classifier.frame.given in (None, "y"):
+        return
+    unknown = next((source.name for source in sources if source.frame == ASSUMED), None)
+    if unknown is not None:
+        raise InputError(
+            f"the objects of {path} are {classifier.frame.up}-up, and {printable(unknown)} does not state which axis "
+            f"points up; give --up {classifier.frame.up} if it is the same there, else --up y"
+        )
 
 
 def _predictions(scored: ScoredSources, top: int) -> list[Prediction]:

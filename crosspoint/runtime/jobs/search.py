@@ -68,7 +68,7 @@ class Index:
     @property
     def given(self) -> Up | None:
         """The axis that was given for all inputs; None if each was read as its format states."""
-        return self.frame.up if self.frame is not None and self.frame.known == "given" else None
+        return None if self.frame is None else self.frame.given
 
 
 @dataclass(frozen=True)

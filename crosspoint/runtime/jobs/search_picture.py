@@ -73,7 +73,7 @@ def draw(
         sheet.save(temporary)
 
 
-def draw_tile(name: str, path: Path | None, *, originals: Originals, up: Up | None = None) -> "Image.Image | None":
+def draw_tile(name: str, path: Path | None, *, originals: Originals, up: Up | None) -> "Image.Image | None":
     """Draw an object, `TILE` pixels wide: a mesh as a surface if `embreex` is installed, else as points.
 
     Args:

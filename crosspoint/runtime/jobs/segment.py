@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,17 +13,18 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file, check_folder
 from crosspoint.core.reading import reason_without
-from crosspoint.core.results import Result
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import Frame, common_frame, from_y_up
 from crosspoint.data.io.files import MESH_POINTS, is_mesh, read_points
 from crosspoint.data.io.formats.ply import write_labelled
-from crosspoint.data.points import Points, normalise
+from crosspoint.data.points import Coordinates, normalise
 from crosspoint.data.sets.taxonomy import SHAPENETPART, Taxonomy, parse_taxonomy, read_taxonomy
 from crosspoint.data.sources import Source, find_sources
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification
 from crosspoint.runtime.jobs.batches import Skipped
 from crosspoint.runtime.jobs.request import make_request, open_model
 from crosspoint.runtime.manifest import NAME, load_manifest
-from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 POINTS = 2048  # per call of a model that takes any number, as in its training
 BATCH = 8
@@ -76,6 +77,7 @@ class SegmentResult(Result):
         skipped: Inputs that were left out.
         out: Output file or folder.
         seconds: Run time.
+        frame: In which the inputs are stored, and the labelled clouds too; the model saw them y-up.
     """
 
     schema: ClassVar[str] = "crosspoint.segment/1"
@@ -88,6 +90,7 @@ class SegmentResult(Result):
     skipped: tuple[Skipped, ...]
     out: str
     seconds: float
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 def segment(
@@ -99,8 +102,11 @@ def segment(
     data: Path | None = None,
     sampling: Sampling = Sampling(),
     run_on: RunOn = RunOn(),
+    reading: Reading = Reading(),
 ) -> SegmentResult:
     """Label every point of clouds with a part, and write the clouds as `.ply` files.
+
+    The model sees the clouds y-up; they are written as they were stored.
 
     Args:
         model: A part segmenter: run folder, `.safetensors`, bundle, `.onnx` or `.plan`.
@@ -109,8 +115,9 @@ def segment(
         out: A `.ply` file for one object, or a folder for any number of them.
         data: Folder with the `taxonomy.json` of the model. None: the names in the model, or those of ShapeNetPart.
         sampling: Points per call of the model, and the random seed. Points None: the model's number if it is fixed,
-            else `POINTS`. Larger clouds are split into random subsets of this size.
+            else `POINTS`. Larger clouds are split into random subsets of this size. And the axis that points up.
         run_on: Device and backend.
+        reading: How files are found; they are read one by one.
 
     Raises:
         InputError: The model is not a segmenter, the category is unknown, an input is missing, no input could be read,
@@ -123,14 +130,21 @@ def segment(
         check_file(out, kind=PLY, inputs=inputs, within=True)
     else:
         check_folder(out, inputs=inputs)
-    request = make_request(model, inputs, sampling=sampling, batch=BATCH, run_on=run_on)
+    request = make_request(model, inputs, sampling=sampling, batch=BATCH, run_on=run_on, reading=reading)
     with open_model(request) as encoder:
         spec = encoder.specification
         taxonomy = find_taxonomy(spec, data)
         label = _find_category(category, taxonomy, spec)
         size = sampling.points or spec.points or POINTS
         spec.check_points(size)
-        sources = find_sources(list(inputs), None, seed=sampling.seed)
+        sources = find_sources(
+            list(inputs),
+            None,
+            seed=sampling.seed,
+            columns=reading.columns,
+            patterns=reading.patterns,
+            up=sampling.up,
+        )
         if single and len(sources) > 1:
             raise InputError(f"{len(sources)} inputs do not fit into one file; give a folder for --out")
         objects, skipped = list[SegmentedObject](), list[Skipped]()
@@ -147,7 +161,8 @@ def segment(
                 name = source.name if len(clouds) == 1 else f"{source.name}#{number}"
                 parts = label_points(encoder, cloud, taxonomy=taxonomy, category=label, size=size, seed=sampling.seed)
                 file = Path(out) if single else Path(out) / f"{name.removesuffix(PLY)}{PLY}"
-                objects.append(_write(file, name, cloud, parts, taxonomy, label))
+                stored = from_y_up(cloud, source.frame.up)
+                objects.append(_write(file, name, stored, parts, taxonomy, label))
     if not objects:
         raise InputError(
             f"none of {len(sources)} inputs could be segmented; the first: {skipped[0].file}: {skipped[0].reason}"
@@ -161,6 +176,7 @@ def segment(
         skipped=tuple(skipped),
         out=str(out),
         seconds=time.perf_counter() - start,
+        frame=common_frame(source.frame for source in sources),
     )
 
 
@@ -208,15 +224,15 @@ def _find_category(category: str, taxonomy: Taxonomy, spec: Specification) -> in
     return names.index(category.lower())
 
 
-def _read(source: Source, size: int, seed: int) -> Points:
+def _read(source: Source, size: int, seed: int) -> Coordinates:
     """Clouds `(n, N, 3)`; from a mesh enough points are drawn for one call of the model."""
     if isinstance(source.stored, Path) and is_mesh(source.stored):
-        return read_points(source.stored, max(size, MESH_POINTS), seed=seed)
+        return read_points(source.stored, max(size, MESH_POINTS), seed=seed, up=source.frame.up)
     return source.read()
 
 
 def label_points(
-    encoder: Encoder, cloud: Points, *, taxonomy: Taxonomy, category: int, size: int, seed: int = 0
+    encoder: Encoder, cloud: Coordinates, *, taxonomy: Taxonomy, category: int, size: int, seed: int = 0
 ) -> Labels:
     """Label every point of a cloud with a part of its category.
 
@@ -256,7 +272,9 @@ def _subsets(count: int, size: int, seed: int) -> Iterator[NDArray[np.int64]]:
         yield rows[start : start + BATCH]
 
 
-def _write(file: Path, name: str, cloud: Points, labels: Labels, taxonomy: Taxonomy, category: int) -> SegmentedObject:
+def _write(
+    file: Path, name: str, cloud: Coordinates, labels: Labels, taxonomy: Taxonomy, category: int
+) -> SegmentedObject:
     names = {part: taxonomy.parts[part] for part in taxonomy.category_parts[category]}
     write_labelled(file, cloud, labels=labels, names=names)
     shares = tuple(PartShare(part, text, float((labels == part).mean())) for part, text in names.items())

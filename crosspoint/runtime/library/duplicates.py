@@ -4,7 +4,7 @@ import csv
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +12,8 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.outputs import check_file
-from crosspoint.core.results import Result
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import Frame
 from crosspoint.runtime.jobs.batches import Skipped
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.originals import Originals
@@ -24,7 +25,7 @@ from crosspoint.runtime.library.objects import Objects
 from crosspoint.runtime.library.pairs import near_pairs
 from crosspoint.runtime.library.register import could_match, register
 from crosspoint.runtime.library.surface import surface_distance
-from crosspoint.runtime.options import RunOn, Sampling
+from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import DEFAULT
 
 COLUMNS = ("group", "name", "level", "distance", "surface")
@@ -77,6 +78,7 @@ class DuplicatesResult(Result):
         skipped: Inputs that were not embedded.
         out: The CSV file; None: not written.
         seconds: Run time.
+        frame: In which the objects are stored; None of embeddings that do not say. They were turned to y-up.
     """
 
     schema: ClassVar[str] = "crosspoint.duplicates/1"
@@ -96,18 +98,43 @@ class DuplicatesResult(Result):
     skipped: tuple[Skipped, ...]
     out: str | None
     seconds: float
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class DuplicatesOptions:
+    """Which objects are duplicates.
+
+    Attributes:
+        level: `"copy"`, `"same"` (copies too) or `"similar"` (all three).
+        within: Cosine distance up to which pairs are checked; None: the limit that was measured for the model.
+    """
+
+    level: str = "same"
+    within: float | None = None
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: There is no such level, or the distance is out of range.
+        """
+        if self.level not in LEVELS:
+            raise InputError(f"unknown level {self.level!r}; known are {', '.join(LEVELS)}")
+        if self.within is not None and not 0 <= self.within <= 2:
+            raise InputError(f"--within is {self.within}; give a cosine distance from 0 to 2")
 
 
 def duplicates(
     library: Sequence[Path],
-    level: str = "same",
+    options: DuplicatesOptions = DuplicatesOptions(),
     *,
     out: Path | None = None,
-    within: float | None = None,
     files: Path | None = None,
     model: Path | str = DEFAULT,
     sampling: Sampling = Sampling(),
     run_on: RunOn = RunOn(),
+    reading: Reading = Reading(),
 ) -> DuplicatesResult:
     """Find objects that a library holds more than once.
 
@@ -117,13 +144,13 @@ def duplicates(
 
     Args:
         library: Embeddings of `crosspoint embed` (one file, or one folder of parts), or folders and files to embed.
-        level: `"copy"`, `"same"` (copies too) or `"similar"` (all three).
+        options: Level, and how near embeddings are whose objects are checked.
         out: A CSV file with the columns `COLUMNS`, one row for each object of a group, the kept one first.
-        within: Cosine distance up to which pairs are checked; None: the limit that was measured for the model.
         files: Folder of the embedded files, if it has moved.
         model: Model that embeds folders.
-        sampling: Points of each object, seed and draws, for folders.
+        sampling: Points of each object, seed, draws and the axis that points up, for folders.
         run_on: Device and backend of the model.
+        reading: How files are found and read, for folders.
 
     Returns:
         The groups; in each, every object is within the level of the kept one.
@@ -132,10 +159,7 @@ def duplicates(
         InputError: The library or an option cannot be used, or there are no limits for the model.
     """
     start = time.perf_counter()
-    if level not in LEVELS:
-        raise InputError(f"unknown level {level!r}; known are {', '.join(LEVELS)}")
-    if within is not None and not 0 <= within <= 2:
-        raise InputError(f"--within is {within}; give a cosine distance from 0 to 2")
+    options.check()
     if not library:
         raise InputError("no inputs were given; give embeddings, or folders of objects")
     paths = [Path(given) for given in library]
@@ -147,19 +171,28 @@ def duplicates(
                 "embeddings were given with other inputs; give one file or folder of embeddings, or folders of objects"
             )
         index = open_index(paths[0])
-        if sampling != Sampling():
-            raise InputError("--points, --seed and --draws are for folders of objects; leave them out for embeddings")
-        result = _find(index, level, within, files)
+        if sampling != Sampling() or reading != Reading():
+            raise InputError(
+                "--points, --seed, --draws, --up, --columns, --include and --exclude are for folders of objects; leave "
+                "them out for embeddings"
+            )
+        result = _find(index, options, files)
     else:
         with tempfile.TemporaryDirectory(prefix="crosspoint-") as space:
             made = embed(
-                model, paths, out=f"{space}/parts/", sampling=sampling, run_on=run_on, parts=PartOptions(form="npz")
+                model,
+                paths,
+                out=f"{space}/parts/",
+                sampling=sampling,
+                run_on=run_on,
+                parts=PartOptions(form="npz"),
+                reading=reading,
             )
             if not made.embedded:
                 first = f"; the first: {made.skipped[0].file}: {made.skipped[0].reason}" if made.skipped else ""
                 raise InputError(f"none of the inputs could be embedded{first}")
             found = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
-            result = replace(_find(open_index(Path(space, "parts")), level, within, found), skipped=made.skipped)
+            result = replace(_find(open_index(Path(space, "parts")), options, found), skipped=made.skipped)
     if out is not None:
         _write(Path(out), result.groups)
     written = None if out is None else str(out)
@@ -171,12 +204,13 @@ def is_embeddings(path: Path) -> bool:
     return (path.suffix in EMBEDDINGS and not path.is_dir()) or (path / JOB).is_file()
 
 
-def _find(index: Index, level: str, within: float | None, files: Path | None) -> DuplicatesResult:
+def _find(index: Index, options: DuplicatesOptions, files: Path | None) -> DuplicatesResult:
+    level, within = options.level, options.within
     limit = limits_of(index.model_sha256, index.draws, model=index.model).of(level) if within is None else within
     base = index.base if files is None else Path(files)
     names = [name for piece in index.pieces() for name in piece.names]
     near = near_pairs(index.pieces, limit)
-    checked = _Checks(names, Objects(Originals(base, files)), level)
+    checked = _Checks(names, Objects(Originals(base, files, index.given)), level)
     pairs = zip(near.first.tolist(), near.second.tolist(), near.distance.tolist(), strict=True)
     links = checked.links(track(list(pairs), "Checking pairs"))
     groups = tuple(
@@ -202,6 +236,7 @@ def _find(index: Index, level: str, within: float | None, files: Path | None) ->
         skipped=(),
         out=None,
         seconds=0.0,
+        frame=index.frame,
     )
 
 

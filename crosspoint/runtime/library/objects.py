@@ -7,6 +7,7 @@ import numpy as np
 
 from crosspoint.core.errors import CrosspointError
 from crosspoint.core.files import sha256
+from crosspoint.data.frames import to_y_up
 from crosspoint.data.io.files import is_mesh, read_points
 from crosspoint.data.io.meshes import read_mesh
 from crosspoint.runtime.jobs.originals import Originals
@@ -53,8 +54,9 @@ class Objects:
             return None if cloud is None else of_cloud(cloud.astype(np.float64))
         if is_mesh(path):
             mesh = read_mesh(path)
-            return of_mesh(np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64))
-        return of_cloud(read_points(path, None, seed=0)[0].astype(np.float64))
+            vertices = to_y_up(np.asarray(mesh.vertices, np.float64), self._originals.up_of(path))
+            return of_mesh(vertices, np.asarray(mesh.faces, np.int64))
+        return of_cloud(read_points(path, None, seed=0, up=self._originals.up_of(path))[0].astype(np.float64))
 
 
 def _size(surface: Surface | None) -> int:

@@ -1,11 +1,13 @@
 import os
 import subprocess
+from functools import partial
 
 import numpy as np
 import pytest
 import trimesh
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import UPS, to_y_up
 from crosspoint.data.io.files import MESH_POINTS, SUFFIXES, find_files, is_mesh, read_many, read_points
 from crosspoint.data.io.formats.ply import write_points
 
@@ -64,6 +66,15 @@ def test_a_copy_of_a_mesh_under_another_name_gives_the_same_points(tmp_path):
     (tmp_path / "b.off").write_bytes((tmp_path / "a.off").read_bytes())
     a, b = (read_points(tmp_path / name, 50, seed=0) for name in ("a.off", "b.off"))
     np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("up", UPS)
+def test_the_frame_turns_what_is_drawn_and_changes_no_draw(points, tmp_path, up):
+    write_points(tmp_path / "cloud.ply", points)
+    trimesh.creation.box((1, 2, 3)).export(tmp_path / "box.stl")
+    for path in (tmp_path / "cloud.ply", tmp_path / "box.stl"):
+        read = partial(read_points, path, 20, seed=3, draws=2)
+        np.testing.assert_array_equal(read(up=up), to_y_up(read(), up))
 
 
 def test_draws_differ_and_the_first_is_that_of_a_single_draw(points, tmp_path):

@@ -11,11 +11,12 @@ from crosspoint.core.outputs import TABLES
 from crosspoint.data.shapes import CATEGORIES
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.library import surface
-from crosspoint.runtime.library.duplicates import COLUMNS, DuplicatesResult, duplicates
+from crosspoint.runtime.library.duplicates import COLUMNS, DuplicatesOptions, DuplicatesResult, duplicates
 from crosspoint.runtime.options import Sampling
 
 FEW = Sampling(64)
-ALL = {"within": 2.0, "sampling": FEW}  # every pair is looked at: the small model's distances mean nothing
+EVERY = DuplicatesOptions(within=2.0)  # every pair is looked at: the small model's distances mean nothing
+COPY = DuplicatesOptions("copy", 2.0)
 
 
 @pytest.fixture(autouse=True)
@@ -60,25 +61,25 @@ def names_of(result: DuplicatesResult) -> list[set[str]]:
 
 
 def test_copies_are_found_in_any_unit_and_division_and_nothing_else(model: Path, library: Path) -> None:
-    result = duplicates([library], "copy", model=model, **ALL)
+    result = duplicates([library], COPY, model=model, sampling=FEW)
     assert names_of(result) == [COPIES]
     assert {one.level for one in result.groups[0].duplicates} == {"copy"}
     assert (result.size, result.unchecked) == (9, 0)
 
 
 def test_the_same_shape_is_found_turned_and_mirrored(model: Path, library: Path) -> None:
-    result = duplicates([library], model=model, **ALL)
+    result = duplicates([library], EVERY, model=model, sampling=FEW)
     assert names_of(result) == [{*COPIES, "turned.ply", "mirrored.ply"}]
     assert {one.level for one in result.groups[0].duplicates} == {"copy", "same"}
 
 
 def test_what_is_similar_is_told_by_the_embedding_alone(model: Path, library: Path) -> None:
-    result = duplicates([library], "similar", model=model, **ALL)
+    result = duplicates([library], DuplicatesOptions("similar", 2.0), model=model, sampling=FEW)
     assert len(names_of(result)[0]) == 9
 
 
 def test_equal_content_is_at_distance_0(model: Path, library: Path) -> None:
-    result = duplicates([library], "copy", model=model, within=0.0, sampling=FEW)
+    result = duplicates([library], DuplicatesOptions("copy", 0.0), model=model, sampling=FEW)
     assert names_of(result) == [{"chair.ply", "copies/again.ply"}]
     (one,) = result.groups[0].duplicates
     assert (one.distance, one.surface) == (0, 0)
@@ -86,21 +87,25 @@ def test_equal_content_is_at_distance_0(model: Path, library: Path) -> None:
 
 def test_embeddings_give_what_their_folder_gives(model: Path, library: Path, tmp_path: Path) -> None:
     embed(model, [library], out=tmp_path / "e.npz", sampling=FEW)
-    assert duplicates([tmp_path / "e.npz"], within=2.0).groups == duplicates([library], model=model, **ALL).groups
+    assert (
+        duplicates([tmp_path / "e.npz"], EVERY).groups == duplicates([library], EVERY, model=model, sampling=FEW).groups
+    )
 
 
 def test_options_of_points_are_refused_for_embeddings(model: Path, library: Path, tmp_path: Path) -> None:
     embed(model, [library], out=tmp_path / "e.npz", sampling=FEW)
-    with pytest.raises(InputError, match="--points, --seed and --draws are for folders"):
-        duplicates([tmp_path / "e.npz"], within=2.0, sampling=FEW)
+    with pytest.raises(
+        InputError, match="--points, --seed, --draws, --up, --columns, --include and --exclude are for folders"
+    ):
+        duplicates([tmp_path / "e.npz"], EVERY, sampling=FEW)
 
 
 def test_what_cannot_be_looked_at_is_no_copy_and_is_counted(model: Path, library: Path, tmp_path: Path) -> None:
     embed(model, [library], out=tmp_path / "e.npz", sampling=FEW)
     library.rename(tmp_path / "moved")
-    result = duplicates([tmp_path / "e.npz"], within=2.0)
+    result = duplicates([tmp_path / "e.npz"], EVERY)
     assert (result.groups, result.unchecked) == ((), result.pairs)
-    found = duplicates([tmp_path / "e.npz"], files=tmp_path / "moved", within=2.0)
+    found = duplicates([tmp_path / "e.npz"], EVERY, files=tmp_path / "moved")
     assert names_of(found) == [{*COPIES, "turned.ply", "mirrored.ply"}]
 
 
@@ -109,13 +114,13 @@ def test_clouds_of_one_file_are_compared_one_by_one(model: Path, tmp_path: Path)
     (tmp_path / "clouds").mkdir()
     np.save(tmp_path / "clouds" / "many.npy", np.stack([a, b, a]))
     np.save(tmp_path / "clouds" / "one.npy", 10 * b[::-1])
-    result = duplicates([tmp_path / "clouds"], "copy", model=model, **ALL)
+    result = duplicates([tmp_path / "clouds"], COPY, model=model, sampling=FEW)
     assert names_of(result) == [{"many.npy#0", "many.npy#2"}, {"many.npy#1", "one.npy"}]
 
 
 def test_the_csv_holds_the_groups_the_kept_one_first(model: Path, library: Path, tmp_path: Path) -> None:
     for _ in range(2):  # its own file is replaced
-        result = duplicates([library], model=model, out=tmp_path / "groups.csv", **ALL)
+        result = duplicates([library], EVERY, model=model, out=tmp_path / "groups.csv", sampling=FEW)
     with (tmp_path / "groups.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
     (each,) = result.groups
@@ -129,7 +134,7 @@ def test_the_csv_holds_the_groups_the_kept_one_first(model: Path, library: Path,
 
 def test_what_cannot_be_read_is_skipped_and_listed(model: Path, library: Path) -> None:
     (library / "bad.ply").write_bytes(b"rubbish")
-    assert [bad.file for bad in duplicates([library], model=model, **ALL).skipped] == ["bad.ply"]
+    assert [bad.file for bad in duplicates([library], EVERY, model=model, sampling=FEW).skipped] == ["bad.ply"]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +151,7 @@ def test_what_cannot_be_read_is_skipped_and_listed(model: Path, library: Path) -
     ],
 )
 def test_mistakes_are_one_line(model: Path, library: Path, options: dict[str, object], message: str) -> None:
-    given = {"library": [library], "model": model, **ALL, **options}
+    given = {"library": [library], "model": model, "sampling": FEW, "level": "same", "within": 2.0, **options}
     with pytest.raises(InputError, match=message) as found:
-        duplicates(given.pop("library"), given.pop("level", "same"), **given)
+        duplicates(given.pop("library"), DuplicatesOptions(given.pop("level"), given.pop("within")), **given)
     assert "\n" not in str(found.value)
