@@ -11,6 +11,8 @@
 | `RunOn(device, backend)`, `Sampling(points, seed)` | where a model runs; which points are drawn |
 | `Reading(columns, include, exclude, readers)` | how files are found and read |
 | `embed(model, inputs, out=…)` | embeds files into a file or a folder of parts, as `crosspoint embed` |
+| `fit(data, out, …)` | makes a classifier from a few labelled objects |
+| `predict(classifier, inputs, out=…)` | names the class of each object |
 | `read_points(path, count, seed=…)` | reads a point cloud or draws points from a mesh, `(n, N, 3)` |
 | `train(data, out, …)` | pretrains an encoder |
 | `export(model, out, …)` | exports a trained network to ONNX and TensorRT |
@@ -38,11 +40,13 @@ from crosspoint.core.lazy import lazy
 
 if TYPE_CHECKING:
     from crosspoint import evaluate as evaluate
+    from crosspoint.classify.fit import fit as fit
     from crosspoint.data.io.files import read_points as read_points
     from crosspoint.export.bundle import export as export
     from crosspoint.parity.parity import parity as parity
     from crosspoint.runtime.encoder import Encoder
     from crosspoint.runtime.jobs.embed import embed as embed
+    from crosspoint.runtime.jobs.predict import predict as predict
     from crosspoint.runtime.options import Reading as Reading
     from crosspoint.runtime.options import RunOn as RunOn
     from crosspoint.runtime.options import Sampling as Sampling
@@ -61,8 +65,10 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
+    "fit",
     "load",
     "parity",
+    "predict",
     "read_points",
     "train",
 ]
@@ -73,11 +79,13 @@ _functions = {
     "Sampling": "crosspoint.runtime.options",
     "embed": "crosspoint.runtime.jobs.embed",
     "export": "crosspoint.export.bundle",
+    "fit": "crosspoint.classify.fit",
     "parity": "crosspoint.parity.parity",
+    "predict": "crosspoint.runtime.jobs.predict",
     "read_points": "crosspoint.data.io.files",
     "train": "crosspoint.train.pretrain.pretrain",
 }
-_get = lazy(__name__, _functions, torch=frozenset({"export", "train"}))
+_get = lazy(__name__, _functions, torch=frozenset({"export", "fit", "train"}))
 
 
 def __getattr__(name: str) -> object:

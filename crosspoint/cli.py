@@ -20,6 +20,10 @@ from crosspoint.commands.eval.reproduce import reproduce_command
 from crosspoint.commands.export import export_command
 from crosspoint.commands.finetune import finetune
 from crosspoint.commands.keygen import keygen
+from crosspoint.commands.labels.fit import fit_command
+from crosspoint.commands.labels.predict import predict_command
+from crosspoint.commands.labels.segment import segment_command
+from crosspoint.commands.library import duplicates_command, select_command
 from crosspoint.commands.parity.diagnose import diagnose_command
 from crosspoint.commands.parity.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
@@ -65,6 +69,11 @@ for command in (
     embed_command,
     bench_command,
     search_command,
+    duplicates_command,
+    select_command,
+    fit_command,
+    predict_command,
+    segment_command,
     evaluate,
     parity_command,
     reproduce_command,

@@ -27,11 +27,12 @@ ARROWS = {  # a room, and those that it may import from
     "eval": RUNTIME | {"train"},
     "parity": RUNTIME | {"eval"},
     "export": RUNTIME | {"eval", "parity"},
+    "classify": RUNTIME | {"eval", "parity", "export"},
     "report": RUNTIME | {"eval", "parity"},
     "doctor": RUNTIME | {"train", "eval", "parity", "export"},
     "evaluate": RUNTIME | {"train", "eval"},
     "quickstart": RUNTIME | {"train", "eval", "parity", "export", "report"},
-    "commands": RUNTIME | {"train", "eval", "parity", "export", "report", "doctor", "quickstart"},
+    "commands": RUNTIME | {"train", "eval", "parity", "export", "classify", "report", "doctor", "quickstart"},
     "cli": BASE | {"commands"},
 }
 

@@ -18,8 +18,9 @@ from click.testing import CliRunner
 
 from crosspoint import cli
 from crosspoint.cli import crosspoint
-from crosspoint.commands import common, embed, export, finetune, search, train
+from crosspoint.commands import common, embed, export, finetune, library, search, train
 from crosspoint.commands.eval import evaluate
+from crosspoint.commands.labels import fit
 from crosspoint.core.system.interrupt import Terminated
 from crosspoint.data.sets.catalogue import SETS
 
@@ -73,6 +74,12 @@ def test_commands_of_the_contract_are_there():
         "build",
         "embed",
         "search",
+        "duplicates",
+        "select",
+        "fit",
+        "predict",
+        "segment",
+        "eval classify",
         "eval svm",
         "eval fewshot",
         "eval partseg",
@@ -181,12 +188,14 @@ def choices_of(path, option):
 
 
 def test_values_of_options_are_those_of_the_code_behind_them():
+    from crosspoint.classify.heads import HEADS
     from crosspoint.data.frames import UPS
     from crosspoint.eval.image.fewshot import METHODS
     from crosspoint.eval.robustness import CORRUPTIONS
     from crosspoint.export.engine.builder import BUILDERS
     from crosspoint.runtime.jobs.parts import FORMATS
     from crosspoint.runtime.jobs.search import METRICS
+    from crosspoint.runtime.library.limits import LEVELS
     from crosspoint.runtime.load import BACKENDS
     from crosspoint.train.partseg.recipes import RECIPES as PART_RECIPES
     from crosspoint.train.pretrain.recipes import CHOICES, RECIPES
@@ -198,7 +207,8 @@ def test_values_of_options_are_those_of_the_code_behind_them():
     assert (CHOICES["objective"], CHOICES["negatives"]) == (train.OBJECTIVES, train.NEGATIVES)
     assert CHOICES["precision"] == train.PRECISIONS
     assert (*BUILDERS, "device") == export.BUILDERS
-    assert (embed.FORMATS, search.METRICS) == (FORMATS, METRICS)
+    assert (embed.FORMATS, search.METRICS, library.LEVELS) == (FORMATS, METRICS, LEVELS)
+    assert ("auto", *HEADS) == fit.HEADS
     assert (METHODS, tuple(CORRUPTIONS)) == (evaluate.METHODS, evaluate.CORRUPTIONS)
 
 

@@ -15,7 +15,12 @@ from crosspoint.core.files import write_json
 from crosspoint.core.workspaces import fresh_path
 from crosspoint.quickstart import quickstart
 
-USED = {"reproduce": ["table1"], "doctor": ["--self-test"], "import": ["x", "--k", "1", "--out", "x.safetensors"]}
+USED = {
+    "reproduce": ["table1"],
+    "doctor": ["--self-test"],
+    "import": ["x", "--k", "1", "--out", "x.safetensors"],
+    "select": ["x", "--keep", "1"],
+}
 
 
 def commands(group=crosspoint, path=()):
@@ -120,6 +125,11 @@ FILES = {
     "embed": (["embed", "nothing.onnx", "nothing", "--out"], ".npz"),
     "embed npy": (["embed", "nothing.onnx", "nothing", "--out"], ".npy"),
     "search": (["search", "nothing", "--in", "nothing.npz", "--out"], ".png"),
+    "duplicates": (["duplicates", "nothing", "--out"], ".csv"),
+    "duplicates page": (["duplicates", "nothing", "--page"], ".html"),
+    "select": (["select", "nothing", "--keep", "3", "--out"], ".csv"),
+    "predict": (["predict", "nothing", "nothing", "--out"], ".csv"),
+    "segment": (["segment", "nothing", "nothing", "--category", "chair", "--out"], ".ply"),
     "bench": (["bench", "nothing", "--out"], ".png"),
     "diagnose": (["diagnose", "nothing", "nothing", "--out"], ".png"),
     "report": (["report", "nothing", "--out"], ".html"),

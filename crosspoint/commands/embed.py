@@ -46,6 +46,9 @@ FORMATS = ("parquet", "npz")
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
 @up_option("the inputs", FILES_UP + "; z with --objects")
+@click.option(
+    "--draws", default=1, show_default=True, help="Draws of points from each cloud; their embeddings are averaged."
+)
 @click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
 @click.option("--shard", metavar="I/N", help="Write only the parts of shard I of N; I counts from 1.")
 @click.option("--part", type=int, help="Inputs per part.  [default: 1024, or fewer if there are many shards]")
@@ -67,6 +70,7 @@ def embed_command(
     points: int | None,
     seed: int,
     up: "Up | None",
+    draws: int,
     batch: int,
     shard: str | None,
     part: int | None,
@@ -106,7 +110,7 @@ def embed_command(
         chosen,
         scans or inputs,
         out=out,
-        sampling=Sampling(points, seed, up=up),
+        sampling=Sampling(points, seed, up=up, draws=draws),
         batch=batch,
         run_on=run_on,
         parts=PartOptions(parse_shard(shard), part, form, ray),

@@ -16,6 +16,12 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_json, reason_of
 from crosspoint.core.workspaces import in_use, remove_partial_files, workspace
 
+TABLES = (  # first lines of `.csv` files
+    b"group,name,level,distance,surface",
+    b"rank,name,distance,covers",
+    b"name,label,probability,unknown",
+)
+LABELLED = b"\ncomment crosspoint segment "  # near the beginning of a `.ply` file with labels
 PICTURES = {  # first bytes by suffix
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),
@@ -209,6 +215,10 @@ def _says_so(path: Path, kind: str) -> bool:
         return _head(path, 16).startswith(PICTURES[kind])
     if kind == ".json":
         return is_schema(read_json(path, "a result"))
+    if kind == ".csv":
+        return _head(path, HEAD).startswith(TABLES)
+    if kind == ".ply":
+        return LABELLED in _head(path, HEAD)
     if kind == ".npz":
         with zipfile.ZipFile(path) as archive:
             return set(archive.namelist()) >= ARRAYS

@@ -29,6 +29,8 @@ TO_Y_UP: dict[Up, tuple[tuple[int, int, int], ...]] = {
     "-z": ((1, 0, 0), (0, 0, -1), (0, 1, 0)),
 }
 
+BACK: dict[Up, Up] = {"x": "-x", "y": "y", "z": "-z", "-x": "x", "-y": "-y", "-z": "z"}  # whose rotation is the inverse
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -42,6 +44,11 @@ class Frame:
 
     up: Up
     known: Known
+
+    @property
+    def given(self) -> Up | None:
+        """The axis that the user gave for all inputs; None if each was read as its format states."""
+        return self.up if self.known == "given" else None
 
 
 ASSUMED = Frame("y", "assumed")
@@ -101,6 +108,11 @@ def parse_up(text: str) -> Up:
 def rotation_to_y_up(up: Up) -> npt.NDArray[np.float64]:
     """The rotation matrix R (3, 3) that turns a cloud whose `up` axis points up to y-up: `points @ R.T`."""
     return np.array(TO_Y_UP[up], dtype=np.float64)
+
+
+def from_y_up(points: npt.NDArray[Any], up: Up) -> npt.NDArray[Any]:
+    """Turn points (..., 3) back: the inverse of `to_y_up`, as exact."""
+    return to_y_up(points, BACK[up])
 
 
 def to_y_up(points: npt.NDArray[Any], up: Up) -> npt.NDArray[Any]:

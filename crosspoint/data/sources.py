@@ -19,7 +19,7 @@ from crosspoint.core.files import sha256
 from crosspoint.core.reading import regular
 from crosspoint.core.system.pool import start_pool
 from crosspoint.data.frames import ASSUMED, Frame, Up, find_frame, to_y_up
-from crosspoint.data.io.files import as_input_error, find_files, read_points, up_of
+from crosspoint.data.io.files import as_input_error, find_files, generator, read_points, up_of
 from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.io.inflate import format_of
 from crosspoint.data.io.scans.bags import split_topic
@@ -42,10 +42,11 @@ class Source:
     Attributes:
         name: Name of its cloud; several clouds are named `name#0`, `name#1`, ….
         origin: Path for error messages.
-        read: Returns clouds `(n, N, 3)`, y-up, or raises InputError.
+        read: Returns clouds `(n * draws, N, 3)`, y-up, the draws of a cloud one after the other, or raises InputError.
         stored: The file, or an array in memory.
         columns: Columns that the user asked for; None if the file decides.
         frame: Frame in which it is stored.
+        draws: How often points are drawn from each cloud.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Source:
     stored: Path | Points
     columns: str | None = None
     frame: Frame = field(default=ASSUMED, kw_only=True)
+    draws: int = field(default=1, kw_only=True)
 
     def size(self) -> int:
         """Size in bytes; -1 if the file cannot be opened."""
@@ -100,7 +102,7 @@ class Source:
 
 
 class Loaded(NamedTuple):
-    """A source after reading: its clouds or an error, and the SHA-256 of its content."""
+    """A source after reading: its clouds `(n * draws, N, 3)` or an error, and the SHA-256 of its content."""
 
     source: Source
     clouds: Clouds | InputError
@@ -113,6 +115,7 @@ def find_sources(
     *,
     seed: int,
     at_most: bool = False,
+    draws: int = 1,
     columns: str | None = None,
     patterns: Patterns = ALL,
     up: Up | None = None,
@@ -130,6 +133,7 @@ def find_sources(
             classification and part sets the first ones are taken, as in the published protocols.
         seed: Random seed of the points that are drawn.
         at_most: Take clouds with fewer points than `count` as they are, instead of refusing them.
+        draws: How often points are drawn from each cloud; the first ones of a set are taken once.
         columns: Columns of text and binary scans, see `read_points`.
         patterns: Which files of folders to read.
         up: The axis that points up in the inputs; None for what format or data set say, else `assumed`.
@@ -144,15 +148,16 @@ def find_sources(
     for given in inputs:
         if (dataset := _dataset(given)) is not None:
             if os.path.realpath(dataset[1]) not in seen:
-                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most, up)
+                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most, draws, up)
                 seen.add(os.path.realpath(dataset[1]))
             continue
         for path in find_files([given], patterns):
             if os.path.realpath(path) not in seen:
                 file = split_topic(path)[0]
                 frame = find_frame(up, up_of(path), what=f"{format_of(file)} files", assumed=assumed)
-                read = partial(read_points, path, count, seed=seed, at_most=at_most, columns=columns, up=frame.up)
-                sources.append(Source(_relative(path, base), str(path), read, file, columns, frame=frame))
+                how = partial(read_points, seed=seed, at_most=at_most, draws=draws, columns=columns, up=frame.up)
+                read, name = partial(how, path, count), _relative(path, base)
+                sources.append(Source(name, str(path), read, file, columns, frame=frame, draws=draws))
                 seen.add(os.path.realpath(path))
     return sources
 
@@ -246,16 +251,16 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _of_dataset(
-    kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool, up: Up | None
+    kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool, draws: int, up: Up | None
 ) -> list[Source]:
     prefix = f"{name}/" if name else ""
     frame = find_frame(up, up_of_set(kind, root), what=f"the clouds of {root}")
     if kind == "shapenetrender":
         pairs = PairedRenders(root)
         return [
-            Source(prefix + _utf8(key), str(root), read, pairs.cloud(i), frame=frame)
+            Source(prefix + _utf8(key), str(root), read, pairs.cloud(i), frame=frame, draws=draws)
             for i, key in enumerate(pairs.keys)
-            for read in [partial(_rendered, pairs, i, key, count, seed, at_most, frame.up)]
+            for read in [partial(_rendered, pairs, i, count, seed, at_most, draws, frame.up)]
         ]
     stored = None if at_most else count  # data sets with fewer points are refused
     data = load_parts(root, stored) if kind == "shapenetpart" else load_classification(root, stored)
@@ -269,9 +274,17 @@ def _of_dataset(
 
 
 def _rendered(
-    pairs: PairedRenders, index: int, key: str, count: int | None, seed: int, at_most: bool, up: Up
+    pairs: PairedRenders, index: int, count: int | None, seed: int, at_most: bool, draws: int, up: Up
 ) -> Points:
-    points: Points = to_y_up(pairs.points(index), up)
-    if count is None or (at_most and len(points) <= count):
-        return points[None]
-    return sample_points(points, count, rng=np.random.default_rng([seed, *os.fsencode(key)]))[None]
+    return to_y_up(draw_points(pairs.points(index), count, seed=seed, at_most=at_most, draws=draws), up)
+
+
+def draw_points(cloud: Points, count: int | None, *, seed: int, at_most: bool, draws: int) -> Points:
+    """Draw points from a stored cloud `(M, 3)`: `(draws, count, 3)`; which ones depends on the seed and its content.
+
+    Arguments are those of `find_sources`; a cloud that is used whole is repeated.
+    """
+    if count is None or (at_most and len(cloud) <= count):
+        return np.repeat(cloud[None], draws, axis=0)
+    rng = generator(hashlib.sha256(np.ascontiguousarray(cloud).data).hexdigest(), seed)
+    return np.stack([sample_points(cloud, count, rng=rng) for _ in range(draws)])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.files import atomic_file
 from crosspoint.eval.curve import SeverityCurve
+from crosspoint.eval.metrics.calibration import CalibrationBin
 from crosspoint.eval.paper.published import Number
 from crosspoint.eval.paper.results import Cell, TableRow
 from crosspoint.eval.tsne import Panel
@@ -119,6 +120,29 @@ def draw_panels(panels: Sequence[Panel], class_names: Sequence[str], *, path: Pa
         axes.set_box_aspect(1)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4 if len(panels) == 1 else 5, frameon=False)
+    _save(figure, path)
+
+
+def draw_calibration(bins: Sequence[CalibrationBin], title: str, *, path: Path) -> None:
+    """Draw accuracy over probability in bins, beside the diagonal of a classifier that can be believed.
+
+    Args:
+        bins: Of `calibration_curve`.
+        title: Of the picture.
+        path: The PNG to write.
+    """
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    filled = [entry for entry in bins if entry.objects]
+    places = [100 * (entry.low + entry.high) / 2 for entry in filled]
+    axes.bar(places, [100 * (entry.accuracy or 0.0) for entry in filled], width=9, color="#76b900", label="accuracy")
+    axes.plot([0, 100], [0, 100], color="0.4", linewidth=1, label="as probable as right")
+    for entry, place in zip(filled, places, strict=True):
+        axes.text(place, 100 * (entry.accuracy or 0.0) + 1, str(entry.objects), ha="center", fontsize=8)
+    axes.set(xlim=(0, 100), ylim=(0, 106), title=title)
+    axes.set(xlabel="probability of the best class [%]", ylabel="accuracy [%]")
+    axes.legend(loc="upper left")
     _save(figure, path)
 
 

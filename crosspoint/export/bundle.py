@@ -1,7 +1,7 @@
 """`crosspoint export`: writes a bundle of ONNX file, engine and manifest, if it passes the parity gate."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,15 @@ from crosspoint import __version__
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_replaceable
+from crosspoint.core.results import OPTIONAL
 from crosspoint.data.frames import Up, parse_up
+from crosspoint.data.sets.taxonomy import parse_taxonomy
+from crosspoint.export.classifier import (
+    add_classifier,
+    check_classifier,
+    find_classifier,
+    score_agreement,
+)
 from crosspoint.export.engine.builder import find_builder
 from crosspoint.export.engine.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.engine.on_device import add_build_script
@@ -31,6 +39,7 @@ from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
 from crosspoint.export.onnx.candidate_check import CandidateCheck
 from crosspoint.export.onnx.choose import Chosen, choose_half, choose_int8
+from crosspoint.export.onnx.classifier_head import PRODUCT, append_classifier
 from crosspoint.export.onnx.file import read_precision, shapes, write_onnx
 from crosspoint.export.onnx.fold import deploy, deploy_head
 from crosspoint.export.onnx.lint import require_clean
@@ -45,6 +54,8 @@ from crosspoint.parity.gate import Gate
 from crosspoint.parity.limits import LIMITS
 from crosspoint.parity.part_accuracy import PartAccuracy, verification_parts
 from crosspoint.parity.reference import Reference, embed_network
+from crosspoint.parity.scores import ScoreAgreement, classifier_clouds
+from crosspoint.runtime.classifier import Classifier, ClassifierInfo
 from crosspoint.runtime.load import WEIGHTS
 from crosspoint.runtime.manifest import NAME, sign_bundle
 from crosspoint.runtime.profile import Profile, Range, make_profile
@@ -64,6 +75,7 @@ class Provenance:
     preprocessing: Preprocessing
     source_sha256: str
     version: str
+    classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ def export(
     graph must pass in float32 first, so that a lower precision adds rounding errors only.
 
     Args:
-        model: A run folder with `encoder.safetensors`, or a `.safetensors` file.
+        model: A run folder with `encoder.safetensors`, a `.safetensors` file, or a classifier of `crosspoint fit`.
         out: Folder of the bundle; an earlier bundle there is replaced.
         trt: Also build a TensorRT engine.
         precision: Precision of the layers: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`. Distances stay float32.
@@ -147,17 +159,27 @@ def export(
     if options.triton is not None:
         check_repository(options.triton, Path(out), profile=profile)
     found = find_builder(options.target, options.builder) if trt and options.builder != "device" else None
-    source = read_weights(_source(resolve(model, ".safetensors")))
+    classifier = find_classifier(Path(model)) if options.classifier is None else options.classifier
+    source = read_weights(trained_weights(model))
     network, head = _network(source, options.projection)
     _check_network(source.path, network, profile)
     verification.check(precision)
+    if classifier is not None:
+        check_classifier(classifier, network, projection=options.projection, data=verification.data)
     exact = _exact_graph(network, profile.fixed_points)
     with atomic_folder(out, check_ours) as folder:
-        check, calibration = _prepare(network, profile, precision, verification)
-        chosen, rules, parity = _graph(exact, precision, check, calibration)
-        write_onnx(folder / ONNX, chosen.model, provenance=_provenance(network, source, profile, precision))
+        check, calibration = _prepare(network, profile, precision, verification, classifier)
+        chosen, rules, parity = _graph(exact, precision, check, calibration, classifier)
+        provenance = _provenance(network, source, profile, precision)
+        if classifier is not None:
+            provenance = replace(provenance, classifier=classifier.info)
+        write_onnx(folder / ONNX, chosen.model, provenance=provenance)
         held = _precision(folder / ONNX, precision, chosen)
         manifest = _manifest(folder / ONNX, network, _source_entry(source, head), profile, held, rules, parity)
+        if classifier is not None:
+            manifest = add_classifier(folder, manifest, classifier=classifier, source=source)
+        if isinstance(source.recipe, dict) and "taxonomy" in source.recipe:
+            manifest = replace(manifest, taxonomy=parse_taxonomy(source.recipe["taxonomy"], source.path))
         write_json(folder / NAME, manifest.to_json())
         if found is not None:
             manifest = add_engine(
@@ -199,14 +221,21 @@ def _network(source: Weights, projection: bool) -> tuple[nn.Module, Weights | No
 
 
 def _prepare(
-    network: nn.Module, profile: Profile, precision: str, verification: Verification
+    network: nn.Module, profile: Profile, precision: str, verification: Verification, classifier: Classifier | None
 ) -> tuple[CandidateCheck, CalibrationSet | None]:
     """What candidates are compared with, and the clouds that int8 is calibrated with."""
     config = _config(network)
     smallest, usual, largest = profile.tested_points(int(config.get("k", 1)))
-    accuracy, real = _task(network, usual, verification)
+    accuracy: SvmAccuracy | PartAccuracy | ScoreAgreement | None
+    own = None if classifier is None else classifier_clouds(classifier, profile.fixed_points)
+    if own is None:
+        accuracy, real = _task(network, usual, verification)
+    else:
+        accuracy, real = score_agreement(network, own, precision=precision), own.clouds[:CLOUDS]
     calibration = None
-    if precision == "int8":
+    if precision == "int8" and own is not None and verification.calibrate is None:
+        calibration = CalibrationSet(own.clouds, f"the classifier's own: {own.source}")
+    elif precision == "int8":
         calibration = calibration_set(verification.calibrate or verification.data, usual, up=verification.up)
     if real is None and calibration is not None and verification.calibrate is not None:
         real = calibration.points[:CLOUDS]
@@ -232,20 +261,26 @@ def _task(
 
 
 def _graph(
-    exact: onnx.ModelProto, precision: str, check: CandidateCheck, calibration: CalibrationSet | None
+    exact: onnx.ModelProto,
+    precision: str,
+    check: CandidateCheck,
+    calibration: CalibrationSet | None,
+    classifier: Classifier | None,
 ) -> tuple[Chosen, tuple[str, ...], ExportParity]:
     """The graph that is shipped, the linter's rules that it keeps, and how it passed the gate."""
     smallest = min(clouds.inputs["points"].shape[1] for clouds in check.gate.clouds)
     rules = tuple(require_clean(exact, smallest))
-    plain = check if precision == "fp32" else replace(check, accuracy=None)
-    parity = plain.check(ONNX, exact, precision="fp32")
     if precision == "fp32":
-        return Chosen(exact, []), rules, parity
+        exact = exact if classifier is None else append_classifier(exact, classifier)
+        return Chosen(exact, []), rules, check.check(ONNX, exact, precision="fp32")
+    parity = replace(check, accuracy=None).check(ONNX, exact, precision="fp32")
     if calibration is not None:
         chosen = choose_int8(exact, check, calibration=calibration)
     else:
         chosen = choose_half(exact, precision, check=check)
     require_clean(chosen.model, smallest)
+    if classifier is not None:
+        chosen = replace(chosen, model=append_classifier(chosen.model, classifier), kept=[*chosen.kept, PRODUCT])
     require_precision(chosen.model, precision, kept=chosen.kept)
     lowered = check.check(ONNX, chosen.model, precision=precision)
     return chosen, rules, replace(lowered, before_lowering=BeforeLowering.of(parity.gate))
@@ -260,8 +295,13 @@ def _exact_graph(network: nn.Module, points: int | None) -> onnx.ModelProto:
     return model
 
 
-def _source(model: Path) -> Path:
-    """The weights that a run folder or file stands for."""
+def trained_weights(model: Path | str) -> Path:
+    """The file of trained weights that a name, a run folder, a classifier or a file stands for.
+
+    Raises:
+        InputError: There are none.
+    """
+    model = resolve(model, ".safetensors")
     if not os.path.exists(model):
         raise InputError(f"{model} does not exist; give a run folder or a .safetensors file")
     path = next((model / name for name in WEIGHTS if (model / name).is_file()), model)

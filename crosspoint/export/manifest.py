@@ -7,8 +7,10 @@ from typing import ClassVar
 from crosspoint.core.reading import reading
 from crosspoint.core.results import FLAT, OPTIONAL, Result, from_json
 from crosspoint.data.frames import Frame, Up
+from crosspoint.data.sets.taxonomy import Taxonomy
 from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.task import TaskCheck
+from crosspoint.runtime.classifier import ClassifierInfo
 from crosspoint.runtime.manifest import AGAIN, KIND, NAME, SCHEMA, FileEntry, Manifest
 from crosspoint.runtime.profile import Profile
 
@@ -191,6 +193,8 @@ class BundleManifest(Result):
         parity: How the ONNX file passed the gate.
         engine: The TensorRT engine; None without one.
         on_device: How the engine is to be built on the device, if it is to be.
+        classifier: Classes and threshold of a classifier.
+        taxonomy: Categories and parts of a part segmenter, if its weights name them.
     """
 
     schema: ClassVar[str] = SCHEMA
@@ -208,6 +212,8 @@ class BundleManifest(Result):
     parity: ExportParity
     engine: EngineEntry | None = None
     on_device: OnDevice | None = field(default=None, metadata=OPTIONAL)
+    classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
+    taxonomy: Taxonomy | None = field(default=None, metadata=OPTIONAL)
 
 
 def parse_bundle_manifest(read: Manifest) -> BundleManifest:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosspoint.export.engine.builder import Options
+from crosspoint.runtime.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class ExportOptions:
         projection: Append the projection head, whose weights lie beside the encoder's.
         triton: NVIDIA Triton model repository to write the model to as well.
         sign: Private key of `crosspoint keygen` that signs the bundle.
+        classifier: Head to put behind the encoder; by default that of the model, where it is a classifier.
     """
 
     builder: str = "auto"
@@ -27,3 +29,4 @@ class ExportOptions:
     projection: bool = False
     triton: Path | None = None
     sign: Path | None = None
+    classifier: Classifier | None = None

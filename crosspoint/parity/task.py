@@ -100,7 +100,74 @@ class PartTask:
         return f"{detail}; 95 % interval {100 * low:.2f} to {100 * high:.2f})"
 
 
-Task = SvmTask | PartTask
+@dataclass(frozen=True)
+class LabelChange:
+    """A cloud that a candidate gives another label than the trained network.
+
+    Attributes:
+        cloud: Its number.
+        reference: Class of the trained network.
+        candidate: Class of the candidate.
+        margin: Difference of the two largest scores of the trained network.
+    """
+
+    cloud: int
+    reference: str
+    candidate: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """Labels and scores of classifiers.
+
+    Attributes:
+        measure: What is compared, in words.
+        source: The labelled clouds.
+        objects: Clouds that both are measured on.
+        reference_accuracy: Share that the trained network and the head in float64 have right.
+        candidate_accuracy: Likewise of the candidate.
+        difference: The candidate's accuracy minus the trained network's.
+        largest_error: Of all scores, the candidate's minus the trained network's, absolute.
+        score_limit: Largest error allowed.
+        changed: Clouds whose labels differ.
+    """
+
+    measure: str
+    source: str
+    objects: int
+    reference_accuracy: float
+    candidate_accuracy: float
+    difference: float
+    largest_error: float
+    score_limit: float
+    changed: tuple[LabelChange, ...]
+
+    @property
+    def scores(self) -> tuple[float, float]:
+        """The trained network's accuracy and the candidate's."""
+        return self.reference_accuracy, self.candidate_accuracy
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """None: the clouds are those that the head was fitted to, no sample of new ones."""
+        return None
+
+    @property
+    def equal_labels(self) -> float:
+        """Share of the clouds that both give the same label."""
+        return 1 - len(self.changed) / self.objects
+
+    @property
+    def detail(self) -> str:
+        """What a message adds to the numbers."""
+        return "".join(
+            f"; cloud {change.cloud}: {change.candidate} instead of {change.reference} (margin {change.margin:.3f})"
+            for change in self.changed[:3]
+        )
+
+
+Task = SvmTask | PartTask | ScoreTask
 
 
 @dataclass(frozen=True)

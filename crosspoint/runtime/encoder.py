@@ -8,7 +8,8 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -19,10 +20,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.results import OPTIONAL
 from crosspoint.data.frames import Up, parse_up, to_y_up
 from crosspoint.data.points import normalise as normalise_clouds
 from crosspoint.data.sources import find_sources, read_ahead
 from crosspoint.runtime.calls import Calls
+from crosspoint.runtime.classifier import SCORES, ClassifierInfo, Predictions
+from crosspoint.runtime.draws import check_draws, mean_of_draws, split_draws
 from crosspoint.runtime.released import find_hash
 
 FloatArray = NDArray[np.float32]
@@ -52,6 +56,7 @@ class Specification:
         min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding is removed.
         categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
         engine: Name and version of the library that runs it.
+        classifier: Classes and threshold of a classifier; None for a plain encoder.
     """
 
     architecture: str
@@ -68,6 +73,7 @@ class Specification:
     min_batch: int = 1
     categories: int | None = None
     engine: str = ""
+    classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
 
     def check_points(self, count: int) -> None:
         """Raise InputError if the model does not take clouds of `count` points; the message says what it takes."""
@@ -214,6 +220,7 @@ class Encoder(ABC):
         normalise: bool = False,
         up: Up | None = None,
         seed: int = 0,
+        draws: int = 1,
     ) -> FloatArray:
         """Embed clouds or files.
 
@@ -224,7 +231,8 @@ class Encoder(ABC):
             normalise: Centre and scale the clouds first (`crosspoint.data.points.normalise`).
             up: Axis that points up in the clouds, e.g. `"z"`; they are turned to y-up, as in training. None: y for
                 arrays; for files the axis that their format states, else y.
-            seed: Random seed of the points that are drawn from files. The draw depends on it and the file's name only.
+            seed: Random seed of the points that are drawn from files. The draw depends on it and the file's content.
+            draws: Number of draws of points from each cloud of a file; their embeddings are averaged.
 
         Returns:
             `(B, D)` float32; for files one row per cloud, in the order of the paths.
@@ -239,10 +247,8 @@ class Encoder(ABC):
         """
         if up is not None:
             parse_up(up)
-        if isinstance(points, str | Path):
-            points = [points]
-        if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
-            return self._embed_files([Path(path) for path in points], seed, up)
+        if (paths := _as_paths(points)) is not None:
+            return self._embed_files(paths, seed, draws, up)
         points = cast("ArrayLike", points)
         with self._in_use():
             if self.specification.categories is not None:
@@ -250,6 +256,51 @@ class Encoder(ABC):
                     f"{self.specification.path} is a part segmenter, not an encoder; use segment(points, category)"
                 )
             return self._run_batches({"points": self._normalised(points, normalise, up)}, "embedding")
+
+    def predict(
+        self,
+        points: "ArrayLike | Path | Sequence[str | Path]",
+        *,
+        normalise: bool = False,
+        up: Up | None = None,
+        seed: int = 0,
+        draws: int = 1,
+    ) -> Predictions:
+        """Classify clouds or files.
+
+        Args:
+            points: As for `embed`.
+            normalise: As for `embed`.
+            up: As for `embed`.
+            seed: As for `embed`.
+            draws: As for `embed`; their probabilities are averaged.
+
+        Returns:
+            Scores, labels, and which objects are unknown; for files one row per cloud, in the order of the paths.
+
+        Raises:
+            InputError: As `embed`, or the model is not a classifier.
+            CheckFailed: The output has NaN or infinite values.
+
+        Example:
+            >>> with crosspoint.load("classifier") as c:            # doctest: +SKIP
+            ...     c.predict("scan.ply").labels
+            ['chair']
+        """
+        if up is not None:
+            parse_up(up)
+        classifier = self.specification.classifier
+        if classifier is None:
+            raise InputError(f"{self.specification.path} is not a classifier; make one with crosspoint fit")
+        if (paths := _as_paths(points)) is not None:
+            count, at_most = classifier.points, classifier.at_most
+            scores = self._run_files(paths, seed, count, at_most, draws=draws, up=up, run=self._scores)
+            return Predictions(classifier, scores)
+        return Predictions(classifier, self._scores(cast("ArrayLike", points), normalise=normalise, up=up))
+
+    def _scores(self, points: ArrayLike, *, normalise: bool = False, up: Up | None = None) -> FloatArray:
+        with self._in_use():
+            return self._run_batches({"points": self._normalised(points, normalise, up)}, SCORES)
 
     def infer(self, inputs: Mapping[str, ArrayLike], *, any_scale: bool = False) -> FloatArray:
         """Embed or segment clouds, whichever the model does, from named inputs.
@@ -274,29 +325,56 @@ class Encoder(ABC):
             category = self._checked_category(inputs["category"], len(points))
             return self._run_batches({"points": points, "category": category}, "logits")
 
-    def _embed_files(self, paths: Sequence[Path], seed: int, up: Up | None) -> FloatArray:
-        """Embed files; up to `FILE_BATCH` consecutive clouds of equal size form a batch."""
+    def _embed_files(self, paths: Sequence[Path], seed: int, draws: int, up: Up | None) -> FloatArray:
+        """Embed files with the number of points that the model was exported or trained with."""
+        release = find_hash(self.specification.sha256) if self.specification.points is None else None
+        count = None if release is None else release[0].points
+        return self._run_files(paths, seed, count, release is not None, draws=draws, up=up, run=self.embed)
+
+    def _run_files(
+        self,
+        paths: Sequence[Path],
+        seed: int,
+        count: int | None,
+        at_most: bool,
+        *,
+        draws: int,
+        up: Up | None,
+        run: Callable[[FloatArray], FloatArray],
+    ) -> FloatArray:
+        """Run files; up to `FILE_BATCH` consecutive clouds of equal size form a batch.
+
+        Args:
+            paths: Files, folders and data sets.
+            seed: Random seed of the points that are drawn.
+            count: Points per cloud if the model takes any number; None: all points.
+            at_most: Use all points of clouds that have fewer.
+            draws: Draws of points from each cloud; their results are averaged.
+            up: Axis that points up in the files; None: as their formats state, else y.
+            run: Maps clouds `(B, N, 3)` to results `(B, …)`.
+        """
         if seed < 0:
             raise InputError(f"the seed {seed} is negative; give 0 or more")
-        count = self.specification.points
-        release = find_hash(self.specification.sha256) if count is None else None
-        if release is not None:
-            count = release[0].points
+        check_draws(draws)
+        fixed = self.specification.points
+        count, at_most = (count, at_most) if fixed is None else (fixed, False)
         sources = [
             source
             for path in paths
-            for source in find_sources([path], count, seed=seed, at_most=release is not None, up=up)
+            for source in find_sources([path], count, seed=seed, at_most=at_most, draws=draws, up=up)
         ]
-        made, waiting = list[FloatArray](), list[FloatArray]()
-        for _, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
+        made, waiting, counts = list[FloatArray](), list[FloatArray](), list[int]()
+        for source, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
             if isinstance(clouds, InputError):
                 raise clouds
-            for cloud in clouds:
+            drawn = split_draws(clouds, source.draws)
+            counts += map(len, drawn)
+            for cloud in chain.from_iterable(drawn):
                 if waiting and (len(waiting) == FILE_BATCH or len(waiting[0]) != len(cloud)):
-                    made.append(self.embed(np.stack(waiting)))
+                    made.append(run(np.stack(waiting)))
                     waiting = []
                 waiting.append(cloud)
-        return np.concatenate([*made, self.embed(np.stack(waiting))])
+        return mean_of_draws(np.concatenate([*made, run(np.stack(waiting))]), counts)
 
     def segment(
         self, points: ArrayLike, category: ArrayLike, *, normalise: bool = False, up: Up | None = None
@@ -381,7 +459,7 @@ class Encoder(ABC):
             if size < spec.min_batch:
                 piece = {name: self._padded(array) for name, array in piece.items()}
             made = self.run(piece)[output]
-            wanted = (*piece["points"].shape[: 1 if output == "embedding" else 2], spec.dim)
+            wanted = self._shape(output, piece["points"])
             if made.shape != wanted:
                 raise InputError(
                     f"{spec.path} gave {output} of shape {made.shape}, not {wanted}; export the model again"
@@ -398,6 +476,13 @@ class Encoder(ABC):
                 f"({spec.backend}, {spec.precision}); compare it with the trained network: crosspoint parity"
             )
         return result
+
+    def _shape(self, output: str, points: FloatArray) -> tuple[int, ...]:
+        """Shape of an output for clouds `(B, N, 3)`."""
+        spec = self.specification
+        if output == SCORES and spec.classifier is not None:
+            return len(points), len(spec.classifier.classes)
+        return (*points.shape[: 1 if output == "embedding" else 2], spec.dim)
 
     def _padded(self, array: FloatArray) -> FloatArray:
         """Pad a batch with copies of its last cloud to the fewest clouds that the model takes."""
@@ -441,6 +526,15 @@ def _reopen(kind: type[Encoder], digest: str, arguments: Mapping[str, Any]) -> E
     """Called to unpickle an encoder."""
     read_same(arguments["path"], digest)
     return kind(**arguments)
+
+
+def _as_paths(points: object) -> list[Path] | None:
+    """The paths, if these are paths; None for an array."""
+    if isinstance(points, str | Path):
+        return [Path(points)]
+    if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
+        return [Path(path) for path in points]
+    return None
 
 
 def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatArray:

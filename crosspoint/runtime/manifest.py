@@ -10,6 +10,8 @@ from typing import Any
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_bytes, reading, regular
 from crosspoint.core.results import from_json
+from crosspoint.data.sets.taxonomy import Taxonomy
+from crosspoint.runtime.classifier import ClassifierInfo
 from crosspoint.runtime.signing import SIGNATURE, KeyFiles, SigningKey, VerifyKeys, find_verify_keys
 
 NAME = "manifest.json"
@@ -60,6 +62,8 @@ class Manifest:
         points: Smallest, optimal and largest number of points; None if it is fixed.
         engine: The TensorRT engine; None if there is none.
         content: The bytes of `manifest.json`.
+        classifier: Classes and threshold of a classifier; None for others.
+        taxonomy: Categories and parts of a part segmenter; None if they are not known.
     """
 
     folder: Path
@@ -70,6 +74,8 @@ class Manifest:
     points: Range | None
     engine: EngineInfo | None
     content: bytes = field(repr=False)
+    classifier: ClassifierInfo | None = None
+    taxonomy: Taxonomy | None = None
 
     @property
     def rebuild(self) -> str:
@@ -169,6 +175,8 @@ def _parse(folder: Path, values: dict[str, Any], content: bytes) -> Manifest:
         points=_range(profile.get("points"), "profile.points"),
         engine=None if values["engine"] is None else _engine(_typed(values["engine"], dict, "engine")),
         content=content,
+        classifier=None if (about := values.get("classifier")) is None else from_json(ClassifierInfo, about),
+        taxonomy=None if (about := values.get("taxonomy")) is None else from_json(Taxonomy, about),
     )
 
 

@@ -38,6 +38,7 @@ class Sampling:
         seeds: Number of random point subsets that an evaluation averages over, if more points are stored than used.
         up: The axis that points up in the inputs, `"x"`, `"y"`, `"z"`, `"-x"`, `"-y"` or `"-z"`; they are turned to
             y-up. None for what their format or data set says, else y; of scans of objects z.
+        draws: Draws of points from each cloud whose embeddings are averaged into one.
 
     Raises:
         InputError: `up` is no axis.
@@ -51,6 +52,7 @@ class Sampling:
     seed: int = 0
     seeds: int = 3
     up: Up | None = None
+    draws: int = 1
 
     def __post_init__(self) -> None:
         if self.up is not None:

@@ -28,9 +28,15 @@ DEFAULTS = {
     "export": {"precision": "fp32", "batch": "1:8:32", "points": "1024", "builder": "auto"},
     "build": {},
     "keygen": {},
-    "embed": {"out": "embeddings.npz", "seed": 0, "batch": 32, "readers": 0, "device": "cpu"},
+    "embed": {"out": "embeddings.npz", "seed": 0, "draws": 1, "batch": 32, "readers": 0, "device": "cpu"},
     "bench": {"batch": 8, "seconds": 5.0},
     "search": {"k": 5, "metric": "cosine", "device": "cpu"},
+    "duplicates": {"level": "same", "seed": 0, "draws": 1, "device": "cpu"},
+    "select": {},
+    "fit": {"model": "dgcnn", "head": "auto", "draws": 4, "views": 0, "refuse": 0.05, "seed": 0, "device": "cpu"},
+    "predict": {"top": 1, "draws": 1, "seed": 0, "batch": 32, "device": "cpu"},
+    "segment": {"seed": 0, "device": "cpu"},
+    "eval classify": {"draws": 1, "seed": 0, "device": "cpu"},
     "eval svm": {"points": 1024, "seed": 0, "seeds": 3, "device": "cpu"},
     "eval fewshot": {
         "ways": (5, 10),
@@ -74,6 +80,12 @@ BEHIND = {  # the function that a command calls with its options
     "embed": ("crosspoint.runtime.jobs.embed", "embed"),
     "bench": ("crosspoint.runtime.bench.bench", "bench"),
     "search": ("crosspoint.runtime.jobs.search", "search"),
+    "duplicates": ("crosspoint.runtime.library.duplicates", "duplicates"),
+    "select": ("crosspoint.runtime.library.select", "select"),
+    "fit": ("crosspoint.classify.fit", "fit"),
+    "predict": ("crosspoint.runtime.jobs.predict", "predict"),
+    "segment": ("crosspoint.runtime.jobs.segment", "segment"),
+    "eval classify": ("crosspoint.eval.classify", "classify"),
     "eval svm": ("crosspoint.eval.svm", "svm"),
     "eval fewshot": ("crosspoint.eval.fewshot", "fewshot"),
     "eval robustness": ("crosspoint.eval.robustness", "robustness"),
@@ -107,7 +119,7 @@ ARRIVES_AS = {  # where a word is read before it is handed on, or goes by anothe
     "verify_data": ("data", None),
     "verify_clouds": ("clouds", None),
 }
-DRAWN = {("bench", "out"), ("embed", "picture")}  # pictures that the command draws itself
+DRAWN = {("bench", "out"), ("duplicates", "page"), ("embed", "picture")}  # pictures that the command draws itself
 
 
 class Called(Exception):

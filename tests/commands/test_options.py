@@ -13,6 +13,7 @@ from crosspoint.export.engine.builder import Options
 from crosspoint.export.options import ExportOptions
 from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import SearchOptions
+from crosspoint.runtime.library.duplicates import DuplicatesOptions
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.train.pretrain.options import RunOptions
 
@@ -130,19 +131,52 @@ def test_diagnose(monkeypatch):
 
 def test_embed(monkeypatch):
     words = ("embed", "in.ply", "--model", "m", "--out", "o/", "--points", 99, "--seed", 7, "--up", "z", "--batch", 3)
-    words += ("--shard", "2/5", "--part", 6, "--format", "npz", "--readers", 4, "--ray")
+    words += ("--draws", 4, "--shard", "2/5", "--part", 6, "--format", "npz", "--readers", 4, "--ray")
     words += ("--columns", "2,3,4", "--include", "*.xyz", "--include", "maps/*", "--exclude", "old*")
     words += ("--device", "cuda:3", "--backend", "tensorrt", "--trust")
     arguments, options = given_to(monkeypatch, "crosspoint.runtime.jobs.embed", "embed", *words)
     assert arguments == ("m", (Path("in.ply"),))
     assert options == {
         "out": "o/",
-        "sampling": Sampling(99, 7, up="z"),
+        "sampling": Sampling(99, 7, up="z", draws=4),
         "batch": 3,
         "run_on": RunOn("cuda:3", "tensorrt", trust=True),
         "parts": PartOptions((2, 5), size=6, form="npz", ray=True),
         "reading": Reading("2,3,4", ("*.xyz", "maps/*"), ("old*",), readers=4),
     }
+
+
+def test_duplicates(monkeypatch):
+    words = ("duplicates", "a", "b", "--level", "copy", "--out", "o.csv", "--within", 0.25, "--files", "f")
+    words += ("--model", "m", "--points", 99, "--seed", 7, "--draws", 4, "--up", "z")
+    words += (
+        "--columns",
+        "5",
+        "--include",
+        "*.ply",
+        "--exclude",
+        "old*",
+        "--device",
+        "cuda:3",
+        "--backend",
+        "tensorrt",
+    )
+    arguments, options = given_to(monkeypatch, "crosspoint.runtime.library.duplicates", "duplicates", *words)
+    assert arguments == ((Path("a"), Path("b")), DuplicatesOptions("copy", 0.25))
+    assert options == {
+        "out": Path("o.csv"),
+        "files": Path("f"),
+        "model": "m",
+        "sampling": Sampling(99, 7, up="z", draws=4),
+        "run_on": RunOn("cuda:3", "tensorrt"),
+        "reading": Reading("5", ("*.ply",), ("old*",)),
+    }
+
+
+def test_select(monkeypatch):
+    words = ("select", "e.npz", "--keep", 30, "--out", "o.csv")
+    arguments, options = given_to(monkeypatch, "crosspoint.runtime.library.select", "select", *words)
+    assert (arguments, options) == ((Path("e.npz"), 30), {"out": Path("o.csv")})
 
 
 def test_search(monkeypatch):

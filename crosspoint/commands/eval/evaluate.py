@@ -18,6 +18,7 @@ from crosspoint.commands.common import (
     save_result,
     up_option,
 )
+from crosspoint.commands.eval.classify import eval_classify
 from crosspoint.commands.eval.partseg import eval_partseg
 from crosspoint.core.console import say
 
@@ -241,4 +242,5 @@ def eval_image_fewshot(
     save_result(json_file, result)
 
 
+evaluate.add_command(eval_classify)
 evaluate.add_command(eval_partseg)

@@ -5,7 +5,7 @@ from pathlib import Path
 from crosspoint.core.console import print_table
 from crosspoint.export.manifest import BundleManifest, ExportParity, Precision
 from crosspoint.parity.gate_result import GateResult
-from crosspoint.parity.task import PartTask
+from crosspoint.parity.task import PartTask, ScoreTask
 from crosspoint.runtime.manifest import SCRIPT
 from crosspoint.runtime.signing import SIGNATURE
 
@@ -38,11 +38,13 @@ def _print_precision(precision: Precision, parity: ExportParity) -> None:
         print(f"calibrated on {calibration.clouds} clouds of {calibration.points} points: {calibration.source}")
     if parity.task is not None:
         task, (before, after) = parity.task.task, parity.task.task.scores
-        equal = f"; {task.equal_labels:.2%} of the labels are equal" if isinstance(task, PartTask) else ""
+        equal = f"; {task.equal_labels:.2%} of the labels are equal" if isinstance(task, PartTask | ScoreTask) else ""
         print(
             f"{task.measure}: {before:.2%} trained, {after:.2%} exported "
             f"({parity.task.candidate}; limit {parity.task.max_drop:g} points lost; {task.objects} clouds{equal})"
         )
+        if isinstance(task, ScoreTask):
+            print(f"scores: largest error {task.largest_error:.1e} (limit {task.score_limit:g}){task.detail}")
     elif precision.asked == "int8":
         print("accuracy was not measured; give labelled clouds with --verify-data to measure it")
 

@@ -1,6 +1,5 @@
 """Reads point-cloud and mesh files of every format through one function."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 
 from crosspoint.core.console import announce
 from crosspoint.core.errors import CrosspointError, InputError, MissingDependency
+from crosspoint.core.files import sha256
 from crosspoint.core.reading import read_start, reading, regular
 from crosspoint.data.frames import Up, to_y_up
 from crosspoint.data.io import clouds, meshes, scans
@@ -28,24 +28,33 @@ MESH_POINTS = 2048  # points drawn from a mesh by default, as many as the publis
 
 
 def read_points(
-    path: Path, count: int | None, *, seed: int, at_most: bool = False, columns: str | None = None, up: Up = "y"
+    path: Path,
+    count: int | None,
+    *,
+    seed: int,
+    at_most: bool = False,
+    draws: int = 1,
+    columns: str | None = None,
+    up: Up = "y",
 ) -> Coordinates:
     """Read the points of a file: sampled by area from a mesh, drawn without replacement from a point cloud.
 
-    A file of a mesh format without faces is a cloud. The sample depends only on the seed and the file's name.
+    A file of a mesh format without faces is a cloud. The sample depends on the seed and the file's content alone: a
+    copy under another name gives the same points, and `up` only turns them.
 
     Args:
         path: A file with one of `SUFFIXES`.
         count: Points per cloud. None: `MESH_POINTS` for a mesh, all points for a cloud.
         seed: Random seed of the sample.
         at_most: If a cloud has fewer points than `count`, take all of them instead of raising an error.
+        draws: How often points are drawn from each cloud; what is taken whole is repeated.
         columns: Text: names or numbers of the columns of x, y and z, `"x,y,z"` or `"2,3,4"`. `.bin`: number of float32
             per row, `"5"`. None: found from the file.
         up: The axis that points up in the file.
 
     Returns:
-        (n, N, 3), y-up and not normalised; float64 unless the file holds float32. n is 1 unless the file holds several
-        clouds.
+        (n * draws, N, 3), y-up and not normalised, the draws of a cloud one after the other; float64 unless the file
+        holds float32. n is 1 unless the file holds several clouds.
 
     Raises:
         InputError: The file cannot be read, is damaged, has fewer than `count` points, or has clouds of several sizes.
@@ -55,26 +64,33 @@ def read_points(
     regular(file)
     if count is not None:
         check_count(count)
-    rng = _generator(path, seed)
     suffix = format_of(file)
     if suffix in meshes.SUFFIXES:
         shape = meshes.read_geometry(path)
         if len(shape.faces):
-            vertices = to_y_up(shape.vertices, up)  # first: what is drawn depends on the last bit of areas
+            rng = generator(_content(file), seed)
             with reading(path, "a mesh"):
-                return meshes.sample_surface(vertices, shape.faces, count=count or MESH_POINTS, rng=rng)[0][None]
+                drawn = [
+                    meshes.sample_surface(shape.vertices, shape.faces, count=count or MESH_POINTS, rng=rng)[0]
+                    for _ in range(draws)
+                ]
+                return to_y_up(np.stack(drawn), up)
         found = clouds.without_missing(path, iter([shape.vertices]))
     elif suffix in scans.SUFFIXES:
         found = clouds.without_missing(path, _scans(file, suffix, topic))
     else:
         found = clouds.iterate_clouds(path, columns)
-    chosen = []
+    drawing: np.random.Generator | None = None
+    chosen: list[Coordinates] = []
     for cloud in found:
+        if count is None or (at_most and len(cloud) <= count):
+            chosen += [cloud] * draws
+            continue
+        drawing = drawing or generator(_content(file), seed)
         with reading(path, "a cloud"):
-            whole = count is None or (at_most and len(cloud) <= count)
-            chosen.append(to_y_up(cloud if whole or count is None else sample_points(cloud, count, rng=rng), up))
+            chosen += [sample_points(cloud, count, rng=drawing) for _ in range(draws)]
     with reading(path, "a cloud"):
-        return clouds.joined(chosen)
+        return to_y_up(clouds.joined(chosen), up)
 
 
 def _scans(path: Path, suffix: str, topic: str | None) -> Iterator[Coordinates]:
@@ -175,6 +191,11 @@ def _in_folder(folder: Path, patterns: Patterns, tell: bool) -> list[Path]:
     return found.files
 
 
-def _generator(path: Path, seed: int) -> np.random.Generator:
-    digest = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).digest()
-    return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
+def generator(content_sha256: str, seed: int) -> np.random.Generator:
+    """What draws points of something whose content has this SHA-256."""
+    return np.random.default_rng([seed, *np.frombuffer(bytes.fromhex(content_sha256), "<u4").tolist()])
+
+
+def _content(path: Path) -> str:
+    with reading(path, "a file"):
+        return sha256(path)

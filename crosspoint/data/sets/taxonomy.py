@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import read_json, read_lines, reading
@@ -18,6 +18,7 @@ MODELNET40 = (
 SCANOBJECTNN = "bag bin box cabinet chair desk display door shelf table bed pillow sink sofa toilet"
 CLASSES = {"modelnet40": tuple(MODELNET40.split()), "scanobjectnn": tuple(SCANOBJECTNN.split())}
 NAMES_FILE = "shape_names.txt"
+KIND = "a taxonomy with categories, parts and category_parts"
 NAMES_ADVICE = "give one class name per line, in the order of the labels"
 SHAPENETPART_COUNTS = {  # number of parts of each category; part numbers follow this order
     "Airplane": 4,
@@ -86,9 +87,16 @@ def read_taxonomy(folder: Path) -> Taxonomy:
     path = folder / TAXONOMY_FILE
     if not os.path.lexists(path):
         return SHAPENETPART
-    kind, advice = "a taxonomy with categories, parts and category_parts", "correct it"
-    content = read_json(path, kind, advice=advice)
-    with reading(path, kind, advice=advice):
+    return parse_taxonomy(read_json(path, KIND, advice="correct it"), path)
+
+
+def parse_taxonomy(content: Any, path: Path) -> Taxonomy:
+    """Parse the content of `taxonomy.json`, which the weights of a segmenter hold too.
+
+    Raises:
+        InputError: It contradicts itself; `path` is named in the message.
+    """
+    with reading(path, KIND, advice="correct it"):
         categories, parts = (tuple(map(str, list(content[name]))) for name in ("categories", "parts"))
         numbers = tuple(tuple(map(int, list(content["category_parts"][name]))) for name in categories)
     used = [part for of_category in numbers for part in of_category]

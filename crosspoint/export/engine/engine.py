@@ -15,7 +15,10 @@ from crosspoint.export.engine.builder import Builder, BuiltEngine, Options, buil
 from crosspoint.export.manifest import BundleManifest, EngineEntry
 from crosspoint.parity.clouds import CloudSet
 from crosspoint.parity.gate import ODD, Gate
+from crosspoint.parity.scores import require_head
 from crosspoint.runtime.backends.tensorrt import TensorRTEncoder
+from crosspoint.runtime.classifier import HEAD_FILE, parse_classifier
+from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.manifest import NAME, FileEntry, read_manifest
 from crosspoint.runtime.profile import Profile
 
@@ -119,11 +122,21 @@ def _executed(
     with TensorRTEncoder(folder / PLAN, read_manifest(folder, None), device="cuda") as encoder:
         try:
             report = Gate(None, clouds).check(encoder, _tier(asked, entry.tf32), batches=sizes, name=PLAN)
+            _require_head(folder, encoder)
         except CheckFailed as error:
             raise CheckFailed(f"{error}; nothing was written") from error
         candidate = f"{encoder.specification.backend} on {encoder.specification.device}"
     parity = replace(report, candidate=candidate).result()
     return replace(entry, executed=True, status="executed, passed the parity gate", parity=parity)
+
+
+def _require_head(folder: Path, encoder: Encoder) -> None:
+    """Compare a classifier's scores with its head in float64; nothing of a plain encoder."""
+    manifest = read_manifest(folder, None)
+    if manifest.classifier is not None:
+        path = folder / HEAD_FILE
+        classifier = parse_classifier(path, manifest.read(path), info=manifest.classifier)
+        require_head(encoder, classifier, name=PLAN)
 
 
 def _tier(asked: str, tf32: bool) -> str:

@@ -16,8 +16,9 @@ from crosspoint.export.onnx.precision import emulate
 from crosspoint.parity.accuracy import SvmAccuracy
 from crosspoint.parity.clouds import CLOUDS
 from crosspoint.parity.gate import Gate, Report, batch_sizes
-from crosspoint.parity.limits import require_accuracy
+from crosspoint.parity.limits import require_accuracy, require_scores
 from crosspoint.parity.part_accuracy import PartAccuracy
+from crosspoint.parity.scores import ScoreAgreement
 from crosspoint.parity.task import TaskCheck
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.profile import Profile
@@ -42,7 +43,7 @@ class CandidateCheck:
 
     gate: Gate
     profile: Profile
-    accuracy: SvmAccuracy | PartAccuracy | None
+    accuracy: SvmAccuracy | PartAccuracy | ScoreAgreement | None
     max_drop: float
 
     @property
@@ -70,6 +71,7 @@ class CandidateCheck:
         status = NOT_EXECUTED if precision == "bf16" else "executed, passed the parity gate"
         task = self.measure(model, precision)
         if task is not None:
+            require_scores(name, task.task)
             require_accuracy(name, task.task, max_drop=self.max_drop)
         return ExportParity(first, status, emulation, task)
 

@@ -16,7 +16,7 @@ from crosspoint.export.onnx.int8 import quantisable, quantise
 from crosspoint.export.onnx.precision import lower, product_precisions
 from crosspoint.parity.clouds import inputs_of
 from crosspoint.parity.gate import run
-from crosspoint.parity.limits import holds
+from crosspoint.parity.limits import holds, scores_hold
 from crosspoint.parity.measures import relative_l2
 
 JUDGED = 16  # calibration clouds on which layers are ranked
@@ -105,7 +105,7 @@ def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], 
         if not passes_gate(count):
             return False
         task = check.measure(quantise(model, ranges, layers=order[count:]), "int8")
-        return task is None or holds(task.task, check.max_drop)
+        return task is None or (scores_hold(task.task) and holds(task.task, check.max_drop))
 
     if keeps(0):
         return 0

@@ -18,9 +18,11 @@ import numpy as np
 
 from crosspoint.core.errors import InputError, Unsupported, install_command, require
 from crosspoint.core.reading import read_bytes, reading
+from crosspoint.core.results import from_json
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx_guard import check_model
+from crosspoint.runtime.classifier import SCORES, ClassifierInfo
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same
 
 PROVIDERS = {
@@ -303,11 +305,13 @@ class Metadata:
         architecture: Of the network.
         precision: Of its layers.
         k: Neighbours that it looks at, and fewest points of a cloud.
+        classifier: Classes and threshold; None of a plain encoder.
     """
 
     architecture: str
     precision: str
     k: int
+    classifier: ClassifierInfo | None = None
 
 
 def _specification(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
@@ -340,7 +344,18 @@ def _specification(session: Any, path: Path, digest: str, device: str, backend: 
         min_batch=batch or 1,
         categories=_categories(inputs, path),
         engine=engine,
+        classifier=_classifier(outputs, metadata.classifier, path),
     )
+
+
+def _classifier(outputs: dict[str, Value], classifier: ClassifierInfo | None, path: Path) -> ClassifierInfo | None:
+    """What the metadata say of a classifier, whose file has an output for every class."""
+    if classifier is None:
+        return None
+    scores = outputs.get(SCORES)
+    if scores is None or scores.type != "tensor(float)" or list(scores.shape)[1:] != [len(classifier.classes)]:
+        raise InputError(f"{path} has no scores of {len(classifier.classes)} classes; fit or export it again")
+    return classifier
 
 
 def _categories(inputs: dict[str, Value], path: Path) -> int | None:
@@ -359,7 +374,9 @@ def _metadata(session: Any) -> Metadata:
     if not isinstance(model, dict) or not 1 <= int(values.get("k") or 1) < 1 << 31:
         raise InputError("has damaged crosspoint metadata; export the model again")
     precision, k = str(values.get("precision", "fp32")), int(values.get("k") or 1)
-    return Metadata(str(model.get("architecture", "unknown")), precision, k)
+    about = values.get("classifier")
+    classifier = None if about is None else from_json(ClassifierInfo, about)
+    return Metadata(str(model.get("architecture", "unknown")), precision, k, classifier)
 
 
 def _line(error: Exception) -> str:

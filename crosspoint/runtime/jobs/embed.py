@@ -61,6 +61,7 @@ class EmbedResult(Result):
         out: Where the embeddings are.
         seed: Of the points drawn.
         seconds: What it took.
+        draws: Of points from each cloud, whose embeddings were averaged.
         frame: In which the inputs are stored; what was embedded is y-up.
         objects: Of scans, where each object lies; None of other inputs, and of a folder.
     """
@@ -78,6 +79,7 @@ class EmbedResult(Result):
     out: str
     seed: int
     seconds: float
+    draws: int = 1
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
     objects: tuple[EmbeddedObject, ...] | None = field(default=None, metadata=OPTIONAL)
 
@@ -106,10 +108,10 @@ def embed(
         out: `.npz` or `.parquet` for embeddings, names and the model's SHA-256; `.npy` for the embeddings only. A name
             without a suffix, or one that ends in a slash, is a folder of parts. Each part is written as a whole, and
             parts that exist are kept.
-        sampling: Points per cloud, the seed, and the axis that points up in the inputs. Points None: the model's own
-            number if it is fixed; for a released model at most the number that it was trained with; else all points.
-            The draw depends on the seed and the file's name only. Axis None: the one that the format states, else y,
-            of `Scans` z; standard error names it.
+        sampling: Points per cloud, the seed, the axis that points up in the inputs, and the number of draws whose
+            embeddings are averaged. Points None: the model's own number if it is fixed; for a released model at most
+            the number that it was trained with; else all points. The draw depends on the seed and the file's content
+            only. Axis None: the one that the format states, else y, of `Scans` z; standard error names it.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the model.
         parts: Options of a folder of parts.
@@ -168,6 +170,7 @@ def _embed_file(request: Request, out: Path, readers: int) -> EmbedResult:
         out=str(out),
         seed=request.sampling.seed,
         seconds=0.0,
+        draws=request.sampling.draws,
         frame=opened.frame,
         objects=None if result.boxes is None else _objects(result.names, result.boxes),
     )
@@ -219,5 +222,6 @@ def _embed_folder(request: Request, out: Path, options: PartOptions, readers: in
         out=str(out),
         seed=request.sampling.seed,
         seconds=0.0,
+        draws=request.sampling.draws,
         frame=plan.frame,
     )

@@ -41,6 +41,7 @@ class FileAbout:
         at_most: Whether clouds with fewer points were taken as they are.
         seed: Random seed of the points that were drawn.
         base: Folder that the names are relative to.
+        draws: Draws of points from each cloud, whose embeddings were averaged.
         frame: In which the inputs are stored; None of an earlier version, which turned nothing and did not say.
         objects: How objects were found in scans; None: each input was one object.
     """
@@ -50,6 +51,7 @@ class FileAbout:
     at_most: bool
     seed: int
     base: str
+    draws: int = 1
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
     objects: ObjectOptions | None = field(default=None, metadata=OPTIONAL)
 
@@ -65,6 +67,7 @@ class PartOfJob:
     sources_sha256: str
     content_sha256: str
     size: int
+    draws: int
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
     objects: ObjectOptions | None = field(default=None, metadata=OPTIONAL)
 

@@ -11,7 +11,14 @@ def about_job(request: Request, opened: Opened) -> FileAbout:
     """The settings that decide the embeddings, as stored in a plan and in a file of embeddings."""
     sampling = request.sampling
     return FileAbout(
-        request.model, opened.points, opened.at_most, sampling.seed, request.base, opened.frame, request.objects
+        request.model,
+        opened.points,
+        opened.at_most,
+        sampling.seed,
+        request.base,
+        sampling.draws,
+        opened.frame,
+        request.objects,
     )
 
 

@@ -26,7 +26,8 @@ from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
 from crosspoint.runtime.jobs.embeddings import Embeddings, PartAbout, PartOfJob, load, save
 
-JOB, SCHEMA = "job.json", "crosspoint.embed-job/2"
+JOB, SCHEMA = "job.json", "crosspoint.embed-job/4"
+EARLIER = "crosspoint.embed-job/3"  # the same without a frame; still earlier ones drew other points
 MOST = 1024  # sources per part; 8 MB of DGCNN's embeddings
 SAMPLED = 1024  # number of sources whose content the plan knows; of a smaller job all
 FORMATS = ("parquet", "npz")
@@ -71,6 +72,7 @@ class Plan:
         content_sha256: SHA-256 of their sizes, and of the content of at most `SAMPLED` of them.
         size: Sources per part; the last part may have fewer.
         format: `"parquet"` or `"npz"`.
+        draws: Of points from each cloud, whose embeddings are averaged.
         frame: In which the inputs are stored; None of an earlier version, which turned nothing and did not say.
         objects: How objects are found in scans; None: each input is one object.
     """
@@ -86,6 +88,7 @@ class Plan:
     content_sha256: str
     size: int
     format: str
+    draws: int
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
     objects: ObjectOptions | None = field(default=None, metadata=OPTIONAL)
 
@@ -109,7 +112,7 @@ class Plan:
 
     def about(self, index: int) -> PartOfJob:
         """What a part says of itself besides the hash of its model: its number and its job."""
-        own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size", "frame", "objects")
+        own = ("points", "at_most", "seed", "sources_sha256", "content_sha256", "size", "draws", "frame", "objects")
         return PartOfJob(index + 1, **{name: getattr(self, name) for name in own})
 
 
@@ -195,7 +198,7 @@ def read_plan(folder: Path) -> Plan:
     if not path.is_file():
         raise InputError(f"{folder} holds no {JOB}; {advice}")
     values = read_json(path, "the plan of an embedding job", advice=advice)
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+    if not isinstance(values, dict) or values.get("schema") not in (SCHEMA, EARLIER):
         schema = values.get("schema") if isinstance(values, dict) else None
         raise InputError(
             f"{path} has the schema {str(schema)[:40]!r}, this version reads {SCHEMA!r}; {advice}, or embed again into "

@@ -10,7 +10,8 @@ from crosspoint.data.frames import Frame, common_frame
 from crosspoint.data.objects.find import ObjectOptions
 from crosspoint.data.objects.sources import Scans, find_scans
 from crosspoint.data.sources import Source, base_of, find_sources
-from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.draws import check_draws
+from crosspoint.runtime.encoder import Encoder, Specification
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import find_release
@@ -24,8 +25,8 @@ class Request:
     Attributes:
         model: Name, or absolute path.
         inputs: Absolute paths.
-        sampling: Points per cloud, None: as the model needs; the random seed of the points that are drawn; the
-            axis that points up in the inputs, None: as their formats say.
+        sampling: Points per cloud, None: as the model needs; random seed and number of draws of the points; the axis
+            that points up in the inputs, None: as their formats say.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the model.
         objects: How objects are found in the inputs, which are then scans; None: each input is one object.
@@ -86,6 +87,9 @@ def make_request(
         raise InputError(f"--batch is {batch}; give 1 or more")
     if sampling.seed < 0:
         raise InputError(f"--seed is {sampling.seed}; give 0 or more")
+    check_draws(sampling.draws)
+    if objects is not None and sampling.draws > 1:
+        raise InputError("the objects of a scan are drawn once; leave --draws out, or --objects")
     named = find_release(model) is not None or not os.path.exists(model)
     place = str(model) if named else str(Path(model).absolute())
     paths = tuple(Path(given).absolute() for given in inputs)
@@ -103,6 +107,18 @@ def _one_axis(sampling: Sampling, objects: ObjectOptions) -> tuple[Sampling, Obj
     return replace(sampling, up=sampling.up or objects.up), replace(objects, up=None)
 
 
+def open_model(request: Request, threads: int | None = None) -> Encoder:
+    """Open the model of a request; arguments and errors as `open_request`."""
+    return load_encoder(
+        request.model,
+        request.run_on.device,
+        backend=request.run_on.backend,
+        threads=threads,
+        trust=request.run_on.trust,
+        verify_key=request.verify_keys or None,
+    )
+
+
 def open_request(request: Request, threads: int | None = None) -> Opened:
     """Open the model and find the sources.
 
@@ -113,27 +129,32 @@ def open_request(request: Request, threads: int | None = None) -> Opened:
     Raises:
         InputError: The model or an option cannot be used, or an input is missing.
     """
-    release = find_release(request.model)
-    encoder = load_encoder(
-        request.model,
-        request.run_on.device,
-        backend=request.run_on.backend,
-        threads=threads,
-        trust=request.run_on.trust,
-        verify_key=request.verify_keys or None,
-    )
+    encoder = open_model(request, threads)
     try:
-        count = encoder.specification.points if request.sampling.points is None else request.sampling.points
-        at_most = count is None and release is not None
-        if count is not None:
-            encoder.specification.check_points(count)
-        elif release is not None:
-            count = release.points
+        count, at_most = points_of(encoder.specification, request)
         sources = _find_sources(request, encoder, count, at_most)
         return Opened(encoder, sources, count, at_most, common_frame(source.frame for source in sources))
     except BaseException:
         encoder.close()
         raise
+
+
+def points_of(specification: Specification, request: Request) -> tuple[int | None, bool]:
+    """Points per cloud (None: all), and whether clouds of fewer points are used whole.
+
+    The number is that of the request, or else the fixed one of the model, or else the one it was trained with.
+
+    Raises:
+        InputError: The model does not take clouds of this number of points.
+    """
+    count = specification.points if request.sampling.points is None else request.sampling.points
+    if count is not None:
+        specification.check_points(count)
+        return count, False
+    if specification.classifier is not None:
+        return specification.classifier.points, specification.classifier.at_most
+    release = find_release(request.model)
+    return (None, False) if release is None else (release.points, True)
 
 
 def _find_sources(request: Request, encoder: Encoder, count: int | None, at_most: bool) -> list[Source]:
@@ -145,6 +166,7 @@ def _find_sources(request: Request, encoder: Encoder, count: int | None, at_most
             count,
             seed=sampling.seed,
             at_most=at_most,
+            draws=sampling.draws,
             columns=reading.columns,
             patterns=reading.patterns,
             up=sampling.up,

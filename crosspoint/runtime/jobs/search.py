@@ -21,9 +21,11 @@ from crosspoint.data.frames import Frame, Up, parse_up
 from crosspoint.data.io.files import up_of
 from crosspoint.data.objects.find import SCAN_UP
 from crosspoint.data.sources import find_sources
+from crosspoint.runtime.draws import mean_of_draws, split_draws
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, PartAbout, load
+from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import RunOn
 from crosspoint.runtime.released import find_hash
@@ -47,6 +49,7 @@ class Index:
         points: Points per cloud; None: all.
         at_most: Whether clouds with fewer points were taken as they are.
         seed: Random seed of the points that were drawn.
+        draws: Of points from each cloud, whose embeddings were averaged.
         base: The folder that names are relative to.
         frame: Frame of the inputs. None: written by an earlier version, which did not record it and turned nothing.
         assumed: The axis that is taken where nothing states it: z of scans of objects, else y.
@@ -59,6 +62,7 @@ class Index:
     points: int | None
     at_most: bool
     seed: int
+    draws: int
     base: Path
     frame: Frame | None
     assumed: Up
@@ -67,7 +71,7 @@ class Index:
     @property
     def given(self) -> Up | None:
         """The axis that was given for all inputs; None if each was read as its format states."""
-        return self.frame.up if self.frame is not None and self.frame.known == "given" else None
+        return None if self.frame is None else self.frame.given
 
     def up_of(self, name: str) -> Up:
         """The axis that was up in an input or an object of it: as given, else as its format states, else assumed."""
@@ -147,10 +151,11 @@ def open_index(path: Path) -> Index:
 def _index(path: Path, sha256: str, about: FileAbout | parts.Plan, pieces: Callable[[], Iterator[Embeddings]]) -> Index:
     points, seed = about.points, about.seed
     with reading(path, "embeddings of crosspoint embed", advice="embed again"):
-        if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
-            raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
+        draws = about.draws
+        if seed < 0 or draws < 1 or not 0 < (1 if points is None else points) * draws <= MOST_POINTS:
+            raise ValueError(f"it says that {points} points were drawn {draws} times with the seed {seed}")
         base, assumed = Path(about.base), "y" if about.objects is None else SCAN_UP
-        return Index(path, sha256, about.model, points, about.at_most, seed, base, about.frame, assumed, pieces)
+        return Index(path, sha256, about.model, points, about.at_most, seed, draws, base, about.frame, assumed, pieces)
 
 
 def search(
@@ -210,15 +215,15 @@ def search(
     nearest, size = _nearest(opened.pieces(), vector, k, metric, name)
     results = tuple(Neighbour(i, found, far) for i, (far, found) in enumerate(nearest, 1))
     if out is not None:
-        from crosspoint.runtime.jobs.search_picture import Inputs, draw
+        from crosspoint.runtime.jobs.search_picture import draw
 
         shown = {name, *(result.name for result in results)}
         draw(
             Path(out),
             str(query),
             results=[(found, far) for far, found in nearest],
+            originals=Originals(base, files and Path(files), opened.given, opened.assumed, _boxes(opened, shown)),
             metric=metric,
-            inputs=Inputs(base, files and Path(files), opened.given, opened.assumed, _boxes(opened, shown)),
             up=opened.given if frame is None else frame.up,
         )
     written = None if out is None else str(out)
@@ -267,18 +272,24 @@ def _embed_query(
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
     _check_frames(index, query, up)
     (source,) = find_sources(
-        [query], index.points, seed=index.seed, at_most=index.at_most, up=up, assumed=index.assumed
+        [query],
+        index.points,
+        seed=index.seed,
+        at_most=index.at_most,
+        draws=index.draws,
+        up=up,
+        assumed=index.assumed,
     )
     clouds, _ = source.load()
     if isinstance(clouds, InputError):
         raise clouds
-    if len(clouds) != 1:
-        raise InputError(f"{query} holds {len(clouds)} clouds; give a file with one")
-    (cloud,) = clouds
+    drawn = split_draws(clouds, source.draws)
+    if len(drawn) != 1:
+        raise InputError(f"{query} holds {len(drawn)} clouds; give a file with one")
     file = model or _model_of(index)
     with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
-        vector: FloatArray = encoder.embed(cloud[None])[0]
+        vector: FloatArray = mean_of_draws(encoder.embed(drawn[0]), [len(drawn[0])])[0]
         return vector, source.frame
 
 

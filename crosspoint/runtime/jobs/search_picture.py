@@ -1,9 +1,7 @@
 """Draws a query and its nearest neighbours side by side."""
 
 import importlib.util
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +12,11 @@ from crosspoint.core.errors import CrosspointError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.plots import label_font
 from crosspoint.data.frames import Up, to_y_up
-from crosspoint.data.io.files import is_mesh, read_points, up_of
+from crosspoint.data.io.files import is_mesh, read_points
 from crosspoint.data.io.meshes import read_mesh
-from crosspoint.data.objects.scan import read_scan
 from crosspoint.data.points import Coordinates, normalise
 from crosspoint.data.rendering.raycast import camera, picture, solid
-from crosspoint.data.sources import find_sources
+from crosspoint.runtime.jobs.originals import Originals
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -32,53 +29,23 @@ NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of poi
 PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The inputs of an index, of which some are drawn.
-
-    Attributes:
-        base: Folder that names are relative to.
-        files: The same folder, if the user gave it; data sets are searched for only there.
-        up: Axis that points up in them; None: as each format states.
-        assumed: Axis where neither is known.
-        boxes: Lowest and highest x, y, z (2, 3) of objects of scans by name, in the scan's own frame.
-    """
-
-    base: Path
-    files: Path | None
-    up: Up | None
-    assumed: Up
-    boxes: Mapping[str, NDArray[np.float64]]
-
-    def file(self, name: str) -> Path | None:
-        """The file with this name, unless it is outside the folder."""
-        path = Path(os.path.normpath(self.base / name))
-        return path if path.is_relative_to(os.path.normpath(self.base)) and _is_file(path) else None
-
-    def up_of(self, path: Path, up: Up | None) -> Up:
-        """The axis that points up in a file of which `up` is known to."""
-        return up or up_of(path) or self.assumed
-
-
 def draw(
     file: Path,
     query: str,
     *,
     results: Sequence[tuple[str, float]],
+    originals: Originals,
     metric: str,
-    inputs: Inputs,
     up: Up | None,
 ) -> None:
     """Draw meshes as surfaces if `embreex` is installed, else as points. The tile of a missing file stays empty.
-
-    The names in an index are not trusted: only files within their folder are opened.
 
     Args:
         file: Output file.
         query: A file, or a name.
         results: Names and distances, from near to far.
+        originals: Finds the files of the names.
         metric: Metric, shown with each distance.
-        inputs: The inputs of the index.
         up: Axis that points up in the query; None: as its format states, else as was assumed of the inputs.
 
     Raises:
@@ -87,15 +54,15 @@ def draw(
     from PIL import Image, ImageDraw
 
     tiles = [(query, "query"), *((name, f"{metric} distance {far:.4f}") for name, far in results)]
-    paths = [Path(query) if Path(query).is_file() else inputs.file(query)]
-    paths += [inputs.file(name) for name, _ in results]
+    paths = [Path(query) if Path(query).is_file() else originals.path(query)]
+    paths += [originals.path(name) for name, _ in results]
     columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
     step = TILE + GAP, TILE + 2 * LINE + GAP
     sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)
     canvas = ImageDraw.Draw(sheet)
     for i, ((name, note), path) in enumerate(zip(tiles, paths, strict=True)):
         x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
-        if (tile := _tile(name, path, inputs, inputs.up if i else up)) is not None:
+        if (tile := draw_tile(name, path, originals=originals, up=originals.up if i else up)) is not None:
             sheet.paste(tile, (x, y), tile)
         else:
             _text(canvas, "not found", x, y + TILE // 2, QUIET)
@@ -106,55 +73,33 @@ def draw(
         sheet.save(temporary)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or with a NUL byte
-        return False
+def draw_tile(name: str, path: Path | None, *, originals: Originals, up: Up | None) -> "Image.Image | None":
+    """Draw an object, `TILE` pixels wide: a mesh as a surface if `embreex` is installed, else as points.
 
+    Args:
+        name: Name in the embeddings.
+        path: Its file, if it has its own.
+        originals: Finds it otherwise.
+        up: Axis that points up in the file; None: as its format states, else as was assumed of the inputs.
 
-def _tile(name: str, path: Path | None, inputs: Inputs, up: Up | None) -> "Image.Image | None":
+    Returns:
+        The picture; None if the object is not found or cannot be read.
+    """
     from PIL import Image
 
     try:
         if path is not None and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
             mesh = read_mesh(path)
-            vertices = to_y_up(np.asarray(mesh.vertices), inputs.up_of(path, up))
+            vertices = to_y_up(np.asarray(mesh.vertices), (up or originals.up_of(path)))
             return Image.fromarray(np.asarray(picture(solid(vertices, mesh.faces), AXES, size=TILE)))
         if path is not None:
-            points: Coordinates | None = read_points(path, SHOWN, seed=0, at_most=True, up=inputs.up_of(path, up))[0]
-        elif name in inputs.boxes:
-            points = _of_scan(inputs, name, up)
-        else:
-            points = _of_several(inputs, name, up)
+            own = up or originals.up_of(path)
+            points: Coordinates | None = read_points(path, SHOWN, seed=0, at_most=True, up=own)[0]
+        elif (points := originals.cloud(name)) is not None:
+            points = points[:: max(1, len(points) // SHOWN)]
     except CrosspointError:
         return None
     return None if points is None or not len(points) else _dots(points)
-
-
-def _of_scan(inputs: Inputs, name: str, up: Up | None) -> Coordinates | None:
-    """Up to twice `SHOWN` of the points of a scan in the box of an object, y-up; None if the scan is missing."""
-    scan = inputs.file(name.rpartition("#")[0])
-    if scan is None:
-        return None
-    points, (low, high) = read_scan(scan), inputs.boxes[name]
-    own = points[((points >= low) & (points <= high)).all(axis=1)]
-    return to_y_up(own[:: max(1, len(own) // SHOWN)], inputs.up_of(scan, up))
-
-
-def _of_several(inputs: Inputs, name: str, up: Up | None) -> Coordinates | None:
-    """A cloud from a file with several, `file#3`, or from a data set."""
-    stem, _, number = name.rpartition("#")
-    path = inputs.file(stem)
-    if path is not None and number.isdecimal():
-        several = read_points(path, None, seed=0, up=inputs.up_of(path, up))  # (n, N, 3)
-        cloud: Coordinates | None = several[int(number)] if int(number) < len(several) else None
-        return cloud
-    for source in [] if inputs.files is None else find_sources([inputs.files], None, seed=0, up=up):
-        if source.name == name:
-            points: Coordinates = source.read()[0]
-            return points
-    return None
 
 
 def _dots(points: Coordinates) -> "Image.Image":

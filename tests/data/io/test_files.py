@@ -1,11 +1,13 @@
 import os
 import subprocess
+from functools import partial
 
 import numpy as np
 import pytest
 import trimesh
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import UPS, to_y_up
 from crosspoint.data.io.files import MESH_POINTS, SUFFIXES, find_files, is_mesh, read_many, read_points
 from crosspoint.data.io.formats.ply import write_points
 
@@ -47,14 +49,51 @@ def test_several_clouds_in_one_file_are_drawn_apart(points, tmp_path):
     assert not np.array_equal(second, third)
 
 
-def test_what_is_drawn_depends_on_seed_and_name_alone(points, tmp_path):
+def test_what_is_drawn_depends_on_seed_and_content_alone(points, tmp_path):
     for name in ("a/x.npy", "b/x.npy", "b/y.npy"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         np.save(tmp_path / name, points)
+    np.save(tmp_path / "c.npy", np.concatenate([points, points[:1] + 1]))
     first = read_points(tmp_path / "a/x.npy", 50, seed=7)
     np.testing.assert_array_equal(first, read_points(tmp_path / "b/x.npy", 50, seed=7))
-    assert not np.array_equal(first, read_points(tmp_path / "b/y.npy", 50, seed=7))
+    np.testing.assert_array_equal(first, read_points(tmp_path / "b/y.npy", 50, seed=7))
+    assert not np.array_equal(first, read_points(tmp_path / "c.npy", 50, seed=7))
     assert not np.array_equal(first, read_points(tmp_path / "a/x.npy", 50, seed=8))
+
+
+def test_a_copy_of_a_mesh_under_another_name_gives_the_same_points(tmp_path):
+    trimesh.creation.box().export(tmp_path / "a.off")
+    (tmp_path / "b.off").write_bytes((tmp_path / "a.off").read_bytes())
+    a, b = (read_points(tmp_path / name, 50, seed=0) for name in ("a.off", "b.off"))
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("up", UPS)
+def test_the_frame_turns_what_is_drawn_and_changes_no_draw(points, tmp_path, up):
+    write_points(tmp_path / "cloud.ply", points)
+    trimesh.creation.box((1, 2, 3)).export(tmp_path / "box.stl")
+    for path in (tmp_path / "cloud.ply", tmp_path / "box.stl"):
+        read = partial(read_points, path, 20, seed=3, draws=2)
+        np.testing.assert_array_equal(read(up=up), to_y_up(read(), up))
+
+
+def test_draws_differ_and_the_first_is_that_of_a_single_draw(points, tmp_path):
+    trimesh.creation.box().export(tmp_path / "box.off")
+    np.save(tmp_path / "cloud.npy", points)
+    for name in ("box.off", "cloud.npy"):
+        drawn = read_points(tmp_path / name, 50, seed=3, draws=3)
+        assert drawn.shape == (3, 50, 3)
+        np.testing.assert_array_equal(drawn[:1], read_points(tmp_path / name, 50, seed=3))
+        assert not np.array_equal(drawn[0], drawn[1])
+        assert not np.array_equal(drawn[1], drawn[2])
+
+
+def test_draws_of_a_cloud_follow_each_other_and_a_whole_cloud_is_repeated(points, tmp_path):
+    several = np.stack([points, points + 100])
+    np.save(tmp_path / "many.npy", several)
+    assert (read_points(tmp_path / "many.npy", 9, seed=0, draws=2).mean((1, 2)) > 50).tolist() == [0, 0, 1, 1]
+    whole = read_points(tmp_path / "many.npy", None, seed=0, draws=2)
+    np.testing.assert_array_equal(whole, several[[0, 0, 1, 1]].astype(np.float32))
 
 
 @pytest.mark.parametrize(

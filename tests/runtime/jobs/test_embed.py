@@ -12,6 +12,7 @@ import small_models as small
 
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
+from crosspoint.data.io.files import read_points
 from crosspoint.data.points import normalise
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.options import Sampling
@@ -91,13 +92,37 @@ def test_an_array_of_clouds_is_that_many(model: Path, tmp_path: Path, clouds: Cl
     np.testing.assert_allclose(written.embeddings[:3], small.reference(normalise(clouds(3))), rtol=1e-5, atol=1e-6)
 
 
-def test_points_are_drawn_by_seed_and_name_alone(model: Path, folder: Path, tmp_path: Path) -> None:
+def test_points_are_drawn_by_seed_and_content_alone(model: Path, folder: Path, tmp_path: Path) -> None:
     first = embed(model, [folder], out=tmp_path / "all.npz", sampling=Sampling(8))
     embed(model, [folder / "e.npy"], out=tmp_path / "alone.npz", sampling=Sampling(8))
     embed(model, [folder / "e.npy"], out=tmp_path / "other.npz", sampling=Sampling(8, seed=1))
     alone, other = (read(tmp_path / f"{name}.npz").embeddings[0] for name in ("alone", "other"))
     np.testing.assert_array_equal(read(tmp_path / "all.npz").embeddings[first.names.index("e.npy")], alone)
     assert not np.array_equal(alone, other)
+
+
+def test_a_copy_under_another_name_has_the_same_embedding(model: Path, folder: Path, tmp_path: Path) -> None:
+    (folder / "sub" / "copy.npy").write_bytes((folder / "a.npy").read_bytes())
+    names = embed(model, [folder], out=tmp_path / "out.npz", sampling=Sampling(8)).names
+    vectors = dict(zip(names, read(tmp_path / "out.npz").embeddings, strict=True))
+    np.testing.assert_array_equal(vectors["a.npy"], vectors["sub/copy.npy"])
+
+
+def test_draws_are_averaged(model: Path, folder: Path, tmp_path: Path, clouds: Clouds) -> None:
+    np.save(folder / "few.npy", clouds(2, 8))  # of a whole cloud there is one draw
+    result = embed(model, [folder], out=tmp_path / "out.npz", sampling=Sampling(8, seed=4, draws=3))
+    written = read(tmp_path / "out.npz")
+    assert (result.draws, json.loads(str(written.about))["draws"]) == (3, 3)
+    files = [name.partition("#") for name in result.names]
+    drawn = [read_points(folder / file, 8, seed=4, draws=3)[3 * int(i or 0) :][:3] for file, _, i in files]
+    expected = [small.reference(normalise(each)).mean(0) for each in drawn]
+    np.testing.assert_allclose(written.embeddings, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("draws", [0, -1, 1001])
+def test_an_impossible_number_of_draws_is_refused(model: Path, folder: Path, tmp_path: Path, draws: int) -> None:
+    with pytest.raises(InputError, match=f"^--draws is {draws}; give 1 to 1000"):
+        embed(model, [folder], out=tmp_path / "out.npz", sampling=Sampling(8, draws=draws))
 
 
 def test_the_models_own_number_of_points(tmp_path: Path, folder: Path, clouds: Clouds) -> None:
@@ -272,7 +297,20 @@ def test_the_command(model: Path, folder: Path, tmp_path: Path) -> None:
     result = json.loads((tmp_path / "out.json").read_text())
     assert (result["schema"], result["embedded"]) == ("crosspoint.embed/1", 5)
     assert list(result) == [
-        *("schema", "model", "points", "dim", "embedded", "names", "skipped", "out", "seed", "seconds", "frame")
+        *(
+            "schema",
+            "model",
+            "points",
+            "dim",
+            "embedded",
+            "names",
+            "skipped",
+            "out",
+            "seed",
+            "seconds",
+            "draws",
+            "frame",
+        )
     ]
     assert result["model"]["sha256"] == sha256(model)
 

@@ -13,7 +13,7 @@ from crosspoint.runtime.jobs import embeddings
 from crosspoint.runtime.jobs.batches import Skipped
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, PartAbout, PartOfJob, load, save
 
-JOB = PartOfJob(3, 12, at_most=False, seed=0, sources_sha256="ab" * 32, content_sha256="cd" * 32, size=4)
+JOB = PartOfJob(3, 12, at_most=False, seed=0, sources_sha256="ab" * 32, content_sha256="cd" * 32, size=4, draws=1)
 FILE = FileAbout("m.onnx", None, at_most=True, seed=3, base="/data")
 ABOUT = PartAbout(JOB, ("ef" * 32,), (Skipped("ä.ply", "is empty"),))
 

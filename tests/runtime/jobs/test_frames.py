@@ -62,8 +62,8 @@ def run(*words: object) -> Result:
 def test_files_in_any_frame_are_embedded_to_the_same_bits(
     model: Path, folder: Path, laid: Callable[[str], Path], tmp_path: Path, up: str
 ) -> None:
-    embed(model, [folder], out=tmp_path / "y.npz", sampling=Sampling(16))
-    embed(model, [laid(up)], out=tmp_path / "turned.npz", sampling=Sampling(16, up=up))
+    embed(model, [folder], out=tmp_path / "y.npz")
+    embed(model, [laid(up)], out=tmp_path / "turned.npz", sampling=Sampling(up=up))
     np.testing.assert_array_equal(load(tmp_path / "turned.npz").vectors, load(tmp_path / "y.npz").vectors)
 
 
@@ -115,7 +115,7 @@ def test_gltf_says_its_frame_itself(model: Path, tmp_path: Path) -> None:
 def test_z_up_copies_are_found_first_with_up(
     model: Path, folder: Path, laid: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    embed(model, [folder], out=tmp_path / "index.npz", sampling=Sampling(16))
+    embed(model, [folder], out=tmp_path / "index.npz")
     for query in sorted(laid("z").iterdir()):
         hit = search(query, tmp_path / "index.npz", options=SearchOptions(1, up="z"), model=model).results[0]
         assert hit.name == query.name

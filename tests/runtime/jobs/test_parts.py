@@ -120,7 +120,7 @@ def test_a_lost_part_is_made_again(model: Path, folder: Path, tmp_path: Path) ->
     assert content(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("change", ["model", "points", "seed", "inputs", "part", "form"])
+@pytest.mark.parametrize("change", ["model", "points", "seed", "draws", "inputs", "part", "form"])
 def test_another_job_in_the_same_folder_is_refused(
     model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str
 ) -> None:
@@ -130,7 +130,9 @@ def test_another_job_in_the_same_folder_is_refused(
     other = small.write_onnx(tmp_path / "other.onnx", metadata='{"k": 2}') if change == "model" else model
     if change == "inputs":
         np.save(folder / "more.npy", clouds(1)[0])
-    sampling = {"points": Sampling(8), "seed": Sampling(16, seed=1)}.get(change, sampling)
+    sampling = {"points": Sampling(8), "seed": Sampling(16, seed=1), "draws": Sampling(16, draws=2)}.get(
+        change, sampling
+    )
     kind = {"part": dataclasses.replace(kind, size=5), "form": dataclasses.replace(kind, form="parquet")}.get(
         change, kind
     )
@@ -327,13 +329,13 @@ def test_a_job_of_an_earlier_version_is_refused(model: Path, folder: Path, tmp_p
     embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
     plan = tmp_path / "out" / "job.json"
     values = json.loads(plan.read_text())
-    del values["content_sha256"]
-    plan.write_text(json.dumps({**values, "schema": "crosspoint.embed-job/1"}))
+    del values["draws"]
+    plan.write_text(json.dumps({**values, "schema": "crosspoint.embed-job/2"}))
     for use in (
         lambda: embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz")),
         lambda: search("a", tmp_path / "out"),
     ):
-        with pytest.raises(InputError, match=r"has the schema 'crosspoint\.embed-job/1'.*embed again into a new"):
+        with pytest.raises(InputError, match=r"has the schema 'crosspoint\.embed-job/2'.*embed again into a new"):
             use()
 
 

@@ -13,11 +13,10 @@ import pytest
 import small_models as small
 
 from crosspoint.core.errors import InputError
-from crosspoint.data.frames import Up
 from crosspoint.runtime import load_encoder
-from crosspoint.runtime.jobs import search_picture
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, load, save
+from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import SearchOptions, distances, search
 from crosspoint.runtime.options import Sampling
@@ -71,7 +70,7 @@ def test_the_nearest_by_name(index: Path, metric: str, k: int) -> None:
 def test_a_file_is_embedded_as_the_index_was(index: Path, folder: Path, tmp_path: Path, model: Path) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()
-    (other / "4.npy").write_bytes((folder / "4.npy").read_bytes())  # the same name and seed draw the same points
+    (other / "4.npy").write_bytes((folder / "4.npy").read_bytes())  # the same content and seed draw the same points
     result = search(other / "4.npy", index, options=SearchOptions(2), model=model)
     assert result.results[0].name == "4.npy"
     assert result.results[0].distance < 1e-6
@@ -262,6 +261,9 @@ def test_equal_distances_come_by_name(tmp_path: Path, metric: str) -> None:
     [
         {"seed": "0"},
         {"seed": -1},
+        {"draws": 0},
+        {"draws": 10**9},
+        {"draws": "2"},
         {"points": [1]},
         {"points": 0},
         {"points": 10**12},
@@ -278,22 +280,12 @@ def test_what_embeddings_say_of_themselves_is_checked(tmp_path: Path, change: di
         search("a", path)
 
 
-def test_names_lead_to_no_file_outside_their_folder(
-    tmp_path: Path, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = []
-    original = search_picture.read_points
-
-    def recorded(path: Path, count: int | None, *, seed: int, at_most: bool = False, up: Up = "y") -> np.ndarray:
-        read.append(path)
-        return original(path, count, seed=seed, at_most=at_most, up=up)
-
-    monkeypatch.setattr(search_picture, "read_points", recorded)
+def test_names_lead_to_no_file_outside_their_folder(tmp_path: Path, clouds: Clouds) -> None:
     inside, outside = tmp_path / "in" / "a.npy", tmp_path / "b.npy"
     inside.parent.mkdir()
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
-    names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
-    hits, told = [(name, 0.5) for name in names], {"base": inside.parent, "files": None, "metric": "cosine"}
-    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, ups=("y", "y"), **told)
-    assert read == [inside, inside], "the query, and the neighbour in the folder"
+    originals = Originals(inside.parent)
+    assert originals.path("a.npy") == inside
+    for name in ("../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000):
+        assert originals.path(name) is None

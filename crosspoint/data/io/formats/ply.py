@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
+from crosspoint.core.printable import printable
 from crosspoint.core.reading import ADVICE, check_lines
 from crosspoint.data.io.columns import AXES, from_rows
 from crosspoint.data.io.formats.ply_header import Element, PlyHeader, check_counts, read_header
@@ -22,6 +23,10 @@ FACES = ("vertex_indices", "vertex_index")
 BLOCK = 1 << 18  # values gathered at once
 CODES = dict(zip(("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"), "bBhHiIqQefd", strict=True))
 BLANK = 1000  # lines that a text file may have beyond those in its header
+COLOURS = (  # of labels, red, green and blue; they differ in hue and in lightness
+    *((68, 119, 170), (238, 102, 119), (34, 136, 51), (204, 187, 68), (102, 204, 238), (170, 51, 119)),
+    *((255, 153, 51), (34, 34, 85), (153, 221, 170), (136, 68, 34), (187, 153, 221), (119, 119, 119)),
+)
 
 
 class Places(NamedTuple):
@@ -75,6 +80,51 @@ def write_points(path: Path, points: npt.NDArray[np.floating]) -> None:
     """
     from plyfile import PlyData, PlyElement
 
+    points = _checked(path, points)
+    rows = points.view([("x", "<f4"), ("y", "<f4"), ("z", "<f4")]).reshape(-1)  # (N,)
+    with atomic_file(path) as temporary:
+        PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(str(temporary))
+
+
+def write_labelled(
+    path: Path,
+    points: npt.NDArray[np.floating],
+    *,
+    labels: npt.NDArray[np.integer],
+    names: Mapping[int, str],
+) -> None:
+    """Write a cloud with labels, as `write_points`, with `red`, `green`, `blue` and an int32 `label` for each point.
+
+    The comments of the file name the labels: `comment crosspoint segment 12 Chair/0`. Colours follow the order of
+    `names`.
+
+    Args:
+        path: Output file; missing folders are made.
+        points: (N, 3) finite coordinates.
+        labels: (N,), each in `names`.
+        names: Name of each label.
+
+    Raises:
+        InputError: As `write_points`.
+    """
+    from plyfile import PlyData, PlyElement
+
+    points = _checked(path, points)
+    kinds = [*((axis, "<f4") for axis in "xyz"), *((c, "u1") for c in ("red", "green", "blue")), ("label", "<i4")]
+    rows = np.empty(len(points), kinds)
+    for i, axis in enumerate("xyz"):
+        rows[axis] = points[:, i]
+    for i, label in enumerate(names):
+        for colour, value in zip(("red", "green", "blue"), COLOURS[i % len(COLOURS)], strict=True):
+            rows[colour][labels == label] = value
+    rows["label"] = labels
+    comments = [f"crosspoint segment {label} {printable(name)}" for label, name in names.items()]
+    with atomic_file(path) as temporary:
+        PlyData([PlyElement.describe(rows, "vertex")], byte_order="<", comments=comments).write(str(temporary))
+
+
+def _checked(path: Path, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """The points (N, 3) as float32, near the origin where float32 cannot hold them."""
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise InputError(f"{path}: points of shape {points.shape} cannot be written; give (N, 3) with N at least 1")
@@ -82,9 +132,7 @@ def write_points(path: Path, points: npt.NDArray[np.floating]) -> None:
         points = np.ascontiguousarray(near_origin(points), dtype="<f4")
     if not np.isfinite(points).all():
         raise InputError(f"{path}: points that are NaN or infinite cannot be written; remove them first")
-    rows = points.view([("x", "<f4"), ("y", "<f4"), ("z", "<f4")]).reshape(-1)  # (N,)
-    with atomic_file(path) as temporary:
-        PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(str(temporary))
+    return points
 
 
 def _check_vertex(header: PlyHeader) -> None:

@@ -1,0 +1,85 @@
+"""`crosspoint segment`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crosspoint.commands.common import (
+    FILES_UP,
+    Command,
+    PathArgument,
+    columns_option,
+    exclude_option,
+    include_option,
+    json_option,
+    run_on_options,
+    save_result,
+    up_option,
+)
+from crosspoint.core.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
+    from crosspoint.runtime.options import RunOn
+
+
+@click.command(
+    "segment", cls=Command, example="crosspoint segment bundle chair.ply --category chair --out labelled.ply"
+)
+@click.argument("model", type=PathArgument)
+@click.argument("inputs", nargs=-1, required=True, type=PathArgument, metavar="INPUT...")
+@click.option("--category", required=True, help="Category of the objects, e.g. chair.")
+@click.option("--out", required=True, type=PathArgument, help="A .ply file for one object, or a folder.")
+@click.option(
+    "--data",
+    type=PathArgument,
+    help="Folder with the taxonomy.json of the model.  [default: the names in the model, or those of ShapeNetPart]",
+)
+@click.option(
+    "--points",
+    type=int,
+    help="Points per call of the model; larger clouds are split.  [default: as the model takes, or 2048]",
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed of the points.")
+@up_option("the inputs", FILES_UP)
+@columns_option
+@include_option
+@exclude_option
+@run_on_options(trust=True)
+@json_option
+def segment_command(
+    model: Path,
+    inputs: tuple[Path, ...],
+    category: str,
+    out: Path,
+    data: Path | None,
+    points: int | None,
+    seed: int,
+    up: "Up | None",
+    columns: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    run_on: "RunOn",
+    json_file: Path | None,
+) -> None:
+    """Label the points of clouds with the parts of their category.
+
+    MODEL is a part segmenter of crosspoint finetune partseg, or an export of one. INPUT is a point-cloud or mesh file,
+    a folder of them, or a data set. The output has all points of a cloud, or points drawn from a mesh, each with a
+    label and a colour, and lie as in the input. Inputs that cannot be read are skipped and listed, and the exit code is
+    then 1.
+    """
+    from crosspoint.commands.tables.classify import print_segmented
+    from crosspoint.runtime.jobs.segment import segment
+    from crosspoint.runtime.options import Reading, Sampling
+
+    sampling = Sampling(points, seed, up=up)
+    reading = Reading(columns, include, exclude)
+    result = segment(
+        model, inputs, category=category, out=out, data=data, sampling=sampling, run_on=run_on, reading=reading
+    )
+    save_result(json_file, result)
+    print_segmented(result)
+    if result.skipped:
+        raise CheckFailed(f"{len(result.skipped)} inputs were skipped; repair or remove them")
