@@ -87,7 +87,7 @@ def embed_labelled(
         InputError: A model, an option or a file cannot be used, or the labels are not enough for a classifier.
     """
     request = make_request(model, [data.path], sampling=sampling, batch=BATCH, run_on=run_on, reading=reading)
-    find = partial(data.sources, seed=sampling.seed, columns=reading.columns, patterns=reading.patterns, up=sampling.up)
+    find = partial(data.sources, seed=sampling.seed, reading=reading, up=sampling.up)
     with open_model(request) as encoder:
         count, at_most = points_of(encoder.specification, request)
         sources = find(count, at_most=at_most, draws=sampling.draws)

@@ -13,8 +13,8 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.printable import printable
 from crosspoint.core.reading import read_lines, reading
 from crosspoint.data.frames import ASSUMED, Up, to_y_up
-from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.points import Points
+from crosspoint.data.reading import Reading
 from crosspoint.data.sets.datasets import load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 from crosspoint.data.sources import Source, draw_points, find_sources
@@ -46,8 +46,7 @@ class LabelledData:
         seed: int,
         at_most: bool,
         draws: int = 1,
-        columns: str | None = None,
-        patterns: Patterns = ALL,
+        reading: Reading = Reading(),
         up: Up | None = None,
     ) -> list[Source]:
         """The objects with a label; arguments as `find_sources`. Points are drawn from the clouds of a data set too.
@@ -55,7 +54,7 @@ class LabelledData:
         Raises:
             InputError: As `find_sources`, or the frames of the objects are mixed: some are stated and others are not.
         """
-        find = partial(find_sources, [self.path], seed=seed, columns=columns, patterns=patterns, up=up)
+        find = partial(find_sources, [self.path], seed=seed, reading=reading, up=up)
         if self.split is None:
             found = find(count, at_most=at_most, draws=draws)
         else:

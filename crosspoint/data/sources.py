@@ -20,11 +20,11 @@ from crosspoint.core.reading import regular
 from crosspoint.core.system.pool import start_pool
 from crosspoint.data.frames import ASSUMED, Frame, Up, find_frame, to_y_up
 from crosspoint.data.io.files import as_input_error, find_files, generator, read_points, up_of
-from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.io.inflate import format_of
 from crosspoint.data.io.scans.bags import split_topic
 from crosspoint.data.objects.clouds import ObjectClouds
 from crosspoint.data.points import Coordinates, Points, normalise, sample_points
+from crosspoint.data.reading import Reading
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 from crosspoint.data.sets.renders import up_of_set
@@ -116,8 +116,7 @@ def find_sources(
     seed: int,
     at_most: bool = False,
     draws: int = 1,
-    columns: str | None = None,
-    patterns: Patterns = ALL,
+    reading: Reading = Reading(),
     up: Up | None = None,
     assumed: Up = "y",
 ) -> list[Source]:
@@ -134,8 +133,7 @@ def find_sources(
         seed: Random seed of the points that are drawn.
         at_most: Take clouds with fewer points than `count` as they are, instead of refusing them.
         draws: How often points are drawn from each cloud; the first ones of a set are taken once.
-        columns: Columns of text and binary scans, see `read_points`.
-        patterns: Which files of folders to read.
+        reading: How files are found and read.
         up: The axis that points up in the inputs; None for what format or data set say, else `assumed`.
         assumed: The axis that is taken where nothing states it, which is announced.
 
@@ -151,13 +149,13 @@ def find_sources(
                 sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most, draws, up)
                 seen.add(os.path.realpath(dataset[1]))
             continue
-        for path in find_files([given], patterns):
+        for path in find_files([given], reading.patterns):
             if os.path.realpath(path) not in seen:
                 file = split_topic(path)[0]
                 frame = find_frame(up, up_of(path), what=f"{format_of(file)} files", assumed=assumed)
-                how = partial(read_points, seed=seed, at_most=at_most, draws=draws, columns=columns, up=frame.up)
-                read, name = partial(how, path, count), _relative(path, base)
-                sources.append(Source(name, str(path), read, file, columns, frame=frame, draws=draws))
+                how = partial(read_points, seed=seed, at_most=at_most, draws=draws, up=frame.up)
+                read, name = partial(how, path, count, columns=reading.columns), _relative(path, base)
+                sources.append(Source(name, str(path), read, file, reading.columns, frame=frame, draws=draws))
                 seen.add(os.path.realpath(path))
     return sources
 

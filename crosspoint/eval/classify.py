@@ -204,8 +204,7 @@ def _measure(model: Path, data: LabelledData, sampling: Sampling, run_on: RunOn,
             seed=sampling.seed,
             at_most=at_most,
             draws=sampling.draws,
-            columns=reading.columns,
-            patterns=reading.patterns,
+            reading=reading,
             up=sampling.up,
         )
         if not sources:

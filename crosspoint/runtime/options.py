@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosspoint.data.frames import Up, parse_up
-from crosspoint.data.io.folders import Patterns
+from crosspoint.data.reading import Reading as Reading  # beside the other options of commands
 
 
 @dataclass(frozen=True)
@@ -57,25 +57,3 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.up is not None:
             parse_up(self.up)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are found and read.
-
-    Attributes:
-        columns: Text: the columns of x, y and z, `"x,y,z"` or `"2,3,4"`. `.bin`: the number of columns, `"5"`.
-        include: Patterns such as `*.ply`; of folders, only files that match one of them are read.
-        exclude: Patterns; of folders, files that match one of them are skipped.
-        readers: Reader processes; 0: read in threads of this process.
-    """
-
-    columns: str | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    readers: int = 0
-
-    @property
-    def patterns(self) -> Patterns:
-        """Which files of folders are read."""
-        return Patterns(self.include, self.exclude)

@@ -64,7 +64,7 @@ def height_above_ground(points: Floats, *, cell: float, tolerance: float) -> Flo
     if _bare(cells, above, tolerance, CLEAR * cell) < BARE * len(cells.lowest):
         return None
     rest = cells.lowest - _on_plane(plane, cells.plan)
-    bend = _Surface(plan, cell)
+    bend = _GroundSurface(plan, cell)
     bend.fit(cells.plan, rest, tolerance)
     return np.asarray(above - bend(plan))
 
@@ -117,7 +117,7 @@ def _bare(cells: _Cells, above: Floats, tolerance: float, clear: float) -> int:
     return int((on & ~covered).sum())
 
 
-class _Surface:
+class _GroundSurface:
     """A smooth surface on a grid, zero until it is fitted; evaluated between the nodes by bilinear interpolation.
 
     Args:

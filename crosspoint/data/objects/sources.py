@@ -11,12 +11,12 @@ import numpy as np
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.frames import to_y_up
-from crosspoint.data.io.folders import ALL, Patterns
 from crosspoint.data.io.scans.bags import split_topic
 from crosspoint.data.objects.clouds import Boxes, ObjectClouds
 from crosspoint.data.objects.find import SCAN_UP, Object, ObjectOptions, segment
 from crosspoint.data.objects.scan import check_found, object_name, read_scan
 from crosspoint.data.points import Points, normalise, sample_points
+from crosspoint.data.reading import Reading
 from crosspoint.data.sources import Source, find_sources
 
 _one_at_a_time = threading.Lock()  # a large scan takes a gigabyte, and several are read ahead
@@ -84,8 +84,7 @@ def find_scans(
     *,
     seed: int,
     options: ObjectOptions,
-    columns: str | None = None,
-    patterns: Patterns = ALL,
+    reading: Reading = Reading(),
 ) -> list[Source]:
     """The scans in files and folders, as `find_sources` finds and names them.
 
@@ -94,18 +93,17 @@ def find_scans(
         count: Points per object; objects of fewer are taken whole. None for all.
         seed: Of the points drawn.
         options: How objects are found, and the axis that points up in the scans.
-        columns: Columns of text and binary scans, see `read_points`.
-        patterns: Which files of folders to read.
+        reading: How files are found and read.
 
     Raises:
         InputError: An input is missing, holds nothing that can be read, or is a data set.
     """
     sources: list[Source] = []
-    found = find_sources(inputs, None, seed=seed, columns=columns, patterns=patterns, up=options.up, assumed=SCAN_UP)
+    found = find_sources(inputs, None, seed=seed, reading=reading, up=options.up, assumed=SCAN_UP)
     for source in found:
         path = Path(source.origin)  # with the topic of a bag
         if not isinstance(source.stored, Path) or source.stored != split_topic(path)[0]:
             raise InputError(f"{source.origin} is a data set of objects, not a scan; leave --objects away")
-        read = partial(read_scan, path, seed=seed, columns=columns)
+        read = partial(read_scan, path, seed=seed, columns=reading.columns)
         sources.append(ScanSource(**{**vars(source), "read": read}, options=options, count=count, seed=seed))
     return sources

@@ -167,8 +167,7 @@ def _find_sources(request: Request, encoder: Encoder, count: int | None, at_most
             seed=sampling.seed,
             at_most=at_most,
             draws=sampling.draws,
-            columns=reading.columns,
-            patterns=reading.patterns,
+            reading=reading,
             up=sampling.up,
         )
     require("sklearn.cluster", "objects", purpose="--objects")
@@ -179,6 +178,5 @@ def _find_sources(request: Request, encoder: Encoder, count: int | None, at_most
         count,
         seed=sampling.seed,
         options=replace(request.objects, least_points=least, up=sampling.up),
-        columns=reading.columns,
-        patterns=reading.patterns,
+        reading=reading,
     )

@@ -141,8 +141,7 @@ def segment(
             list(inputs),
             None,
             seed=sampling.seed,
-            columns=reading.columns,
-            patterns=reading.patterns,
+            reading=reading,
             up=sampling.up,
         )
         if single and len(sources) > 1:

@@ -9,6 +9,7 @@ import pytest
 from crosspoint.core.errors import InputError
 from crosspoint.data.io.files import find_files, read_points
 from crosspoint.data.io.folders import Patterns, search_folder
+from crosspoint.data.reading import Reading
 from crosspoint.data.sources import find_sources, read_ahead
 
 POINTS = np.round(np.random.default_rng(0).normal(size=(40, 3)), 3)
@@ -74,7 +75,12 @@ def test_a_cloud_that_is_damaged_is_still_a_failure(folder):
 )
 def test_patterns_choose_files_by_name_and_by_path(include, exclude, names, folder):
     patterns = Patterns(tuple(include), tuple(exclude))
-    assert [source.name for source in find_sources([folder], None, seed=0, patterns=patterns)] == names
+    assert [
+        source.name
+        for source in find_sources(
+            [folder], None, seed=0, reading=Reading(include=patterns.include, exclude=patterns.exclude)
+        )
+    ] == names
 
 
 def test_patterns_that_allow_nothing_are_an_error(folder):

@@ -31,7 +31,7 @@ def run(monkeypatch, encoder, sizes, *, batch, groups=None, readers=0):
     """Embed one cloud of each size; the n-th begins with the number n."""
     loaded, asked = [], []
     for number, size in enumerate(sizes):
-        source = SimpleNamespace(name=f"cloud {number}", origin=f"/data/{size}.npy")
+        source = SimpleNamespace(name=f"cloud {number}", origin=f"/data/{size}.npy", draws=1)
         wrong = isinstance(size, str)
         clouds = InputError(f"/data/{size}.npy: {size}") if wrong else np.full((1, size, 3), number, np.float32)
         loaded.append((source, clouds, f"hash {number}"))
