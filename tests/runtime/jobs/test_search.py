@@ -294,6 +294,6 @@ def test_names_lead_to_no_file_outside_their_folder(
     for path in (inside, outside):
         np.save(path, clouds(1)[0])
     names = ("a.npy", "../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000)
-    hits, told = [(name, 0.5) for name in names], {"base": inside.parent, "files": None, "metric": "cosine"}
-    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, ups=("y", "y"), **told)
+    hits, inputs = [(name, 0.5) for name in names], search_picture.Inputs(inside.parent, None, "y", "y", {})
+    search_picture.draw(tmp_path / "picture.png", "a.npy", results=hits, metric="cosine", inputs=inputs, up="y")
     assert read == [inside, inside], "the query, and the neighbour in the folder"
