@@ -11,7 +11,9 @@ from crosspoint.data.frames import (
     Frame,
     common_frame,
     find_frame,
+    from_y_up,
     parse_up,
+    rotation_to_y_up,
     to_y_up,
 )
 

@@ -102,8 +102,8 @@ def test_a_file_without_a_frame_is_refused_by_a_classifier_of_turned_objects(fol
     sources = find_sources([folder], 8, seed=0)
     info = replace(INFO, frame=frame)
     if not refused:
-        check_frames(info, sources, "model")
+        check_frames(info, sources, path="model")
         return
     with pytest.raises(InputError, match=r"the objects of model are z-up, and bed/a\.npy does not state .* --up z"):
-        check_frames(info, sources, "model")
-    check_frames(info, find_sources([folder], 8, seed=0, up="x"), "model")
+        check_frames(info, sources, path="model")
+    check_frames(info, find_sources([folder], 8, seed=0, up="x"), path="model")

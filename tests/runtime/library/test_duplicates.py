@@ -96,7 +96,7 @@ def test_embeddings_give_what_their_folder_gives(model: Path, library: Path, tmp
 
 def test_options_of_points_are_refused_for_embeddings(model: Path, library: Path, tmp_path: Path) -> None:
     embed(model, [library], out=tmp_path / "e.npz", sampling=FEW)
-    with pytest.raises(InputError, match="--points, .*--up, .*--exclude are for folders"):
+    with pytest.raises(InputError, match=r"--points, .*--up, .*--exclude are for folders"):
         duplicates([tmp_path / "e.npz"], EVERY, sampling=FEW)
 
 
