@@ -276,7 +276,7 @@ def cloud(tmp_path, monkeypatch):
 def test_quiet_shows_results_and_errors_but_no_tables(cloud):
     usual = CliRunner().invoke(crosspoint, ["embed", "pointnet", "cloud.npy", "bad.npy"])
     quiet = CliRunner().invoke(crosspoint, ["--quiet", "embed", "pointnet", "cloud.npy", "bad.npy"])
-    assert "embeddings.npz: 1 embeddings" in quiet.output
+    assert "embeddings.npz: 1 embedding of" in quiet.output
     assert "Skipped" in usual.output
     assert "Skipped" not in quiet.output
     assert str(quiet.exception).startswith("1 inputs were skipped")

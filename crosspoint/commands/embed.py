@@ -116,9 +116,9 @@ def embed_command(
         parts=PartOptions(parse_shard(shard), part, form, ray),
         reading=Reading(columns, include, exclude, readers),
     )
+    save_result(json_file, result=result)
     if scans is not None and picture is not None:
         draw_scan(scans.inputs[0], picture, options=scans.options, seed=seed, columns=columns)
-    save_result(json_file, result=result)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
     click.echo(summary(result))

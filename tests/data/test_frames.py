@@ -11,6 +11,7 @@ from crosspoint.data.frames import (
     Frame,
     common_frame,
     find_frame,
+    from_y_up,
     parse_up,
     rotation_to_y_up,
     to_y_up,
@@ -133,3 +134,9 @@ def test_quiet_commands_say_nothing_of_it(capsys):
 )
 def test_the_frame_of_several_inputs_is_assumed_if_that_of_one_is(frames, together):
     assert common_frame(frames) == together
+
+
+@pytest.mark.parametrize("up", UPS)
+def test_what_was_turned_is_turned_back_exactly(up):
+    points = np.random.default_rng(0).normal(size=(9, 3))
+    np.testing.assert_array_equal(from_y_up(to_y_up(points, up), up), points)

@@ -30,6 +30,14 @@ def test_a_file_beside_the_classes_is_named(folder):
         find_labelled(folder).sources(None, seed=0, at_most=False)
 
 
+def test_objects_in_mixed_frames_are_refused_until_up_is_given(folder):
+    np.zeros((20, 4), "<f4").tofile(folder / "car" / "scan.bin")
+    data = find_labelled(folder)
+    with pytest.raises(InputError, match=r"^car/scan\.bin is z-up, but bed/a\.npy does not state which axis points up"):
+        data.sources(None, seed=0, at_most=False)
+    assert {source.frame.up for source in data.sources(None, seed=0, at_most=False, up="z")} == {"z"}
+
+
 def test_a_table_gives_labels_to_the_files_that_it_names(folder, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("label , name,by\nx,bed/a.npy,me\ny,car/a.npy,me\n")

@@ -1,15 +1,18 @@
 """Accuracy of a classifier, with scores that are written down instead of computed by a network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Frame
+from crosspoint.data.sources import find_sources
 from crosspoint.eval import classify as module
 from crosspoint.eval.classify import ClassifyResult, classify
 from crosspoint.runtime.classifier import ClassifierInfo, Predictions
-from crosspoint.runtime.jobs.predict import ScoredSources
+from crosspoint.runtime.jobs.predict import ScoredSources, check_frames
 from crosspoint.runtime.options import Sampling
 
 INFO = ClassifierInfo(("bed", "car"), 0.6, 8, False, "nearest", 1.0, 1.0, 4)
@@ -90,3 +93,17 @@ def test_data_without_the_classes_are_refused(tmp_path, written_down, monkeypatc
 def test_an_encoder_is_no_classifier(folder):
     with pytest.raises(InputError, match="is not a classifier"):
         measure(folder)
+
+
+@pytest.mark.parametrize(
+    ("frame", "refused"), [(Frame("z", "given"), True), (Frame("z", "format"), False), (None, False)]
+)
+def test_a_file_without_a_frame_is_refused_by_a_classifier_of_turned_objects(folder, frame, refused):
+    sources = find_sources([folder], 8, seed=0)
+    info = replace(INFO, frame=frame)
+    if not refused:
+        check_frames(info, sources, path="model")
+        return
+    with pytest.raises(InputError, match=r"the objects of model are z-up, and bed/a\.npy does not state .* --up z"):
+        check_frames(info, sources, path="model")
+    check_frames(info, find_sources([folder], 8, seed=0, up="x"), path="model")

@@ -195,7 +195,7 @@ def test_pictures_may_lie_within_the_data_and_not_be_a_file(tmp_path, monkeypatc
     class Read(Exception):
         pass
 
-    def read(*_):
+    def read(*_, **__):
         raise Read
 
     monkeypatch.setattr(import_module("crosspoint.eval.partseg"), "load_parts", read)

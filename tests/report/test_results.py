@@ -202,7 +202,7 @@ def test_strings_of_a_result_are_escaped(tmp_path, results, kind):
     def corrupt(value):
         """Every string that is not looked up."""
         if isinstance(value, dict):
-            kept = ("schema", "format", "corruption")
+            kept = ("schema", "format", "corruption", "frame")
             return {name: entry if name in kept else corrupt(entry) for name, entry in value.items()}
         if isinstance(value, list):
             return [corrupt(entry) for entry in value]

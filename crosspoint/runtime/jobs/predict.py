@@ -179,12 +179,12 @@ def score_sources(encoder: Encoder, sources: Sequence[Source], *, batch: int = 3
         InputError: The model is not a classifier, or the frames of classifier and sources are mixed.
     """
     classifier = require_classifier(encoder)
-    _check_frames(classifier, sources, encoder.specification.path)
+    check_frames(classifier, sources, path=encoder.specification.path)
     (group,) = score_groups(encoder, [sources], batch=batch, readers=readers)
     return ScoredSources(group.names, Predictions(classifier, group.vectors), tuple(group.skipped))
 
 
-def _check_frames(classifier: ClassifierInfo, sources: Sequence[Source], path: str) -> None:
+def check_frames(classifier: ClassifierInfo, sources: Sequence[Source], *, path: str) -> None:
     """Raise InputError where the classifier's objects are not y-up and a source does not say how it lies.
 
     All are turned to y-up, so any two frames that are known go together.

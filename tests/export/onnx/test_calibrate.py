@@ -74,7 +74,7 @@ def test_clouds_are_drawn_with_the_seed_and_from_the_training_part_alone(seed, t
 
     monkeypatch.setattr(module, "real_clouds", real_clouds)
     drawn = calibration_set(tmp_path, 4, seed=seed)
-    assert asked == [((tmp_path, 4), {"limit": None, "seed": seed})]
+    assert asked == [((tmp_path, 4), {"limit": None, "seed": seed, "up": None})]
     expected = sorted(np.random.default_rng(seed).permutation(train or 200)[:128])
     assert drawn.points[:, 0, 0].tolist() == expected
     assert drawn.source == f"{tmp_path.name}, a source"

@@ -93,7 +93,7 @@ def test_a_source_that_cannot_be_used_is_named_with_its_reason(monkeypatch):
 
 @pytest.mark.parametrize(("count", "names"), [(1, ["s"]), (2, ["s#0", "s#1"])])
 def test_the_clouds_of_one_source_are_numbered(count, names, monkeypatch):
-    source = SimpleNamespace(name="s", origin="/data/s.npy")
+    source = SimpleNamespace(name="s", origin="/data/s.npy", draws=1)
     monkeypatch.setattr(batches, "read_ahead", lambda *_, **__: iter([(source, np.zeros((count, 4, 3)), "h")]))
     (result,) = embed_groups(Recorder(), [[source]], batch=8)
     assert result.names == names

@@ -20,7 +20,7 @@ from crosspoint.core.files import sha256
 from crosspoint.data.sources import Source, find_sources
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embed import PartCounts, embed
-from crosspoint.runtime.jobs.embeddings import load
+from crosspoint.runtime.jobs.embeddings import load, save
 from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import search
 from crosspoint.runtime.options import Reading, Sampling
@@ -435,3 +435,22 @@ def test_the_command_says_what_is_missing(model: Path, folder: Path, tmp_path: P
     assert "2 parts written, 0 kept from before; of 4 parts 2 are missing: run the other shards" in done.stdout
     done = subprocess.run([*map(str, command[:-1]), "two"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_job_without_a_frame_is_read_and_continued(model: Path, folder: Path, tmp_path: Path) -> None:
+    made = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
+    plan = tmp_path / "out" / "job.json"
+    values = json.loads(plan.read_text())
+    del values["frame"]
+    plan.write_text(json.dumps({**values, "schema": "crosspoint.embed-job/3"}))
+    (path,) = (tmp_path / "out").glob("part-*.npz")
+    part = load(path)
+    save(
+        path,
+        dataclasses.replace(
+            part, about=dataclasses.replace(part.about, job=dataclasses.replace(part.about.job, frame=None))
+        ),
+    )
+    assert parts.read_plan(tmp_path / "out").frame is None
+    again = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
+    assert again.embedded == made.embedded

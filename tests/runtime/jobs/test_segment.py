@@ -121,3 +121,9 @@ def test_names_that_are_nowhere_are_asked_for(tmp_path):
             find_taxonomy(encoder.specification)
         (tmp_path / "taxonomy.json").write_text(json.dumps(FILE))
         assert find_taxonomy(encoder.specification, tmp_path) == TAXONOMY
+
+
+def test_a_labelled_cloud_lies_as_it_was_stored(weights, cloud, tmp_path):
+    run(weights, cloud, "--category", "dumbbell", "--points", 64, "--up", "z", "--out", tmp_path / "out.ply")
+    rows = PlyData.read(tmp_path / "out.ply")["vertex"]
+    np.testing.assert_array_equal(np.stack([rows[axis] for axis in "xyz"], axis=1), np.load(cloud))

@@ -8,6 +8,8 @@ import trimesh
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import TABLES
+from crosspoint.data.frames import to_y_up
+from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.shapes import CATEGORIES
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.library import surface
@@ -94,9 +96,7 @@ def test_embeddings_give_what_their_folder_gives(model: Path, library: Path, tmp
 
 def test_options_of_points_are_refused_for_embeddings(model: Path, library: Path, tmp_path: Path) -> None:
     embed(model, [library], out=tmp_path / "e.npz", sampling=FEW)
-    with pytest.raises(
-        InputError, match="--points, --seed, --draws, --up, --columns, --include and --exclude are for folders"
-    ):
+    with pytest.raises(InputError, match=r"--points, .*--up, .*--exclude are for folders"):
         duplicates([tmp_path / "e.npz"], EVERY, sampling=FEW)
 
 
@@ -155,3 +155,12 @@ def test_mistakes_are_one_line(model: Path, library: Path, options: dict[str, ob
     with pytest.raises(InputError, match=message) as found:
         duplicates(given.pop("library"), DuplicatesOptions(given.pop("level"), given.pop("within")), **given)
     assert "\n" not in str(found.value)
+
+
+def test_objects_are_compared_as_they_stand_in_their_own_formats(model: Path, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+    (tmp_path / "clouds").mkdir()
+    write_points(tmp_path / "clouds" / "y.ply", to_y_up(points, "z"))
+    np.pad(points, [(0, 0), (0, 1)]).astype("<f4").tofile(tmp_path / "clouds" / "z.bin")
+    result = duplicates([tmp_path / "clouds"], COPY, model=model, sampling=FEW)
+    assert names_of(result) == [{"y.ply", "z.bin"}]
