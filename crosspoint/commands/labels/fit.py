@@ -48,7 +48,7 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
     "--views",
     default=0,
     show_default=True,
-    help="Single views of each object to fit to as well, for clouds from a depth camera; y is up.",
+    help="Single views of each object to fit to as well, for clouds from a depth camera.",
 )
 @click.option(
     "--refuse",
