@@ -1,5 +1,6 @@
 """Normalises point clouds and samples their points."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,22 @@ def farthest(points: npt.NDArray[Any]) -> float:
     """The largest size of a coordinate of points (N, 3), N at least 1; NaN if there is one."""
     bounds = [(column.min(), column.max()) for column in points.T]  # by columns, several times as fast as in one go
     return float(np.abs(np.array(bounds, np.float64)).max())
+
+
+def drawing(seed: int, count: int, faces: npt.NDArray[np.int64] | None = None) -> np.random.Generator:
+    """The random generator that draws points of a cloud, or of a mesh.
+
+    It does not depend on coordinates. Copies of an object that were renamed, moved, turned or scaled give the same
+    points, and their embeddings differ only by rounding.
+
+    Args:
+        seed: Random seed.
+        count: Points of the cloud, or vertices of the mesh.
+        faces: (F, 3) vertices of each face of the mesh.
+    """
+    content = b"" if faces is None else np.ascontiguousarray(faces, "<i8").tobytes()
+    digest = hashlib.sha256(content).digest()
+    return np.random.default_rng([seed, count, *np.frombuffer(digest, "<u4").tolist()])
 
 
 def sample_points(points: npt.NDArray[Any], count: int, *, rng: np.random.Generator) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crosspoint.data.io.files import MESH_POINTS, generator, is_mesh, read_points
+from crosspoint.data.io.files import MESH_POINTS, is_mesh, read_points
 from crosspoint.data.points import Coordinates, normalise
 from crosspoint.data.rendering.raycast import camera
 from crosspoint.data.rendering.render import ELEVATIONS
@@ -34,7 +34,8 @@ def single_views(sources: Sequence[Source], count: int | None, *, seed: int) -> 
 
 def _read(source: Source, count: int, seed: int) -> Coordinates:
     """Views `(n, count, 3)` of the clouds of a source."""
-    rng = generator(source.sha256() or "0" * 64, seed)
+    content = np.frombuffer(bytes.fromhex(source.sha256() or "0" * 64), "<u4")
+    rng = np.random.default_rng([seed, *content.tolist()])
     if isinstance(source.stored, Path) and is_mesh(source.stored):
         clouds = read_points(source.stored, DENSE * count, seed=seed, up=source.frame.up)
     else:

@@ -19,11 +19,11 @@ from crosspoint.core.files import sha256
 from crosspoint.core.reading import regular
 from crosspoint.core.system.pool import start_pool
 from crosspoint.data.frames import ASSUMED, Frame, Up, find_frame, to_y_up
-from crosspoint.data.io.files import as_input_error, find_files, generator, read_points, up_of
+from crosspoint.data.io.files import as_input_error, find_files, read_points, up_of
 from crosspoint.data.io.inflate import format_of
 from crosspoint.data.io.scans.bags import split_topic
 from crosspoint.data.objects.clouds import ObjectClouds
-from crosspoint.data.points import Coordinates, Points, normalise, sample_points
+from crosspoint.data.points import Coordinates, Points, drawing, normalise, sample_points
 from crosspoint.data.reading import Reading
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
@@ -278,11 +278,11 @@ def _rendered(
 
 
 def draw_points(cloud: Points, count: int | None, *, seed: int, at_most: bool, draws: int) -> Points:
-    """Draw points from a stored cloud `(M, 3)`: `(draws, count, 3)`; which ones depends on the seed and its content.
+    """Draw points from a stored cloud `(M, 3)`: `(draws, count, 3)`; which ones depends on the seed and M.
 
     Arguments are those of `find_sources`; a cloud that is used whole is repeated.
     """
     if count is None or (at_most and len(cloud) <= count):
         return np.repeat(cloud[None], draws, axis=0)
-    rng = generator(hashlib.sha256(np.ascontiguousarray(cloud).data).hexdigest(), seed)
+    rng = drawing(seed, len(cloud))
     return np.stack([sample_points(cloud, count, rng=rng) for _ in range(draws)])

@@ -231,7 +231,7 @@ class Encoder(ABC):
             normalise: Centre and scale the clouds first (`crosspoint.data.points.normalise`).
             up: Axis that points up in the clouds, e.g. `"z"`; they are turned to y-up, as in training. None: y for
                 arrays; for files the axis that their format states, else y.
-            seed: Random seed of the points that are drawn from files. The draw depends on it and the file's content.
+            seed: Random seed of the points that are drawn from files; see `crosspoint.data.points.drawing`.
             draws: Number of draws of points from each cloud of a file; their embeddings are averaged.
 
         Returns:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crosspoint
+from crosspoint.classify.fit import FitResult
 from crosspoint.core.errors import InputError
 from crosspoint.core.results import from_json, to_json
 from crosspoint.data.frames import UPS
@@ -26,6 +27,7 @@ from crosspoint.data.sets.verify import VerifyReport
 from crosspoint.data.shapes.make_shapes import ShapesResult
 from crosspoint.doctor.facts import DoctorResult
 from crosspoint.doctor.self_test.self_test import SelfTestResult
+from crosspoint.eval.classify import ClassifyResult
 from crosspoint.eval.fewshot import FewShotResult
 from crosspoint.eval.image.fewshot import ImageFewShotResult
 from crosspoint.eval.image.rfs_recipe import RFSRecipe
@@ -41,8 +43,13 @@ from crosspoint.quickstart import QuickstartResult
 from crosspoint.report.page import ReportResult
 from crosspoint.report.records import QuickstartSummary
 from crosspoint.runtime.bench.bench import BenchResult
+from crosspoint.runtime.classifier import ClassifierInfo
 from crosspoint.runtime.jobs.embed import EmbedResult
+from crosspoint.runtime.jobs.predict import PredictResult
 from crosspoint.runtime.jobs.search import SearchResult
+from crosspoint.runtime.jobs.segment import SegmentResult
+from crosspoint.runtime.library.duplicates import DuplicatesResult
+from crosspoint.runtime.library.select import SelectResult
 from crosspoint.train.engine.loop import TrainResult
 from crosspoint.train.partseg.finetune import FinetuneResult
 
@@ -51,6 +58,7 @@ RESULTS = (
     *(PartSegResult, QuickstartSummary, ReportResult, ReproduceResult, RobustnessResult, SvmResult, TrainResult),
     *(BundleManifest, DoctorResult, EmbedResult, PackResult, QuickstartResult, RenderResult, SearchResult),
     *(SelfTestResult, ShapesResult, VerifyReport, ObjectsResult, ScanResult),
+    *(ClassifyResult, DuplicatesResult, FitResult, PredictResult, SegmentResult, SelectResult),
 )
 CLASS = re.compile(r"^class (\w+)\((\w+)\):", re.MULTILINE)
 TEXT = st.text(max_size=5)
@@ -67,7 +75,10 @@ PLAIN = {
 }
 
 
-NARROWER = {OnDevice: {"workspace": st.none() | st.integers(1, 2**20)}}  # fields that take less than their types
+NARROWER = {  # fields that take less than their types
+    OnDevice: {"workspace": st.none() | st.integers(1, 2**20)},
+    ClassifierInfo: {"classes": st.lists(TEXT, min_size=2, max_size=3, unique=True).map(tuple)},
+}
 
 
 @functools.cache

@@ -8,7 +8,6 @@ import numpy as np
 
 from crosspoint.core.console import announce
 from crosspoint.core.errors import CrosspointError, InputError, MissingDependency
-from crosspoint.core.files import sha256
 from crosspoint.core.reading import read_start, reading, regular
 from crosspoint.data.frames import Up, to_y_up
 from crosspoint.data.io import clouds, meshes, scans
@@ -18,7 +17,7 @@ from crosspoint.data.io.inflate import format_of
 from crosspoint.data.io.scans import bags
 from crosspoint.data.io.scans.e57 import read_e57
 from crosspoint.data.io.scans.las import read_las
-from crosspoint.data.points import Coordinates, check_count, sample_points
+from crosspoint.data.points import Coordinates, check_count, drawing, sample_points
 
 UP: dict[str, Up] = {  # of glTF by its specification (2.0, 3.4), of scans by the custom of all who write them
     **dict.fromkeys((".gltf", ".glb"), "y"),
@@ -39,8 +38,8 @@ def read_points(
 ) -> Coordinates:
     """Read the points of a file: sampled by area from a mesh, drawn without replacement from a point cloud.
 
-    A file of a mesh format without faces is a cloud. The sample depends on the seed and the file's content alone: a
-    copy under another name gives the same points, and `up` only turns them.
+    A file of a mesh format without faces is a cloud. The sample depends only on the seed and on the number of points of
+    a cloud or the faces of a mesh: a copy that was renamed, moved, turned or scaled gives the same points.
 
     Args:
         path: A file with one of `SUFFIXES`.
@@ -68,27 +67,27 @@ def read_points(
     if suffix in meshes.SUFFIXES:
         shape = meshes.read_geometry(path)
         if len(shape.faces):
-            rng = generator(_content(file), seed)
+            rng = drawing(seed, len(shape.vertices), shape.faces)
+            vertices = to_y_up(shape.vertices, up)  # first: what is drawn depends on the last bit of areas
             with reading(path, "a mesh"):
                 drawn = [
-                    meshes.sample_surface(shape.vertices, shape.faces, count=count or MESH_POINTS, rng=rng)[0]
+                    meshes.sample_surface(vertices, shape.faces, count=count or MESH_POINTS, rng=rng)[0]
                     for _ in range(draws)
                 ]
-                return to_y_up(np.stack(drawn), up)
+                return np.stack(drawn)
         found = clouds.without_missing(path, iter([shape.vertices]))
     elif suffix in scans.SUFFIXES:
         found = clouds.without_missing(path, _scans(file, suffix, topic))
     else:
         found = clouds.iterate_clouds(path, columns)
-    drawing: np.random.Generator | None = None
     chosen: list[Coordinates] = []
     for cloud in found:
         if count is None or (at_most and len(cloud) <= count):
             chosen += [cloud] * draws
             continue
-        drawing = drawing or generator(_content(file), seed)
+        rng = drawing(seed, len(cloud))
         with reading(path, "a cloud"):
-            chosen += [sample_points(cloud, count, rng=drawing) for _ in range(draws)]
+            chosen += [sample_points(cloud, count, rng=rng) for _ in range(draws)]
     with reading(path, "a cloud"):
         return to_y_up(clouds.joined(chosen), up)
 
@@ -189,13 +188,3 @@ def _in_folder(folder: Path, patterns: Patterns, tell: bool) -> list[Path]:
     if tell and found.passed:
         announce(f"{folder}: {found.summary()}")
     return found.files
-
-
-def generator(content_sha256: str, seed: int) -> np.random.Generator:
-    """What draws points of something whose content has this SHA-256."""
-    return np.random.default_rng([seed, *np.frombuffer(bytes.fromhex(content_sha256), "<u4").tolist()])
-
-
-def _content(path: Path) -> str:
-    with reading(path, "a file"):
-        return sha256(path)

@@ -110,8 +110,9 @@ def embed(
             parts that exist are kept.
         sampling: Points per cloud, the seed, the axis that points up in the inputs, and the number of draws whose
             embeddings are averaged. Points None: the model's own number if it is fixed; for a released model at most
-            the number that it was trained with; else all points. The draw depends on the seed and the file's content
-            only. Axis None: the one that the format states, else y, of `Scans` z; standard error names it.
+            the number that it was trained with; else all points. The draw depends only on the seed and on the number
+            of points of a cloud or the faces of a mesh. Axis None: the one that the format states, else y, of `Scans`
+            z; standard error names it.
         batch: Most clouds per call of the model.
         run_on: Device and backend of the model.
         parts: Options of a folder of parts.

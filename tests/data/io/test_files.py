@@ -42,11 +42,31 @@ def test_ply_is_a_mesh_where_it_has_faces(points, tmp_path):
         assert not is_mesh(tmp_path / "junk.ply")
 
 
-def test_several_clouds_in_one_file_are_drawn_apart(points, tmp_path):
-    np.save(tmp_path / "many.npy", np.stack([points] * 3))
+def test_equal_clouds_give_equal_points_in_one_file_and_in_several(points, tmp_path):
+    np.save(tmp_path / "many.npy", np.stack([points, points + 1, points]))
+    np.save(tmp_path / "one.npy", points)
     first, second, third = read_points(tmp_path / "many.npy", 40, seed=0)
+    np.testing.assert_array_equal(first, third)
     assert not np.array_equal(first, second)
-    assert not np.array_equal(second, third)
+    np.testing.assert_array_equal(first, read_points(tmp_path / "one.npy", 40, seed=0)[0])
+
+
+def test_draws_of_a_cloud_differ(points, tmp_path):
+    np.save(tmp_path / "one.npy", points)
+    first, second = read_points(tmp_path / "one.npy", 40, seed=0, draws=2)
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("suffix", ["ply", "off"])
+def test_a_copy_that_was_moved_and_scaled_gives_the_same_points_of_it(tmp_path, suffix):
+    mesh = trimesh.creation.icosphere(2)
+    mesh.export(tmp_path / f"a.{suffix}")
+    trimesh.Trimesh(mesh.vertices * 1000 + [5e5, 4.6e6, 100], mesh.faces, process=False).export(
+        tmp_path / f"b.{suffix}"
+    )
+    a, b = (read_points(tmp_path / f"{name}.{suffix}", 50, seed=0)[0] for name in "ab")
+    tolerance = 1e-3 if suffix == "ply" else 1e-6  # trimesh writes PLY in float32
+    np.testing.assert_allclose((b - [5e5, 4.6e6, 100]) / 1000, a, atol=tolerance)
 
 
 def test_what_is_drawn_depends_on_seed_and_content_alone(points, tmp_path):

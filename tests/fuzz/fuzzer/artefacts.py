@@ -116,11 +116,11 @@ def _embed_with_weights(root: Path) -> None:
 
 def _export_source(root: Path) -> None:
     """What `export` does with weights before it builds anything."""
-    from crosspoint.export.bundle import _check_network, _network, _source
+    from crosspoint.export.bundle import _check_network, _network, trained_weights
     from crosspoint.models.weights import read_weights
     from crosspoint.runtime.profile import make_profile
 
-    source = read_weights(_source(root))
+    source = read_weights(trained_weights(root))
     network, _ = _network(source, True)
     _check_network(source.path, network, make_profile((1, 2, 4), 16))
 
