@@ -65,7 +65,7 @@ def farthest(points: npt.NDArray[Any]) -> float:
     return float(np.abs(np.array(bounds, np.float64)).max())
 
 
-def drawing(seed: int, count: int, faces: npt.NDArray[np.int64] | None = None) -> np.random.Generator:
+def drawing(seed: int, count: int, *, faces: npt.NDArray[np.int64] | None = None) -> np.random.Generator:
     """The random generator that draws points of a cloud, or of a mesh.
 
     It does not depend on coordinates. Copies of an object that were renamed, moved, turned or scaled give the same

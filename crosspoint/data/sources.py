@@ -149,7 +149,7 @@ def find_sources(
                 sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most, draws, up)
                 seen.add(os.path.realpath(dataset[1]))
             continue
-        for path in find_files([given], reading.patterns):
+        for path in find_files([given], reading.patterns, columns=reading.columns):
             if os.path.realpath(path) not in seen:
                 file = split_topic(path)[0]
                 frame = find_frame(up, up_of(path), what=f"{format_of(file)} files", assumed=assumed)

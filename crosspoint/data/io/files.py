@@ -67,7 +67,7 @@ def read_points(
     if suffix in meshes.SUFFIXES:
         shape = meshes.read_geometry(path)
         if len(shape.faces):
-            rng = drawing(seed, len(shape.vertices), shape.faces)
+            rng = drawing(seed, len(shape.vertices), faces=shape.faces)
             vertices = to_y_up(shape.vertices, up)  # first: what is drawn depends on the last bit of areas
             with reading(path, "a mesh"):
                 drawn = [
@@ -144,7 +144,9 @@ def up_of(path: Path) -> Up | None:
     return UP.get(format_of(bags.split_topic(path)[0]))
 
 
-def find_files(inputs: Sequence[Path], patterns: Patterns = ALL, *, tell: bool = True) -> list[Path]:
+def find_files(
+    inputs: Sequence[Path], patterns: Patterns = ALL, *, columns: str | None = None, tell: bool = True
+) -> list[Path]:
     """List the files to read: each given file, and all files with one of `SUFFIXES` in the given folders, recursively.
 
     Hidden files are skipped, links are followed, and a file that is found twice is returned once. A subfolder that
@@ -154,6 +156,7 @@ def find_files(inputs: Sequence[Path], patterns: Patterns = ALL, *, tell: bool =
     Args:
         inputs: Files and folders.
         patterns: Which files of folders to read.
+        columns: Columns of text that the user names, see `read_points`; text without them is skipped in folders.
         tell: Count the skipped files in a line on standard error.
 
     Returns:
@@ -165,7 +168,7 @@ def find_files(inputs: Sequence[Path], patterns: Patterns = ALL, *, tell: bool =
     """
     found: dict[str, Path] = {}  # real path: path as found
     for given in map(Path, inputs):
-        for path in _in_folder(given, patterns, tell) if os.path.isdir(given) else [_single(given)]:
+        for path in _in_folder(given, patterns, columns, tell) if os.path.isdir(given) else [_single(given)]:
             found.setdefault(os.path.realpath(path), path)
     return sorted(found.values())
 
@@ -179,8 +182,8 @@ def _single(path: Path) -> Path:
     return path
 
 
-def _in_folder(folder: Path, patterns: Patterns, tell: bool) -> list[Path]:
-    found = search_folder(folder, patterns)
+def _in_folder(folder: Path, patterns: Patterns, columns: str | None, tell: bool) -> list[Path]:
+    found = search_folder(folder, patterns, columns=columns)
     if not found.files:
         known = f"; files end in {', '.join(sorted(SUFFIXES))}"
         passed = f"{found.summary()}" or "there are none" if patterns == ALL else "none matches the patterns"

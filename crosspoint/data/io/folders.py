@@ -61,12 +61,12 @@ class Listing:
         return f"{total:,} file{'s' * (total > 1)} passed over: {', '.join(shown + [f'{rest:,} others'] * (rest > 0))}"
 
 
-def search_folder(folder: Path, patterns: Patterns = ALL) -> Listing:
+def search_folder(folder: Path, patterns: Patterns = ALL, *, columns: str | None = None) -> Listing:
     """The files in a folder and below that can be read, without recursion: folders may lie thousands deep.
 
     Hidden files are passed over without a word, and links are followed. Passed over and counted are files of other
-    formats, `.txt` and `.csv` that are plainly no points (prose, poses, labels, calibrations), and the buffers of
-    `.gltf` files beside them.
+    formats, `.txt` and `.csv` that are plainly no points (prose, poses, labels, calibrations) or lack the columns that
+    the user names, and the buffers of `.gltf` files beside them.
 
     Raises:
         InputError: The folder cannot be listed.
@@ -92,7 +92,7 @@ def search_folder(folder: Path, patterns: Patterns = ALL) -> Listing:
         wanted = [path for path in files if patterns == ALL or patterns.allow(os.path.relpath(path, folder))]
         buffers = _buffers(files) if any(path.suffix.lower() == ".bin" for path in wanted) else set()
         for path in wanted:
-            if path not in buffers and _may_be_read(path):
+            if path not in buffers and _may_be_read(path, columns):
                 found.files.append(path)
             else:
                 found.passed[path.suffix.lower()] += 1
@@ -105,14 +105,14 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatch(name, pattern) for pattern in patterns for name in (path, os.path.basename(path)))
 
 
-def _may_be_read(path: Path) -> bool:
+def _may_be_read(path: Path, columns: str | None) -> bool:
     suffix = format_of(path)
     if suffix not in SUFFIXES:
         return False
     if path.suffix.lower() not in PROSE:
         return True
     try:
-        return may_be_points(read_start(path, START))
+        return may_be_points(read_start(path, START), columns)
     except InputError:
         return True  # reading it says why it cannot be
 

@@ -77,12 +77,12 @@ def read_text(content: bytes, columns: str | None = None) -> npt.NDArray[np.floa
     return points
 
 
-def may_be_points(start: bytes) -> bool:
+def may_be_points(start: bytes, columns: str | None = None) -> bool:
     """Whether the start of a `.txt` or `.csv` can be one of points: others are prose, poses, labels or calibrations."""
     if not start:
         return True  # which reading it refuses
     try:
-        _layout(_start(start, _encoding(start)), None)
+        _layout(_start(start, _encoding(start)), columns)
     except InputError:
         return False
     return True
