@@ -5,10 +5,8 @@ import pytest
 
 from crosspoint.classify.objects import embed_labelled
 from crosspoint.core.errors import InputError
-from crosspoint.core.files import sha256
-from crosspoint.data.io.files import generator
 from crosspoint.data.labelled import find_labelled
-from crosspoint.data.points import normalise, sample_points
+from crosspoint.data.points import drawing, normalise, sample_points
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import RunOn, Sampling
 
@@ -33,7 +31,7 @@ def embedded(folder, draws=1, views=0):
 
 def test_the_embedding_of_an_object_is_the_mean_over_its_draws(folder):
     found = embedded(folder, draws=3)
-    rng = generator(sha256(folder / "car" / "a.npy"), 0)
+    rng = drawing(0, 40)
     points = np.load(folder / "car" / "a.npy")
     clouds = normalise(np.stack([sample_points(points, 32, rng=rng) for _ in range(3)]))
     with load_encoder("pointnet") as encoder:
