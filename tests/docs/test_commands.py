@@ -30,7 +30,7 @@ COMMANDS = {  # by page, in an order in which each finds what the ones before ha
     "docs/data.md": ["crosspoint data list", "crosspoint data verify DIR"],
     "docs/rendering.md": [
         "crosspoint data render meshes/ --out pairs/",
-        "crosspoint data scan meshes/ --out scans/",
+        "crosspoint data scan meshes/ --out sides/",
         "crosspoint data pack pairs/ --out packed/",
     ],
     "docs/diagnose.md": ["crosspoint diagnose run bundle --out diagnosis.png --json diagnosis.json"],
