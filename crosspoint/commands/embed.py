@@ -88,7 +88,7 @@ def embed_command(
         raise InputError(f"--{given_options[0].replace('_', '-')} needs --objects; give both, or neither")
     scans = Scans(inputs, parse_object_options(up=sampling.up, **how)) if objects else None
     if scans is not None and picture is not None:
-        check_picture(picture, scans.inputs)
+        check_picture(picture, scans.inputs, columns=reading.columns)
     result = embed(
         chosen,
         scans or inputs,
