@@ -24,6 +24,7 @@ from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.join import join_job
 from crosspoint.runtime.jobs.request import make_request, open_request
+from crosspoint.runtime.options import RunOn, Sampling
 
 
 def embed_all(encoder: Encoder, clouds: NDArray[np.float32], batch: int) -> None:
@@ -48,13 +49,19 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=0)
     add_json(parser)
     given = parser.parse_args()
-    request = make_request(given.model, [given.folder], None, 0, given.batch, "cpu", None)
+    request = make_request(
+        given.model,
+        [given.folder],
+        sampling=Sampling(None, seed=0),
+        batch=given.batch,
+        run_on=RunOn("cpu", backend=None),
+    )
     start = time.perf_counter()
     opened = open_request(request)
     found = time.perf_counter() - start
     bare, job = [], []
     with opened.encoder as encoder, tempfile.TemporaryDirectory() as place:
-        plan = join_job(request, opened, Path(place) / "out", 1, given.clouds, "parquet")
+        plan = join_job(request, opened, out=Path(place) / "out", shards=1, part=given.clouds, form="parquet")
         for index in range(given.rounds + 1):  # the first is warm-up
             sources = opened.sources[plan.range(index)]
             clouds = np.concatenate([loaded.clouds for loaded in read_ahead(sources, 64)])

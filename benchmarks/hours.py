@@ -46,7 +46,9 @@ def neighbours(bundle: Path, data: Path, points: int, cache: Path | None) -> tup
 
     clouds = load_classification(data, points).train
     with load_encoder(bundle) as encoder:
-        features = embed_clouds(encoder, clouds.points[:, :points], f"Embedding, {bundle.name}", cache=cache)
+        features = embed_clouds(
+            encoder, clouds.points[:, :points], description=f"Embedding, {bundle.name}", cache=cache
+        )
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)  # (n, D)
     right = 0
     for start in range(0, len(unit), 512):

@@ -64,7 +64,7 @@ def eager(network: torch.nn.Module) -> Embed:
 def contenders(folder: Path, batch: int, points: int, threads: int) -> dict[str, Embed]:
     ours, edge = networks()
     export_edge_form(edge, folder / "edge.onnx", batch, points)
-    write_onnx(folder / "ours.onnx", build(deploy(ours), points), {"k": K})
+    write_onnx(folder / "ours.onnx", build(deploy(ours), points), provenance={"k": K})
 
     def onnx(file: str, operators: bool) -> Embed:
         return OnnxEncoder(folder / file, threads=threads, operators=operators).embed

@@ -39,7 +39,7 @@ def solvers(c: float) -> dict[str, Callable[[Arrays], NDArray[np.int64]]]:
     liblinear = {"C": c, "dual": True, "max_iter": 5000}
     return {
         "SVC(kernel='linear')": lambda a: SVC(kernel="linear", C=c).fit(a[0], a[1]).predict(a[2]),
-        "shared Gram": lambda a: linear.fit(a[0], a[1], c).predict(a[2]),
+        "shared Gram": lambda a: linear.fit(a[0], a[1], c=c).predict(a[2]),
         "LinearSVC": lambda a: LinearSVC(**liblinear).fit(a[0], a[1]).predict(a[2]),
         "OneVsOne(LinearSVC(loss='hinge'))": lambda a: (
             OneVsOneClassifier(LinearSVC(loss="hinge", **liblinear)).fit(a[0], a[1]).predict(a[2])

@@ -21,16 +21,16 @@ from results import Series, add_json, write
 from crosspoint.data.sets.datasets import PairedRenders
 from crosspoint.data.sets.pack import PackedRenders
 from crosspoint.train.engine.distributed import ProcessGroup
-from crosspoint.train.pretrain.pairs import Steps, make_loader
-from crosspoint.train.pretrain.pretrain import Run
+from crosspoint.train.pretrain.pairs import StepSampler, make_loader
+from crosspoint.train.pretrain.pretrain import PretrainRun
 from crosspoint.train.pretrain.recipes import Recipe, make_recipe
 
 BATCHES = 40  # read in one timing, more than the workers hold ready
 
-Source = PairedRenders | PackedRenders
+PairSource = PairedRenders | PackedRenders
 
 
-def seconds(source: Source, items: Sequence[tuple[int, int]]) -> float:
+def seconds(source: PairSource, items: Sequence[tuple[int, int]]) -> float:
     """Time to read all items."""
     start = time.perf_counter()
     for i, view in items:
@@ -39,7 +39,7 @@ def seconds(source: Source, items: Sequence[tuple[int, int]]) -> float:
     return time.perf_counter() - start
 
 
-def check(loose: Source, packed: Source, items: Sequence[tuple[int, int]]) -> None:
+def check(loose: PairSource, packed: PairSource, items: Sequence[tuple[int, int]]) -> None:
     for i, view in items:
         np.testing.assert_array_equal(loose.points(i), packed.points(i))
         np.testing.assert_array_equal(loose.image(i, view), packed.image(i, view))
@@ -47,8 +47,8 @@ def check(loose: Source, packed: Source, items: Sequence[tuple[int, int]]) -> No
 
 def loader_and_step(packed: PackedRenders, recipe: Recipe, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds in which the loader yields a batch with one worker, and in which the CPU trains on one, by round."""
-    run = Run(recipe, packed, Path("unused"), torch.device("cpu"), ProcessGroup())
-    batches = iter(make_loader(packed, recipe, Steps(len(packed), recipe), workers=1))
+    run = PretrainRun(recipe, packed, out=Path("unused"), device=torch.device("cpu"), group=ProcessGroup())
+    batches = iter(make_loader(packed, recipe, steps=StepSampler(len(packed), recipe), workers=1))
     run.train_step(next(batches), recipe.learning_rate)
     loading, training = [], []
     for _ in range(rounds):

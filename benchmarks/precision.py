@@ -19,6 +19,7 @@ from crosspoint.core.errors import CheckFailed
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.engine.engine import ONNX
 from crosspoint.parity.clouds import ordinary
+from crosspoint.parity.task import SvmTask
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
@@ -34,23 +35,25 @@ def measure(arguments: argparse.Namespace, precision: str, folder: Path) -> dict
         manifest = export(arguments.model, folder, **options, verification=verification)
     except CheckFailed as error:
         return {"precision": precision, "failed": str(error)}
-    parity, task = manifest["parity"], manifest["parity"]["task"]
-    rounded = parity["emulation"] or parity
-    (real,) = (case for case in rounded["cases"] if case["name"] == "real clouds")
+    parity = manifest.parity
+    if parity.task is None or not isinstance(parity.task.task, SvmTask):
+        raise SystemExit(f"{arguments.data} has no classes to measure accuracy on; give a labelled set")
+    task, rounded = parity.task.task.paired, parity.emulation or parity.gate
+    (real,) = (case for case in rounded.cases if case.name == "real clouds")
     return {
         "precision": precision,
-        "relative_l2": real["relative_l2_max"],
-        "relative_l2_own_graphs": real["relative_l2_own_graphs"],
-        "cosine": real["cosine_min"],
-        "overlap": min(real["overlap"].values(), default=None),
-        "accuracy": task["candidate_accuracy"],
-        "trained_accuracy": task["reference_accuracy"],
-        "equal_predictions": task["equal_predictions"],
-        "objects": task["objects"],
-        "measured_on": rounded["candidate"],
-        "status": parity["status"],
-        "kept": manifest["precision"]["kept"],
-        "bytes": manifest["files"][ONNX]["bytes"],
+        "relative_l2": real.relative_l2_max,
+        "relative_l2_own_graphs": real.relative_l2_own_graphs,
+        "cosine": real.cosine_min,
+        "overlap": min(real.overlap.values(), default=None),
+        "accuracy": task.candidate_accuracy,
+        "trained_accuracy": task.reference_accuracy,
+        "equal_predictions": task.equal_predictions,
+        "objects": task.objects,
+        "measured_on": rounded.candidate,
+        "status": parity.status,
+        "kept": list(manifest.precision.kept),
+        "bytes": manifest.files[ONNX].bytes,
     }
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import write_json
-from crosspoint.core.processes import available_cpus, cpu_name
 from crosspoint.core.reading import read_json, reading
+from crosspoint.core.system.processes import available_cpus, cpu_name
 
 SCHEMA = "crosspoint.benchmark/1"
 PACKAGES = ("numpy", "onnxruntime", "scikit-learn", "scipy", "torch")

@@ -153,14 +153,14 @@ def whole_step(overrides: list[str], device: str, rounds: int) -> list[Series]:
     from torch.profiler import ProfilerActivity, profile
 
     from crosspoint.train.engine.distributed import ProcessGroup
-    from crosspoint.train.pretrain.pairs import Steps, make_loader
-    from crosspoint.train.pretrain.pretrain import Run
+    from crosspoint.train.pretrain.pairs import StepSampler, make_loader
+    from crosspoint.train.pretrain.pretrain import PretrainRun
     from crosspoint.train.pretrain.recipes import make_recipe
 
     recipe = make_recipe("clean", ["batch=10", *overrides])
     source = Objects(recipe.batch, recipe.points, recipe.image_size)
-    run = Run(recipe, source, Path("profile"), torch.device(device), ProcessGroup())
-    batches = iter(make_loader(source, recipe, Steps(len(source), recipe), 1))
+    run = PretrainRun(recipe, source, out=Path("profile"), device=torch.device(device), group=ProcessGroup())
+    batches = iter(make_loader(source, recipe, steps=StepSampler(len(source), recipe), workers=1))
     first, *times = (seconds(run.train_step, next(batches), 1e-3) for _ in range(rounds + 1))
     on_gpu = device != "cpu"
     with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]) as recorded:

@@ -1,4 +1,4 @@
-"""The command line: the commands in the order of the workflow, and how it ends."""
+"""The command line: lists the commands in the order of the workflow, and turns errors into exit codes."""
 
 import errno
 import io
@@ -13,23 +13,27 @@ from crosspoint.commands.bench import bench_command
 from crosspoint.commands.build import build_command
 from crosspoint.commands.common import Commands
 from crosspoint.commands.data import data
-from crosspoint.commands.diagnose import diagnose_command
 from crosspoint.commands.doctor import doctor_command
 from crosspoint.commands.embed import embed_command
-from crosspoint.commands.evaluate import evaluate
+from crosspoint.commands.eval.evaluate import evaluate
+from crosspoint.commands.eval.reproduce import reproduce_command
 from crosspoint.commands.export import export_command
 from crosspoint.commands.finetune import finetune
 from crosspoint.commands.keygen import keygen
-from crosspoint.commands.parity import parity_command
+from crosspoint.commands.labels.fit import fit_command
+from crosspoint.commands.labels.predict import predict_command
+from crosspoint.commands.labels.segment import segment_command
+from crosspoint.commands.library import duplicates_command, select_command
+from crosspoint.commands.parity.diagnose import diagnose_command
+from crosspoint.commands.parity.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
-from crosspoint.commands.reproduce import reproduce_command
 from crosspoint.commands.search import search_command
 from crosspoint.commands.train import import_command, train
 from crosspoint.core.console import verbosity
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.interrupt import Terminated, end_on_signals, ignore_signals
 from crosspoint.core.printable import printable
+from crosspoint.core.system.interrupt import Terminated, end_on_signals, ignore_signals
 
 
 @click.group(
@@ -39,12 +43,14 @@ from crosspoint.core.printable import printable
 )
 @click.version_option(__version__, "-V", "--version", prog_name="crosspoint")
 @click.option("-q", "--quiet", is_flag=True, help="Show results and errors only: no progress bars and no tables.")
-@click.option("-v", "--verbose", is_flag=True, help="Show on standard error what is done, with file and seconds.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also show each action with its file and duration, on standard error."
+)
 @click.pass_context
 def crosspoint(context: click.Context, quiet: bool, verbose: bool) -> None:
     """Pretrain point-cloud encoders without labels, export them to TensorRT, and check that the export is right.
 
-    Exit codes: 0 done, 1 a check failed, 2 wrong input, 130 interrupted.
+    Exit codes: 0 done, 1 a check failed, 2 wrong input, 130 interrupted by Ctrl+C, 143 ended by SIGTERM.
     """
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose exclude each other; give one of them.")
@@ -63,6 +69,11 @@ for command in (
     embed_command,
     bench_command,
     search_command,
+    duplicates_command,
+    select_command,
+    fit_command,
+    predict_command,
+    segment_command,
     evaluate,
     parity_command,
     reproduce_command,
@@ -77,13 +88,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _of_thread(trouble: threading.ExceptHookArgs) -> None:
-    """Say what a thread ended with; not so of a full disk, which TensorBoard's writer raises where it is used next."""
+    """Report an exception that ended a thread. A full disk is not: TensorBoard's writer raises it again."""
     if not (isinstance(trouble.exc_value, OSError) and trouble.exc_value.errno in FULL):
         threading.__excepthook__(trouble)
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user ends in one line and exit code 1 or 2, a bug keeps its trace."""
+    """Run the command line. A user's mistake ends in one line and exit code 1 or 2; a bug keeps its traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that is not UTF-8 must not end a command
@@ -99,7 +110,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """The exit code of the command that was given."""
+    """Run the command and return its exit code."""
     try:
         code = crosspoint.main(prog_name="crosspoint", standalone_mode=False)
     except CrosspointError as error:
@@ -119,7 +130,7 @@ def _run() -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a full disk, or a path that no command looked at first, e.g. a name that is too long
+    except OSError as error:  # a full disk, or a path that no command checked, e.g. one that is too long
         if error.errno not in FULL and error.filename is None:
             raise
         path = "a file" if error.filename is None else printable(os.fsdecode(error.filename))
@@ -130,7 +141,7 @@ def _run() -> int:
 
 
 def _line(error: click.ClickException) -> str:
-    """What is wrong with an option or argument, and which help says more, in one line."""
+    """The error of an option or argument in one line, with the help to read."""
     message = printable(" ".join(error.format_message().split()))
     context = error.ctx if isinstance(error, click.UsageError) else None
     return message if context is None else f"{message} See {context.command_path} --help."

@@ -18,8 +18,10 @@ from click.testing import CliRunner
 
 from crosspoint import cli
 from crosspoint.cli import crosspoint
-from crosspoint.commands import common, embed, evaluate, export, finetune, search, train
-from crosspoint.core.interrupt import Terminated
+from crosspoint.commands import common, embed, export, finetune, library, search, train
+from crosspoint.commands.eval import evaluate
+from crosspoint.commands.labels import fit
+from crosspoint.core.system.interrupt import Terminated
 from crosspoint.data.sets.catalogue import SETS
 
 HEAVY = ("torch", "sklearn", "scipy", "matplotlib", "trimesh", "h5py", "rich", "onnx", "onnxruntime", "numpy", "PIL")
@@ -72,6 +74,12 @@ def test_commands_of_the_contract_are_there():
         "build",
         "embed",
         "search",
+        "duplicates",
+        "select",
+        "fit",
+        "predict",
+        "segment",
+        "eval classify",
         "eval svm",
         "eval fewshot",
         "eval partseg",
@@ -92,34 +100,53 @@ def command_of(path):
     return command
 
 
-def test_a_command_that_is_asked_to_end_says_so_and_exits_as_a_shell_does(monkeypatch, capsys):
+@pytest.fixture
+def run_toy(monkeypatch):
+    """Runs a function as a command of `crosspoint`; gives the exit code."""
+
+    def run_as_command(function):
+        monkeypatch.setitem(crosspoint.commands, "toy", click.Command("toy", callback=function))
+        monkeypatch.setattr(sys, "argv", ["crosspoint", "toy"])
+        with pytest.raises(SystemExit) as exit_of:
+            cli.main()
+        return exit_of.value.code
+
+    return run_as_command
+
+
+def test_a_command_that_is_asked_to_end_says_so_and_exits_as_a_shell_does(run_toy, capsys):
     def ended():
         raise Terminated(signal.SIGTERM)
 
-    monkeypatch.setattr(cli, "_run", ended)
-    with pytest.raises(SystemExit) as exit_of:
-        cli.main()
-    assert exit_of.value.code == 128 + signal.SIGTERM == 143
+    assert run_toy(ended) == 128 + signal.SIGTERM == 143
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "crosspoint: terminated\n")
+    assert "143 ended by SIGTERM" in CliRunner().invoke(crosspoint, ["--help"]).output
 
 
 @pytest.mark.parametrize(("error", "seen"), [(OSError(errno.ENOSPC, "full"), 0), (OSError(errno.EIO, "broken"), 1)])
-def test_what_ends_a_thread_is_said_unless_a_full_disk_does_that_itself(monkeypatch, error, seen):
+def test_what_ends_a_thread_is_said_unless_a_full_disk_does_that_itself(run_toy, monkeypatch, error, seen):
+    def broken():
+        raise error
+
+    def starts_a_thread():
+        thread = threading.Thread(target=broken)
+        thread.start()
+        thread.join()
+
     said = []
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # which main replaces
     monkeypatch.setattr(threading, "__excepthook__", said.append)
-    cli._of_thread(threading.ExceptHookArgs((type(error), error, None, None)))
+    assert run_toy(starts_a_thread) == 0
     assert len(said) == seen
 
 
-def test_a_name_that_is_no_text_does_not_end_a_command(monkeypatch):
+def test_a_name_that_is_no_text_does_not_end_a_command(run_toy, monkeypatch):
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(cli, "_run", lambda: print("a\udcff.npy") or 0)
-    with pytest.raises(SystemExit) as exit_of:
-        cli.main()
+    assert run_toy(lambda: print("a\udcff.npy")) == 0
     out.flush()
-    assert (exit_of.value.code, out.buffer.getvalue()) == (0, b"a\\udcff.npy\n")
+    assert out.buffer.getvalue() == b"a\\udcff.npy\n"
 
 
 def test_what_is_known_of_a_data_set_is_listed():
@@ -161,22 +188,27 @@ def choices_of(path, option):
 
 
 def test_values_of_options_are_those_of_the_code_behind_them():
+    from crosspoint.classify.heads import HEADS
+    from crosspoint.data.frames import UPS
     from crosspoint.eval.image.fewshot import METHODS
     from crosspoint.eval.robustness import CORRUPTIONS
     from crosspoint.export.engine.builder import BUILDERS
     from crosspoint.runtime.jobs.parts import FORMATS
     from crosspoint.runtime.jobs.search import METRICS
+    from crosspoint.runtime.library.limits import LEVELS
     from crosspoint.runtime.load import BACKENDS
     from crosspoint.train.partseg.recipes import RECIPES as PART_RECIPES
     from crosspoint.train.pretrain.recipes import CHOICES, RECIPES
 
     assert common.BACKENDS == BACKENDS
+    assert common.UPS == UPS
     assert tuple(RECIPES) == common.RECIPES
     assert tuple(PART_RECIPES) == finetune.RECIPES
     assert (CHOICES["objective"], CHOICES["negatives"]) == (train.OBJECTIVES, train.NEGATIVES)
     assert CHOICES["precision"] == train.PRECISIONS
     assert (*BUILDERS, "device") == export.BUILDERS
-    assert (embed.FORMATS, search.METRICS) == (FORMATS, METRICS)
+    assert (embed.FORMATS, search.METRICS, library.LEVELS) == (FORMATS, METRICS, LEVELS)
+    assert ("auto", *HEADS) == fit.HEADS
     assert (METHODS, tuple(CORRUPTIONS)) == (evaluate.METHODS, evaluate.CORRUPTIONS)
 
 
@@ -244,7 +276,7 @@ def cloud(tmp_path, monkeypatch):
 def test_quiet_shows_results_and_errors_but_no_tables(cloud):
     usual = CliRunner().invoke(crosspoint, ["embed", "pointnet", "cloud.npy", "bad.npy"])
     quiet = CliRunner().invoke(crosspoint, ["--quiet", "embed", "pointnet", "cloud.npy", "bad.npy"])
-    assert "embeddings.npz: 1 embeddings" in quiet.output
+    assert "embeddings.npz: 1 embedding of" in quiet.output
     assert "Skipped" in usual.output
     assert "Skipped" not in quiet.output
     assert str(quiet.exception).startswith("1 inputs were skipped")
@@ -260,7 +292,7 @@ def test_verbose_says_on_standard_error_what_was_done_with_file_and_seconds(clou
 
 def test_a_command_is_not_verbose_after_one_that_was(cloud):
     CliRunner().invoke(crosspoint, ["--verbose", "embed", "pointnet", "cloud.npy"])
-    assert CliRunner().invoke(crosspoint, ["embed", "pointnet", "cloud.npy"]).stderr == ""
+    assert CliRunner().invoke(crosspoint, ["embed", "pointnet", "cloud.npy", "--up", "y"]).stderr == ""
 
 
 def test_quickstart_refuses_a_folder_in_use(tmp_path):
@@ -269,3 +301,54 @@ def test_quickstart_refuses_a_folder_in_use(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_command_that_has_ended_is_not_ended_again(monkeypatch):
+    kept = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli, "_run", lambda: 0)
+    try:
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+
+
+def failing(error):
+    def command(**_):
+        raise error
+
+    return command
+
+
+def test_an_error_of_the_system_that_names_no_file_keeps_its_trace(monkeypatch):
+    error = OSError(errno.EIO, "broken")
+    monkeypatch.setattr(crosspoint, "main", failing(error))
+    with pytest.raises(OSError, match="broken") as raised:
+        cli._run()
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "a file: No space left on device; free space, then try again",
+        ),
+        (OSError(errno.ENAMETOOLONG, "too long", "x"), "x: too long; check the path and its permissions"),
+    ],
+)
+def test_an_error_of_the_system_that_names_a_file_or_a_full_disk_is_one_line(monkeypatch, capsys, error, message):
+    monkeypatch.setattr(crosspoint, "main", failing(error))
+    assert cli._run() == 2
+    assert capsys.readouterr().err == f"crosspoint: {message}\n"
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_every_default_is_shown_in_the_help(path):
+    for parameter in command_of(path).params:
+        if isinstance(parameter, click.Option) and not parameter.is_flag and not parameter.required:
+            default = parameter.to_info_dict()["default"]
+            if isinstance(default, str | int | float | list | tuple) and default not in ("", (), []):
+                assert parameter.show_default, f"--{parameter.name} does not show {default!r}"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosspoint.data.io.ply import write_points
+from crosspoint.data.io.formats.ply import write_points
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def test_no_command_loses_or_leaves_anything(tool):
 WORKERS = """
 import os, signal, sys, threading
 from pathlib import Path
-from crosspoint.core.interrupt import Terminated, end_on_signals
+from crosspoint.core.system.interrupt import Terminated, end_on_signals
 from crosspoint.core.workspaces import workspace
-from crosspoint.core.pool import spread
+from crosspoint.core.system.pool import spread
 folder = Path(sys.argv[1])
 def work(number):
     with workspace(folder) as space:
@@ -88,8 +88,8 @@ def test_workers_undo_what_they_are_at_and_end(tmp_path):
 STARTING = """
 import multiprocessing.context, os, re, signal, sys
 from pathlib import Path
-from crosspoint.core.interrupt import Terminated, end_on_signals
-from crosspoint.core.pool import spread
+from crosspoint.core.system.interrupt import Terminated, end_on_signals
+from crosspoint.core.system.pool import spread
 start = multiprocessing.context.SpawnProcess.start
 def handles_sigterm(pid):
     caught = re.search(r"SigCgt:\\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())[1]

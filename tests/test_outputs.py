@@ -13,9 +13,14 @@ from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import write_json
 from crosspoint.core.workspaces import fresh_path
-from crosspoint.quickstart import _claim as claim
+from crosspoint.quickstart import quickstart
 
-USED = {"reproduce": ["table1"], "doctor": ["--self-test"], "import": ["x", "--k", "1", "--out", "x.safetensors"]}
+USED = {
+    "reproduce": ["table1"],
+    "doctor": ["--self-test"],
+    "import": ["x", "--k", "1", "--out", "x.safetensors"],
+    "select": ["x", "--keep", "1"],
+}
 
 
 def commands(group=crosspoint, path=()):
@@ -120,6 +125,11 @@ FILES = {
     "embed": (["embed", "nothing.onnx", "nothing", "--out"], ".npz"),
     "embed npy": (["embed", "nothing.onnx", "nothing", "--out"], ".npy"),
     "search": (["search", "nothing", "--in", "nothing.npz", "--out"], ".png"),
+    "duplicates": (["duplicates", "nothing", "--out"], ".csv"),
+    "duplicates page": (["duplicates", "nothing", "--page"], ".html"),
+    "select": (["select", "nothing", "--keep", "3", "--out"], ".csv"),
+    "predict": (["predict", "nothing", "nothing", "--out"], ".csv"),
+    "segment": (["segment", "nothing", "nothing", "--category", "chair", "--out"], ".ply"),
     "bench": (["bench", "nothing", "--out"], ".png"),
     "diagnose": (["diagnose", "nothing", "nothing", "--out"], ".png"),
     "report": (["report", "nothing", "--out"], ".html"),
@@ -184,7 +194,7 @@ def test_embeddings_are_never_written_over_or_into_what_is_embedded(untouched):
     np.savez(scans / "scan.npz", points=np.zeros((40, 3), np.float32))
     before = {path: path.read_bytes() for path in scans.iterdir()}
     for kind in ("npy", "npz"):
-        assert "is also the input" in run("embed", f"scans/scan.{kind}", "--out", f"scans/scan.{kind}")
+        assert "is also an input" in run("embed", f"scans/scan.{kind}", "--out", f"scans/scan.{kind}")
     for to in ("scans", "scans/parts/", "scans/new.npz"):
         assert "input" in run("embed", "scans", "--out", to)
     assert {path: path.read_bytes() for path in scans.iterdir()} == before
@@ -247,7 +257,7 @@ def test_a_triton_model_of_others_is_not_replaced(untouched):
     model = untouched / "models" / "new"
     (model / "1").mkdir(parents=True)
     (model / "config.pbtxt").write_text('name: "new"')
-    assert "no Triton model of ours" in run("export", "nothing.safetensors", "--out", "new", "--triton", "models")
+    assert "this package did not write" in run("export", "nothing.safetensors", "--out", "new", "--triton", "models")
     (model / "config.pbtxt").write_text("crosspoint_model_sha256")
     (model / "1" / "labels.txt").write_text("mine")
     assert "labels.txt was not written" in run("export", "nothing.safetensors", "--out", "new", "--triton", "models")
@@ -295,10 +305,24 @@ def test_resuming_a_run_removes_nothing_but_its_own_temporary_files(tmp_path):
     assert not list(tmp_path.rglob(".crosspoint-*"))
 
 
-def test_an_interrupted_quickstart_is_gone_on_with_and_nothing_else_is(tmp_path):
-    claim(tmp_path / "out", 3)
+class Begun(Exception):
+    """Of the first step of the quickstart, instead of its work."""
+
+
+def begin_quickstart(out, monkeypatch):
+    def first_step(*_, **__):
+        raise Begun
+
+    monkeypatch.setattr("crosspoint.data.shapes.make_shapes.make_shapes", first_step)
+    quickstart(out, seed=3)
+
+
+def test_an_interrupted_quickstart_is_gone_on_with_and_nothing_else_is(tmp_path, monkeypatch):
+    with pytest.raises(Begun):
+        begin_quickstart(tmp_path / "out", monkeypatch)
     (tmp_path / "out" / "run").mkdir()
-    claim(tmp_path / "out", 3)
+    with pytest.raises(Begun):
+        begin_quickstart(tmp_path / "out", monkeypatch)
     for content in (
         {"schema": "crosspoint.quickstart/1", "seed": 4, "finished": False},
         {"schema": "crosspoint.quickstart/1", "seed": 3, "finished": True},
@@ -307,4 +331,4 @@ def test_an_interrupted_quickstart_is_gone_on_with_and_nothing_else_is(tmp_path)
     ):
         write_json(tmp_path / "out" / "quickstart.json", content)
         with pytest.raises(InputError, match="exists and is not empty"):
-            claim(tmp_path / "out", 3)
+            begin_quickstart(tmp_path / "out", monkeypatch)

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from calls import bound, record
 
 from crosspoint import quickstart
 from crosspoint.cli import main
@@ -16,6 +18,7 @@ from crosspoint.core.errors import InputError, MissingDependency
 from crosspoint.data.shapes import make_shapes
 from crosspoint.models.weights import load_model
 from crosspoint.runtime import load_encoder, load_manifest, verify_files
+from crosspoint.runtime.options import Sampling
 from crosspoint.runtime.signing import VARIABLE
 
 SHAPES = ("airplane", "chair", "lamp", "table")
@@ -88,11 +91,17 @@ def small(monkeypatch):
 
 def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     out = tmp_path / "quickstart"
+    made = record(monkeypatch, "crosspoint.data.shapes.make_shapes", "make_shapes")
+    trained = record(monkeypatch, "crosspoint.train.pretrain.pretrain", "train")
+    embedded = record(monkeypatch, "crosspoint.runtime.jobs.embed", "embed")
+    measured = record(monkeypatch, "crosspoint.eval.svm", "svm")
+    compared = record(monkeypatch, "crosspoint.parity.parity", "parity")
     started = time.monotonic()
     assert run(out, monkeypatch, "--seed", "3", "--json", str(tmp_path / "result.json")) == 0
     taken = time.monotonic() - started
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["schema"], result["seed"]) == ("crosspoint.quickstart/1", 3)
+    assert list(result) == ["schema", "finished", "out", "seed", "accuracy", "engine", "steps", "seconds"]
     assert result == json.loads((out / "quickstart.json").read_text())
     check(out, result, 64)
     steps = sum(step["seconds"] for step in result["steps"])
@@ -102,6 +111,18 @@ def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     assert f"report: {out}/report.html" in said
     assert f"trained    {result['accuracy']['trained']['clean']:.1%}" in said
     assert f"TensorRT engine: {result['engine']['status']}" in said
+
+    (shapes,) = made
+    assert [shapes[name] for name in ("per_class", "seed", "views", "size", "points")] == [6, 3, 2, 64, 256]
+    assert set(trained[0]["overrides"]) == {*quickstart.RECIPE, "seed=3"}
+    assert trained[0]["resume"]
+    assert (embedded[0]["sampling"].points, embedded[0]["sampling"].seed) == (64, 3)
+    assert [call["model"] for call in measured] == [out / "run", out / "untrained", out / "bundle"]
+    assert {(call["sampling"].points, call["sampling"].seed, call["sampling"].seeds) for call in measured} == {
+        (64, 3, 1)
+    }
+    assert (compared[0]["sampling"].points, compared[0]["sampling"].seed) == (64, 3)
+    assert (compared[0]["reference"], compared[0]["candidate"]) == (out / "run", out / "bundle")
 
 
 @pytest.mark.slow
@@ -133,20 +154,29 @@ with workspace(Path(sys.argv[1])) as space:
 """
 
 
+class Begun(Exception):
+    """Of the first step, instead of its work."""
+
+
 @pytest.mark.parametrize("folder", ["", "untrained", "results"])
-def test_the_next_run_removes_what_a_killed_one_left(tmp_path, folder):
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path, monkeypatch, folder):
+    def first_step(*_, **__):
+        raise Begun
+
+    monkeypatch.setattr("crosspoint.data.shapes.make_shapes.make_shapes", first_step)
     mark = {"schema": quickstart.SCHEMA, "seed": 3, "finished": False}
     (tmp_path / folder).mkdir(exist_ok=True)
     (tmp_path / "quickstart.json").write_text(json.dumps(mark))
     subprocess.run([sys.executable, "-c", KILLED, tmp_path / folder], check=False)
     assert any(path.name.startswith(".crosspoint-") for path in (tmp_path / folder).iterdir())
-    quickstart._claim(tmp_path, 3)
+    with pytest.raises(Begun):
+        quickstart.quickstart(tmp_path, seed=3)
     assert not any(path.name.startswith(".crosspoint-") for path in (tmp_path / folder).iterdir())
 
 
 def test_where_bundles_have_to_be_signed_it_does_not_start(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "fleet.pub"))
-    with pytest.raises(InputError, match="opens models that it makes itself, which no signature covers"):
+    with pytest.raises(InputError, match="opens models that it makes itself, which are not signed"):
         quickstart.quickstart(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -157,3 +187,55 @@ def test_without_a_builder_the_reason_stands_in_the_engine_s_place(monkeypatch):
 
     monkeypatch.setattr(import_module("crosspoint.export.engine.builder"), "find_builder", missing)
     assert quickstart._missing_builder() == "tensorrt is not installed"
+
+
+def test_the_sizes_that_the_documentation_states():
+    assert (quickstart.PER_CLASS, quickstart.POINTS) == (24, 256)
+    assert quickstart.RECIPE == ("points=256", "epochs=6", "batch=32", "image_size=48")
+
+
+def test_what_is_measured_and_where_it_is_written(tmp_path, monkeypatch):
+    calls = []
+
+    def stand_in(module, name, result):
+        original = getattr(import_module(module), name)
+
+        def called(*arguments, **options):
+            calls.append((name, bound(original, arguments, options)))
+            return result(len(calls))
+
+        monkeypatch.setattr(import_module(module), name, called)
+
+    def scored(count):
+        scores = {"official": SimpleNamespace(accuracy=count / 100), "clean": SimpleNamespace(accuracy=count / 10)}
+        return SimpleNamespace(**scores, to_json=lambda: {"call": count})
+
+    stand_in("crosspoint.runtime.jobs.embed", "embed", scored)
+    stand_in("crosspoint.eval.svm", "svm", scored)
+    stand_in("crosspoint.parity.parity", "parity", scored)
+    steps = quickstart.StepTimer()
+    accuracy = quickstart._evaluate(tmp_path, 5, steps)
+    assert [name for name, _ in calls] == ["embed", "svm", "svm", "svm", "parity"]
+    assert [row.status for row in steps.rows] == ["ran"] * 5
+    data = tmp_path / "shapes" / "modelnet40_ply_hdf5_2048"
+    embedded, *measured, compared = (given for _, given in calls)
+    models = {"trained": tmp_path / "run", "untrained": tmp_path / "untrained", "engine": tmp_path / "bundle"}
+    assert (embedded["model"], embedded["inputs"]) == (models["engine"], [data])
+    assert (embedded["out"], embedded["sampling"]) == (tmp_path / "embeddings.npz", Sampling(256, seed=5))
+    for given, (name, model) in zip(measured, models.items(), strict=True):
+        assert (given["model"], given["data"], given["sampling"]) == (model, data, Sampling(256, 5, 1))
+        assert given["out"] == tmp_path / "results" / name
+    assert (compared["reference"], compared["candidate"], compared["data"]) == (
+        models["trained"],
+        models["engine"],
+        data,
+    )
+    assert (compared["sampling"], compared["clouds"]) == (Sampling(256, seed=5), 200)
+    assert {name: (own.official, own.clean) for name, own in accuracy.items()} == {
+        "trained": (0.02, 0.2),
+        "untrained": (0.03, 0.3),
+        "engine": (0.04, 0.4),
+    }
+    names = ("embed", "svm-trained", "svm-untrained", "svm-engine", "parity")
+    written = [json.loads((tmp_path / "results" / f"{name}.json").read_text())["call"] for name in names]
+    assert written == [1, 2, 3, 4, 5]

@@ -10,7 +10,7 @@ import pytest
 RUN = (
     "import os, sys, numpy as np, crosspoint\n"
     "with crosspoint.load('pointnet') as encoder:\n"
-    "    print(encoder.embed(np.random.default_rng(0).normal(size=(1, 64, 3)).astype('f4')).shape)\n"
+    "    print(encoder.embed(np.random.default_rng(0).normal(size=(1, 64, 3)), normalise=True).shape)\n"
     "print(os.environ['ORT_DISABLE_TELEMETRY'])\n"
 )
 
@@ -53,7 +53,7 @@ def test_names_that_are_not_utf8_go_through_a_job(tmp_path):
     (folder / os.fsdecode(b"bad\xff\n.xyz")).write_text("nothing")
     code = "import sys; from crosspoint.cli import main; sys.argv[1:] = {}; main()"
     for out in ("o.npz", "parts"):
-        arguments = ["embed", "--model", "pointnet", str(folder), "--out", str(tmp_path / out)]
+        arguments = ["embed", "--model", "pointnet", str(folder), "--out", str(tmp_path / out), "--up", "y"]
         if out == "parts":
             arguments += ["--format", "npz"]
         with pytest.raises(subprocess.CalledProcessError) as caught:

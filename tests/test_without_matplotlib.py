@@ -55,6 +55,6 @@ def test_a_picture_is_refused_in_one_line_before_any_work(line, clouds, tmp_path
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.chdir(tmp_path)
     words = line.replace("CLOUD", str(clouds / "0.npy")).replace("DATA", str(clouds)).split()
-    with pytest.raises(MissingDependency, match=r"^drawing a picture needs the package matplotlib .*3d\[plots\]'$"):
+    with pytest.raises(MissingDependency, match=r"^drawing a picture needs the package matplotlib .*\[plots\]'$"):
         crosspoint.main(words, standalone_mode=False)
     assert list(tmp_path.iterdir()) == [clouds]

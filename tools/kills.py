@@ -94,6 +94,7 @@ JOBS = [
     Job("two embed parts", "embed {inputs}/bundle {inputs}/clouds --out {box}/out/ --part 3", grows=True, twice=True),
     Job("pack", "data pack {inputs}/shapes --out {box}/out --shard-mb 1", once=True),
     Job("render", "data render {inputs}/meshes --out {box}/out --views 3 --size 16 --points 64 --jobs 2", grows=True),
+    Job("scan", "data scan {inputs}/meshes --out {box}/out --views 2 --size 16 --points 64 --jobs 2", grows=True),
     Job("make-shapes", "data make-shapes --out {box}/out --per-class 1 --views 2 --size 8 --points 32 --jobs 2",
         "data make-shapes --out {box}/out --per-class 1 --views 1 --size 8 --points 32 --jobs 2 --seed 1"),
     Job("train", "train --data {inputs}/shapes --out {box}/out --recipe quick --set backbone=pointnet --set "

@@ -1,7 +1,7 @@
 """Plant realistic faults, one at a time, and see whether the tests notice.
 
     python tools/mutate.py map                         which tests run which lines: the whole suite once, with coverage
-    python tools/mutate.py run [--count 300] [--seed 0] [--jobs 1] [--only crosspoint/eval] [--log FILE]
+    python tools/mutate.py run [--count 300] [--seed 0] [--jobs 1] [--only crosspoint/eval] [--enough 60] [--log FILE]
     python tools/mutate.py show [--log FILE]           the table by folder, and the survivors
 
 A fault is planted in a copy of the tracked files; the tests that run its line are run there until one fails, those of
@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -41,16 +42,15 @@ SEEN_BY_PEOPLE = (  # drawings: their tests say that they are there, a person sa
     "crosspoint/data/shapes/*",
     "crosspoint/data/shapes/contact_sheet.py",
     "crosspoint/report/charts.py",
-    "crosspoint/report/sections/turntable.py",
     "crosspoint/eval/figures.py",
     "crosspoint/eval/*pictures.py",
-    "crosspoint/report/sections/pictures.py",
+    "crosspoint/report/pictures.py",
+    "crosspoint/report/sections/shapes/*",
     "crosspoint/parity/layers/picture.py",
     "crosspoint/runtime/jobs/search_picture.py",
     "crosspoint/commands/tables/*",
 )
 SECONDS = 240  # that a fault may take; one that makes the tests hang is noticed
-ENOUGH = 60.0  # seconds of tests, as the map timed them, after which a fault that none has noticed has survived
 LIBRARIES = (
     "pytest",
     "hypothesis",
@@ -114,28 +114,52 @@ def make_map() -> int:
 class Tests:
     """Which tests run a line of a file, from `make_map`."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough: float) -> None:
         from coverage import CoverageData
 
+        self._enough = enough
         self._data = CoverageData(str(COVERAGE))
         self._data.read()
         self._files = {str(Path(file).relative_to(ROOT)): file for file in self._data.measured_files()}
         self._seconds = _durations()
+        self._tests = {file: (ROOT / file).read_text("utf-8") for file in tracked("tests/*.py", "tests/**/*.py")}
+
+    @property
+    def names(self) -> Iterable[str]:
+        """Of all tests that passed."""
+        return self._seconds
 
     def of(self, fault: Fault) -> list[str]:
-        """Node identifiers: of the mirrored file first, then the quick ones."""
+        """Node identifiers: of the mirrored file, then of those that import the module, then by nearness of folders."""
         lines = self._data.contexts_by_lineno(self._files[fault.file]) if fault.file in self._files else {}
         contexts = {context for context in lines.get(fault.line, ()) if context}
-        contexts = contexts or {context for found in lines.values() for context in found if context}  # run on import
+        run_on_import = not contexts
+        contexts = contexts or {context for found in lines.values() for context in found if context}
         names = {context.rsplit("|", 1)[0] for context in contexts}
         _, *folders, name = fault.file.split("/")
         mirrored = "/".join(["tests", *folders, f"test_{name}"])
+        importing = self._importing(fault.file)
+        if run_on_import:  # what a module states, such as a limit or an option, is not in the map where it is read
+            above = {"/".join(["tests", *folders[: i + 1]]) for i in range(len(folders))}
+            near = {file for file in self._tests if file.rsplit("/", 1)[0] in above} | importing
+            names |= {known for known in self._seconds if known.split("::")[0] in near}
         if (ROOT / mirrored).is_file():  # what runs in processes of its own is not in the map
             names |= {known for known in self._seconds if known.startswith(f"{mirrored}::")}
-        order = {name: (not name.startswith(mirrored), self._seconds.get(name, 0.0)) for name in names}
-        known = sorted((name for name in names if name in self._seconds), key=lambda name: order[name])
+
+        def order(name: str) -> tuple[bool, bool, int, float]:
+            file = name.split("::")[0]
+            shared = itertools.takewhile(bool, map(str.__eq__, file.split("/")[:-1], mirrored.split("/")[:-1]))
+            return file != mirrored, file not in importing, -len(list(shared)), self._seconds.get(name, 0.0)
+
+        known = sorted((name for name in names if name in self._seconds), key=order)
         ends = itertools.accumulate(self._seconds[name] for name in known)
-        return [name for i, (name, end) in enumerate(zip(known, ends, strict=True)) if not i or end < ENOUGH]
+        return [name for i, (name, end) in enumerate(zip(known, ends, strict=True)) if not i or end < self._enough]
+
+    def _importing(self, file: str) -> set[str]:
+        """Files of tests that name the module of a file, or import it from its package."""
+        package, _, module = file.removesuffix(".py").replace("/", ".").rpartition(".")
+        named = re.compile(rf"{re.escape(f'{package}.{module}')}\b|from {re.escape(package)} import .*\b{module}\b")
+        return {place for place, text in self._tests.items() if named.search(text)}
 
 
 def _durations() -> dict[str, float]:
@@ -194,6 +218,17 @@ class Copy:
         """End the process that runs the tests."""
         self._server.communicate()
 
+    def check_map(self, names: Iterable[str]) -> None:
+        """Make sure that the tests of the map are those that there are."""
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+        environment = {**os.environ, "PYTHONPATH": str(self._place), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, cwd=self._place, env=environment, capture_output=True, text=True, check=False)
+        absent = sorted(set(names) - set(done.stdout.splitlines()))
+        if absent:
+            raise SystemExit(
+                f"the map is older than the tests; make it again: {len(absent)} are gone, e.g. {absent[0]}"
+            )
+
     def judge(self, fault: Fault, tests: Sequence[str]) -> Outcome:
         """Plant a fault, run tests until one fails, and take the fault out again."""
         started = time.monotonic()
@@ -219,8 +254,10 @@ class Copy:
         failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
         if code is None:
             return NOTICED, f"not finished after {SECONDS} s"
+        if code == 2 and not failed:
+            return NOTICED, "the tests were interrupted"
         if code == 4:
-            raise SystemExit(f"the map is older than the tests; make it again\n{output[-2000:]}")
+            return NOTICED, "a test is no longer there"
         if code in (0, 5):
             return (SURVIVED if code == 0 else UNREACHED), ""
         if code > 0 and not failed:
@@ -272,14 +309,18 @@ def run_tests(names: Path) -> int:
     return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--timeout=120", *json.loads(names.read_text())]))
 
 
-def run(count: int, seed: int, jobs: int, only: Sequence[str], log: Path) -> int:
-    """Judge faults and append what became of them to the log; those in it are not judged again."""
-    tests = Tests()
+def run(count: int, seed: int, jobs: int, only: Sequence[str], enough: float, log: Path) -> int:
+    """Judge faults and append what became of them to the log; those in it are not judged again.
+
+    A fault that no test has noticed after `enough` seconds of tests, as the map timed them, has survived.
+    """
+    tests = Tests(enough)
     done = {outcome.key for outcome in outcomes(log)}
     waiting = [fault for fault in choose(count, seed, only) if fault.key not in done]
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, log.open("a", encoding="utf-8") as file:
         copies = [Copy(Path(place, str(i))) for i in range(jobs)]
+        copies[0].check_map(tests.names)
 
         def work(copy: Copy, faults: Iterable[Fault]) -> None:
             for fault in faults:
@@ -337,6 +378,7 @@ def main() -> int:
     running.add_argument("--seed", type=int, default=0)
     running.add_argument("--jobs", type=int, default=1)
     running.add_argument("--only", action="append", default=[])
+    running.add_argument("--enough", type=float, default=60)
     given = parser.parse_args()
     if given.command == "map":
         return make_map()
@@ -344,7 +386,7 @@ def main() -> int:
         return serve()
     if given.command == "show":
         return show(given.log)
-    return run(given.count, given.seed, given.jobs, given.only, given.log)
+    return run(given.count, given.seed, given.jobs, given.only, given.enough, given.log)
 
 
 if __name__ == "__main__":

@@ -25,13 +25,14 @@ from torch import nn
 
 from crosspoint.core.errors import CheckFailed, CrosspointError
 from crosspoint.core.files import atomic_file, sha256, write_json
-from crosspoint.eval.options import Sampling
+from crosspoint.core.results import to_json
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export
 from crosspoint.models.weights import load_model, read_metadata
 from crosspoint.parity.clouds import ordinary
 from crosspoint.runtime import load_encoder
 from crosspoint.runtime import released as named
+from crosspoint.runtime.options import Sampling
 
 RELATIVE = 2e-2  # of an embedding's norm, the largest over CLOUDS clouds: their cosine stays above 0.9998
 ACCURACY = 0.002  # of one: the gate of half precision
@@ -90,7 +91,7 @@ def save_half(source: Path, path: Path) -> None:
         if not stored.isfinite().all():
             raise CheckFailed(f"{source}: {name} holds values that float16 cannot; nothing was released")
         tensors[name] = stored.contiguous()
-    save_file(tensors, path, {"crosspoint": json.dumps(read_metadata(source), sort_keys=True)})
+    save_file(tensors, path, {"crosspoint": json.dumps(to_json(read_metadata(source)), sort_keys=True)})
 
 
 def compare_embeddings(source: Path, half: Path, points: int) -> float:

@@ -1,1 +1,1 @@
-"""The click commands, by task. Each parses, calls one function and prints; heavy imports happen inside."""
+"""The click commands, one file each. A command parses its options, calls one function and prints the result."""

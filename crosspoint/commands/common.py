@@ -1,7 +1,9 @@
-"""What commands share: options, help texts with an example, and the result as JSON."""
+"""Shared by the commands: options, help texts with an example, and results as JSON."""
 
 import contextlib
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,23 +11,28 @@ import click
 
 if TYPE_CHECKING:
     from crosspoint.core.results import Result
+    from crosspoint.data.frames import Up
+    from crosspoint.data.objects.find import ObjectOptions
 
+Callback = Callable[..., None]
 STDOUT = Path("/dev/stdout")  # also given as `-`
 PathArgument = click.Path(path_type=Path)
 
-# Sets of values stand here again, because --help imports nothing that is heavy; a test compares them with their source.
+# These values are repeated here because --help must not import heavy modules; a test compares them with their source.
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
+UPS = ("x", "y", "z", "-x", "-y", "-z")
 RECIPES = ("clean", "official", "paper", "quick")
+SET_UP, FILES_UP = "y, as published", "what the format says, else y"
 
 
 def _json_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse a place for the result before the work; standard output then belongs to the result alone."""
+    """Check the place of the JSON before the work; with `-`, all other output goes to standard error."""
     if value is None:
         return None
     if value not in (Path("-"), STDOUT):
         from crosspoint.core.outputs import check_file
 
-        check_file(value, "--json", ".json")
+        check_file(value, "--json", kind=".json")
         return value
     context.meta[str(STDOUT)] = sys.stdout
     context.with_resource(contextlib.redirect_stdout(sys.stderr))
@@ -37,12 +44,21 @@ json_option = click.option(
     "json_file",
     type=PathArgument,
     callback=_json_place,
-    help="Write the result as JSON to this file; - is standard output, and everything else goes to standard error.",
+    help="Write the result as JSON to this file. With -, it goes to standard output, and all else to standard error.",
 )
 device_option = click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda or cuda:INDEX.")
 backend_option = click.option(
     "--backend", type=click.Choice(BACKENDS), help="Inference backend.  [default: chosen from the file type]"
 )
+
+
+def up_option(what: str, default: str) -> Callable[[Callback], Callback]:
+    """`--up`: which axis points up in what a command reads, e.g. "the inputs", and what is taken without it."""
+    return click.option(
+        "--up",
+        type=click.Choice(UPS),
+        help=f"Axis that points up in {what}; they are turned to y-up.  [default: {default}]",
+    )
 
 
 def _cache_place(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
@@ -65,6 +81,85 @@ against_option = click.option(
     "--against", type=PathArgument, metavar="MODEL", help="Another model; the predictions of both are compared."
 )
 
+columns_option = click.option(
+    "--columns",
+    metavar="COLUMNS",
+    help="Columns of x, y and z in text, by name or number: x,y,z or 2,3,4. Of .bin files, how many there are: 5.",
+)
+include_option = click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Read only files of a folder that match, e.g. '*.ply'; repeatable.",
+)
+exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Pass over files of a folder that match, e.g. 'maps/*'; repeatable.",
+)
+readers_option = click.option(
+    "--readers", default=0, show_default=True, help="Processes that read files; 0 reads in threads."
+)
+
+
+def reading_options(*, readers: bool = False) -> Callable[[Callback], Callback]:
+    """`--columns`, `--include` and `--exclude`, which a command gets as one `reading`.
+
+    Args:
+        readers: With `--readers` too.
+    """
+    chosen = [columns_option, include_option, exclude_option, *([readers_option] if readers else [])]
+
+    def decorate(command: Callback) -> Callback:
+        @wraps(command)
+        def call(
+            *, columns: str | None, include: tuple[str, ...], exclude: tuple[str, ...], readers: int = 0, **others: Any
+        ) -> None:
+            from crosspoint.data.reading import Reading
+
+            command(reading=Reading(columns, include, exclude, readers), **others)
+
+        for option in reversed(chosen):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+def sampling_options(what: str, up: str, *, points: str, draws: int | None = None) -> Callable[[Callback], Callback]:
+    """`--points`, `--seed`, `--up` and `--draws`, which a command gets as one `sampling`.
+
+    Args:
+        what: What is read, e.g. "the inputs".
+        up: The axis without `--up`.
+        points: The help text of `--points`.
+        draws: The default of `--draws`; None: the command draws once.
+    """
+    chosen: list[Callable[[Callback], Callback]] = [
+        click.option("--points", type=int, help=points),
+        click.option("--seed", default=0, show_default=True, help="Random seed of the points and of all other draws."),
+        up_option(what, up),
+    ]
+    if draws is not None:
+        text = "Draws of points from each cloud; their embeddings are averaged."
+        chosen.append(click.option("--draws", default=draws, show_default=True, help=text))
+
+    def decorate(command: Callback) -> Callback:
+        @wraps(command)
+        def call(*, points: int | None, seed: int, up: "Up | None", draws: int = 1, **others: Any) -> None:
+            from crosspoint.runtime.options import Sampling
+
+            command(sampling=Sampling(points, seed, up=up, draws=draws), **others)
+
+        decorated: Callback = call
+        for option in reversed(chosen):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
 trust_option = click.option(
     "--trust",
     is_flag=True,
@@ -73,7 +168,7 @@ trust_option = click.option(
 
 
 def _set_verify_key(context: click.Context, parameter: click.Parameter, files: tuple[Path, ...]) -> None:
-    """Make the keys those of this process and of what it starts, while the command runs."""
+    """Set the public keys for this process and its children while the command runs."""
     if files and not context.resilient_parsing:
         from crosspoint.runtime.signing import verify_with
 
@@ -94,11 +189,36 @@ sign_option = click.option(
 )
 
 
-class Command(click.Command):
-    """A command whose help ends with an example.
+def run_on_options(*, trust: bool = False, cache: bool = False) -> Callable[[Callback], Callback]:
+    """`--device`, `--backend` and `--verify-key`, which a command gets as one `run_on`.
 
     Args:
-        example: A whole command line.
+        trust: With `--trust` too.
+        cache: With `--cache` too.
+    """
+    chosen = [device_option, backend_option, *([trust_option] if trust else []), verify_key_option]
+
+    def decorate(command: Callback) -> Callback:
+        @wraps(command)
+        def call(
+            *, device: str, backend: str | None, cache: Path | None = None, trust: bool = False, **others: Any
+        ) -> None:
+            from crosspoint.runtime.options import RunOn
+
+            command(run_on=RunOn(device, backend, cache, trust), **others)
+
+        for option in reversed([*chosen, *([cache_option] if cache else [])]):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+class Command(click.Command):
+    """A command whose help text ends with an example.
+
+    Args:
+        example: A complete command line.
     """
 
     def __init__(self, *arguments: Any, example: str, **options: Any) -> None:
@@ -106,7 +226,7 @@ class Command(click.Command):
         self.example = example
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the example on a line of its own, never wrapped, so that it can be copied."""
+        """Write the example on a line of its own, without wrapping, so that it can be copied."""
         with formatter.section("Example"):
             formatter.write(f"  {self.example}\n")
 
@@ -115,18 +235,18 @@ class Commands(Command, click.Group):
     """A group that lists its commands in the order of the workflow instead of by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the commands, in the order they were added."""
+        """The names of the commands, in the order in which they were added."""
         return list(self.commands)
 
 
 def save_result(json_file: Path | None, result: "Result") -> None:
-    """Write a result to `json_file`, if one was asked for."""
+    """Write a result to `json_file`; do nothing if that is None."""
     if json_file is not None:
         _write(json_file, result.to_json())
 
 
-def write_result(json_file: Path | None, kind: str, result: dict[str, Any]) -> None:
-    """Write `result` to `json_file`, if one was asked for, under the schema name `crosspoint.<kind>/1`."""
+def write_result(json_file: Path | None, kind: str, *, result: dict[str, object]) -> None:
+    """Write `result` to `json_file` with the schema name `crosspoint.<kind>/1`; do nothing if the file is None."""
     if json_file is not None:
         _write(json_file, {"schema": f"crosspoint.{kind}/1", **result})
 
@@ -138,5 +258,34 @@ def _write(json_file: Path, content: dict[str, object]) -> None:
     if json_file == STDOUT:
         click.echo(json_bytes(content), file=click.get_current_context().meta[str(STDOUT)], nl=False)
         return
-    check_file(json_file, "--json", ".json")  # again, for it may be where the command has just written something else
+    check_file(json_file, "--json", kind=".json")  # again: the command may have just written something there
     write_json(json_file, content)
+
+
+OBJECT_OPTIONS = (
+    click.option("--ground/--no-ground", default=None, help="Remove the ground, or keep it.  [default: remove]"),
+    click.option("--walls/--no-walls", default=None, help="Remove walls and ceilings, or keep them.  [default: keep]"),
+    click.option(
+        "--ground-distance",
+        type=float,
+        help="Points up to this height above the ground are ground, in metres.  [default: 0.2]",
+    ),
+    click.option("--cluster-distance", type=float, help="Points closer than this join, in metres.  [default: 0.6]"),
+    click.option("--least-points", type=int, help="Leave out objects with fewer points.  [default: 30]"),
+    click.option("--largest-extent", type=float, help="Leave out objects longer than this, in metres.  [default: 12]"),
+    click.option("--voxel", type=float, help="Voxel size, in metres.  [default: a quarter of --cluster-distance]"),
+)
+
+
+def object_options(function: Any) -> Any:
+    """Add the options of how objects are found; one that is not given is None."""
+    for option in reversed(OBJECT_OPTIONS):
+        function = option(function)
+    return function
+
+
+def parse_object_options(**given: Any) -> "ObjectOptions":
+    """Make `ObjectOptions` of the options that were given."""
+    from crosspoint.data.objects.find import ObjectOptions
+
+    return ObjectOptions(**{name: value for name, value in given.items() if value is not None})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Command, json_option, write_result
+from crosspoint.commands.common import Command, json_option, save_result
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed
 
@@ -15,7 +15,7 @@ from crosspoint.core.errors import CheckFailed
 )
 @json_option
 def doctor_command(self_test: bool, json_file: Path | None) -> None:
-    """Show what this machine can train, export and run, and what to install for the rest.
+    """Show what this machine can do, and what to install.
 
     --self-test runs all of it once and writes a JSON file for bug reports (--json FILE, or crosspoint-self-test.json).
     The exit code is 1 if a step failed.
@@ -30,14 +30,14 @@ def doctor_command(self_test: bool, json_file: Path | None) -> None:
     result = doctor()
     print_doctor(result)
     if not self_test:
-        write_result(json_file, "doctor", result)
+        save_result(json_file, result=result)
         return
     from crosspoint.doctor.self_test.self_test import self_test as run
 
     tested = run(result)
     print_self_test(tested)
-    write_result(out, "self-test", tested)
+    save_result(out, tested)
     say(f"{out}: attach this file to a bug report; it contains no host name, user name or path")
-    failed = [step["name"] for step in tested["steps"] if step["status"] == "failed"]
+    failed = [step.name for step in tested.steps if step.status == "failed"]
     if failed:
         raise CheckFailed(f"the self-test failed at: {', '.join(failed)}")

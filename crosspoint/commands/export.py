@@ -1,12 +1,24 @@
 """`crosspoint export`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, sign_option, write_result
+from crosspoint.commands.common import (
+    FILES_UP,
+    Command,
+    PathArgument,
+    json_option,
+    sign_option,
+    up_option,
+    write_result,
+)
 
-# As in crosspoint.export, which --help does not import; a test compares them.
+if TYPE_CHECKING:
+    from crosspoint.data.frames import Up
+
+# Repeated from crosspoint.export, which --help does not import; a test compares them.
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 BUILDERS = ("auto", "tensorrt", "rtx", "device")
 
@@ -23,7 +35,7 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
     default="1:8:32",
     show_default=True,
     metavar="MIN:OPT:MAX",
-    help="Batch sizes of the engine: smallest, best optimised, largest.",
+    help="Batch sizes of the engine: smallest, optimal, largest.",
 )
 @click.option(
     "--points",
@@ -38,8 +50,8 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
     type=click.Choice(BUILDERS),
     default="auto",
     show_default=True,
-    help="What builds the engine: tensorrt; rtx (TensorRT-RTX, which needs no GPU); device (a script, run on the "
-    "target); auto takes tensorrt where it can run, else rtx.",
+    help="Engine builder: tensorrt; rtx (TensorRT-RTX, which needs no GPU); device (write a script that builds the "
+    "engine on the target machine); auto: tensorrt if it can run here, else rtx.",
 )
 @click.option("--tf32", is_flag=True, help="Allow TF32 in the engine's matrix products.")
 @click.option(
@@ -72,6 +84,7 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
     metavar="POINTS",
     help="Largest accuracy loss allowed, in percentage points.  [default: 0.2; for int8 0.5]",
 )
+@up_option("the clouds of --verify-data and --calibrate", FILES_UP)
 @sign_option
 @json_option
 def export_command(
@@ -92,22 +105,24 @@ def export_command(
     verify_data: Path | None,
     verify_clouds: int | None,
     max_drop: float | None,
+    up: "Up | None",
     sign: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Export a trained network to ONNX and TensorRT, and check that its outputs match.
+    """Export a trained network to ONNX and TensorRT, and check it.
 
-    MODEL is a released model (dgcnn, pointnet), a run folder or a .safetensors file. The bundle is a folder with the
-    ONNX file, the engine and a manifest. If the outputs do not match the trained network, no files are written and the
-    exit code is 1.
+    MODEL is a released model (dgcnn, pointnet), a run folder or a .safetensors file. The result is a bundle: a folder
+    with the ONNX file, the engine and a manifest. If the outputs do not match the trained network, the export fails,
+    writes no files, and the exit code is 1.
     """
     from crosspoint.core.errors import require
 
-    require("torch", "train", "exporting")
-    require("onnx", "train", "exporting")
+    require("torch", "train", purpose="exporting")
+    require("onnx", "train", purpose="exporting")
     from crosspoint.commands.tables.export import print_export
     from crosspoint.export.bundle import Verification, export
     from crosspoint.export.engine.builder import Options
+    from crosspoint.export.options import ExportOptions
 
     targets = tuple(filter(None, (target or "").split(",")))
     manifest = export(
@@ -117,13 +132,8 @@ def export_command(
         precision=precision,
         batch=batch,
         points=points,
-        target=targets,
-        builder=builder,
-        options=Options(tf32, workspace, timing_cache),
-        triton=triton,
-        projection=projection,
-        verification=Verification(verify_data, verify_clouds, max_drop, calibrate),
-        sign=sign,
+        verification=Verification(verify_data, verify_clouds, max_drop, calibrate, up),
+        options=ExportOptions(builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign),
     )
-    print_export(out, manifest, sign)
-    write_result(json_file, "export", {"out": str(out), "manifest": manifest})
+    print_export(out, manifest, sign=sign)
+    write_result(json_file, "export", result={"out": str(out), "manifest": manifest.to_json()})

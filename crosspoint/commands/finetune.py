@@ -1,4 +1,4 @@
-"""`crosspoint finetune`: from a pretrained backbone to a task."""
+"""`crosspoint finetune`: train a network for a task, from a pretrained backbone."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ RECIPES = ("clean", "official", "quick")  # as in crosspoint.train.partseg.recip
 
 @click.group(cls=Commands, example=EXAMPLE)
 def finetune() -> None:
-    """Train a network for a task, from a pretrained backbone or from random weights."""
+    """Train a network for a task, from pretrained weights."""
 
 
 @finetune.command("partseg", cls=Command, example=EXAMPLE)
@@ -44,19 +44,19 @@ def finetune_partseg(
     device: str | None,
     json_file: Path | None,
 ) -> None:
-    """Train a part segmenter (Table 5), end to end, with the published schedule.
+    """Train a part segmenter (Table 5) with the published schedule.
 
-    The released models dgcnn and pointnet have another architecture than the backbone dgcnn_seg; pretrain one with
-    crosspoint train --set backbone=dgcnn_seg.
+    All weights are trained. --from takes a backbone of the architecture dgcnn_seg; the released models dgcnn and
+    pointnet do not fit. Pretrain a backbone with crosspoint train --set backbone=dgcnn_seg.
     """
     from crosspoint.core.errors import require
 
-    require("torch", "train", "training")
+    require("torch", "train", purpose="training")
     from crosspoint.train.partseg.finetune import partseg
 
     result = partseg(data_dir, out, start=start, recipe=recipe, overrides=overrides, resume=resume, device=device)
     if result.rank != 0:
-        return  # the leading process speaks for all
+        return  # only the main process prints
     say(f"{out}: {result.steps} steps in {result.seconds} s on {result.device}")
     if (best := result.best) is not None:
         click.echo(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, save_result
 
 
 @click.command(cls=Command, example="crosspoint quickstart --out quickstart")
@@ -12,13 +12,14 @@ from crosspoint.commands.common import Command, PathArgument, json_option, write
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 @json_option
 def quickstart(out: Path, seed: int, json_file: Path | None) -> None:
-    """Run all steps on built-in shapes: generate, train, export, embed, evaluate, report.
+    """Run all steps once on generated shapes.
 
-    It takes some minutes on two CPU cores and needs no data.
+    The steps: make data, train, export, embed, evaluate, report. It needs no data of yours and takes some minutes on
+    two CPU cores.
     """
     from crosspoint.quickstart import quickstart as run
     from crosspoint.quickstart import summary_lines
 
     result = run(out, seed)
     click.echo("\n".join(summary_lines(result)))
-    write_result(json_file, "quickstart", result)
+    save_result(json_file, result=result)

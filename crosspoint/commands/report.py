@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import Command, PathArgument, json_option, verify_key_option, write_result
+from crosspoint.commands.common import Command, PathArgument, json_option, save_result, verify_key_option
 from crosspoint.core.console import say
 
 
@@ -14,14 +14,15 @@ from crosspoint.core.console import say
 @verify_key_option
 @json_option
 def report_command(run: Path, out: Path | None, json_file: Path | None) -> None:
-    """Write all results of a folder to one HTML page, which needs no other file.
+    """Write all results of a folder to one HTML page.
 
-    RUN is the folder of a training run, of the quickstart, or any folder of results that --json wrote.
+    The page needs no other file. RUN is the folder of a training run or of the quickstart, or any folder of results
+    that --json wrote.
     """
     from crosspoint.report.page import report
 
     result = report(run, out)
-    write_result(json_file, "report", result.to_json())
+    save_result(json_file, result)
     for missing in result.missing:
         say(f"not in it: {missing.what}; add it with: {missing.command}")
     for remark in result.remarks:

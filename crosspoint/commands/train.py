@@ -7,7 +7,7 @@ import click
 from crosspoint.commands.common import RECIPES, Command, PathArgument, json_option, save_result, write_result
 from crosspoint.core.console import say
 
-# As in crosspoint.train.pretrain.recipes, which --help does not import; a test compares them.
+# Repeated from crosspoint.train.pretrain.recipes, which --help does not import; a test compares them.
 OBJECTIVES = ("joint", "imid", "cmid")
 NEGATIVES = ("global", "local")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -73,13 +73,14 @@ def train(
     json_file: Path | None,
     **shorthands: str | None,
 ) -> None:
-    """Pretrain an encoder on pairs of point clouds and images, without labels.
+    """Pretrain an encoder without labels.
 
-    Start it with torchrun to train on several GPUs.
+    It learns from pairs of point clouds and images. To train on several GPUs, start it with torchrun.
     """
     from crosspoint.core.errors import require
 
-    require("torch", "train", "training")
+    require("torch", "train", purpose="training")
+    from crosspoint.train.pretrain.options import RunOptions
     from crosspoint.train.pretrain.pretrain import train as run
 
     overrides += tuple(f"{key}={value}" for key, value in shorthands.items() if value is not None)
@@ -90,13 +91,11 @@ def train(
         overrides=overrides,
         resume=resume,
         device=device,
-        workers=workers,
-        probe=probe,
-        probe_every=probe_every,
         init=init,
+        options=RunOptions(workers, probe=probe, probe_every=probe_every),
     )
     if result.rank != 0:
-        return  # the leading process speaks for all
+        return  # only the main process prints
     say(f"{out}: {result.steps} steps in {result.seconds} s on {result.device}, loss {result.last['loss']:.3f}")
     say(f"next: crosspoint export {out} --out {out}-bundle")
     save_result(json_file, result)
@@ -113,17 +112,19 @@ def train(
 @click.option("--out", type=PathArgument, required=True, help=".safetensors file to write.")
 @json_option
 def import_command(checkpoint: Path, k: int, out: Path, json_file: Path | None) -> None:
-    """Convert a checkpoint of the official repository to .safetensors.
+    """Convert an official CrossPoint checkpoint to .safetensors.
 
-    CHECKPOINT is a .pth file of its networks DGCNN or DGCNN_partseg.
+    CHECKPOINT is a .pth file of the official repository, with the network DGCNN or DGCNN_partseg.
     """
     from crosspoint.core.errors import require
 
-    require("torch", "train", "reading a PyTorch checkpoint")
+    require("torch", "train", purpose="reading a PyTorch checkpoint")
     from crosspoint.models.official import import_official
 
-    imported = import_official(checkpoint, k, out)
+    imported = import_official(checkpoint, k, out=out)
     say(f"{out}: {imported.model.config}")
     for name in imported.unused:
         say(f"  left out: {name}")
-    write_result(json_file, "import", {"out": str(out), "model": imported.model.config, "left_out": imported.unused})
+    write_result(
+        json_file, "import", result={"out": str(out), "model": imported.model.config, "left_out": imported.unused}
+    )

@@ -1,1 +1,1 @@
-"""What every part of the package stands on: guarded reading, files, processes."""
+"""Shared by all other packages: errors, guarded reading, atomic writing, processes, console output."""

@@ -14,18 +14,20 @@ from crosspoint.core.printable import printable
 T = TypeVar("T")
 
 log = logging.getLogger("crosspoint")
-"""What is done, with file and seconds, at level INFO: for `--verbose`, and for programs that configure `logging`."""
+"""Logger of actions with file and seconds, level INFO: shown with `--verbose`, or by a program that sets up logging."""
 
 _quiet = False
+_said: set[str] = set()  # by `announce_once`
 
 
 @contextmanager
 def verbosity(quiet: bool = False, verbose: bool = False) -> Iterator[None]:
-    """Inside, show neither progress nor tables (`quiet`), or also what `timed` and `track` measure (`verbose`)."""
+    """Within the block, hide progress and tables (`quiet`), or also show what `timed` and `track` log (`verbose`)."""
     global _quiet
     before, level, handler = _quiet, log.level, logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("crosspoint: %(message)s"))
     _quiet = quiet
+    _said.clear()
     if verbose:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
@@ -44,25 +46,32 @@ def is_quiet() -> bool:
 
 @contextmanager
 def timed(action: str) -> Iterator[None]:
-    """Log an action and its seconds once it is done, e.g. `timed("open dgcnn.onnx")`."""
+    """Log an action and its duration in seconds when the block ends, e.g. `timed("open dgcnn.onnx")`."""
     start = time.perf_counter()
     yield
     log.info("%s: %.2f s", printable(action), time.perf_counter() - start)
 
 
 def say(line: str, err: bool = False) -> None:
-    """Show one line on standard output, or on standard error; no name in it commands the terminal."""
+    """Print one line on standard output or standard error; control characters in it are escaped."""
     click.echo(printable(line), err=err)
 
 
 def announce(line: str) -> None:
-    """Show one line of progress on standard error, unless `--quiet` is set."""
+    """Print one line of progress on standard error, unless `--quiet` is set."""
     if not _quiet:
         say(line, err=True)
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield `items` with a progress bar on standard error (none where that is not a terminal)."""
+def announce_once(line: str) -> None:
+    """As `announce`, but a line that was shown before in this command, or in a program without commands, is not."""
+    if line not in _said:
+        _said.add(line)
+        announce(line)
+
+
+def track(items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:
+    """Yield `items` with a progress bar on standard error. If standard error is not a terminal, there is no bar."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -79,8 +88,8 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
             log.info("%s, %d steps: %.2f s", printable(description), done, time.perf_counter() - start)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table to standard output, unless `--quiet` is set; cells are shown on one line, without markup."""
+def print_table(title: str, columns: Sequence[str], *, rows: Iterable[Sequence[object]]) -> None:
+    """Print a table on standard output, unless `--quiet` is set. Text in a cell is shown as it is, on one line."""
     if _quiet:
         return
     from rich.console import Console

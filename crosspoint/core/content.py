@@ -1,4 +1,4 @@
-"""A file read once: what is computed from it and the SHA-256 that names it are of the same bytes."""
+"""A file that is read once, so that its SHA-256 belongs to the very bytes that are used."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from crosspoint.core.reading import readable, reason_of
 
 @dataclass(frozen=True)
 class Content:
-    """A file's bytes.
+    """The bytes of a file.
 
     Attributes:
-        path: Where they were read, for messages.
-        data: All of them.
+        path: Path that was read, for messages.
+        data: All bytes.
     """
 
     path: Path
@@ -22,15 +22,15 @@ class Content:
 
     @property
     def sha256(self) -> str:
-        """As 64 hexadecimal digits."""
+        """SHA-256 of the bytes, 64 hexadecimal digits."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 def read_once(path: Path) -> Content:
-    """The content of a regular file.
+    """Read a regular file.
 
     Raises:
-        InputError: It cannot be opened, is no regular file, or is too large.
+        InputError: It cannot be opened, is not a regular file, or is too large.
     """
     path = Path(path)
     readable(path)

@@ -1,18 +1,30 @@
-"""The errors a user can cause. Each message is one line that says what is wrong and what to do next."""
+"""The errors that a user can cause. Each message is one line: what is wrong, and what to do."""
 
 import contextlib
 import importlib
+import importlib.metadata
 import io
+import json
+import shlex
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from crosspoint.core.printable import printable
 
+DISTRIBUTION = "crosspoint3d"
+
 
 class CrosspointError(Exception):
-    """Base of every error that is reported as one line without a traceback; the command exits with `exit_code`.
+    """Base of every error that a command reports as one line, without a traceback.
 
-    The line is `printable`, whatever names and messages of libraries stand in it.
+    Names and messages of libraries in the line are escaped, see `printable`.
+
+    Attributes:
+        exit_code: The command ends with it.
     """
 
     exit_code = 2
@@ -22,43 +34,83 @@ class CrosspointError(Exception):
 
 
 class InputError(CrosspointError):
-    """What the user gave cannot be used: a file, a folder, an option, a shape."""
+    """An input cannot be used: a file, a folder, an option, a shape."""
+
+
+class Unsupported(InputError):
+    """A model is intact, but its backend lacks a kernel for it on this device, e.g. bf16 products on a CPU."""
 
 
 class CheckFailed(CrosspointError):
-    """A check that was asked for ran and failed: parity, verification, a gate."""
+    """A check ran and failed: parity, verification, the gate of an export. Exit code 1."""
 
     exit_code = 1
 
 
 class MissingDependency(CrosspointError):
-    """A package that only some commands need is not installed."""
+    """An optional package is missing or does not load; the message has the command that installs it."""
 
 
-def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import an optional package, or say how to install it.
+def require(module: str, extra: str, *, purpose: str) -> ModuleType:
+    """Import an optional package, or raise an error that says how to install it.
 
     Args:
         module: Importable name, e.g. `"onnxruntime"`.
-        extra: The extra of this distribution that brings it, e.g. `"cpu"`.
+        extra: The extra of this package that installs it, e.g. `"cpu"`.
         purpose: What needs it, as the subject of a sentence, e.g. `"running an ONNX model"`.
 
     Raises:
-        MissingDependency: The package is not installed, or it is and does not load; the message says which.
+        MissingDependency: The package is not installed, or is installed and does not load.
     """
     found, trouble = import_or_reason(module)
     if found is None:
-        raise MissingDependency(
-            f"{purpose} needs the package {module} (it {trouble}): pip install 'crosspoint3d[{extra}]'"
-        )
+        raise MissingDependency(f"{purpose} needs the package {module} (it {trouble}): {install_command(extra)}")
     return found
 
 
-def import_or_reason(module: str) -> tuple[ModuleType | None, str]:
-    """An optional package's module, or why there is none, e.g. `"is not installed"`.
+def install_command(*extras: str) -> str:
+    """The command that adds extras to this installation, e.g. `pip install '/home/me/crosspoint[train,cpu]'`.
 
-    A package that is there and does not load is not missing: its own reason is kept, also where it is printed instead
-    of raised, as by a package that was compiled for NumPy 1 beside NumPy 2.
+    The package is on no index, so the command names the checkout or the wheel that this installation is from.
+    """
+    options, folder, name = install_source()
+    source = name if folder is None else str(folder / name)
+    return f"pip install {options}{shlex.quote(source + with_extras(extras))}"
+
+
+def with_extras(extras: Iterable[str]) -> str:
+    """Extras as pip takes them behind a name: `"[train,cpu]"`."""
+    return f"[{','.join(extras)}]"
+
+
+def install_source() -> tuple[str, Path | None, str]:
+    """What pip can install this package from.
+
+    Returns:
+        Options of `pip install`, the folder, and the name in it: `"."` for a checkout, the file name of a wheel. If the
+        checkout or wheel is gone, or pip did not record it, the folder is None and the name is that of the package.
+    """
+    package = Path(__file__).parents[2]
+    with contextlib.suppress(OSError, ValueError):
+        if f'name = "{DISTRIBUTION}"' in (package / "pyproject.toml").read_text(encoding="utf-8"):
+            return "-e ", package, "."
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError, ValueError, KeyError, TypeError):
+        record = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")  # PEP 610
+        path = Path(url2pathname(urlsplit(json.loads(record or "")["url"]).path))
+        if path.is_dir():
+            return "", path, "."
+        if path.is_file():
+            return "", path.parent, path.name
+    return "--find-links FOLDER-OF-THE-WHEEL ", None, DISTRIBUTION
+
+
+def import_or_reason(module: str) -> tuple[ModuleType | None, str]:
+    """Import an optional package.
+
+    Returns:
+        The module and `""`; or None and the reason, e.g. `"is not installed"`. If the package is installed and does not
+        load, the reason holds its own message, raised or printed. A package compiled for NumPy 1, for example, prints
+        its message when NumPy 2 is installed.
     """
     printed = io.StringIO()
     try:

@@ -1,8 +1,8 @@
-"""Writing files so that nothing is ever lost or half written, and naming them by what they hold.
+"""Writes files and folders atomically, and computes SHA-256.
 
-Everything that is written goes through `atomic_file`, `atomic_folder`, `write_json` or `write_once`. Each makes it in a
-workspace beside its place, brings it to the disk, and puts it in its place in one step: at no instant is there less
-under a name than a whole old file or folder or a whole new one.
+All output goes through `atomic_file`, `atomic_folder`, `write_json` or `write_once`. Each writes into a hidden
+workspace in the target's folder, syncs to disk, and renames. At any moment the name holds either the complete old
+content or the complete new content.
 """
 
 import contextlib
@@ -23,18 +23,18 @@ from crosspoint.core.reading import reason_of
 from crosspoint.core.workspaces import ATTEMPTS, NAME, NEW, PREFIX, Workspace, workspace
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-SYNC_EACH = 100  # files of a folder that are brought to the disk one by one; for more, its whole file system is
+SYNC_EACH = 100  # up to this many files are synced one by one; above it, the whole file system
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn every error met while writing a file into one line that names it; the package's own errors pass.
+    """Turn every error inside the block into one line that names the file; errors of this package pass unchanged.
 
-    Libraries meet a full disk with exceptions of every type, so all are caught.
+    If the disk is full, libraries raise exceptions of many types, so all are caught.
 
     Raises:
-        InputError: Anything else was raised inside.
+        InputError: The block raised any other exception.
     """
     try:
         yield
@@ -46,12 +46,12 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path of the same name; when the block ends without an error, the file takes its place.
+    """Yield a temporary path with the same file name; if the block ends without error, the file replaces `path`.
 
-    The block should do nothing but write: whatever it raises is taken for a failure to.
+    The block should only write: every error in it is reported as a failure to write.
 
     Raises:
-        InputError: The place is a link, a folder or a device, cannot be written to, or the disk is full.
+        InputError: `path` is a link, a folder or a device, cannot be written, or the disk is full.
     """
     path = Path(path)
     check_place(path, "the output")
@@ -69,27 +69,27 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, ours: Callable[[Path], None] | None = None) -> Iterator[Path]:
-    """Give an empty temporary folder of the same name that takes the place of `path` when the block ends without error.
+    """Yield an empty temporary folder with the same name; if the block ends without error, it replaces `path`.
 
-    Two folders are exchanged in one step. Where the system cannot do that, the old one is moved away first and comes
-    back if the new one does not take its place, be it in the next run.
+    The two folders are exchanged in one step. If the system cannot do that, the old folder is moved away first, and is
+    restored if the new one does not take its place, if need be by the next run.
 
     Args:
-        path: Missing or empty, or an earlier folder of the same kind.
-        ours: Raises InputError unless a folder holds nothing but an earlier output, see `check_replaceable`.
+        path: A missing or empty folder, or an earlier result of the same kind.
+        ours: Raises InputError if a folder holds anything but an earlier result, see `check_replaceable`.
 
     Raises:
-        InputError: The place may not be taken or written to, or the disk is full.
+        InputError: `path` may not be replaced or written, or the disk is full.
     """
     path = Path(path)
-    check_replaceable(path, ours, "the output")
+    check_replaceable(path, ours, option="the output")
     try:
         with timed(f"write {path}/"), workspace(path.parent) as space:
             temporary = space.new / path.name
             temporary.mkdir()
             yield temporary
             _sync_tree(temporary)
-            check_content(path, ours, "the output")
+            check_content(path, ours, option="the output")
             _put(temporary, path, space)
             _sync(path.parent)
     except OSError as error:
@@ -105,10 +105,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_once(path: Path, value: Any) -> None:
-    """Write JSON unless the file is there; of several writers at once one wins, and nobody sees half a file.
+    """Write JSON if the file does not exist. If several processes write at once, one wins; readers see a whole file.
 
     Raises:
-        InputError: The place cannot be written to, or the disk is full.
+        InputError: `path` cannot be written, or the disk is full.
     """
     with writing(path), workspace(path.parent) as space:
         temporary = space.new / path.name
@@ -121,7 +121,7 @@ def write_once(path: Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Indented JSON with a final newline, in UTF-8; half of a surrogate pair, as of a broken file name, is escaped."""
+    """Indented JSON with a final newline, in UTF-8. Lone surrogates, e.g. of broken file names, are escaped."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -135,7 +135,7 @@ def sha256(path: Path) -> str:
 
 
 def _put(new: Path, path: Path, space: Workspace) -> None:
-    """Bring a folder to its place, in the place of one that is there."""
+    """Move a folder to its place and replace the one that is there."""
     for _ in range(ATTEMPTS):
         try:
             if not path.exists():
@@ -148,11 +148,11 @@ def _put(new: Path, path: Path, space: Workspace) -> None:
                 raise
         else:
             return
-    raise InputError(f"{path} is written by other processes all the time; choose another place")
+    raise InputError(f"{path} is being written by another process; choose another place")
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two names in one step (renameat2, Linux); False where the system or the file system cannot."""
+    """Exchange two names in one step (renameat2, Linux); False if the system or the file system cannot."""
     if not hasattr(LIBC, "renameat2"):
         return False
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
@@ -165,7 +165,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Bring a folder and all that is in it to the disk."""
+    """Sync a folder and everything in it to disk."""
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
     if len(found) > SYNC_EACH and hasattr(LIBC, "syncfs"):
         _sync(folder, whole_file_system=True)

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used (PEP 562)."""
+"""Lazy imports: a package's names are imported when they are first used (PEP 562)."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ from crosspoint.core.errors import require
 
 
 class Package(ModuleType):
-    """A package whose public functions keep their names.
+    """A package whose functions are not replaced by submodules of the same name.
 
-    Python sets a submodule as an attribute of its package when it is first imported. Where a public function has that
-    name, the function stays.
+    When Python first imports a submodule, it sets it as an attribute of its package. If a public function has that
+    name, the function is kept.
     """
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -21,16 +21,16 @@ class Package(ModuleType):
             super().__setattr__(name, value)
 
 
-def lazy(package: str, functions: Mapping[str, str], torch: frozenset[str] = frozenset()) -> Callable[[str], Any]:
-    """A package's `__getattr__`.
+def lazy(package: str, functions: Mapping[str, str], *, torch: frozenset[str] = frozenset()) -> Callable[[str], Any]:
+    """Make a package's `__getattr__`.
 
     Args:
         package: Its `__name__`.
-        functions: Modules by the public name that each defines.
+        functions: For each public name, the module that defines it.
         torch: The names that need PyTorch.
 
     Returns:
-        Imports a name's module; raises AttributeError for other names, MissingDependency where PyTorch is missing.
+        A function that imports the name. It raises AttributeError for other names, MissingDependency without PyTorch.
     """
     module = sys.modules[package]
     module.__dict__["_functions"] = functions
@@ -40,7 +40,7 @@ def lazy(package: str, functions: Mapping[str, str], torch: frozenset[str] = fro
         if name not in functions:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if name in torch:
-            require("torch", "train", f"{package}.{name}")
+            require("torch", "train", purpose=f"{package}.{name}")
         return getattr(import_module(functions[name]), name)
 
     return get

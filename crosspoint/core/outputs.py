@@ -1,7 +1,7 @@
-"""The one place that decides whether an output may be written where the user says, before any work is done for it.
+"""Decides whether an output may be written, before any work is done. No other module decides that.
 
-Nothing is replaced but what this package provably wrote. A file is that if its content says so; a folder, if its marker
-does and it holds no other files than were written with it.
+A file is replaced only if its content shows that this package wrote it. A folder is replaced only if it has this
+package's marker and holds no other files.
 """
 
 import json
@@ -16,29 +16,35 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_json, reason_of
 from crosspoint.core.workspaces import in_use, remove_partial_files, workspace
 
+TABLES = (  # first lines of `.csv` files
+    b"group,name,level,distance,surface",
+    b"rank,name,distance,covers",
+    b"name,label,probability,unknown",
+)
+LABELLED = b"\ncomment crosspoint segment "  # near the beginning of a `.ply` file with labels
 PICTURES = {  # first bytes by suffix
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),
     ".jpeg": (b"\xff\xd8\xff",),
     ".webp": (b"RIFF",),
 }
-GENERATOR = '<meta name="generator" content="crosspoint">'  # in the head of our pages
-COMPARISON = "Per cent; the paper: "  # near the beginning of our tables in Markdown
-HEAD = 4096  # bytes of a file in which these are looked for
-HEADER_BYTES = 100 << 20  # most of a safetensors header, by its specification
-WIDEST_POINT = 16  # columns of a .npy that holds a cloud: coordinates, normals, colours; embeddings have far more
-ARRAYS = {"embeddings.npy", "names.npy", "model_sha256.npy"}  # in our .npz
+GENERATOR = '<meta name="generator" content="crosspoint">'  # in the head of HTML reports
+COMPARISON = "Per cent; the paper: "  # near the beginning of Markdown tables
+HEAD = 4096  # bytes at the start of a file that are searched for these
+HEADER_BYTES = 100 << 20  # largest header of a safetensors file, by its specification
+WIDEST_POINT = 16  # most columns of a .npy of points: coordinates, normals, colours; embeddings have far more
+ARRAYS = {"embeddings.npy", "names.npy", "model_sha256.npy"}  # in an .npz of embeddings
 
 
 def check_place(path: Path, option: str = "--out") -> None:
-    """Refuse a name under which no file or folder can be put in place: a link, a pipe, a device, or no name at all.
+    """Refuse a path where no file or folder can be created: a link, a pipe, a device, or an empty name.
 
     Raises:
-        InputError: It is one of these, or cannot be looked at.
+        InputError: It is one of these, or its status cannot be read.
     """
     path = Path(path)
     if path.name in ("", ".."):
-        raise InputError(f"{option} {path} is not a name for an output; give the name of a new one")
+        raise InputError(f"{option} {path} is not a file or folder name; give a new name")
     _check_kind(path, option)
 
 
@@ -50,22 +56,22 @@ def _check_kind(path: Path, option: str) -> None:
     except (OSError, ValueError) as error:  # ValueError: a NUL byte
         raise _cannot_write(path, option, error) from error
     if stat.S_ISLNK(mode):
-        raise InputError(f"{option} {path} is a symbolic link; give the place that it leads to, or another one")
+        raise InputError(f"{option} {path} is a symbolic link; give the path that it points to, or another path")
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise InputError(f"{option} {path} is a pipe, a socket or a device; give the name of a file or a folder")
 
 
 def check_file(
-    path: Path, option: str = "--out", kind: str | None = None, inputs: Iterable[Path] = (), within: bool = False
+    path: Path, option: str = "--out", *, kind: str | None = None, inputs: Iterable[Path] = (), within: bool = False
 ) -> None:
-    """Refuse a place for an output file that cannot be written, or where something lies that is not this package's.
+    """Refuse an output file that cannot be written, or that would replace a file of another origin.
 
     Args:
-        path: The place.
-        option: What it was given by.
-        kind: Suffix of what is written; that of `path` if None.
-        inputs: Files and folders that are read for it.
-        within: Whether it may lie inside an input folder.
+        path: The output file.
+        option: The option that gave it, for messages.
+        kind: Suffix that decides the format; None: that of `path`.
+        inputs: Files and folders that the command reads.
+        within: Whether the output may lie inside an input folder.
 
     Raises:
         InputError: It may not be written.
@@ -83,26 +89,26 @@ def check_file(
 
 
 def check_folder(
-    path: Path, option: str = "--out", files: Iterable[str] = (), inputs: Iterable[Path] = (), within: bool = False
+    path: Path, option: str = "--out", *, files: Iterable[str] = (), inputs: Iterable[Path] = (), within: bool = False
 ) -> None:
-    """Refuse a folder in which files cannot be written; it may be there and hold others, which stay.
+    """Refuse a folder in which files cannot be written. It may exist and hold other files, which are kept.
 
     Args:
-        path: The folder.
-        option: What it was given by.
-        files: Names of what is written in it, each looked at as by `check_file`.
-        inputs: Files and folders that are read for what is written.
-        within: Whether it may lie inside an input folder.
+        path: The output folder.
+        option: The option that gave it, for messages.
+        files: Names of the files that will be written, each checked as by `check_file`.
+        inputs: Files and folders that the command reads.
+        within: Whether the output may lie inside an input folder.
 
     Raises:
-        InputError: It may not be written to.
+        InputError: It may not be written.
     """
     path = Path(path)
     _check_kind(path, option)
     if path.is_file():
         raise InputError(f"{option} {path} is a file; give a folder")
     if os.path.realpath(path) == os.path.realpath("/"):
-        raise InputError(f"{option} {path} is the root of all files; give a folder of its own")
+        raise InputError(f"{option} {path} is the root of the file system; give a folder of its own")
     _check_apart(path, option, inputs, within)
     _check_writable(path, path, option)
     for name in files:
@@ -110,18 +116,18 @@ def check_folder(
 
 
 def check_replaceable(
-    path: Path, ours: Callable[[Path], None] | None = None, option: str = "--out", inputs: Iterable[Path] = ()
+    path: Path, ours: Callable[[Path], None] | None = None, *, option: str = "--out", inputs: Iterable[Path] = ()
 ) -> None:
-    """Refuse a place for a folder that is put there as a whole, where something else lies than an earlier one.
+    """Refuse an output folder that is replaced as a whole, if anything but an earlier result is there.
 
     Args:
-        path: The folder; it may be missing or empty.
-        ours: Raises InputError unless a folder holds nothing but an earlier output; None if none may be there.
-        option: What it was given by.
-        inputs: Files and folders that are read for it; it may lie inside them.
+        path: The output folder; it may be missing or empty.
+        ours: Raises InputError if a folder holds anything but an earlier result; None: it must be missing or empty.
+        option: The option that gave it, for messages.
+        inputs: Files and folders that the command reads; the output may lie inside them.
 
     Raises:
-        InputError: The place may not be taken.
+        InputError: It may not be replaced.
     """
     path = Path(path)
     check_place(path, option)
@@ -131,14 +137,14 @@ def check_replaceable(
         if os.path.ismount(path):
             raise InputError(f"{option} {path} is a mount point, which cannot be replaced; give a folder inside it")
         if not os.access(path, os.W_OK | os.X_OK):
-            raise InputError(f"{option} {path} cannot be replaced: it is not yours to write to; choose another place")
+            raise InputError(f"{option} {path} cannot be replaced: you have no write permission; choose another place")
     _check_apart(path, option, inputs, within=True)
     _check_writable(path.parent, path, option)
-    check_content(path, ours, option)
+    check_content(path, ours, option=option)
 
 
-def check_content(path: Path, ours: Callable[[Path], None] | None, option: str = "--out") -> None:
-    """The part of `check_replaceable` that can change during the work: what lies in the folder."""
+def check_content(path: Path, ours: Callable[[Path], None] | None, *, option: str = "--out") -> None:
+    """The check of `check_replaceable` that is repeated after the work: the content of the folder may have changed."""
     if path.exists():
         remove_partial_files(path)
         if in_use(path):
@@ -148,41 +154,41 @@ def check_content(path: Path, ours: Callable[[Path], None] | None, option: str =
 
 
 def check_known(folder: Path, known: Callable[[str], object]) -> None:
-    """Refuse to replace a folder in which lies a file that was not written with it.
+    """Refuse to replace a folder that holds a file of another origin.
 
     Args:
-        folder: Where it lies.
-        known: Whether a path, relative to `folder`, is of a file that was.
+        folder: The folder.
+        known: Whether the package wrote the file with this path, relative to `folder`.
 
     Raises:
-        InputError: There is another file, or a link.
+        InputError: There is a file that the package did not write, or a link.
     """
     for place, folders, files in os.walk(folder):
         for name in sorted([*files, *folders]):
             path = Path(place, name)
             if path.is_symlink() or (name in files and not known(path.relative_to(folder).as_posix())):
                 raise InputError(
-                    f"{folder} would be replaced, and {path} was not written with it; move that, or choose another "
-                    "place"
+                    f"{folder} would be replaced, but {path} was not written with it; move that file, or choose "
+                    "another place"
                 )
 
 
 def _check_apart(path: Path, option: str, inputs: Iterable[Path], within: bool) -> None:
-    """Refuse an output that is an input or, unless `within`, lies inside one."""
+    """Refuse an output that is also an input or, unless `within`, lies inside one."""
     place = Path(os.path.realpath(path))
     for given in inputs:
         source = Path(os.path.realpath(given))
         if place == source:
-            raise InputError(f"{option} {path} is also the input; give another place")
+            raise InputError(f"{option} {path} is also an input; give another place")
         if not within and source in place.parents:
             raise InputError(
-                f"{option} {path} lies inside the input {given}, and would be read with it the next time; "
+                f"{option} {path} lies inside the input {given}, and the next run would read it as input; "
                 "give a place outside"
             )
 
 
 def _check_writable(folder: Path, path: Path, option: str) -> None:
-    """Make and remove a workspace in `folder`, or in the folder above it that exists, and tidy up there."""
+    """Create and remove a workspace in `folder` or its nearest existing parent; remove those of killed processes."""
     existing = next(place for place in (folder, *folder.parents, Path()) if place.exists())
     remove_partial_files(existing)
     try:
@@ -197,7 +203,7 @@ def _cannot_write(path: Path, option: str, error: Exception) -> InputError:
 
 
 def _is_ours(path: Path, kind: str) -> bool:
-    """Whether a file is one that this package writes with the suffix `kind`, or empty, as those of `mktemp` are."""
+    """Whether this package wrote a file with the suffix `kind`. An empty file counts, as `mktemp` makes."""
     try:
         return path.stat().st_size == 0 or _says_so(path, kind)
     except Exception:  # whatever a library makes of a file that is something else
@@ -209,6 +215,10 @@ def _says_so(path: Path, kind: str) -> bool:
         return _head(path, 16).startswith(PICTURES[kind])
     if kind == ".json":
         return is_schema(read_json(path, "a result"))
+    if kind == ".csv":
+        return _head(path, HEAD).startswith(TABLES)
+    if kind == ".ply":
+        return LABELLED in _head(path, HEAD)
     if kind == ".npz":
         with zipfile.ZipFile(path) as archive:
             return set(archive.namelist()) >= ARRAYS
@@ -223,7 +233,7 @@ def _says_so(path: Path, kind: str) -> bool:
 
 
 def is_schema(value: object, kind: str | None = None) -> TypeGuard[dict[str, Any]]:
-    """Whether the value of a JSON file says that it is of a schema of this package, `crosspoint.<kind>/<version>`."""
+    """Whether a JSON value names a schema of this package, `crosspoint.<kind>/<version>`."""
     start = "crosspoint." if kind is None else f"crosspoint.{kind}/"
     return isinstance(value, dict) and str(value.get("schema")).startswith(start)
 
@@ -234,7 +244,7 @@ def _head(path: Path, count: int) -> bytes:
 
 
 def _is_matrix(path: Path) -> bool:
-    """Whether a .npy holds embeddings `(n, D)` rather than a cloud `(N, 3)`, or another array."""
+    """Whether a .npy holds embeddings `(n, D)`, not a cloud `(N, 3)` or another array."""
     import numpy as np
 
     array = np.load(path, mmap_mode="r", allow_pickle=False)

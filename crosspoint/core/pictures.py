@@ -1,4 +1,4 @@
-"""Pictures: PNG or JPEG by their content, whatever their name, so that no other program is started to read one."""
+"""Reads PNG and JPEG pictures. The format is found by content, so that no other decoder or program is started."""
 
 import io
 from pathlib import Path
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG")
-PIXEL = 4  # bytes
+PIXEL = 4  # bytes of a pixel
 
 
 def read_picture(path: Path, mode: str) -> "Image.Image":
-    """A picture decoded to its end, in `mode`, e.g. `"RGB"`.
+    """Read a picture completely and convert it to `mode`, e.g. `"RGB"`.
 
     Raises:
-        InputError: It cannot be opened, is damaged, neither PNG nor JPEG, or has far more pixels than bytes.
+        InputError: It cannot be opened, is damaged, is neither PNG nor JPEG, or has far more pixels than bytes.
     """
     from PIL import Image
 

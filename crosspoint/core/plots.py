@@ -1,4 +1,4 @@
-"""What drawing needs: matplotlib, which an edge device can do without, and its font."""
+"""Checks for matplotlib, which is optional on an edge device, and finds its font."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
 
 
 def require_plots() -> None:
-    """Call it before the work whose result is to be drawn, so that nothing is computed in vain.
+    """Require matplotlib. Call it before the work whose result will be drawn.
 
     Raises:
         MissingDependency: matplotlib is not installed.
     """
-    require("matplotlib", "plots", "drawing a picture")
+    require("matplotlib", "plots", purpose="drawing a picture")
 
 
 def label_font(size: int) -> "ImageFont.FreeTypeFont":
-    """The font of matplotlib's charts, DejaVu Sans, `size` pixels high.
+    """DejaVu Sans, the font of matplotlib's charts, `size` pixels high.
 
     Raises:
         MissingDependency: matplotlib is not installed.
     """
     from PIL import ImageFont
 
-    matplotlib = require("matplotlib", "plots", "drawing a picture")
+    matplotlib = require("matplotlib", "plots", purpose="drawing a picture")
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)

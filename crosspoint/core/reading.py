@@ -1,9 +1,8 @@
-"""The one guard in front of every file that is read: only regular files, bounded memory, one-line errors.
+"""Guards every file that is read: only regular files, bounded memory, one-line errors.
 
-Everything that opens a file goes through `read_bytes`, `read_start`, `read_json`, `read_lines` or `readable`, and
-everything that parses one works inside `reading`, so that no reader lists the exceptions of its libraries and none
-hangs on a pipe or a device. What a file announces in a few bytes is held against its size by `check_announced` before
-a library makes room for it.
+Every file is opened through `read_bytes`, `read_start`, `read_json`, `read_lines` or `readable`, and parsed inside
+`reading`. So readers need not list the exceptions of their libraries, and none of them waits for a pipe or a device.
+`check_announced` compares the sizes in a header with the size of the file before a library allocates memory.
 """
 
 import contextlib
@@ -18,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.memory import available_memory
 from crosspoint.core.printable import printable
+from crosspoint.core.system.memory import available_memory
 
-SIGNATURES = {  # first bytes of files that are often given a wrong suffix
+SIGNATURES = {  # first bytes of formats that often come with a wrong suffix
     b"\x89PNG\r\n": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
     b"GIF8": "a GIF image",
@@ -32,36 +31,37 @@ SIGNATURES = {  # first bytes of files that are often given a wrong suffix
     b"<!DOCTYPE html": "a web page",
     b"version https://git-lfs": "a Git LFS pointer, not its content",
 }
+ARCHIVES = {".npz": "a zip archive", ".gz": "a gzip archive"}
 ADVICE = "replace it with an intact copy or leave it out"
-REASON = 120  # most characters of a library's message
-JSON_BYTES = 64 << 20  # most of a JSON file; those that the package writes are far smaller
-SMALL = 64 << 20  # bytes that any file may announce, and a size that is read without asking how much memory there is
-GROWTH = 32  # bytes that one byte of a larger file may become; compressed clouds and pictures become 10 at most
-HOLLOW = 16  # a file of which less than this share is stored is a sparse one
-SHARE = 4  # of the available memory a file may take one part, since what is made of it takes more than once its size
-LINE = 1 << 16  # bytes of a line of text; rows of points and polygons are far shorter
+REASON = 120  # characters of a library's message that are shown
+JSON_BYTES = 64 << 20  # largest JSON file that is read; the package writes far smaller ones
+SMALL = 64 << 20  # bytes that any file may expand to, and a size that is read without looking at free memory
+GROWTH = 32  # bytes that one byte of a larger file may expand to; compressed clouds and pictures reach 10
+HOLLOW = 16  # a file is sparse if less than one part in HOLLOW of it is stored
+SHARE = 4  # a file may have one SHARE-th of the free memory, because processing takes several times its size
+LINE = 1 << 16  # longest line of a text file, in bytes; rows of points and polygons are far shorter
 SHOWN = 8  # names that a message lists
 
 
 def reason_of(error: BaseException, most: int = REASON) -> str:
-    """An exception on one line, cut where it gets long: what the system says of a file, else type and message."""
+    """An exception on one line, cut at `most` characters: the system's message for a file, else type and message."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def some(names: Iterable[object]) -> str:
-    """The first of many names, joined by commas, each cut where it gets long; `"none"` if there are none."""
+    """The first names of many, joined by commas; long names are cut. `"none"` if there are none."""
     found = list(names)
     shown = [text if len(text) <= 40 else text[:39] + "…" for text in map(str, found[:SHOWN])]
     return ", ".join(shown + [f"and {len(found) - SHOWN} more"] * (len(found) > SHOWN)) or "none"
 
 
 def regular(path: Path) -> os.stat_result:
-    """What the system says of a file that must be a regular one: no pipe, socket or device, which would never end.
+    """File status of a path that must be a regular file: a pipe, socket or device may never end.
 
     Raises:
-        InputError: It is not there, not to be opened, or no regular file.
+        InputError: It does not exist, cannot be opened, or is not a regular file.
     """
     try:
         status = Path(path).stat()
@@ -76,11 +76,11 @@ def regular(path: Path) -> os.stat_result:
 
 
 def readable(path: Path) -> int:
-    """The size of a regular file of which all may be read into memory.
+    """Size in bytes of a regular file that may be read into memory as a whole.
 
     Raises:
-        InputError: As `regular`, or it is far too large for the memory that is available, or a large sparse file: a few
-            stored bytes that read as gigabytes of zeros.
+        InputError: As `regular`; or it is too large for the free memory; or it is a large sparse file, whose few stored
+            bytes read as gigabytes of zeros.
     """
     status = regular(path)
     size = status.st_size
@@ -88,21 +88,21 @@ def readable(path: Path) -> int:
         return size
     stored = 512 * getattr(status, "st_blocks", size)
     if stored * HOLLOW < size and _has_holes(Path(path), size):
-        raise InputError(f"{path}: is a sparse file: {_bytes(stored)} are stored of {_bytes(size)}; {ADVICE}")
+        raise InputError(f"{path}: is a sparse file, {_bytes(stored)} stored of {_bytes(size)}; {ADVICE}")
     available = available_memory()
     if size > available // SHARE:
         raise InputError(
-            f"{path}: has {_bytes(size)}, more than a quarter of the {_bytes(available)} of memory that are available; "
-            "divide it, or use a machine with more memory"
+            f"{path}: has {_bytes(size)}, more than a quarter of the free memory ({_bytes(available)}); "
+            "split the file, or use a machine with more memory"
         )
     return size
 
 
 def list_folder(path: Path) -> list[str]:
-    """The names in a folder, sorted, without hidden ones.
+    """Names in a folder, sorted, without hidden ones.
 
     Raises:
-        InputError: It is no folder, or not to be opened.
+        InputError: It is not a folder, or cannot be opened.
     """
     try:
         return sorted(name for name in os.listdir(path) if not name.startswith("."))
@@ -112,15 +112,15 @@ def list_folder(path: Path) -> list[str]:
 
 
 def read_bytes(path: Path, most: int | None = None) -> bytes:
-    """The content of a regular file that must not be empty, nor plainly something else than its suffix says.
+    """Read a regular file that is not empty and does not begin like another format.
 
     Args:
         path: The file.
-        most: Bytes that it may have.
+        most: Largest size in bytes; None: no limit but memory.
 
     Raises:
-        InputError: It cannot be opened, is no regular file, empty, too large for the memory, or starts like a picture,
-            an archive or the like.
+        InputError: It cannot be opened, is not a regular file, is empty or too large, or begins like a picture, an
+            archive or another format in `SIGNATURES`.
     """
     content = _content(Path(path), most)
     _check_start(Path(path), content)
@@ -128,7 +128,7 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
 
 
 def read_start(path: Path, count: int) -> bytes:
-    """The first `count` bytes of a file, or all of a shorter one, under the rules of `read_bytes`.
+    """Read the first `count` bytes of a file (all of a shorter one), with the rules of `read_bytes`.
 
     Raises:
         InputError: As `read_bytes`.
@@ -139,47 +139,47 @@ def read_start(path: Path, count: int) -> bytes:
     return content
 
 
-def read_json(path: Path, kind: str, advice: str = ADVICE) -> Any:
-    """The value of a JSON file in UTF-8.
+def read_json(path: Path, kind: str, *, advice: str = ADVICE) -> Any:
+    """Read a JSON file in UTF-8.
 
     Args:
         path: The file.
-        kind: What it should be, e.g. `"a manifest of crosspoint export"`.
-        advice: What to do about a bad one.
+        kind: What it should be, for the message, e.g. `"a manifest of crosspoint export"`.
+        advice: What to do about a bad file, for the message.
 
     Raises:
-        InputError: It cannot be opened, is no regular file, has more than `JSON_BYTES`, or is not JSON.
+        InputError: It cannot be opened, is not a regular file, is larger than `JSON_BYTES`, or is not JSON.
     """
     content = _content(Path(path), JSON_BYTES)
-    with reading(path, kind, advice):
+    with reading(path, kind, advice=advice):
         return json.loads(content.decode("utf-8"))
 
 
-def read_lines(path: Path, kind: str, advice: str = ADVICE) -> list[str]:
-    """The lines of a text file in UTF-8 that are not blank, stripped.
+def read_lines(path: Path, kind: str, *, advice: str = ADVICE) -> list[str]:
+    """Read the non-blank lines of a UTF-8 text file, stripped.
 
     Raises:
         InputError: As `read_json`.
     """
     content = _content(Path(path), JSON_BYTES)
-    with reading(path, kind, advice):
+    with reading(path, kind, advice=advice):
         return [line for line in map(str.strip, content.decode("utf-8").splitlines()) if line]
 
 
 @contextlib.contextmanager
-def reading(path: Path, kind: str, advice: str = ADVICE) -> Iterator[None]:
-    """Turn every error met while parsing a file into one line that names it, and keep the libraries' warnings quiet.
+def reading(path: Path, kind: str, *, advice: str = ADVICE) -> Iterator[None]:
+    """Turn every error while a file is parsed into one line that names the file; hide warnings of libraries.
 
-    Libraries meet damaged files with exceptions of every type, so all are caught. An InputError raised inside says
-    what is wrong without naming the file, which is added here; other errors of this package pass.
+    On damaged files libraries raise exceptions of every type, so all are caught. An InputError raised inside must not
+    name the file: the name is added here. Other errors of this package pass unchanged.
 
     Args:
         path: The file.
         kind: What it should be, with its article, e.g. `"a .ply point cloud"`.
-        advice: What to do about a bad one.
+        advice: What to do about a bad file.
 
     Raises:
-        InputError: Anything but another error of this package was raised inside.
+        InputError: The block raised an exception that is not another error of this package.
     """
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -194,31 +194,31 @@ def reading(path: Path, kind: str, advice: str = ADVICE) -> Iterator[None]:
 
 
 def reason_without(path: Path | str, error: InputError) -> str:
-    """What an error says of a file, without the file's name."""
+    """The message of an error about a file, without the name of the file."""
     return str(error).removeprefix(f"{printable(path)}: ")
 
 
 def check_announced(announced: int, size: int) -> None:
-    """Refuse what would become far larger than its file: a header that announces more than there is, or a bomb.
+    """Refuse content far larger than its file: a false header, or a decompression bomb.
 
     Args:
-        announced: Bytes in memory that the file asks for.
+        announced: Bytes of memory that the content needs.
         size: Bytes of the file.
 
     Raises:
         InputError: `announced` is more than `SMALL` and more than `GROWTH` times `size`.
     """
     if announced > allowance(size):
-        raise InputError(f"announces {_bytes(announced)} of content in a file of {_bytes(size)}; {ADVICE}")
+        raise InputError(f"claims {_bytes(announced)} of content in a file of {_bytes(size)}; {ADVICE}")
 
 
 def allowance(size: int) -> int:
-    """Bytes in memory that may be made of a file of `size` bytes."""
+    """Largest number of bytes that a file of `size` bytes may expand to."""
     return max(SMALL, GROWTH * size)
 
 
 def check_lines(content: bytes) -> None:
-    """Refuse text with a line far longer than any row of numbers.
+    """Refuse text with a line longer than `LINE` bytes.
 
     Raises:
         InputError: A block of `LINE` bytes has no line break in it.
@@ -231,20 +231,20 @@ def check_lines(content: bytes) -> None:
 def _content(path: Path, most: int | None) -> bytes:
     size = regular(path).st_size
     if most is not None and size > most:
-        raise InputError(f"{path}: has {size:,} bytes, more than the {most:,} that such a file may have; {ADVICE}")
+        raise InputError(f"{path}: has {size:,} bytes; the limit for such a file is {most:,} bytes; {ADVICE}")
     return _read(path, readable(path))
 
 
 def _read(path: Path, count: int) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(count)  # never more than the size: some regular files of the system have no end
+            return file.read(count)  # bounded, because some regular files of the system have no end
     except (OSError, ValueError, MemoryError) as error:
         raise _cannot_open(path, error) from error
 
 
 def _has_holes(path: Path, size: int) -> bool:
-    """Whether parts of a file are not stored; a file system that compresses also stores less, but has no holes."""
+    """Whether parts of a file are not stored. A compressing file system also stores less, but without holes."""
     try:
         with path.open("rb") as file:
             return os.lseek(file.fileno(), 0, os.SEEK_HOLE) < size
@@ -256,8 +256,8 @@ def _check_start(path: Path, content: bytes) -> None:
     if not content:
         raise InputError(f"{path}: is empty; {ADVICE}")
     for signature, kind in SIGNATURES.items():
-        if content.startswith(signature) and not (kind == "a zip archive" and path.suffix.lower() == ".npz"):
-            raise InputError(f"{path}: is {kind}, whatever its suffix says; {ADVICE}")
+        if content.startswith(signature) and ARCHIVES.get(path.suffix.lower()) != kind:
+            raise InputError(f"{path}: is {kind}, not what its suffix says; {ADVICE}")
 
 
 def _cannot_open(path: Path, error: Exception) -> InputError:
@@ -266,7 +266,7 @@ def _cannot_open(path: Path, error: Exception) -> InputError:
 
 
 def _bytes(count: int) -> str:
-    """A number of bytes to be read by people."""
+    """A number of bytes with a unit, for people."""
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:
             return f"{min(count, 10**21) // size:,} {unit}"

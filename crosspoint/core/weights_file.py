@@ -1,6 +1,7 @@
-"""What a file of weights says of itself, read without torch."""
+"""Reads the metadata of a `.safetensors` file without torch."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,42 @@ KIND = "a readable safetensors file"
 AGAIN = "give a run folder or a .safetensors file of this package, or copy it again"
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `crosspoint.models.weights.save_model` wrote beside the weights: `{"model": config, "recipe": …}`.
+@dataclass(frozen=True)
+class WeightsMetadata:
+    """Metadata that `crosspoint.models.weights.save_model` writes beside the weights.
+
+    Attributes:
+        model: The network's `config`.
+        recipe: How the weights came about, which is different for each command that makes weights; None if unsaid.
+    """
+
+    model: dict[str, int | str]
+    recipe: Any
+
+
+def read_metadata(path: Path) -> WeightsMetadata:
+    """The metadata of a file of weights.
 
     Raises:
-        InputError: The file is missing, damaged or of another origin.
+        InputError: The file is missing or damaged, or was not written by this package.
     """
     if not Path(path).exists():
         raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
     readable(path)
-    with reading(path, KIND, AGAIN), safe_open(path, "np") as file:
+    with reading(path, KIND, advice=AGAIN), safe_open(path, "np") as file:
         return parse_metadata(file.metadata())
 
 
-def parse_metadata(metadata: dict[str, str] | None) -> dict[str, Any]:
-    """The same from the metadata of a safetensors file.
+def parse_metadata(metadata: dict[str, str] | None) -> WeightsMetadata:
+    """Parse the metadata of a safetensors file, as `read_metadata` does.
 
     Raises:
-        InputError: They were written by something else.
-        ValueError: They are no JSON.
+        InputError: This package did not write them.
+        ValueError: They are not JSON.
     """
     text = (metadata or {}).get("crosspoint")
     if text is None:
-        raise InputError("was not written by crosspoint: it does not say which network it holds; give other weights")
+        raise InputError("was not written by crosspoint: it does not name its network; give other weights")
     values = json.loads(text)
     if not (
         isinstance(values, dict)
@@ -43,5 +57,5 @@ def parse_metadata(metadata: dict[str, str] | None) -> dict[str, Any]:
         and "recipe" in values
         and isinstance(values["recipe"], dict | None)
     ):
-        raise InputError(f"does not say which network it holds and how it was made; {AGAIN}")
-    return values
+        raise InputError(f"does not name its network and how it was trained; {AGAIN}")
+    return WeightsMetadata(values["model"], values["recipe"])

@@ -1,9 +1,10 @@
-"""Hidden folders in which files and folders are made before they take their place, and what killed processes left.
+"""Hidden folders in which outputs are made before they are renamed to their place.
 
-A workspace, `.crosspoint-<host>-<boot>-<random>`, lies in the folder that its content is for, so that one rename brings
-the content to its place. Its owner holds a lock (flock) on a file in it, which ends with the process however that ends:
-a workspace whose lock is free is a killed process's. Only those of this machine are judged so, known by its name or by
-its running kernel (which all its containers share), because not every network file system carries locks.
+A workspace, `.crosspoint-<host>-<boot>-<random>`, lies in the folder of the output, so that one rename puts the output
+in place. The process that owns it holds a lock (flock) on a file in it. The lock ends with the process, however that
+ends, so a workspace without a lock was left by a killed process and is removed. This is done only for workspaces of
+this machine, known by host name or by the boot ID of its kernel (which its containers share), because not every
+network file system supports locks.
 """
 
 import contextlib
@@ -22,17 +23,17 @@ from pathlib import Path
 PREFIX = ".crosspoint-"
 NAME = re.compile(re.escape(PREFIX) + "([0-9a-f]{8})-([0-9a-f]{8})-[0-9a-f]{8}")
 LOCK, NEW, OLD = "lock", "new", "old"
-ATTEMPTS = 10  # at a step that another process may have disturbed
+ATTEMPTS = 10  # tries of a step that another process may have disturbed
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Workspace:
-    """A folder of this process.
+    """A workspace of this process.
 
     Attributes:
-        new: Empty folder for what is made.
-        old: Empty folder for what it replaces; given back at the end if nothing has taken its place.
-        file_mode: Permissions of a new file here: what the umask, or the folder's own default, leaves of 0666.
+        new: Empty folder for the new output.
+        old: Empty folder for the output that is replaced; restored at the end if nothing has taken its place.
+        file_mode: Permissions of a new file here, from the umask or the folder's default.
     """
 
     def __init__(self, folder: Path, lock: int) -> None:
@@ -42,7 +43,7 @@ class Workspace:
 
 @contextlib.contextmanager
 def workspace(parent: Path) -> Iterator[Workspace]:
-    """A workspace in `parent`, which is made if need be; both are gone at the end, `parent` only if it was made empty.
+    """Make a workspace in `parent`, and `parent` if needed. At the end both are removed, `parent` if it is empty.
 
     Raises:
         OSError: It cannot be made.
@@ -63,24 +64,24 @@ def workspace(parent: Path) -> Iterator[Workspace]:
     finally:
         try:
             _clear(folder)
-        except BaseException:  # a signal in the midst of it
+        except BaseException:  # a signal during the removal
             _clear(folder)
             raise
         finally:
             if lock is not None:
                 os.close(lock)
-            for empty in (folder, *made):  # the first one too: NFS keeps an open file, and so its folder
+            for empty in (folder, *made):  # `folder` again: NFS keeps an open file, and so its folder
                 with contextlib.suppress(OSError):
                     empty.rmdir()
 
 
 def fresh_path(parent: Path) -> Path:
-    """A name for a workspace in a folder that no other has."""
+    """A new, unique path for a workspace in a folder."""
     return parent / f"{PREFIX}{'-'.join((*_machine(), secrets.token_hex(4)))}"
 
 
 def _lock(folder: Path) -> int | None:
-    """Make a workspace's folder and hold its lock; None if another process took it for a killed process's just then."""
+    """Make a workspace's folder and lock it; None if another process removed it as left-over in between."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700)
@@ -93,7 +94,7 @@ def _lock(folder: Path) -> int | None:
     except BlockingIOError:
         held = False
     except OSError:
-        held = True  # a file system without locks, where nobody else gets this one either
+        held = True  # a file system without locks: other processes cannot lock it either
     if held:
         return lock
     os.close(lock)
@@ -101,7 +102,7 @@ def _lock(folder: Path) -> int | None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove a workspace, after what was to be replaced is back where nothing has taken its place."""
+    """Remove a workspace. First restore what was to be replaced, unless something has taken its place."""
     with contextlib.suppress(OSError):
         for old in (folder / OLD).iterdir():
             if not os.path.lexists(folder.parent / old.name):
@@ -110,7 +111,7 @@ def _clear(folder: Path) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the workspaces of killed processes of this machine from a folder; those of live ones stay."""
+    """Remove the workspaces that killed processes of this machine left in a folder."""
     host, boot = _machine()
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
@@ -122,7 +123,7 @@ def _remove_unlocked(folder: Path) -> None:
     with contextlib.suppress(OSError):
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an OSError: its owner lives
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: its owner is alive
             _clear(folder)
         finally:
             os.close(lock)
@@ -130,17 +131,17 @@ def _remove_unlocked(folder: Path) -> None:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether anything but workspaces lies in a folder.
+    """Whether a folder holds anything but workspaces.
 
     Raises:
-        OSError: It is no folder, or cannot be listed.
+        OSError: It is not a folder, or cannot be listed.
     """
     return not all(NAME.fullmatch(name) for name in os.listdir(folder))
 
 
 @lru_cache(maxsize=1)
 def _machine() -> tuple[str, str]:
-    """What tells this machine from others, in eight digits each: its name, and the start of its kernel."""
+    """Two identifiers of this machine, eight digits each: of its host name and of its kernel's boot."""
     try:
         boot = BOOT.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What there is to embed: the clouds of files, folders and datasets, named, and read ahead of their use."""
+"""Finds the inputs of an embedding job, names their clouds, and reads them ahead of their use."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,42 +14,55 @@ from typing import NamedTuple
 import numpy as np
 
 from crosspoint.core.console import timed
-from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.core.files import sha256
-from crosspoint.core.pool import start_pool
 from crosspoint.core.reading import regular
-from crosspoint.data.io.files import find_files, read_points
-from crosspoint.data.points import Points, normalise, sample_points
+from crosspoint.core.system.pool import start_pool
+from crosspoint.data.frames import ASSUMED, Frame, Up, find_frame, to_y_up
+from crosspoint.data.io.files import as_input_error, find_files, read_points, up_of
+from crosspoint.data.io.inflate import format_of
+from crosspoint.data.io.scans.bags import split_topic
+from crosspoint.data.objects.clouds import ObjectClouds
+from crosspoint.data.points import Coordinates, Points, drawing, normalise, sample_points
+from crosspoint.data.reading import Reading
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
+from crosspoint.data.sets.renders import up_of_set
 
-THREADS = 4  # that read where there are no processes for it
-CHUNK = 8  # sources that a reader takes at once
-MOST_BYTES = 16 << 30  # of a file; larger ones do not fit into memory as clouds
+THREADS = 4  # threads that read if there are no reader processes
+CHUNK = 8  # sources that a reader process takes at once
+Clouds = Points | ObjectClouds  # (n, N, 3), or objects of different numbers of points
+MOST_BYTES = 16 << 30  # largest file that is read
 
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to read.
+    """A file or array with one or more clouds.
 
     Attributes:
-        name: Of its cloud; if it holds several, they are `name#0`, `name#1`, ….
-        origin: The path that error messages begin with.
-        read: Returns `(n, N, 3)`, or raises InputError.
-        stored: What is read: a file, or an array in memory.
+        name: Name of its cloud; several clouds are named `name#0`, `name#1`, ….
+        origin: Path for error messages.
+        read: Returns clouds `(n * draws, N, 3)`, y-up, the draws of a cloud one after the other, or raises InputError.
+        stored: The file, or an array in memory.
+        columns: Columns that the user asked for; None if the file decides.
+        frame: Frame in which it is stored.
+        draws: How often points are drawn from each cloud.
     """
 
     name: str
     origin: str
-    read: Callable[[], Points]
+    read: Callable[[], Coordinates]
     stored: Path | Points
+    columns: str | None = None
+    frame: Frame = field(default=ASSUMED, kw_only=True)
+    draws: int = field(default=1, kw_only=True)
 
     def size(self) -> int:
-        """Bytes of what is read; -1 of a file that cannot be opened."""
+        """Size in bytes; -1 if the file cannot be opened."""
         return self._stamp()[0]
 
     def sha256(self) -> str:
-        """SHA-256 of what is read; empty of a file that cannot be opened or is larger than `MOST_BYTES`."""
+        """SHA-256 of the content; empty if the file cannot be opened or is larger than `MOST_BYTES`."""
         if isinstance(self.stored, np.ndarray):
             return hashlib.sha256(np.ascontiguousarray(self.stored).data).hexdigest()
         try:
@@ -57,20 +70,28 @@ class Source:
         except (InputError, OSError):
             return ""
 
-    def load(self) -> tuple[Points | InputError, str]:
-        """Its clouds, normalised as in training, or what is wrong with it, and the SHA-256 of the content read."""
+    def clouds(self) -> Clouds:
+        """Its clouds, normalised as in training.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return normalise(self.read())
+
+    def load(self) -> tuple[Clouds | InputError, str]:
+        """Read the clouds, normalised as in training, or the error; and the SHA-256 of the content."""
         before, content = self._stamp(), self.sha256()
         try:
             with timed(f"read {self.name}"):
-                clouds: Points | InputError = normalise(self.read())
-        except InputError as error:
-            clouds = error
+                clouds: Clouds | InputError = self.clouds()
+        except (InputError, MissingDependency) as error:
+            clouds = as_input_error(error)
         if self._stamp() != before:
-            return InputError(f"{self.origin}: was changed while it was read; embed again once it is complete"), ""
+            return InputError(f"{self.origin}: changed while it was read; run embed again when it is complete"), ""
         return clouds, content
 
     def _stamp(self) -> tuple[int, ...]:
-        """Changes whenever the file is written to; size first."""
+        """A value that changes whenever the file is written; the size comes first."""
         if isinstance(self.stored, np.ndarray):
             return (self.stored.nbytes,)
         try:
@@ -81,28 +102,43 @@ class Source:
 
 
 class Loaded(NamedTuple):
-    """A source as it was read: its clouds `(n, N, 3)` or what is wrong with it, and the SHA-256 of its content."""
+    """A source after reading: its clouds `(n * draws, N, 3)` or an error, and the SHA-256 of its content."""
 
     source: Source
-    clouds: Points | InputError
+    clouds: Clouds | InputError
     sha256: str
 
 
-def find_sources(inputs: Sequence[Path], count: int | None, seed: int, at_most: bool = False) -> list[Source]:
-    """The sources in files, folders and datasets, in the order of the inputs, each once.
+def find_sources(
+    inputs: Sequence[Path],
+    count: int | None,
+    *,
+    seed: int,
+    at_most: bool = False,
+    draws: int = 1,
+    reading: Reading = Reading(),
+    up: Up | None = None,
+    assumed: Up = "y",
+) -> list[Source]:
+    """Find the sources in files, folders and data sets, in the order of the inputs, without duplicates.
 
-    A file's name is its path relative to the input folder, or, of several inputs, to the deepest folder that contains
-    them all. A dataset's clouds are named by split and position, `train/000012`, or by object, `synset/id`.
+    The name of a file is its path relative to the input folder; with several inputs, relative to the deepest folder
+    that contains them all. Clouds of a data set are named by split and position, `train/000012`, or by object,
+    `synset/id`.
 
     Args:
-        inputs: Files, folders that are searched recursively, and dataset folders.
-        count: Points per cloud. Drawn from a mesh or cloud file and from a rendered object; of a classification or part
-            set the first ones, as in its published protocol. None for all there are.
-        seed: Of what is drawn.
-        at_most: Take clouds of fewer points than `count` whole instead of refusing them.
+        inputs: Files, folders (searched recursively) and folders of data sets.
+        count: Points per cloud; None: all. Points are drawn at random from files and rendered objects; of
+            classification and part sets the first ones are taken, as in the published protocols.
+        seed: Random seed of the points that are drawn.
+        at_most: Take clouds with fewer points than `count` as they are, instead of refusing them.
+        draws: How often points are drawn from each cloud; the first ones of a set are taken once.
+        reading: How files are found and read.
+        up: The axis that points up in the inputs; None for what format or data set say, else `assumed`.
+        assumed: The axis that is taken where nothing states it, which is announced.
 
     Raises:
-        InputError: An input is missing or holds nothing that can be read, or a dataset stores fewer points.
+        InputError: An input is missing or has nothing that can be read, or a data set has fewer points.
     """
     base = base_of(inputs)
     sources: list[Source] = []
@@ -110,27 +146,30 @@ def find_sources(inputs: Sequence[Path], count: int | None, seed: int, at_most: 
     for given in inputs:
         if (dataset := _dataset(given)) is not None:
             if os.path.realpath(dataset[1]) not in seen:
-                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most)
+                sources += _of_dataset(*dataset, _relative(given, base), count, seed, at_most, draws, up)
                 seen.add(os.path.realpath(dataset[1]))
             continue
-        for path in find_files([given]):
+        for path in find_files([given], reading.patterns, columns=reading.columns):
             if os.path.realpath(path) not in seen:
-                read = partial(read_points, path, count, seed, at_most)
-                sources.append(Source(_relative(path, base), str(path), read, path))
+                file = split_topic(path)[0]
+                frame = find_frame(up, up_of(path), what=f"{format_of(file)} files", assumed=assumed)
+                how = partial(read_points, seed=seed, at_most=at_most, draws=draws, up=frame.up)
+                read, name = partial(how, path, count, columns=reading.columns), _relative(path, base)
+                sources.append(Source(name, str(path), read, file, reading.columns, frame=frame, draws=draws))
                 seen.add(os.path.realpath(path))
     return sources
 
 
-def read_ahead(sources: Sequence[Source], ahead: int, processes: int = 0) -> Iterator[Loaded]:
-    """Each source as it was read, its clouds normalised as in training; in order.
+def read_ahead(sources: Sequence[Source], ahead: int, *, processes: int = 0) -> Iterator[Loaded]:
+    """Read sources in order; clouds are normalised as in training.
 
-    About `ahead` sources are read before they are asked for: by a few threads, or by processes, which read faster than
-    Python's one lock lets threads do, and take seconds to start.
+    About `ahead` sources are read in advance, by a few threads or by processes. Processes read faster, because Python
+    threads share one lock, and take seconds to start.
 
     Raises:
         CheckFailed: A process was killed.
     """
-    waiting: deque[tuple[Sequence[Source], Future[list[tuple[Points | InputError, str]]]]] = deque()
+    waiting: deque[tuple[Sequence[Source], Future[list[tuple[Clouds | InputError, str]]]]] = deque()
     pool = _readers(processes)
     try:
         for start in range(0, len(sources), CHUNK):
@@ -142,7 +181,7 @@ def read_ahead(sources: Sequence[Source], ahead: int, processes: int = 0) -> Ite
             yield from _finished(*waiting.popleft())
     except BrokenProcessPool as error:
         raise CheckFailed(
-            "a reader was killed, most likely for want of memory; try again with fewer readers"
+            "a reader process was killed, probably because memory ran out; try again with fewer --readers"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -154,25 +193,25 @@ def _readers(processes: int) -> Executor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="read")
 
 
-def _finished(chunk: Sequence[Source], future: "Future[list[tuple[Points | InputError, str]]]") -> Iterator[Loaded]:
+def _finished(chunk: Sequence[Source], future: "Future[list[tuple[Clouds | InputError, str]]]") -> Iterator[Loaded]:
     return (Loaded(source, *found) for source, found in zip(chunk, future.result(), strict=True))
 
 
-def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Points | InputError, str]]:
+def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Clouds | InputError, str]]:
     return [source.load() for source in chunk]
 
 
 def content_of(sources: Sequence[Source]) -> list[str]:
-    """SHA-256 of each source's content, as far as it can be opened."""
+    """SHA-256 of the content of each source; empty for a file that cannot be opened."""
     with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
         return list(pool.map(Source.sha256, sources))
 
 
 def base_of(inputs: Sequence[Path]) -> str:
-    """The folder that names are relative to: the one input folder, or the deepest one that contains all inputs."""
+    """The folder that names are relative to: the one input folder, or the deepest folder that contains all inputs."""
     if len(inputs) == 1 and os.path.isdir(inputs[0]):
         return os.path.abspath(inputs[0])
-    return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in inputs])
+    return os.path.commonpath([os.path.dirname(os.path.abspath(split_topic(path)[0])) for path in inputs])
 
 
 def _relative(path: Path, base: str) -> str:
@@ -181,15 +220,15 @@ def _relative(path: Path, base: str) -> str:
 
 
 def _utf8(name: str) -> str:
-    r"""A name that every format can hold: bytes that are not UTF-8 become `\xff`, by which names stay different."""
+    r"""A name that is valid UTF-8: other bytes become `\xff`, so that different names stay different."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _dataset(folder: Path) -> tuple[str, Path] | None:
-    """Format and place of the data set that a folder is or holds; None of a folder of files.
+    """Format and folder of the data set in a folder; None for a folder of files.
 
     Raises:
-        InputError: It holds several sets, or other files beside a set: which are meant is not clear.
+        InputError: It holds several data sets, or a data set beside other files.
     """
     sets = find_sets(folder) if os.path.isdir(folder) else []
     if own := [found for found in sets if found[1] == folder]:
@@ -199,30 +238,32 @@ def _dataset(folder: Path) -> tuple[str, Path] | None:
     if len(sets) == 1 and not any(sets[0][1] not in path.parents for path in _files(folder)):
         return sets[0]
     places = ", ".join(str(place) for _, place in sets)
-    raise InputError(f"{folder} holds data sets beside one another or beside files; give what is meant: {places}")
+    raise InputError(f"{folder} holds several data sets, or a data set beside other files; give one of: {places}")
 
 
 def _files(folder: Path) -> list[Path]:
     try:
-        return find_files([folder])
+        return find_files([folder], tell=False)
     except InputError:
         return []
 
 
-def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool) -> list[Source]:
+def _of_dataset(
+    kind: str, root: Path, name: str, count: int | None, seed: int, at_most: bool, draws: int, up: Up | None
+) -> list[Source]:
     prefix = f"{name}/" if name else ""
+    frame = find_frame(up, up_of_set(kind, root), what=f"the clouds of {root}")
     if kind == "shapenetrender":
         pairs = PairedRenders(root)
         return [
-            Source(
-                prefix + _utf8(key), str(root), partial(_rendered, pairs, i, key, count, seed, at_most), pairs.cloud(i)
-            )
+            Source(prefix + _utf8(key), str(root), read, pairs.cloud(i), frame=frame, draws=draws)
             for i, key in enumerate(pairs.keys)
+            for read in [partial(_rendered, pairs, i, count, seed, at_most, draws, frame.up)]
         ]
-    stored = None if at_most else count  # a set that stores fewer points is refused
+    stored = None if at_most else count  # data sets with fewer points are refused
     data = load_parts(root, stored) if kind == "shapenetpart" else load_classification(root, stored)
     return [
-        Source(f"{prefix}{split}/{i:06d}", str(root), partial(np.asarray, cloud), cloud)
+        Source(f"{prefix}{split}/{i:06d}", str(root), partial(to_y_up, cloud, frame.up), cloud, frame=frame)
         for split in ("train", "val", "test")
         if (clouds := getattr(data, split, None)) is not None
         for i in range(len(clouds.points))
@@ -230,8 +271,18 @@ def _of_dataset(kind: str, root: Path, name: str, count: int | None, seed: int, 
     ]
 
 
-def _rendered(pairs: PairedRenders, index: int, key: str, count: int | None, seed: int, at_most: bool) -> Points:
-    points = pairs.points(index)
-    if count is None or (at_most and len(points) <= count):
-        return points[None]
-    return sample_points(points, count, np.random.default_rng([seed, *os.fsencode(key)]))[None]
+def _rendered(
+    pairs: PairedRenders, index: int, count: int | None, seed: int, at_most: bool, draws: int, up: Up
+) -> Points:
+    return to_y_up(draw_points(pairs.points(index), count, seed=seed, at_most=at_most, draws=draws), up)
+
+
+def draw_points(cloud: Points, count: int | None, *, seed: int, at_most: bool, draws: int) -> Points:
+    """Draw points from a stored cloud `(M, 3)`: `(draws, count, 3)`; which ones depends on the seed and M.
+
+    Arguments are those of `find_sources`; a cloud that is used whole is repeated.
+    """
+    if count is None or (at_most and len(cloud) <= count):
+        return np.repeat(cloud[None], draws, axis=0)
+    rng = drawing(seed, len(cloud))
+    return np.stack([sample_points(cloud, count, rng=rng) for _ in range(draws)])

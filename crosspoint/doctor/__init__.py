@@ -1,1 +1,1 @@
-"""What this machine can do: found out without importing anything heavy, and proven by running all of it once."""
+"""Finds out what this machine can do without heavy imports; the self-test runs every step once."""

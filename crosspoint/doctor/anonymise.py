@@ -1,23 +1,31 @@
-"""What is sent with a bug report names no host, no user and no place on the disk."""
+"""Removes host name, user name and paths from what is attached to a bug report."""
 
 import getpass
 import re
 import socket
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from typing import TypeVar, cast
 
+T = TypeVar("T")
 PATH = re.compile(r"(?<![\w:/.<~])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:'\"<>,;()]+){2,}[/\\]?")
 
 
-def scrub(value: Any) -> Any:
-    """The same with paths cut to their last part, and host and user names replaced, in all strings within.
+def scrub(value: T) -> T:
+    """Shorten all paths in the strings of a value to their last part, and replace host and user name.
 
     Args:
-        value: Whatever JSON can hold.
+        value: A dataclass, or a dictionary, list, tuple or other value that may be in one.
     """
+    return cast(T, _scrub(value))
+
+
+def _scrub(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _scrub(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, dict):
-        return {key: scrub(entry) for key, entry in value.items()}
+        return {key: _scrub(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [scrub(entry) for entry in value]
+        return type(value)(_scrub(entry) for entry in value)
     return _scrub_text(value) if isinstance(value, str) else value
 
 

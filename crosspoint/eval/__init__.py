@@ -1,3 +1,3 @@
-"""The protocols of the paper, from any backend."""
+"""The paper's evaluation protocols, for models of any backend."""
 
 __all__ = ["fewshot", "partseg", "robustness", "svm"]  # modules; their functions are in crosspoint.evaluate

@@ -1,4 +1,4 @@
-"""Embeddings that were computed before, found again by what decides them: the model's bytes and the clouds' bytes."""
+"""A cache of embeddings, found again by the hash of the model and of the clouds."""
 
 import dataclasses
 import hashlib
@@ -16,25 +16,25 @@ from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading, regular
 from crosspoint.runtime.encoder import Specification
 
-HEADER = 1 << 20  # bytes of a file besides its features, at most
+HEADER = 1 << 20  # largest part of a file besides its features, in bytes
 FORMAT = "crosspoint.features/1"
 FloatArray = NDArray[np.float32]
 
 
 def cached(
-    folder: Path | None, specification: Specification, clouds: FloatArray, compute: Callable[[], FloatArray]
+    folder: Path | None, specification: Specification, *, clouds: FloatArray, compute: Callable[[], FloatArray]
 ) -> FloatArray:
-    """Embeddings of `clouds` from `folder`, or computed and kept there.
+    """Read the embeddings of `clouds` from `folder`, or compute and store them.
 
     The key is the SHA-256 of the model's specification without its path (file hash, precision, backend, device,
-    neighbours) and of the clouds' values, so nothing is found for another model, engine, device or choice of points. A
-    file that is damaged is said to be so, computed again and replaced.
+    neighbours) and of the clouds' values. Another model, engine, device or choice of points has another key. A damaged
+    file is reported, computed again and replaced.
 
     Args:
-        folder: Where embeddings are kept; made if need be. None for no cache.
-        specification: Of the model that computes.
-        clouds: `(n, N, 3)` float32, as given to the model.
-        compute: Gives the embeddings `(n, D)`.
+        folder: Folder of the cache, made if needed; None: no cache.
+        specification: Specification of the model.
+        clouds: `(n, N, 3)` float32, as the model gets them.
+        compute: Computes the embeddings `(n, D)`.
 
     Raises:
         InputError: The folder cannot be written to.
@@ -45,12 +45,12 @@ def cached(
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{key[:32]}.safetensors"
     if path.exists():
-        found = read(path, key, (len(clouds), specification.dim))
+        found = read(path, key, shape=(len(clouds), specification.dim))
         if found is not None:
             return found
         click.echo(f"{path} is damaged or of another origin; its features are computed again", err=True)
     features = compute()
-    write(path, key, about, features)
+    write(path, key, about=about, features=features)
     return features
 
 
@@ -62,8 +62,8 @@ def description(specification: Specification, clouds: FloatArray) -> dict[str, o
     return {"format": FORMAT, "model": model, "clouds": data}
 
 
-def read(path: Path, key: str, shape: tuple[int, int]) -> FloatArray | None:
-    """The features `shape` in a file of `write`; None unless key, shape, type and checksum are what they should be."""
+def read(path: Path, key: str, *, shape: tuple[int, int]) -> FloatArray | None:
+    """Read features of this `shape`; None unless key, shape, type and checksum are right."""
     from safetensors import safe_open
 
     try:
@@ -79,8 +79,8 @@ def read(path: Path, key: str, shape: tuple[int, int]) -> FloatArray | None:
     return features if right and metadata.get("sha256") == _checksum(features) else None
 
 
-def write(path: Path, key: str, about: dict[str, object], features: FloatArray) -> None:
-    """Keep features `(n, D)` in a safetensors file, atomically: two processes may do so at once."""
+def write(path: Path, key: str, *, about: dict[str, object], features: FloatArray) -> None:
+    """Store features `(n, D)` in a safetensors file, atomically, so that two processes may do so at once."""
     from safetensors.numpy import save_file
 
     metadata = {"key": key, "about": json.dumps(about, sort_keys=True), "sha256": _checksum(features)}

@@ -1,4 +1,4 @@
-"""Accuracy over the severity of a corruption."""
+"""Accuracy of a model at each severity of a corruption."""
 
 from dataclasses import dataclass, field
 
@@ -20,10 +20,10 @@ class SeverityAccuracy:
     """Accuracy at one severity, as a fraction of one.
 
     Attributes:
-        severity: In the unit of the corruption's title.
-        accuracy: Over the test objects.
+        severity: Severity, in the unit that the corruption's title names.
+        accuracy: Accuracy on the test objects.
         interval: Wilson's 95 % interval.
-        against: The comparison with another model on the same corrupted clouds, if there is one.
+        against: Comparison with another model on the same corrupted clouds, or None.
     """
 
     severity: float
@@ -34,7 +34,7 @@ class SeverityAccuracy:
 
 @dataclass(frozen=True)
 class SeverityCurve:
-    """Accuracy of one model over the severities of one corruption, from harmless to severe."""
+    """Accuracy of one model over the severities of one corruption, mildest first."""
 
     model: CurveModel
     corruption: str

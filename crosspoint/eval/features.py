@@ -1,8 +1,8 @@
-"""Embeddings of whole datasets: the one place where an evaluation meets a model."""
+"""Embeds whole data sets; every evaluation gets its features here."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
+from crosspoint.core.results import OPTIONAL
+from crosspoint.data.frames import Frame, Up, find_frame
 from crosspoint.data.points import normalise
 from crosspoint.data.splits import Split
 from crosspoint.eval.cache import cached
-from crosspoint.eval.options import RunOn
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a result says of its model; see `crosspoint.runtime.encoder.Specification`."""
+    """Description of a model in a result; see `crosspoint.runtime.encoder.Specification`."""
 
     path: str
     sha256: str
@@ -31,25 +33,26 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The other model, which a result is compared with."""
+class ReferenceModel:
+    """The other model of a comparison."""
 
     model: ModelInfo
 
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """What a result says of its data.
+    """Description of the data in a result.
 
     Attributes:
         path: The folder.
         format: `modelnet40` or `scanobjectnn`.
-        classes: How many there are.
-        train: Objects to train on.
-        test: Objects to test on.
-        test_from: Where the test part comes from.
+        classes: Number of classes.
+        train: Number of training objects.
+        test: Number of test objects.
+        test_from: Where the test part comes from, in words.
         points: Points per cloud.
-        seed: Of every random choice.
+        seed: Random seed.
+        frame: In which clouds are stored; None of an earlier version, which turned nothing.
     """
 
     path: str
@@ -60,17 +63,19 @@ class SplitInfo:
     test_from: str
     points: int
     seed: int
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 def check_seed(seed: int) -> None:
-    """Raise InputError unless `seed` is one that random generators take."""
+    """Raise InputError unless random generators accept the seed."""
     if not 0 <= seed < 2**32 - 1000:
-        raise InputError(f"the seed {seed} cannot be used; give --seed 0 to 4294966295")
+        raise InputError(f"--seed is {seed}; give 0 to 4294966295")
 
 
 def embed_clouds(
     encoder: Encoder,
     clouds: NDArray[np.float32],
+    *,
     description: str = "Embedding",
     batch: int = 32,
     cache: Path | None = None,
@@ -78,11 +83,11 @@ def embed_clouds(
     """Normalise clouds `(n, N, 3)` as in training and embed them, with a progress bar: `(n, D)`, not normalised.
 
     Args:
-        encoder: Open.
-        clouds: As stored.
-        description: What the progress bar says.
-        batch: Clouds in a call.
-        cache: Folder in which embeddings are kept and found again (`crosspoint.eval.cache`).
+        encoder: The open encoder.
+        clouds: Clouds, not normalised.
+        description: Text of the progress bar.
+        batch: Clouds per call.
+        cache: Folder of the cache (`crosspoint.eval.cache`); None: no cache.
     """
 
     def compute() -> NDArray[np.float32]:
@@ -90,59 +95,62 @@ def embed_clouds(
         pieces = [encoder.embed(normalise(clouds[start : start + batch])) for start in track(starts, description)]
         return np.concatenate(pieces)
 
-    return cached(cache, encoder.specification, clouds, compute)
+    return cached(cache, encoder.specification, clouds=clouds, compute=compute)
 
 
 def embed_split(
     encoder: Encoder,
     split: Split,
+    *,
     select: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     description: str,
     cache: Path | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Embeddings of the training and of the test part, `(n, D)` and `(m, D)`.
 
-    A part that was divided is embedded as a whole, so that the features in a cache serve every way to divide it.
+    If one stored split was divided into both parts, it is embedded before the division. So a cache can be used again
+    with another `--seed` of the division.
 
     Args:
-        encoder: Open.
-        split: What to embed.
-        select: The points to use `(n, N, 3)` of those stored.
-        description: What the progress bar says.
-        cache: As for `embed_clouds`.
+        encoder: The open encoder.
+        split: The data.
+        select: Selects the points to use `(n, N, 3)` from the stored ones.
+        description: Text of the progress bar.
+        cache: As in `embed_clouds`.
     """
     if split.divided is None:
         train, test = (
-            embed_clouds(encoder, select(part.points), description, cache=cache) for part in (split.train, split.test)
+            embed_clouds(encoder, select(part.points), description=description, cache=cache)
+            for part in (split.train, split.test)
         )
         return train, test
     whole, rows, others = split.divided
-    features = embed_clouds(encoder, select(whole.points), description, cache=cache)
+    features = embed_clouds(encoder, select(whole.points), description=description, cache=cache)
     return features[rows], features[others]
 
 
 @contextmanager
 def open_encoders(
-    model: Path, against: Path | None, run_on: RunOn, points: int, k: int | None = None
+    model: Path, against: Path | None, *, run_on: RunOn, points: int, k: int | None = None
 ) -> Iterator[list[Encoder]]:
-    """The model, and the one it is compared with if there is one, on one device and ready for clouds of `points`.
+    """Open the model and, if given, the model to compare with, on one device, for clouds of `points`.
 
     Args:
-        model: Anything that can embed.
-        against: Another model, run by what its file is for.
-        run_on: The device of both, and the backend of the model.
+        model: The model; anything that `load_encoder` opens.
+        against: Model to compare with, on the backend of its file type.
+        run_on: Device of both models, the backend of the model, and whether plans are trusted.
         points: Points per cloud.
-        k: Neighbours in the graphs, where the model is one of PyTorch; None for its own number.
+        k: Number of neighbours, for PyTorch weights; None: the model's own.
 
     Raises:
-        InputError: A model cannot be opened, or does not take that many points or that k.
+        InputError: A model cannot be opened, or does not take this number of points or neighbours.
     """
     from crosspoint.runtime.load import load_encoder
 
     with ExitStack() as stack:
-        encoders = [stack.enter_context(load_encoder(model, run_on.device, run_on.backend))]
+        encoders = [stack.enter_context(load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust))]
         if against is not None:
-            encoders.append(stack.enter_context(load_encoder(against, run_on.device)))
+            encoders.append(stack.enter_context(load_encoder(against, run_on.device, trust=run_on.trust)))
         for encoder in encoders:
             if k is not None:
                 encoder.set_neighbours(k)
@@ -151,12 +159,17 @@ def open_encoders(
 
 
 def describe_model(encoder: Encoder) -> ModelInfo:
-    """What a result says of the model that it is about."""
+    """The model's description in a result."""
     spec = encoder.specification
     return ModelInfo(spec.path, spec.sha256, spec.architecture, spec.dim, spec.precision, spec.backend, spec.device)
 
 
-def describe_split(data: Path, split: Split, points: int, seed: int) -> SplitInfo:
-    """What a result says of the data that it was measured on."""
+def frame_of_set(data: Path, up: Up | None) -> Frame:
+    """The frame of a labelled set: y-up as published, unless the user gives another."""
+    return find_frame(up, "y", what=f"the clouds of {data}")
+
+
+def describe_split(data: Path, split: Split, *, points: int, seed: int, frame: Frame) -> SplitInfo:
+    """The data's description in a result."""
     train, test = len(split.train.labels), len(split.test.labels)
-    return SplitInfo(str(data), split.name, len(split.class_names), train, test, split.test_from, points, seed)
+    return SplitInfo(str(data), split.name, len(split.class_names), train, test, split.test_from, points, seed, frame)

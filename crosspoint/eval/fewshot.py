@@ -11,15 +11,43 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.results import FLAT, OPTIONAL, Result
+from crosspoint.data.frames import Frame
 from crosspoint.data.sets.datasets import ClassificationSet, Clouds, load_classification
 from crosspoint.data.splits import check_stored
-from crosspoint.eval.features import ModelInfo, Reference, check_seed, describe_model, embed_clouds, open_encoders
+from crosspoint.eval.features import (
+    ModelInfo,
+    ReferenceModel,
+    check_seed,
+    describe_model,
+    embed_clouds,
+    frame_of_set,
+    open_encoders,
+)
 from crosspoint.eval.metrics.statistics import PairedRuns, Summary, paired_runs, summary
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 SOURCES = ("training split", "test split")
 POINTS = 1024
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Which tasks are measured.
+
+    Attributes:
+        ways: Numbers of classes.
+        shots: Numbers of support objects per class; every pair of ways and shots is measured.
+        queries: Query objects per class.
+        runs: Tasks per pair.
+        queries_from: Of `SOURCES`, those that queries are drawn from, as far as the data has them.
+    """
+
+    ways: Sequence[int] = (5, 10)
+    shots: Sequence[int] = (10, 20)
+    queries: int = 20
+    runs: int = 10
+    queries_from: Sequence[str] = SOURCES
 
 
 @dataclass(frozen=True)
@@ -31,30 +59,31 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Labels of a task's query objects and what was predicted of them, each `(ways · queries,)`."""
+class TaskAnswers:
+    """Labels and predictions of the query objects of a task, each `(ways · queries,)`."""
 
     truth: NDArray[np.int64]
     predicted: NDArray[np.int64]
 
     @property
     def accuracy(self) -> float:
-        """Share of the objects that are recognised."""
+        """Share of the query objects that are classified correctly."""
         return float(np.mean(self.truth == self.predicted))
 
 
 @dataclass(frozen=True)
 class FewShotData:
-    """What a few-shot result says of its data.
+    """Description of the data in a few-shot result.
 
     Attributes:
         path: The folder.
         format: `modelnet40` or `scanobjectnn`.
-        train: Objects of the training split.
-        test: Objects of the test split; None where there is none.
+        train: Number of training objects.
+        test: Number of test objects; None if there is no test split.
         points: Points per cloud.
-        seed: Of the tasks.
-        k: Neighbours in the graphs, where another number than the model's own was asked for.
+        seed: Random seed of the tasks.
+        k: Number of neighbours, if it is not the model's own.
+        frame: In which clouds are stored; None of an earlier version, which turned nothing.
     """
 
     path: str
@@ -64,19 +93,20 @@ class FewShotData:
     points: int
     seed: int
     k: int | None
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
 class FewShotTasks:
-    """Accuracy on the tasks of one kind, as fractions of one.
+    """Accuracy on the tasks of one kind, as a fraction of 1.
 
     Attributes:
-        ways: Classes of a task.
+        ways: Classes per task.
         shots: Support objects per class.
         queries_from: The split that queries come from.
-        summary: Over the tasks.
-        accuracies: Of each task.
-        against: The comparison with another model on the same tasks, if there is one.
+        summary: Mean and deviation over the tasks.
+        accuracies: Accuracy of each task.
+        against: Comparison with another model on the same tasks, or None.
     """
 
     ways: int
@@ -89,15 +119,15 @@ class FewShotTasks:
 
 @dataclass(frozen=True)
 class FewShotResult(Result):
-    """What the few-shot tasks found.
+    """The result of `crosspoint eval fewshot`.
 
     Attributes:
-        model: What was measured.
-        data: On what.
+        model: The model.
+        data: The data.
         queries: Query objects per class.
         runs: Tasks of each kind.
         tasks: A row for each pair of ways and shots, and each source of queries.
-        against: The other model, the reference of each row's comparison, if there is one.
+        against: The model to compare with, or None.
     """
 
     schema: ClassVar[str] = "crosspoint.fewshot/1"
@@ -107,55 +137,49 @@ class FewShotResult(Result):
     queries: int
     runs: int
     tasks: tuple[FewShotTasks, ...]
-    against: Reference | None = field(default=None, metadata=OPTIONAL)
+    against: ReferenceModel | None = field(default=None, metadata=OPTIONAL)
 
 
 def fewshot(
     model: Path,
     data: Path,
     *,
-    ways: Sequence[int] = (5, 10),
-    shots: Sequence[int] = (10, 20),
-    queries: int = 20,
-    runs: int = 10,
+    tasks: TaskOptions = TaskOptions(),
     k: int | None = None,
     sampling: Sampling = Sampling(),
     run_on: RunOn = RunOn(),
     against: Path | None = None,
-    queries_from: Sequence[str] = SOURCES,
 ) -> FewShotResult:
-    """Accuracy on small tasks: some classes, a few objects of each to learn from, others to recognise.
+    """Measure the accuracy on tasks with some classes, a few training objects of each, and query objects.
 
-    As published, a task's support and query objects both come from the training split; where there is a test split, the
-    same tasks are measured with queries from it as well. Features are standardised by the support and go to
+    As published, support and query objects of a task come from the training split. If there is a test split, the same
+    tasks are also measured with queries from it. Features are standardised with the support objects; the classifier is
     `SVC(kernel="linear", C=1)`.
 
     Args:
-        model: Anything that can embed.
+        model: The model; anything that `load_encoder` opens.
         data: A folder in ModelNet40's or ScanObjectNN's format.
-        ways: Numbers of classes.
-        shots: Numbers of support objects per class; every pair of ways and shots is measured.
-        queries: Query objects per class.
-        runs: Tasks per pair.
-        k: Neighbours in the graphs of a PyTorch model, 5 in the official code; None for those it was trained with. In
-            an exported model the number is built in.
-        sampling: Points per cloud (1024 by default), the first ones of each; the seed of the tasks, which depend on it,
-            the pair and the number of the run, and on nothing else.
-        run_on: Where the model runs.
-        against: Another model, which meets the same tasks.
-        queries_from: Of `SOURCES`, those that queries are drawn from, as far as the data has them.
+        tasks: Numbers of classes and objects, and how many tasks of each kind.
+        k: Number of neighbours, for PyTorch weights; 5 in the official code. None: the model's own. Exported models
+            have a fixed number.
+        sampling: Points per cloud (default 1024; the first ones are taken), and the seed. A task depends only on the
+            seed, the pair, and its number; the axis that points up in the data.
+        run_on: Device, backend and cache.
+        against: Another model, measured on the same tasks.
 
     Raises:
-        InputError: The model or the data cannot be used, or too few classes have that many objects.
+        InputError: The model or the data cannot be used, or too few classes have enough objects.
     """
     check_seed(sampling.seed)
+    ways, shots, queries, runs = tasks.ways, tasks.shots, tasks.queries, tasks.runs
     if not (ways and shots) or min(*ways, *shots, queries, runs) < 1 or min(ways) < 2:
         raise InputError("a few-shot task needs at least 2 ways, 1 shot, 1 query and 1 run; give larger numbers")
     points = POINTS if sampling.points is None else sampling.points
-    with open_encoders(model, against, run_on, points, k) as encoders:
-        whole = load_classification(data, None)
+    with open_encoders(model, against, run_on=run_on, points=points, k=k) as encoders:
+        frame = frame_of_set(data, sampling.up)
+        whole = load_classification(data, None, up=frame.up)
         parts = {"training split": whole.train, "test split": whole.test}
-        sources = {name: part for name, part in parts.items() if part is not None and name in queries_from}
+        sources = {name: part for name, part in parts.items() if part is not None and name in tasks.queries_from}
         for clouds in sources.values():
             _check_data(data, whole.train, clouds, (ways, shots, queries), points)
         needed = {"training split": whole.train, **sources}
@@ -165,26 +189,28 @@ def fewshot(
     rows = [_measure(embedded, *each, queries, runs, sampling.seed) for each in track(settings, "Few-shot tasks")]
     return FewShotResult(
         model=models[0],
-        data=_describe_data(data, whole, points, sampling.seed, k),
+        data=_describe_data(data, whole, points, sampling.seed, k, frame),
         queries=queries,
         runs=runs,
         tasks=tuple(rows),
-        against=None if against is None else Reference(models[1]),
+        against=None if against is None else ReferenceModel(models[1]),
     )
 
 
-def _describe_data(data: Path, whole: ClassificationSet, points: int, seed: int, k: int | None) -> FewShotData:
+def _describe_data(
+    data: Path, whole: ClassificationSet, points: int, seed: int, k: int | None, frame: Frame
+) -> FewShotData:
     test = None if whole.test is None else len(whole.test.labels)
-    return FewShotData(str(data), whole.name, len(whole.train.labels), test, points, seed, k)
+    return FewShotData(str(data), whole.name, len(whole.train.labels), test, points, seed, k, frame)
 
 
 def _check_data(
     data: Path, train: Clouds, clouds: Clouds, task: tuple[Sequence[int], Sequence[int], int], points: int
 ) -> None:
-    """Raise InputError unless the widest task, `(ways, shots, queries)`, can be drawn."""
+    """Raise InputError if the largest task, `(ways, shots, queries)`, needs more objects than there are."""
     ways, shots, queries = task
-    check_stored(data, clouds.points, points)
-    found = len(eligible(train.labels, clouds.labels, max(shots), queries, clouds is train))
+    check_stored(data, clouds.points, points=points)
+    found = len(eligible(train.labels, clouds.labels, shots=max(shots), queries=queries, same=clouds is train))
     if found < max(ways):
         raise InputError(
             f"only {found} classes of {data} have {max(shots)} support and {queries} query objects, "
@@ -195,7 +221,8 @@ def _check_data(
 def _embed(encoder: Encoder, sources: dict[str, Clouds], points: int, cache: Path | None) -> dict[str, Labelled]:
     return {
         source: Labelled(
-            embed_clouds(encoder, clouds.points[:, :points], f"Embedding, {source}", cache=cache), clouds.labels
+            embed_clouds(encoder, clouds.points[:, :points], description=f"Embedding, {source}", cache=cache),
+            clouds.labels,
         )
         for source, clouds in sources.items()
     }
@@ -204,28 +231,31 @@ def _embed(encoder: Encoder, sources: dict[str, Clouds], points: int, cache: Pat
 def _measure(
     embedded: list[dict[str, Labelled]], way: int, shot: int, source: str, queries: int, runs: int, seed: int
 ) -> FewShotTasks:
-    """The row of one kind of task, which every model meets."""
+    """Measure the tasks of one kind with every model."""
     answers = [
-        [run_task(e["training split"], e[source], way, shot, queries, (seed, way, shot, run)) for run in range(runs)]
+        [
+            run_task(e["training split"], e[source], ways=way, shots=shot, queries=queries, seed=(seed, way, shot, run))
+            for run in range(runs)
+        ]
         for e in embedded
     ]
     accuracies = [task.accuracy for task in answers[0]]
     return FewShotTasks(way, shot, source, summary(accuracies), accuracies, compare_tasks(answers))
 
 
-def compare_tasks(answers: Sequence[Sequence[Answers]]) -> PairedRuns | None:
-    """The comparison of the first model with the second, the reference, on the same tasks; None of one model."""
+def compare_tasks(answers: Sequence[Sequence[TaskAnswers]]) -> PairedRuns | None:
+    """Comparison of the first model with the second, the reference, on the same tasks; None if there is one model."""
     if len(answers) < 2:
         return None
     own, other = answers
     truth, predicted = [task.truth for task in own], [task.predicted for task in own]
-    return paired_runs(truth, [task.predicted for task in other], predicted)
+    return paired_runs(truth, [task.predicted for task in other], second=predicted)
 
 
 def eligible(
-    support: NDArray[np.int64], query: NDArray[np.int64], shots: int, queries: int, same: bool
+    support: NDArray[np.int64], query: NDArray[np.int64], *, shots: int, queries: int, same: bool
 ) -> NDArray[np.int64]:
-    """Classes with enough objects for a task; `same` says that support and queries come from the same objects."""
+    """Classes with enough objects for a task; `same`: support and queries come from the same objects."""
     classes = np.unique(support)
     in_support = np.array([np.sum(support == label) for label in classes])
     in_query = np.array([np.sum(query == label) for label in classes])
@@ -234,23 +264,27 @@ def eligible(
     return chosen
 
 
-def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries: int, seed: Sequence[int]) -> Answers:
-    """Draw one task and answer it.
+def run_task(
+    support: Labelled, query: Labelled, *, ways: int, shots: int, queries: int, seed: Sequence[int]
+) -> TaskAnswers:
+    """Draw one task and classify its queries.
 
     Args:
-        support: Objects to learn from.
-        query: Objects to recognise; the same instance as `support` to draw both from it, without overlap.
+        support: Objects that support objects are drawn from.
+        query: Objects that queries are drawn from; if it is the same instance as `support`, they do not overlap.
         ways: Number of classes.
         shots: Support objects per class.
         queries: Query objects per class.
-        seed: Of the draw.
+        seed: Random seed of the draw.
     """
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
     same = query is support
     rng = np.random.default_rng(seed)
-    classes = rng.choice(eligible(support.labels, query.labels, shots, queries, same), ways, replace=False)
+    classes = rng.choice(
+        eligible(support.labels, query.labels, shots=shots, queries=queries, same=same), ways, replace=False
+    )
     learn, recognise = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(support.labels == label))
@@ -261,4 +295,4 @@ def run_task(support: Labelled, query: Labelled, ways: int, shots: int, queries:
     scaler = StandardScaler().fit(support.features[train])
     classifier = SVC(kernel="linear", C=1.0).fit(scaler.transform(support.features[train]), support.labels[train])
     predicted = classifier.predict(scaler.transform(query.features[test])).astype(np.int64)
-    return Answers(query.labels[test], predicted)
+    return TaskAnswers(query.labels[test], predicted)

@@ -1,4 +1,4 @@
-"""Pictures of results, drawn with matplotlib without a display."""
+"""Draws results with matplotlib, without a display."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.files import atomic_file
 from crosspoint.eval.curve import SeverityCurve
+from crosspoint.eval.metrics.calibration import CalibrationBin
 from crosspoint.eval.paper.published import Number
 from crosspoint.eval.paper.results import Cell, TableRow
 from crosspoint.eval.tsne import Panel
@@ -19,16 +20,16 @@ COLUMNS = {
     "official": ("tab:blue", "official: ours by the paper's rule"),
     "clean": ("tab:orange", "clean: ours, nothing chosen on tested objects"),
 }
-"""Of a comparison: the colour of a column, and what the legend says of it."""
+"""Colours of the columns of a comparison, and their text in the legend."""
 
 
-def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title: str, path: Path) -> None:
-    """Draw a confusion matrix as percentages of each true class, to a PNG that is legible for 40 classes.
+def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], *, title: str, path: Path) -> None:
+    """Draw a confusion matrix in per cent of each true class to a PNG; 40 classes are legible.
 
     Args:
-        counts: `(classes, classes)`; the row is the true class, the column the predicted one.
-        class_names: By label.
-        title: What the matrix is of.
+        counts: `(classes, classes)`; rows are true classes, columns are predicted classes.
+        class_names: Class names, by label.
+        title: Title of the picture.
         path: The PNG to write.
     """
     totals = counts.sum(axis=1, keepdims=True)
@@ -57,14 +58,14 @@ def draw_confusion(counts: NDArray[np.int64], class_names: Sequence[str], title:
     _save(figure, path)
 
 
-def draw_comparison(rows: Sequence[TableRow], title: str, path: Path) -> None:
-    """Draw a table's rows as bars, the paper's number beside ours.
+def draw_comparison(rows: Sequence[TableRow], title: str, *, path: Path) -> None:
+    """Draw the rows of a table as bars, the paper's number beside ours.
 
-    The line at a bar's end is ± its standard deviation; of a number that was not repeated its 95 % interval.
+    A line at the end of a bar is ± one standard deviation; for a single run it is the 95 % interval.
 
     Args:
-        rows: Of the table.
-        title: What is measured.
+        rows: Rows of the table.
+        title: Title of the picture.
         path: The PNG to write.
     """
     figure = Figure(figsize=(8.5, 1.6 + 0.62 * len(rows)), layout="constrained")
@@ -94,7 +95,7 @@ def draw_comparison(rows: Sequence[TableRow], title: str, path: Path) -> None:
 
 
 def _bar(cell: Number | Cell) -> tuple[float, tuple[float, float]]:
-    """The length of a bar, and how far the line at its end reaches to the left and to the right."""
+    """Length of a bar, and how far its line reaches to the left and to the right."""
     if isinstance(cell, Number):
         return cell.value, (cell.spread or 0.0,) * 2
     mean, std = cell.summary.mean, cell.summary.std
@@ -104,8 +105,8 @@ def _bar(cell: Number | Cell) -> tuple[float, tuple[float, float]]:
     return mean, (mean - low, high - mean)
 
 
-def draw_panels(panels: Sequence[Panel], class_names: Sequence[str], path: Path) -> None:
-    """Draw objects in the plane, coloured by class, one panel for each model."""
+def draw_panels(panels: Sequence[Panel], class_names: Sequence[str], *, path: Path) -> None:
+    """Draw objects as points in the plane, coloured by class, with one panel per model."""
     figure = Figure(figsize=(4.6 * len(panels), 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
@@ -122,19 +123,42 @@ def draw_panels(panels: Sequence[Panel], class_names: Sequence[str], path: Path)
     _save(figure, path)
 
 
+def draw_calibration(bins: Sequence[CalibrationBin], title: str, *, path: Path) -> None:
+    """Draw accuracy over probability in bins, beside the diagonal of a classifier that can be believed.
+
+    Args:
+        bins: Of `calibration_curve`.
+        title: Of the picture.
+        path: The PNG to write.
+    """
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    filled = [entry for entry in bins if entry.objects]
+    places = [100 * (entry.low + entry.high) / 2 for entry in filled]
+    axes.bar(places, [100 * (entry.accuracy or 0.0) for entry in filled], width=9, color="#76b900", label="accuracy")
+    axes.plot([0, 100], [0, 100], color="0.4", linewidth=1, label="as probable as right")
+    for entry, place in zip(filled, places, strict=True):
+        axes.text(place, 100 * (entry.accuracy or 0.0) + 1, str(entry.objects), ha="center", fontsize=8)
+    axes.set(xlim=(0, 100), ylim=(0, 106), title=title)
+    axes.set(xlabel="probability of the best class [%]", ylabel="accuracy [%]")
+    axes.legend(loc="upper left")
+    _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> None:
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png", bbox_inches="tight")
 
 
-def draw_curves(curves: Sequence[SeverityCurve], titles: dict[str, str], path: Path) -> None:
-    """Draw accuracy over severity, one panel for each corruption and one line for each model, with 95 % intervals.
+def draw_curves(curves: Sequence[SeverityCurve], titles: dict[str, str], *, path: Path) -> None:
+    """Draw accuracy over severity with 95 % intervals: a panel per corruption, a line per model.
 
-    Severities are evenly spaced, harmless ones to the left.
+    Severities are evenly spaced, the mildest on the left.
 
     Args:
-        curves: As `crosspoint.eval.robustness.robustness` returns them.
-        titles: What each corruption is called.
+        curves: Curves of `crosspoint.eval.robustness.robustness`.
+        titles: Title of each corruption.
         path: The PNG to write.
     """
     columns = min(3, len(titles))

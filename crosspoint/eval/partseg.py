@@ -1,8 +1,8 @@
 """Part segmentation: mIoU of a segmenter on a test split, and its labels against those of another model.
 
-`official` is the rule of the published code: the first points of each cloud, and at each point the most likely of *all*
-parts. `clean` chooses among the parts of the object's own category, which the task gives, and repeats over several
-random choices of points where more are stored than used.
+Rule `official`, as in the published code: the first points of each cloud, and at each point the most likely of *all*
+parts. Rule `clean`: the most likely part of the object's own category, which is an input of the task; averaged over
+several random subsets of points if more are stored than used.
 """
 
 import time
@@ -19,16 +19,17 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
-from crosspoint.core.results import FLAT, Result
+from crosspoint.core.results import FLAT, OPTIONAL, Result
+from crosspoint.data.frames import Frame
 from crosspoint.data.points import normalise, sample_points
 from crosspoint.data.sets.datasets import PartClouds, Taxonomy, load_parts
 from crosspoint.data.splits import check_stored
-from crosspoint.eval.features import ModelInfo, check_seed, describe_model
+from crosspoint.eval.features import ModelInfo, check_seed, describe_model, frame_of_set
 from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
 from crosspoint.eval.metrics.statistics import Paired, Summary, mean_interval, paired, summary
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.segmentation_result import Labels, SegmentationResult
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 BATCH = 16
 POINTS = 2048
@@ -37,22 +38,23 @@ CLEAN_RULE = "random points, most likely of the category's parts"
 
 
 Interval = tuple[float, float] | None
-"""95 % interval of a mean over objects; None of a single object."""
+"""95 % interval of a mean over objects; None for a single object."""
 
 
 @dataclass(frozen=True)
-class PartData:
-    """What a result says of its data.
+class PartSetInfo:
+    """Description of the data in a result.
 
     Attributes:
-        test: Objects of the test split.
+        test: Number of test objects.
         points: Points per cloud.
-        categories: How many there are.
-        parts: Parts of all categories.
+        categories: Number of categories.
+        parts: Number of parts of all categories.
         path: The folder.
         format: `shapenetpart`.
-        stored: Points per cloud that are stored.
-        seed: Of the first random choice of points.
+        stored: Stored points per cloud.
+        seed: Random seed of the first subset of points.
+        frame: In which clouds are stored; None of an earlier version, which turned nothing.
     """
 
     test: int
@@ -63,16 +65,17 @@ class PartData:
     format: str
     stored: int
     seed: int
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
 class PartScores:
-    """Scores of one choice of points, as fractions of one.
+    """Scores for one subset of points, as fractions of 1.
 
     Attributes:
         instance_miou: Mean IoU over objects.
-        class_miou: Mean over categories.
-        point_accuracy: Share of the points whose part is right.
+        class_miou: Mean over categories of their mean IoU.
+        point_accuracy: Share of the points with the right part.
     """
 
     instance_miou: float
@@ -82,7 +85,7 @@ class PartScores:
 
 @dataclass(frozen=True)
 class OfficialScores:
-    """By the rule of the published code; the interval is that of the instance mIoU."""
+    """Scores by the rule of the published code; the interval is that of the instance mIoU."""
 
     rule: str
     scores: PartScores = field(metadata=FLAT)
@@ -91,15 +94,15 @@ class OfficialScores:
 
 @dataclass(frozen=True)
 class CleanScores:
-    """Among the parts of the object's own category.
+    """Scores with the parts of the object's own category.
 
     Attributes:
         rule: How points and parts are chosen.
-        summary: Of the runs' instance mIoU.
-        instance_miou: Mean over the runs.
-        class_miou: Likewise.
-        interval: Of the instance mIoU.
-        runs: One for each choice of points.
+        summary: Mean and deviation of the instance mIoU over the runs.
+        instance_miou: Mean instance mIoU over the runs.
+        class_miou: Mean class mIoU over the runs.
+        interval: 95 % interval of the instance mIoU.
+        runs: Scores of each subset of points.
     """
 
     rule: str
@@ -115,11 +118,11 @@ class CategoryIou:
     """Mean IoU of the objects of a category.
 
     Attributes:
-        category: Its name.
-        objects: How many there are.
-        official: By the rule of the published code.
-        clean: Among the category's own parts.
-        parts: Of each part by its name, by `clean`.
+        category: Name of the category.
+        objects: Number of objects.
+        official: Mean IoU by the rule of the published code.
+        clean: Mean IoU with the category's own parts.
+        parts: Mean IoU of each part by name, by the rule `clean`.
     """
 
     category: str
@@ -131,14 +134,14 @@ class CategoryIou:
 
 @dataclass(frozen=True)
 class MiouDifference:
-    """Instance mIoU, candidate against reference.
+    """Instance mIoU of candidate and reference.
 
     Attributes:
-        reference: Of the reference.
-        candidate: Of the candidate.
+        reference: Instance mIoU of the reference.
+        candidate: Instance mIoU of the candidate.
         difference: Candidate minus reference.
-        interval: Of the difference.
-        largest_of_an_object: Largest absolute difference of an object's IoU.
+        interval: 95 % interval of the difference.
+        largest_of_an_object: Largest absolute difference of the IoU of an object.
     """
 
     reference: float
@@ -150,17 +153,17 @@ class MiouDifference:
 
 @dataclass(frozen=True)
 class LabelComparison:
-    """The candidate's labels against the reference's, point by point and in mIoU.
+    """Comparison of the candidate's labels with the reference's, by point and by mIoU.
 
     Attributes:
         reference: The other model.
-        equal_labels: Share of the points with the same label.
-        objects_with_all_equal: Share of the objects of which all points have.
-        least_equal: Share of equal labels of the object that has the fewest.
-        differing_points: How many labels differ.
-        largest_margin: By how much the reference prefers its own label at such a point, in logits, at most.
+        equal_labels: Share of the points with equal labels.
+        objects_with_all_equal: Share of the objects with equal labels at all points.
+        least_equal: Share of equal labels in the object with the fewest.
+        differing_points: Number of points with different labels.
+        largest_margin: Largest preference of the reference for its own label at such a point, in logits.
         points: The paired comparison of the labels.
-        instance_miou: Of both models.
+        instance_miou: Instance mIoU of both models.
     """
 
     reference: ModelInfo
@@ -175,22 +178,22 @@ class LabelComparison:
 
 @dataclass(frozen=True)
 class PartSegResult(Result):
-    """What was found of a part segmenter.
+    """The result of `crosspoint eval partseg`.
 
     Attributes:
-        model: What was measured.
-        data: On what.
-        official: By the rule of the published code.
-        clean: Among the parts of the object's own category.
-        per_category: In the order of the labels.
-        against: The comparison with another model, if there is one.
-        seconds: Segmenting.
+        model: The model.
+        data: The data.
+        official: Scores by the rule of the published code.
+        clean: Scores with the parts of the object's own category.
+        per_category: Scores of each category, in the order of the labels.
+        against: Comparison with another model, or None.
+        seconds: Duration of the segmentation, in seconds.
     """
 
     schema: ClassVar[str] = "crosspoint.partseg/1"
 
     model: ModelInfo
-    data: PartData
+    data: PartSetInfo
     official: OfficialScores
     clean: CleanScores
     per_category: tuple[CategoryIou, ...] = field(repr=False)
@@ -211,15 +214,16 @@ def partseg(
 
     Args:
         model: A part segmenter: run folder, `.safetensors`, bundle, `.onnx` or `.plan`.
-        data: A folder in ShapeNetPart's format, with a `taxonomy.json` where the parts are not ShapeNetPart's.
-        sampling: Points per cloud (by default the number that the model fixes, else 2048), and the choices of them.
-        run_on: Where the model runs; labels are not cached.
-        against: Another segmenter, the reference that labels are compared with; it runs on the CPU.
+        data: A folder in ShapeNetPart's format; with `taxonomy.json` if the parts are not ShapeNetPart's.
+        sampling: Points per cloud (default: the model's number if it is fixed, else 2048), and their random subsets;
+            and the axis that points up in the data.
+        run_on: Device and backend; labels are not cached.
+        against: Another segmenter to compare labels with, as the reference; it runs on the CPU.
         out: Folder for the pictures `partseg.png` and `partseg_worst.png`.
 
     Raises:
-        InputError: A model or the data cannot be used, they do not fit each other, or `out` cannot be written to.
-        CheckFailed: A model returns NaN or infinite values (`Encoder.segment`).
+        InputError: A model or the data cannot be used, they do not fit together, or `out` cannot be written.
+        CheckFailed: A model's output is not finite (`Encoder.segment`).
     """
     from crosspoint.runtime.load import load_encoder
 
@@ -230,23 +234,24 @@ def partseg(
     if out is not None:
         check_folder(out, files=["partseg.png", "partseg_worst.png"], inputs=[data], within=True)
         require_plots()
-    whole = load_parts(data, None)
+    frame = frame_of_set(data, sampling.up)
+    whole = load_parts(data, None, up=frame.up)
     with ExitStack() as stack:
-        encoder = stack.enter_context(load_encoder(model, run_on.device, run_on.backend))
+        encoder = stack.enter_context(load_encoder(model, run_on.device, backend=run_on.backend))
         reference = None if against is None else stack.enter_context(load_encoder(against, "cpu"))
         usual = encoder.specification.points or POINTS
         points = usual if sampling.points is None else sampling.points
         for segmenter in filter(None, (encoder, reference)):
-            check_segmenter(segmenter, whole.taxonomy, data)
+            check_segmenter(segmenter, whole.taxonomy, data=data)
             segmenter.specification.check_points(points)
-        check_stored(data, whole.test.points, points)
+        check_stored(data, whole.test.points, points=points)
         start = time.perf_counter()
         first = PartClouds(whole.test.points[:, :points], whole.test.labels, whole.test.parts[:, :points])
-        official = segment(encoder, first, whole.taxonomy, reference)
+        official = segment(encoder, first, taxonomy=whole.taxonomy, reference=reference)
         samples = [official]
         if points < whole.test.points.shape[1]:
-            drawn = (draw_points(whole.test, points, seed + turn) for turn in range(seeds))
-            samples = [segment(encoder, clouds, whole.taxonomy, reference) for clouds in drawn]
+            drawn = (draw_points(whole.test, points, seed=seed + turn) for turn in range(seeds))
+            samples = [segment(encoder, clouds, taxonomy=whole.taxonomy, reference=reference) for clouds in drawn]
         seconds = time.perf_counter() - start
     taxonomy, stored = whole.taxonomy, whole.test.points.shape[1]
     counts = len(first.labels), points, len(taxonomy.categories), len(taxonomy.parts)
@@ -254,7 +259,7 @@ def partseg(
     runs = [_ious(sample, sample.of_own, taxonomy) for sample in samples]
     result = PartSegResult(
         model=describe_model(encoder),
-        data=PartData(*counts, str(data), whole.name, stored, seed),
+        data=PartSetInfo(*counts, str(data), whole.name, stored, seed, frame),
         official=OfficialScores(
             OFFICIAL_RULE, _scores(published, first.parts, official.of_all), mean_interval(published.of_objects)
         ),
@@ -266,36 +271,36 @@ def partseg(
     if out is not None:
         from crosspoint.eval.partseg_pictures import draw_results
 
-        draw_results(samples[0], taxonomy, out)
+        draw_results(samples[0], taxonomy, out=out)
     return result
 
 
-def check_segmenter(segmenter: Encoder, taxonomy: Taxonomy, data: Path) -> None:
-    """Raise InputError unless a model segments into the categories and parts of a set."""
+def check_segmenter(segmenter: Encoder, taxonomy: Taxonomy, *, data: Path) -> None:
+    """Raise InputError unless a model has the categories and parts of a data set."""
     spec = segmenter.specification
     if spec.categories is None:
-        raise InputError(f"{spec.path} is an encoder, not a part segmenter; make one: crosspoint finetune partseg")
+        raise InputError(f"{spec.path} is an encoder, not a part segmenter; train one with crosspoint finetune partseg")
     wanted = len(taxonomy.categories), len(taxonomy.parts)
     if (spec.categories, spec.dim) != wanted:
         raise InputError(
-            f"{spec.path} knows {spec.categories} categories and {spec.dim} parts, {data} has {wanted[0]} and "
-            f"{wanted[1]}; give the data that it was trained for"
+            f"{spec.path} has {spec.categories} categories and {spec.dim} parts, but {data} has {wanted[0]} and "
+            f"{wanted[1]}; give the data that it was trained on"
         )
 
 
-def draw_points(clouds: PartClouds, points: int, seed: int) -> PartClouds:
-    """A random choice of the points of each cloud, without replacement, with their parts."""
+def draw_points(clouds: PartClouds, points: int, *, seed: int) -> PartClouds:
+    """A random subset of the points of each cloud, without replacement, with their parts."""
     rng = np.random.default_rng(seed)
     numbers = np.arange(clouds.parts.shape[1])
-    rows = np.stack([sample_points(numbers, points, rng) for _ in clouds.labels])  # (n, points)
+    rows = np.stack([sample_points(numbers, points, rng=rng) for _ in clouds.labels])  # (n, points)
     chosen = np.take_along_axis(clouds.points, rows[..., None], axis=1)
     return PartClouds(chosen, clouds.labels, np.take_along_axis(clouds.parts, rows, axis=1))
 
 
 def segment(
-    encoder: Encoder, clouds: PartClouds, taxonomy: Taxonomy, reference: Encoder | None = None
+    encoder: Encoder, clouds: PartClouds, *, taxonomy: Taxonomy, reference: Encoder | None = None
 ) -> SegmentationResult:
-    """Normalise clouds as in training and segment them, by two models where there is a reference; with a bar."""
+    """Normalise clouds as in training and segment them with the model and, if given, the reference."""
     of_all, of_own, other, margins = [], [], [], []
     for points, category, allowed in track(list(_batches(clouds, taxonomy)), "Segmenting"):
         logits = encoder.segment(points, category)
@@ -312,8 +317,8 @@ def segment(
 def _batches(
     clouds: PartClouds, taxonomy: Taxonomy
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]]:
-    """Normalised points, one-hot categories and the parts that each object may have."""
-    allowed = allowed_parts(clouds.labels, taxonomy.category_parts, len(taxonomy.parts))
+    """Normalised points, one-hot categories, and the parts that each object can have."""
+    allowed = allowed_parts(clouds.labels, taxonomy.category_parts, parts=len(taxonomy.parts))
     one_hot = np.eye(len(taxonomy.categories), dtype=np.float32)[clouds.labels]
     for start in range(0, len(clouds.labels), BATCH):
         rows = slice(start, start + BATCH)
@@ -326,7 +331,9 @@ def _at(logits: NDArray[np.float32], parts: Labels) -> NDArray[np.float32]:
 
 
 def _ious(sample: SegmentationResult, predicted: Labels, taxonomy: Taxonomy) -> Ious:
-    return object_ious(sample.clouds.parts, predicted, sample.clouds.labels, taxonomy.category_parts)
+    return object_ious(
+        sample.clouds.parts, predicted, labels=sample.clouds.labels, category_parts=taxonomy.category_parts
+    )
 
 
 def _clean(runs: list[Ious], samples: list[SegmentationResult], all_points: bool) -> CleanScores:
@@ -374,7 +381,7 @@ def _compare(reference: ModelInfo, sample: SegmentationResult, taxonomy: Taxonom
         least_equal=float(equal.min()),
         differing_points=int(np.sum(sample.reference != sample.of_own)),
         largest_margin=float(sample.margins.max()),
-        points=paired(sample.clouds.parts.ravel(), sample.reference.ravel(), sample.of_own.ravel()),
+        points=paired(sample.clouds.parts.ravel(), sample.reference.ravel(), second=sample.of_own.ravel()),
         instance_miou=MiouDifference(
             reference=before.instance,
             candidate=after.instance,

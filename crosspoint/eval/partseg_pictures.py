@@ -1,4 +1,4 @@
-"""Pictures of part segmentation: the truth, the prediction beside it, and the points that are wrong."""
+"""Draws part segmentation: true parts, predicted parts, and wrong points."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,25 +18,41 @@ from crosspoint.eval.segmentation_result import SegmentationResult
 WORST = 12  # objects in the second picture
 COLUMNS = 3  # objects in a row
 AZIMUTH, ELEVATION = np.deg2rad(35.0), np.deg2rad(22.0)
-COLOURS = (  # of a category's parts, in order: distinct in hue and in lightness
+COLOURS = (  # for the parts of a category, in order; they differ in hue and in lightness
     *("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"),
     *("#ff9933", "#222255", "#99ddaa", "#884422", "#bb99dd", "#777777"),
 )
 RIGHT, WRONG = "#cccccc", "#cc2222"
 
 
-def draw_results(segmented: SegmentationResult, taxonomy: Taxonomy, out: Path) -> None:
-    """Draw `partseg.png`, of each category the object whose IoU is the median, and `partseg_worst.png`.
+def draw_results(segmented: SegmentationResult, taxonomy: Taxonomy, *, out: Path) -> None:
+    """Draw `partseg.png`, with the object of median IoU for each category, and `partseg_worst.png`.
 
     Raises:
         InputError: `out` cannot be written to.
     """
     labels = segmented.clouds.labels
-    scores = object_ious(segmented.clouds.parts, segmented.of_own, labels, taxonomy.category_parts).of_objects
+    scores = object_ious(
+        segmented.clouds.parts, segmented.of_own, labels=labels, category_parts=taxonomy.category_parts
+    ).of_objects
     typical = [_median(np.flatnonzero(labels == label), scores) for label in np.unique(labels)]
     worst = np.argsort(scores, kind="stable")[:WORST].tolist()
-    draw(segmented, taxonomy, scores, typical, "Of each category the object with the median IoU", out / "partseg.png")
-    draw(segmented, taxonomy, scores, worst, "The objects with the lowest IoU", out / "partseg_worst.png")
+    draw(
+        segmented,
+        taxonomy,
+        scores=scores,
+        rows=typical,
+        title="Of each category the object with the median IoU",
+        path=out / "partseg.png",
+    )
+    draw(
+        segmented,
+        taxonomy,
+        scores=scores,
+        rows=worst,
+        title="The objects with the lowest IoU",
+        path=out / "partseg_worst.png",
+    )
 
 
 def _median(rows: NDArray[np.int64], scores: NDArray[np.float64]) -> int:
@@ -46,6 +62,7 @@ def _median(rows: NDArray[np.int64], scores: NDArray[np.float64]) -> int:
 def draw(
     segmented: SegmentationResult,
     taxonomy: Taxonomy,
+    *,
     scores: NDArray[np.float64],
     rows: Sequence[int],
     title: str,
@@ -56,9 +73,9 @@ def draw(
     Args:
         segmented: Predictions of all objects.
         taxonomy: What the numbers mean.
-        scores: `(n,)`, IoU of every object.
-        rows: The objects to draw.
-        title: What they are.
+        scores: `(n,)`, IoU of each object.
+        rows: Indices of the objects to draw.
+        title: Title of the picture.
         path: The PNG to write.
     """
     lines = -(-len(rows) // COLUMNS)
@@ -84,7 +101,7 @@ def draw(
 
 
 def _scatter(axes: Axes, points: NDArray[np.float32], colours: Sequence[str]) -> None:
-    """Points seen from the front right and above, the near ones over the far ones."""
+    """Points seen from the front right and above; near points cover far ones."""
     x, y, depth = project(normalise(points)).T
     order = np.argsort(depth)
     size = 1400 / len(points) + 1.5
@@ -96,7 +113,7 @@ def _scatter(axes: Axes, points: NDArray[np.float32], colours: Sequence[str]) ->
 
 
 def project(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Right, up and towards the viewer, `(N, 3)`, of points with y up: turned by `AZIMUTH`, tilted by `ELEVATION`."""
+    """Right, up and towards the viewer, `(N, 3)`, for points with y up; turned by `AZIMUTH`, tilted by `ELEVATION`."""
     ca, sa, ce, se = np.cos(AZIMUTH), np.sin(AZIMUTH), np.cos(ELEVATION), np.sin(ELEVATION)
     right = np.array([ca, 0.0, -sa])
     up = np.array([-sa * se, ce, -ca * se])

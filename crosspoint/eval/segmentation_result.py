@@ -1,4 +1,4 @@
-"""The parts that a segmenter predicts."""
+"""Predicted parts of clouds."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SegmentationResult:
-    """Predicted parts of the same clouds.
+    """Predicted parts of some clouds, by both rules.
 
     Attributes:
-        clouds: What was segmented: points `(n, N, 3)`, labels `(n,)`, true parts `(n, N)`.
+        clouds: The clouds: points `(n, N, 3)`, labels `(n,)`, true parts `(n, N)`.
         of_all: `(n, N)`, the most likely of all parts.
-        of_own: `(n, N)`, the most likely of the category's own.
-        reference: `of_own` of the other model, if there is one.
-        margins: `(n, N)`, by how much the other model prefers its own choice to `of_own`; 0 where they agree.
+        of_own: `(n, N)`, the most likely of the category's own parts.
+        reference: `of_own` of the other model, or None.
+        margins: `(n, N)`, how much the other model prefers its own choice to `of_own`, in logits; 0 where both agree.
     """
 
     clouds: PartClouds

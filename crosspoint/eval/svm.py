@@ -1,7 +1,8 @@
-"""Linear-SVM accuracy of frozen features (CrossPoint, Tables 1 and 2), by two rules for C.
+"""Linear-SVM accuracy of frozen features (CrossPoint, Tables 1 and 2), by two rules.
 
-`official` is the paper's code: the first points of each cloud, `SVC(kernel="linear")`, a fixed C. `clean` chooses C by
-cross-validation on the training split, and repeats over several random choices of points where more are stored.
+Rule `official`, as in the paper's code: the first points of each cloud, `SVC(kernel="linear")`, a fixed C. Rule
+`clean`: C by cross-validation on the training split; averaged over several random subsets of points if more are stored
+than used.
 """
 
 import time
@@ -26,13 +27,14 @@ from crosspoint.eval.features import (
     describe_model,
     describe_split,
     embed_split,
+    frame_of_set,
     open_encoders,
 )
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.linear import OFFICIAL_C, TriedC
 from crosspoint.eval.metrics.statistics import Paired, confusion, paired, per_class, summary, wilson
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.options import RunOn, Sampling
 
 PICTURE = "confusion.png"
 POINTS = 1024
@@ -43,13 +45,13 @@ Features = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracy on the test part, as a fraction of one.
+    """Accuracy on the test part, as a fraction of 1.
 
     Attributes:
-        accuracy: Over all objects.
-        interval: Wilson's 95 % interval, for the objects of one choice of points.
-        class_accuracy: Mean over the classes.
-        rule: How C and the points were chosen.
+        accuracy: Accuracy on all objects.
+        interval: Wilson's 95 % interval for the objects of one subset of points.
+        class_accuracy: Mean of the accuracies of the classes.
+        rule: How C and the points were chosen, in words.
     """
 
     accuracy: float
@@ -60,11 +62,11 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class OfficialAccuracy(Accuracy):
-    """By the rule of the paper's code.
+    """Accuracy by the rule of the paper's code.
 
     Attributes:
-        c: The penalty.
-        seconds: Fitting and predicting.
+        c: C of the SVM.
+        seconds: Duration of training and prediction, in seconds.
     """
 
     c: float = field(metadata=key("C"))
@@ -73,13 +75,13 @@ class OfficialAccuracy(Accuracy):
 
 @dataclass(frozen=True)
 class SvmRun:
-    """One choice of points.
+    """The result for one subset of points.
 
     Attributes:
-        seed: Of the points and of the folds.
-        c: The value that cross-validation chose.
-        accuracy: On the test part.
-        cross_validation: Of each value tried.
+        seed: Random seed of the points and the folds.
+        c: C, chosen by cross-validation.
+        accuracy: Accuracy on the test part.
+        cross_validation: Accuracies of all values of C in cross-validation.
     """
 
     seed: int
@@ -90,12 +92,12 @@ class SvmRun:
 
 @dataclass(frozen=True)
 class CleanAccuracy(Accuracy):
-    """With C by cross-validation on the training part.
+    """Accuracy with C by cross-validation on the training part.
 
     Attributes:
-        std: Sample standard deviation over the runs; None of one.
-        runs: One for each choice of points.
-        seconds: Choosing C, fitting and predicting.
+        std: Sample standard deviation over the runs; None for one run.
+        runs: The result for each subset of points.
+        seconds: Duration of cross-validation, training and prediction, in seconds.
     """
 
     std: float | None
@@ -105,7 +107,7 @@ class CleanAccuracy(Accuracy):
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """Accuracy of one class; None where it has no test object."""
+    """Accuracy of one class; None if it has no test object."""
 
     name: str = field(metadata=key("class"))
     objects: int
@@ -123,13 +125,13 @@ class RuleAccuracies:
 
 @dataclass(frozen=True)
 class SvmComparison:
-    """Another model, the reference, on the same objects; C is each model's own.
+    """Comparison with another model, the reference, on the same objects; each model has its own C.
 
     Attributes:
         model: The reference.
-        accuracy: Its accuracies.
-        official: The paired comparison by this rule.
-        clean: Likewise, on the first choice of points.
+        accuracy: Accuracy of the reference, by both rules.
+        official: Paired comparison by the rule `official`.
+        clean: Paired comparison by the rule `clean`, on the first subset of points.
     """
 
     model: ModelInfo
@@ -140,17 +142,17 @@ class SvmComparison:
 
 @dataclass(frozen=True)
 class SvmResult(Result):
-    """What the linear SVM found.
+    """The result of `crosspoint eval svm`.
 
     Attributes:
-        model: What was measured.
-        data: On what.
-        official: By the rule of the paper's code.
-        clean: With C by cross-validation.
-        per_class: In the order of the labels.
-        confusion: Counts of `clean` over all choices of points; a row is a true class, a column a predicted one.
-        embedding_seconds: Time that embedding took.
-        against: The comparison with another model, if there is one.
+        model: The model.
+        data: The data.
+        official: Accuracy by the rule of the paper's code.
+        clean: Accuracy with C by cross-validation.
+        per_class: Accuracy of each class, in the order of the labels.
+        confusion: Counts by the rule `clean` over all subsets of points; rows are true classes, columns predicted ones.
+        embedding_seconds: Duration of the embedding, in seconds.
+        against: Comparison with another model, or None.
     """
 
     schema: ClassVar[str] = "crosspoint.svm/1"
@@ -166,10 +168,10 @@ class SvmResult(Result):
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one model was found to be worth, and its predictions `(m,)` of the test part by either rule.
+class SvmMeasurement:
+    """Accuracies of one model, and its predictions `(m,)` for the test part by both rules.
 
-    `clean` is of the first choice of points.
+    The predictions of `clean` are those for the first subset of points.
     """
 
     result: SvmResult
@@ -186,20 +188,20 @@ def svm(
     against: Path | None = None,
     out: Path | None = None,
 ) -> SvmResult:
-    """Fit linear SVMs on a model's frozen, un-normalised embeddings and measure their accuracy.
+    """Train linear SVMs on a model's frozen embeddings, which are not normalised, and measure their accuracy.
 
     Args:
-        model: Anything that can embed.
+        model: The model; anything that `load_encoder` opens.
         data: A folder in ModelNet40's or ScanObjectNN's format.
-        sampling: Points per cloud (1024 by default): the first ones for `official`, random ones for `clean` where more
-            are stored; the seed of the held-out part where there is no test split, the folds and the first choice of
-            points.
-        run_on: Where the model runs.
-        against: Another model, whose predictions of the same objects are compared with the model's.
+        sampling: Points per cloud (default 1024): the first ones for `official`, random ones for `clean` if more are
+            stored. The seed is that of the held-out part (if there is no test split), the folds and the first subset of
+            points; the axis that points up in the data.
+        run_on: Device, backend and cache.
+        against: Another model, whose predictions for the same objects are compared.
         out: Folder for the picture `confusion.png`.
 
     Raises:
-        InputError: The model or the data cannot be used, they do not fit each other, or `out` cannot be written to.
+        InputError: The model or the data cannot be used, they do not fit together, or `out` cannot be written.
 
     Example:
         >>> svm("run", "modelnet40", run_on=RunOn(device="cuda")).clean.accuracy  # doctest: +SKIP
@@ -211,9 +213,10 @@ def svm(
         check_folder(out, files=[PICTURE], inputs=[data], within=True)
         require_plots()
     points = POINTS if sampling.points is None else sampling.points
-    with open_encoders(model, against, run_on, points) as encoders:
-        split = load_split(data, points, sampling.seed)
-        about = describe_split(data, split, points, sampling.seed)
+    with open_encoders(model, against, run_on=run_on, points=points) as encoders:
+        frame = frame_of_set(data, sampling.up)
+        split = load_split(data, points, seed=sampling.seed, up=frame.up)
+        about = describe_split(data, split, points=points, seed=sampling.seed, frame=frame)
         measured = [_measure(encoder, split, about, sampling.seeds, run_on.cache) for encoder in encoders]
     result = measured[0].result
     if against is not None:
@@ -223,14 +226,14 @@ def svm(
     return result
 
 
-def _measure(encoder: Encoder, split: Split, about: SplitInfo, seeds: int, cache: Path | None) -> Measured:
+def _measure(encoder: Encoder, split: Split, about: SplitInfo, seeds: int, cache: Path | None) -> SvmMeasurement:
     start = time.perf_counter()
     features, samples = _embed(encoder, split, about.points, about.seed, seeds, cache)
     seconds = time.perf_counter() - start
     official, official_predicted = _official(features, split)
     clean, predicted = _clean(samples, split, about.seed)
-    official_counts = confusion(split.test.labels, official_predicted, len(split.class_names))
-    counts = np.sum([confusion(split.test.labels, run, len(split.class_names)) for run in predicted], axis=0)
+    official_counts = confusion(split.test.labels, official_predicted, classes=len(split.class_names))
+    counts = np.sum([confusion(split.test.labels, run, classes=len(split.class_names)) for run in predicted], axis=0)
     result = SvmResult(
         model=describe_model(encoder),
         data=about,
@@ -240,30 +243,34 @@ def _measure(encoder: Encoder, split: Split, about: SplitInfo, seeds: int, cache
         confusion=counts.tolist(),
         embedding_seconds=seconds,
     )
-    return Measured(result, official_predicted, predicted[0])
+    return SvmMeasurement(result, official_predicted, predicted[0])
 
 
-def _compare(split: Split, reference: Measured, candidate: Measured) -> SvmComparison:
+def _compare(split: Split, reference: SvmMeasurement, candidate: SvmMeasurement) -> SvmComparison:
     result = reference.result
     return SvmComparison(
         model=result.model,
         accuracy=RuleAccuracies(result.official.accuracy, result.clean.accuracy),
-        official=paired(split.test.labels, reference.official, candidate.official),
-        clean=paired(split.test.labels, reference.clean, candidate.clean),
+        official=paired(split.test.labels, reference.official, second=candidate.official),
+        clean=paired(split.test.labels, reference.clean, second=candidate.clean),
     )
 
 
 def _embed(
     encoder: Encoder, split: Split, points: int, seed: int, seeds: int, cache: Path | None
 ) -> tuple[Features, list[Features]]:
-    """Features of the first points, and those of each choice of points that `clean` averages over."""
-    first = embed_split(encoder, split, lambda stored: stored[:, :points], "Embedding, first points", cache)
+    """Features of the first points, and of each random subset of points for `clean`."""
+    first = embed_split(
+        encoder, split, select=lambda stored: stored[:, :points], description="Embedding, first points", cache=cache
+    )
     if all(part.points.shape[1] == points for part in (split.train, split.test)):
         return first, [first]
     samples = []
     for run in range(seeds):
         draw = partial(sample, points=points, seed=seed + run)
-        samples.append(embed_split(encoder, split, draw, f"Embedding, sample {run + 1} of {seeds}", cache))
+        samples.append(
+            embed_split(encoder, split, select=draw, description=f"Embedding, sample {run + 1} of {seeds}", cache=cache)
+        )
     return first, samples
 
 
@@ -278,22 +285,22 @@ def _official(features: Features, split: Split) -> tuple[OfficialAccuracy, NDArr
         classifier = SVC(kernel="linear", C=c).fit(features[0], split.train.labels)
         predicted = classifier.predict(features[1]).astype(np.int64)
         seconds = time.perf_counter() - start
-    counts = confusion(split.test.labels, predicted, len(split.class_names))
+    counts = confusion(split.test.labels, predicted, classes=len(split.class_names))
     rule = f"SVC(kernel='linear', C={c}) on the first points"
     return OfficialAccuracy(*_accuracy(counts, 1), rule, c, seconds), predicted
 
 
 def _clean(samples: list[Features], split: Split, seed: int) -> tuple[CleanAccuracy, list[NDArray[np.int64]]]:
-    """C by cross-validation for each choice of points; accuracies are averaged. Returns the predictions of each too."""
+    """Choose C for each subset of points and average the accuracies; also returns the predictions for each subset."""
     start = time.perf_counter()
     counts = np.zeros((len(split.class_names),) * 2, np.int64)
     runs, predictions = [], []
     for run, (train, test) in enumerate(samples):
         products = linear.gram(train)
-        c, tried = linear.choose_c(train, split.train.labels, products, seed + run)
-        predicted = linear.fit(train, split.train.labels, c, products).predict(test)
+        c, tried = linear.choose_c(train, split.train.labels, products=products, seed=seed + run)
+        predicted = linear.fit(train, split.train.labels, c=c, products=products).predict(test)
         predictions.append(predicted)
-        counts += confusion(split.test.labels, predicted, len(split.class_names))
+        counts += confusion(split.test.labels, predicted, classes=len(split.class_names))
         runs.append(SvmRun(seed + run, c, float(np.mean(predicted == split.test.labels)), tried))
     rule = f"C by {linear.FOLDS}-fold cross-validation on the training part"
     rule += f", {len(runs)} random choices of points" if len(runs) > 1 else ""
@@ -323,4 +330,4 @@ def _draw(out: Path, result: SvmResult, split: Split) -> None:
         f"{Path(result.model.path).name}: {clean.accuracy:.1%} [{low:.1%}, {high:.1%}]"
         f" of {result.data.test} objects, C by cross-validation\ntested on {result.data.test_from}"
     )
-    draw_confusion(np.array(result.confusion), split.class_names, title, Path(out) / PICTURE)
+    draw_confusion(np.array(result.confusion), split.class_names, title=title, path=Path(out) / PICTURE)

@@ -1,4 +1,4 @@
-"""Figure 4: features of ten classes in the plane, by t-SNE, for several models side by side."""
+"""Figure 4: a t-SNE map of the features of ten classes, for several models side by side."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,20 +11,20 @@ from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import Clouds
 from crosspoint.data.splits import Split, load_split, take
 from crosspoint.eval.features import embed_clouds, open_encoders
-from crosspoint.eval.options import RunOn
 from crosspoint.eval.paper.published import MODELNET10
+from crosspoint.runtime.options import RunOn
 
 NEIGHBOURS = 5
 
 
 class Panel(NamedTuple):
-    """One model's objects in the plane.
+    """The map of one model.
 
     Attributes:
-        title: What the model is called.
-        places: `(n, 2)`.
+        title: Name of the model.
+        places: Positions `(n, 2)`.
         labels: `(n,)`.
-        accuracy: Share of objects whose `NEIGHBOURS` nearest others, in feature space, vote for their class.
+        accuracy: Share of objects whose `NEIGHBOURS` nearest objects in feature space have their class, by vote.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Panel(NamedTuple):
 
 
 def ten_classes(split: Split) -> tuple[tuple[str, ...], Clouds]:
-    """Test objects of ModelNet10's classes, or of the first ten classes where the set has others; labels 0 to 9."""
+    """Test objects of ModelNet10's classes, or of the first ten classes if the set has others; labels 0 to 9."""
     wanted = [name for name in MODELNET10 if name in split.class_names] or list(split.class_names[:10])
     numbers = [split.class_names.index(name) for name in wanted]
     objects = take(split.test, np.flatnonzero(np.isin(split.test.labels, numbers)))
@@ -43,7 +43,7 @@ def ten_classes(split: Split) -> tuple[tuple[str, ...], Clouds]:
 
 
 def tsne(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Places `(n, 2)` of features `(n, D)` by t-SNE (van der Maaten and Hinton, 2008), started from two components.
+    """Positions `(n, 2)` of features `(n, D)` by t-SNE (van der Maaten and Hinton, 2008), started from PCA.
 
     Raises:
         InputError: There are fewer than four objects.
@@ -51,14 +51,14 @@ def tsne(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     from sklearn.manifold import TSNE
 
     if len(features) < 4:
-        raise InputError(f"t-SNE of {len(features)} objects shows nothing; give a larger test split")
+        raise InputError(f"t-SNE needs at least 4 objects, not {len(features)}; give a larger test split")
     perplexity = min(30.0, (len(features) - 1) / 3)
     places: NDArray[np.float32] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
     return places
 
 
 def neighbour_accuracy(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Leave-one-out accuracy of a vote of the nearest others, in feature space."""
+    """Leave-one-out accuracy of a vote of the nearest objects in feature space."""
     from sklearn.neighbors import KNeighborsClassifier
 
     count = min(NEIGHBOURS, len(labels) - 1)
@@ -71,14 +71,14 @@ def neighbour_accuracy(features: NDArray[np.float32], labels: NDArray[np.int64])
 def panels(
     models: dict[str, Path], data: Path, *, points: int, seed: int = 0, run_on: RunOn = RunOn()
 ) -> tuple[tuple[str, ...], list[Panel]]:
-    """One panel for each model, by its title.
+    """Make one panel per model.
 
     Args:
-        models: Anything that can embed, by title.
+        models: Models, by title.
         data: A folder in ModelNet40's or ScanObjectNN's format.
-        points: Points per cloud, the first ones.
-        seed: Of t-SNE, and of the held-out part where there is no test split.
-        run_on: Where the models run.
+        points: Points per cloud; the first ones are taken.
+        seed: Random seed of t-SNE and of the held-out part, if there is no test split.
+        run_on: Device, backend and cache.
 
     Returns:
         The names of the classes, and the panels.
@@ -86,11 +86,13 @@ def panels(
     Raises:
         InputError: A model or the data cannot be used.
     """
-    class_names, objects = ten_classes(load_split(data, points, seed))
+    class_names, objects = ten_classes(load_split(data, points, seed=seed))
     result = []
     for title, model in track(list(models.items()), "t-SNE"):
-        with open_encoders(model, None, run_on, points) as encoders:
-            features = embed_clouds(encoders[0], objects.points[:, :points], f"Embedding, {title}", cache=run_on.cache)
+        with open_encoders(model, None, run_on=run_on, points=points) as encoders:
+            features = embed_clouds(
+                encoders[0], objects.points[:, :points], description=f"Embedding, {title}", cache=run_on.cache
+            )
         accuracy = neighbour_accuracy(features, objects.labels)
         result.append(Panel(title, tsne(features, seed), objects.labels, accuracy))
     return class_names, result

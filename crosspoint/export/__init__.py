@@ -1,4 +1,4 @@
-"""From trained weights to ONNX and TensorRT, through a parity gate."""
+"""Exports trained weights to ONNX and TensorRT, through a parity gate."""
 
 from typing import TYPE_CHECKING
 

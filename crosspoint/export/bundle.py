@@ -1,10 +1,8 @@
-"""`crosspoint export`: a bundle of ONNX file, engine and manifest that exists only if it passed the parity gate."""
+"""`crosspoint export`: writes a bundle of ONNX file, engine and manifest, if it passes the parity gate."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,66 +14,103 @@ from crosspoint import __version__
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json
 from crosspoint.core.outputs import check_replaceable
-from crosspoint.export.engine.builder import Options, find_builder
+from crosspoint.core.results import OPTIONAL
+from crosspoint.data.frames import Up, parse_up
+from crosspoint.data.sets.taxonomy import parse_taxonomy
+from crosspoint.export.classifier import (
+    add_classifier,
+    check_classifier,
+    find_classifier,
+    score_agreement,
+)
+from crosspoint.export.engine.builder import find_builder
 from crosspoint.export.engine.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.engine.on_device import add_build_script
+from crosspoint.export.manifest import (
+    BeforeLowering,
+    BundleManifest,
+    ExportParity,
+    Precision,
+    Preprocessing,
+    TrainedWeights,
+    WeightsEntry,
+)
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
 from crosspoint.export.onnx.candidate_check import CandidateCheck
 from crosspoint.export.onnx.choose import Chosen, choose_half, choose_int8
+from crosspoint.export.onnx.classifier_head import PRODUCT, append_classifier
 from crosspoint.export.onnx.file import read_precision, shapes, write_onnx
 from crosspoint.export.onnx.fold import deploy, deploy_head
 from crosspoint.export.onnx.lint import require_clean
 from crosspoint.export.onnx.precision import product_precisions, require_precision
 from crosspoint.export.onnx.projection import Projected, append_head, load_head
+from crosspoint.export.options import ExportOptions
 from crosspoint.export.triton import check_repository, write_repository
 from crosspoint.models.weights import Weights, read_weights
-from crosspoint.parity.accuracy import Accuracy, verification_clouds
+from crosspoint.parity.accuracy import SvmAccuracy, verification_clouds
 from crosspoint.parity.clouds import CLOUDS, gate_clouds
 from crosspoint.parity.gate import Gate
 from crosspoint.parity.limits import LIMITS
 from crosspoint.parity.part_accuracy import PartAccuracy, verification_parts
 from crosspoint.parity.reference import Reference, embed_network
+from crosspoint.parity.scores import ScoreAgreement, classifier_clouds
+from crosspoint.runtime.classifier import Classifier, ClassifierInfo
 from crosspoint.runtime.load import WEIGHTS
-from crosspoint.runtime.manifest import NAME, SCHEMA, sign_bundle
+from crosspoint.runtime.manifest import NAME, sign_bundle
 from crosspoint.runtime.profile import Profile, Range, make_profile
 from crosspoint.runtime.released import resolve
 from crosspoint.runtime.signing import read_signing_key
 
-PREPROCESSING = {
-    "centre": "mean",
-    "scale": "farthest point at distance 1",
-    "sampling": "random without replacement",
-}
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the ONNX file says of itself."""
+
+    model: dict[str, int | str]
+    dim: int | str | None
+    points: int | None
+    k: int | str | None
+    precision: str
+    preprocessing: Preprocessing
+    source_sha256: str
+    version: str
+    classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a candidate is verified and calibrated with, besides synthetic clouds.
+    """Data for verification and calibration, in addition to synthetic clouds.
 
     Attributes:
-        data: Labelled clouds: for SVM accuracy in ModelNet40's format or another known one, for the mIoU of a part
-            segmenter in ShapeNetPart's.
-        clouds: At most this many of them; None for all.
-        max_drop: Percentage points of SVM accuracy or mIoU that may be lost; None for the precision's own limit.
-        calibrate: Clouds that int8 is calibrated with.
+        data: Labelled clouds: in ModelNet40's or another known format for SVM accuracy; in ShapeNetPart's format for
+            the mIoU of a part segmenter.
+        clouds: Largest number of them to use; None: all.
+        max_drop: Largest loss of SVM accuracy or mIoU, in percentage points; None: the limit of the precision.
+        calibrate: Clouds for int8 calibration.
+        up: The axis that points up in both; None for what they say themselves, else y.
     """
 
     data: Path | None = None
     clouds: int | None = None
     max_drop: float | None = None
     calibrate: Path | None = None
+    up: Up | None = None
 
     def check(self, precision: str) -> None:
-        """Raise InputError if an option has nothing to do."""
+        """Raise InputError if an option is given without the option that it belongs to."""
+        if self.up is not None:
+            parse_up(self.up)
+            if self.data is None and self.calibrate is None:
+                raise InputError("--up is about clouds that are read; give --verify-data or --calibrate with it")
         if self.calibrate is not None and precision != "int8":
-            raise InputError("--calibrate is about int8; give --precision int8 with it")
+            raise InputError("--calibrate needs --precision int8; add it, or leave --calibrate out")
         if self.data is None and (self.max_drop is not None or self.clouds is not None):
-            raise InputError("--max-drop and --verify-clouds are about labelled data; give --verify-data with them")
+            raise InputError("--max-drop and --verify-clouds need labelled data; add --verify-data, or leave them out")
         if self.max_drop is not None and not self.max_drop >= 0:
-            raise InputError(f"--max-drop {self.max_drop} is not understood; give percentage points, 0 or more")
+            raise InputError(f"--max-drop is {self.max_drop}; give percentage points, 0 or more")
         if self.clouds is not None and self.clouds < 1:
-            raise InputError(f"--verify-clouds {self.clouds} leaves nothing to verify with; give 1 or more")
+            raise InputError(f"--verify-clouds is {self.clouds}; give 1 or more")
 
 
 def export(
@@ -86,90 +121,93 @@ def export(
     precision: str = "fp32",
     batch: str | int | Range = (1, 8, 32),
     points: str | int | Range | None = 1024,
-    target: Sequence[str] = (),
-    builder: str = "auto",
-    options: Options = Options(),  # noqa: B008 (immutable)
-    triton: Path | None = None,
-    projection: bool = False,
     verification: Verification = Verification(),
-    sign: Path | None = None,
-) -> dict[str, Any]:
-    """Export a trained network to ONNX and, if asked, TensorRT, and prove that what was exported is what was trained.
+    options: ExportOptions = ExportOptions(),
+) -> BundleManifest:
+    """Export a trained network to ONNX and, if asked, TensorRT, and check that the outputs match.
 
-    The bundle appears under its name only after the gate has passed: ONNX Runtime against PyTorch in float64 at several
-    batch sizes and numbers of points, on ordinary and hostile clouds, and the engine too where a GPU can run it. The
-    graph passes in float32 first, so that a lower precision has roundings alone to answer for.
+    The bundle is written only if it passes the gate: ONNX Runtime is compared with PyTorch in float64, at several batch
+    sizes and numbers of points, on ordinary and hostile clouds; so is the engine if this machine's GPU can run it. The
+    graph must pass in float32 first, so that a lower precision adds rounding errors only.
 
     Args:
-        model: A run folder with `encoder.safetensors`, or a `.safetensors` file.
+        model: A run folder with `encoder.safetensors`, a `.safetensors` file, or a classifier of `crosspoint fit`.
         out: Folder of the bundle; an earlier bundle there is replaced.
-        trt: Whether to build a TensorRT engine.
-        precision: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`, of the layers; distances stay float32.
-        batch: Clouds at a time, `min:opt:max`, that the engine is built for; an ONNX file takes any number.
-        points: Number of points of a cloud; a range `min:opt:max` or None (`"any"`) leaves it open.
-        target: GPUs that a TensorRT-RTX engine is built for, e.g. `("sm86", "sm89")`.
-        builder: What builds the engine: `"tensorrt"`, `"rtx"`, `"auto"` (of these), or `"device"`: a script in the
-            bundle, where the engine will run.
-        options: How the engine is built.
-        triton: NVIDIA Triton model repository to write the model into as well.
-        projection: Whether the embedding passes through the projection head, whose weights lie beside the encoder's.
+        trt: Also build a TensorRT engine.
+        precision: Precision of the layers: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`. Distances stay float32.
+        batch: Batch sizes of the engine, `min:opt:max`. An ONNX file takes any batch.
+        points: Number of points of a cloud; a range `min:opt:max`; or None (`"any"`) for any number.
         verification: Labelled data and calibration clouds.
-        sign: Private key of `crosspoint keygen` to sign the bundle with.
+        options: Options of the engine build, the projection head, a Triton repository and a signature.
 
     Returns:
         The manifest.
 
     Raises:
-        InputError: The model, an option or the place for the bundle cannot be used.
-        CheckFailed: The linter, the gate or the build failed; nothing was written.
+        InputError: The model, an option or the output folder cannot be used.
+        CheckFailed: The linter, the gate or the build failed. Nothing is written.
         MissingDependency: A package is not installed.
     """
     if precision not in LIMITS:
-        raise InputError(f"--precision {precision} is not known; give {', '.join(LIMITS)}")
+        raise InputError(f"--precision {precision} is not known; give one of {', '.join(LIMITS)}")
     profile = make_profile(batch, points)
-    key = None if sign is None else read_signing_key(sign)
-    _check_options(trt, profile, target, builder, options)
+    key = None if options.sign is None else read_signing_key(options.sign)
+    _check_options(trt, profile, options)
     check_replaceable(out, check_ours, inputs=[model])
-    if options.timing_cache is not None:
-        check_timing_cache(options.timing_cache, out)
-    if triton is not None:
-        check_repository(triton, Path(out), profile)
-    found = find_builder(target, builder) if trt and builder != "device" else None
-    source = read_weights(_source(resolve(model, ".safetensors")))
-    network, head = _network(source, projection)
+    if options.build.timing_cache is not None:
+        check_timing_cache(options.build.timing_cache, out)
+    if options.triton is not None:
+        check_repository(options.triton, Path(out), profile=profile)
+    found = find_builder(options.target, options.builder) if trt and options.builder != "device" else None
+    classifier = find_classifier(Path(model)) if options.classifier is None else options.classifier
+    source = read_weights(trained_weights(model))
+    network, head = _network(source, options.projection)
     _check_network(source.path, network, profile)
     verification.check(precision)
+    if classifier is not None:
+        check_classifier(classifier, network, projection=options.projection, data=verification.data)
     exact = _exact_graph(network, profile.fixed_points)
     with atomic_folder(out, check_ours) as folder:
-        check, calibration = _prepare(network, profile, precision, verification)
-        chosen, report = _graph(exact, precision, check, calibration)
-        write_onnx(folder / ONNX, chosen.model, _provenance(network, source, profile, precision))
-        manifest = _manifest(folder, network, _source_entry(source, head), profile, precision, chosen, report)
-        write_json(folder / NAME, manifest)
+        check, calibration = _prepare(network, profile, precision, verification, classifier)
+        chosen, rules, parity = _graph(exact, precision, check, calibration, classifier)
+        provenance = _provenance(network, source, profile, precision)
+        if classifier is not None:
+            provenance = replace(provenance, classifier=classifier.info)
+        write_onnx(folder / ONNX, chosen.model, provenance=provenance)
+        held = _precision(folder / ONNX, precision, chosen)
+        manifest = _manifest(folder / ONNX, network, _source_entry(source, head), profile, held, rules, parity)
+        if classifier is not None:
+            manifest = add_classifier(folder, manifest, classifier=classifier, source=source)
+        if isinstance(source.recipe, dict) and "taxonomy" in source.recipe:
+            manifest = replace(manifest, taxonomy=parse_taxonomy(source.recipe["taxonomy"], source.path))
+        write_json(folder / NAME, manifest.to_json())
         if found is not None:
-            manifest = add_engine(folder, manifest, found, options, profile, check.gate.clouds)
+            manifest = add_engine(
+                folder, manifest, builder=found, options=options.build, profile=profile, clouds=check.gate.clouds
+            )
         elif trt:
-            manifest = add_build_script(folder, manifest, options, check.gate.clouds)
+            manifest = add_build_script(folder, manifest, options=options.build, clouds=check.gate.clouds)
         if key is not None:
             sign_bundle(folder, key)
-    if triton is not None:
-        write_repository(triton, Path(out), manifest)
+    if options.triton is not None:
+        write_repository(options.triton, Path(out), manifest=manifest)
     return manifest
 
 
-def _check_options(trt: bool, profile: Profile, target: Sequence[str], builder: str, options: Options) -> None:
-    """Raise InputError where options are about an engine that is not built, or about another one."""
-    given = {"--target": target, "--builder": builder != "auto", "--tf32": options.tf32}
-    given |= {"--workspace": options.workspace, "--timing-cache": options.timing_cache}
+def _check_options(trt: bool, profile: Profile, options: ExportOptions) -> None:
+    """Raise InputError if options belong to an engine that is not built, or to another builder."""
+    target, build = options.target, options.build
+    given = {"--target": target, "--builder": options.builder != "auto", "--tf32": build.tf32}
+    given |= {"--workspace": build.workspace, "--timing-cache": build.timing_cache}
     named = [option for option, value in given.items() if value]
     if named and not trt:
-        raise InputError(f"{named[0]} is about engines; give --trt with it")
+        raise InputError(f"{named[0]} applies to engines; add --trt, or leave it out")
     if trt and profile.points is None:
         raise InputError("an engine needs bounds for the number of points; give --points min:opt:max")
-    if builder == "device" and (target or options.timing_cache):
+    if options.builder == "device" and (target or build.timing_cache):
         option = "--target" if target else "--timing-cache"
         raise InputError(
-            f"{option} has no place with --builder device, where the device's own GPU decides; leave it out"
+            f"{option} cannot be used with --builder device, which builds for the device's own GPU; leave it out"
         )
 
 
@@ -183,13 +221,22 @@ def _network(source: Weights, projection: bool) -> tuple[nn.Module, Weights | No
 
 
 def _prepare(
-    network: nn.Module, profile: Profile, precision: str, verification: Verification
+    network: nn.Module, profile: Profile, precision: str, verification: Verification, classifier: Classifier | None
 ) -> tuple[CandidateCheck, CalibrationSet | None]:
     """What candidates are compared with, and the clouds that int8 is calibrated with."""
     config = _config(network)
     smallest, usual, largest = profile.tested_points(int(config.get("k", 1)))
-    accuracy, real = _task(network, usual, verification)
-    calibration = calibration_set(verification.calibrate or verification.data, usual) if precision == "int8" else None
+    accuracy: SvmAccuracy | PartAccuracy | ScoreAgreement | None
+    own = None if classifier is None else classifier_clouds(classifier, profile.fixed_points)
+    if own is None:
+        accuracy, real = _task(network, usual, verification)
+    else:
+        accuracy, real = score_agreement(network, own, precision=precision), own.clouds[:CLOUDS]
+    calibration = None
+    if precision == "int8" and own is not None and verification.calibrate is None:
+        calibration = CalibrationSet(own.clouds, f"the classifier's own: {own.source}")
+    elif precision == "int8":
+        calibration = calibration_set(verification.calibrate or verification.data, usual, up=verification.up)
     if real is None and calibration is not None and verification.calibrate is not None:
         real = calibration.points[:CLOUDS]
     clouds = gate_clouds(usual, categories=_categories(network), real=real, counts=(smallest, largest))
@@ -199,37 +246,44 @@ def _prepare(
 
 def _task(
     network: nn.Module, points: int, verification: Verification
-) -> tuple[Accuracy | PartAccuracy | None, NDArray[np.float32] | None]:
+) -> tuple[SvmAccuracy | PartAccuracy | None, NDArray[np.float32] | None]:
     """What is measured on labelled clouds, and some of those that nothing is fitted to."""
     if verification.data is None:
         return None, None
     config = _config(network)
     if "categories" in config:
-        sample = verification_parts(verification.data, points, verification.clouds, config)
+        sample = verification_parts(
+            verification.data, points, limit=verification.clouds, config=config, up=verification.up
+        )
         return PartAccuracy(network, sample), sample.points[:CLOUDS]
-    probe = verification_clouds(verification.data, points, verification.clouds)
-    return Accuracy(embed_network(network, probe.points), probe), probe.points[probe.train :][:CLOUDS]
+    probe = verification_clouds(verification.data, points, limit=verification.clouds, up=verification.up)
+    return SvmAccuracy(embed_network(network, probe.points), probe), probe.points[probe.train :][:CLOUDS]
 
 
 def _graph(
-    exact: onnx.ModelProto, precision: str, check: CandidateCheck, calibration: CalibrationSet | None
-) -> tuple[Chosen, dict[str, Any]]:
-    """The graph that is shipped, after it passed linter and gate, and what is reported of that."""
+    exact: onnx.ModelProto,
+    precision: str,
+    check: CandidateCheck,
+    calibration: CalibrationSet | None,
+    classifier: Classifier | None,
+) -> tuple[Chosen, tuple[str, ...], ExportParity]:
+    """The graph that is shipped, the linter's rules that it keeps, and how it passed the gate."""
     smallest = min(clouds.inputs["points"].shape[1] for clouds in check.gate.clouds)
-    rules = require_clean(exact, smallest)
-    plain = check if precision == "fp32" else replace(check, accuracy=None)
-    parity = plain.check(ONNX, exact, "fp32")
+    rules = tuple(require_clean(exact, smallest))
     if precision == "fp32":
-        return Chosen(exact, [], {}), {"lint": rules, "parity": parity}
+        exact = exact if classifier is None else append_classifier(exact, classifier)
+        return Chosen(exact, []), rules, check.check(ONNX, exact, precision="fp32")
+    parity = replace(check, accuracy=None).check(ONNX, exact, precision="fp32")
     if calibration is not None:
-        chosen = choose_int8(exact, check, calibration)
+        chosen = choose_int8(exact, check, calibration=calibration)
     else:
-        chosen = choose_half(exact, precision, check)
+        chosen = choose_half(exact, precision, check=check)
     require_clean(chosen.model, smallest)
-    require_precision(chosen.model, precision, chosen.kept)
-    before = {name: parity[name] for name in ("tier", "limits", "relative_l2_max", "cosine_min", "overlap_min")}
-    lowered = check.check(ONNX, chosen.model, precision)
-    return chosen, {"lint": rules, "parity": {**lowered, "before_lowering": before}}
+    if classifier is not None:
+        chosen = replace(chosen, model=append_classifier(chosen.model, classifier), kept=[*chosen.kept, PRODUCT])
+    require_precision(chosen.model, precision, kept=chosen.kept)
+    lowered = check.check(ONNX, chosen.model, precision=precision)
+    return chosen, rules, replace(lowered, before_lowering=BeforeLowering.of(parity.gate))
 
 
 def _exact_graph(network: nn.Module, points: int | None) -> onnx.ModelProto:
@@ -241,8 +295,13 @@ def _exact_graph(network: nn.Module, points: int | None) -> onnx.ModelProto:
     return model
 
 
-def _source(model: Path) -> Path:
-    """The weights that a run folder or file stands for."""
+def trained_weights(model: Path | str) -> Path:
+    """The file of trained weights that a name, a run folder, a classifier or a file stands for.
+
+    Raises:
+        InputError: There are none.
+    """
+    model = resolve(model, ".safetensors")
     if not os.path.exists(model):
         raise InputError(f"{model} does not exist; give a run folder or a .safetensors file")
     path = next((model / name for name in WEIGHTS if (model / name).is_file()), model)
@@ -274,57 +333,54 @@ def _categories(network: nn.Module) -> int | None:
     return None if categories is None else int(categories)
 
 
-def _provenance(network: nn.Module, source: Weights, profile: Profile, precision: str) -> dict[str, Any]:
+def _provenance(network: nn.Module, source: Weights, profile: Profile, precision: str) -> Provenance:
     config = _config(network)
-    return {
-        "model": config,
-        "dim": getattr(network, "dim", config.get("parts")),  # a segmenter has parts instead
-        "points": profile.fixed_points,
-        "k": config.get("k"),
-        "precision": precision,
-        "preprocessing": PREPROCESSING,
-        "source_sha256": source.sha256,
-        "version": __version__,
-    }
+    return Provenance(
+        model=config,
+        dim=getattr(network, "dim", config.get("parts")),  # a segmenter has parts instead
+        points=profile.fixed_points,
+        k=config.get("k"),
+        precision=precision,
+        preprocessing=Preprocessing(),
+        source_sha256=source.sha256,
+        version=__version__,
+    )
+
+
+def _precision(file: Path, precision: str, chosen: Chosen) -> Precision:
+    """What an ONNX file holds, read back from it."""
+    model = onnx.load(file)
+    require_precision(model, precision, kept=chosen.kept)
+    layers, kept = product_precisions(model), tuple(chosen.kept)
+    return Precision(precision, precision, read_precision(model), layers, kept, chosen.calibration, chosen.sensitivity)
 
 
 def _manifest(
-    folder: Path,
+    file: Path,
     network: nn.Module,
-    source: dict[str, Any],
+    source: TrainedWeights,
     profile: Profile,
-    precision: str,
-    chosen: Chosen,
-    report: dict[str, Any],
-) -> dict[str, Any]:
-    model = onnx.load(folder / ONNX)
-    require_precision(model, precision, chosen.kept)
-    modules = [np, onnx, torch, require("onnxruntime", "cpu", "the parity gate")]
-    return {
-        "schema": SCHEMA,
-        "files": {ONNX: file_entry(folder / ONNX)},
-        "model": _config(network),
-        "source": source,
-        "versions": {"crosspoint": __version__, **{module.__name__: str(module.__version__) for module in modules}},
-        "inputs": shapes(model.graph.input),
-        "outputs": shapes(model.graph.output),
-        "profile": {"batch": list(profile.batch), "points": profile.points and list(profile.points)},
-        "precision": {
-            "asked": precision,
-            "read_back": precision,  # `require_precision` has read it
-            "types": read_precision(model),
-            "layers": product_precisions(model),
-            "kept": chosen.kept,
-            **chosen.details,
-        },
-        "preprocessing": PREPROCESSING,
-        **report,
-        "engine": None,
-    }
+    precision: Precision,
+    rules: tuple[str, ...],
+    parity: ExportParity,
+) -> BundleManifest:
+    graph = onnx.load(file).graph
+    modules = [np, onnx, torch, require("onnxruntime", "cpu", purpose="the parity gate")]
+    return BundleManifest(
+        files={ONNX: file_entry(file)},
+        model=_config(network),
+        source=source,
+        versions={"crosspoint": __version__, **{module.__name__: str(module.__version__) for module in modules}},
+        inputs=shapes(graph.input),
+        outputs=shapes(graph.output),
+        profile=profile,
+        precision=precision,
+        preprocessing=Preprocessing(up="y"),
+        lint=rules,
+        parity=parity,
+    )
 
 
-def _source_entry(source: Weights, head: Weights | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"path": source.path.name, "sha256": source.sha256}
-    if head is not None:
-        entry["projection"] = {"path": head.path.name, "sha256": head.sha256}
-    return entry
+def _source_entry(source: Weights, head: Weights | None) -> TrainedWeights:
+    projection = None if head is None else WeightsEntry(head.path.name, head.sha256)
+    return TrainedWeights(source.path.name, source.sha256, projection)

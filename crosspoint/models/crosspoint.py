@@ -1,4 +1,4 @@
-"""The whole network that is pretrained: two branches and their projection heads (Figure 2 of the paper)."""
+"""The network that is pretrained: point branch, image branch, and their projection heads (Figure 2 of the paper)."""
 
 from typing import NamedTuple
 
@@ -15,17 +15,17 @@ class Projections(NamedTuple):
 
 
 class CrossPoint(nn.Module):
-    """Point encoder and image encoder with their heads.
+    """Point encoder and image encoder with their projection heads.
 
     Args:
         points: Encoder `(B, N, 3)` to `(B, D)`.
         point_head: `(B, D)` to `(B, 256)`.
-        image: Encoder `(B, 3, H, W)` to `(B, E)`; None where only the clouds are contrasted.
-        image_head: `(B, E)` to `(B, 256)`; None with `image`.
+        image: Encoder `(B, 3, H, W)` to `(B, E)`; None if only the clouds are contrasted.
+        image_head: `(B, E)` to `(B, 256)`; None without an image encoder.
     """
 
     def __init__(
-        self, points: nn.Module, point_head: nn.Module, image: nn.Module | None, image_head: nn.Module | None
+        self, points: nn.Module, point_head: nn.Module, *, image: nn.Module | None, image_head: nn.Module | None
     ) -> None:
         super().__init__()
         self.points = points
@@ -33,15 +33,15 @@ class CrossPoint(nn.Module):
         self.image = image
         self.image_head = image_head
 
-    def forward(self, first: Tensor, second: Tensor, images: Tensor | None) -> Projections:
+    def forward(self, first: Tensor, second: Tensor, *, images: Tensor | None) -> Projections:
         """Project two views and the images of the same objects.
 
-        Both views pass the encoder as one batch, so that they share the statistics of its batch normalisations.
+        Both views pass the encoder as one batch, so that batch normalisation uses the statistics of both.
 
         Args:
             first: `(B, N, 3)`.
             second: `(B, N, 3)`.
-            images: `(B, n, 3, H, W)`; their projections are averaged (Section 4.3, Table 6). None without image branch.
+            images: `(B, n, 3, H, W)`; their projections are averaged (Table 6). None without an image encoder.
         """
         features = self.points(torch.cat([first, second]))  # (2B, D)
         one, two = self.point_head(features).chunk(2)

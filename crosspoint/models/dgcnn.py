@@ -16,22 +16,22 @@ class PointLinear(nn.Module):
         self.norm = nn.BatchNorm1d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Statistics are those of all points of the batch."""
+        """In training, the statistics are those of all points of the batch."""
         y: Tensor = self.norm(self.linear(x.flatten(0, 1)))  # (B·N, outputs)
         return nn.functional.leaky_relu(y, SLOPE).view(*x.shape[:2], -1)
 
     def pool(self, x: Tensor) -> Pooled:
-        """Maximum and mean of the result over the points of each cloud, `(B, outputs)` each."""
-        return pooled_linear(x, self.linear, self.norm, SLOPE)
+        """Maximum and mean of the result over the points of each cloud, each `(B, outputs)`."""
+        return pooled_linear(x, self.linear, norm=self.norm, slope=SLOPE)
 
 
 class DGCNN(nn.Module):
-    """Four EdgeConvs on graphs rebuilt in feature space, their outputs concatenated, and two poolings.
+    """Four EdgeConvs on graphs that are rebuilt in feature space, concatenated, then max and mean pooling.
 
     EdgeConv 64, 64, 128, 256 → concatenation 512 → 1024 → max ‖ mean over the points = 2048.
 
     Args:
-        k: Neighbours of every point, itself included; 20 unless a recipe says otherwise.
+        k: Number of neighbours of every point, the point itself included.
 
     Example:
         >>> import torch
@@ -46,7 +46,7 @@ class DGCNN(nn.Module):
         super().__init__()
         self.config: dict[str, int | str] = {"architecture": "dgcnn", "k": k}
         self.edges = nn.ModuleList(
-            [EdgeConv(3, 64, k), EdgeConv(64, 64, k), EdgeConv(64, 128, k), EdgeConv(128, 256, k)]
+            [EdgeConv(3, 64, k=k), EdgeConv(64, 64, k=k), EdgeConv(64, 128, k=k), EdgeConv(128, 256, k=k)]
         )
         self.embed = PointLinear(512, 1024)
 

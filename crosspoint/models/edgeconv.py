@@ -1,4 +1,4 @@
-"""EdgeConv (Wang et al., Dynamic Graph CNN, 2019, eq. 8) without its edges, exactly, in training too.
+"""EdgeConv (Wang et al., Dynamic Graph CNN, 2019, eq. 8), computed exactly without forming edges, also in training.
 
 One EdgeConv is `out_i = max_j LeakyReLU(BN(e_ij))` with `e_ij = W [x_j − x_i, x_i]` over the neighbours j of i.
 With `W = [W₁ W₂]` an edge splits into two products per *point*:
@@ -19,6 +19,7 @@ The moments follow from sums per point (`_EdgeMoments`). Neighbours are close, s
 from moments of (x_j, x_i) would be a small difference of large numbers; (3) has no such difference.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ from torch.distributed import ProcessGroup, get_world_size
 from torch.distributed.nn.functional import all_reduce
 
 from crosspoint.models.neighbours import (
+    entries_at_once,
     flat_rows,
     gather_neighbours,
     max_over_neighbours,
@@ -51,7 +53,7 @@ class Moments(NamedTuple):
 
 
 class _EdgeMoments(Function):
-    """The sums of `Moments` from per-point sums.
+    """Computes the sums of `Moments` from sums over points.
 
     Of a point p, `O_p = Σ_{j ∈ N(p)} (x_j − x_p)`, `I_p = Σ_{i: p ∈ N(i)} (x_i − x_p)` and `deg_p`, the number of
     points that have p as a neighbour:
@@ -63,16 +65,24 @@ class _EdgeMoments(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        k = neighbours.shape[2]
-        outgoing, incoming, degree = _differences(x.flatten(0, 1), flat_rows(neighbours))
-        outgoing, incoming = outgoing.view(x.shape), incoming.view(x.shape)  # (B, N, C)
+        k, channels = neighbours.shape[2], x.shape[2]
+        outgoing, incoming, degree = torch.empty_like(x), torch.empty_like(x), x.new_empty((*x.shape[:2], 1))
+        products = x.new_zeros((3, channels, channels), dtype=torch.float64)
+        sums = x.new_zeros((2, channels), dtype=torch.float64)
+        for part in _parts(x):
+            own = x[part]  # (b, N, C)
+            out, back, count = (
+                each.view(len(own), -1, each.shape[1])
+                for each in _differences(own.flatten(0, 1), flat_rows(neighbours[part]))
+            )
+            outgoing[part], incoming[part], degree[part] = out, back, count
+            for i, left in enumerate((back.add_(out), out, own)):
+                products[i] += (left.transpose(1, 2) @ own).sum(0, dtype=torch.float64)
+            sums += torch.stack([each.sum((0, 1), dtype=torch.float64) for each in (out, own)])
         ctx.save_for_backward(x, outgoing, incoming, degree)
         ctx.k = k
-        terms = torch.cat([outgoing + incoming, outgoing, x], dim=2)  # (B, N, 3C)
-        laplacian, mixed, squares = (terms.transpose(1, 2) @ x).sum(0, dtype=torch.float64).chunk(3)  # (C, C)
-        sums = torch.cat([outgoing, x], dim=2).sum((0, 1), dtype=torch.float64)
-        difference, point = sums.chunk(2)  # (C,)
-        return difference, k * point, -laplacian, mixed, k * squares
+        laplacian, mixed, squares = products  # (C, C)
+        return sums[0], k * sums[1], -laplacian, mixed, k * squares
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -82,14 +92,24 @@ class _EdgeMoments(Function):
         # d/dx_p = (deg_p − k) (g_d + G_dp x_p) + (G_dp − G_dd − G_ddᵀ) I_p + (G_dpᵀ − G_dd − G_ddᵀ) O_p
         #          + k (g_p + (G_pp + G_ppᵀ) x_p)
         both = dd + dd.t()
-        result = torch.addmm(d, x.flatten(0, 1), dp.t()).mul_((degree - k).unsqueeze(1))
-        result.addmm_(incoming.flatten(0, 1), dp.t() - both).addmm_(outgoing.flatten(0, 1), dp - both)
-        result.addmm_(x.flatten(0, 1), k * (pp + pp.t())).add_(k * p)
-        return result.view(x.shape), None
+        result = torch.empty_like(x)
+        for part in _parts(x):
+            own, out, back, count = (each[part].flatten(0, 1) for each in (x, outgoing, incoming, degree))  # (b·N, C)
+            rows = torch.addmm(d, own, dp.t()).mul_(count - k)
+            rows.addmm_(back, dp.t() - both).addmm_(out, dp - both)
+            rows.addmm_(own, k * (pp + pp.t())).add_(k * p)
+            result[part] = rows.view_as(result[part])
+        return result, None
+
+
+def _parts(x: Tensor) -> Iterator[slice]:
+    """Slices of the clouds of `x (B, N, C)`, about as much as a processor's cache holds."""
+    clouds = max(1, entries_at_once(x.device) // x[0].numel())
+    return (slice(b, b + clouds) for b in range(0, len(x), clouds))
 
 
 def _differences(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`O (P, C)`, `I (P, C)` and `deg (P,)` of `_EdgeMoments`, to the rounding of the differences themselves.
+    """`O (P, C)`, `I (P, C)` and `deg (P, 1)` of `_EdgeMoments`, to the rounding of the differences themselves.
 
     Sums of x would lose what they have in common: of k equal points, `Σ x_j − k x_i` is not 0 in floating point. So x
     is split into a part on a grid so coarse that all sums of it are exact, and the rest, which is small.
@@ -100,19 +120,21 @@ def _differences(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     sources, starts = reverse_graph(rows)
     degree = torch.diff(starts, append=starts.new_full((1,), len(sources)))
-    digits = 24 if x.dtype == torch.float32 else 53
-    exponent = torch.frexp(x.abs().amax() * degree.amax()).exponent - digits
-    coarse = torch.ldexp(torch.ldexp(x, -exponent).round_(), exponent)
-    parts = torch.cat([coarse, x - coarse], dim=1)  # (P, 2C)
-    degree = degree.to(x.dtype)
-    outgoing = nn.functional.embedding_bag(rows, parts, mode="sum").sub_(parts, alpha=rows.shape[1])
-    incoming = nn.functional.embedding_bag(sources, parts, starts, mode="sum").sub_(parts * degree.unsqueeze(1))
-    width = x.shape[1]
-    return outgoing[:, :width] + outgoing[:, width:], incoming[:, :width] + incoming[:, width:], degree
+    exact = 22 if x.dtype == torch.float32 else 51  # bits of a sum on the grid; the rest is for rounding to it
+    exponent = torch.frexp(x.abs().amax() * degree.amax()).exponent - exact  # of the grid
+    magic = torch.ldexp(x.new_tensor(1.5), exponent + exact + 1)  # x + magic has no bits finer than the grid
+    coarse = (x + magic).sub_(magic)
+    fine = x - coarse
+    weight = degree.to(x.dtype).unsqueeze(1)  # (P, 1)
+    outgoing, incoming = torch.zeros_like(x), torch.zeros_like(x)
+    for part in (coarse, fine):
+        outgoing += nn.functional.embedding_bag(rows, part, mode="sum").sub_(part, alpha=rows.shape[1])
+        incoming += nn.functional.embedding_bag(sources, part, starts, mode="sum").addcmul_(part, weight, value=-1)
+    return outgoing, incoming, weight
 
 
 def edge_moments(x: Tensor, neighbours: Tensor) -> Moments:
-    """Moments of all edges of a batch.
+    """Compute the moments of all edges of a batch.
 
     Args:
         x: `(B, N, C)`, float32 or float64.
@@ -131,16 +153,16 @@ def _reduce(moments: Moments, group: ProcessGroup | None) -> Moments:
 
 
 class EdgeNorm(nn.BatchNorm1d):
-    """Batch normalisation over edges that are never formed: gives the scale and shift that it amounts to.
+    """Batch normalisation over edges that are never formed: computes the scale and shift it applies.
 
-    Where `synchronised`, the statistics are those of the edges of all processes of `group`: moments are sums.
+    If `synchronised`, the statistics include the edges of all processes of `group`.
     """
 
     synchronised = False
     group: ProcessGroup | None = None
 
     def fold(
-        self, x: Tensor, neighbours: Tensor, first: Tensor, second: Tensor, constant: Tensor
+        self, x: Tensor, neighbours: Tensor, *, first: Tensor, second: Tensor, constant: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Scale a and shift b of `BN(e) = a e + b` for `e = W₁ (x_j − x_i) + W₂ x_i`, by equation 3 over all edges.
 
@@ -149,7 +171,7 @@ class EdgeNorm(nn.BatchNorm1d):
             neighbours: `(B, N, k)`.
             first: W₁ `(D, C)`.
             second: W₂ `(D, C)`.
-            constant: `(D,)`, what has to be added to e for the running mean.
+            constant: `(D,)`, constant part of e, needed only for the running mean.
 
         Returns:
             a and b, `(D,)` each.
@@ -165,19 +187,19 @@ class EdgeNorm(nn.BatchNorm1d):
         cov_dp = moments.difference_point / n - torch.outer(difference, point)
         cov_pp = moments.point_point / n - torch.outer(point, point)
         variance = ((w1 @ cov_dd) * w1 + 2 * (w1 @ cov_dp) * w2 + (w2 @ cov_pp) * w2).sum(1).clamp_min(0)
-        track(self, mean + constant, variance, n)
+        track(self, mean + constant, variance=variance, count=n)
         scale = self.weight * torch.rsqrt(variance + self.eps)  # float64
         return scale.to(x.dtype), (self.bias - scale * mean).to(x.dtype)
 
     def centre(self, x: Tensor) -> Tensor:
-        """The mean point `(C,)` of the batch `x (B, N, C)`, over all processes."""
+        """Mean point `(C,)` of the batch `x (B, N, C)`, over all processes."""
         mean = x.mean(dim=(0, 1))
         if self.synchronised:
             mean = all_reduce(mean, group=self.group) / get_world_size(self.group)  # type: ignore[no-untyped-call]
         return mean
 
     def frozen(self) -> tuple[Tensor, Tensor]:
-        """Scale a and shift b of the running statistics, `(D,)` each."""
+        """Scale a and shift b from the running statistics, each `(D,)`."""
         assert self.running_mean is not None
         assert self.running_var is not None
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
@@ -190,12 +212,11 @@ class EdgeLinear(nn.Module):
     Args:
         inputs: Channels of the points.
         outputs: Channels of the result.
-        maximum: Whether the maximum over the edges is taken of the result itself. In channels with γ = 0 all edges are
-            equal, and the gradient of γ is then that of the own edge, where the neighbour term is 0 and the centre term
-            the whole.
+        maximum: Whether the maximum over the edges is taken directly of the result. In channels with γ = 0 all edges
+            are equal; the gradient of γ is then that of the edge to the point itself, where the neighbour term is 0.
     """
 
-    def __init__(self, inputs: int, outputs: int, maximum: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, maximum: bool) -> None:
         super().__init__()
         self.maximum = maximum
         self.weight = nn.Parameter(torch.empty(outputs, 2 * inputs))
@@ -203,7 +224,7 @@ class EdgeLinear(nn.Module):
         self.norm = EdgeNorm(outputs)
 
     def forward(self, x: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor]:
-        """Terms `neighbour_term` and `center_term` with `BN(e_ij) = neighbour_term_j + center_term_i`.
+        """Compute `neighbour_term` and `center_term`, with `BN(e_ij) = neighbour_term_j + center_term_i`.
 
         Args:
             x: `(B, N, C)`.
@@ -216,10 +237,12 @@ class EdgeLinear(nn.Module):
         if self.training:
             with torch.autocast(x.device.type, enabled=False):
                 x = x.to(self.weight.dtype)
-                # BN cancels what W₂ makes of a common offset, so the products are taken around the batch's mean
+                # BN removes what W₂ makes of a constant offset, so the products are taken relative to the batch's mean
                 centre = self.norm.centre(x.detach())
                 x = x - centre
-                scale, shift = self.norm.fold(x, neighbours, first, second, second.detach() @ centre)
+                scale, shift = self.norm.fold(
+                    x, neighbours, first=first, second=second, constant=second.detach() @ centre
+                )
         else:
             scale, shift = self.norm.frozen()
         if self.maximum:
@@ -231,21 +254,21 @@ class EdgeLinear(nn.Module):
 
 
 class EdgeConv(nn.Module):
-    """One EdgeConv with a single convolution: `(B, N, inputs)` to `(B, N, outputs)`.
+    """An EdgeConv with one convolution: `(B, N, inputs)` to `(B, N, outputs)`.
 
     Args:
         inputs: Channels of the points.
         outputs: Channels of the result.
-        k: Neighbours in the graph, which is rebuilt in the feature space of the input.
+        k: Number of neighbours. The graph is built in the feature space of the input.
     """
 
-    def __init__(self, inputs: int, outputs: int, k: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, k: int) -> None:
         super().__init__()
         self.k = k
         self.linear = EdgeLinear(inputs, outputs, maximum=True)
 
     def forward(self, x: Tensor, neighbours: Tensor | None = None) -> Tensor:
-        """Equation 2; `neighbours (B, N, k)` are found in x where not given."""
+        """Equation 2. If `neighbours (B, N, k)` is None, they are found in x."""
         if neighbours is None:
             neighbours = nearest(x, self.k)
         neighbour_term, center_term = self.linear(x, neighbours)
@@ -254,7 +277,7 @@ class EdgeConv(nn.Module):
 
 
 class EdgeConv2(nn.Module):
-    """An EdgeConv with two convolutions, `max_j h₂(h₁(e_ij))`; only the first one factors.
+    """An EdgeConv with two convolutions, `max_j h₂(h₁(e_ij))`. Only the first splits into per-point terms.
 
     Args:
         inputs: Channels of the points.
@@ -263,7 +286,7 @@ class EdgeConv2(nn.Module):
         k: Neighbours in the graph.
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, k: int) -> None:
+    def __init__(self, inputs: int, hidden: int, *, outputs: int, k: int) -> None:
         super().__init__()
         self.k = k
         self.first = EdgeLinear(inputs, hidden, maximum=False)
@@ -271,7 +294,7 @@ class EdgeConv2(nn.Module):
         self.norm = nn.BatchNorm1d(outputs)
 
     def forward(self, x: Tensor, neighbours: Tensor | None = None) -> Tensor:
-        """`(B, N, inputs)` to `(B, N, outputs)`; `neighbours (B, N, k)` are found in x where not given."""
+        """`(B, N, inputs)` to `(B, N, outputs)`. If `neighbours (B, N, k)` is None, they are found in x."""
         if neighbours is None:
             neighbours = nearest(x, self.k)
         batch, count, k = neighbours.shape

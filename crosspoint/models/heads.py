@@ -1,4 +1,4 @@
-"""The projection heads, which map both modalities into the common space of the losses (256 dimensions)."""
+"""Projection heads, which map both modalities into the common 256-dimensional space of the losses."""
 
 from torch import nn
 

@@ -1,8 +1,8 @@
-"""Nearest neighbours, and the reductions over them that an edge convolution is made of.
+"""Nearest neighbours, and the reductions over them that EdgeConv needs.
 
-A neighbour graph is an integer tensor `neighbours (B, N, k)`: entry `(b, i, j)` is the j-th nearest point of point i,
-itself included, within cloud b. No tensor of shape `(B, N, k, C)` is ever whole: on a GPU there are pieces of it, on a
-CPU none.
+A neighbour graph is an integer tensor `neighbours (B, N, k)`: entry `(b, i, j)` is the j-th nearest point of point i
+within cloud b; the first is the point itself. A tensor of shape `(B, N, k, C)` is never formed as a whole: a GPU
+forms pieces of it, a CPU none.
 """
 
 from collections.abc import Iterator
@@ -12,29 +12,29 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-CACHED = 1 << 21  # entries of a temporary tensor on a CPU: they stay in its cache
-LAUNCHED = 1 << 26  # on a GPU: few launches, and 256 MB as float32
-CHANNELS = 128  # channels reduced at a time on a CPU
+CACHED = 1 << 21  # entries of a temporary tensor on a CPU, so that it stays in the cache
+LAUNCHED = 1 << 26  # entries on a GPU: few launches, and 256 MB as float32
+CHANNELS = 128  # channels that are reduced at a time on a CPU
 ROW_BITS = (1 << 29) - 1  # a float64 has 29 mantissa bits more than a float32
 
 
 def entries_at_once(device: torch.device) -> int:
-    """Size up to which a temporary tensor is made in one piece."""
+    """Largest number of entries of a temporary tensor."""
     return CACHED if device.type == "cpu" else LAUNCHED
 
 
 def clouds_at_once(x: Tensor) -> Iterator[slice]:
-    """Which clouds of `x (B, N, C)` to work on together: one after the other on a CPU, many on a GPU."""
+    """Slices of the clouds in `x (B, N, C)` that are processed together: one cloud on a CPU, many on a GPU."""
     clouds = 1 if x.device.type == "cpu" else max(1, LAUNCHED // x[0].numel())
     return (slice(b, b + clouds) for b in range(0, len(x), clouds))
 
 
 @torch.no_grad()
 def nearest(features: Tensor, k: int) -> Tensor:
-    """The k nearest points of every point in feature space, nearest first, the point itself included.
+    """The k nearest points of every point in feature space, nearest first, including the point itself.
 
-    Distances are float32 (float64 for float64 input) whatever the autocast state, on features from which each cloud's
-    mean is subtracted: that changes no distance, and keeps `|x|² + |y|² − 2xy` from cancelling.
+    Distances are computed in float32 (float64 for float64 input), also under autocast. The mean of each cloud is
+    subtracted first: this changes no distance, and `|x|² + |y|² − 2xy` loses fewer digits.
 
     Args:
         features: `(B, N, C)`.
@@ -71,8 +71,8 @@ def nearest(features: Tensor, k: int) -> Tensor:
 def _smallest(scores: Tensor, k: int) -> Tensor:
     """Positions of the k smallest entries of the last dimension, ascending: `(…, N)` to `(…, k)`.
 
-    Two exact stages on a CPU. The columns are dealt into groups; the k smallest entries can only lie in the k groups
-    with the smallest minima, since any other group is preceded by k smaller entries.
+    On a CPU this is done in two exact stages. The columns are split into groups. The k smallest entries can only lie in
+    the k groups with the smallest minima, because every other group has k smaller entries before it.
     """
     groups = scores.shape[-1] // 8
     if scores.device.type != "cpu" or scores.shape[-1] % 8 or groups < 2 * k:
@@ -86,7 +86,7 @@ def _smallest(scores: Tensor, k: int) -> Tensor:
 
 
 class _MaxOverNeighbours(Function):
-    """Forward keeps, for every point and channel, which row won; backward adds the gradient there."""
+    """Forward stores which row won for every point and channel; backward adds the gradient there."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, neighbours: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class _MaxOverNeighbours(Function):
 
 
 def _max_gathered(values: Tensor, neighbours: Tensor, maxima: Tensor, winners: Tensor) -> None:
-    """`values (B, N, C)`, `neighbours (B, N, k)`: write the maxima and the winning points, the first of equals."""
+    """For `values (B, N, C)` and `neighbours (B, N, k)`, write the maxima and the winning points, the first of ties."""
     k, channels = neighbours.shape[2], values.shape[2]
     points, near, rows = values.flatten(0, 1), neighbours.flatten(0, 1), flat_rows(neighbours)  # (P, C), (P, k), (P, k)
     to, by = maxima.view(-1, channels), winners.view(-1, channels)
@@ -125,10 +125,10 @@ def _max_gathered(values: Tensor, neighbours: Tensor, maxima: Tensor, winners: T
 
 
 def _max_packed(values: Tensor, neighbours: Tensor, maxima: Tensor, winners: Tensor) -> None:
-    """The same for float32 on a CPU, without a branch: ties go to the highest row (the lowest, for negative values).
+    """The same for float32 on a CPU, without branches. Ties go to the highest row (the lowest, for negative values).
 
-    A float32 widened to float64 leaves 29 low bits zero. They take the row's number, so that a plain maximum of
-    float64 carries the winner along, and rounding back gives the float32 exactly.
+    A float32 converted to float64 has 29 zero bits at its end. They store the row number, so that the maximum of
+    float64 values also gives the winner; rounding back gives the exact float32.
     """
     columns = neighbours.t().contiguous()  # (k, N)
     row = torch.arange(len(values)).unsqueeze(1)  # (N, 1)
@@ -154,7 +154,7 @@ def max_over_neighbours(values: Tensor, neighbours: Tensor) -> Tensor:
 
 
 def reverse_graph(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a graph `rows (P, k)`: which points have p as a neighbour, in one list, and where p's part of it starts."""
+    """For a graph `rows (P, k)`: one list of the points that have p as a neighbour, and where p's part of it begins."""
     points, k = rows.shape
     flat = rows.flatten()
     narrow = flat.to(torch.int32) if points <= torch.iinfo(torch.int32).max else flat  # sorts twice as fast
@@ -164,14 +164,14 @@ def reverse_graph(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def flat_rows(neighbours: Tensor) -> Tensor:
-    """Neighbours `(B, N, k)` as row numbers of the flattened batch, `(B·N, k)`."""
+    """Convert neighbours `(B, N, k)` to row numbers of the flattened batch, `(B·N, k)`."""
     batch, count, _ = neighbours.shape
     first = torch.arange(0, batch * count, count, device=neighbours.device)
     return (neighbours + first.view(batch, 1, 1)).flatten(0, 1)
 
 
 class _Gather(Function):
-    """Forward copies rows to edges; backward sums the edges of the reversed graph."""
+    """Forward copies rows to edges; backward sums over the edges of the reversed graph."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, rows: Tensor) -> Tensor:
@@ -191,6 +191,6 @@ class _Gather(Function):
 
 
 def gather_neighbours(values: Tensor, rows: Tensor) -> Tensor:
-    """The neighbours' values edge by edge: `values (P, C)`, `rows (P, k)` to `(P·k, C)`."""
+    """Values of the neighbours, edge by edge: `values (P, C)`, `rows (P, k)` to `(P·k, C)`."""
     result: Tensor = _Gather.apply(values, rows)
     return result

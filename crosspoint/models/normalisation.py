@@ -1,6 +1,6 @@
-"""Batch normalisation whose statistics are those of the batch of all processes, on any device.
+"""Batch normalisation with statistics over the batches of all processes, on any device.
 
-`torch.nn.SyncBatchNorm` refuses CPU tensors and cannot see the edges that `EdgeNorm` never forms.
+`torch.nn.SyncBatchNorm` does not take CPU tensors, and cannot use the edges that `EdgeNorm` never forms.
 """
 
 import torch
@@ -13,13 +13,13 @@ from crosspoint.models.running import track
 
 
 class SyncNorm(nn.Module):
-    """A batch normalisation over the samples of all processes; takes over the parameters and buffers of another one.
+    """Batch normalisation over the samples of all processes. It takes over parameters and buffers of another one.
 
-    With n values of a channel over all processes, `μ = Σ x / n` and `σ² = Σ (x − μ)² / n`; both sums are reduced with
-    gradients, so that W processes compute what one does with the whole batch.
+    With n values of a channel over all processes, `μ = Σ x / n` and `σ² = Σ (x − μ)² / n`. Gradients flow through both
+    sums, so that W processes compute the same as one process with the whole batch.
 
     Args:
-        norm: The normalisation to take the place of; its state keeps its names.
+        norm: The normalisation to replace; the names in its state stay the same.
         group: The processes.
     """
 
@@ -35,7 +35,7 @@ class SyncNorm(nn.Module):
         self.group = group
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise `(B, C)` or `(B, C, H, W)`; the statistics are float32 at least."""
+        """Normalise `(B, C)` or `(B, C, H, W)`. Statistics are computed in float32 or wider."""
         if not self.training:
             return nn.functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
@@ -50,14 +50,14 @@ class SyncNorm(nn.Module):
             centred = wide - mean.view(shape)
             squares = centred.square().sum(over)
             variance = all_reduce(squares, group=self.group) / n  # type: ignore[no-untyped-call]
-            track(self, mean, variance, n)
+            track(self, mean, variance=variance, count=n)
             scale = self.weight * torch.rsqrt(variance + self.eps)
             normalised: Tensor = centred * scale.view(shape) + self.bias.view(shape)
             return normalised.to(x.dtype)
 
 
 def synchronise(network: nn.Module, group: ProcessGroup | None = None) -> nn.Module:
-    """Make all batch normalisations of a network, those over edges too, use the statistics of all processes.
+    """Make all batch normalisations of a network, also those over edges, use the statistics of all processes.
 
     Parameters, buffers and their names stay as they are. Returns the network.
     """

@@ -1,7 +1,7 @@
-"""Checkpoints of the official repository (github.com/MohamedAfham/CrossPoint), read into this package's networks.
+"""Imports checkpoints of the official repository (github.com/MohamedAfham/CrossPoint).
 
-The official modules register every batch normalisation twice, as `bn1` and inside `conv1`; only the one inside is used
-here, since in the official T-Net `bn3` (512) is another layer than `conv3.1` (1024).
+The official modules register every batch normalisation twice, as `bn1` and inside `conv1`. Only the one inside is used
+here: in the official T-Net, `bn3` (512) is not the same layer as `conv3.1` (1024).
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ State = dict[str, Tensor]
 ADVICE = "save `model.state_dict()` with torch.save and give that file"
 STATISTICS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
-# ours: (their convolution or linear layer, their normalisation)
+# our name: (official convolution or linear layer, official normalisation)
 DGCNN_LAYERS = {
     "edges.0.linear": ("conv1.0", "conv1.1"),
     "edges.1.linear": ("conv2.0", "conv2.1"),
@@ -52,49 +52,49 @@ HEAD_LAYERS = {
 
 @dataclass(frozen=True)
 class Imported:
-    """A network with the official weights, and the checkpoint's entries that it has no place for (the heads)."""
+    """A network with the official weights, and the checkpoint's entries that are not part of it (the heads)."""
 
     model: nn.Module
     unused: tuple[str, ...]
 
 
-def import_official(checkpoint: Path, k: int, out: Path) -> Imported:
+def import_official(checkpoint: Path, k: int, *, out: Path) -> Imported:
     """Convert an official checkpoint (`DGCNN` or `DGCNN_partseg`) and write it to `out`.
 
     Args:
         checkpoint: A `.pth` file holding a state dict, with or without `module.` prefixes and projection head.
-        k: Neighbours, which the checkpoint does not tell; the official pretraining used 15, segmentation 40.
+        k: Number of neighbours, not stored in the checkpoint: 15 in the official pretraining, 40 in segmentation.
         out: The `.safetensors` file to write.
 
     Returns:
-        The network in evaluation mode and what was left out.
+        The network in evaluation mode, and the entries that were left out.
 
     Raises:
-        InputError: The file cannot be read safely or is not of these networks.
+        InputError: The file cannot be read safely, or is not a checkpoint of these networks.
     """
     check_file(out, kind=".safetensors", inputs=[checkpoint])
     if not Path(checkpoint).exists():
         raise InputError(f"{checkpoint} does not exist; give the path of an official .pth checkpoint")
     content = read_once(checkpoint)
-    imported = convert(_read_state(content), k, str(checkpoint))
-    save_model(imported.model, out, {"imported": checkpoint.name, "sha256": content.sha256, "k": k})
+    imported = convert(_read_state(content), k, source=str(checkpoint))
+    save_model(imported.model, out, recipe={"imported": checkpoint.name, "sha256": content.sha256, "k": k})
     return imported
 
 
 def _read_state(content: Content) -> State:
-    loaded = parse_torch_file(content, "a checkpoint", ADVICE)
+    loaded = parse_torch_file(content, "a checkpoint", advice=ADVICE)
     if not isinstance(loaded, dict) or not all(isinstance(name, str) and is_plain(loaded[name]) for name in loaded):
         raise InputError(f"{content.path}: does not hold a state dict; {ADVICE}")
     return {name.removeprefix("module."): value for name, value in loaded.items()}
 
 
-def convert(state: State, k: int, source: str) -> Imported:
-    """The network that an official state dict belongs to, filled with it.
+def convert(state: State, k: int, *, source: str) -> Imported:
+    """Build the network of an official state dict and fill it.
 
     Raises:
         InputError: An entry is missing or has another shape.
     """
-    with torch.device("meta"):  # nothing is allocated for shapes that a file only claims to have
+    with torch.device("meta"):  # no memory is allocated for shapes that the file claims
         model, names = _match(state, k, source)
     _fill(model, state, names, source)
     used = {*names.values()} | {name for name in state if _is_second_registration(name)}
@@ -102,7 +102,7 @@ def convert(state: State, k: int, source: str) -> Imported:
 
 
 def _match(state: State, k: int, source: str) -> tuple[nn.Module, dict[str, str]]:
-    """The network that a state dict is of, without weights, and the official names by ours."""
+    """The network of a state dict, without weights, and for each of its entries the official name."""
     model: nn.Module
     if "transform_net.conv1.0.weight" not in state:
         model, layers, single = DGCNN(k), DGCNN_LAYERS, {}
@@ -123,7 +123,7 @@ def _match(state: State, k: int, source: str) -> tuple[nn.Module, dict[str, str]
             parts, categories = (
                 _size(state, *place, source) for place in (("conv11.weight", 0), ("conv7.0.weight", 1))
             )
-            model = DGCNNSegmenter(parts, categories, k)
+            model = DGCNNSegmenter(parts, categories, k=k)
             layers = {f"backbone.{ours}": theirs for ours, theirs in layers.items()} | HEAD_LAYERS
             single = {f"backbone.{ours}": theirs for ours, theirs in single.items()} | {
                 "classify.weight": "conv11.weight"
@@ -132,14 +132,14 @@ def _match(state: State, k: int, source: str) -> tuple[nn.Module, dict[str, str]
 
 
 def _size(state: State, name: str, dimension: int, source: str) -> int:
-    """A dimension of an entry that tells how large the network is."""
+    """A dimension of an entry, which gives the size of the network."""
     if name not in state or state[name].ndim <= dimension or state[name].shape[dimension] < 1:
         raise InputError(f"{source}: {name} is missing or too small; it is not an official DGCNN_partseg checkpoint")
     return state[name].shape[dimension]
 
 
 def _layer_names(model: nn.Module, layers: dict[str, tuple[str, str]]) -> dict[str, str]:
-    """Our entries and the official ones they come from."""
+    """For each of our entries, the official entry."""
     own = model.state_dict()
     names = {}
     for ours, (product, norm) in layers.items():

@@ -34,4 +34,4 @@ class PointNet(nn.Module):
         x = points.flatten(0, 1)  # (B·N, 3)
         for linear, norm in zip(self.linears[:-1], self.norms[:-1], strict=True):
             x = nn.functional.relu(norm(linear(x)))
-        return pooled_linear(x.view(*points.shape[:2], -1), self.linears[-1], last, 0.0).maximum
+        return pooled_linear(x.view(*points.shape[:2], -1), self.linears[-1], norm=last, slope=0.0).maximum

@@ -1,9 +1,9 @@
-"""The last layer of an encoder, `LeakyReLU(BN(W x))` of every point, together with the pooling over points after it.
+"""The last layer of an encoder, `LeakyReLU(BN(W x))` of every point, and the pooling over points, computed together.
 
-Only the products `h = W x` are kept, once; everything else is made of one cloud at a time on a CPU, while it is in the
-cache, and of many on a GPU. With `u = γ ĥ + β`, `ĥ = (h − μ) / √(σ² + ε)` and `s = LeakyReLU'(u)`, a cloud's mean is
-`Σ_p s u / N`, and all sums over points that the backward pass of BN needs are those of s and s ĥ, so that it too takes
-a single pass over h.
+Only the products `h = W x` are kept. Everything else is computed for one cloud at a time on a CPU, while it is in the
+cache, and for many on a GPU. With `u = γ ĥ + β`, `ĥ = (h − μ) / √(σ² + ε)` and `s = LeakyReLU'(u)`, the mean of a cloud
+is `Σ_p s u / N`, and the backward pass of BN needs only sums of s and s ĥ over points. So it too needs only one pass
+over h.
 """
 
 from typing import Any, NamedTuple
@@ -82,14 +82,14 @@ class _PooledLinear(Function):
 def _statistics(h: Tensor, dtype: torch.dtype, norm: nn.BatchNorm1d | SyncNorm) -> tuple[Tensor, Tensor, Tensor]:
     """Number of values, mean and biased variance of `h (B, N, D)` over all points of all processes.
 
-    Of each cloud, then merged: `Σ (h − μ)² = Σ_b Σ_p (h − μ_b)² + N Σ_b (μ_b − μ)²`.
+    They are computed for each cloud and then merged: `Σ (h − μ)² = Σ_b Σ_p (h − μ_b)² + N Σ_b (μ_b − μ)²`.
     """
     batch, count, width = h.shape
     means, squares = h.new_empty(batch, width, dtype=dtype), h.new_zeros(width, dtype=dtype)
     for part in clouds_at_once(h):
         values = h[part].to(dtype)
         means[part] = values.mean(1)
-        squares += torch.linalg.vector_norm(values - means[part].unsqueeze(1), dim=(0, 1)).square()
+        squares += (values - means[part].unsqueeze(1)).square_().sum((0, 1))
     n = torch.tensor(float(batch * count), dtype=dtype, device=h.device)
     mean = means.mean(0)
     if isinstance(norm, SyncNorm):
@@ -103,24 +103,24 @@ def _statistics(h: Tensor, dtype: torch.dtype, norm: nn.BatchNorm1d | SyncNorm) 
 
 
 def _maximum(u: Tensor) -> tuple[Tensor, Tensor]:
-    """Maxima over points and the points where they are: `(b, N, D)` to `(b, D)` twice."""
+    """Maxima over points, and the points that have them: `(b, N, D)` to two tensors `(b, D)`."""
     if u.device.type != "cpu" or u.dtype != torch.float32:
         best = u.max(dim=1)
         return best.values, best.indices
-    packed = u.double()  # the low bits of a widened float32 carry its row, as in `max_over_neighbours`
+    packed = u.double()  # the row number is stored in the low bits, as in `max_over_neighbours`
     packed.view(torch.int64).bitwise_or_(torch.arange(u.shape[1]).unsqueeze(1))
     maxima = packed.amax(dim=1)
     return maxima.float(), maxima.view(torch.int64).bitwise_and_(ROW_BITS)
 
 
-def pooled_linear(x: Tensor, linear: nn.Module, norm: nn.BatchNorm1d | SyncNorm, slope: float) -> Pooled:
+def pooled_linear(x: Tensor, linear: nn.Module, *, norm: nn.BatchNorm1d | SyncNorm, slope: float) -> Pooled:
     """`LeakyReLU(BN(W x))` of every point, pooled over the points of each cloud.
 
     Args:
         x: `(B, N, C)`.
         linear: W, without bias.
         norm: A `BatchNorm1d` or `SyncNorm`; its running statistics are updated in training.
-        slope: Of LeakyReLU; 0 is ReLU.
+        slope: Slope of LeakyReLU below 0; 0 is ReLU.
 
     Returns:
         Maximum and mean over the points, `(B, D)` each.
@@ -136,5 +136,5 @@ def pooled_linear(x: Tensor, linear: nn.Module, norm: nn.BatchNorm1d | SyncNorm,
     with torch.autocast(device, enabled=False):
         arguments = (x.to(weight.dtype), weight, norm.weight, norm.bias, slope, norm)
         maximum, average, mean, variance, n = _PooledLinear.apply(*arguments)
-    track(norm, mean, variance, n)
+    track(norm, mean, variance=variance, count=n)
     return Pooled(maximum, average)

@@ -1,4 +1,4 @@
-"""Running statistics of a batch normalisation, kept by whatever computes the batch's own."""
+"""Updates the running statistics of batch normalisations that compute their batch statistics themselves."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Norm(Protocol):
-    """What is kept of the batches seen."""
+    """A batch normalisation with running statistics."""
 
     momentum: float | None
     running_mean: Tensor | None
@@ -16,13 +16,13 @@ class Norm(Protocol):
 
 
 @torch.no_grad()
-def track(norm: Norm, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-    """Move the running statistics towards those of a batch of `count` values.
+def track(norm: Norm, mean: Tensor, *, variance: Tensor, count: Tensor) -> None:
+    """Update the running statistics with those of a batch of `count` values.
 
     Args:
-        norm: Whose statistics.
+        norm: The normalisation.
         mean: `(D,)`.
-        variance: `(D,)`, biased; what is kept is `n / (n − 1)` times that.
+        variance: `(D,)`, biased; the running variance uses `n / (n − 1)` times this.
         count: `()`.
     """
     assert norm.momentum is not None

@@ -1,4 +1,4 @@
-"""The part-segmentation networks: DGCNN with a spatial transformer, as a backbone and with its head."""
+"""Part segmentation networks: DGCNN with a spatial transformer, as a backbone and with its head."""
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +9,11 @@ from crosspoint.models.neighbours import nearest
 
 
 class TransformNet(nn.Module):
-    """Predicts a 3×3 matrix for a cloud: EdgeConv 64, 128 → 1024 → max → 512 → 256 → 9; the identity at first."""
+    """Predicts a 3×3 matrix per cloud: EdgeConv 64, 128 → 1024 → max → 512 → 256 → 9. It begins as the identity."""
 
     def __init__(self, k: int) -> None:
         super().__init__()
-        self.edge = EdgeConv2(3, 64, 128, k)
+        self.edge = EdgeConv2(3, 64, outputs=128, k=k)
         self.embed = PointLinear(128, 1024)
         self.linear1 = nn.Linear(1024, 512, bias=False)
         self.norm1 = nn.BatchNorm1d(512)
@@ -37,7 +37,7 @@ class SegmentationBackbone(nn.Module):
     """Spatial transformer, EdgeConvs (64, 64), (64, 64), (64), concatenation 192 → 1024 → max pooling.
 
     Args:
-        k: Neighbours of every point; 40 in the published schedule.
+        k: Number of neighbours of every point; 40 in the published schedule.
     """
 
     dim = 1024
@@ -47,11 +47,13 @@ class SegmentationBackbone(nn.Module):
         self.config: dict[str, int | str] = {"architecture": "dgcnn_seg", "k": k}
         self.k = k
         self.transform = TransformNet(k)
-        self.edges = nn.ModuleList([EdgeConv2(3, 64, 64, k), EdgeConv2(64, 64, 64, k), EdgeConv(64, 64, k)])
+        self.edges = nn.ModuleList(
+            [EdgeConv2(3, 64, outputs=64, k=k), EdgeConv2(64, 64, outputs=64, k=k), EdgeConv(64, 64, k=k)]
+        )
         self.embed = PointLinear(192, 1024)
 
     def local_and_global(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Of `points (B, N, 3)`: features of the points `(B, N, 192)` and of the cloud `(B, 1024)`."""
+        """Features of the points `(B, N, 192)` and of the cloud `(B, 1024)`, for `points (B, N, 3)`."""
         x = points @ self.transform(points, nearest(points, self.k))
         layers = []
         for edge in self.edges:
@@ -71,7 +73,7 @@ class DGCNNSegmenter(nn.Module):
     Args:
         parts: Number of part labels over all categories.
         categories: Number of categories.
-        k: Neighbours of every point.
+        k: Number of neighbours of every point.
 
     Example:
         >>> import torch
@@ -81,7 +83,7 @@ class DGCNNSegmenter(nn.Module):
         torch.Size([2, 64, 50])
     """
 
-    def __init__(self, parts: int, categories: int, k: int = 40) -> None:
+    def __init__(self, parts: int, categories: int, *, k: int = 40) -> None:
         super().__init__()
         self.config: dict[str, int | str] = {
             "architecture": "dgcnn_partseg",

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors whose metadata say which network they are of and how they were made."""
+"""Saves and loads weights as safetensors; the metadata describe the network and how it was trained."""
 
 import json
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from crosspoint.core.content import Content, read_once
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading, reason_of
+from crosspoint.core.results import to_json
 from crosspoint.core.weights_file import AGAIN, KIND, parse_metadata, read_metadata
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import PointHead
@@ -34,38 +35,38 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "point_head": PointHead,
 }
 
-LARGEST_NUMBER = 2**31 - 1  # of neighbours, parts, categories, channels
+LARGEST_NUMBER = 2**31 - 1  # of neighbours, parts, categories and channels
 
 
 def build(config: Config) -> nn.Module:
-    """The network that a `config` describes, with random weights.
+    """Build the network that a `config` describes, with random weights.
 
     Raises:
-        InputError: The architecture is not known, or an argument is unknown, missing or no number that it can have.
+        InputError: The architecture is unknown, or an argument is unknown, missing or out of range.
     """
     arguments = dict(config)
     name = arguments.pop("architecture", None)
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise InputError(f"unknown architecture {str(name)[:40]!r}; known are {', '.join(ARCHITECTURES)}")
+        raise InputError(f"unknown architecture {str(name)[:40]!r}; give one of {', '.join(ARCHITECTURES)}")
     for key, value in arguments.items():
         if type(value) is not int or not 1 <= value <= LARGEST_NUMBER:
-            raise InputError(f"{name} cannot have {key[:40]} = {str(value)[:40]}; give a whole number from 1 on")
+            raise InputError(f"{name} cannot have {key[:40]} = {str(value)[:40]}; give a whole number of at least 1")
     try:
         return ARCHITECTURES[name](**arguments)
-    except (TypeError, ValueError) as error:  # what Python says of arguments, and a network of their values
+    except (TypeError, ValueError) as error:  # Python's errors for wrong arguments, and those of the network
         raise InputError(f"{name} cannot be built ({reason_of(error)}); give the arguments that it has") from error
 
 
-def save_model(model: nn.Module, path: Path, recipe: dict[str, Any] | None = None) -> None:
-    """Write a network's weights and `config`, and how they were made, to a `.safetensors` file, atomically.
+def save_model(model: nn.Module, path: Path, *, recipe: object = None) -> None:
+    """Save a network's weights, `config` and recipe as a `.safetensors` file, atomically.
 
     Args:
-        model: Has an attribute `config`.
-        path: Where to.
-        recipe: Whatever says how the weights came about; JSON-serialisable.
+        model: A network with an attribute `config`.
+        path: Output file.
+        recipe: How the weights were trained: a dataclass, or what `json.dumps` takes.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    metadata = json.dumps({"model": model.config, "recipe": recipe}, sort_keys=True)
+    metadata = json.dumps({"model": model.config, "recipe": to_json(recipe)}, sort_keys=True)
     with atomic_file(path) as temporary:
         save_file(tensors, temporary, {"crosspoint": metadata})
 
@@ -75,11 +76,11 @@ class Weights:
     """A `.safetensors` file, read once.
 
     Attributes:
-        path: Where it lies.
-        sha256: Of its bytes.
-        config: The network that it holds.
-        recipe: How the weights came about, as `save_model` was told.
-        tensors: By name.
+        path: Path of the file.
+        sha256: SHA-256 of its bytes.
+        config: Description of its network.
+        recipe: How the weights were trained, as given to `save_model`.
+        tensors: Tensors, by name.
     """
 
     path: Path
@@ -89,19 +90,19 @@ class Weights:
     tensors: dict[str, Tensor]
 
     def network(self) -> nn.Module:
-        """The network, in evaluation mode on the CPU.
+        """Build the network with these weights, in evaluation mode on the CPU.
 
         Raises:
-            InputError: The weights are not those of the network that the file names.
+            InputError: The weights do not fit the network that the file names.
         """
-        with reading(self.path, KIND, AGAIN):
+        with reading(self.path, KIND, advice=AGAIN):
             self._check_shapes()
             model = build(self.config)
             model.load_state_dict(self.tensors)
             return model.eval()
 
     def _check_shapes(self) -> None:
-        """Compare the tensors with the network that the file names, before memory is taken for that."""
+        """Compare the tensors with the network that the file names, before memory is allocated for it."""
         with torch.device("meta"):
             own = {name: tensor.shape for name, tensor in build(self.config).state_dict().items()}
         held = {name: tensor.shape for name, tensor in self.tensors.items()}
@@ -111,10 +112,10 @@ class Weights:
 
 
 def read_weights(path: Path) -> Weights:
-    """Read a file of `save_model`.
+    """Read a file that `save_model` wrote.
 
     Raises:
-        InputError: The file is missing, damaged or of another origin.
+        InputError: The file is missing or damaged, or this package did not write it.
     """
     if not Path(path).exists():
         raise InputError(f"{path} does not exist; give a run folder or a .safetensors file")
@@ -122,16 +123,16 @@ def read_weights(path: Path) -> Weights:
 
 
 def parse_weights(content: Content) -> Weights:
-    """As `read_weights`, of a file that has been read."""
-    with reading(content.path, KIND, AGAIN):
+    """Like `read_weights`, for content that was already read."""
+    with reading(content.path, KIND, advice=AGAIN):
         tensors = load(content.data)
         header = json.loads(content.data[8 : 8 + int.from_bytes(content.data[:8], "little")])  # the format's own
         about = parse_metadata(header.get("__metadata__"))
-        return Weights(content.path, content.sha256, about["model"], about["recipe"], tensors)
+        return Weights(content.path, content.sha256, about.model, about.recipe, tensors)
 
 
 def load_model(path: Path) -> nn.Module:
-    """The network in a `.safetensors` file, in evaluation mode on the CPU.
+    """Load the network of a `.safetensors` file, in evaluation mode on the CPU.
 
     Raises:
         InputError: The file is missing, damaged, or does not fit the network that it names.

@@ -1,3 +1,3 @@
-"""Is a model the same as another one, and where do they part?"""
+"""Compares two models: whether they give the same results, and which layers differ."""
 
 __all__ = ["gate", "limits", "parity"]  # modules; the function is crosspoint.parity

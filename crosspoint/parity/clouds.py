@@ -1,4 +1,4 @@
-"""The clouds that models are compared on: ordinary shapes, the user's own, and those that hurt."""
+"""The clouds that models are compared on: ordinary ones, the user's own, and hostile ones (degenerate or extreme)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -35,18 +35,18 @@ def _sheet(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 SURFACES: tuple[Surface, ...] = (_box, _ball, _tube, _sheet)
-CLOUDS = 5  # ordinary ones; odd, so that they fall on other places of a larger batch each time they repeat
+CLOUDS = 5  # number of ordinary clouds; odd, so that repetitions take other places in a larger batch
 
 
 @dataclass(frozen=True)
 class CloudSet:
-    """Clouds to compare on.
+    """A set of clouds to compare models on.
 
     Attributes:
-        name: For the report.
-        inputs: Of the network by name, `(P, …)`.
-        own_graphs: What the reference gives `(P, …)` on the graphs that it builds itself; None where it was not asked.
-        ties: Whether neighbours lie exactly equally far, so that the graphs are a matter of choice.
+        name: Name in the report.
+        inputs: Inputs of the network by name, `(P, …)`.
+        own_graphs: Output of the reference `(P, …)` on its own neighbour graphs; None if it is not needed.
+        ties: Whether neighbours have exactly equal distances, so that several graphs are right.
     """
 
     name: str
@@ -67,17 +67,17 @@ def gate_clouds(
     seed: int = 0,
     ordinary_clouds: int = CLOUDS,
 ) -> list[CloudSet]:
-    """Everything that a model is compared on; the ordinary clouds, which are run at every batch size, come first.
+    """All clouds for a comparison. The ordinary clouds, which are run at every batch size, come first.
 
     Args:
-        points: The usual number of points.
+        points: Usual number of points.
         categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
         real: Some of the user's clouds `(n, N, 3)`, normalised.
-        counts: Other numbers of points to try.
-        seed: Of the synthetic clouds.
-        ordinary_clouds: How many there are.
+        counts: Other numbers of points to test.
+        seed: Random seed of the synthetic clouds.
+        ordinary_clouds: Number of ordinary clouds.
     """
-    sets = [("ordinary clouds", ordinary(ordinary_clouds, points, seed), False)]
+    sets = [("ordinary clouds", ordinary(ordinary_clouds, points, seed=seed), False)]
     sets += [] if real is None else [("real clouds", real, False)]
     sets += [(f"{n} points", ordinary(2, n, seed=n), False) for n in sorted({*counts} - {points})]
     sets += [(name, cloud[None], True) for name, cloud in hostile(points, seed + 1).items()]
@@ -85,15 +85,15 @@ def gate_clouds(
 
 
 def inputs_of(points: Array, categories: int | None) -> dict[str, Array]:
-    """Inputs of a network for clouds `(n, N, 3)`; a part segmenter's categories take turns."""
+    """Inputs of a network for clouds `(n, N, 3)`; a part segmenter gets its categories in turn."""
     inputs = {"points": points}
     if categories is not None:
         inputs["category"] = np.eye(categories, dtype=np.float32)[np.arange(len(points)) % categories]
     return inputs
 
 
-def ordinary(clouds: int, points: int, seed: int = 0) -> Array:
-    """Pairs of stretched and shifted surfaces with a little noise, normalised: `(clouds, points, 3)`."""
+def ordinary(clouds: int, points: int, *, seed: int = 0) -> Array:
+    """Synthetic clouds: pairs of stretched and shifted surfaces with some noise, normalised, `(clouds, points, 3)`."""
     rng = np.random.default_rng(seed)
     drawn = []
     for i in range(clouds):
@@ -106,13 +106,13 @@ def ordinary(clouds: int, points: int, seed: int = 0) -> Array:
 
 
 UNNORMALISED = ("size 0.0001", "100 away")
-"""Of the hostile clouds, those that a caller gives who forgot to normalise."""
+"""The hostile clouds that are not normalised."""
 
 
 def hostile(points: int, seed: int = 1) -> dict[str, Array]:
-    """Clouds `(points, 3)` by name."""
+    """Hostile clouds `(points, 3)` by name: degenerate, extreme or not normalised."""
     rng = np.random.default_rng(seed)
-    usual = ordinary(1, points, seed)[0]
+    usual = ordinary(1, points, seed=seed)[0]
     side = int(np.ceil(points ** (1 / 3)))
     lattice = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[:points]
     line = np.outer(np.arange(points), [1.0, 0.5, 0.25])

@@ -1,17 +1,18 @@
-"""The parity gate: one comparison of a candidate with the model that it has to equal, for whoever compares.
+"""The parity gate: compares a candidate model with the reference that it must equal.
 
-`crosspoint export` compares files with the trained network and fails closed, `crosspoint parity` and `crosspoint
-diagnose` compare any two models. Clouds (`crosspoint.parity.clouds`), measures and limits are the same.
+`crosspoint export` compares files with the trained network and fails if they differ. `crosspoint parity` and
+`crosspoint diagnose` compare any two models. All use the same clouds, measures and limits.
 
-A neighbour graph is a choice where points are all but equally far, and an output jumps with it. So outputs are compared
-on equal graphs where the candidate shows its own: the graphs are judged by distance, and the reference is evaluated on
-them. Where they cannot be seen, the reference is asked whether it jumps as far (`crosspoint.parity.near_ties`). Where
-it cannot be asked either, as on a device that has its outputs alone, most clouds have to be equal and none far off.
+If two points are at nearly the same distance (a near tie), rounding decides which one is a neighbour, and the output
+jumps. So outputs are compared on equal neighbour graphs if the candidate shows its graphs: the graphs are judged by
+distance, and the reference is evaluated on them. If the graphs are not visible, the reference is tested for jumps of
+the same size (`crosspoint.parity.near_ties`). If that is impossible too, as on a device that has only the reference's
+outputs, at least half of the clouds must be equal, and no cloud may be far off.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed
 from crosspoint.parity.clouds import UNNORMALISED, CloudSet
+from crosspoint.parity.gate_result import CaseResult, GateResult
 from crosspoint.parity.limits import LIMITS, Limits
 from crosspoint.parity.measures import Errors, relative_l2
 from crosspoint.parity.near_ties import NearTies, explain
@@ -41,10 +43,10 @@ class Network(Protocol):
     """A reference that can be evaluated on given neighbour graphs."""
 
     def on_own_graphs(self, inputs: Mapping[str, Floats]) -> Doubles:
-        """The output `(B, …)` on the graphs that the network builds itself."""
+        """Output `(B, …)` on the network's own neighbour graphs."""
 
     def on_graphs(self, inputs: Mapping[str, Floats], graphs: Graphs) -> tuple[Doubles, dict[str, float]]:
-        """The output `(1, …)` of one cloud on given graphs, and by EdgeConv the share of right neighbours."""
+        """Output `(1, …)` of one cloud on given graphs, and for each EdgeConv the share of right neighbours."""
 
 
 class Seen(Enum):
@@ -57,17 +59,17 @@ class Seen(Enum):
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison.
+    """The comparison on one set of clouds.
 
     Attributes:
-        name: Of the clouds.
-        batch: Clouds in a call.
-        points: Points of a cloud.
-        errors: On equal graphs where the candidate's can be seen, else on own graphs.
-        own_graphs: Largest relative L2 error on own graphs, which also holds what follows from float32 and float64
-            choosing differently among all but equally far neighbours. None where they lie exactly equally far.
-        overlap: Least share of right neighbours by EdgeConv; empty where the graphs cannot be seen.
-        near_ties: What the reference explains; None where it was not asked.
+        name: Name of the clouds.
+        batch: Clouds per call.
+        points: Points per cloud.
+        errors: Errors on equal graphs if the candidate's are visible, else on each model's own graphs.
+        own_graphs: Largest relative L2 error on each model's own graphs, which includes jumps at near ties. None if
+            there are exact ties.
+        overlap: Least share of right neighbours, by EdgeConv; empty if the graphs are not visible.
+        near_ties: Errors that near ties explain; None if this was not tested.
     """
 
     name: str
@@ -78,26 +80,29 @@ class Case:
     overlap: dict[str, float]
     near_ties: NearTies | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """As a manifest has it."""
-        errors = asdict(self.errors)
-        cosines = {name: errors.pop(name) for name in ("cosine_min", "cosine_p1")}
-        own = {"relative_l2_own_graphs": self.own_graphs}
-        about = {"name": self.name, "batch": self.batch, "points": self.points}
-        return {**about, **errors, **own, **cosines, "overlap": self.overlap}
+    def result(self) -> CaseResult:
+        """The values for a manifest."""
+        return CaseResult(
+            name=self.name,
+            batch=self.batch,
+            points=self.points,
+            relative_l2_own_graphs=self.own_graphs,
+            overlap=self.overlap,
+            **vars(self.errors),
+        )
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a gate found.
+    """The result of a comparison.
 
     Attributes:
-        precision: Whose limits count.
-        candidate: What was compared.
+        precision: Precision whose limits apply.
+        candidate: Name of the candidate.
         cases: All comparisons.
-        limits: Of the precision.
+        limits: Limits of the precision.
         seen: What is known of the candidate's graphs.
-        reference: What it was compared with.
+        reference: Name of the reference.
     """
 
     precision: str
@@ -109,7 +114,7 @@ class Report:
 
     @property
     def counted(self) -> tuple[Case, ...]:
-        """The cases that are held to the limits; the others have to be finite."""
+        """The cases that the limits apply to; all others must only be finite."""
         return tuple(case for case in self.cases if self.limits.unnormalised or case.name not in UNNORMALISED)
 
     @property
@@ -124,7 +129,7 @@ class Report:
 
     @property
     def overlap_min(self) -> float | None:
-        """Least share of right neighbours of an EdgeConv on a cloud; None where no graphs were seen."""
+        """Least share of right neighbours of an EdgeConv on a cloud; None if no graphs were visible."""
         return min((share for case in self.counted for share in case.overlap.values()), default=None)
 
     @property
@@ -134,7 +139,7 @@ class Report:
 
     @property
     def limits_by_name(self) -> dict[str, float]:
-        """The limits that decide."""
+        """The limits that apply, by name."""
         if self.seen is Seen.GRAPHS:
             return {"relative_l2": self.limits.relative_l2, "overlap": self.limits.overlap}
         if self.seen is Seen.NEAR_TIES:
@@ -143,7 +148,7 @@ class Report:
 
     @property
     def _median_limit(self) -> float:
-        """In float32 few clouds have near ties, and in lower precisions every cloud has."""
+        """The limit on the median: in float32 few clouds have near ties, in lower precisions every cloud has."""
         return self.limits.relative_l2 if self.precision == "fp32" else self.limits.unseen_graphs
 
     def holds(self, case: Case) -> bool:
@@ -152,8 +157,8 @@ class Report:
         return right and case.errors.relative_l2_max <= self.limits.relative_l2
 
     def require(self) -> None:
-        """Raise CheckFailed unless every case is within the limits."""
-        for case in self.cases:  # those that do not count too
+        """Raise CheckFailed if a case is not within the limits."""
+        for case in self.cases:  # also those that the limits do not apply to, which must be finite
             if not np.isfinite(case.errors.relative_l2_max):
                 self._require(case, case.errors.relative_l2_max, self.limits.relative_l2)
         if self.seen is Seen.NOTHING:
@@ -170,7 +175,7 @@ class Report:
         self._require(worst, unexplained(worst), self.limits.relative_l2)
 
     def _require_most(self) -> None:
-        """Half of the clouds are equal, and none is far off."""
+        """Check that half of the clouds are equal, and that none is far off."""
         ordered = sorted(self.cases, key=lambda case: case.errors.relative_l2_median)
         middle = ordered[len(ordered) // 2]
         self._require(middle, middle.errors.relative_l2_median, self._median_limit)
@@ -184,20 +189,19 @@ class Report:
                 f"(limit {limit:.0e}; {error * 1.01:.1e} would have passed)"
             )
 
-    def to_json(self) -> dict[str, Any]:
-        """As a manifest has it."""
-        own = [case.own_graphs for case in self.cases if case.own_graphs is not None]
-        return {
-            "tier": self.precision,
-            "candidate": self.candidate,
-            "reference": self.reference,
-            "limits": self.limits_by_name,
-            "relative_l2_max": self.relative_l2_max,
-            "relative_l2_own_graphs_max": max(own),
-            "cosine_min": self.cosine_min,
-            "overlap_min": self.overlap_min,
-            "cases": [case.to_json() for case in self.cases],
-        }
+    def result(self) -> GateResult:
+        """The values for a manifest."""
+        return GateResult(
+            tier=self.precision,
+            candidate=self.candidate,
+            reference=self.reference,
+            limits=self.limits_by_name,
+            relative_l2_max=self.relative_l2_max,
+            relative_l2_own_graphs_max=max(case.own_graphs for case in self.cases if case.own_graphs is not None),
+            cosine_min=self.cosine_min,
+            overlap_min=self.overlap_min,
+            cases=tuple(case.result() for case in self.cases),
+        )
 
 
 def unexplained(case: Case) -> float:
@@ -206,15 +210,15 @@ def unexplained(case: Case) -> float:
 
 
 class Gate:
-    """What candidates are compared with, built once.
+    """The reference, clouds and limits that candidates are compared with.
 
     Args:
-        reference: The network; an open encoder, whose graphs are not seen and which is asked about near ties; or None
-            where its outputs on the clouds are all that there is.
-        clouds: From `gate_clouds`; those at the front are run at every batch size.
-        limits: By precision.
-        least: At every batch size this many clouds are compared, or as many as one batch holds if that is more.
-        seed: Of the moves by which the reference is asked about near ties.
+        reference: The network; or an open encoder, whose graphs are not visible; or None if only its outputs on the
+            clouds are known.
+        clouds: Clouds from `gate_clouds`; the first set is run at every batch size.
+        limits: Limits, by precision.
+        least: Fewest clouds that are compared at every batch size; a larger batch is filled.
+        seed: Random seed of the moves that test for near ties.
 
     Example:
         >>> gate = Gate(Reference(network), gate_clouds(1024))         # doctest: +SKIP
@@ -226,8 +230,8 @@ class Gate:
         self,
         reference: Network | Encoder | None,
         clouds: Sequence[CloudSet],
-        limits: Mapping[str, Limits] = LIMITS,
         *,
+        limits: Mapping[str, Limits] = LIMITS,
         least: int = 1,
         seed: int = 0,
     ) -> None:
@@ -235,7 +239,7 @@ class Gate:
         self.clouds = tuple(self._with_own_graphs(one) for one in track(clouds, "Computing what the reference gives"))
 
     def _with_own_graphs(self, clouds: CloudSet) -> CloudSet:
-        """What the reference gives, cloud by cloud, to bound memory."""
+        """Add the outputs of the reference, cloud by cloud to limit memory."""
         if clouds.own_graphs is not None or self.reference is None:
             return clouds
         if isinstance(self.reference, Encoder):
@@ -255,10 +259,10 @@ class Gate:
         batches: Sequence[int] = (1,),
         name: str | None = None,
     ) -> Report:
-        """Compare a candidate; arguments as of `measure`.
+        """Compare a candidate and check the limits; the arguments are those of `measure`.
 
         Raises:
-            CheckFailed: It is not within the limits of its precision, or gives values that are not finite.
+            CheckFailed: It is not within the limits of its precision, or its output is not finite.
         """
         report = self.measure(candidate, precision, graphs=graphs, batches=batches, name=name)
         report.require()
@@ -273,17 +277,17 @@ class Gate:
         batches: Sequence[int] = (1,),
         name: str | None = None,
     ) -> Report:
-        """Compare a candidate on the first clouds at every batch size, and on all others as they are.
+        """Compare a candidate on the first set of clouds at every batch size, and on each other set once.
 
         Args:
-            candidate: As users run it, with the checks and the splitting of batches that come with it.
-            precision: Whose limits count.
-            graphs: Shows the candidate's graphs; None of an engine.
+            candidate: The open model, as users run it.
+            precision: Precision whose limits apply.
+            graphs: Shows the candidate's neighbour graphs; None if they are not visible, as in an engine.
             batches: Batch sizes.
-            name: What the report calls the candidate; None for its backend and device.
+            name: Name of the candidate in the report; None: backend and device.
 
         Raises:
-            CheckFailed: The candidate gives values that are not finite.
+            CheckFailed: The candidate's output is not finite.
         """
         seen = self._seen(graphs)
         first, *others = [one for one in self.clouds if seen is Seen.GRAPHS or one.own_graphs is not None]
@@ -293,7 +297,7 @@ class Gate:
         cases = []
         for clouds, batch in track(calls, "Comparing"):
             output = run(candidate, clouds.inputs, batch=batch)
-            cases.append(self.compare(clouds, output, precision, batch=batch, graphs=graphs, known=known))
+            cases.append(self.compare(clouds, output, precision=precision, batch=batch, graphs=graphs, known=known))
         label = name or f"{candidate.specification.backend} on {candidate.specification.device}"
         return Report(precision, label, tuple(cases), self.limits[precision], seen)
 
@@ -301,8 +305,8 @@ class Gate:
         self,
         clouds: CloudSet,
         output: Floats,
-        precision: str,
         *,
+        precision: str,
         batch: int,
         graphs: NeighbourGraphs | None = None,
         known: dict[str, OnGraphs] | None = None,
@@ -310,12 +314,12 @@ class Gate:
         """Errors of a candidate's output `(P, …)` on some clouds.
 
         Args:
-            clouds: With what the reference gives on its own graphs, where the candidate's are not seen.
-            output: What the candidate gives.
-            precision: Whose limits count.
-            batch: Clouds in a call.
-            graphs: Shows the candidate's graphs.
-            known: What the reference gave before on these graphs.
+            clouds: The clouds, with the reference's output on its own graphs if the candidate's are not visible.
+            output: The candidate's output.
+            precision: Precision whose limits apply.
+            batch: Clouds per call.
+            graphs: Shows the candidate's neighbour graphs.
+            known: Outputs of the reference on graphs that occurred before.
         """
         own, points = clouds.own_graphs, clouds.inputs["points"]
         if graphs is not None:
@@ -326,7 +330,7 @@ class Gate:
         explained = None
         if isinstance(self.reference, Encoder) and self._seen(graphs) is Seen.NEAR_TIES and precision == "fp32":
             limit = self.limits[precision].relative_l2
-            explained = explain(self.reference, points, expected, output, limit=limit, seed=self._seed)
+            explained = explain(self.reference, points, expected=expected, output=output, limit=limit, seed=self._seed)
         apart = None if own is None else float(relative_l2(own, output).max())
         errors = Errors.between(expected, output)
         return Case(clouds.name, batch, points.shape[1], errors, apart, overlap, explained)
@@ -337,9 +341,9 @@ class Gate:
         return Seen.NEAR_TIES if isinstance(self.reference, Encoder) else Seen.NOTHING
 
     def _on_graphs(self, inputs: Inputs, graphs: NeighbourGraphs, known: dict[str, OnGraphs]) -> OnGraphs:
-        """The reference's output `(B, …)` on the candidate's graphs, and the least share of right neighbours.
+        """Output of the reference `(B, …)` on the candidate's graphs, and the least share of right neighbours.
 
-        A cloud with graphs that were seen before is not computed again.
+        For graphs that occurred before, the known output is used.
         """
         assert self.reference is not None
         assert not isinstance(self.reference, Encoder)
@@ -357,24 +361,24 @@ class Gate:
 
 
 def run(encoder: Encoder, inputs: Inputs, *, batch: int | None = None) -> Floats:
-    """The output `(P, …)` of an encoder or a segmenter, in calls of `batch` clouds; None for one call."""
+    """Output `(P, …)` of an encoder or a segmenter, in calls of `batch` clouds; None: in one call."""
     total = len(inputs["points"])
     size = batch or total
     pieces = []
     for start in range(0, total, size):
         piece = {name: array[start : start + size] for name, array in inputs.items()}
-        pieces.append(encoder.segment(**piece) if "category" in piece else encoder.embed(piece["points"]))
+        pieces.append(encoder.infer(piece, any_scale=True))
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _each(inputs: Inputs) -> Iterator[Inputs]:
-    """Batches of one."""
+    """Batches of one cloud."""
     for i in range(len(inputs["points"])):
         yield {name: array[i : i + 1] for name, array in inputs.items()}
 
 
 def _repeated(clouds: CloudSet, count: int, name: str) -> CloudSet:
-    """So many clouds of a set, which repeat where it has fewer."""
+    """The first `count` clouds of a set, repeated if it has fewer."""
     rows = np.arange(count) % len(clouds)
     own = clouds.own_graphs
     inputs = {key: array[rows] for key, array in clouds.inputs.items()}
@@ -382,7 +386,7 @@ def _repeated(clouds: CloudSet, count: int, name: str) -> CloudSet:
 
 
 def batch_sizes(profile: Profile) -> list[int]:
-    """Batches for the CPU: 1, 2, odd, usual and largest, as far as memory allows."""
+    """Batch sizes to test on the CPU: 1, 2, an odd one, the usual and the largest, as far as memory allows."""
     points = profile.tested_points(1)[1]
     limit = max(2, min(LARGEST_BATCH, LARGEST_SCORES // points**2))
     return sorted({min(size, limit) for size in (1, 2, ODD, *profile.batch)})

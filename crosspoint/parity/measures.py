@@ -1,4 +1,4 @@
-"""How far two models' outputs are apart, cloud by cloud. Without torch, so that a device measures the same."""
+"""Errors between the outputs of two models, cloud by cloud. Without torch, so that a device can use them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,8 @@ TINY = float(np.finfo(np.float64).tiny)
 class Errors:
     """Errors over some clouds.
 
-    Quantiles are errors of clouds, not values between two of them: half of the clouds are within the median, 99 % of
-    them within `relative_l2_p99`, and 99 % have at least the cosine `cosine_p1`.
+    Quantiles are errors of actual clouds, not interpolated: half of the clouds are within the median, 99 % are within
+    `relative_l2_p99`, and 99 % have at least the cosine `cosine_p1`.
     """
 
     relative_l2_max: float
@@ -39,9 +39,9 @@ class Errors:
 
 
 def relative_l2(reference: Array, candidate: Array) -> Doubles:
-    """`‖candidate − reference‖ / ‖reference‖` of every cloud of two `(P, …)`.
+    """`‖candidate − reference‖ / ‖reference‖` for every cloud of two outputs `(P, …)`.
 
-    0 where they are equal, zeros too; infinite where one of them is not finite.
+    0 if they are equal, also for zeros; infinite if one of them is not finite.
     """
     a, b = _rows(reference), _rows(candidate)
     with np.errstate(invalid="ignore"):
@@ -50,9 +50,9 @@ def relative_l2(reference: Array, candidate: Array) -> Doubles:
 
 
 def cosine(reference: Array, candidate: Array) -> Doubles:
-    """`candidate · reference / (‖candidate‖ ‖reference‖)` of every cloud of two `(P, …)`.
+    """`candidate · reference / (‖candidate‖ ‖reference‖)` for every cloud of two outputs `(P, …)`.
 
-    1 where they are equal, zeros too; −1 where the candidate is not finite.
+    1 if they are equal, also for zeros; −1 if the candidate is not finite.
     """
     a, b = _rows(reference), _rows(candidate)
     finite = np.isfinite(b).all(axis=1)

@@ -1,9 +1,9 @@
-"""How much of an error follows from neighbours that are all but equally far, asked of the reference itself.
+"""Tests whether a near tie among neighbours explains an error, with the help of the reference itself.
 
-The k nearest neighbours of a point are a choice where two candidates for the last place are nearly equally far:
-rounding decides, and the embedding jumps. On real clouds such jumps reach a relative 2e-3 between two correct float32
-programs, and between float32 and float64 of one. They say nothing against the candidate, and are told from a fault by
-the reference itself: it jumps as far when the points of that cloud are moved by a millionth of its radius.
+A near tie: two points have nearly the same distance, and one of them becomes the k-th neighbour. Rounding decides which
+one, and the embedding jumps. On real clouds such jumps reach a relative 2e-3 between two correct float32 programs, and
+between float32 and float64 of one program. They are not faults of the candidate. The test: the points of the cloud are
+moved by a millionth of its radius; if the reference then jumps as far, a near tie explains the error.
 """
 
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 JITTER, TRIALS, FACTOR = 1e-6, 8, 2.0
-"""Standard deviation of the moves, in distances of the farthest point from the origin, how many there are, and how much
+"""Standard deviation of the moves, relative to the largest distance from the origin; number of moves; and how much
 farther than the reference a candidate may jump."""
 
 
 @dataclass(frozen=True)
 class NearTies:
-    """The errors of some clouds, and which of them have an explanation.
+    """The errors of some clouds, and how many of them near ties explain.
 
     Attributes:
-        over_limit: How many are over the limit.
-        explained: How many of these the reference itself matches.
-        relative_l2_unexplained: The largest error without explanation.
+        over_limit: Number of errors over the limit.
+        explained: Number of these that a near tie explains.
+        relative_l2_unexplained: Largest error without explanation.
     """
 
     over_limit: int
@@ -40,17 +40,17 @@ class NearTies:
 
 
 def explain(
-    reference: Encoder, clouds: Floats, expected: Doubles, output: Floats, *, limit: float, seed: int = 0
+    reference: Encoder, clouds: Floats, *, expected: Doubles, output: Floats, limit: float, seed: int = 0
 ) -> NearTies:
-    """Which errors over a limit near ties explain; none if more clouds are over it than a few.
+    """Find the errors over a limit that near ties explain. If too many clouds are over the limit, none counts.
 
     Args:
-        reference: It is asked about every cloud over the limit.
+        reference: The reference model; it is run on every cloud over the limit.
         clouds: `(n, N, 3)`.
-        expected: What the reference gives `(n, D)`.
-        output: What the candidate gives `(n, D)`.
-        limit: On relative L2 errors.
-        seed: Of the moves.
+        expected: Output of the reference `(n, D)`.
+        output: Output of the candidate `(n, D)`.
+        limit: Limit on relative L2 errors.
+        seed: Random seed of the moves.
     """
     error = relative_l2(expected, output)
     over = error > limit
@@ -61,7 +61,7 @@ def explain(
     for row in track(rows, "Near ties") if len(rows) > 10 else rows:
         size = JITTER * np.linalg.norm(clouds[row], axis=1).max()  # 1e-6 of a normalised cloud
         moved = clouds[row] + size * rng.standard_normal((TRIALS, *clouds[row].shape))
-        embeddings = reference.embed(moved.astype(np.float32))  # (TRIALS, D)
+        embeddings = reference.infer({"points": moved.astype(np.float32)}, any_scale=True)  # (TRIALS, D)
         jumps = relative_l2(np.repeat(expected[row][None], TRIALS, axis=0), embeddings)
         known[row] = error[row] <= FACTOR * jumps.max()
     return NearTies(int(over.sum()), int(known.sum()), float(error[~known].max(initial=0.0)))

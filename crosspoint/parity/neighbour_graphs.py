@@ -1,4 +1,4 @@
-"""What a candidate has to offer so that its neighbour graphs can be judged."""
+"""The interface of a candidate whose neighbour graphs are visible."""
 
 from typing import Protocol
 
@@ -13,6 +13,5 @@ class NeighbourGraphs(Protocol):
         """The neighbours `(B, N, k)` of every EdgeConv, by name and in order.
 
         Args:
-            inputs: By name, a batch, which is run as it is: another batch may choose another of two all but equally far
-                neighbours.
+            inputs: A batch, by input name. It is not split: another batch size may change the choice at near ties.
         """

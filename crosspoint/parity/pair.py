@@ -1,12 +1,12 @@
-"""Two models that are to be compared have to be two forms of one network."""
+"""Checks that two models are two forms of one network, before they are compared."""
 
 from crosspoint.core.errors import InputError
 from crosspoint.parity.limits import LIMITS
 from crosspoint.runtime.encoder import Encoder
 
 
-def check_pair(reference: Encoder, candidate: Encoder, points: int) -> None:
-    """Raise InputError unless two models take clouds of `points`, give equal shapes, and have limits to be held to."""
+def check_pair(reference: Encoder, candidate: Encoder, *, points: int) -> None:
+    """Raise InputError unless both models take `points` points and give outputs of one shape."""
     first, second = reference.specification, candidate.specification
     if first.dim != second.dim or first.categories != second.categories:
         raise InputError(
@@ -14,6 +14,6 @@ def check_pair(reference: Encoder, candidate: Encoder, points: int) -> None:
             "network"
         )
     if second.precision not in LIMITS:
-        raise InputError(f"{second.path} has the precision {second.precision!r}, for which there is no gate")
+        raise InputError(f"{second.path} has the precision {second.precision!r}, for which no limits are known")
     first.check_points(points)
     second.check_points(points)

@@ -1,7 +1,7 @@
-"""What the trained network itself gives, in float64, and whether a candidate's neighbour graphs are right.
+"""The trained network in float64 as a reference, and the judgement of neighbour graphs.
 
-A neighbour graph is judged by distance, not by index: where points lie equally far, any choice among them is right. The
-network is then evaluated on the candidate's graphs, so that everything else is compared whichever points were chosen.
+A neighbour graph is judged by distance, not by index: among points at the same distance, every choice is right. The
+network is then evaluated on the candidate's graphs, so that outputs can be compared whichever points were chosen.
 """
 
 import copy
@@ -17,17 +17,17 @@ from crosspoint.models.edgeconv import EdgeConv, EdgeConv2
 
 # What float32 cannot tell apart: errors of a score, of the cloud's squared radius, and of a feature, of the longest one
 SCORE_ERROR, FEATURE_ERROR = 1e-5, 1e-6
-ROWS = 1024  # rows of the distance matrix held at a time
+ROWS = 1024  # rows of the distance matrix that are in memory at a time
 
 Inputs = Mapping[str, NDArray[np.float32]]
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
 
 
 class Reference:
-    """A network in float64, on its own neighbour graphs or on a candidate's.
+    """A network in float64, evaluated on its own neighbour graphs or on a candidate's.
 
     Args:
-        model: In evaluation mode; it is not changed.
+        model: The network in evaluation mode; it is not changed.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -41,14 +41,14 @@ class Reference:
     def on_graphs(
         self, inputs: Inputs, graphs: Mapping[str, NDArray[np.int64]]
     ) -> tuple[NDArray[np.float64], dict[str, float]]:
-        """Evaluate one cloud on the candidate's neighbour graphs, and judge these.
+        """Evaluate one cloud on the candidate's neighbour graphs, and judge the graphs.
 
         Args:
-            inputs: By name, batches of one.
+            inputs: Inputs by name, with a batch of one.
             graphs: Neighbours `(1, N, k)` of every EdgeConv, in order.
 
         Returns:
-            The output `(1, …)`, and of every EdgeConv the share of the candidate's neighbours that are right.
+            The output `(1, …)`, and for each EdgeConv the share of right neighbours.
         """
         self._chosen, self._overlap = [torch.from_numpy(neighbours) for neighbours in graphs.values()], []
         return self._run(inputs), dict(zip(graphs, self._overlap, strict=True))
@@ -71,13 +71,13 @@ class Reference:
                 return output
             chosen = self._chosen[index]
             self._overlap.append(overlap(arguments[0][0], chosen[0]) if chosen.shape[2] == module.k else 0.0)
-            return module.forward(arguments[0], chosen)  # calling it would come back here
+            return module.forward(arguments[0], chosen)  # forward, because calling the module would run this hook again
 
         return on_chosen
 
 
-def embed_network(network: nn.Module, clouds: NDArray[np.float32], batch: int = 32) -> NDArray[np.float32]:
-    """Embeddings `(n, D)` of clouds `(n, N, 3)` by the network as it was trained, in float32."""
+def embed_network(network: nn.Module, clouds: NDArray[np.float32], *, batch: int = 32) -> NDArray[np.float32]:
+    """Embeddings `(n, D)` of clouds `(n, N, 3)` by the trained network, in float32."""
     starts = track(range(0, len(clouds), batch), "Embedding with the trained network")
     with torch.inference_mode():
         pieces = [network(torch.from_numpy(clouds[start : start + batch])).numpy() for start in starts]
@@ -85,7 +85,7 @@ def embed_network(network: nn.Module, clouds: NDArray[np.float32], batch: int = 
 
 
 def overlap(features: Tensor, chosen: Tensor) -> float:
-    """Share of the chosen neighbours that are no farther than the k-th nearest point, each point counted once.
+    """Share of the chosen neighbours that are at most as far as the k-th nearest point; duplicates count once.
 
     Args:
         features: `(N, C)`, float64.

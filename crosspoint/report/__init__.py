@@ -2,4 +2,4 @@
 
 from crosspoint.core.errors import require
 
-require("jinja2", "report", "the report")
+require("jinja2", "report", purpose="the report")

@@ -13,34 +13,34 @@ from crosspoint.report.html import render
 Floats = NDArray[np.float64]
 WIDTH, HEIGHT = 440, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 22, 36  # margins
-COLOURS = 6  # of lines
-MOST_POINTS = 300  # of a line
+COLOURS = 6  # number of line colours
+MOST_POINTS = 300  # most points of a line
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Where values lie on a chart: the ends of either axis."""
+    """The range of both axes of a chart; converts values to positions in it."""
 
     x: tuple[float, float]
     y: tuple[float, float]
 
     def across(self, x: Floats | float) -> Floats | float:
-        """Places `(n,)` from left to right."""
+        """Horizontal positions of values, `(n,)`."""
         return LEFT + (x - self.x[0]) / max(self.x[1] - self.x[0], 1e-12) * (WIDTH - LEFT - RIGHT)
 
     def up(self, y: Floats | float) -> Floats | float:
-        """Places `(n,)` from the top."""
+        """Vertical positions of values, `(n,)`, from the top."""
         return HEIGHT - BOTTOM - (y - self.y[0]) / max(self.y[1] - self.y[0], 1e-12) * (HEIGHT - TOP - BOTTOM)
 
     def path(self, x: Floats, y: Floats) -> str:
-        """Points `(n,)`, `(n,)` as SVG writes them."""
+        """A line through points `(n,)`, `(n,)` as an SVG path."""
         pairs = zip(np.atleast_1d(self.across(x)), np.atleast_1d(self.up(y)), strict=True)
         return " ".join(f"{a:.1f},{b:.1f}" for a, b in pairs)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart: its points, its band if it has one, dots `(x, y)` of a radius, and how it is drawn."""
+    """A line of a chart: points, optional band, dots `(x, y)` with a radius, and style."""
 
     points: str
     kind: str
@@ -50,8 +50,8 @@ class Line:
     radius: int = 3
 
 
-def line_chart(title: str, note: str, step: Floats, series: dict[str, Floats]) -> Markup:
-    """Lines over steps (n,), one for each named series (n,); many steps are averaged into fewer points."""
+def line_chart(title: str, note: str, *, step: Floats, series: dict[str, Floats]) -> Markup:
+    """A chart of named series (n,) over steps (n,); long series are averaged into fewer points."""
     thinned = [_thin(step, values) for values in series.values()]
     low, high = min(float(y.min()) for _, y in thinned), max(float(y.max()) for _, y in thinned)
     ends = float(step.min()), float(step.max())
@@ -66,14 +66,14 @@ def line_chart(title: str, note: str, step: Floats, series: dict[str, Floats]) -
 
 @dataclass(frozen=True)
 class Curve:
-    """Shares of one over some of the places of a chart.
+    """Shares from 0 to 1 at some of the places of a chart.
 
     Attributes:
-        places: `(n,)`, numbers of the places.
+        places: `(n,)`, indices of the places.
         values: `(n,)`.
-        low: `(n,)`, the lower ends of their intervals.
-        high: `(n,)`, the upper ends.
-        kind: The class of its colour, see `line_kind`.
+        low: `(n,)`, lower ends of the intervals.
+        high: `(n,)`, upper ends of the intervals.
+        kind: CSS class of its colour, see `line_kind`.
     """
 
     places: Floats
@@ -83,10 +83,10 @@ class Curve:
     kind: str
 
 
-def share_chart(title: str, places: Sequence[str], curves: Sequence[Curve]) -> Markup:
-    """Curves with their intervals from 0 to 100 %, over evenly spaced places with these labels.
+def share_chart(title: str, places: Sequence[str], *, curves: Sequence[Curve]) -> Markup:
+    """A chart of curves with intervals, from 0 to 100 %, over evenly spaced places with these labels.
 
-    Of curves that lie on each other each is seen: the first is the thickest.
+    Curves that cover each other are all visible: the first is drawn thickest.
     """
     plane = Plane((-0.25, len(places) - 0.75), (0.0, 1.0))
     lines = [_line(plane, curve, min(len(curves) - 1 - number, 3)) for number, curve in enumerate(curves)]
@@ -95,12 +95,12 @@ def share_chart(title: str, places: Sequence[str], curves: Sequence[Curve]) -> M
 
 
 def line_kind(number: int) -> str:
-    """The class that colours the line of this number; of a second round of colours lines are dashed."""
+    """CSS class of the line with this number; after `COLOURS` lines the colours repeat as dashed lines."""
     return f"s{number % COLOURS}" + (" dashed" if number >= COLOURS else "")
 
 
 def _line(plane: Plane, curve: Curve, above: int) -> Line:
-    """A curve, thicker by the number of lines that may cover it."""
+    """A curve as a line; the more lines may cover it, the thicker it is."""
     around, ends = np.concatenate([curve.places, curve.places[::-1]]), np.concatenate([curve.low, curve.high[::-1]])
     dots = zip(np.atleast_1d(plane.across(curve.places)), np.atleast_1d(plane.up(curve.values)), strict=True)
     return Line(
@@ -140,15 +140,15 @@ def _chart(
 
 
 def _thin(step: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """At most MOST_POINTS points, each the mean of neighbouring steps."""
+    """At most MOST_POINTS points, each the mean of several steps."""
     parts = min(len(step), MOST_POINTS)
     pairs = zip(np.array_split(step, parts), np.array_split(values, parts), strict=True)
     means = np.array([(x.mean(), y.mean()) for x, y in pairs])  # (parts, 2)
     return means[:, 0], means[:, 1]
 
 
-def ticks(low: float, high: float, whole: bool = False) -> list[float]:
-    """Three to six round numbers from `low` to `high`, 1, 2 or 5 times a power of ten apart."""
+def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
+    """Three to six round numbers from `low` to `high`, in steps of 1, 2 or 5 times a power of ten."""
     if high <= low:
         low, high = low - 0.5, high + 0.5
     rough = (high - low) / 5

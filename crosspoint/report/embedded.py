@@ -1,4 +1,4 @@
-"""The embeddings that a folder holds, in every form that `crosspoint embed` writes."""
+"""Reads the embeddings in a folder, in every format that `crosspoint embed` writes."""
 
 import re
 from collections.abc import Iterable
@@ -16,20 +16,20 @@ from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embeddings import Embeddings, load
 
 MOST = 1000
-"""Embeddings that are kept of more, drawn with a fixed seed: as many as a map can show."""
+"""Most embeddings that are kept, drawn with a fixed seed; a map cannot show more."""
 STORED_NAME = re.compile(r"(?:.*/)?(train|test)/(\d{6,})")
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings of all clouds in a file or a folder of parts, or of `MOST` of them.
+    """Embeddings of a file or a folder of parts; at most `MOST` of them.
 
     Attributes:
-        path: The file or the folder.
-        total: How many it holds.
+        path: File or folder.
+        total: Number of embeddings in it.
         values: `(n, D)`.
-        names: Of the n clouds; None where the file does not hold them, as a `.npy`.
-        sha256: Of the model that made them; None likewise.
+        names: Names of the n clouds; None if the file does not hold names, as a `.npy`.
+        sha256: SHA-256 of the model that made them; None if the file does not hold it.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Embedded:
 
 
 def find_embeddings(folders: Iterable[Path]) -> list[Path]:
-    """Files and folders that may hold embeddings, those that hold names first."""
+    """Files and folders that may hold embeddings; those with names first."""
     places = list(folders)
     jobs = {place for place in places if (place / parts.JOB).is_file()}
     files = [path for place in places if place not in jobs for path in sorted(place.glob("*")) if path.is_file()]
@@ -49,10 +49,10 @@ def find_embeddings(folders: Iterable[Path]) -> list[Path]:
 
 
 def read_embedded(path: Path) -> Embedded | None:
-    """What `find_embeddings` found; None if it is an array of something else.
+    """Read a path from `find_embeddings`; None if it is an array of another kind.
 
     Raises:
-        InputError: It is damaged, or a job that is not finished.
+        InputError: It is damaged, or an unfinished job.
         MissingDependency: It is Parquet, and pyarrow is not installed.
     """
     if path.is_dir():
@@ -68,7 +68,7 @@ def read_embedded(path: Path) -> Embedded | None:
 
 
 def _collect(path: Path, pieces: Iterable[Embeddings]) -> Embedded:
-    """Read pieces one after the other and keep `MOST` rows of all, in order: those of the smallest random keys."""
+    """Read pieces one after the other and keep a random sample of `MOST` rows, in order."""
     rng, total = np.random.default_rng(0), 0
     keys, values, names, sha256 = np.empty(0), None, np.empty(0, object), ""
     for piece in pieces:
@@ -94,9 +94,9 @@ def _read_vectors(path: Path) -> Embedded | None:
 
 
 def classes_of(names: list[str] | None, data: ClassificationSet | None) -> list[str] | None:
-    """The class of each embedded cloud, or None where the names and the data do not tell.
+    """The class of each embedded cloud; None if neither the names nor the data show it.
 
-    A name like `train/000012` is the object of that number in the data's split; other names tell by their folder.
+    A name like `train/000012` is object 12 of that split of the data. Otherwise the folder in the name is the class.
     """
     stored = [STORED_NAME.fullmatch(name) for name in names or ()]
     if names is None or not all(stored):
@@ -109,7 +109,7 @@ def classes_of(names: list[str] | None, data: ClassificationSet | None) -> list[
 
 
 def stored_cloud(name: str, data: ClassificationSet | None) -> NDArray[np.float32] | None:
-    """The points (N, 3) of an embedded cloud of the data, or None where it is not of the data."""
+    """The points (N, 3) of an embedded cloud; None if it is not in the data."""
     match = STORED_NAME.fullmatch(name)
     if match is None or data is None or _label(data, match[1], int(match[2])) is None:
         return None

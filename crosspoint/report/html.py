@@ -1,4 +1,4 @@
-"""Markup from templates: whatever they are given is escaped, unless a template made it."""
+"""Renders templates to HTML. All values are escaped, unless a template made them."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, **values: object) -> Markup:
-    """The markup that `templates/TEMPLATE.html` makes of the values; their text is escaped."""
+    """Render `templates/TEMPLATE.html` with values, whose text is escaped."""
     return Markup(_environment().get_template(f"{template}.html").render(**values))
 
 
@@ -33,12 +33,12 @@ def join(parts: Iterable[Markup]) -> Markup:
 
 
 def data_uri(png: bytes) -> str:
-    """The address of a picture that lies in the page itself."""
+    """The data URI of a PNG, which embeds it in the page."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def render_page(title: str, **values: object) -> str:
-    """The whole document; its policy lets a browser load nothing at all and run the page's own script alone."""
+    """The whole document. Its content security policy forbids all loading and all scripts but the page's own."""
     folder = resources.files("crosspoint.report") / "assets"
     style, script = ((folder / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

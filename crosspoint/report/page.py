@@ -1,9 +1,9 @@
-"""One self-contained page that shows what a folder of results holds."""
+"""Builds one self-contained page from a folder of results."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from markupsafe import Markup
 
@@ -12,6 +12,7 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.outputs import check_file
+from crosspoint.core.results import Result
 from crosspoint.report.html import render_page
 from crosspoint.report.missing import Missing
 from crosspoint.report.read import DAMAGE, Pieces, read_pieces
@@ -26,11 +27,11 @@ from crosspoint.report.sections.part_segmentation import part_segmentation
 from crosspoint.report.sections.provenance import provenance
 from crosspoint.report.sections.reproduction import reproduction
 from crosspoint.report.sections.robustness import robustness
-from crosspoint.report.sections.sample_shapes import sample_shapes
+from crosspoint.report.sections.shapes.sample_shapes import sample_shapes
+from crosspoint.report.sections.shapes.turntable import turntable
 from crosspoint.report.sections.speed import speed
 from crosspoint.report.sections.steps import steps
 from crosspoint.report.sections.training import training
-from crosspoint.report.sections.turntable import turntable
 
 SECTIONS: dict[str, Callable[[Pieces], Markup | Missing]] = {
     "": headline,
@@ -57,23 +58,25 @@ OF_ENCODERS = ("Accuracy", "Few-shot accuracy", "Map of the embeddings", "Sample
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; the headline has no title."""
+    """A section of the page; the headline has no title."""
 
     title: str
     content: Markup
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was written.
+class ReportResult(Result):
+    """The result of `crosspoint report`.
 
     Attributes:
-        out: The page.
-        bytes: Its size.
-        sections: Their titles.
+        out: The HTML file.
+        bytes: Size of the file, in bytes.
+        sections: Titles of the sections.
         missing: What is not on the page, with the command that would add it.
-        remarks: One for each file that could not be used.
+        remarks: One line for each file that could not be used.
     """
+
+    schema: ClassVar[str] = "crosspoint.report/1"
 
     out: str
     bytes: int
@@ -81,22 +84,17 @@ class Report:
     missing: list[Missing]
     remarks: list[str]
 
-    def to_json(self) -> dict[str, Any]:
-        """As `crosspoint report --json` writes it."""
-        return asdict(self)
 
+def report(run: Path, out: Path | None = None) -> ReportResult:
+    """Write a self-contained HTML page about all results in a folder and its direct subfolders.
 
-def report(run: Path, out: Path | None = None) -> Report:
-    """Write a self-contained HTML page about all results that lie in a folder and its direct subfolders.
-
-    It shows what it finds of: a training run (`metrics.jsonl`, `config.json`), a bundle (`manifest.json`), results of
-    commands (`--json`), embeddings (in any form of `crosspoint embed`), data in the published formats, and the
-    quickstart's summary. What is missing is named with the command that would add it; what is damaged is left out with
-    a remark.
+    It uses a training run (`metrics.jsonl`, `config.json`), a bundle (`manifest.json`), results of commands (`--json`),
+    embeddings (in any format of `crosspoint embed`), data in the published formats, and the summary of the quickstart.
+    For each missing part the page names the command that would add it. Damaged files are left out with a remark.
 
     Args:
-        run: The folder, for example of a training run or of the quickstart.
-        out: The page to write; None for `report.html` in the folder.
+        run: The folder, e.g. of a training run or of the quickstart.
+        out: HTML file to write; None: `report.html` in the folder.
 
     Raises:
         InputError: The folder cannot be read or holds nothing to show, or the page cannot be written.
@@ -125,11 +123,11 @@ def report(run: Path, out: Path | None = None) -> Report:
         text = render_page(f"crosspoint: {name}", **shown)
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON can hold half a character
     titles = [section.title or "Headline" for section in sections]
-    return Report(str(out), out.stat().st_size, titles, missing, pieces.remarks)
+    return ReportResult(str(out), out.stat().st_size, titles, missing, pieces.remarks)
 
 
 def _build(pieces: Pieces, title: str) -> Markup | Missing:
-    """A section; an empty one, with a remark, if what it is made of does not have the form that our commands write."""
+    """Build a section. If its files do not have the expected form, it is left out with a remark."""
     try:
         return SECTIONS[title](pieces)
     except DAMAGE as error:
@@ -139,7 +137,7 @@ def _build(pieces: Pieces, title: str) -> Markup | Missing:
 
 
 def _about(pieces: Pieces) -> list[str]:
-    """What the line below the title says."""
+    """The line below the title of the page."""
     words, seed, objects = [f"crosspoint {__version__}"], pieces.summary.seed, pieces.config.data.objects
     if objects is not None:
         words.append(f"trained on {objects} objects {'with labelled parts' if pieces.segments else 'without labels'}")

@@ -1,4 +1,4 @@
-"""Small pictures: clouds seen from above, and drawn figures made to fit the page."""
+"""Small pictures: clouds seen from above, and drawn figures scaled to the page."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ from crosspoint.report.html import data_uri
 
 
 def draw_cloud(points: NDArray[np.float32], size: int = 220) -> bytes:
-    """A PNG, transparent around a normalised cloud (N, 3) seen from above at an angle; the nearer, the darker."""
+    """A transparent PNG of a normalised cloud (N, 3), seen from above at an angle; near points are darker."""
     turn, tilt = np.radians(35), np.radians(25)
     x, y, z = points.T.astype(np.float64)
     right, near = np.cos(turn) * x - np.sin(turn) * z, np.sin(turn) * x + np.cos(turn) * z
@@ -30,7 +30,7 @@ def draw_cloud(points: NDArray[np.float32], size: int = 220) -> bytes:
 
 
 def shrunk(path: Path, side: int = 1500) -> str | None:
-    """The address of a drawn picture, at most `side` pixels wide and high; None where there is none."""
+    """The data URI of a picture, at most `side` pixels wide and high; None if the file is missing."""
     try:
         small = read_picture(path, "RGB")
     except InputError:
@@ -40,7 +40,7 @@ def shrunk(path: Path, side: int = 1500) -> str | None:
 
 
 def to_png(image: Image.Image) -> bytes:
-    """The bytes of a picture as a PNG."""
+    """A picture as the bytes of a PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

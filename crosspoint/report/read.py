@@ -1,4 +1,4 @@
-"""Finding what a folder holds for the report: a training run, a bundle, results, embeddings, data."""
+"""Reads what a folder holds for the report: a training run, a bundle, results, embeddings, data."""
 
 import json
 import re
@@ -12,54 +12,56 @@ from markupsafe import Markup
 
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.reading import read_json, readable, reading
+from crosspoint.core.results import Result, from_json
 from crosspoint.data.sets.datasets import ClassificationSet, PairedRenders, PartSet, load_classification, load_parts
 from crosspoint.data.sets.layout import find_sets
 from crosspoint.report.embedded import Embedded, find_embeddings, read_embedded
 from crosspoint.report.html import join, render
-from crosspoint.report.parse import parse
-from crosspoint.report.results import Bundle, Result, Run, Summary
+from crosspoint.report.records import BundleFacts, QuickstartSummary, RunConfig
 from crosspoint.runtime.manifest import load_manifest
 from crosspoint.runtime.signing import find_key_files
 
-KINDS = tuple(each.kind for each in Result.__subclasses__())
+SCHEMA = re.compile(r"crosspoint\.([a-z-]+)/1")
 DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, OSError)
-"""What is raised by files that do not have the form that our commands write."""
+"""Exceptions raised by files that do not have the expected form."""
+FORM = "it is not as crosspoint writes it"
 T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A file that a command wrote with `--json`: the schema's kind, the file's place, the content."""
+    """A file written with `--json`: its path, its schema, its content."""
 
-    kind: str
     path: Path
+    schema: str
     values: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Found(Generic[R]):
-    """A result, and the file that it was read from."""
+    """A result and the file it was read from."""
 
     path: Path
     values: R
 
     @property
     def name(self) -> str:
-        """What it is called: `svm-trained.json` is `trained`."""
-        return self.path.stem.removeprefix(f"{self.values.kind}-")
+        """Name of the result: `svm-trained.json` is `trained`."""
+        kind = SCHEMA.fullmatch(self.values.schema)
+        return self.path.stem if kind is None else self.path.stem.removeprefix(f"{kind[1]}-")
 
 
 @dataclass
 class Pieces:
-    """All that was found, and a remark for each file that could not be used."""
+    """Everything that was found, and a remark for each file that could not be used."""
 
     folder: Path
     run: Path | None = None
     metrics: list[dict[str, float]] = field(default_factory=list)
-    config: Run = field(default_factory=Run)
+    config: RunConfig = field(default_factory=RunConfig)
     bundle: Path | None = None
-    manifest: Bundle | None = None
+    manifest: BundleFacts | None = None
     results: list[Stored] = field(default_factory=list)
     embeddings: Embedded | None = None
     data: ClassificationSet | None = None
@@ -70,55 +72,57 @@ class Pieces:
 
     @property
     def segments(self) -> bool:
-        """Whether the run is one of a part segmenter, which embeds nothing."""
+        """Whether the run trained a part segmenter, which has no embeddings."""
         return self.run is not None and (self.run / "segmenter.safetensors").is_file()
 
     @property
-    def summary(self) -> Summary:
-        """The quickstart's summary, an empty one where there is none."""
-        return next((found.values for found in self.of(Summary)), Summary())
+    def summary(self) -> QuickstartSummary:
+        """The summary of the quickstart; an empty one if there is none."""
+        return next((found.values for found in self.of(QuickstartSummary)), QuickstartSummary())
 
     def of(self, kind: type[R]) -> list[Found[R]]:
-        """The results of one kind; one that does not have the form of its kind is left out with a remark."""
-        parsed = []
-        for stored in (stored for stored in self.results if stored.kind == kind.kind):
-            values = self.parse(kind, stored.values, stored.path)
-            parsed += [] if values is None else [Found(stored.path, values)]
+        """The results of one kind; a result without the expected form is left out with a remark."""
+        parsed: list[Found[R]] = []
+        for stored in (stored for stored in self.results if stored.schema == kind.schema):
+            try:
+                parsed.append(Found(stored.path, kind.from_json(stored.values)))
+            except InputError as error:
+                self.leave_out(stored.path, str(error))
         return parsed
 
-    def parse(self, kind: type[T], values: object, path: Path) -> T | None:
-        """The content of a file as a dataclass; None, with a remark, where it does not have that form."""
+    def parse(self, kind: type[T], values: object, *, path: Path) -> T | None:
+        """The content of a file as a dataclass; None, with a remark, if it does not have the expected form."""
         try:
-            return parse(kind, values)
+            return from_json(kind, values)
         except ValueError as error:
-            self.leave_out(path, error)
+            self.leave_out(path, f"{FORM} ({error})")
             return None
 
     def each(self, kind: type[R], build: Callable[[Found[R]], Markup]) -> Markup:
-        """What `build` makes of each result of a kind, under the files' names if there are several."""
+        """The output of `build` for each result of a kind; several results get the names of their files as titles."""
         built = []
         for found in self.of(kind):
             try:
                 built.append((found.path.stem, build(found)))
-            except DAMAGE as error:  # numbers that no command writes, such as a table without rows
-                self.leave_out(found.path, error)
+            except DAMAGE as error:  # content that no command writes, such as a table without rows
+                self.leave_out(found.path, f"{FORM} ({error})")
         return built[0][1] if len(built) == 1 else join(render("named", name=name, content=own) for name, own in built)
 
-    def leave_out(self, path: Path, error: Exception) -> None:
-        """Note, once, that a file does not have the form that our commands write."""
-        remark = f"{self.short(path)} is left out: it is not as crosspoint writes it ({error})"
+    def leave_out(self, path: Path, reason: str) -> None:
+        """Add a remark, once, that a file cannot be shown, and why."""
+        remark = f"{self.short(path)} is left out: {reason}"
         self.remarks += [] if remark in self.remarks else [remark]
 
     def short(self, path: Path) -> str:
-        """The name of a file within the folder, or the folder's own."""
+        """Path of a file relative to the folder, or the folder's name."""
         return path.resolve().name if path == self.folder else path.relative_to(self.folder).as_posix()
 
 
 def read_pieces(folder: Path) -> Pieces:
-    """Read what lies in a folder and its subfolders; what is damaged is left out with a remark.
+    """Read a folder and its direct subfolders; damaged files are left out with a remark.
 
     Raises:
-        InputError: `folder` is not a folder that can be listed, or no key that is set covers the bundle in it.
+        InputError: `folder` cannot be listed, or its bundle is not signed with a key that is set.
     """
     folder = Path(folder)
     pieces = Pieces(folder)
@@ -140,7 +144,7 @@ def _first(folders: list[Path], name: str) -> Path | None:
 
 
 def _read_json(pieces: Pieces, path: Path) -> dict[str, Any]:
-    """The object in a file; an empty one, with a remark, if there is none."""
+    """The object in a JSON file; if it is damaged, an empty one, with a remark."""
     try:
         values = read_json(path, "a result of crosspoint")
     except InputError as error:
@@ -150,7 +154,7 @@ def _read_json(pieces: Pieces, path: Path) -> dict[str, Any]:
 
 
 def _remark(pieces: Pieces, path: Path, error: CrosspointError) -> None:
-    """Note what is wrong with a file, under its name within the folder."""
+    """Add a remark about a file, under its name within the folder."""
     pieces.remarks.append(str(error).replace(str(path), pieces.short(path), 1))
 
 
@@ -165,11 +169,11 @@ def _read_run(pieces: Pieces, folders: list[Path]) -> None:
         _remark(pieces, path, error)
     config = path.parent / "config.json"
     if config.is_file():
-        pieces.config = pieces.parse(Run, _read_json(pieces, config), config) or Run()
+        pieces.config = pieces.parse(RunConfig, _read_json(pieces, config), path=config) or RunConfig()
 
 
 def _steps(path: Path) -> list[dict[str, float]]:
-    """The finite numbers of each whole line; a line that a killed run left half written is passed over."""
+    """The finite numbers of each line; an incomplete last line, left by a killed run, is skipped."""
     readable(path)
     steps = []
     with reading(path, "the metrics of a run"), path.open(encoding="utf-8") as file:
@@ -191,23 +195,22 @@ def _read_bundle(pieces: Pieces, folders: list[Path]) -> None:
     path = _first(folders, "manifest.json")
     if path is None:
         return
-    signed = load_manifest(path.parent) if find_key_files() else None  # refused where no key that is set covers it
-    values = _read_json(pieces, path) if signed is None else signed.values
+    signed = load_manifest(path.parent) if find_key_files() else None  # raises if it is not signed with a set key
+    values = _read_json(pieces, path) if signed is None else json.loads(signed.content)
     pieces.bundle = path.parent
-    pieces.manifest = pieces.parse(Bundle, values, path) if values else None
+    pieces.manifest = pieces.parse(BundleFacts, values, path=path) if values else None
 
 
 def _read_result(pieces: Pieces, path: Path) -> None:
     if path.name in ("manifest.json", "config.json", "taxonomy.json"):
         return
     values = _read_json(pieces, path)
-    match = re.fullmatch(r"crosspoint\.([a-z-]+)/1", str(values.get("schema")))
-    if match is not None and match[1] in KINDS:
-        pieces.results.append(Stored(match[1], path, values))
+    if SCHEMA.fullmatch(schema := str(values.get("schema"))):
+        pieces.results.append(Stored(path, schema, values))
 
 
 def _read_embeddings(pieces: Pieces, folders: list[Path]) -> None:
-    """Those of the first file, or folder of parts, that holds some."""
+    """Read the first file, or folder of parts, that holds embeddings."""
     for path in find_embeddings(folders):
         try:
             pieces.embeddings = read_embedded(path)

@@ -1,4 +1,4 @@
-"""A map: dots in the plane, coloured and labelled by class, that know their clouds."""
+"""Draws a map: points in the plane, coloured and labelled by class; pointing at one shows its cloud."""
 
 import base64
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ Floats = NDArray[np.float64]
 SIZE = (1000, 760)
 
 
-def scatter(places: Floats, classes: Sequence[str], clouds: Sequence[NDArray[np.float32] | None]) -> Markup:
-    """Dots at `places` (n, 2), coloured and labelled by class; a dot knows its cloud (P, 3), which pointing shows."""
+def scatter(places: Floats, classes: Sequence[str], *, clouds: Sequence[NDArray[np.float32] | None]) -> Markup:
+    """Draw points at `places` (n, 2), coloured and labelled by class, with their clouds (P, 3) for pointing."""
     spread = np.maximum(np.ptp(places, axis=0), 1e-12)
     at: Floats = 30 + (places - places.min(axis=0)) / spread * (np.array(SIZE) - 60)  # (n, 2)
     colours = {name: colour(i) for i, name in enumerate(sorted(set(classes)))}
@@ -27,7 +27,7 @@ def scatter(places: Floats, classes: Sequence[str], clouds: Sequence[NDArray[np.
     named = [name for name in colours if name]
     middles = np.array([np.median(at[np.array(classes) == name], axis=0) for name in named]).reshape(-1, 2)
     above = middles - [0, 15]  # so that a name does not cover a small group
-    spots = place_labels(above, [7.2 * len(name) + 6 for name in named], 17, SIZE)
+    spots = place_labels(above, [7.2 * len(name) + 6 for name in named], height=17, box=SIZE)
     return render(
         "scatter",
         size=SIZE,
@@ -39,17 +39,17 @@ def scatter(places: Floats, classes: Sequence[str], clouds: Sequence[NDArray[np.
 
 
 def colour(number: int) -> str:
-    """The colour of a class: neighbours in number are far apart in hue, and all are legible on light and dark."""
+    """The colour of a class; consecutive classes differ in hue, and all are legible on light and dark."""
     return f"hsl({number * 137.508 % 360:.0f} {(72, 50)[number % 2]}% {(46, 58, 52)[number % 3]}%)"
 
 
 def packed(clouds: NDArray[np.float32]) -> str:
-    """Clouds (n, P, 3) within the unit ball as bytes in base64, one after the other; 0 is −1, 255 is 1."""
+    """Clouds (n, P, 3) in the unit ball as base64 bytes, one after the other; 0 is −1, 255 is 1."""
     return base64.b64encode(np.rint((np.clip(clouds, -1, 1) + 1) * 127.5).astype(np.uint8).tobytes()).decode()
 
 
-def place_labels(middles: Floats, widths: Sequence[float], height: float, box: tuple[int, int]) -> Floats:
-    """Centres (n, 2) of labels near `middles` (n, 2) that were pushed apart until none overlaps, inside `box`."""
+def place_labels(middles: Floats, widths: Sequence[float], *, height: float, box: tuple[int, int]) -> Floats:
+    """Centres (n, 2) of labels near `middles` (n, 2), moved apart until none overlaps, inside `box`."""
     at: Floats = middles.astype(np.float64)
     half = np.array([[width / 2, height / 2] for width in widths]).reshape(-1, 2)
     for _ in range(300):

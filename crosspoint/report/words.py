@@ -1,9 +1,10 @@
-"""How the report writes numbers and models."""
+"""Formats numbers and names of models for the report."""
 
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from crosspoint.report.results import Model
+from crosspoint.eval.features import ModelInfo
+from crosspoint.eval.image.fewshot import ImageModel
 
 BACKENDS = {
     "pytorch": "PyTorch",
@@ -19,12 +20,12 @@ def percent(value: float | None, decimals: int = 1) -> str:
 
 
 def points(difference: float, decimals: int = 1) -> str:
-    """A difference of fractions in percentage points, with its sign."""
+    """A difference of fractions in percentage points, with sign."""
     return f"{100 * difference:+.{decimals}f}".replace("-", "−")
 
 
-def span(interval: Sequence[float] | None, decimals: int = 1, scale: float = 100.0) -> str:
-    """An interval of fractions in per cent, or of other values with a scale of their own."""
+def span(interval: Sequence[float] | None, decimals: int = 1, *, scale: float = 100.0) -> str:
+    """An interval of fractions in per cent; another `scale` is for other values."""
     if interval is None:
         return "–"
     low, high = interval
@@ -32,20 +33,20 @@ def span(interval: Sequence[float] | None, decimals: int = 1, scale: float = 100
 
 
 def backend_name(backend: str) -> str:
-    """What a backend is called, e.g. `"ONNX Runtime"`."""
+    """The name of a backend, e.g. `"ONNX Runtime"`."""
     return BACKENDS.get(backend, backend)
 
 
-def where(model: Model) -> str:
-    """What ran a model, and on which device."""
-    return f"{backend_name(str(model.backend))} on {model.device}"
+def where(model: ModelInfo) -> str:
+    """The backend that ran a model, and its device."""
+    return f"{backend_name(model.backend)} on {model.device}"
 
 
 def file_name(path: str) -> str:
-    """The end of a path that tells it from others: the file's name with its folder's."""
+    """The last two parts of a path: folder and file."""
     return "/".join(PurePath(path).parts[-2:])
 
 
-def described(model: Model) -> str:
-    """A model by its file and, where that is known, what ran it."""
-    return file_name(model.path) + ("" if model.backend is None else f" ({where(model)})")
+def described(model: ModelInfo | ImageModel) -> str:
+    """A model's file and, if known, its backend and device."""
+    return file_name(model.path) + (f" ({where(model)})" if isinstance(model, ModelInfo) else "")

@@ -1,4 +1,4 @@
-"""Embedding point clouds from any backend. Nothing here imports torch at module level."""
+"""Embeds point clouds with any backend. No module here imports torch when it is imported."""
 
 from crosspoint.runtime.encoder import Encoder, Specification
 from crosspoint.runtime.load import load_encoder

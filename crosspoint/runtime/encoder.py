@@ -1,15 +1,15 @@
-"""The contract of a loaded model: what it is, what it takes, and the checks in front of every backend.
+"""The interface of a loaded model, its description, and the checks of its inputs.
 
-Any number of threads may use one encoder. A process that is forked keeps it, and one that it is pickled to opens its
-file again.
+Any number of threads may use one encoder. A forked process can use it too. A pickled encoder opens its file again in
+the other process.
 """
 
 import contextlib
 import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -20,33 +20,43 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.core.results import OPTIONAL
+from crosspoint.data.frames import Up, parse_up, to_y_up
+from crosspoint.data.points import normalise as normalise_clouds
 from crosspoint.data.sources import find_sources, read_ahead
+from crosspoint.runtime.calls import Calls
+from crosspoint.runtime.classifier import SCORES, ClassifierInfo, Predictions
+from crosspoint.runtime.draws import check_draws, mean_of_draws, split_draws
 from crosspoint.runtime.released import find_hash
 
 FloatArray = NDArray[np.float32]
 FILE_BATCH = 32  # clouds that are read from files before they are embedded
+LARGEST_MEAN, RADII = 0.25, (0.6, 1.5)
+"""Accepted as normalised: the largest distance of the mean to the origin, and the range of the farthest point. Points
+drawn from a normalised cloud pass, even without its farthest point; a unit cube or a unit diameter does not."""
 AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")
 
 
 @dataclass(frozen=True)
 class Specification:
-    """What a loaded model is and what fits it.
+    """Describes a loaded model and the inputs that it takes.
 
     Attributes:
-        architecture: As in the model's `config`, e.g. `"dgcnn"`; `"unknown"` for a foreign ONNX file.
+        architecture: Architecture of the network, e.g. `"dgcnn"`; `"unknown"` for an ONNX file of another origin.
         dim: Width of the embedding, or the number of parts of a segmenter.
-        points: The one number of points it takes; None where it takes a range.
-        max_batch: Most clouds in one call of the backend; larger batches are split. None for any number.
+        points: The number of points it takes, if fixed; None for a range.
+        max_batch: Most clouds in one call of the backend; larger batches are split. None: no limit.
         precision: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`, as read back from the file.
         backend: `"pytorch"`, `"onnxruntime"`, `"onnxruntime-tensorrt"`, `"tensorrt"` or `"tensorrt-rtx"`.
-        device: `"cpu"` or `"cuda:<index>"`: where it really runs.
-        sha256: Of the file that was loaded.
-        path: The file that was loaded.
-        min_points: Fewest points of a cloud.
-        max_points: Most points of a cloud; None for any number.
-        min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding dropped.
+        device: `"cpu"` or `"cuda:<index>"`, where it really runs.
+        sha256: SHA-256 of the loaded file.
+        path: Path of the loaded file.
+        min_points: Least number of points of a cloud.
+        max_points: Largest number of points of a cloud; None: no limit.
+        min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding is removed.
         categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
-        engine: What executes it, with its version.
+        engine: Name and version of the library that runs it.
+        classifier: Classes and threshold of a classifier; None for a plain encoder.
     """
 
     architecture: str
@@ -63,21 +73,22 @@ class Specification:
     min_batch: int = 1
     categories: int | None = None
     engine: str = ""
+    classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
 
     def check_points(self, count: int) -> None:
-        """Raise InputError, saying what would fit, if clouds of `count` points do not."""
+        """Raise InputError if the model does not take clouds of `count` points; the message says what it takes."""
         low = self.points or self.min_points
         high = self.points or self.max_points
         if count < low or (high is not None and count > high):
             fits = f"exactly {low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
-            raise InputError(f"clouds of {count} points do not fit {self.path}, which takes {fits}; sample that many")
+            raise InputError(f"{self.path} takes {fits} points per cloud, not {count}; sample that many")
 
 
 class Encoder(ABC):
-    """A loaded model behind one contract. A context manager; `close` frees what the backend holds.
+    """A loaded model, whatever its backend. Use it as a context manager, or call `close`.
 
-    An encoder embeds clouds; a part segmenter (`specification.categories` is a number) segments them. A backend gives
-    the specification, `run` and `_free`; everything is checked before it gets there.
+    An encoder embeds clouds. A part segmenter, whose `specification.categories` is a number, segments them. A backend
+    implements the specification, `run` and `_free`; inputs are checked before they reach it.
 
     Example:
         >>> with load_encoder("bundle") as encoder:        # doctest: +SKIP
@@ -85,42 +96,42 @@ class Encoder(ABC):
     """
 
     specification: Specification
-    _calls: "_Calls"
+    _calls: Calls
     _closed = False
     _forked = False
     _arguments: Mapping[str, Any] = {}
-    """Those that open the same file again; empty for an encoder that cannot be pickled."""
+    """The arguments that open the same file again; empty for an encoder that cannot be pickled."""
 
     def __new__(cls: type[AnyEncoder], *arguments: object, **options: object) -> AnyEncoder:
-        """Before a backend's own `__init__`, so that none can leave it out."""
+        """Set up here, before the backend's `__init__`, so that no backend can forget it."""
         encoder = super().__new__(cls)
-        encoder._calls = _Calls()
+        encoder._calls = Calls()
         _ENCODERS.add(encoder)
         return encoder
 
     @abstractmethod
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """One call of the backend: inputs by name, C-contiguous and checked, to outputs by name.
+        """Run the backend once: named inputs, checked and C-contiguous, to named outputs.
 
-        Several threads may be in it at once. It begins with `_check_usable`, since it may be called directly.
+        Several threads may call it at once. It begins with `_check_usable`, because it may be called directly.
         """
 
     def set_neighbours(self, k: int) -> None:
-        """Build the graphs of all following calls with k neighbours; only weights in PyTorch can.
+        """Use k neighbours in all following calls. Only PyTorch weights support it.
 
         Raises:
-            InputError: The number is part of the model's file, or the model has no graphs.
+            InputError: The number is part of the model file, or the model has no neighbour graphs.
         """
         raise InputError(
-            f"{self.specification.path} has its number of neighbours built in; leave --k out, or give the "
-            ".safetensors that it was exported from"
+            f"{self.specification.path} has a fixed number of neighbours; leave --k out, or give the "
+            ".safetensors file that it was exported from"
         )
 
     def close(self) -> None:
-        """Free what the backend holds, once the calls of other threads have ended. Harmless the second time.
+        """Free the resources of the backend after all calls in progress have ended. Calling it again does nothing.
 
         Raises:
-            InputError: This very thread is inside a call, as a signal's handler can be.
+            InputError: This thread itself is inside a call, e.g. in a signal handler.
         """
         with self._alone():
             if not self._closed:
@@ -129,16 +140,16 @@ class Encoder(ABC):
                     self._free()
 
     def _free(self) -> None:
-        """Free what the backend holds; no call is in progress, and none will follow."""
+        """Free the resources of the backend. No call is in progress, and none will follow."""
         return
 
     def _after_fork(self) -> None:
-        """In a forked child, before anything else: leave alone what only works in the process that made it."""
+        """Called first in a forked child: do not touch what works only in the parent."""
         return
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
-        """A call in progress, which `close` waits for.
+        """Mark a call in progress; `close` waits for it.
 
         Raises:
             InputError: As `_check_usable`.
@@ -149,37 +160,37 @@ class Encoder(ABC):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """No call in progress, and new ones wait.
+        """Wait until no call is in progress, and let new ones wait.
 
         Raises:
-            InputError: This very thread is inside a call, and would wait for itself.
+            InputError: This thread itself is inside a call, and would wait for ever.
         """
         if self._calls.has_this_thread():
-            raise InputError(f"{self.specification.path} is at work in this very thread; wait for its result first")
+            raise InputError(f"{self.specification.path} is running a call in this thread; wait for its result first")
         with self._calls.none():
             yield
 
     def _check_usable(self) -> None:
-        """Raise InputError if the encoder was closed, or is on a GPU that this process lost by being forked."""
+        """Raise InputError if the encoder was closed, or is on a GPU and this process was forked."""
         path = self.specification.path
         if self._closed:
             raise InputError(f"{path} was closed; open it again with load_encoder")
         if self._is_left_behind():
             raise InputError(
                 f"{path} was opened on {self.specification.device} before this process was forked, and CUDA does not "
-                "survive a fork; open it in each process, or start processes with multiprocessing's spawn"
+                "work after a fork; open it in each process, or start processes with multiprocessing's spawn"
             )
 
     def _is_left_behind(self) -> bool:
         return self._forked and self.specification.device != "cpu"
 
     def __reduce__(self) -> tuple[Callable[..., "Encoder"], tuple[object, ...]]:
-        """Pickled as what opens the same file again, elsewhere or here."""
+        """Pickle the arguments that open the same file again."""
         self._check_usable()
         if not self._arguments:
             raise InputError(
-                f"{self.specification.path} on {self.specification.backend} cannot be pickled; give the other process "
-                "its path, to open it there"
+                f"{self.specification.path} on {self.specification.backend} cannot be pickled; open it in the other "
+                "process by its path"
             )
         return _reopen, (type(self), self.specification.sha256, dict(self._arguments))
 
@@ -192,7 +203,7 @@ class Encoder(ABC):
         self.close()
 
     def __repr__(self) -> str:
-        """What it is: architecture, width, points, precision, backend, device, file."""
+        """A description: architecture, points, width, precision, backend, device, file."""
         spec = self.specification
         points = spec.points or f"{spec.min_points} to {spec.max_points or 'any number of'}"
         width = f"{spec.dim} {'values' if spec.categories is None else 'parts'}"
@@ -202,74 +213,194 @@ class Encoder(ABC):
             f"on {spec.device}, {spec.path}{state}>"
         )
 
-    def embed(self, points: "ArrayLike | Path | Sequence[str | Path]", *, seed: int = 0) -> FloatArray:
-        """Embeddings of clouds, or of files.
+    def embed(
+        self,
+        points: "ArrayLike | Path | Sequence[str | Path]",
+        *,
+        normalise: bool = False,
+        up: Up | None = None,
+        seed: int = 0,
+        draws: int = 1,
+    ) -> FloatArray:
+        """Embed clouds or files.
 
         Args:
-            points: `(B, N, 3)`, floating point, each cloud centred on its mean with its farthest point at distance 1
-                (`crosspoint.data.points.normalise`). Or a path, or a list of paths, of mesh and point-cloud files,
-                folders and data sets: read, sampled and normalised as by `crosspoint embed`.
-            seed: Of the points that are drawn from files; what is drawn depends on it and the file's name alone.
+            points: `(B, N, 3)`, floating point. With `normalise=True` in any unit; else each cloud centred on its mean,
+                its farthest point at distance 1. Or a path, or a list of paths, of mesh and point-cloud files, folders
+                and data sets; these are read, sampled and always normalised as by `crosspoint embed`.
+            normalise: Centre and scale the clouds first (`crosspoint.data.points.normalise`).
+            up: Axis that points up in the clouds, e.g. `"z"`; they are turned to y-up, as in training. None: y for
+                arrays; for files the axis that their format states, else y.
+            seed: Random seed of the points that are drawn from files; see `crosspoint.data.points.drawing`.
+            draws: Number of draws of points from each cloud of a file; their embeddings are averaged.
 
         Returns:
-            `(B, D)` float32; of files a row for each cloud, in the order of the paths.
+            `(B, D)` float32; for files one row per cloud, in the order of the paths.
 
         Raises:
-            InputError: Shape, type, a value or the number of points does not fit, a file cannot be read, the model is a
-                segmenter, or the encoder was closed.
-            CheckFailed: The model's result is not finite.
+            InputError: Shape, type, a value or the number of points does not fit, clouds are clearly not normalised, a
+                file cannot be read, the model is a segmenter, or the encoder was closed.
+            CheckFailed: The output has NaN or infinite values.
+
+        Example:
+            >>> encoder.embed(scan[None], normalise=True, up="z")  # doctest: +SKIP
         """
-        if isinstance(points, str | Path):
-            points = [points]
-        if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
-            return self._embed_files([Path(path) for path in points], seed)
+        if up is not None:
+            parse_up(up)
+        if (paths := _as_paths(points)) is not None:
+            return self._embed_files(paths, seed, draws, up)
         points = cast("ArrayLike", points)
         with self._in_use():
             if self.specification.categories is not None:
                 raise InputError(
                     f"{self.specification.path} is a part segmenter, not an encoder; use segment(points, category)"
                 )
-            return self._run_batches({"points": self._checked_points(points)}, "embedding")
+            return self._run_batches({"points": self._normalised(points, normalise, up)}, "embedding")
 
-    def _embed_files(self, paths: Sequence[Path], seed: int) -> FloatArray:
-        """Clouds of one size in a row go together, at most `FILE_BATCH` at once."""
+    def predict(
+        self,
+        points: "ArrayLike | Path | Sequence[str | Path]",
+        *,
+        normalise: bool = False,
+        up: Up | None = None,
+        seed: int = 0,
+        draws: int = 1,
+    ) -> Predictions:
+        """Classify clouds or files.
+
+        Args:
+            points: As for `embed`.
+            normalise: As for `embed`.
+            up: As for `embed`.
+            seed: As for `embed`.
+            draws: As for `embed`; their probabilities are averaged.
+
+        Returns:
+            Scores, labels, and which objects are unknown; for files one row per cloud, in the order of the paths.
+
+        Raises:
+            InputError: As `embed`, or the model is not a classifier.
+            CheckFailed: The output has NaN or infinite values.
+
+        Example:
+            >>> with crosspoint.load("classifier") as c:            # doctest: +SKIP
+            ...     c.predict("scan.ply").labels
+            ['chair']
+        """
+        if up is not None:
+            parse_up(up)
+        classifier = self.specification.classifier
+        if classifier is None:
+            raise InputError(f"{self.specification.path} is not a classifier; make one with crosspoint fit")
+        if (paths := _as_paths(points)) is not None:
+            count, at_most = classifier.points, classifier.at_most
+            scores = self._run_files(paths, seed, count, at_most, draws=draws, up=up, run=self._scores)
+            return Predictions(classifier, scores)
+        return Predictions(classifier, self._scores(cast("ArrayLike", points), normalise=normalise, up=up))
+
+    def _scores(self, points: ArrayLike, *, normalise: bool = False, up: Up | None = None) -> FloatArray:
+        with self._in_use():
+            return self._run_batches({"points": self._normalised(points, normalise, up)}, SCORES)
+
+    def infer(self, inputs: Mapping[str, ArrayLike], *, any_scale: bool = False) -> FloatArray:
+        """Embed or segment clouds, whichever the model does, from named inputs.
+
+        Args:
+            inputs: `points`, y-up and normalised as for `embed`, and for a segmenter `category`.
+            any_scale: Accept clouds that are not normalised. Comparisons of models need them.
+
+        Returns:
+            The result of `embed` or `segment`.
+
+        Raises:
+            InputError: As for `embed` or `segment`.
+            CheckFailed: The output has NaN or infinite values.
+        """
+        with self._in_use():
+            points = self._checked_points(inputs["points"])
+            if not any_scale:
+                self._check_normalised(points)
+            if self.specification.categories is None:
+                return self._run_batches({"points": points}, "embedding")
+            category = self._checked_category(inputs["category"], len(points))
+            return self._run_batches({"points": points, "category": category}, "logits")
+
+    def _embed_files(self, paths: Sequence[Path], seed: int, draws: int, up: Up | None) -> FloatArray:
+        """Embed files with the number of points that the model was exported or trained with."""
+        release = find_hash(self.specification.sha256) if self.specification.points is None else None
+        count = None if release is None else release[0].points
+        return self._run_files(paths, seed, count, release is not None, draws=draws, up=up, run=self.embed)
+
+    def _run_files(
+        self,
+        paths: Sequence[Path],
+        seed: int,
+        count: int | None,
+        at_most: bool,
+        *,
+        draws: int,
+        up: Up | None,
+        run: Callable[[FloatArray], FloatArray],
+    ) -> FloatArray:
+        """Run files; up to `FILE_BATCH` consecutive clouds of equal size form a batch.
+
+        Args:
+            paths: Files, folders and data sets.
+            seed: Random seed of the points that are drawn.
+            count: Points per cloud if the model takes any number; None: all points.
+            at_most: Use all points of clouds that have fewer.
+            draws: Draws of points from each cloud; their results are averaged.
+            up: Axis that points up in the files; None: as their formats state, else y.
+            run: Maps clouds `(B, N, 3)` to results `(B, …)`.
+        """
         if seed < 0:
             raise InputError(f"the seed {seed} is negative; give 0 or more")
-        count = self.specification.points
-        release = find_hash(self.specification.sha256) if count is None else None
-        if release is not None:
-            count = release[0].points
-        sources = [source for path in paths for source in find_sources([path], count, seed, release is not None)]
-        made, waiting = list[FloatArray](), list[FloatArray]()
-        for _, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
+        check_draws(draws)
+        fixed = self.specification.points
+        count, at_most = (count, at_most) if fixed is None else (fixed, False)
+        sources = [
+            source
+            for path in paths
+            for source in find_sources([path], count, seed=seed, at_most=at_most, draws=draws, up=up)
+        ]
+        made, waiting, counts = list[FloatArray](), list[FloatArray](), list[int]()
+        for source, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
             if isinstance(clouds, InputError):
                 raise clouds
-            for cloud in clouds:
+            drawn = split_draws(clouds, source.draws)
+            counts += map(len, drawn)
+            for cloud in chain.from_iterable(drawn):
                 if waiting and (len(waiting) == FILE_BATCH or len(waiting[0]) != len(cloud)):
-                    made.append(self.embed(np.stack(waiting)))
+                    made.append(run(np.stack(waiting)))
                     waiting = []
                 waiting.append(cloud)
-        return np.concatenate([*made, self.embed(np.stack(waiting))])
+        return mean_of_draws(np.concatenate([*made, run(np.stack(waiting))]), counts)
 
-    def segment(self, points: ArrayLike, category: ArrayLike) -> FloatArray:
-        """Part logits of every point.
+    def segment(
+        self, points: ArrayLike, category: ArrayLike, *, normalise: bool = False, up: Up | None = None
+    ) -> FloatArray:
+        """Predict part logits for every point.
 
         Args:
             points: `(B, N, 3)`, as for `embed`.
             category: One-hot `(B, categories)`.
+            normalise: As for `embed`.
+            up: As for `embed`.
 
         Returns:
             `(B, N, parts)` float32.
 
         Raises:
-            InputError: Shape, type, a value or the number of points does not fit, the model is an encoder, or it was
-                closed.
-            CheckFailed: The model's result is not finite.
+            InputError: Shape, type, a value or the number of points does not fit, clouds are clearly not normalised,
+                the model is an encoder, or it was closed.
+            CheckFailed: The output has NaN or infinite values.
         """
+        if up is not None:
+            parse_up(up)
         with self._in_use():
             if self.specification.categories is None:
                 raise InputError(f"{self.specification.path} is an encoder, not a part segmenter; use embed(points)")
-            clouds = self._checked_points(points)
+            clouds = self._normalised(points, normalise, up)
             return self._run_batches(
                 {"points": clouds, "category": self._checked_category(category, len(clouds))}, "logits"
             )
@@ -278,9 +409,36 @@ class Encoder(ABC):
         array = _as_float32(points, "points")
         if array.ndim != 3 or array.shape[2] != 3 or array.shape[0] == 0:
             hint = "; for one cloud give points[None]" if array.ndim == 2 and array.shape[1] == 3 else ""
-            raise InputError(f"points have the shape {array.shape}; clouds are (B, N, 3) with B at least 1{hint}")
+            raise InputError(f"points have the shape {array.shape}; give (B, N, 3) with B at least 1{hint}")
         self.specification.check_points(array.shape[1])
         return array
+
+    def _normalised(self, points: ArrayLike, normalise: bool, up: Up | None) -> FloatArray:
+        """Check clouds and turn them to y-up. With `normalise`, centre and scale them too, in float64."""
+        array = self._checked_points(points)
+        if normalise:
+            return normalise_clouds(to_y_up(np.asarray(points), up or "y"))
+        self._check_normalised(array)
+        return array if up in (None, "y") else to_y_up(array, up)
+
+    def _check_normalised(self, clouds: FloatArray) -> None:
+        """Raise InputError if clouds `(B, N, 3)` are clearly not normalised. Clouds of zeros are accepted."""
+        with np.errstate(over="ignore"):  # infinite is far as well
+            squares = clouds * clouds
+            radii = np.sqrt((squares[..., 0] + squares[..., 1] + squares[..., 2]).max(axis=1))  # (B,)
+            sums = np.ones((1, clouds.shape[1]), np.float32) @ clouds  # (B, 1, 3), 4 times as fast as `sum`
+            means = np.linalg.norm(sums[:, 0], axis=1) / clouds.shape[1]  # (B,)
+        low, high = RADII
+        if (radii >= low).all() and (radii <= high).all() and (means <= LARGEST_MEAN).all():
+            return
+        bad = np.flatnonzero(((radii < low) & (radii > 0)) | (radii > high) | (means > LARGEST_MEAN))
+        if len(bad):
+            first = bad[0]
+            raise InputError(
+                f"{len(bad)} of {len(clouds)} clouds are not normalised, first number {first}: its mean lies "
+                f"{means[first]:.3g} from the origin and its farthest point {radii[first]:.3g}, where "
+                f"{self.specification.path} was trained on 0 and 1; give normalise=True"
+            )
 
     def _checked_category(self, category: ArrayLike, batch: int) -> FloatArray:
         array = _as_float32(category, "category", integers=True)
@@ -288,11 +446,11 @@ class Encoder(ABC):
         if array.shape != wanted:
             raise InputError(f"category has the shape {array.shape}; these points need one-hot {wanted}")
         if not (np.all((array == 0) | (array == 1)) and np.all(array.sum(axis=1) == 1)):
-            raise InputError("category is not one-hot: every row needs a single 1 among zeros")
+            raise InputError("category is not one-hot; every row needs one 1, and 0 elsewhere")
         return array
 
     def _run_batches(self, inputs: Mapping[str, FloatArray], output: str) -> FloatArray:
-        """Run in pieces of `max_batch`; a piece smaller than `min_batch` is padded with copies of its last cloud."""
+        """Run pieces of at most `max_batch` clouds; smaller ones than `min_batch` are padded with the last cloud."""
         spec, total = self.specification, len(inputs["points"])
         result, bad = np.empty(0, np.float32), list[int]()
         for start in range(0, total, spec.max_batch or total):
@@ -301,10 +459,10 @@ class Encoder(ABC):
             if size < spec.min_batch:
                 piece = {name: self._padded(array) for name, array in piece.items()}
             made = self.run(piece)[output]
-            wanted = (*piece["points"].shape[: 1 if output == "embedding" else 2], spec.dim)
+            wanted = self._shape(output, piece["points"])
             if made.shape != wanted:
                 raise InputError(
-                    f"{spec.path} made {output} of shape {made.shape}, not {wanted}; export the model again"
+                    f"{spec.path} gave {output} of shape {made.shape}, not {wanted}; export the model again"
                 )
             made = made[:size]
             bad += [start + i for i, values in enumerate(made) if not np.isfinite(values).all()]
@@ -314,74 +472,37 @@ class Encoder(ABC):
                 result[start : start + size] = made
         if bad:
             raise CheckFailed(
-                f"{spec.path} gave NaN or infinite values for {len(bad)} of {total} clouds, first for number {bad[0]} "
-                f"({spec.backend}, {spec.precision}); compare it with its original: crosspoint parity"
+                f"{spec.path} gave NaN or infinite values for {len(bad)} of {total} clouds, first for cloud {bad[0]} "
+                f"({spec.backend}, {spec.precision}); compare it with the trained network: crosspoint parity"
             )
         return result
 
+    def _shape(self, output: str, points: FloatArray) -> tuple[int, ...]:
+        """Shape of an output for clouds `(B, N, 3)`."""
+        spec = self.specification
+        if output == SCORES and spec.classifier is not None:
+            return len(points), len(spec.classifier.classes)
+        return (*points.shape[: 1 if output == "embedding" else 2], spec.dim)
+
     def _padded(self, array: FloatArray) -> FloatArray:
-        """A batch of the fewest clouds that the model takes, of which the last ones are copies of the last."""
+        """Pad a batch with copies of its last cloud to the fewest clouds that the model takes."""
         fewest = self.specification.min_batch
         try:
             return np.concatenate([array, np.repeat(array[-1:], fewest - len(array), axis=0)])
         except (MemoryError, ValueError) as error:  # NumPy raises either
             raise InputError(
-                f"{self.specification.path} takes {fewest} clouds at a time, which do not fit into memory; export the "
-                "model with a smaller --batch"
+                f"{self.specification.path} takes at least {fewest} clouds per call, which do not fit into memory; "
+                "export the model with a smaller --batch"
             ) from error
-
-
-class _Calls:
-    """The calls in progress: they go on side by side, and what has to be alone waits until there are none."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._threads: list[int] = []  # one entry a call
-        self._alone: int | None = None  # the thread that has to be alone
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        """A call; begins when no thread has to be alone any more."""
-        thread = threading.get_ident()
-        try:
-            with self._changed:
-                self._changed.wait_for(lambda: self._alone is None)
-                self._threads.append(thread)
-            yield
-        finally:
-            with self._changed:
-                if thread in self._threads:  # not where Ctrl-C ended the waiting
-                    self._threads.remove(thread)
-                self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def none(self) -> Iterator[None]:
-        """No calls: those in progress are waited for, and new ones wait."""
-        thread = threading.get_ident()
-        try:
-            with self._changed:
-                self._changed.wait_for(lambda: self._alone is None)
-                self._alone = thread
-                self._changed.wait_for(lambda: not self._threads)
-            yield
-        finally:
-            with self._changed:
-                if self._alone == thread:
-                    self._alone = None
-                self._changed.notify_all()
-
-    def has_this_thread(self) -> bool:
-        """Whether this thread is inside a call, or has to be alone."""
-        return threading.get_ident() in (*self._threads, self._alone)
 
 
 _ENCODERS: "WeakSet[Encoder]" = WeakSet()
 
 
 def _in_child() -> None:
-    """After a fork only the thread that forked is left: what others held or waited for is begun anew."""
+    """In a forked child only the forking thread exists: reset the locks and counters of the others."""
     for encoder in list(_ENCODERS):
-        encoder._calls, encoder._forked = _Calls(), True
+        encoder._calls, encoder._forked = Calls(), True
         encoder._after_fork()
 
 
@@ -390,10 +511,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def read_same(path: Path, digest: str) -> bytes:
-    """The bytes of a file that has to be the one that was opened before, by its SHA-256.
+    """Read a file again and check that its SHA-256 has not changed.
 
     Raises:
-        InputError: It cannot be read, or is another one.
+        InputError: It cannot be read, or has changed.
     """
     content = read_once(path)
     if content.sha256 != digest:
@@ -402,9 +523,18 @@ def read_same(path: Path, digest: str) -> bytes:
 
 
 def _reopen(kind: type[Encoder], digest: str, arguments: Mapping[str, Any]) -> Encoder:
-    """What a pickled encoder becomes."""
+    """Called to unpickle an encoder."""
     read_same(arguments["path"], digest)
     return kind(**arguments)
+
+
+def _as_paths(points: object) -> list[Path] | None:
+    """The paths, if these are paths; None for an array."""
+    if isinstance(points, str | Path):
+        return [Path(points)]
+    if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
+        return [Path(path) for path in points]
+    return None
 
 
 def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatArray:
@@ -415,7 +545,7 @@ def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatAr
     kinds = "fiub" if integers else "f"
     if array.dtype.kind not in kinds:
         raise InputError(f"{name} are of type {array.dtype}; give floating-point values, e.g. {name}.astype('float32')")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported as such
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, which is reported below
         result = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(result).all():
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
@@ -423,11 +553,11 @@ def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatAr
     return result
 
 
-def interface(path: object, inputs: Iterable[str], outputs: Iterable[str]) -> str:
-    """The output that counts, from a file's input and output names: `"embedding"` or `"logits"`.
+def interface(path: object, inputs: Iterable[str], *, outputs: Iterable[str]) -> str:
+    """The main output, `"embedding"` or `"logits"`, from the names of a file's inputs and outputs.
 
     Raises:
-        InputError: The names are neither those of an encoder nor those of a part segmenter.
+        InputError: The names are those of neither an encoder nor a part segmenter.
     """
     given, made = sorted(inputs), sorted(outputs)
     for wanted, output in ((["points"], "embedding"), (["category", "points"], "logits")):
@@ -440,7 +570,7 @@ def interface(path: object, inputs: Iterable[str], outputs: Iterable[str]) -> st
 
 
 def parse_device(device: str) -> int | None:
-    """The CUDA index of `"cuda"` or `"cuda:<index>"`, None of `"cpu"`.
+    """CUDA index of `"cuda"` or `"cuda:<index>"`; None for `"cpu"`.
 
     Raises:
         InputError: Anything else.

@@ -1,22 +1,22 @@
-"""Models that come with the package, by name: `dgcnn`, or `dgcnn@1` for one version and no other.
+"""The released models, which come with the package, by name: `dgcnn`, or `dgcnn@1` for exactly version 1.
 
-`crosspoint/weights/registry.json` lists them with their files' SHA-256. Nothing is ever fetched: what is not installed
-is not there.
+`crosspoint/weights/registry.json` lists them with the SHA-256 of their files. Nothing is downloaded: a model that is
+not installed cannot be used.
 """
 
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
 from crosspoint.core.reading import read_json, reading
+from crosspoint.core.results import from_json
 
 FOLDER = Path(__file__).parents[1] / "weights"
 REGISTRY, SCHEMA = "registry.json", "crosspoint.weights/1"
-DEFAULT = "dgcnn"  # what `crosspoint embed` and `search` use when no model is given
+DEFAULT = "dgcnn"  # the model of `crosspoint embed` and `search` if none is given
 AGAIN = "install crosspoint3d again"
 
 
@@ -25,10 +25,10 @@ class Release:
     """A released model.
 
     Attributes:
-        name: E.g. `"dgcnn"`.
-        version: Counts up when the weights change.
-        points: Points of a cloud that it was trained and measured at; it takes other numbers too.
-        files: SHA-256 by file name: one `.safetensors`, one `.onnx` of the same weights.
+        name: Name, e.g. `"dgcnn"`.
+        version: Version; it increases when the weights change.
+        points: Points per cloud in its training and evaluation; it takes other numbers too.
+        files: SHA-256 by file name: one `.safetensors` and one `.onnx` of the same weights.
     """
 
     name: str
@@ -37,19 +37,28 @@ class Release:
     files: dict[str, str]
 
     def file(self, suffix: str) -> Path:
-        """Its file with this suffix, after it has been compared with the registry.
+        """Path of its file with this suffix, after a comparison with the registry.
 
         Raises:
-            InputError: It is missing or not the one that was released.
+            InputError: It is missing, or is not the released file.
         """
         name = next(name for name in sorted(self.files) if name.endswith(suffix))
         path = FOLDER / name
         if not path.is_file() or sha256(path) != self.files[name]:
-            raise InputError(f"{path} is missing or not the file that was released as {self}; {AGAIN}")
+            raise InputError(f"{path} is missing or is not the released file of {self}; {AGAIN}")
         return path
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class RegistryEntry:
+    """A released model as the registry lists it; attributes as of `Release`."""
+
+    version: str
+    points: int
+    files: dict[str, str]
 
 
 def releases() -> dict[str, Release]:
@@ -59,62 +68,62 @@ def releases() -> dict[str, Release]:
         InputError: The registry is missing or damaged.
     """
     path = FOLDER / REGISTRY
-    values = read_json(path, "the registry of released models", AGAIN)
-    with reading(path, "the registry of released models", AGAIN):
+    values = read_json(path, "the registry of released models", advice=AGAIN)
+    with reading(path, "the registry of released models", advice=AGAIN):
         if values["schema"] != SCHEMA:
             raise InputError(f"its schema is {str(values['schema'])[:40]!r}; {AGAIN}")
-        return {str(name): _release(name, entry) for name, entry in values["models"].items()}
+        return {str(name): _release(name, from_json(RegistryEntry, entry)) for name, entry in values["models"].items()}
 
 
-def _release(name: str, entry: dict[str, Any]) -> Release:
-    files = {str(file): str(digest) for file, digest in entry["files"].items()}
+def _release(name: str, entry: RegistryEntry) -> Release:
+    files = entry.files
     suffixes = sorted(Path(file).suffix for file in files)
     if suffixes != [".onnx", ".safetensors"] or any(Path(file).name != file or len(file) > 100 for file in files):
-        raise InputError(f"the files of {name[:40]!r} are not one .onnx and one .safetensors beside it; {AGAIN}")
-    return Release(name, str(entry["version"]), int(entry["points"]), files)
+        raise InputError(f"the entry {name[:40]!r} does not list one .onnx and one .safetensors file; {AGAIN}")
+    return Release(name, entry.version, entry.points, files)
 
 
 def find_release(model: Path | str) -> Release | None:
-    """The release that `model` names; None of a path. A file or folder of that name comes before the release.
+    """The release with this name; None for a path. A file or folder of that name takes precedence.
 
     Raises:
-        InputError: The name is that of a release, and another version of it is installed.
+        InputError: Another version of the release is installed.
     """
-    if os.path.exists(model):  # also False for a name that no file can have
+    if os.path.exists(model):  # False also for an invalid file name
         return None
     name, at, version = str(model).partition("@")
     release = releases().get(name)
     if release is not None and at and version != release.version:
-        raise InputError(f"{model} is not in this installation, which has {release}; install the one that has it")
+        raise InputError(f"{model} is not installed, only {release}; install the version of crosspoint that has it")
     return release
 
 
 def resolve(model: Path | str, suffix: str) -> Path:
-    """The file to open for a model's name; a path stays as it is."""
+    """The file to open for the name of a model; a path is returned as it is."""
     release = find_release(model)
     return Path(model) if release is None else release.file(suffix)
 
 
 def trained(model: Path | str) -> Path:
-    """The trained network of a model's name, its `.safetensors`, where PyTorch is installed; a path stays as it is.
+    """The `.safetensors` of a released model if PyTorch is installed; a path is returned as it is.
 
-    Without PyTorch the name stays too, and opens the ONNX file.
+    Without PyTorch the name is returned as it is too, and opens the ONNX file.
     """
     return resolve(model, ".safetensors") if find_spec("torch") is not None else Path(model)
 
 
 def find_hash(digest: str) -> tuple[Release, str] | None:
-    """The release, and the suffix of its file, that has this SHA-256."""
+    """The release whose file has this SHA-256, and the suffix of that file; else None."""
     found = ((release, name) for release in releases().values() for name in release.files)
     return next(((release, Path(name).suffix) for release, name in found if release.files[name] == digest), None)
 
 
 def is_released(path: Path) -> bool:
-    """Whether a file is the package's own, as it was released."""
+    """Whether a file is one of the package's released files, unchanged."""
     digest = {file: digest for release in releases().values() for file, digest in release.files.items()}.get(path.name)
     return path.resolve().parent == FOLDER.resolve() and path.is_file() and sha256(path) == digest
 
 
 def names() -> str:
-    """The names for a sentence: `"dgcnn, pointnet"`."""
+    """The names of all releases for a sentence: `"dgcnn, pointnet"`."""
     return ", ".join(releases()) or "none in this installation"

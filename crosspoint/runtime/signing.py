@@ -1,10 +1,10 @@
-"""Signed bundles: an Ed25519 signature of `manifest.json`, which holds the SHA-256 of every other file of the bundle.
+"""Signed bundles: an Ed25519 signature of `manifest.json`, which holds the SHA-256 of all other files of the bundle.
 
-A manifest proves that files belong together, not where they come from: whoever can write a plan can write its manifest.
-While a public key is set, nothing is opened that the holder of its private key has not signed.
+A manifest shows that files belong together, not who made them: whoever can write a plan can also write its manifest.
+If a public key is set, only bundles that the holder of its private key has signed are opened.
 
-`manifest.sig` is one line, `crosspoint.signature/1 FINGERPRINT SIGNATURE`: the SHA-256 of the public key in DER, in
-hexadecimal, and the 64 bytes of the signature in base64. What is signed is `CONTEXT` followed by the manifest's bytes.
+`manifest.sig` is one line, `crosspoint.signature/1 FINGERPRINT SIGNATURE`: the SHA-256 of the public key in DER
+(hexadecimal), and the 64 bytes of the signature (base64). `CONTEXT` followed by the manifest's bytes is signed.
 """
 
 import base64
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 SIGNATURE = "manifest.sig"
 VARIABLE = "CROSSPOINT_VERIFY_KEY"
 SET = f"{VARIABLE} or --verify-key is set"
-CONTEXT = b"crosspoint.manifest/1\0"  # so that a signature is of a manifest and of nothing else the key may sign
+CONTEXT = b"crosspoint.manifest/1\0"  # so that the signature cannot be used for anything but a manifest
 FORM = re.compile(rb"crosspoint\.signature/1 ([0-9a-f]{64}) ([A-Za-z0-9+/]{86}==)\n")
-KEY_BYTES, SIGNATURE_BYTES = 1 << 16, 1 << 10  # most of a key's file and of a signature's
+KEY_BYTES, SIGNATURE_BYTES = 1 << 16, 1 << 10  # largest file of a key, and of a signature
 KeyFiles = Path | str | Sequence[Path | str]
 
 
@@ -37,60 +37,62 @@ class SigningKey:
     """A private key.
 
     Attributes:
-        private: Of the package `cryptography`.
-        fingerprint: Of its public key.
+        private: The key, of the package `cryptography`.
+        fingerprint: Fingerprint of its public key.
     """
 
     private: "Ed25519PrivateKey"
     fingerprint: str
 
     def sign(self, manifest: bytes) -> bytes:
-        """The content of `manifest.sig`."""
+        """The content of `manifest.sig` for a manifest."""
         signature = base64.b64encode(self.private.sign(CONTEXT + manifest)).decode()
         return f"crosspoint.signature/1 {self.fingerprint} {signature}\n".encode()
 
 
 @dataclass(frozen=True)
 class VerifyKeys:
-    """The public keys of which one has to have signed whatever is opened.
+    """Public keys, one of which must have signed every bundle that is opened.
 
     Attributes:
-        by_fingerprint: At least one.
+        by_fingerprint: The keys, at least one.
     """
 
     by_fingerprint: Mapping[str, "Ed25519PublicKey"]
 
     def require_signature(self, path: Path, manifest: bytes) -> None:
-        """Check the signature that lies beside a manifest.
+        """Check the signature beside a manifest.
 
         Args:
-            path: The manifest's.
+            path: Path of the manifest.
             manifest: Its bytes, which have not been parsed yet.
 
         Raises:
-            InputError: There is no signature, or it is damaged, of another key, or of another manifest.
+            InputError: The signature is missing or damaged, or is of another key or another manifest.
         """
         file = path.with_name(SIGNATURE)
         if not os.path.lexists(file):
             raise InputError(
-                f"{path.parent} is not signed: it holds no {SIGNATURE}, and {SET}; nothing was opened: give a bundle "
+                f"{path.parent} is not signed: {SIGNATURE} is missing, and {SET}; nothing was opened: give a bundle "
                 "of crosspoint export --sign KEY"
             )
         match = FORM.fullmatch(read_bytes(file, SIGNATURE_BYTES))
         signature = b"" if match is None else base64.b64decode(match[2])
         if match is None or base64.b64encode(signature) != match[2]:
-            raise InputError(f"{file} is damaged or not a signature of crosspoint export; nothing was opened")
+            raise InputError(
+                f"{file} is damaged or not a signature of crosspoint export; nothing was opened: copy it again"
+            )
         fingerprint = match[1].decode()
         key = self.by_fingerprint.get(fingerprint)
         if key is None:
             known = " or ".join(f"{name[:16]}…" for name in self.by_fingerprint)
             raise InputError(
-                f"{path.parent} was signed with the key {fingerprint[:16]}…, and {known} has to have signed it; "
-                "nothing was opened: get the bundle from whoever holds that key"
+                f"{path.parent} was signed with the key {fingerprint[:16]}…, but the set key is {known}; "
+                "nothing was opened: get a bundle signed with that key"
             )
         if not _is_valid(key, signature, CONTEXT + manifest):
             raise InputError(
-                f"{path} is not what the key {fingerprint[:16]}… signed: it or {SIGNATURE} was changed; nothing was "
+                f"{path} was not signed by the key {fingerprint[:16]}…: it or {SIGNATURE} was changed; nothing was "
                 "opened: copy the bundle again"
             )
 
@@ -106,13 +108,13 @@ def _is_valid(key: "Ed25519PublicKey", signature: bytes, message: bytes) -> bool
 
 
 def find_key_files(given: KeyFiles | None = None) -> tuple[Path, ...]:
-    """The public keys that are set, as absolute paths; none where no key is set.
+    """Absolute paths of the public keys that are set; empty if none is set.
 
     Args:
-        given: One file or several; by default those that `CROSSPOINT_VERIFY_KEY` names, with `:` between them.
+        given: One file or several; None: those that `CROSSPOINT_VERIFY_KEY` names, separated by `:`.
 
     Raises:
-        InputError: The setting is there and empty, which is no way to switch it off.
+        InputError: The setting exists and is empty; that does not switch the check off.
     """
     if given is None:
         text = os.environ.get(VARIABLE)
@@ -121,12 +123,12 @@ def find_key_files(given: KeyFiles | None = None) -> tuple[Path, ...]:
         given = text.split(os.pathsep)
     files = [given] if isinstance(given, str | Path) else list(given)
     if not files or not all(str(file) for file in files):
-        raise InputError(f"{SET}, and an entry of it is empty; give public keys of crosspoint keygen, or unset it")
+        raise InputError(f"{SET}, but has an empty entry; give public keys of crosspoint keygen, or unset it")
     return tuple(Path(file).absolute() for file in files)
 
 
 def find_verify_keys(given: KeyFiles | None = None) -> VerifyKeys | None:
-    """The public keys that are set, read; None where no key is set.
+    """Read the public keys that are set; None if none is set.
 
     Raises:
         InputError: As `find_key_files`, or a file holds no Ed25519 public key.
@@ -137,25 +139,25 @@ def find_verify_keys(given: KeyFiles | None = None) -> VerifyKeys | None:
 
 
 def require_no_key(what: str) -> None:
-    """Refuse what opens models that no key can cover.
+    """If a key is set, refuse an action that opens models without a signature.
 
     Raises:
         InputError: A key is set.
     """
     if find_key_files():
-        raise InputError(f"{what}, which no signature covers, and {SET}; unset it for this")
+        raise InputError(f"{what}, which are not signed, and {SET}; unset it for this command")
 
 
 @contextlib.contextmanager
 def verify_with(files: Sequence[Path]) -> Iterator[None]:
-    """Within the block, `CROSSPOINT_VERIFY_KEY` names these files, in processes that are started too.
+    """Within the block, set `CROSSPOINT_VERIFY_KEY` to these files, also for processes that are started.
 
     Raises:
-        InputError: A name cannot stand in a list of paths.
+        InputError: A path contains the separator of paths.
     """
     names = [str(file) for file in find_key_files(files)]
     if bad := next((name for name in names if os.pathsep in name), None):
-        raise InputError(f"--verify-key {bad}: {os.pathsep!r} separates paths and cannot be in one; rename the file")
+        raise InputError(f"--verify-key {bad}: a path with {os.pathsep!r} cannot be used; rename the file")
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = os.pathsep.join(names)
     try:
@@ -168,7 +170,7 @@ def verify_with(files: Sequence[Path]) -> Iterator[None]:
 
 
 def read_signing_key(path: Path) -> SigningKey:
-    """Read the private key that `write_key_pair` wrote.
+    """Read a private key that `write_key_pair` wrote.
 
     Raises:
         InputError: The file cannot be read, or holds something else.
@@ -187,22 +189,22 @@ def read_signing_key(path: Path) -> SigningKey:
 
 
 def write_key_pair(out: Path) -> str:
-    """Make a key: the private part in `out`, readable by its owner alone, the public one in `out` with `.pub` added.
+    """Make a key pair: the private key in `out`, readable only by its owner; the public key in `out` with `.pub` added.
 
     Returns:
         The fingerprint.
 
     Raises:
-        InputError: One of the files is there already, or cannot be written.
+        InputError: One of the files exists, or cannot be written.
         MissingDependency: The package `cryptography` is not installed.
     """
     serialization, ed25519 = _cryptography("making a key")
     public_file = public_of(out)
     if out.suffix == ".pub":
-        raise InputError(f"{out} is to be the private key, and .pub is the public one's suffix; give another name")
+        raise InputError(f"{out} ends in .pub, the suffix of the public key; give another name for the private key")
     for file in (out, public_file):
         if os.path.lexists(file):
-            raise InputError(f"{file} exists, and a key is never overwritten; give another --out")
+            raise InputError(f"{file} exists, and keys are never overwritten; give another --out")
     private = ed25519.Ed25519PrivateKey.generate()
     pem, public = serialization.Encoding.PEM, private.public_key()
     secret = private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -216,16 +218,16 @@ def write_key_pair(out: Path) -> str:
 
 
 def public_of(out: Path) -> Path:
-    """Where the public key of a private one lies."""
+    """Path of the public key that belongs to a private key."""
     return out.with_name(f"{out.name}.pub")
 
 
 def _read_public(path: Path) -> tuple[str, "Ed25519PublicKey"]:
-    """A public key and its fingerprint."""
+    """Read a public key; returns its fingerprint and the key."""
     serialization, ed25519 = _cryptography("checking the signature of a bundle")
     content = _read_pem(path, "a public key")
     if b"PRIVATE KEY" in content:
-        raise InputError(f"{path} is a private key, which does not belong where bundles are opened; give its .pub")
+        raise InputError(f"{path} is a private key, which must not be where bundles are opened; give its .pub")
     public = _parsed(path, lambda: serialization.load_pem_public_key(content))
     if not isinstance(public, ed25519.Ed25519PublicKey):
         raise InputError(f"{path} is not an Ed25519 key; make one with crosspoint keygen")
@@ -235,7 +237,7 @@ def _read_public(path: Path) -> tuple[str, "Ed25519PublicKey"]:
 def _read_pem(path: Path, kind: str) -> bytes:
     content = read_bytes(path, KEY_BYTES)
     if content.count(b"-----BEGIN ") != 1:
-        raise InputError(f"{path} is not {kind}: one key in PEM is wanted, as crosspoint keygen writes it")
+        raise InputError(f"{path} is not {kind}; give one key in PEM format, as crosspoint keygen writes it")
     return content
 
 
@@ -243,7 +245,9 @@ def _parsed(path: Path, parse: Any) -> Any:
     try:
         return parse()
     except Exception as error:  # of cryptography and of OpenSSL below it, without a common base class
-        raise InputError(f"{path} is not a key that can be read ({reason_of(error)}); make one with keygen") from error
+        raise InputError(
+            f"{path} is not a readable key ({reason_of(error)}); make one with crosspoint keygen"
+        ) from error
 
 
 def _fingerprint(public: "Ed25519PublicKey") -> str:
@@ -254,17 +258,17 @@ def _fingerprint(public: "Ed25519PublicKey") -> str:
 
 
 def _cryptography(purpose: str) -> tuple[Any, Any]:
-    """The two modules of `cryptography` that are used."""
+    """Import the two modules of `cryptography` that are used."""
     primitives = "cryptography.hazmat.primitives"
-    require("cryptography", "sign", purpose)
+    require("cryptography", "sign", purpose=purpose)
     return (
-        require(f"{primitives}.serialization", "sign", purpose),
-        require(f"{primitives}.asymmetric.ed25519", "sign", purpose),
+        require(f"{primitives}.serialization", "sign", purpose=purpose),
+        require(f"{primitives}.asymmetric.ed25519", "sign", purpose=purpose),
     )
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that is not there, on the disk before this returns; nothing is left of one that failed."""
+    """Write a new file and sync it to disk; if that fails, nothing is left of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

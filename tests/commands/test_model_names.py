@@ -69,7 +69,9 @@ def test_reproduce_reads_the_role_of_a_name_from_its_trained_network():
     from crosspoint.eval.paper.roles import assign
 
     path = POINTNET.file(".safetensors")
-    models, facts = assign(["pointnet"], lambda facts: facts.value("objective"), ["joint"], ["encoder.safetensors"])
+    models, facts = assign(
+        ["pointnet"], lambda facts: facts.value("objective"), roles=["joint"], names=["encoder.safetensors"]
+    )
     assert models == {"joint": [path]}
     assert facts[path].config == load_model(path).config
 

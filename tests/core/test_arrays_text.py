@@ -18,7 +18,7 @@ def npz(array):
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_characters_that_do_not_exist_are_refused(order):
     codes = np.array([0x41, 0x110000, 0xFFFFFFFF], f"{order}u4")
-    with pytest.raises(InputError, match="characters that do not exist"):
+    with pytest.raises(InputError, match="invalid characters"):
         Npz(npz(codes.view(f"{order}U1")))["text"]
 
 
@@ -37,3 +37,10 @@ def test_a_billion_texts_of_no_length_are_refused():
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     with pytest.raises(InputError, match="cut off"):
         read_npy(content)
+
+
+def test_a_version_that_is_not_known_is_refused_by_its_number():
+    memory = io.BytesIO()
+    np.lib.format.write_array(memory, np.arange(3), version=(3, 0))
+    with pytest.raises(InputError, match=r"version 3\.0; save it again as plain numbers"):
+        read_npy(memory.getvalue())

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_everything_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypat
         assert (tmp_path / "folder").exists() == (synced[-1] == tmp_path.name), "the place is taken last"
         fsync(descriptor)
 
-    monkeypatch.setattr(files, "_sync", lambda path: record(os.open(path, os.O_RDONLY)))
+    monkeypatch.setattr(os, "fsync", record)
     with atomic_folder(tmp_path / "folder") as folder:
         (folder / "sub").mkdir()
         (folder / "sub" / "data").write_text("text")
@@ -150,7 +151,7 @@ def test_at_no_moment_is_there_no_folder_under_the_name(tmp_path):
 @pytest.fixture
 def no_exchange(monkeypatch):
     """A system that cannot exchange two names."""
-    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(files, "LIBC", SimpleNamespace())
 
 
 def test_a_folder_is_replaced_where_two_cannot_be_exchanged(tmp_path, no_exchange):
@@ -180,7 +181,7 @@ DIE = """
 import os, signal, sys
 from pathlib import Path
 from crosspoint.core import files
-files._exchange = lambda first, second: False
+files.LIBC = None
 def die(event, arguments):
     if event == "os.rename" and "/new/" in str(arguments[0]):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -254,6 +255,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 import numpy as np
+from crosspoint.core.arrays import write_npz
 from crosspoint.core.files import atomic_file, atomic_folder, write_json, write_once, writing
 from crosspoint.core.errors import InputError
 kind, place = sys.argv[1], Path(sys.argv[2])
@@ -273,7 +275,7 @@ def save(path):
         import pyarrow, pyarrow.parquet
         pyarrow.parquet.write_table(pyarrow.table({"a": noise}), path)
     elif kind == "npz":
-        np.savez(path, a=noise)
+        write_npz(path, {"a": noise})
     elif kind == "npy":
         np.save(path, noise)
     elif kind == "png":

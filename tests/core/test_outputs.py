@@ -100,7 +100,7 @@ def test_what_is_written_decides_and_not_the_name(tmp_path):
 def test_what_is_no_name_is_refused(tmp_path, monkeypatch, check, name):
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"--to .* is not a name for an output"):
+    with pytest.raises(InputError, match=r"--to .* is not a file or folder name"):
         check(Path(name), option="--to")
 
 
@@ -143,7 +143,7 @@ def test_a_mount_point_is_never_replaced_and_may_be_written_into(tmp_path, monke
     with pytest.raises(InputError, match="is a mount point, which cannot be replaced"):
         check_replaceable(tmp_path, lambda folder: None)
     check_folder(tmp_path)
-    with pytest.raises(InputError, match="is the root of all files"):
+    with pytest.raises(InputError, match="is the root of the file system"):
         check_folder(Path("/"))
 
 
@@ -158,10 +158,10 @@ def test_an_output_is_not_its_input_and_not_inside_it(tmp_path, monkeypatch):
         (check_folder, Path("../scans"), scans),
         (check_replaceable, Path("../scans"), scans),
     ):
-        with pytest.raises(InputError, match="is also the input"):
+        with pytest.raises(InputError, match="is also an input"):
             check(place, inputs=[tmp_path / "else", given])
     for check, place in ((check_file, scans / "sub" / "b.npz"), (check_folder, Path("sub/new"))):
-        with pytest.raises(InputError, match=r"lies inside the input .*scans, and would be read"):
+        with pytest.raises(InputError, match=r"lies inside the input .*scans, and the next run would read"):
             check(place, inputs=[scans])
         check(place, inputs=[scans], within=True)
     check_file(tmp_path / "scans.npz", inputs=[scans])

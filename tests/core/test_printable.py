@@ -35,7 +35,7 @@ def test_errors_are_one_line_whatever_stands_in_them():
 
 
 def test_tables_and_lines_are_escaped(capsys):
-    print_table("a\x1bb", ["c\nd"], [["e\udcfff"], ["[red]g"]])
+    print_table("a\x1bb", ["c\nd"], rows=[["e\udcfff"], ["[red]g"]])
     say("h\ni\x1bj", err=True)
     out, err = capsys.readouterr()
     for shown in (r"a\x1bb", r"c\nd", r"e\xfff", "[red]g"):

@@ -53,7 +53,9 @@ def test_a_killed_process_s_workspace_is_removed(holder, tmp_path):
 
 @pytest.mark.parametrize("found", ["host", "boot"])
 def test_one_of_this_machine_is_known_by_its_name_or_its_kernel(tmp_path, monkeypatch, found):
-    host, boot = workspaces._machine()
+    with workspace(tmp_path):
+        (own,) = tmp_path.iterdir()
+    _, host, boot, _ = own.name.split("-")
     names = {"host": f"{host}-00000000", "boot": f"00000000-{boot}"}
     (tmp_path / f".crosspoint-{names[found]}-12345678").mkdir()
     remove_partial_files(tmp_path)

@@ -39,14 +39,14 @@ def test_extremes_of_float32_stay_finite():
 
 def test_choose_draws_without_replacement():
     points = np.random.default_rng(0).normal(size=(50, 3))
-    chosen = sample_points(points, 20, np.random.default_rng(3))
+    chosen = sample_points(points, 20, rng=np.random.default_rng(3))
     assert len({tuple(point) for point in chosen} & {tuple(point) for point in points}) == 20
-    np.testing.assert_array_equal(chosen, sample_points(points, 20, np.random.default_rng(3)))
-    assert not np.array_equal(chosen, sample_points(points, 20, np.random.default_rng(4)))
-    assert sorted(map(tuple, sample_points(points, 50, np.random.default_rng(0)))) == sorted(map(tuple, points))
+    np.testing.assert_array_equal(chosen, sample_points(points, 20, rng=np.random.default_rng(3)))
+    assert not np.array_equal(chosen, sample_points(points, 20, rng=np.random.default_rng(4)))
+    assert sorted(map(tuple, sample_points(points, 50, rng=np.random.default_rng(0)))) == sorted(map(tuple, points))
 
 
 @pytest.mark.parametrize(("count", "message"), [(6, "5 points, fewer than the 6"), (0, "at least 1"), (-1, "at least")])
 def test_choose_refuses(count, message):
     with pytest.raises(InputError, match=message):
-        sample_points(np.zeros((5, 3)), count, np.random.default_rng(0))
+        sample_points(np.zeros((5, 3)), count, rng=np.random.default_rng(0))

@@ -94,19 +94,19 @@ RIM = [(1.0, 0.0), (1.0, 2.0)]
 @pytest.mark.parametrize(
     ("mesh", "expected"),
     [
-        (solids.box(2, 3, 4, (1, 1, 1)), 24),
-        (solids.taper((2, 2), (1, 1), 3), (4 + 2 + 1) * 3 / 3),  # a frustum: h (A + sqrt(A B) + B) / 3
+        (solids.box((2, 3, 4), (1, 1, 1)), 24),
+        (solids.taper((2, 2), (1, 1), height=3), (4 + 2 + 1) * 3 / 3),  # a frustum: h (A + sqrt(A B) + B) / 3
         (solids.extrude(POLYGON, 0.5), 4),
         (solids.extrude(POLYGON[::-1], 0.5), 4),
         (solids.lathe(RIM, sides=400), 2 * np.pi),
         (solids.lathe(RIM[::-1], sides=400), 2 * np.pi),
         (solids.hollow(RIM, 0.5, sides=400), 2 * np.pi - 0.25 * np.pi * 1.5),
-        (solids.rod((1, 2, 3), (1, 2, 5), 1, sides=400), 2 * np.pi),
-        (solids.rod((0, 0, 0), (0, 3, 0), 1, 0, sides=400), np.pi),
-        (solids.tube(np.insert(solids.circle(200), 1, 0, axis=1) * 2, 0.5, 100, closed=True), np.pi**2),
-        (solids.sheet([(0, 0), (1, 0), (3, 0)], 0.5, 2), 3),
-        (solids.box(2, 3, 4).scale(x=-2), 48),
-        (solids.box(2, 3, 4).turn("x", 30).turn("y", 50).turn("z", 70), 24),
+        (solids.rod((1, 2, 3), (1, 2, 5), radius=1, sides=400), 2 * np.pi),
+        (solids.rod((0, 0, 0), (0, 3, 0), radius=1, end_radius=0, sides=400), np.pi),
+        (solids.tube(np.insert(solids.circle(200), 1, 0, axis=1) * 2, 0.5, sides=100, closed=True), np.pi**2),
+        (solids.sheet([(0, 0), (1, 0), (3, 0)], 0.5, height=2), 3),
+        (solids.box((2, 3, 4)).scale((-2, 1, 1)), 48),
+        (solids.box((2, 3, 4)).turn("x", 30).turn("y", 50).turn("z", 70), 24),
     ],
 )
 def test_solids_have_their_volume(mesh, expected):
@@ -116,10 +116,10 @@ def test_solids_have_their_volume(mesh, expected):
 
 def test_round_solids_approach_their_volume_from_inside():
     for mesh, exact in (
-        (solids.ellipsoid(1, 2, 3), 8 * np.pi),
+        (solids.ellipsoid((1, 2, 3)), 8 * np.pi),
         (solids.torus(2, 0.5), np.pi**2),
         (solids.disc(1, 1), np.pi),
-        (solids.rounded_box(2, 2, 2, 0.3), 8.0),
+        (solids.rounded_box((2, 2, 2), 0.3), 8.0),
         (solids.wheel(1, 1), np.pi),
     ):
         assert is_closed(mesh.faces)

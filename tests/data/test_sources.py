@@ -17,7 +17,7 @@ def folder(tmp_path):
 
 def test_readers_end_with_the_one_who_stops_reading(folder):
     before = set(threading.enumerate())
-    loaded = read_ahead(find_sources([folder], None, 0), 8)
+    loaded = read_ahead(find_sources([folder], None, seed=0), 8)
     next(loaded)
     assert set(threading.enumerate()) - before
     loaded.close()

@@ -28,7 +28,11 @@ COMMANDS = {  # by page, in an order in which each finds what the ones before ha
     ],
     "docs/models.md": ["crosspoint embed dgcnn MESHES --out embeddings.npz"],
     "docs/data.md": ["crosspoint data list", "crosspoint data verify DIR"],
-    "docs/rendering.md": ["crosspoint data render meshes/ --out pairs/", "crosspoint data pack pairs/ --out packed/"],
+    "docs/rendering.md": [
+        "crosspoint data render meshes/ --out pairs/",
+        "crosspoint data scan meshes/ --out sides/",
+        "crosspoint data pack pairs/ --out packed/",
+    ],
     "docs/diagnose.md": ["crosspoint diagnose run bundle --out diagnosis.png --json diagnosis.json"],
     "docs/doctor.md": ["crosspoint doctor"],
     "docs/outputs.md": ["crosspoint parity run bundle --data modelnet40_ply_hdf5_2048 --json -"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crosspoint.eval.image.rfs import RFSRecipe
+from crosspoint.eval.image.rfs_recipe import RFSRecipe
 from crosspoint.train.partseg.recipes import CHOICES as PART_CHOICES
 from crosspoint.train.partseg.recipes import RECIPES as PART_RECIPES
 from crosspoint.train.partseg.recipes import PartSegRecipe

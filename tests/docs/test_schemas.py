@@ -24,7 +24,7 @@ SCHEMAS = {
 
 
 def test_the_sources_name_schemas_as_this_test_expects():
-    assert {"crosspoint.svm/1", "crosspoint.doctor/1", "crosspoint.manifest/1", "crosspoint.embed-job/2"} <= SCHEMAS
+    assert {"crosspoint.svm/1", "crosspoint.doctor/1", "crosspoint.manifest/1", "crosspoint.embed-job/4"} <= SCHEMAS
 
 
 @pytest.mark.parametrize("schema", sorted(SCHEMAS))

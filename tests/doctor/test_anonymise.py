@@ -1,7 +1,10 @@
+import getpass
+import socket
+
 import pytest
 
-from crosspoint.doctor import anonymise as private
 from crosspoint.doctor.anonymise import scrub
+from crosspoint.doctor.facts import Broken
 
 
 @pytest.mark.parametrize(
@@ -16,11 +19,12 @@ from crosspoint.doctor.anonymise import scrub
     ],
 )
 def test_places_and_names_are_taken_out(text, expected, monkeypatch):
-    monkeypatch.setattr(private, "_user", lambda: "anna")
-    monkeypatch.setattr(private, "_host", lambda: "robot-7")
+    monkeypatch.setattr(getpass, "getuser", lambda: "anna")
+    monkeypatch.setattr(socket, "gethostname", lambda: "robot-7")
     assert scrub(text) == expected
 
 
 def test_it_reaches_everything_within_and_leaves_the_rest():
     value = {"a": [{"b": "/x/y/z"}, 1, None, 2.5, True], "c": ("/x/y/w",)}
-    assert scrub(value) == {"a": [{"b": "…/z"}, 1, None, 2.5, True], "c": ["…/w"]}
+    assert scrub(value) == {"a": [{"b": "…/z"}, 1, None, 2.5, True], "c": ("…/w",)}
+    assert scrub(Broken(installed=True, reason="/x/y/z")) == Broken(installed=True, reason="…/z")

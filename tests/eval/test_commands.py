@@ -13,9 +13,10 @@ from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import CheckFailed
-from crosspoint.eval.options import RunOn, Sampling
+from crosspoint.eval.fewshot import TaskOptions
 from crosspoint.models import PointNet
 from crosspoint.models.weights import save_model
+from crosspoint.runtime.options import RunOn, Sampling
 
 
 def invoke(*arguments):
@@ -86,7 +87,7 @@ class Called(Exception):
             ("--ways", 3, "--shots", 4, "--queries", 6, "--runs", 8, "--k", 9),
             Sampling(99, 7),
             RunOn("cuda:3", "tensorrt", Path("f")),
-            {"ways": (3,), "shots": (4,), "queries": 6, "runs": 8, "k": 9},
+            {"tasks": TaskOptions((3,), (4,), queries=6, runs=8), "k": 9},
         ),
         (
             "robustness",

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,21 +14,22 @@ from PIL import Image
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
+from crosspoint.data.frames import Frame
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_parts
-from crosspoint.eval.options import Sampling
 from crosspoint.eval.partseg import draw_points, partseg
 from crosspoint.eval.partseg_pictures import project
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNNSegmenter
 from crosspoint.models.weights import load_model, save_model
+from crosspoint.runtime.options import Sampling
 
 K = 6
 
 
 def make_segmenter(path, seed, parts=5, categories=2):
     torch.manual_seed(seed)
-    save_model(DGCNNSegmenter(parts, categories, K).eval(), path)
+    save_model(DGCNNSegmenter(parts, categories, k=K).eval(), path)
     return path
 
 
@@ -82,7 +85,7 @@ def test_fewer_points_are_drawn_several_times(segmenter, part_set):
 
 def test_drawn_points_keep_their_parts(part_set):
     test = load_parts(part_set, None).test
-    drawn = draw_points(test, 20, 0)
+    drawn = draw_points(test, 20, seed=0)
     for before, parts, points, labels in zip(test.points, test.parts, drawn.points, drawn.parts, strict=True):
         rows = [int(np.flatnonzero((before == point).all(axis=1))[0]) for point in points]
         assert len(set(rows)) == 20
@@ -136,11 +139,11 @@ def test_pictures_show_y_up_and_keep_lengths():
 def test_mistakes_are_one_line(segmenter, pointnet, bundle, part_set, tmp_path):
     with pytest.raises(InputError, match="is an encoder, not a part segmenter"):
         partseg(pointnet, part_set, sampling=Sampling(64))
-    with pytest.raises(InputError, match=r"knows 3 categories and 7 parts, .* has 2 and 5"):
+    with pytest.raises(InputError, match=r"has 3 categories and 7 parts, but .* has 2 and 5"):
         partseg(make_segmenter(tmp_path / "b.safetensors", 0, 7, 3), part_set, sampling=Sampling(64))
     with pytest.raises(InputError, match="is an encoder"):
         partseg(segmenter, part_set, sampling=Sampling(64), against=pointnet)
-    with pytest.raises(InputError, match="stores 64 points per cloud, 2048 were asked for"):
+    with pytest.raises(InputError, match="64 points per cloud, fewer than 2048"):
         partseg(segmenter, part_set)
     with pytest.raises(InputError, match="takes exactly 64"):
         partseg(bundle, part_set, sampling=Sampling(32))
@@ -159,7 +162,9 @@ def test_the_json_has_the_entries_that_scripts_read(segmenter, part_set):
     """Names and order are a contract: others read these files."""
     written = partseg(segmenter, part_set, sampling=Sampling(32, seeds=2), against=segmenter).to_json()
     assert list(written) == ["schema", "model", "data", "official", "clean", "per_category", "against", "seconds"]
-    assert list(written["data"]) == [*("test", "points", "categories", "parts", "path", "format", "stored", "seed")]
+    assert list(written["data"]) == [
+        *("test", "points", "categories", "parts", "path", "format", "stored", "seed", "frame")
+    ]
     assert list(written["official"]) == ["rule", "instance_miou", "class_miou", "point_accuracy", "interval"]
     assert list(written["clean"]) == [
         *("rule", "mean", "std", "standard_error", "instance_miou", "class_miou", "interval", "runs")
@@ -174,3 +179,35 @@ def test_the_json_has_the_entries_that_scripts_read(segmenter, part_set):
         *("reference", "candidate", "difference", "interval", "largest_of_an_object")
     ]
     assert partseg(segmenter, part_set, sampling=Sampling(64)).to_json()["against"] is None
+
+
+def test_z_up_clouds_are_turned(segmenter, write_parts, tmp_path):
+    y, z = write_parts(tmp_path / "y", train=2, test=4), write_parts(tmp_path / "z", train=2, test=4)
+    for path in z.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["data"][...] = file["data"][...][..., [0, 2, 1]] * np.float32([1, -1, 1])
+    found = partseg(segmenter, z, sampling=Sampling(64, up="z"))
+    assert found.per_category == partseg(segmenter, y, sampling=Sampling(64)).per_category
+    assert found.data.frame == Frame("z", "given")
+
+
+def test_pictures_may_lie_within_the_data_and_not_be_a_file(tmp_path, monkeypatch):
+    class Read(Exception):
+        pass
+
+    def read(*_, **__):
+        raise Read
+
+    monkeypatch.setattr(import_module("crosspoint.eval.partseg"), "load_parts", read)
+    with pytest.raises(Read):
+        partseg(tmp_path / "model", tmp_path, out=tmp_path / "pictures")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        partseg(tmp_path / "model", tmp_path / "data", out=tmp_path / "file")
+    for name in ("partseg.png", "partseg_worst.png"):
+        (tmp_path / name).mkdir(parents=True)
+        with pytest.raises(InputError, match=name):
+            partseg(tmp_path / "model", tmp_path / "data", out=tmp_path)
+        (tmp_path / name).rmdir()
+    with pytest.raises(InputError, match="--seeds is 0; give at least 1"):
+        partseg(tmp_path / "model", tmp_path, sampling=Sampling(seeds=0))

@@ -5,12 +5,23 @@ import pytest
 import torch
 
 from crosspoint.core.errors import InputError
-from crosspoint.eval.options import RunOn, Sampling
-from crosspoint.eval.robustness import CORRUPTIONS, corrupt_all, drop, occlude, robustness, rotate, thin
+from crosspoint.data.points import normalise
+from crosspoint.eval.robustness import (
+    CORRUPTIONS,
+    corrupt_all,
+    drop,
+    occlude,
+    robustness,
+    rotate,
+    thin,
+    view,
+    view_from,
+)
 from crosspoint.eval.svm import svm
 from crosspoint.export.bundle import export
 from crosspoint.models import DGCNN, PointNet
 from crosspoint.models.weights import save_model
+from crosspoint.runtime.options import RunOn, Sampling
 
 CLOUD = np.random.default_rng(0).standard_normal((40, 3))
 
@@ -21,7 +32,7 @@ def rng():
 
 @pytest.mark.parametrize("degrees", [0, 30, 90, 180])
 def test_a_rotation_is_one_by_the_angle_asked_for(degrees):
-    matrix = rotate(np.eye(3), degrees, rng()).T
+    matrix = rotate(np.eye(3), degrees, rng=rng()).T
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(matrix) == pytest.approx(1)
     assert np.trace(matrix) == pytest.approx(1 + 2 * np.cos(np.deg2rad(degrees)))
@@ -29,14 +40,14 @@ def test_a_rotation_is_one_by_the_angle_asked_for(degrees):
 
 def test_axes_of_rotation_are_random():
     clouds = np.repeat(CLOUD[None].astype(np.float32), 5, axis=0)
-    turned = corrupt_all(clouds, "rotation", 90, 0)
+    turned = corrupt_all(clouds, "rotation", severity=90, seed=0)
     assert len({cloud[0].tobytes() for cloud in turned}) == 5
 
 
 @pytest.mark.parametrize("corrupt", [drop, occlude])
 @pytest.mark.parametrize(("lost", "left"), [(0.25, 30), (0.9, 4), (1.0, 1)])
 def test_lost_points_are_replaced_by_copies(corrupt, lost, left):
-    corrupted = corrupt(CLOUD, lost, rng())
+    corrupted = corrupt(CLOUD, lost, rng=rng())
     assert corrupted.shape == CLOUD.shape
     kept = np.unique(corrupted, axis=0)
     assert len(kept) == left
@@ -44,25 +55,62 @@ def test_lost_points_are_replaced_by_copies(corrupt, lost, left):
 
 
 def test_occlusion_cuts_along_a_plane():
-    kept = np.unique(occlude(CLOUD, 0.5, rng()), axis=0)
+    kept = np.unique(occlude(CLOUD, 0.5, rng=rng()), axis=0)
     direction = rng().standard_normal(3)
     hidden = [point for point in CLOUD if not (kept == point).all(axis=1).any()]
     assert (kept @ direction).max() < min(np.array(hidden) @ direction)
 
 
+def ball(count=1000):
+    """Points on the unit sphere, of which a sensor at distance d sees those above the height 1 / d towards it."""
+    points = np.random.default_rng(2).standard_normal((count, 3))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("distance", [2.0, 8.0])
+def test_a_view_keeps_the_side_towards_a_sensor_at_the_distance(distance):
+    corrupted = view(ball(), distance, rng=rng())
+    assert corrupted.shape == (1000, 3)
+    kept = np.unique(corrupted, axis=0)
+    towards = kept.mean(axis=0) / np.linalg.norm(kept.mean(axis=0))
+    assert (kept @ towards > 1 / distance - 0.15).mean() > 0.98
+    assert len(kept) / 1000 == pytest.approx((1 - 1 / distance) / 2, abs=0.06)  # the cap's share of the sphere
+    assert -0.25 < towards[1] < 0.8, "elevations are those of a scan"
+
+
+def test_objects_are_seen_from_different_sides():
+    clouds = np.repeat(ball()[None].astype(np.float32), 4, axis=0)
+    sides = [np.unique(cloud, axis=0).mean(axis=0) for cloud in view_all(clouds)]
+    assert np.std(sides, axis=0).max() > 0.1
+
+
+def view_all(clouds):
+    return [view(cloud, 4.0, rng=np.random.default_rng(i)) for i, cloud in enumerate(clouds)]
+
+
+@pytest.mark.parametrize("degrees", [-30.0, 0.0, 90.0])
+def test_the_side_seen_has_the_elevation_asked_for(degrees):
+    kept = np.unique(view_from(ball(), degrees, rng=rng()), axis=0)
+    towards = kept.mean(axis=0) / np.linalg.norm(kept.mean(axis=0))
+    assert np.rad2deg(np.arcsin(towards[1])) == pytest.approx(degrees, abs=15)
+
+
 def test_fewer_points_are_a_part_of_the_cloud():
-    assert thin(CLOUD, 0.25, rng()).shape == (10, 3)
+    assert thin(CLOUD, 0.25, rng=rng()).shape == (10, 3)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_the_first_severity_leaves_a_cloud_as_it_is_and_others_do_not(name):
     clouds = np.random.default_rng(0).standard_normal((2, 40, 3)).astype(np.float32)
     first, *others = CORRUPTIONS[name].severities
-    whole = corrupt_all(clouds, name, first, 0)
+    if not CORRUPTIONS[name].intact:
+        others.append(first)
+    whole = normalise(clouds)
+    np.testing.assert_array_equal(corrupt_all(clouds, name, severity=first, seed=0) == whole, CORRUPTIONS[name].intact)
     for severity in others:
-        corrupted = corrupt_all(clouds, name, severity, 0)
+        corrupted = corrupt_all(clouds, name, severity=severity, seed=0)
         assert corrupted.shape != whole.shape or np.abs(corrupted - whole).max() > 1e-3
-        np.testing.assert_array_equal(corrupted, corrupt_all(clouds, name, severity, 0))
+        np.testing.assert_array_equal(corrupted, corrupt_all(clouds, name, severity=severity, seed=0))
 
 
 def test_intact_clouds_have_the_accuracy_of_the_svm(modelnet, pointnet, tmp_path):
@@ -100,7 +148,7 @@ def test_an_exported_model_with_a_fixed_number_of_points_leaves_fewer_points_out
 
 
 def test_an_unknown_corruption_is_answered_with_the_known_ones(modelnet, pointnet):
-    with pytest.raises(InputError, match=r"rotation, noise, dropped, occlusion, fewer; 'fog' is not one"):
+    with pytest.raises(InputError, match=r"dropped, occlusion, fewer, view, view-elevation; 'fog' is not one"):
         robustness([pointnet], modelnet, corruptions=("fog",))
 
 

@@ -8,10 +8,10 @@ from sklearn.svm import SVC
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import load_classification
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.svm import svm
 from crosspoint.models import PointNet
 from crosspoint.models.weights import load_model, save_model
+from crosspoint.runtime.options import RunOn, Sampling
 
 
 @pytest.mark.parametrize(("form", "c"), [("modelnet40", 0.1), ("scanobjectnn", 0.01)])
@@ -25,8 +25,8 @@ def test_official_is_svc_on_the_first_points(form, c, tmp_path, writers, pointne
         train, test = (
             network(torch.from_numpy(normalise(part.points[:, :32]))).numpy() for part in (whole.train, whole.test)
         )
-    machine = SVC(kernel="linear", C=c).fit(train, whole.train.labels)
-    assert result.accuracy == pytest.approx(machine.score(test, whole.test.labels))
+    classifier = SVC(kernel="linear", C=c).fit(train, whole.train.labels)
+    assert result.accuracy == pytest.approx(classifier.score(test, whole.test.labels))
     assert result.c == c
     assert result.interval[0] < result.accuracy <= result.interval[1]
 
@@ -129,7 +129,9 @@ def test_the_json_has_the_entries_that_scripts_read(modelnet, pointnet):
     ]
     assert written["schema"] == "crosspoint.svm/1"
     assert list(written["model"]) == ["path", "sha256", "architecture", "dim", "precision", "backend", "device"]
-    assert list(written["data"]) == [*("path", "format", "classes", "train", "test", "test_from", "points", "seed")]
+    assert list(written["data"]) == [
+        *("path", "format", "classes", "train", "test", "test_from", "points", "seed", "frame")
+    ]
     assert list(written["official"]) == ["accuracy", "interval", "class_accuracy", "rule", "C", "seconds"]
     assert list(written["clean"]) == ["accuracy", "interval", "class_accuracy", "rule", "std", "runs", "seconds"]
     assert list(written["clean"]["runs"][0]) == ["seed", "C", "accuracy", "cross_validation"]

@@ -39,5 +39,5 @@ def test_a_neighbour_is_never_the_object_itself():
 
 
 def test_three_objects_are_too_few():
-    with pytest.raises(InputError, match="t-SNE of 3 objects"):
+    with pytest.raises(InputError, match="t-SNE needs at least 4 objects, not 3"):
         tsne(np.zeros((3, 2), np.float32), 0)

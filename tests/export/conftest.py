@@ -1,5 +1,7 @@
 """Fixtures."""
 
-from toy_networks import edge_form, inputs, modelnet, network, saved
+from toy_networks import edge_form, inputs, network, saved
+from toy_sets import modelnet
+from triton_schema import schema
 
-__all__ = ["edge_form", "inputs", "modelnet", "network", "saved"]
+__all__ = ["edge_form", "inputs", "modelnet", "network", "saved", "schema"]

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -10,11 +11,14 @@ import pytest
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
+from crosspoint.eval.metrics.statistics import Paired
 from crosspoint.export import bundle
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.onnx import choose
+from crosspoint.export.options import ExportOptions
 from crosspoint.models import ImageEncoder
 from crosspoint.models.weights import save_model
+from crosspoint.parity.task import SvmTask
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import load_manifest, verify_files
 
@@ -43,7 +47,7 @@ def test_a_bundle_segments_as_the_network_does(saved, tmp_path):
 
 def test_the_manifest_says_what_is_in_the_bundle(saved, tmp_path):
     source = saved("dgcnn")
-    returned = export(source, tmp_path / "bundle", **SMALL)
+    returned = export(source, tmp_path / "bundle", **SMALL).to_json()
     written = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert json.loads(json.dumps(returned)) == written
     manifest = load_manifest(tmp_path / "bundle")
@@ -73,14 +77,15 @@ def test_the_source_hash_is_of_the_weights_that_were_exported(saved, tmp_path, m
     """Another file takes the place once the network is loaded."""
     source = Path(shutil.copy(saved("pointnet"), tmp_path / "encoder.safetensors"))
     exported = sha256(source)
-    original = bundle._check_network
+    read = bundle.read_weights
 
-    def replace(*arguments):
+    def replaced(path):
+        weights = read(path)
         shutil.copy(saved("dgcnn"), source)
-        original(*arguments)
+        return weights
 
-    monkeypatch.setattr(bundle, "_check_network", replace)
-    manifest = export(source, tmp_path / "bundle", **SMALL)
+    monkeypatch.setattr(bundle, "read_weights", replaced)
+    manifest = export(source, tmp_path / "bundle", **SMALL).to_json()
     assert sha256(source) != exported
     assert manifest["source"]["sha256"] == exported
     (entry,) = onnx.load(tmp_path / "bundle" / "encoder.onnx").metadata_props
@@ -98,11 +103,11 @@ def test_a_run_folder_is_a_model(saved, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(saved("pointnet"), run / "encoder.safetensors")
-    assert export(run, tmp_path / "bundle", **SMALL)["source"]["path"] == "encoder.safetensors"
+    assert export(run, tmp_path / "bundle", **SMALL).source.path == "encoder.safetensors"
 
 
 def test_any_number_of_points_leaves_it_open(saved, tmp_path):
-    manifest = export(saved("pointnet"), tmp_path / "bundle", batch=1, points="any")
+    manifest = export(saved("pointnet"), tmp_path / "bundle", batch=1, points="any").to_json()
     assert manifest["profile"] == {"batch": [1, 1, 1], "points": None}
     assert manifest["inputs"] == {"points": ["batch", "points", 3]}
     with load_encoder(tmp_path / "bundle") as encoder:
@@ -112,7 +117,7 @@ def test_any_number_of_points_leaves_it_open(saved, tmp_path):
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
 @pytest.mark.parametrize("name", ["dgcnn", "dgcnn_partseg"])
 def test_a_bundle_is_in_the_asked_precision_and_says_how_it_was_checked(name, precision, saved, tmp_path):
-    manifest = export(saved(name), tmp_path / "bundle", precision=precision, batch=2, points=48)
+    manifest = export(saved(name), tmp_path / "bundle", precision=precision, batch=2, points=48).to_json()
     settled, parity = manifest["precision"], manifest["parity"]
     assert (settled["asked"], settled["read_back"]) == (precision, precision)
     kept = {layer for layer, kind in settled["layers"].items() if kind == "fp32"}
@@ -142,7 +147,7 @@ def test_two_exports_in_a_lower_precision_are_the_same_files(precision, saved, m
 
 def test_labelled_data_is_part_of_the_gate(saved, modelnet, tmp_path):
     options = {"precision": "int8", "verification": Verification(modelnet, max_drop=100.0)}
-    manifest = export(saved("pointnet"), tmp_path / "bundle", **options, **SMALL)
+    manifest = export(saved("pointnet"), tmp_path / "bundle", **options, **SMALL).to_json()
     task = manifest["parity"]["task"]
     assert (task["objects"], task["max_drop"]) == (15, 100.0)
     assert -1 <= task["difference"] <= 1
@@ -153,30 +158,24 @@ def test_labelled_data_is_part_of_the_gate(saved, modelnet, tmp_path):
 
 
 def test_lost_accuracy_leaves_nothing_behind(saved, modelnet, tmp_path, monkeypatch):
-    monkeypatch.setattr(import_module("crosspoint.parity.accuracy").Accuracy, "compare", lambda *_: LOST.copy())
+    monkeypatch.setattr(import_module("crosspoint.parity.accuracy").SvmAccuracy, "compare", lambda *_: LOST)
     source = saved("pointnet")
     with pytest.raises(CheckFailed, match=r"loses 3\.00 points of SVM accuracy.*\(limit 0\.2\)"):
         export(source, tmp_path / "bundle", precision="fp16", verification=Verification(modelnet), **SMALL)
     assert not (tmp_path / "bundle").exists()
 
 
-LOST = {
-    "measure": "SVM accuracy",
-    "objects": 200,
-    "difference": -0.03,
-    "reference_accuracy": 0.9,
-    "candidate_accuracy": 0.87,
-}
+LOST = SvmTask("SVM accuracy", "clouds", 45, 0.1, Paired(200, 0.9, 0.87, 0.96, 7, 1, 0.07, -0.03, (-0.06, 0.0)))
 
 
 @pytest.mark.parametrize("sabotage", ["weight", "casts"])
 def test_a_faulty_lowering_leaves_nothing_behind(sabotage, saved, tmp_path, monkeypatch):
     faithful = choose.lower
 
-    def faulty(model, precision, exact=0):
+    def faulty(model, precision, *, exact_choices=0):
         if sabotage == "casts":
             return model  # and nobody notices that it is float32
-        lowered = faithful(model, precision, exact)
+        lowered = faithful(model, precision, exact_choices=exact_choices)
         weight = next(c for c in lowered.graph.initializer if c.name.startswith("layer3/linear/product/weight"))
         weight.raw_data = weight.raw_data[::-1]
         return lowered
@@ -220,7 +219,7 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter.tex").write_text("words")
-    with pytest.raises(InputError, match="holds files that are no bundle"):
+    with pytest.raises(InputError, match="holds files that are not a bundle"):
         export(saved("pointnet"), precious, **SMALL)
     assert (precious / "chapter.tex").read_text() == "words"
 
@@ -228,17 +227,17 @@ def test_a_folder_of_other_files_is_not_replaced(saved, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "fp8"}, "--precision fp8 is not known; give fp32, fp16, bf16, int8"),
+        ({"precision": "fp8"}, "--precision fp8 is not known; give one of fp32, fp16, bf16, int8"),
         ({"points": 5}, "--points 5 is fewer than the 6 neighbours"),
         ({"points": "5:10:20"}, "--points 5 is fewer than the 6 neighbours"),
-        ({"batch": "8:4:2"}, "--batch 8:4:2 is not understood"),
+        ({"batch": "8:4:2"}, "--batch 8:4:2 is invalid"),
         ({"trt": True, "points": "any"}, "give --points min:opt:max"),
-        ({"target": ("sm86",)}, "give --trt with it"),
-        ({"verification": Verification(calibrate=Path("x"))}, "--calibrate is about int8"),
-        ({"verification": Verification(max_drop=1.0)}, "give --verify-data with them"),
+        ({"options": ExportOptions(target=("sm86",))}, "add --trt"),
+        ({"verification": Verification(calibrate=Path("x"))}, "--calibrate needs --precision int8"),
+        ({"verification": Verification(max_drop=1.0)}, "add --verify-data"),
         ({"verification": Verification(data=Path("nowhere"))}, "nowhere does not exist; give --verify-data"),
-        ({"verification": Verification(data=Path("x"), max_drop=-1.0)}, "--max-drop -1.0 is not understood"),
-        ({"projection": True}, "holds no projection.safetensors"),
+        ({"verification": Verification(data=Path("x"), max_drop=-1.0)}, "--max-drop is -1.0"),
+        ({"options": ExportOptions(projection=True)}, "holds no projection.safetensors"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(options, message, saved, tmp_path):
@@ -261,7 +260,7 @@ def test_models_that_cannot_be_exported_are_refused(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     for name, message in [
-        ("image.safetensors", "ImageEncoder is not exported"),
+        ("image.safetensors", "ImageEncoder cannot be exported"),
         ("picture.safetensors", "not a readable safetensors file"),
         ("model.onnx", "not a .safetensors file"),
         ("empty", "holds no encoder.safetensors or segmenter.safetensors"),
@@ -270,3 +269,22 @@ def test_models_that_cannot_be_exported_are_refused(tmp_path):
         with pytest.raises(InputError, match=message):
             export(tmp_path / name, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_drop": -0.1}, "--max-drop is -0.1; give percentage points, 0 or more"),
+        ({"max_drop": float("nan")}, "--max-drop is nan"),
+        ({"clouds": 0}, "--verify-clouds is 0; give 1 or more"),
+        ({"max_drop": 0.0}, None),
+        ({"max_drop": 0.5, "clouds": 1}, None),
+    ],
+)
+def test_what_is_verified_is_a_sensible_number(tmp_path, options, message):
+    verification = Verification(tmp_path, **options)
+    if message is None:
+        verification.check("fp32")
+    else:
+        with pytest.raises(InputError, match=re.escape(message)):
+            verification.check("fp32")

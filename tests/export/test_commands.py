@@ -100,8 +100,8 @@ def test_a_sabotaged_graph_leaves_no_bundle_and_exit_code_1(sabotage, run, netwo
         weights.edges[2].near[np.unravel_index(np.abs(weights.edges[2].near).argmax(), (64, 128))] *= -1
         return weights
 
-    def uncentred(model, precision, exact=0):
-        lowered = faithful_lower(model, precision, exact)
+    def uncentred(model, precision, *, exact_choices=0):
+        lowered = faithful_lower(model, precision, exact_choices=exact_choices)
         names = {name for node in lowered.graph.node for name in node.output}
         features = "edge1/fp32" if "edge1/fp32" in names else "edge1"  # half precision, widened; float32 if kept
         for node in lowered.graph.node:

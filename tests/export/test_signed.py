@@ -11,6 +11,7 @@ import pytest
 from crosspoint.cli import main
 from crosspoint.core.errors import InputError
 from crosspoint.export.bundle import export
+from crosspoint.export.options import ExportOptions
 from crosspoint.parity.layers.onnx_layers import OnnxLayers
 from crosspoint.runtime import load_encoder, load_manifest, verify_files
 from crosspoint.runtime.released import FOLDER
@@ -46,7 +47,7 @@ def test_the_command_signs_what_is_opened_with_the_key_alone(saved, key, tmp_pat
 
 def test_a_flipped_byte_in_any_file_of_the_bundle_is_found(saved, key, tmp_path):
     bundle = tmp_path / "bundle"
-    export(saved("pointnet"), bundle, trt=True, builder="device", sign=key, **SMALL)
+    export(saved("pointnet"), bundle, trt=True, options=ExportOptions("device", sign=key), **SMALL)
     intact = {path.name: path.read_bytes() for path in bundle.iterdir()}
     assert set(intact) == {"manifest.json", SIGNATURE, "encoder.onnx", "reference.npz", "build_on_device.sh"}
     verify_files(load_manifest(bundle))
@@ -59,7 +60,7 @@ def test_a_flipped_byte_in_any_file_of_the_bundle_is_found(saved, key, tmp_path)
 
 def test_an_export_that_is_not_signed_is_not_opened_and_an_old_signature_does_not_stay(saved, key, tmp_path):
     for sign in (key, None):
-        export(saved("pointnet"), tmp_path / "bundle", sign=sign, **SMALL)
+        export(saved("pointnet"), tmp_path / "bundle", options=ExportOptions(sign=sign), **SMALL)
     assert not (tmp_path / "bundle" / SIGNATURE).exists()
     with pytest.raises(InputError, match="is not signed"):
         load_encoder(tmp_path / "bundle")
@@ -67,7 +68,7 @@ def test_an_export_that_is_not_signed_is_not_opened_and_an_old_signature_does_no
 
 def test_a_key_that_cannot_sign_is_found_before_the_work(saved, key, tmp_path):
     with pytest.raises(InputError, match=r"holds no private key"):
-        export(saved("pointnet"), tmp_path / "bundle", sign=key.with_name("fleet.pub"))
+        export(saved("pointnet"), tmp_path / "bundle", options=ExportOptions(sign=key.with_name("fleet.pub")))
     assert not (tmp_path / "bundle").exists()
 
 
@@ -77,7 +78,7 @@ def test_a_bundle_that_could_not_be_signed_does_not_appear(saved, key, tmp_path,
 
     monkeypatch.setattr(import_module("crosspoint.export.bundle"), "sign_bundle", full)
     with pytest.raises(InputError, match="the disk is full"):
-        export(saved("pointnet"), tmp_path / "bundle", sign=key, **SMALL)
+        export(saved("pointnet"), tmp_path / "bundle", options=ExportOptions(sign=key), **SMALL)
     assert not (tmp_path / "bundle").exists()
 
 

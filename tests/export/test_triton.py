@@ -1,43 +1,31 @@
 """`config.pbtxt` is read with Triton's own schema, the one in the package `tritonclient`."""
 
-import importlib.metadata
-import importlib.util
-import json
 from types import ModuleType
 
 import pytest
+from toy_manifest import bundle_manifest
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
 from crosspoint.export import triton
 from crosspoint.export.bundle import export
+from crosspoint.export.options import ExportOptions
 
 text_format = pytest.importorskip("google.protobuf.text_format")
-
-
-@pytest.fixture(scope="module")
-def schema() -> ModuleType:
-    """Triton's protobuf messages, without the gRPC client around them."""
-    pytest.importorskip("tritonclient")
-    path = importlib.metadata.distribution("tritonclient").locate_file("tritonclient/grpc/model_config_pb2.py")
-    specification = importlib.util.spec_from_file_location("model_config_pb2", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def manifest(**changes):
     """Of a DGCNN for 512 to 2048 points with an engine of TensorRT."""
     values = {
         "files": {name: {"sha256": name[-4:] * 16, "bytes": 1} for name in ("encoder.onnx", "encoder.plan")},
-        "source": {"sha256": "s" * 64},
+        "source": {"path": "encoder.safetensors", "sha256": "s" * 64},
         "precision": {"read_back": "fp16"},
         "inputs": {"points": ["batch", "points", 3]},
         "outputs": {"embedding": ["batch", 2048]},
         "profile": {"batch": [1, 8, 32], "points": [512, 1024, 2048]},
         "engine": {"builder": "tensorrt", "version": "10.3.0", "targets": ["sm87"]},
     }
-    return {**values, **changes}
+    return bundle_manifest(**{**values, **changes})
 
 
 def parse(schema: ModuleType, text: str):
@@ -45,7 +33,7 @@ def parse(schema: ModuleType, text: str):
 
 
 def test_an_engine_s_configuration(schema):
-    config = parse(schema, triton.configuration("dgcnn", manifest(), "encoder.plan"))
+    config = parse(schema, triton.configuration("dgcnn", manifest(), served="encoder.plan"))
     assert (config.name, config.platform, config.backend) == ("dgcnn", "tensorrt_plan", "tensorrt")
     assert config.max_batch_size == 32
     (points,), (embedding,) = config.input, config.output
@@ -67,7 +55,7 @@ def test_an_engine_s_configuration(schema):
 
 
 def test_an_onnx_file_s_configuration_has_tf32_off(schema):
-    config = parse(schema, triton.configuration("dgcnn", manifest(engine=None), "encoder.onnx"))
+    config = parse(schema, triton.configuration("dgcnn", manifest(engine=None), served="encoder.onnx"))
     assert (config.platform, config.backend) == ("onnxruntime_onnx", "onnxruntime")
     (cuda,) = config.optimization.execution_accelerators.gpu_execution_accelerator
     assert (cuda.name, dict(cuda.parameters)) == ("cuda", {"use_tf32": "0"})
@@ -79,7 +67,7 @@ def test_a_segmenter_s_configuration(schema):
         "outputs": {"logits": ["batch", 2048, 50]},
         "profile": {"batch": [1, 1, 4], "points": [2048, 2048, 2048]},
     }
-    config = parse(schema, triton.configuration("parts", manifest(**shapes), "encoder.onnx"))
+    config = parse(schema, triton.configuration("parts", manifest(**shapes), served="encoder.onnx"))
     assert {tensor.name: list(tensor.dims) for tensor in config.input} == {"points": [2048, 3], "category": [16]}
     assert {tensor.name: list(tensor.dims) for tensor in config.output} == {"logits": [2048, 50]}
     assert [warmup.batch_size for warmup in config.model_warmup] == [1, 4]
@@ -88,14 +76,23 @@ def test_a_segmenter_s_configuration(schema):
 
 def test_a_schema_error_would_be_noticed(schema):
     with pytest.raises(text_format.ParseError):
-        parse(schema, triton.configuration("dgcnn", manifest(), "encoder.plan").replace("max_batch_size", "max_batch"))
+        parse(
+            schema,
+            triton.configuration("dgcnn", manifest(), served="encoder.plan").replace("max_batch_size", "max_batch"),
+        )
 
 
 def test_an_export_writes_a_model_that_another_export_replaces(saved, tmp_path, schema):
     repository = tmp_path / "models"
     (repository / "other" / "1").mkdir(parents=True)
     for points in (64, 32):
-        export(saved("pointnet"), tmp_path / "net v1", batch="1:2:4", points=points, triton=repository)
+        export(
+            saved("pointnet"),
+            tmp_path / "net v1",
+            batch="1:2:4",
+            points=points,
+            options=ExportOptions(triton=repository),
+        )
         config = parse(schema, (repository / "net_v1" / "config.pbtxt").read_text())
         assert config.name == "net_v1"
         assert list(config.input[0].dims) == [points, 3]
@@ -111,10 +108,10 @@ def test_an_engine_is_served_only_if_tensorrt_built_it(tmp_path, schema):
     bundle.mkdir()
     for name in ("encoder.onnx", "encoder.plan"):
         (bundle / name).write_text(name)
-    folder = triton.write_repository(tmp_path / "a", bundle, manifest())
+    folder = triton.write_repository(tmp_path / "a", bundle, manifest=manifest())
     assert (folder / "1" / "model.plan").read_text() == "encoder.plan"
     rtx = {"builder": "tensorrt-rtx", "version": "1.7", "targets": ["sm86"]}
-    folder = triton.write_repository(tmp_path / "b", bundle, manifest(engine=rtx))
+    folder = triton.write_repository(tmp_path / "b", bundle, manifest=manifest(engine=rtx))
     assert (folder / "1" / "model.onnx").read_text() == "encoder.onnx"
     assert parse(schema, (folder / "config.pbtxt").read_text()).backend == "onnxruntime"
 
@@ -122,9 +119,9 @@ def test_an_engine_is_served_only_if_tensorrt_built_it(tmp_path, schema):
 @pytest.mark.parametrize(
     ("batch", "place", "message"),
     [
-        ("2:4:8", "models", r"--triton: Triton sends single clouds too; give --batch 1:4:8"),
+        ("2:4:8", "models", r"--triton: Triton also sends single clouds; give --batch 1:4:8"),
         ("1:4:8", "file", r"--triton .*file is a file"),
-        ("1:4:8", "full", r"holds files that are no Triton model"),
+        ("1:4:8", "full", r"holds files that this package did not write"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_the_export(batch, place, message, saved, tmp_path):
@@ -132,11 +129,17 @@ def test_what_cannot_be_served_is_refused_before_the_export(batch, place, messag
     (tmp_path / "full" / "bundle").mkdir(parents=True)
     (tmp_path / "full" / "bundle" / "thesis.tex").write_text("")
     with pytest.raises(InputError, match=message):
-        export(saved("pointnet"), tmp_path / "bundle", batch=batch, points=64, triton=tmp_path / place)
+        export(
+            saved("pointnet"),
+            tmp_path / "bundle",
+            batch=batch,
+            points=64,
+            options=ExportOptions(triton=tmp_path / place),
+        )
     assert not (tmp_path / "bundle").exists()
 
 
 def test_the_same_bundle_gives_the_same_text():
     given = manifest()
-    texts = {triton.configuration("dgcnn", json.loads(json.dumps(given)), "encoder.plan") for _ in range(3)}
+    texts = {triton.configuration("dgcnn", given, served="encoder.plan") for _ in range(3)}
     assert len(texts) == 1

@@ -51,7 +51,7 @@ def test_float32_statistics_and_their_gradients_are_right_to_rounding(dropped, b
     norm = EdgeNorm(16)
     norm.momentum = 1.0  # what is kept is the batch's own
     mean, variance, scale, shift = literal(wide[0], neighbours, wide[1], wide[2], norm.eps)
-    found = norm.fold(narrow[0], neighbours, narrow[1], narrow[2], torch.zeros(16))
+    found = norm.fold(narrow[0], neighbours, first=narrow[1], second=narrow[2], constant=torch.zeros(16))
 
     torch.testing.assert_close(norm.running_var.double(), variance.detach(), rtol=1e-5, atol=0)
     assert (norm.running_mean - mean).abs().max() <= 2e-6 * variance.max().sqrt()
@@ -71,5 +71,5 @@ def test_equal_points_have_no_variance_at_all():
     norm = EdgeNorm(4)
     norm.momentum = 1.0
     first = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    norm.fold(x, nearest(x, 7), first, torch.zeros(4, 3), torch.zeros(4))
+    norm.fold(x, nearest(x, 7), first=first, second=torch.zeros(4, 3), constant=torch.zeros(4))
     assert norm.running_var.tolist() == [0, 0, 0, 0]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from crosspoint.models import edgeconv
 from crosspoint.models.edgeconv import EdgeConv, EdgeConv2
 from crosspoint.models.official import convert
 
@@ -22,7 +23,7 @@ def edge_form(x, neighbours, weight, norm):
 def make(batch, count, inputs, outputs, k, dtype, seed=0, duplicates=False):
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    conv = EdgeConv(inputs, outputs, k).to(dtype)
+    conv = EdgeConv(inputs, outputs, k=k).to(dtype)
     x = torch.randn(batch, count, inputs, generator=generator).to(dtype)
     if duplicates:
         x[:, count // 2 :] = x[:, : count - count // 2]
@@ -119,7 +120,7 @@ def test_evaluation_uses_the_running_statistics(dtype):
 
 def test_two_convolutions_equal_the_edge_form():
     torch.manual_seed(0)
-    conv = EdgeConv2(4, 8, 6, 5).double()
+    conv = EdgeConv2(4, 8, outputs=6, k=5).double()
     x = torch.randn(2, 30, 4, dtype=torch.float64)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     weight, second = conv.first.weight.detach().clone().requires_grad_(), conv.second.weight.detach().clone()
@@ -140,7 +141,7 @@ def test_two_convolutions_equal_the_edge_form():
 def test_the_gradient_of_a_scale_that_is_zero_before_a_second_convolution():
     """The other channels decide which edge is the maximum, and the gradient is that edge's."""
     torch.manual_seed(0)
-    conv = EdgeConv2(3, 4, 5, 3).double()
+    conv = EdgeConv2(3, 4, outputs=5, k=3).double()
     with torch.no_grad():
         conv.first.norm.weight[1] = 0
         conv.first.norm.bias[1] = 0.7
@@ -160,7 +161,7 @@ def test_the_gradient_of_a_scale_that_is_zero_before_a_second_convolution():
 @pytest.mark.parametrize("name", ["dgcnn", "dgcnn_seg"])
 def test_whole_networks_train_like_the_edge_form(reference, name):
     network = reference(name, 6).double().train()
-    model = convert(network.state_dict(), 6, "test").model.double().train()
+    model = convert(network.state_dict(), 6, source="test").model.double().train()
     x = torch.randn(3, 40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     out, expected = model(ours), network(theirs)
@@ -168,7 +169,7 @@ def test_whole_networks_train_like_the_edge_form(reference, name):
     out.square().mean().backward()
     expected.square().mean().backward()
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-9)
-    after = convert(network.state_dict(), 6, "test").model.double().state_dict()
+    after = convert(network.state_dict(), 6, source="test").model.double().state_dict()
     for key, value in model.state_dict().items():
         # `convert` gives float32
         torch.testing.assert_close(
@@ -178,6 +179,18 @@ def test_whole_networks_train_like_the_edge_form(reference, name):
 
 def test_gradcheck():
     torch.manual_seed(0)
-    conv = EdgeConv(3, 4, 3).double()
+    conv = EdgeConv(3, 4, k=3).double()
     x = torch.randn(1, 8, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(conv, (x,))
+
+
+def test_the_centre_is_the_mean_over_all_processes(monkeypatch):
+    """Three processes whose means are 1, 2 and 6 times this one's."""
+    monkeypatch.setattr(edgeconv, "all_reduce", lambda values, group: values * (1 + 2 + 6))
+    monkeypatch.setattr(edgeconv, "get_world_size", lambda group: 3)
+    norm = edgeconv.EdgeNorm(4)
+    x = torch.arange(24.0).view(2, 3, 4)
+    own = torch.tensor([10.0, 11.0, 12.0, 13.0])
+    torch.testing.assert_close(norm.centre(x), own)
+    norm.synchronised = True
+    torch.testing.assert_close(norm.centre(x), 3 * own)

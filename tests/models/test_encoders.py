@@ -60,14 +60,14 @@ def test_image_encoders_and_heads():
 
 def test_views_share_statistics_and_images_are_averaged():
     torch.manual_seed(0)
-    network = CrossPoint(PointNet(), point_head(1024), ImageEncoder(18), image_head(512)).train()
+    network = CrossPoint(PointNet(), point_head(1024), image=ImageEncoder(18), image_head=image_head(512)).train()
     images = torch.randn(3, 2, 3, 32, 32)
-    first, second, image = network(points(3), points(3) * 2, images)
+    first, second, image = network(points(3), points(3) * 2, images=images)
     together = network.point_head(network.points(torch.cat([points(3), points(3) * 2])))
     torch.testing.assert_close(torch.cat([first, second]), together, rtol=1e-4, atol=1e-4)
     alone = network.image_head(network.image(images.flatten(0, 1))).view(3, 2, 256)
     torch.testing.assert_close(image, alone.mean(dim=1), rtol=1e-4, atol=1e-4)
-    assert network(points(3), points(3), None).image is None
+    assert network(points(3), points(3), images=None).image is None
 
 
 def test_too_few_points_are_refused():

@@ -131,7 +131,7 @@ def with_claim(numbers):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (packed(saved({"a": torch.zeros(10_000)})), "packed archive"),
+        (packed(saved({"a": torch.zeros(10_000)})), "compressed archive"),
         (saved({"a": torch.zeros(3)}, _use_new_zipfile_serialization=False), "not a checkpoint of PyTorch 1.6"),
         (with_claim(10**8), "damaged or not a checkpoint"),
         (with_claim(1000), "damaged or not a checkpoint"),
@@ -141,13 +141,13 @@ def with_claim(numbers):
 def test_a_torch_file_gives_no_more_than_it_has(tmp_path, content, said):
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(InputError, match=said):
-        load_torch_file(tmp_path / "x.pt", "a checkpoint", "give another")
+        load_torch_file(tmp_path / "x.pt", "a checkpoint", advice="give another")
 
 
 def test_what_was_read_stays_when_the_file_is_replaced(tmp_path):
     path = tmp_path / "x.pt"
     path.write_bytes(saved({"a": torch.arange(1000.0)}))
-    state = load_torch_file(path, "a checkpoint", "give another")
+    state = load_torch_file(path, "a checkpoint", advice="give another")
     with path.open("r+b") as file:
         file.write(b"\0" * path.stat().st_size)
     assert torch.equal(state["a"], torch.arange(1000.0))
@@ -182,11 +182,11 @@ def test_an_official_checkpoint_decides_no_size_that_it_does_not_hold(tmp_path, 
     state[name] = value
     torch.save({key: kept for key, kept in state.items() if kept is not None}, tmp_path / "x.pth")
     with pytest.raises(InputError, match=said):
-        import_official(tmp_path / "x.pth", 4, tmp_path / "out.safetensors")
+        import_official(tmp_path / "x.pth", 4, out=tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
 
 
-@pytest.mark.parametrize("model", [DGCNN(4), DGCNNSegmenter(5, 3, 4)])
+@pytest.mark.parametrize("model", [DGCNN(4), DGCNNSegmenter(5, 3, k=4)])
 def test_a_network_that_was_compared_without_memory_is_whole(tmp_path, model):
     save_model(model, tmp_path / "x.safetensors")
     loaded = load_model(tmp_path / "x.safetensors")

@@ -120,3 +120,12 @@ def test_reversed_graph_lists_every_edge_once():
     ends = [*starts.tolist()[1:], len(sources)]
     found = sorted((int(s), p) for p in range(4) for s in sources[starts[p] : ends[p]])
     assert found == sorted((i, int(p)) for i in range(4) for p in rows[i])
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_rows_of_the_flattened_batch_stay_on_the_device(device):
+    neighbours = torch.tensor([[[0, 1], [1, 2], [2, 0]], [[1, 0], [0, 2], [2, 1]]], device=device)
+    rows = flat_rows(neighbours)
+    assert (rows.device.type, tuple(rows.shape)) == (device, (6, 2))
+    if device == "cpu":
+        assert rows.tolist() == [[0, 1], [1, 2], [2, 0], [4, 3], [3, 5], [5, 4]]

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import distributed, nn
 
-from crosspoint.models.normalisation import SyncNorm
+from crosspoint.models import DGCNN
+from crosspoint.models.edgeconv import EdgeNorm
+from crosspoint.models.normalisation import SyncNorm, synchronise
 
 
 @pytest.fixture
@@ -52,3 +54,17 @@ def test_gradients_are_those_of_batch_norm(one_process):
     (expected,) = torch.autograd.grad((own(x) ** 3).sum(), x)
     (found,) = torch.autograd.grad((SyncNorm(nn.BatchNorm1d(4).double()).train()(x) ** 3).sum(), x)
     torch.testing.assert_close(found, expected)
+
+
+def test_all_statistics_of_a_network_become_those_of_all_processes(one_process):
+    network, group = DGCNN(), distributed.group.WORLD
+    names = [name for name, _ in network.named_parameters()]
+    synchronise(network, group)
+    edges = [module for module in network.modules() if isinstance(module, EdgeNorm)]
+    assert len(edges) == 4
+    assert all(norm.synchronised and norm.group is group for norm in edges)
+    others = [module for module in network.modules() if isinstance(module, SyncNorm)]
+    assert len(others) == 1
+    assert others[0].group is group
+    assert not any(type(module) in (nn.BatchNorm1d, nn.BatchNorm2d) for module in network.modules())
+    assert [name for name, _ in network.named_parameters()] == names

@@ -93,7 +93,10 @@ def test_pooled_layer(batch, count):
     x, norm, linear = random(batch, count, 32), nn.BatchNorm1d(96).double(), nn.Linear(32, 96, bias=False).double()
     far_norm, far_linear = copy.deepcopy(norm).float().cuda(), copy.deepcopy(linear).float().cuda()
     here, there = x.clone().requires_grad_(), x.float().cuda().requires_grad_()
-    one, two = pooled_linear(here, linear, norm, 0.2), pooled_linear(there, far_linear, far_norm, 0.2)
+    one, two = (
+        pooled_linear(here, linear, norm=norm, slope=0.2),
+        pooled_linear(there, far_linear, norm=far_norm, slope=0.2),
+    )
     for pooled in (one, two):
         (pooled.maximum.sum() + pooled.mean.square().sum()).backward()
     torch.testing.assert_close(two.maximum.cpu().double(), one.maximum, rtol=1e-4, atol=1e-4)
@@ -117,7 +120,7 @@ def test_low_precision_stays_close(precision):
 
 def test_two_convolutions_of_an_edge():
     torch.manual_seed(0)
-    here = EdgeConv2(3, 16, 24, 5).double().train()
+    here = EdgeConv2(3, 16, outputs=24, k=5).double().train()
     there = copy.deepcopy(here).cuda()
     points = random(3, 60, 3)
     for one, two in zip(gradients(here, points), gradients(there, points.cuda()), strict=True):

@@ -40,7 +40,7 @@ def test_values_statistics_and_gradients(monkeypatch, dtype, tolerance, slope, s
     directions = torch.randn(2, batch, outputs, generator=generator).to(dtype)
     one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
     weight = linear.weight.detach().clone().requires_grad_()
-    pooled, expected = pooled_linear(one, linear, ours, slope), reference(two, weight, theirs, slope)
+    pooled, expected = pooled_linear(one, linear, norm=ours, slope=slope), reference(two, weight, theirs, slope)
     tolerance *= 1 + 20 * offset
     torch.testing.assert_close(tuple(pooled), expected, rtol=tolerance, atol=tolerance)
     sum((a * b).sum() for a, b in zip(pooled, directions, strict=True)).backward()
@@ -59,22 +59,24 @@ def test_evaluation_uses_the_running_statistics():
     norm.running_mean.copy_(torch.linspace(-1, 1, 7))
     norm.running_var.copy_(torch.linspace(0.5, 2, 7))
     x = torch.randn(3, 20, 4, dtype=torch.float64)
-    torch.testing.assert_close(tuple(pooled_linear(x, linear, norm, 0.2)), reference(x, linear.weight, norm, 0.2))
+    torch.testing.assert_close(
+        tuple(pooled_linear(x, linear, norm=norm, slope=0.2)), reference(x, linear.weight, norm, 0.2)
+    )
 
 
 def test_gradcheck():
     torch.manual_seed(0)
     linear, norm = nn.Linear(3, 4, bias=False).double(), nn.BatchNorm1d(4).double()
     x = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: tuple(pooled_linear(x, linear, norm, 0.2)), (x,))
+    assert torch.autograd.gradcheck(lambda x: tuple(pooled_linear(x, linear, norm=norm, slope=0.2)), (x,))
 
 
 def test_bfloat16_products_keep_float32_statistics():
     torch.manual_seed(0)
     linear, norm = nn.Linear(16, 8, bias=False), nn.BatchNorm1d(8)
     x = torch.randn(4, 64, 16)
-    full = pooled_linear(x, linear, norm, 0.2)
+    full = pooled_linear(x, linear, norm=norm, slope=0.2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = pooled_linear(x, linear, norm, 0.2)
+        low = pooled_linear(x, linear, norm=norm, slope=0.2)
     assert low.mean.dtype == torch.float32
     torch.testing.assert_close(low.maximum, full.maximum, rtol=0.05, atol=0.05)

@@ -19,7 +19,7 @@ def test_the_published_numbers_of_neighbours_are_the_usual_ones():
 
 
 def test_dropout_follows_the_first_two_hidden_layers_alone():
-    network = DGCNNSegmenter(5, 2, 4)
+    network = DGCNNSegmenter(5, 2, k=4)
     seen = {}
 
     def keep(name):
@@ -41,4 +41,4 @@ def test_dropout_follows_the_first_two_hidden_layers_alone():
 
 
 def test_there_is_no_other_dropout():
-    assert [m.p for m in DGCNNSegmenter(5, 2, 4).modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5]
+    assert [m.p for m in DGCNNSegmenter(5, 2, k=4).modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5]

@@ -13,13 +13,13 @@ NETWORKS = [DGCNN(k=7), PointNet(), SegmentationBackbone(k=9), DGCNNSegmenter(6,
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.config["architecture"])
 def test_round_trip(network, tmp_path):
-    save_model(network, tmp_path / "a.safetensors", {"name": "test"})
+    save_model(network, tmp_path / "a.safetensors", recipe={"name": "test"})
     loaded = load_model(tmp_path / "a.safetensors")
     assert type(loaded) is type(network)
     assert loaded.config == network.config
     assert not loaded.training
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in network.state_dict().items())
-    assert read_metadata(tmp_path / "a.safetensors")["recipe"] == {"name": "test"}
+    assert read_metadata(tmp_path / "a.safetensors").recipe == {"name": "test"}
 
 
 def test_same_weights_same_bytes(tmp_path):

@@ -4,7 +4,7 @@ import torch
 
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.data.points import normalise
-from crosspoint.parity.accuracy import Accuracy, verification_clouds
+from crosspoint.parity.accuracy import SvmAccuracy, verification_clouds
 from crosspoint.parity.limits import require_accuracy
 
 
@@ -20,38 +20,38 @@ class Through:
 
 
 def test_the_trained_network_loses_nothing_against_itself(network, modelnet):
-    probe = verification_clouds(modelnet, 48, None)
+    probe = verification_clouds(modelnet, 48, limit=None)
     model = network("pointnet")
-    task = Accuracy(Through(model).embed(probe.points), probe).compare(Through(model))
-    assert task["difference"] == 0
-    assert task["equal_predictions"] == 1
-    assert (task["objects"], task["training_clouds"]) == (15, 45)
-    assert task["reference_accuracy"] > 0.5
-    require_accuracy("a.onnx", task, 0.0)
+    task = SvmAccuracy(Through(model).embed(probe.points), probe).compare(Through(model))
+    assert task.difference == 0
+    assert task.paired.equal_predictions == 1
+    assert (task.objects, task.training_clouds) == (15, 45)
+    assert task.paired.reference_accuracy > 0.5
+    require_accuracy("a.onnx", task, max_drop=0.0)
 
 
 def test_its_accuracy_is_that_of_scikit_learn(network, modelnet):
     from sklearn.svm import SVC
 
-    probe = verification_clouds(modelnet, 48, None)
+    probe = verification_clouds(modelnet, 48, limit=None)
     model = network("pointnet")
-    task = Accuracy(Through(model).embed(probe.points), probe).compare(Through(model))
+    task = SvmAccuracy(Through(model).embed(probe.points), probe).compare(Through(model))
     features = Through(model).embed(probe.points)
-    machine = SVC(kernel="linear", C=task["C"]).fit(features[:45], probe.labels[:45])
-    assert task["candidate_accuracy"] == pytest.approx(machine.score(features[45:], probe.labels[45:]))
+    classifier = SVC(kernel="linear", C=task.c).fit(features[:45], probe.labels[:45])
+    assert task.paired.candidate_accuracy == pytest.approx(classifier.score(features[45:], probe.labels[45:]))
 
 
 def test_an_encoder_that_tells_nothing_fails(network, modelnet):
-    probe = verification_clouds(modelnet, 48, None)
+    probe = verification_clouds(modelnet, 48, limit=None)
     model = network("pointnet")
-    task = Accuracy(Through(model).embed(probe.points), probe).compare(Through(model, 0.0))
+    task = SvmAccuracy(Through(model).embed(probe.points), probe).compare(Through(model, 0.0))
     with pytest.raises(CheckFailed, match=r"a\.onnx loses .*% to .*% of \d+ objects, .*\(limit 0\.5\)"):
-        require_accuracy("a.onnx", task, 0.5)
+        require_accuracy("a.onnx", task, max_drop=0.5)
 
 
 def test_data_without_labels_or_a_wrong_folder_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", normalise(np.random.default_rng(0).standard_normal((40, 3))))
     with pytest.raises(InputError, match="cannot be used for an SVM"):
-        verification_clouds(tmp_path, 32, None)
+        verification_clouds(tmp_path, 32, limit=None)
     with pytest.raises(InputError, match="does not exist; give --verify-data"):
-        verification_clouds(tmp_path / "nowhere", 32, None)
+        verification_clouds(tmp_path / "nowhere", 32, limit=None)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crosspoint.parity.clouds import hostile, ordinary
+from crosspoint.parity.clouds import gate_clouds, hostile, ordinary
 
 
 @pytest.mark.parametrize("points", [1, 2, 7, 64])
@@ -32,3 +32,18 @@ def test_duplicates_and_a_lattice_have_exact_ties():
     lattice = clouds["lattice"]
     distances = np.linalg.norm(lattice[:, None] - lattice[None], axis=-1).round(5)
     assert len(np.unique(distances)) < 64
+
+
+def test_two_specks_are_far_apart_for_their_size():
+    cloud = hostile(64)["two specks"]
+    one, two = cloud[::2], cloud[1::2]
+    apart = np.linalg.norm(one.mean(axis=0) - two.mean(axis=0))
+    sizes = [np.linalg.norm(speck - speck.mean(axis=0), axis=1).max() for speck in (one, two)]
+    assert 1000 < apart / max(sizes) < 4000
+
+
+def test_the_seed_makes_other_clouds_of_every_set():
+    one, two = ({each.name: each.inputs["points"] for each in gate_clouds(64, seed=seed)} for seed in (0, 1))
+    assert one.keys() == two.keys()
+    for name in ("ordinary clouds", "each point four times", "two specks"):
+        assert not np.array_equal(one[name], two[name])

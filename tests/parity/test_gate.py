@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto
 
 from crosspoint.core.errors import CheckFailed
+from crosspoint.core.results import to_json
 from crosspoint.export.onnx import build as graph
 from crosspoint.export.onnx.file import write_onnx
 from crosspoint.export.onnx.fold import deploy
@@ -38,12 +39,12 @@ class Gives:
         self.function = function
         self.specification = SimpleNamespace(backend="tensorrt", device="cuda:0")
 
-    def embed(self, points):
-        return self.function(points).astype(np.float32)
+    def infer(self, inputs, *, any_scale):
+        return self.function(inputs["points"]).astype(np.float32)
 
 
 def write(path, weights):
-    write_onnx(path, graph.build(weights, None), {})
+    write_onnx(path, graph.build(weights, None), provenance={})
     return path
 
 
@@ -222,7 +223,7 @@ def test_batches_stay_within_memory(batch, points, expected):
 def test_the_manifest_holds_the_worst_of_all_cases(network, tmp_path):
     model = network("dgcnn")
     report = measure(model, write(tmp_path / "a.onnx", deploy(model)))
-    written = report.to_json()
+    written = to_json(report.result())
     assert list(written) == [
         *("tier", "candidate", "reference", "limits", "relative_l2_max", "relative_l2_own_graphs_max", "cosine_min"),
         *("overlap_min", "cases"),

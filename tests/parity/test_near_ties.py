@@ -33,9 +33,9 @@ def near_tie(encoder):
 
 
 def test_a_jump_that_the_reference_shares_is_explained(encoder, near_tie):
-    arrays = [array[None] for array in near_tie]
-    assert relative_l2(*arrays[1:])[0] > LIMIT
-    found = explain(encoder, *arrays, limit=LIMIT)
+    clouds, reference, candidate = (array[None] for array in near_tie)
+    assert relative_l2(reference, candidate)[0] > LIMIT
+    found = explain(encoder, clouds, expected=reference, output=candidate, limit=LIMIT)
     assert (found.over_limit, found.explained, found.relative_l2_unexplained) == (1, 1, 0.0)
 
 
@@ -44,21 +44,21 @@ def test_a_fault_is_not_explained(encoder):
     reference = encoder.embed(clouds)
     candidate = reference.copy()
     candidate[3] *= 1.01
-    found = explain(encoder, clouds, reference, candidate, limit=LIMIT)
+    found = explain(encoder, clouds, expected=reference, output=candidate, limit=LIMIT)
     assert (found.over_limit, found.explained) == (1, 0)
     assert found.relative_l2_unexplained == pytest.approx(0.01, rel=1e-3)
 
 
 def test_errors_of_many_clouds_are_not_explained_even_if_small(encoder, near_tie):
-    arrays = [np.repeat(array[None], 12, axis=0) for array in near_tie]
-    found = explain(encoder, *arrays, limit=LIMIT)
+    clouds, reference, candidate = (np.repeat(array[None], 12, axis=0) for array in near_tie)
+    found = explain(encoder, clouds, expected=reference, output=candidate, limit=LIMIT)
     assert (found.over_limit, found.explained) == (12, 0)
-    assert found.relative_l2_unexplained == relative_l2(*arrays[1:]).max() > LIMIT
+    assert found.relative_l2_unexplained == relative_l2(reference, candidate).max() > LIMIT
 
 
 def test_a_small_cloud_is_moved_by_a_millionth_of_its_own_size(encoder):
     """Moves of 1e-6 would be a hundredth of its radius, and excuse any error."""
     cloud = hostile(64)["size 0.0001"][None]
-    reference = encoder.embed(cloud)
-    found = explain(encoder, cloud, reference, reference * np.float32(1.01), limit=LIMIT)
+    reference = encoder.infer({"points": cloud}, any_scale=True)
+    found = explain(encoder, cloud, expected=reference, output=reference * np.float32(1.01), limit=LIMIT)
     assert (found.over_limit, found.explained) == (1, 0)

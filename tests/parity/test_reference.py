@@ -61,3 +61,13 @@ def test_on_other_graphs_the_network_gives_something_else(network, inputs):
     )
     assert np.linalg.norm(output - reference.on_own_graphs(drawn)) > 1e-2 * np.linalg.norm(output)
     assert max(shares.values()) < 0.9
+
+
+@pytest.mark.parametrize(("further", "right"), [(0.0005, True), (0.005, False)])
+def test_far_from_the_origin_a_neighbour_may_be_further_by_the_rounding_of_float32(further, right):
+    """At 1000 a coordinate in float32 may be off by 0.001, however many points there are."""
+    far = 1000.5 + np.linspace(0, 1, 100) ** 2
+    x = torch.from_numpy(np.concatenate([[1000.0, 1000.1, 1000.1 + further], far]))[:, None]
+    chosen = nearest(x[None], 2)[0]
+    chosen[0] = torch.tensor([0, 2])  # in place of point 1, which is nearer
+    assert overlap(x, chosen) == (1.0 if right else 1 - 1 / (2 * len(x)))

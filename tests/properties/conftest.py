@@ -3,15 +3,18 @@
 import pytest
 import torch
 from torch import nn
+from triton_schema import schema
 
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SegmentationBackbone
 from crosspoint.models.edgeconv import EdgeConv, EdgeConv2
+
+__all__ = ["has_near_tie", "make_network", "run_network", "schema"]
 
 BUILD = {
     "DGCNN": DGCNN,
     "PointNet": lambda k: PointNet(),
     "SegmentationBackbone": SegmentationBackbone,
-    "DGCNNSegmenter": lambda k: DGCNNSegmenter(7, 3, k),
+    "DGCNNSegmenter": lambda k: DGCNNSegmenter(7, 3, k=k),
 }
 
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from crosspoint.commands.common import write_result
 from crosspoint.data.io.clouds import read_clouds
-from crosspoint.data.io.ply import write_points
+from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.points import normalise
-from crosspoint.data.rendering.render import render
+from crosspoint.data.rendering.render import Settings, render
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.pack import PackedRenders, pack
 from crosspoint.data.sets.verify import verify
@@ -77,7 +77,7 @@ def test_packed_objects_are_the_loose_ones(objects, shard):
         result = pack(Path(place, "loose"), Path(place, "pack"), shard_mb=1)
         packed, loose = PackedRenders(Path(place, "pack")), PairedRenders(Path(place, "loose"))
         assert packed.verify() == []
-        assert result["objects"] == len(objects)
+        assert result.objects == len(objects)
         assert packed.keys == loose.keys == sorted("/".join(key) for key in objects)
         for i, key in enumerate(packed.keys):
             points, pictures = objects[tuple(key.split("/"))]
@@ -98,7 +98,7 @@ def test_the_json_of_a_verification_is_the_report(objects, lost):
             (root / "ShapeNet" / category / f"{name}.ply").unlink()
         report = verify(root)
         assert bool(report.problems) == lost
-        write_result(Path(place, "a.json"), "data-verify", asdict(report))
+        write_result(Path(place, "a.json"), "data-verify", result=asdict(report))
         values = json.loads(Path(place, "a.json").read_text(encoding="utf-8"))
     assert (values["schema"], values["format"]) == ("crosspoint.data-verify/1", report.format)
     assert values["problems"] == report.problems
@@ -162,11 +162,11 @@ def test_made_shapes_are_read_as_they_were_made(points, seed):
         assert verify(root).problems == []
         loose = {key: renders.points(i) for i, key in enumerate(renders.keys)}
         assert {renders.image(i, 0).shape for i in range(len(renders))} == {(8, 8, 4)}
-    assert plain.class_names == parted.taxonomy.categories == tuple(made["categories"])
+    assert plain.class_names == parted.taxonomy.categories == tuple(made.categories)
     assert parted.taxonomy.parts == tuple(taxonomy["parts"])
-    assert sorted(loose) == sorted(f"{name}/00000" for name in made["categories"])
+    assert sorted(loose) == sorted(f"{name}/00000" for name in made.categories)
     for split in (plain.train, parted.train):
-        assert sorted(split.labels.tolist()) == [*range(len(made["categories"]))]
+        assert sorted(split.labels.tolist()) == [*range(len(made.categories))]
         for cloud, label in zip(split.points, split.labels, strict=True):
             np.testing.assert_array_equal(cloud, normalise(loose[f"{plain.class_names[label]}/00000"]))
     for split in (parted.train, parted.val, parted.test):
@@ -183,8 +183,9 @@ def test_rendered_pairs_are_found_under_the_names_of_their_meshes(category, name
         file = Path(place, "meshes", category, f"{name}.off")
         file.parent.mkdir(parents=True)
         file.write_text(mesh)
-        result = render([Path(place, "meshes")], Path(place, "out"), views, 16, points, seed=0, jobs=1)
-        assert (result["rendered"], result["skipped"]) == (1, [])
+        settings = Settings(views=views, size=16, points=points)
+        result = render([Path(place, "meshes")], Path(place, "out"), settings=settings, jobs=1)
+        assert (result.rendered, result.skipped) == (1, ())
         pairs = PairedRenders(Path(place, "out"))
         cloud = pairs.points(0)
         assert (pairs.keys, pairs.views(0), cloud.shape) == ([f"{category}/{name}"], views, (points, 3))
@@ -193,5 +194,5 @@ def test_rendered_pairs_are_found_under_the_names_of_their_meshes(category, name
         planes = np.concatenate([cloud, 1 - cloud.sum(axis=1, keepdims=True)], axis=1)  # (N, 4)
         assert planes.min() > -1e-6
         assert np.abs(planes).min(axis=1).max() < 1e-6
-        kept = render([Path(place, "meshes")], Path(place, "out"), views, 16, points, seed=0, jobs=1)
-        assert (kept["rendered"], kept["kept"]) == (0, 1)
+        kept = render([Path(place, "meshes")], Path(place, "out"), settings=settings, jobs=1)
+        assert (kept.rendered, kept.kept) == (0, 1)

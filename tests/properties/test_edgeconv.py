@@ -70,7 +70,7 @@ def compare(ours, expected, pairs, norms, generator):
 @given(cases(), st.booleans())
 def test_an_edge_convolution_is_the_maximum_over_its_edges(case, training):
     x, outputs, k, generator = case
-    conv, norm = EdgeConv(x.shape[2], outputs, k).double().train(training), random_norm(outputs, generator)
+    conv, norm = EdgeConv(x.shape[2], outputs, k=k).double().train(training), random_norm(outputs, generator)
     with torch.no_grad():
         conv.linear.weight.copy_(torch.randn(conv.linear.weight.shape, generator=generator))
     conv.linear.norm.load_state_dict(norm.state_dict())
@@ -88,7 +88,7 @@ def test_an_edge_convolution_is_the_maximum_over_its_edges(case, training):
 @given(cases(), st.integers(1, 7), st.booleans())
 def test_two_edge_convolutions_are_the_maximum_over_their_edges(case, hidden, training):
     x, outputs, k, generator = case
-    conv = EdgeConv2(x.shape[2], hidden, outputs, k).double().train(training)
+    conv = EdgeConv2(x.shape[2], hidden, outputs=outputs, k=k).double().train(training)
     norms = random_norm(hidden, generator).train(training), random_norm(outputs, generator).train(training)
     with torch.no_grad():
         for parameter in (conv.first.weight, conv.second.weight):
@@ -127,12 +127,12 @@ def test_the_pooled_layer_is_product_normalisation_activation_and_pooling_one_af
         dist.init_process_group("gloo", store=store, rank=0, world_size=1)
         try:
             synchronised = SyncNorm(own).double().train()
-            result = torch.cat([*pooled_linear(ours, linear, synchronised, slope)])
+            result = torch.cat([*pooled_linear(ours, linear, norm=synchronised, slope=slope)])
             compare(result, expected, {"input": (ours, theirs)}, [(synchronised, norm)], generator)
         finally:
             dist.destroy_process_group()
     else:
-        result = torch.cat([*pooled_linear(ours, linear, own, slope)])
+        result = torch.cat([*pooled_linear(ours, linear, norm=own, slope=slope)])
         compare(
             result, expected, {"weight": (linear.weight, weight), "β": (own.bias, norm.bias)}, [(own, norm)], generator
         )

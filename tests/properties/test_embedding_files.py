@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from crosspoint.data.points import normalise
 from crosspoint.report.read import read_pieces
 from crosspoint.runtime.jobs.embed import embed
-from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
-from crosspoint.runtime.jobs.parts import load_parts
-from crosspoint.runtime.jobs.search import search
+from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, load, save
+from crosspoint.runtime.jobs.parts import PartOptions, load_parts
+from crosspoint.runtime.jobs.search import SearchOptions, search
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("onnxruntime")
@@ -52,7 +52,7 @@ FILE_NAMES = st.one_of(
 def embeddings(draw):
     names = draw(st.lists(TEXTS, max_size=5))
     vectors = draw(arrays.arrays(np.float32, (len(names), draw(st.integers(1, 9))), elements=FLOATS))
-    about = draw(st.dictionaries(TEXTS.filter(lambda key: key != "model_sha256"), JSON, max_size=3))
+    about = draw(st.builds(FileAbout, TEXTS, st.none() | st.integers(), st.booleans(), st.integers(), TEXTS))
     return Embeddings(vectors, names, draw(st.text("0123456789abcdef", min_size=64, max_size=64)), about)
 
 
@@ -133,10 +133,10 @@ def test_files_of_any_name_are_embedded_in_one_order_into_every_form(model, name
         forms = {"npz": "all.npz", "parquet": "all.parquet"}
         found = {}
         for form, out in forms.items():
-            result = embed(model, [root], Path(place, out))
-            assert (result["embedded"], result["skipped"]) == (len(clouds), [])
+            result = embed(model, [root], out=Path(place, out))
+            assert (result.embedded, result.skipped) == (len(clouds), ())
             found[form] = [load(Path(place, out))]
-            embed(model, [root], Path(place, f"parts-{form}"), part=part, form=form)
+            embed(model, [root], out=Path(place, f"parts-{form}"), parts=PartOptions(size=part, form=form))
             found[f"parts of {form}"] = [*load_parts(Path(place, f"parts-{form}"))]
         places = [path.relative_to(root).as_posix() for path in sorted(clouds)]
         for form, pieces in found.items():
@@ -158,9 +158,9 @@ def test_files_of_any_name_are_embedded_in_one_order_into_every_form(model, name
 )
 def test_neighbours_found_are_those_of_a_sort(folder, names, metric, k, seed):
     vectors = np.random.default_rng(seed).standard_normal((len(names), 5)).astype(np.float32)
-    about = {"model": "m.onnx", "points": None, "at_most": False, "seed": 0, "base": str(folder)}
+    about = FileAbout("m.onnx", None, at_most=False, seed=0, base=str(folder))
     save(folder / "index.npz", Embeddings(vectors, names, "0" * 64, about))
-    result = search(names[0], folder / "index.npz", k, metric=metric)
+    result = search(names[0], folder / "index.npz", options=SearchOptions(k, metric))
     exact = vectors.astype(np.float64)
     if metric == "cosine":
         exact /= np.linalg.norm(exact, axis=1, keepdims=True)
@@ -168,6 +168,6 @@ def test_neighbours_found_are_those_of_a_sort(folder, names, metric, k, seed):
     else:
         far = np.linalg.norm(exact - exact[0], axis=1)
     order = sorted(range(1, len(names)), key=lambda i: far[i])[:k]
-    assert [row["name"] for row in result["results"]] == [names[i] for i in order]
-    np.testing.assert_allclose([row["distance"] for row in result["results"]], far[order], atol=1e-9)
-    assert (result["size"], [row["rank"] for row in result["results"]]) == (len(names), [*range(1, len(order) + 1)])
+    assert [row.name for row in result.results] == [names[i] for i in order]
+    np.testing.assert_allclose([row.distance for row in result.results], far[order], atol=1e-9)
+    assert (result.size, [row.rank for row in result.results]) == (len(names), [*range(1, len(order) + 1)])

@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from crosspoint.data.points import normalise
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.file import write_onnx
 from crosspoint.export.onnx.fold import deploy
@@ -41,7 +42,7 @@ def encoders(request, make_network, library, tmp_path_factory):
     folder, network = tmp_path_factory.mktemp(request.param), make_network(request.param, K)
     save_model(network, folder / "m.safetensors")
     provenance = {"model": network.config, "k": K}
-    write_onnx(folder / "m.onnx", build(deploy(network), None), provenance)
+    write_onnx(folder / "m.onnx", build(deploy(network), None), provenance=provenance)
     one = OnnxEncoder(folder / "m.onnx", threads=1)
     assert one.specification.engine.endswith("crosspoint operators")
     every = {
@@ -63,10 +64,10 @@ def encoders(request, make_network, library, tmp_path_factory):
 
 @st.composite
 def batches(draw, fewest=1):
-    """Clouds `(B, N, 3)` float32 within the unit sphere."""
+    """Clouds `(B, N, 3)` float32, normalised."""
     batch, count = draw(st.integers(fewest, 5)), draw(st.integers(K, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    return rng.uniform(-0.57, 0.57, (batch, count, 3)).astype(np.float32)
+    return normalise(rng.uniform(-0.57, 0.57, (batch, count, 3)))
 
 
 def apply(encoder, points, first=0):
@@ -152,7 +153,8 @@ class Mean(Encoder):
 )
 def test_any_number_of_clouds_passes_in_pieces_that_the_backend_takes(total, limits, open_end, kind, order, seed):
     least, most = sorted(limits)
-    points = np.asarray(np.random.default_rng(seed).standard_normal((total, 4, 3)).astype(kind), order=order)
+    clouds = normalise(np.random.default_rng(seed).standard_normal((total, 4, 3)))
+    points = np.asarray(clouds.astype(kind), order=order)
     encoder = Mean(least, None if open_end else most, 4)
     np.testing.assert_array_equal(encoder.embed(points), points.astype(np.float32).mean(axis=1))
     step = total if open_end else most

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from crosspoint.models.crosspoint import Projections
 from crosspoint.train.engine.metrics import embedding_health
-from crosspoint.train.pretrain.losses import OBJECTIVES, crosspoint_loss, nt_xent
+from crosspoint.train.pretrain.losses import crosspoint_loss, nt_xent
+from crosspoint.train.pretrain.recipes import CHOICES
 
 TEMPERATURES = st.sampled_from([0.05, 0.1, 0.5, 1.0])
 
@@ -35,7 +36,7 @@ def literal(one, two, temperature):
 @given(projections(), TEMPERATURES)
 def test_the_loss_and_its_gradients_are_those_of_the_equations(views, temperature):
     ours, theirs = ([view.clone().requires_grad_() for view in views[:2]] for _ in range(2))
-    loss, expected = nt_xent(*ours, temperature), literal(*theirs, temperature)
+    loss, expected = nt_xent(*ours, temperature=temperature), literal(*theirs, temperature)
     torch.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-10)
     loss.backward()
     expected.backward()
@@ -43,11 +44,11 @@ def test_the_loss_and_its_gradients_are_those_of_the_equations(views, temperatur
         torch.testing.assert_close(mine.grad, other.grad, rtol=1e-8, atol=1e-9)
 
 
-@given(projections(), TEMPERATURES, st.sampled_from(OBJECTIVES), st.randoms(use_true_random=False))
+@given(projections(), TEMPERATURES, st.sampled_from(CHOICES["objective"]), st.randoms(use_true_random=False))
 def test_the_order_of_a_batch_does_not_matter(views, temperature, objective, random):
     order = random.sample(range(len(views.first)), len(views.first))
-    loss = crosspoint_loss(views, temperature, objective)
-    moved = crosspoint_loss(Projections(*(view[order] for view in views)), temperature, objective)
+    loss = crosspoint_loss(views, temperature, objective=objective)
+    moved = crosspoint_loss(Projections(*(view[order] for view in views)), temperature, objective=objective)
     for name in ("total", "imid", "cmid"):
         assert (getattr(loss, name) is None) == (getattr(moved, name) is None)
         if getattr(loss, name) is not None:
@@ -57,15 +58,20 @@ def test_the_order_of_a_batch_does_not_matter(views, temperature, objective, ran
 @given(projections(), TEMPERATURES, st.integers(0, 2**32))
 def test_only_the_directions_of_the_vectors_matter(views, temperature, seed):
     lengths = torch.tensor(np.random.default_rng(seed).uniform(0.01, 100, (2, len(views.first), 1)))
-    loss = nt_xent(views.first, views.second, temperature)
+    loss = nt_xent(views.first, views.second, temperature=temperature)
     torch.testing.assert_close(
-        nt_xent(views.first * lengths[0], views.second * lengths[1], temperature), loss, rtol=1e-9, atol=1e-9
+        nt_xent(views.first * lengths[0], views.second * lengths[1], temperature=temperature),
+        loss,
+        rtol=1e-9,
+        atol=1e-9,
     )
 
 
 @given(projections(), TEMPERATURES)
 def test_which_view_is_the_first_does_not_matter(views, temperature):
-    there, back = (nt_xent(*pair, temperature) for pair in ((views.first, views.second), (views.second, views.first)))
+    there, back = (
+        nt_xent(*pair, temperature=temperature) for pair in ((views.first, views.second), (views.second, views.first))
+    )
     torch.testing.assert_close(there, back, rtol=1e-10, atol=1e-10)
 
 

@@ -1,8 +1,6 @@
 """Weights, checkpoints, features, graphs, manifests and Triton configurations come back from files as they were."""
 
 import dataclasses
-import importlib.metadata
-import importlib.util
 import json
 import os
 import tempfile
@@ -16,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.torch import load_file
+from toy_manifest import bundle_manifest
 
+from crosspoint.core.weights_file import WeightsMetadata
 from crosspoint.eval.cache import cached
 from crosspoint.export import triton
 from crosspoint.export.engine.on_device import read_reference, write_reference
@@ -47,7 +47,7 @@ NETWORKS = st.one_of(
     st.builds(PointNet),
     st.builds(PointHead, st.sampled_from([7, 1024])),
     st.builds(SegmentationBackbone, st.integers(1, 40)),
-    st.builds(DGCNNSegmenter, st.integers(1, 9), st.integers(1, 5), st.integers(1, 40)),
+    st.builds(DGCNNSegmenter, st.integers(1, 9), st.integers(1, 5), k=st.integers(1, 40)),
 )
 
 
@@ -62,7 +62,7 @@ def bits(tensor):
 
 @given(network=NETWORKS, recipe=st.none() | st.dictionaries(TEXTS, JSON, max_size=3))
 def test_weights_come_back_bit_for_bit_with_what_is_known_of_them(folder, network, recipe):
-    save_model(network, folder / "m.safetensors", recipe)
+    save_model(network, folder / "m.safetensors", recipe=recipe)
     found = load_model(folder / "m.safetensors")
     assert type(found) is type(network)
     assert found.config == network.config
@@ -73,7 +73,7 @@ def test_weights_come_back_bit_for_bit_with_what_is_known_of_them(folder, networ
         for other in (found.state_dict()[name], stored[name]):
             assert (other.dtype, other.shape) == (tensor.dtype, tensor.shape)
             assert torch.equal(bits(other), bits(tensor))
-    assert read_metadata(folder / "m.safetensors") == {"model": network.config, "recipe": recipe}
+    assert read_metadata(folder / "m.safetensors") == WeightsMetadata(network.config, recipe)
 
 
 def test_an_image_encoder_s_weights_come_back(tmp_path):
@@ -95,7 +95,7 @@ def test_the_newest_checkpoint_comes_back_as_it_was(steps, shape, dtype, more):
     with tempfile.TemporaryDirectory() as place:
         for step in steps:
             tensor = (torch.arange(np.prod(shape, dtype=int)) + step % 7).to(dtype).view(shape)
-            path = save_checkpoint(Path(place), step, {"network": {"tensor": tensor}, "more": more})
+            path = save_checkpoint(Path(place), step, state={"network": {"tensor": tensor}, "more": more})
             assert newest(Path(place)) == path
         found = load_checkpoint(Path(place))
     assert (found["step"], found["more"]) == (steps[-1], more)
@@ -122,18 +122,18 @@ def test_cached_features_come_back_bit_for_bit_and_for_their_clouds_and_model_al
 
     with tempfile.TemporaryDirectory() as place:
         for _ in range(2):
-            found = cached(Path(place), specification, clouds, compute)
+            found = cached(Path(place), specification, clouds=clouds, compute=compute)
             assert (found.dtype, found.shape) == (np.float32, features.shape)
             np.testing.assert_array_equal(found.view(np.uint32), features.view(np.uint32))
         assert len(computed) == 1
         for field in ("architecture", "backend", "device", "sha256"):
             changed = dataclasses.replace(specification, **{field: f"another {getattr(specification, field)}"})
-            cached(Path(place), changed, clouds, compute)
+            cached(Path(place), changed, clouds=clouds, compute=compute)
         assert len(computed) == 5
         if clouds.size:
             other = clouds.copy()
             other.flat[-1] = np.nextafter(other.flat[-1], np.float32(np.inf))
-            cached(Path(place), specification, other, compute)
+            cached(Path(place), specification, clouds=other, compute=compute)
             assert len(computed) == 6
 
 
@@ -144,15 +144,15 @@ def test_cached_features_come_back_bit_for_bit_and_for_their_clouds_and_model_al
 )
 def test_a_graph_says_what_it_was_told_and_has_the_shapes_it_was_built_for(folder, network, points, provenance):
     model = build(deploy(network.eval()), points)
-    write_onnx(folder / "m.onnx", model, provenance)
+    write_onnx(folder / "m.onnx", model, provenance=provenance)
     before = (folder / "m.onnx").read_bytes()
     found = onnx.load(folder / "m.onnx")
     props = {prop.key: prop.value for prop in found.metadata_props}
     assert json.loads(props["crosspoint"]) == provenance
-    assert shapes(found.graph.input) == {"points": ["batch", points or "points", 3]}
-    assert shapes(found.graph.output) == {"embedding": ["batch", 1024]}
+    assert shapes(found.graph.input) == {"points": ("batch", points or "points", 3)}
+    assert shapes(found.graph.output) == {"embedding": ("batch", 1024)}
     assert read_precision(found) == "fp32"
-    write_onnx(folder / "m.onnx", build(deploy(network), points), provenance)
+    write_onnx(folder / "m.onnx", build(deploy(network), points), provenance=provenance)
     assert (folder / "m.onnx").read_bytes() == before
 
 
@@ -215,17 +215,6 @@ def test_reference_outputs_of_a_bundle_come_back_bit_for_bit(folder, names, batc
         np.testing.assert_array_equal(clouds.own_graphs, output)
 
 
-@pytest.fixture(scope="module")
-def schema():
-    """Triton's protobuf messages, without the gRPC client around them."""
-    pytest.importorskip("tritonclient")
-    path = importlib.metadata.distribution("tritonclient").locate_file("tritonclient/grpc/model_config_pb2.py")
-    specification = importlib.util.spec_from_file_location("model_config_pb2", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @given(
     name=TEXTS.filter(
         lambda name: not set(name) & {"/"} and 0 < len(os.fsencode(name)) < 200 and name not in (".", "..")
@@ -250,20 +239,20 @@ def test_triton_s_own_schema_reads_what_was_asked_for(
     outputs = (
         {"embedding": ["batch", width]} if categories is None else {"logits": ["batch", inputs["points"][1], width]}
     )
-    manifest = {
-        "files": {served: {"sha256": hashes[0], "bytes": 3}},
-        "source": {"sha256": hashes[1]},
-        "precision": {"read_back": precision},
-        "inputs": inputs,
-        "outputs": outputs,
-        "profile": {"batch": batch, "points": points},
-        "engine": engine,
-    }
+    manifest = bundle_manifest(
+        files={served: {"sha256": hashes[0], "bytes": 3}},
+        source={"path": "encoder.safetensors", "sha256": hashes[1]},
+        precision={"read_back": precision},
+        inputs=inputs,
+        outputs=outputs,
+        profile={"batch": batch, "points": points},
+        engine=engine,
+    )
     with tempfile.TemporaryDirectory() as place:
         bundle = Path(place, name)
         bundle.mkdir()
         (bundle / served).write_bytes(b"abc")
-        made = triton.write_repository(Path(place, "models of triton"), bundle, manifest)
+        made = triton.write_repository(Path(place, "models of triton"), bundle, manifest=manifest)
         config = text_format.Parse((made / "config.pbtxt").read_text(encoding="utf-8"), schema.ModelConfig())
         assert (made / "1" / f"model{Path(served).suffix}").read_bytes() == b"abc"
         assert [path.name for path in made.parent.iterdir()] == [config.name]

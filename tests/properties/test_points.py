@@ -56,7 +56,7 @@ def test_a_cloud_is_normalised_alone_as_among_others(points):
 def test_chosen_points_are_different_rows_of_the_cloud(stored, data):
     count, seed = data.draw(st.integers(1, stored)), data.draw(st.integers(0, 2**32))
     points = np.arange(3 * stored).reshape(stored, 3)
-    chosen = sample_points(points, count, np.random.default_rng(seed))
+    chosen = sample_points(points, count, rng=np.random.default_rng(seed))
     rows = chosen[:, 0] // 3
     assert len(set(rows.tolist())) == count
     np.testing.assert_array_equal(chosen, points[rows])

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosspoint.commands.common import write_result
-from crosspoint.report.read import KINDS, read_pieces
+from crosspoint.core.files import write_json
+from crosspoint.report.read import read_pieces
 from crosspoint.train.engine.metrics import Recorder
+from crosspoint.train.engine.recipes import choose_recipe, recipe_from
 from crosspoint.train.partseg import recipes as partseg_recipes
 from crosspoint.train.pretrain import recipes
 
@@ -74,7 +75,7 @@ PART_SEGMENTATION = st.builds(
 @given(PRETRAINING | PART_SEGMENTATION)
 def test_a_recipe_is_read_from_json_as_it_was(recipe):
     values = json.loads(json.dumps(recipe.as_dict()))
-    assert recipes.recipe_from(values, "config.json", type(recipe)) == recipe
+    assert recipe_from(values, "config.json", kind=type(recipe)) == recipe
 
 
 @pytest.mark.parametrize(("module", "strategy"), [(recipes, PRETRAINING), (partseg_recipes, PART_SEGMENTATION)])
@@ -82,7 +83,7 @@ def test_a_recipe_is_read_from_json_as_it_was(recipe):
 def test_a_recipe_is_what_its_fields_say_on_the_command_line(module, strategy, data):
     recipe = data.draw(strategy)
     fields = {name: value for name, value in dataclasses.asdict(recipe).items() if name != "name"}
-    found = recipes.choose_recipe(module.RECIPES, "clean", [f"{name}={value}" for name, value in fields.items()])
+    found = choose_recipe(module.RECIPES, "clean", overrides=[f"{name}={value}" for name, value in fields.items()])
     assert found == dataclasses.replace(recipe, name="clean")
 
 
@@ -110,20 +111,19 @@ def test_metrics_are_read_as_they_were_written_and_forgotten_after_the_step_that
 
 @given(
     results=st.dictionaries(
-        st.sampled_from([kind for kind in KINDS if kind != "quickstart"]), st.dictionaries(TEXTS, JSON, max_size=4)
+        st.sampled_from(["svm", "fewshot", "parity", "bench", "data-verify"]), st.dictionaries(TEXTS, JSON, max_size=4)
     ),
     summary=st.dictionaries(TEXTS, JSON, max_size=3),
     subfolder=st.booleans(),
 )
-def test_the_report_reads_every_result_as_its_command_wrote_it(results, summary, subfolder):
+def test_the_report_finds_every_result_as_its_command_wrote_it(results, summary, subfolder):
+    written = {kind: values | {"schema": f"crosspoint.{kind}/1"} for kind, values in results.items()}
+    written["quickstart"] = summary | {"schema": "crosspoint.quickstart/1"}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "results") if subfolder else Path(place)
-        for kind, values in results.items():
-            write_result(folder / f"{kind}.json", kind, {**values, "schema": f"crosspoint.{kind}/1"})
-        write_result(folder / "quickstart.json", "quickstart", summary | {"schema": "crosspoint.quickstart/1"})
+        for kind, values in written.items():
+            write_json((Path(place) if kind == "quickstart" else folder) / f"{kind}.json", values)
         pieces = read_pieces(Path(place))
     assert pieces.remarks == []
-    assert {result.kind: result.values for result in pieces.results} == {
-        kind: {**values, "schema": f"crosspoint.{kind}/1"}
-        for kind, values in {**results, "quickstart": summary}.items()
-    }
+    assert {result.path.stem: result.values for result in pieces.results} == written
+    assert all(result.schema == f"crosspoint.{result.path.stem}/1" for result in pieces.results)

@@ -60,7 +60,7 @@ def mean(values):
 @given(segmented())
 def test_ious_are_those_of_sets_of_points_and_their_means_those_of_the_protocol(case):
     parts, labels, truth, predicted = case
-    found = object_ious(truth, predicted, labels, parts)
+    found = object_ious(truth, predicted, labels=labels, category_parts=parts)
     own = [
         [literal_iou(t, p, part) for part in parts[label]] for t, p, label in zip(truth, predicted, labels, strict=True)
     ]
@@ -83,8 +83,8 @@ def test_ious_are_those_of_sets_of_points_and_their_means_those_of_the_protocol(
 def test_means_over_objects_and_points_do_not_depend_on_their_order(case, random):
     parts, labels, truth, predicted = case
     rows, columns = (random.sample(range(size), size) for size in truth.shape)
-    found = object_ious(truth, predicted, labels, parts)
-    moved = object_ious(truth[rows][:, columns], predicted[rows][:, columns], labels[rows], parts)
+    found = object_ious(truth, predicted, labels=labels, category_parts=parts)
+    moved = object_ious(truth[rows][:, columns], predicted[rows][:, columns], labels=labels[rows], category_parts=parts)
     assert (moved.instance, moved.by_class) == pytest.approx((found.instance, found.by_class), abs=1e-12)
 
 
@@ -92,8 +92,8 @@ def test_means_over_objects_and_points_do_not_depend_on_their_order(case, random
 def test_ious_are_one_exactly_where_prediction_and_truth_are_equal(case):
     parts, labels, truth, predicted = case
     for t, p, label in zip(truth, predicted, labels, strict=True):
-        assert (part_ious(t, t, parts[label]) == 1).all()
-        assert (part_ious(t, p, parts[label]) == 1).all() == (t == p).all()
+        assert (part_ious(t, t, parts=parts[label]) == 1).all()
+        assert (part_ious(t, p, parts=parts[label]) == 1).all() == (t == p).all()
 
 
 @given(segmented(), st.integers(0, 2**32))
@@ -101,7 +101,7 @@ def test_the_most_likely_part_is_the_first_with_the_largest_logit_among_those_al
     parts, labels, truth, _ = case
     count = sum(map(len, parts))
     logits = np.random.default_rng(seed).integers(-2, 3, (*truth.shape, count)).astype(np.float32)
-    found = most_likely(logits, allowed_parts(labels, parts, count))
+    found = most_likely(logits, allowed_parts(labels, parts, parts=count))
     for b, i in np.ndindex(*truth.shape):
         own = sorted(parts[labels[b]])
         assert found[b, i] == max(own, key=lambda part, at=logits[b, i]: (at[part], -part))
@@ -121,7 +121,7 @@ def test_mcnemar_is_the_share_of_coin_tosses_that_are_as_uneven(case):
 def test_a_paired_comparison_counts_objects(case):
     truth, first, second = (values.tolist() for values in case)
     rows = [*zip(truth, first, second, strict=True)]
-    result = paired(*case)
+    result = paired(case[0], case[1], second=case[2])
     b = sum(y == one != two for y, one, two in rows)
     c = sum(y == two != one for y, one, two in rows)
     assert (result.objects, result.only_reference_right, result.only_candidate_right) == (len(rows), b, c)
@@ -140,10 +140,10 @@ def test_a_paired_interval_is_wald_s_on_a_table_with_half_an_object_more_in_each
     table = np.concatenate([outcomes, outcomes, [1, -1, 0, 0]])
     half = Z * table.std() / math.sqrt(len(outcomes) + 2)
     expected = max(-1.0, table.mean() - half), min(1.0, table.mean() + half)
-    result = paired(truth, first, second)
+    result = paired(truth, first, second=second)
     assert result.interval == pytest.approx(expected, abs=1e-12)
     b, c = result.only_reference_right, result.only_candidate_right
-    low, high = paired_interval(c, b, len(outcomes))
+    low, high = paired_interval(c, b, total=len(outcomes))
     assert (-high, -low) == pytest.approx(expected, abs=1e-12)
 
 
@@ -176,11 +176,11 @@ def test_the_mean_and_deviation_of_runs_are_the_textbook_s(values):
 def test_runs_are_compared_by_the_t_interval_of_their_differences(runs):
     truth, first, second = zip(*runs, strict=True)
     differences = [np.mean(two == y) - np.mean(one == y) for y, one, two in runs]
-    result = paired_runs(truth, first, second)
+    result = paired_runs(truth, first, second=second)
     assert result.difference == pytest.approx(np.mean(differences))
     half = stats.t.ppf(0.975, len(runs) - 1) * np.std(differences, ddof=1) / math.sqrt(len(runs))
     assert result.interval == pytest.approx((np.mean(differences) - half, np.mean(differences) + half))
-    pooled = paired(*(np.concatenate(values) for values in (truth, first, second)))
+    pooled = paired(np.concatenate(truth), np.concatenate(first), second=np.concatenate(second))
     assert result.mcnemar_p == pooled.mcnemar_p
     assert result.objects == sum(len(y) for y in truth)
 
@@ -188,7 +188,7 @@ def test_runs_are_compared_by_the_t_interval_of_their_differences(runs):
 @given(predictions(), st.integers(0, 3))
 def test_a_confusion_matrix_counts_pairs(case, more):
     truth, predicted, _ = case
-    matrix = confusion(truth, predicted, 4 + more)
+    matrix = confusion(truth, predicted, classes=4 + more)
     pairs = [*zip(truth.tolist(), predicted.tolist(), strict=True)]
     assert matrix.tolist() == [[pairs.count((i, j)) for j in range(4 + more)] for i in range(4 + more)]
     shares = per_class(matrix)

@@ -18,6 +18,7 @@ from crosspoint.models import DGCNNSegmenter
 from crosspoint.models.weights import save_model
 from crosspoint.report.page import report
 from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.options import Sampling
 
 DRIVER, BROWSER = shutil.which("chromedriver"), shutil.which("chromium")
 pytestmark = pytest.mark.skipif(DRIVER is None or BROWSER is None, reason="needs Chromium and its chromedriver")
@@ -56,7 +57,7 @@ def write_parts(folder):
 def page(tmp_path_factory, pointnet, writers):
     root = tmp_path_factory.mktemp("results")
     data = writers["modelnet40"](root / "sets")
-    embed(pointnet, [data], root / "embeddings.npz", 32)
+    embed(pointnet, [data], out=root / "embeddings.npz", sampling=Sampling(32))
     write_parts(root / "parts" / "shapenet_part_seg_hdf5_data")
     return report(root).out
 
@@ -69,7 +70,7 @@ def measured(tmp_path_factory, pointnet, part_set, writers):
     long.parent.mkdir()
     shutil.copyfile(pointnet, long)
     torch.manual_seed(0)
-    save_model(DGCNNSegmenter(5, 2, 4).eval(), root / "segmenter.safetensors")
+    save_model(DGCNNSegmenter(5, 2, k=4).eval(), root / "segmenter.safetensors")
     data = ("--data", writers["modelnet40"](root / "sets"), "--points", 32)
     parts = ("--data", part_set, "--points", 32, "--against", root / "segmenter.safetensors", "--out", root / "partseg")
     lines = {

@@ -10,6 +10,8 @@ from crosspoint.report import embedded
 from crosspoint.report.embedded import find_embeddings, read_embedded
 from crosspoint.report.page import report
 from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.jobs.parts import PartOptions
+from crosspoint.runtime.options import Sampling
 
 FORMS = ("all.npz", "all.parquet", "all.npy", "parts of npz", "parts of parquet")
 CLOUDS = 60
@@ -24,9 +26,15 @@ def forms(tmp_path_factory, pointnet, writers):
     for form in FORMS:
         (root / form).mkdir()
         if form.startswith("parts"):
-            embed(pointnet, [data], root / form / "embeddings", 32, part=5, form=form.split()[-1])
+            embed(
+                pointnet,
+                [data],
+                out=root / form / "embeddings",
+                sampling=Sampling(32),
+                parts=PartOptions(size=5, form=form.split()[-1]),
+            )
         else:
-            embed(pointnet, [data], root / form / form, 32)
+            embed(pointnet, [data], out=root / form / form, sampling=Sampling(32))
     return root
 
 
@@ -75,7 +83,13 @@ def test_of_very_many_the_same_are_kept_from_first_to_last(forms, form, monkeypa
 
 
 def test_a_job_that_is_not_finished_is_left_out_with_a_remark(forms, pointnet, tmp_path):
-    embed(pointnet, [forms / "set" / "modelnet40_ply_hdf5_2048"], tmp_path / "job", 32, part=5, form="npz")
+    embed(
+        pointnet,
+        [forms / "set" / "modelnet40_ply_hdf5_2048"],
+        out=tmp_path / "job",
+        sampling=Sampling(32),
+        parts=PartOptions(size=5, form="npz"),
+    )
     sorted((tmp_path / "job").glob("part-*"))[-1].unlink()
     with pytest.raises(InputError, match="is not finished: 1 of 12 parts"):
         found_in(tmp_path)

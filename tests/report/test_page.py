@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,18 +19,21 @@ from plyfile import PlyData, PlyElement
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import load_classification
-from crosspoint.eval.options import Sampling
+from crosspoint.eval.features import ModelInfo
+from crosspoint.eval.fewshot import FewShotData, FewShotResult, FewShotTasks
+from crosspoint.eval.metrics.statistics import Summary
 from crosspoint.eval.svm import svm
 from crosspoint.parity.parity import parity
 from crosspoint.report.charts import line_chart, ticks
 from crosspoint.report.embedded import classes_of
 from crosspoint.report.html import render
-from crosspoint.report.page import report
+from crosspoint.report.page import _about, report
 from crosspoint.report.pictures import draw_cloud
-from crosspoint.report.results import Step
+from crosspoint.report.records import QuickstartStep, QuickstartSummary, RunConfig, TrainedOn
 from crosspoint.report.scatter import place_labels
 from crosspoint.runtime.jobs.embed import embed
-from crosspoint.runtime.jobs.embeddings import Embeddings, save
+from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, save
+from crosspoint.runtime.options import Sampling
 
 VOID = {"meta", "img"}
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -108,9 +112,9 @@ def folder(tmp_path_factory, pointnet):
     for name in ("trained", "untrained"):
         result = svm(pointnet, data, sampling=Sampling(32, seeds=1), out=root / "results" / name)
         write(root / "results" / f"svm-{name}.json", result.to_json())
-    compared = parity(pointnet, pointnet, data, points=32)
-    write(root / "results/parity.json", {"schema": compared.schema, **compared.to_json()})
-    embed(pointnet, [data], root / "embeddings.npz", 32)
+    compared = parity(pointnet, pointnet, data=data, sampling=Sampling(32))
+    write(root / "results/parity.json", compared.to_json())
+    embed(pointnet, [data], out=root / "embeddings.npz", sampling=Sampling(32))
     write(root / "run/metrics.jsonl", metrics(12))
     write(root / "run/config.json", {"recipe": {"k": 20}, "versions": {"torch": "9.9"}, "data": {"objects": 30}})
     steps = [{"name": "train", "seconds": 3.0, "status": "ran"}, {"name": "run", "seconds": 0, "status": "built only"}]
@@ -198,7 +202,7 @@ def test_strings_of_files_are_escaped(tmp_path, folder):
     write(run / "quickstart.json", {"schema": "crosspoint.quickstart/1", "steps": steps, "seed": HOSTILE})
     embeddings = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
     names = [f"{HOSTILE}{i % 2}/cloud{i}" for i in range(8)]
-    save(run / "e.npz", Embeddings(embeddings, names, HOSTILE, {}))
+    save(run / "e.npz", Embeddings(embeddings, names, HOSTILE, FileAbout(HOSTILE, 16, False, 0, HOSTILE)))
     result = json.loads((folder / "results/svm-trained.json").read_text())
     result["model"]["backend"] = result["official"]["rule"] = result["per_class"][0]["class"] = HOSTILE
     write(run / "svm-x.json", result)
@@ -231,7 +235,12 @@ def test_damaged_pieces_are_left_out_with_a_remark(tmp_path):
 
 def test_embeddings_with_a_changed_byte_are_left_out(tmp_path):
     write(tmp_path / "metrics.jsonl", metrics(4))
-    save(tmp_path / "e.npz", Embeddings(np.ones((8, 4), np.float32), [f"a/{i}" for i in range(8)], "0" * 64, {}))
+    save(
+        tmp_path / "e.npz",
+        Embeddings(
+            np.ones((8, 4), np.float32), [f"a/{i}" for i in range(8)], "0" * 64, FileAbout("m", 16, False, 0, "/")
+        ),
+    )
     assert report(tmp_path).remarks == []
     content = bytearray((tmp_path / "e.npz").read_bytes())
     content[200] ^= 1
@@ -279,12 +288,16 @@ def test_engine_is_shown_as_the_manifest_says(tmp_path, executed):
     assert "batch × 512 × 3" in text
 
 
+def few_shot(tmp_path, row, *, backend="pytorch", train=40, test=20):
+    """A result of `eval fewshot` on ModelNet40 with one kind of tasks."""
+    model = ModelInfo("m.onnx", "0" * 64, "dgcnn", 2048, "fp32", backend, "cpu")
+    data = FewShotData("data", "modelnet40", train, test, 512, 0, None)
+    write(tmp_path / "f.json", FewShotResult(model, data, 15, 10, (row,)).to_json())
+
+
 def test_fewshot_rows_are_shown(tmp_path):
-    row = {"ways": 5, "shots": 10, "queries_from": "test split", "mean": 0.8125, "std": 0.03, "standard_error": None}
-    model = {"backend": "onnxruntime", "device": "cpu", "architecture": "dgcnn"}
-    data = {"format": "modelnet40", "train": 40, "test": 20, "points": 512, "k": None}
-    values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
-    write(tmp_path / "f.json", values)
+    row = FewShotTasks(5, 10, "test split", Summary(0.8125, 0.03, None), [])
+    few_shot(tmp_path, row, backend="onnxruntime")
     assert report(tmp_path).sections == ["Few-shot accuracy"]
     text = " ".join(read(tmp_path / "report.html").text)
     for expected in ("5-way 10-shot", "81.2%", "3.0%", "–", "ONNX Runtime on cpu, 10 tasks each, 512 points"):
@@ -301,11 +314,8 @@ def test_fewshot_rows_are_shown(tmp_path):
     ],
 )
 def test_few_shot_tasks_of_the_paper_have_its_column(tmp_path, train, source, shots, shown):
-    row = {"ways": 5, "shots": shots, "queries_from": source, "mean": 0.9, "std": 0.03, "standard_error": 0.01}
-    model = {"backend": "pytorch", "device": "cpu", "architecture": "dgcnn"}
-    data = {"format": "modelnet40", "train": train, "test": 2468, "points": 1024, "k": 5}
-    values = {"schema": "crosspoint.fewshot/1", "model": model, "data": data, "runs": 10, "tasks": [row]}
-    write(tmp_path / "f.json", values)
+    row = FewShotTasks(5, shots, source, Summary(0.9, 0.03, 0.01), [])
+    few_shot(tmp_path, row, train=train, test=2468)
     report(tmp_path)
     text = " ".join(read(tmp_path / "report.html").text)
     assert ("The paper's tasks" in text) is (shown is not None)
@@ -333,7 +343,7 @@ def test_tiles_have_one_number_each_and_say_what_it_is(folder, tmp_path):
     assert first.startswith(f"{measured['clean']['accuracy']:.1%} of held-out objects classified right by a linear SVM")
     assert f"({measured['data']['test']} objects; 95 % interval" in first
     assert untrained.endswith("the same with the encoder before training")
-    assert gain == "+0.0 percentage points gained by training"
+    assert gain == "+0.0 percentage points, trained minus untrained"
     assert parity_.startswith("passed parity")
     assert "official" not in first + untrained + gain
 
@@ -363,10 +373,12 @@ MANIFEST = {
     "outputs": {"embedding": ["batch", 1024]},
 }
 GATE = {
+    "tier": "fp32",
     "candidate": "onnxruntime on the CPU",
     "reference": "PyTorch in float64",
     "limits": {"relative_l2": 1e-4, "overlap": 0.99},
     "relative_l2_max": 3e-7,
+    "relative_l2_own_graphs_max": 3e-7,
     "cosine_min": 1.0,
     "overlap_min": None,
     "cases": [],
@@ -386,7 +398,11 @@ def test_an_engine_that_was_only_built_is_no_headline(tmp_path):
 
 
 def test_without_results_the_headline_is_how_far_training_came(tmp_path):
-    lines = [{"step": 1, "probe_accuracy": 0.5}, {"step": 1125, "loss": 1.0}, {"step": 1126, "probe_accuracy": 0.755}]
+    lines = [
+        {"step": 1, "probe_accuracy": 0.5},
+        {"step": 1125, "probe_accuracy": 0.6},
+        {"step": 1126, "probe_accuracy": 0.755},
+    ]
     write(tmp_path / "metrics.jsonl", "\n".join(map(json.dumps, lines)))
     report(tmp_path)
     steps, probe = tiles_of(tmp_path / "report.html")
@@ -435,7 +451,7 @@ def test_a_coarser_precision_has_no_near_ties(folder, tmp_path):
     report(tmp_path)
     words = words_of(tmp_path / "report.html")
     assert "near ties" not in words
-    assert "difference of linear-SVM accuracies is 4.00e-03; the limit is 0.002. It would pass at 4.0e-03." in words
+    assert "difference of linear-SVM accuracies is 4.00e-03 (limit 0.002). It would pass at 4.0e-03." in words
 
 
 def test_folder_with_nothing_to_show_is_refused(tmp_path):
@@ -466,7 +482,7 @@ def test_templates_escape_text_and_keep_markup():
 
 
 def test_no_bar_is_longer_than_its_place():
-    assert "width:100.0%" in render("steps", steps=[Step("train", 7.0, "ran")], longest=1.0, total=7.0)
+    assert "width:100.0%" in render("steps", steps=[QuickstartStep("train", 7.0, "ran")], longest=1.0, total=7.0)
 
 
 def test_without_jinja_the_reason_is_one_line():
@@ -493,7 +509,7 @@ def test_ticks_are_round_numbers_within_the_ends(ends, whole, expected):
 
 def test_line_chart_places_values_by_their_axes():
     step, values = np.array([0.0, 5.0, 10.0]), np.array([0.0, 1.0, 2.0])
-    drawn = line_chart("x", "", step, {"a": values})
+    drawn = line_chart("x", "", step=step, series={"a": values})
     points = re.search(r'<polyline points="([^"]+)"', drawn)[1]
     x, y = np.array([pair.split(",") for pair in points.split()], float).T
     np.testing.assert_allclose(np.diff(x), np.diff(x)[0], atol=0.11)
@@ -503,14 +519,42 @@ def test_line_chart_places_values_by_their_axes():
 
 
 def test_constant_line_is_drawn():
-    drawn = line_chart("x", "", np.array([3.0]), {"a": np.array([2.0])})
+    drawn = line_chart("x", "", step=np.array([3.0]), series={"a": np.array([2.0])})
     assert "nan" not in drawn
     assert "polyline" in drawn
 
 
+def test_the_line_below_the_title_names_the_objects_and_the_seed(tmp_path):
+    def about(segments, objects, seed):
+        known = RunConfig(data=TrainedOn(objects))
+        return _about(SimpleNamespace(summary=QuickstartSummary(seed=seed), config=known, segments=segments))[1:]
+
+    assert about(False, 40, 7) == ["trained on 40 objects without labels", "seed 7"]
+    assert about(True, 0, 0) == ["trained on 0 objects with labelled parts", "seed 0"]
+    assert about(False, None, None) == []
+
+
+@pytest.mark.parametrize("segments", [True, False])
+def test_a_segmenter_lacks_no_section_of_encoders(segments, tmp_path):
+    write(tmp_path / "metrics.jsonl", metrics(3))
+    if segments:
+        write(tmp_path / "segmenter.safetensors", "")
+    lacking = {missing.what for missing in report(tmp_path, tmp_path / "page.html").missing}
+    of_encoders = {
+        "accuracy of a linear SVM",
+        "few-shot accuracy",
+        "a map of the embeddings",
+        "sample shapes",
+        "parity of the exported model",
+    }
+    assert lacking & of_encoders == (set() if segments else of_encoders)
+    assert ("mIoU" in lacking) == segments
+    assert {"the exported model", "time of each step"} <= lacking
+
+
 def test_labels_are_pushed_apart_within_the_box():
     rng = np.random.default_rng(0)
-    at = place_labels(rng.normal([500, 380], 40, (40, 2)), [80.0] * 40, 17, (1000, 760))
+    at = place_labels(rng.normal([500, 380], 40, (40, 2)), [80.0] * 40, height=17, box=(1000, 760))
     gap = np.abs(at[:, None] - at[None])
     overlap = (gap[..., 0] < 79) & (gap[..., 1] < 16)
     assert overlap.sum() == 40  # each with itself

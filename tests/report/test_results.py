@@ -11,12 +11,19 @@ from click.testing import CliRunner
 from PIL import Image
 
 from crosspoint.cli import crosspoint
+from crosspoint.eval.fewshot import FewShotResult
+from crosspoint.eval.image.fewshot import ImageFewShotResult
 from crosspoint.eval.paper import published
+from crosspoint.eval.paper.results import ReproduceResult
+from crosspoint.eval.partseg import PartSegResult
+from crosspoint.eval.robustness import RobustnessResult
+from crosspoint.eval.svm import SvmResult
 from crosspoint.models import DGCNNSegmenter, PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import save_model
 from crosspoint.report.charts import Curve, line_kind, share_chart
 from crosspoint.report.page import report
+from crosspoint.runtime.bench.bench import BenchResult
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 TITLES = {
@@ -27,6 +34,15 @@ TITLES = {
     "bench": "Speed",
     "svm": "Accuracy",
     "fewshot": "Few-shot accuracy",
+}
+CLASSES = {
+    "reproduce": ReproduceResult,
+    "robustness": RobustnessResult,
+    "partseg": PartSegResult,
+    "image-fewshot": ImageFewShotResult,
+    "bench": BenchResult,
+    "svm": SvmResult,
+    "fewshot": FewShotResult,
 }
 
 
@@ -68,7 +84,12 @@ def results(tmp_path_factory, pointnet, part_set, writers):
     """Results of each kind, with a comparison wherever there can be one."""
     root = tmp_path_factory.mktemp("results")
     torch.manual_seed(1)
-    made = {"other": PointNet(), "a": DGCNNSegmenter(5, 2, 4), "b": DGCNNSegmenter(5, 2, 4), "image": ImageEncoder(18)}
+    made = {
+        "other": PointNet(),
+        "a": DGCNNSegmenter(5, 2, k=4),
+        "b": DGCNNSegmenter(5, 2, k=4),
+        "image": ImageEncoder(18),
+    }
     files = {name: root / "models" / f"{name}.safetensors" for name in made}
     (root / "models").mkdir()
     for name, model in made.items():
@@ -108,6 +129,12 @@ def results(tmp_path_factory, pointnet, part_set, writers):
         done = CliRunner().invoke(crosspoint, words)
         assert done.exit_code == 0, done.output
     return root
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_result_of_a_command_is_read_with_every_entry(results, kind):
+    values = json.loads((results / f"{kind}.json").read_text())
+    assert json.loads(json.dumps(CLASSES[kind].from_json(values).to_json())) == values
 
 
 def percents(values):
@@ -172,16 +199,16 @@ def test_a_section_shows_the_numbers_of_its_result(tmp_path, results, kind):
 
 @pytest.mark.parametrize("kind", TITLES)
 def test_strings_of_a_result_are_escaped(tmp_path, results, kind):
-    def spoil(value):
+    def corrupt(value):
         """Every string that is not looked up."""
         if isinstance(value, dict):
-            kept = ("schema", "format", "corruption")
-            return {name: entry if name in kept else spoil(entry) for name, entry in value.items()}
+            kept = ("schema", "format", "corruption", "frame")
+            return {name: entry if name in kept else corrupt(entry) for name, entry in value.items()}
         if isinstance(value, list):
-            return [spoil(entry) for entry in value]
+            return [corrupt(entry) for entry in value]
         return HOSTILE if isinstance(value, str) else value
 
-    values = spoil(json.loads((results / f"{kind}.json").read_text()))
+    values = corrupt(json.loads((results / f"{kind}.json").read_text()))
     (tmp_path / f"{kind}.json").write_text(json.dumps(values))
     sections, page = shown(tmp_path)
     assert sections[-1] == TITLES[kind]
@@ -285,11 +312,11 @@ def test_papers_numbers_stand_beside_its_own_data_alone(tmp_path, results, known
 def test_what_could_not_be_run_is_named_with_its_reason(tmp_path, results):
     failure = {"model": "run/encoder.plan", "backend": "tensorrt", "device": "cuda", "reason": "no GPU is visible"}
 
-    def spoil(values):
+    def corrupt(values):
         values["not_run"] = [failure]
         values["rows"][0] |= {"memory_bytes": None, "floor": None, "gflops": None}
 
-    alone(tmp_path, results, "bench", spoil)
+    alone(tmp_path, results, "bench", corrupt)
     text = shown(tmp_path)[1].text
     for words in ("What could not be run", "run/encoder.plan", "TensorRT", "no GPU is visible"):
         assert words in text
@@ -298,7 +325,7 @@ def test_what_could_not_be_run_is_named_with_its_reason(tmp_path, results):
 def test_curves_lie_at_evenly_spaced_severities_and_within_their_bands():
     places, values = np.array([0.0, 1.0, 3.0]), np.array([0.9, 0.5, 0.1])
     curve = Curve(places, values, values - 0.1, values + 0.1, line_kind(0))
-    drawn = share_chart("Noise", ["0", "0.01", "0.05", "0.5"], [curve])
+    drawn = share_chart("Noise", ["0", "0.01", "0.05", "0.5"], curves=[curve])
     x, y = np.array([pair.split(",") for pair in re.search(r'<polyline points="([^"]+)"', drawn)[1].split()], float).T
     np.testing.assert_allclose((x[2] - x[1]) / (x[1] - x[0]), 2, atol=0.01)
     np.testing.assert_allclose(y[1] - y[0], y[2] - y[1], atol=0.11)

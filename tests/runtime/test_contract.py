@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
+from gpus import builder_or_skip
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
@@ -45,7 +46,7 @@ def pointnet_reference(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     ]
 )
 def case(
-    request: pytest.FixtureRequest, tmp_path: Path, small: SimpleNamespace
+    request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[tuple[Encoder, Callable[[np.ndarray], np.ndarray], str]]:
     """An open encoder, its reference, and the backend's name; the clouds that fit have 8 to 32 points."""
     backend, _, device = request.param.partition(" ")
@@ -64,7 +65,7 @@ def case(
                 pytest.skip("onnxruntime has no CUDA provider")
         model, reference = small.write_onnx(tmp_path / "small.onnx"), small.reference
     else:
-        small.builder_or_skip("rtx")
+        builder_or_skip("rtx")
         model, reference, device = request.getfixturevalue("engine_bundle"), small.reference, "cuda"
     with load_encoder(model, device or "cpu") as encoder:
         yield encoder, reference, backend
@@ -108,10 +109,10 @@ def test_points_are_left_as_they_were(case, clouds: Clouds) -> None:
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (np.zeros((16, 3), np.float32), r"\(16, 3\); clouds are \(B, N, 3\).*points\[None\]"),
-        (np.zeros((2, 3, 16), np.float32), r"\(2, 3, 16\); clouds are \(B, N, 3\)"),
+        (np.zeros((16, 3), np.float32), r"\(16, 3\); give \(B, N, 3\).*points\[None\]"),
+        (np.zeros((2, 3, 16), np.float32), r"\(2, 3, 16\); give \(B, N, 3\)"),
         (np.zeros((0, 16, 3), np.float32), r"\(0, 16, 3\).*B at least 1"),
-        (np.zeros((2, 0, 3), np.float32), r"0 points do not fit"),
+        (np.zeros((2, 0, 3), np.float32), r"points per cloud, not 0"),
         (np.zeros((2, 16, 3), np.int64), r"type int64.*astype"),
         (np.zeros((2, 16, 3), complex), r"type complex128"),
         (np.array([["a", "b", "c"]]), r"type <U1"),

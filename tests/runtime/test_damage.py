@@ -8,26 +8,20 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import small_models as small
 from onnx import TensorProto, numpy_helper
 
 from crosspoint.cli import main
 from crosspoint.core.errors import InputError
 from crosspoint.runtime import load_encoder
 
-Damage = Callable[[Path, SimpleNamespace], Any]
+Damage = Callable[[Path], Any]
 CUDA = ("--device", "cuda")
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def cut(path: Path, size: int) -> None:
@@ -39,7 +33,7 @@ def replaced_by_folder(path: Path) -> None:
     path.mkdir()
 
 
-def another_plan(bundle: Path, small: SimpleNamespace) -> None:
+def another_plan(bundle: Path) -> None:
     onnx_file = small.write_onnx(bundle.parent / "other.onnx", points=16)
     (bundle / "encoder.plan").write_bytes(small.build_plan(onnx_file, (1, 1, 1), (16, 16, 16)))
 
@@ -47,7 +41,7 @@ def another_plan(bundle: Path, small: SimpleNamespace) -> None:
 def link_out(bundle: Path) -> None:
     outside = bundle.parent / "outside.plan"
     shutil.move(bundle / "encoder.plan", outside)
-    flip(outside)
+    small.flip(outside)
     (bundle / "encoder.plan").symlink_to(outside)
 
 
@@ -68,12 +62,12 @@ def without(bundle: Path, key: str) -> None:
     path.write_text(json.dumps(values))
 
 
-def rewritten(bundle: Path, small: SimpleNamespace, change: Callable[[onnx.ModelProto], None]) -> None:
+def rewritten(bundle: Path, change: Callable[[onnx.ModelProto], None]) -> None:
     """An ONNX file that was changed, and a manifest that agrees with it."""
     model = onnx.load(bundle / "encoder.onnx")
     change(model)
     (bundle / "encoder.onnx").write_bytes(model.SerializeToString())
-    small.write_manifest(bundle, small.engine)
+    small.write_manifest(bundle, small.ENGINE)
 
 
 def with_nan(model: onnx.ModelProto) -> None:
@@ -96,93 +90,93 @@ def renamed_input(model: onnx.ModelProto) -> None:
     model.graph.input[0].name = model.graph.node[0].input[0] = "cloud"
 
 
-def float16_input(bundle: Path, small: SimpleNamespace) -> None:
+def float16_input(bundle: Path) -> None:
     small.write_onnx(bundle / "encoder.onnx", kind=TensorProto.FLOAT16)
-    small.write_manifest(bundle, small.engine)
+    small.write_manifest(bundle, small.ENGINE)
 
 
-def fixed_points(bundle: Path, small: SimpleNamespace) -> None:
+def fixed_points(bundle: Path) -> None:
     small.write_onnx(bundle / "encoder.onnx", points=40)
-    small.write_manifest(bundle, small.engine)
+    small.write_manifest(bundle, small.ENGINE)
 
 
-def cut_with_manifest(bundle: Path, small: SimpleNamespace) -> None:
+def cut_with_manifest(bundle: Path) -> None:
     cut(bundle / "encoder.onnx", 100)
-    small.write_manifest(bundle, small.engine)
+    small.write_manifest(bundle, small.ENGINE)
 
 
-def bad_metadata(bundle: Path, small: SimpleNamespace) -> None:
+def bad_metadata(bundle: Path) -> None:
     small.write_onnx(bundle / "encoder.onnx", metadata="{")
-    small.write_manifest(bundle, small.engine)
+    small.write_manifest(bundle, small.ENGINE)
 
 
 ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "plan truncated": (
-        lambda b, s: cut(b / "encoder.plan", 1000),
+        lambda b: cut(b / "encoder.plan", 1000),
         CUDA,
-        r"encoder\.plan has 1000 bytes, the bundle's manifest\.json says \d+; nothing was loaded",
+        r"encoder\.plan has 1000 bytes, but the bundle's manifest\.json says \d+; nothing was loaded",
     ),
     "plan with one bit flipped": (
-        lambda b, s: flip(b / "encoder.plan"),
+        lambda b: small.flip(b / "encoder.plan"),
         CUDA,
-        r"encoder\.plan is not the file that was exported: its SHA-256 differs",
+        r"encoder\.plan is not the exported file: its SHA-256 differs",
     ),
-    "plan empty": (lambda b, s: cut(b / "encoder.plan", 0), CUDA, r"encoder\.plan has 0 bytes, .* says \d+"),
-    "plan of another bundle": (another_plan, CUDA, r"encoder\.plan (has \d+ bytes|is not the file that was exported)"),
+    "plan empty": (lambda b: cut(b / "encoder.plan", 0), CUDA, r"encoder\.plan has 0 bytes, .* says \d+"),
+    "plan of another bundle": (another_plan, CUDA, r"encoder\.plan (has \d+ bytes|is not the exported file)"),
     "plan missing": (
-        lambda b, s: (b / "encoder.plan").unlink(),
+        lambda b: (b / "encoder.plan").unlink(),
         CUDA,
         r"encoder\.plan: cannot be opened \(No such file",
     ),
-    "plan a link to another file": (lambda b, s: link_out(b), CUDA, r"encoder\.plan is not the file that was exported"),
+    "plan a link to another file": (lambda b: link_out(b), CUDA, r"encoder\.plan is not the exported file"),
     "ONNX file with one bit flipped": (
-        lambda b, s: flip(b / "encoder.onnx"),
+        lambda b: small.flip(b / "encoder.onnx"),
         (),
-        r"encoder\.onnx is not the file that was exported: its SHA-256 differs",
+        r"encoder\.onnx is not the exported file: its SHA-256 differs",
     ),
     "ONNX file missing": (
-        lambda b, s: (b / "encoder.onnx").unlink(),
+        lambda b: (b / "encoder.onnx").unlink(),
         (),
         r"encoder\.onnx: cannot be opened \(No such file",
     ),
     "ONNX file a folder": (
-        lambda b, s: replaced_by_folder(b / "encoder.onnx"),
+        lambda b: replaced_by_folder(b / "encoder.onnx"),
         (),
         r"encoder\.onnx: is a folder",
     ),
     "ONNX file truncated, manifest too": (cut_with_manifest, (), r"encoder\.onnx: is damaged or not an ONNX model"),
     "ONNX file with NaN weights": (
-        lambda b, s: rewritten(b, s, with_nan),
+        lambda b: rewritten(b, with_nan),
         (),
         r"encoder\.onnx gave NaN or infinite values for 3 of 3 clouds",
     ),
     "ONNX file with data in a missing file": (
-        lambda b, s: rewritten(b, s, with_external_data("weights.bin")),
+        lambda b: rewritten(b, with_external_data("weights.bin")),
         (),
         r"encoder\.onnx: keeps tensors in other files",
     ),
     "ONNX file with data outside the bundle": (
-        lambda b, s: (
+        lambda b: (
             np.zeros((3, 4), np.float32).tofile(b.parent / "secret.bin"),
-            rewritten(b, s, with_external_data("../secret.bin")),
+            rewritten(b, with_external_data("../secret.bin")),
         ),
         (),
         r"encoder\.onnx: keeps tensors in other files",
     ),
     "ONNX file of other names": (
-        lambda b, s: rewritten(b, s, renamed_input),
+        lambda b: rewritten(b, renamed_input),
         (),
         r"maps cloud to embedding; an encoder maps",
     ),
     "ONNX file of float16": (
         float16_input,
         (),
-        r"points is a tensor\(float16\); its inputs and outputs have to be float32",
+        r"points has the type tensor\(float16\); inputs and outputs must be float32",
     ),
     "ONNX file for another number of points": (
         fixed_points,
         ("--points", "16"),
-        r"clouds of 16 points do not fit .* exactly 40",
+        r"takes exactly 40 points per cloud, not 16",
     ),
     "ONNX file with damaged metadata": (
         bad_metadata,
@@ -190,43 +184,43 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
         r"encoder\.onnx: is damaged or not an ONNX model of",
     ),
     "manifest missing": (
-        lambda b, s: (b / "manifest.json").unlink(),
+        lambda b: (b / "manifest.json").unlink(),
         (),
         r"bundle holds neither encoder\.safetensors nor segmenter\.safetensors nor manifest\.json",
     ),
     "manifest of another schema": (
-        lambda b, s: edited(b, "schema", value="crosspoint.manifest/9"),
+        lambda b: edited(b, "schema", value="crosspoint.manifest/9"),
         (),
         r"manifest\.json has the schema 'crosspoint\.manifest/9', this version reads",
     ),
-    "manifest cut short": (lambda b, s: cut(b / "manifest.json", 50), (), r"manifest\.json: is damaged "),
+    "manifest cut short": (lambda b: cut(b / "manifest.json", 50), (), r"manifest\.json: is damaged "),
     "manifest without a value": (
-        lambda b, s: without(b, "precision"),
+        lambda b: without(b, "precision"),
         (),
         r"manifest\.json: is damaged .*KeyError: 'precision'",
     ),
     "manifest with a wrong hash": (
-        lambda b, s: edited(b, "files", "encoder.onnx", "sha256", value="0" * 64),
+        lambda b: edited(b, "files", "encoder.onnx", "sha256", value="0" * 64),
         (),
-        r"encoder\.onnx is not the file that was exported",
+        r"encoder\.onnx is not the exported file",
     ),
     "manifest that names a file outside": (
-        lambda b, s: edited(b, "files", "../../etc/passwd", value={"sha256": "", "bytes": 1}),
+        lambda b: edited(b, "files", "../../etc/passwd", value={"sha256": "", "bytes": 1}),
         (),
         r"names a file outside the bundle, '\.\./\.\./etc/passwd'",
     ),
     "manifest without the plan": (
-        lambda b, s: edited(b, "files", value={"encoder.onnx": {"sha256": "", "bytes": 1}}),
+        lambda b: edited(b, "files", value={"encoder.onnx": {"sha256": "", "bytes": 1}}),
         (*CUDA, "--backend", "tensorrt"),
         r"bundle does not hold a TensorRT engine",
     ),
     "engine of an unknown builder": (
-        lambda b, s: edited(b, "engine", "builder", value="openvino"),
+        lambda b: edited(b, "engine", "builder", value="openvino"),
         CUDA,
         r"does not say which TensorRT built it",
     ),
-    "engine on the CPU": (lambda b, s: None, ("--backend", "tensorrt"), r"is a TensorRT engine and runs on a GPU only"),
-    "device of a wrong name": (lambda b, s: None, ("--device", "gpu"), r"unknown device 'gpu'; give cpu, cuda or"),
+    "engine on the CPU": (lambda b: None, ("--backend", "tensorrt"), r"is a TensorRT engine and runs on a GPU only"),
+    "device of a wrong name": (lambda b: None, ("--device", "gpu"), r"unknown device 'gpu'; give cpu, cuda or"),
 }
 
 
@@ -252,9 +246,9 @@ def embed(
 
 
 @pytest.mark.parametrize("name", ON_DISK)
-def test_a_damaged_bundle(name: str, embed: Callable, engine_bundle: Path, small: SimpleNamespace) -> None:
+def test_a_damaged_bundle(name: str, embed: Callable, engine_bundle: Path) -> None:
     damage, options, message = ON_DISK[name]
-    damage(engine_bundle, small)
+    damage(engine_bundle)
     code, line = embed(*options)
     assert code == (1 if name == "ONNX file with NaN weights" else 2)
     assert re.search(message, line), line
@@ -273,8 +267,8 @@ def test_a_plan_away_from_its_bundle(embed: Callable, engine_bundle: Path) -> No
     shutil.copy(engine_bundle / "encoder.plan", alone)
     code, line = embed(*CUDA, model=alone / "encoder.plan")
     assert code == 2
-    assert "no manifest.json beside it: a plan is executable code" in line
-    assert "if the file is your own, open it with crosspoint embed or bench and --trust" in line
+    assert "no manifest.json beside it. A plan is executable code" in line
+    assert "If the file is your own, open it with crosspoint embed or bench and --trust" in line
 
 
 def test_no_gpu(embed: Callable, no_gpu: None) -> None:
@@ -289,59 +283,57 @@ def test_a_builder_that_is_not_installed(embed: Callable, engine_bundle: Path) -
     edited(engine_bundle, "engine", "builder", value="tensorrt")
     code, line = embed(*CUDA)
     assert code == 2
-    assert re.search(r"encoder\.plan .* needs the package tensorrt .*crosspoint3d\[trt\]", line)
+    assert re.search(r"encoder\.plan .* needs the package tensorrt .*pip install .*\[trt\]", line)
 
 
 # What only shows once the engine is opened, with host memory in the place of a GPU
 
 LOADED: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "built for another GPU": (
-        lambda b, s: edited(b, "engine", "targets", value=["sm89"]),
+        lambda b: edited(b, "engine", "targets", value=["sm89"]),
         CUDA,
-        r"does not load: it is an engine for sm89, and this GPU is sm86 .*rebuild it here: crosspoint export",
+        r"does not load: it was built for sm89, and this GPU is sm86 .*rebuild it here: crosspoint export",
     ),
     "built with another version": (
-        lambda b, s: edited(b, "engine", "version", value="1.2.0"),
+        lambda b: edited(b, "engine", "version", value="1.2.0"),
         CUDA,
         r"does not load: it was built with tensorrt-rtx 1\.2\.0, and 1\.7\.1 is installed .*rebuild it here",
     ),
     "damaged before it was listed": (
-        lambda b, s: None,
+        lambda b: None,
         CUDA,
         r"does not load: it is damaged, or is no engine .*rebuild",
     ),
     "manifest of another batch": (
-        lambda b, s: edited(b, "profile", "batch", value=[1, 8, 64]),
+        lambda b: edited(b, "profile", "batch", value=[1, 8, 64]),
         CUDA,
-        r"takes batch 2 to 4, and its manifest says 1 to 64: they are of different bundles; rebuild it here",
+        r"takes batch 2 to 4, but its manifest says 1 to 64: they belong to different bundles; rebuild it here",
     ),
     "manifest of another number of points": (
-        lambda b, s: edited(b, "profile", "points", value=[1024, 1024, 1024]),
+        lambda b: edited(b, "profile", "points", value=[1024, 1024, 1024]),
         CUDA,
-        r"takes points 8 to 32, and its manifest says 1024 to 1024: they are of different bundles",
+        r"takes points 8 to 32, but its manifest says 1024 to 1024: they belong to different bundles",
     ),
     "more points than the profile": (
-        lambda b, s: np.save(b.parent / "clouds.npy", np.zeros((2, 33, 3), np.float32)),
+        lambda b: np.save(b.parent / "clouds.npy", np.zeros((2, 33, 3), np.float32)),
         (*CUDA, "--points", "33"),
-        r"clouds of 33 points do not fit .*encoder\.plan, which takes 8 to 32; sample that many",
+        r"encoder\.plan takes 8 to 32 points per cloud, not 33; sample that many",
     ),
     "a GPU that is not there": (
-        lambda b, s: None,
+        lambda b: None,
         ("--device", "cuda:3"),
-        r"device cuda:3 was asked for, and there are 1",
+        r"device cuda:3 does not exist; there are 1",
     ),
 }
 
 
 @pytest.mark.parametrize("name", LOADED)
-def test_an_engine_that_does_not_fit(
-    name: str, embed: Callable, engine_bundle: Path, small: SimpleNamespace, host: Any
-) -> None:
+def test_an_engine_that_does_not_fit(name: str, embed: Callable, engine_bundle: Path, host: Any) -> None:
     damage, options, message = LOADED[name]
     if "does not load" in message:  # what no TensorRT would take
         (engine_bundle / "encoder.plan").write_bytes(b"x")
-        small.write_manifest(engine_bundle, small.engine)
-    damage(engine_bundle, small)
+        small.write_manifest(engine_bundle, small.ENGINE)
+    damage(engine_bundle)
     code, line = embed(*options)
     assert code == 2
     assert re.search(message, line), line
@@ -362,7 +354,7 @@ def test_a_full_gpu(embed: Callable, host: Any) -> None:
         (np.zeros((16, 3), np.float32), r"points have the shape \(16, 3\); .* give points\[None\]"),
         (np.zeros((0, 16, 3), np.float32), "with B at least 1"),
         (np.full((3, 16, 3), np.inf, np.float32), "points hold NaN or infinite values"),
-        (np.zeros((3, 7, 3), np.float32), "clouds of 7 points do not fit"),
+        (np.zeros((3, 7, 3), np.float32), "points per cloud, not 7"),
     ],
 )
 def test_clouds_that_do_not_fit(points: np.ndarray, message: str, engine_bundle: Path, host: Any) -> None:

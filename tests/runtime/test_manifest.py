@@ -1,9 +1,9 @@
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
@@ -22,7 +22,7 @@ def test_reads_what_was_written(engine_bundle: Path) -> None:
     assert manifest.find(".trt") is None
 
 
-def test_without_an_engine_and_with_fixed_points(bundle: Path, small: SimpleNamespace) -> None:
+def test_without_an_engine_and_with_fixed_points(bundle: Path) -> None:
     small.write_manifest(bundle, profile={"batch": [1, 8, 32], "points": None})
     manifest = load_manifest(bundle)
     assert (manifest.engine, manifest.batch, manifest.points) == (None, (1, 8, 32), None)
@@ -34,17 +34,14 @@ def test_intact_files_pass(engine_bundle: Path) -> None:
     assert manifest.read(engine_bundle / "encoder.onnx") == (engine_bundle / "encoder.onnx").read_bytes()
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (flip, "SHA-256 differs"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-1]), r"has \d+ bytes, the bundle's manifest.json says \d+"),
+        (small.flip, "SHA-256 differs"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-1]),
+            r"has \d+ bytes, but the bundle's manifest.json says \d+",
+        ),
         (lambda path: path.unlink(), "cannot be opened"),
     ],
 )
@@ -69,7 +66,7 @@ def test_a_missing_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("schema", ["crosspoint.manifest/2", None, 1])
-def test_another_schema(bundle: Path, small: SimpleNamespace, schema: object) -> None:
+def test_another_schema(bundle: Path, schema: object) -> None:
     small.write_manifest(bundle, schema=schema)
     with pytest.raises(InputError, match=r"this version reads 'crosspoint.manifest/1'"):
         load_manifest(bundle)
@@ -100,7 +97,7 @@ def test_another_schema(bundle: Path, small: SimpleNamespace, schema: object) ->
         ),
     ],
 )
-def test_wrong_content(bundle: Path, small: SimpleNamespace, changes: dict, message: str) -> None:
+def test_wrong_content(bundle: Path, changes: dict, message: str) -> None:
     small.write_manifest(bundle, **changes)
     with pytest.raises(InputError, match=rf"manifest\.json: is damaged .*{message}") as caught:
         load_manifest(bundle)

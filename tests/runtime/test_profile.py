@@ -14,7 +14,7 @@ def test_a_number_and_a_range_are_read(given, expected):
 
 @pytest.mark.parametrize("given", ["", "x", "1:2", "1:2:3:4", "3:2:1", "0:1:2", "-1", "1.5", "any", (1, 2), None])
 def test_anything_else_is_refused_by_name(given):
-    with pytest.raises(InputError, match=r"--batch .* is not understood"):
+    with pytest.raises(InputError, match=r"--batch .* is invalid"):
         parse_range("--batch", given)
 
 

@@ -4,10 +4,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 from click.testing import CliRunner
 
 import crosspoint
@@ -15,10 +15,11 @@ from crosspoint.cli import crosspoint as cli
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.files import sha256
 from crosspoint.runtime import released as named
+from crosspoint.runtime.library import limits
 
 
 @pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: SimpleNamespace) -> Path:
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A registry with the small model as `dgcnn`, trained at 12 points."""
     folder = tmp_path / "weights"
     folder.mkdir()
@@ -36,7 +37,7 @@ def run(*arguments: object):
     return CliRunner().invoke(cli, ["embed", *map(str, arguments)])
 
 
-def test_load_by_name(weights: Path, clouds, small: SimpleNamespace) -> None:
+def test_load_by_name(weights: Path, clouds) -> None:
     with crosspoint.load("dgcnn") as encoder:
         assert encoder.specification.path == str(weights / "dgcnn.onnx")
         np.testing.assert_allclose(encoder.embed(clouds()), small.reference(clouds()), rtol=1e-5)
@@ -44,7 +45,7 @@ def test_load_by_name(weights: Path, clouds, small: SimpleNamespace) -> None:
 
 def test_a_version_is_that_version_or_an_error(weights: Path) -> None:
     crosspoint.load("dgcnn@2").close()
-    with pytest.raises(InputError, match=r"dgcnn@1 is not in this installation, which has dgcnn@2"):
+    with pytest.raises(InputError, match=r"dgcnn@1 is not installed, only dgcnn@2"):
         crosspoint.load("dgcnn@1")
 
 
@@ -63,7 +64,7 @@ def test_pytorch_gets_the_safetensors(weights: Path) -> None:
 def test_a_damaged_file_is_not_loaded(weights: Path, damage: str) -> None:
     path = weights / "dgcnn.onnx"
     path.write_bytes(path.read_bytes() + b" ") if damage == "change" else path.unlink()
-    with pytest.raises(InputError, match=r"missing or not the file that was released as dgcnn@2"):
+    with pytest.raises(InputError, match=r"is missing or is not the released file of dgcnn@2"):
         crosspoint.load("dgcnn")
 
 
@@ -79,7 +80,7 @@ def test_an_unknown_name_lists_the_known_ones(weights: Path) -> None:
         crosspoint.load("pointnot")
 
 
-def test_embed_takes_the_shipped_model_where_none_is_given(weights: Path, clouds, small: SimpleNamespace) -> None:
+def test_embed_takes_the_shipped_model_where_none_is_given(weights: Path, clouds) -> None:
     np.save("cloud.npy", clouds(1, 10)[0])
     done = run("cloud.npy")
     assert done.exit_code == 0, done.output
@@ -97,7 +98,7 @@ def test_embed_takes_a_name_in_both_places(weights: Path, clouds, arguments: tup
     assert Path("out.npz").is_file()
 
 
-def test_embed_takes_at_most_the_points_of_the_training(weights: Path, clouds, small: SimpleNamespace) -> None:
+def test_embed_takes_at_most_the_points_of_the_training(weights: Path, clouds) -> None:
     from crosspoint.data.points import normalise
 
     for count in (11, 12, 200):
@@ -106,7 +107,8 @@ def test_embed_takes_at_most_the_points_of_the_training(weights: Path, clouds, s
     with np.load("embeddings.npz") as file:
         found = dict(zip(file["names"].tolist(), file["embeddings"], strict=True))
         assert json.loads(str(file["about"])) | {"base": "", "model": ""} == {
-            "base": "", "model": "", "points": 12, "at_most": True, "seed": 0
+            "base": "", "model": "", "points": 12, "at_most": True, "seed": 0, "draws": 1,
+            "frame": {"up": "y", "known": "assumed"},
         }  # fmt: skip
     for count in (11, 12):
         expected = small.reference(normalise(clouds(1, count)))[0]
@@ -119,11 +121,11 @@ def test_embed_takes_at_most_the_points_of_the_training(weights: Path, clouds, s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("dgcn", "cloud.npy"), r"dgcn is neither a file or folder nor the name of a model \(dgcnn\)"),
+        (("dgcn", "cloud.npy"), r"dgcn does not exist and is not the name of a model; give a file, a folder or dgcnn"),
         (("dgcnn",), "no inputs were given"),
         (("missing.onnx", "cloud.npy"), "missing.onnx does not exist"),
-        (("missing.ply",), "there is no such file"),
-        (("dgcnn@1", "cloud.npy"), "dgcnn@1 is not in this installation"),
+        (("missing.ply",), "does not exist"),
+        (("dgcnn@1", "cloud.npy"), "dgcnn@1 is not installed"),
     ],
 )
 def test_embed_says_what_a_first_argument_is_not(
@@ -141,7 +143,7 @@ def test_what_is_shipped_is_what_the_registry_says() -> None:
         assert {Path(name).suffix for name in release.files} == {".onnx", ".safetensors"}
         for name in release.files:
             release.file(Path(name).suffix)
-    shipped = [path for path in named.FOLDER.iterdir() if path.name != named.REGISTRY]
+    shipped = [path for path in named.FOLDER.iterdir() if path.name not in (named.REGISTRY, limits.FILE)]
     assert {path.name for path in shipped} == {name for r in named.releases().values() for name in r.files}
     assert sum(path.stat().st_size for path in shipped) <= 5e6
 

@@ -11,13 +11,14 @@ import pytest
 from crosspoint.cli import main
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.manifest import sign_bundle
+from crosspoint.runtime.options import Sampling
 from crosspoint.runtime.signing import VARIABLE, read_signing_key, write_key_pair
 
 COMMANDS = {
     "embed": "embed BUNDLE DATA --out OUT/e.npz",
     "embed a job": "embed BUNDLE DATA --out OUT/job",
     "bench": "bench BUNDLE --seconds 0 --points 16 --batch 3",
-    "search": "search CLOUD --in INDEX --model BUNDLE",
+    "search": "search CLOUD --in INDEX --model BUNDLE --up y",
     "svm": "eval svm BUNDLE --data DATA --points 16",
     "svm, against": "eval svm pointnet --against BUNDLE --data DATA --points 16",
     "fewshot": "eval fewshot BUNDLE --data DATA --points 16 --ways 2 --shots 2 --queries 2 --runs 2",
@@ -66,7 +67,7 @@ def run(
 
     def run(line: str, *options: str, key_file: Path | None = None) -> tuple[int, str]:
         if "INDEX" in line:
-            embed(bundle, [data], tmp_path / "index.npz", points=16)
+            embed(bundle, [data], out=tmp_path / "index.npz", sampling=Sampling(16))
         if "PARTS" in line:
             places["PARTS"] = write_parts(tmp_path / "parts")
         if key_file is not None:
@@ -85,7 +86,7 @@ def run(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unsigned_bundle_is_refused_by_the_option(name: str, run: Callable, tmp_path: Path) -> None:
     code, line = run(COMMANDS[name], "--verify-key", str(tmp_path / "fleet.pub"))
-    assert (code, line.startswith("crosspoint: "), "is not signed: it holds no manifest.sig" in line) == (2, True, True)
+    assert (code, line.startswith("crosspoint: "), "is not signed: manifest.sig is missing" in line) == (2, True, True)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

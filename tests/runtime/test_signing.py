@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
@@ -19,6 +20,7 @@ from crosspoint.eval.paper.roles import read_facts
 from crosspoint.runtime import load_encoder, load_manifest
 from crosspoint.runtime.jobs.request import make_request, open_request
 from crosspoint.runtime.manifest import Manifest, read_manifest, sign_bundle
+from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import FOLDER
 from crosspoint.runtime.signing import (
     CONTEXT,
@@ -62,12 +64,6 @@ def public(key: Path) -> Path:
     return key.with_name(f"{key.name}.pub")
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 # Keys
 
 
@@ -88,7 +84,7 @@ def test_a_key_is_never_overwritten(there: str, kind: str, tmp_path: Path) -> No
         (tmp_path / there).write_text("mine")
     else:
         (tmp_path / there).symlink_to(tmp_path / "nothing")
-    with pytest.raises(InputError, match=f"{there} exists, and a key is never overwritten"):
+    with pytest.raises(InputError, match=f"{there} exists, and keys are never overwritten"):
         write_key_pair(tmp_path / "fleet")
     assert [path.name for path in tmp_path.iterdir()] == [there]
 
@@ -108,7 +104,7 @@ def test_a_key_without_its_public_half_is_not_left(tmp_path: Path) -> None:
 
 
 def test_a_private_key_is_not_called_pub(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.pub is to be the private key"):
+    with pytest.raises(InputError, match=r"a\.pub ends in \.pub"):
         write_key_pair(tmp_path / "a.pub")
 
 
@@ -140,14 +136,14 @@ NO_PUBLIC_KEY = {
     "a folder": (lambda path: path.mkdir(), "is a folder"),
     "a pipe": (os.mkfifo, "is a pipe"),
     "text": (write(b"secret"), "is not a public key"),
-    "damaged": (write(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "not a key that can be read"),
+    "damaged": (write(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "not a readable key"),
     "of RSA": (lambda path: path.write_bytes(rsa_public()), "is not an Ed25519 key"),
     "a private one": (write(private_pem(ed25519.Ed25519PrivateKey.generate())), "is a private key"),
     "two": (
         write(b"-----BEGIN PUBLIC KEY-----\nA\n-----END PUBLIC KEY-----\n" * 2),
-        "one key in PEM is wanted",
+        "give one key in PEM",
     ),
-    "huge": (write(b"-----BEGIN PUBLIC KEY-----\n" + b"A" * (1 << 17)), "more than"),
+    "huge": (write(b"-----BEGIN PUBLIC KEY-----\n" + b"A" * (1 << 17)), "the limit for such a file"),
 }
 
 
@@ -167,7 +163,7 @@ NO_PRIVATE_KEY = {
     "a folder": (lambda path: path.mkdir(), "is a folder"),
     "a pipe": (os.mkfifo, "is a pipe"),
     "text": (write(b"secret"), "is not a private key"),
-    "damaged": (write(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "not a key that can be read"),
+    "damaged": (write(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "not a readable key"),
     "of RSA": (lambda path: path.write_bytes(private_pem(rsa_key())), "is not an Ed25519 key"),
     "a public one": (lambda path: path.write_bytes(rsa_public()), "holds no private key"),
     "encrypted": (write(private_pem(ed25519.Ed25519PrivateKey.generate(), b"x")), "is encrypted"),
@@ -240,14 +236,14 @@ def test_a_signature_of_the_manifest_without_its_context_is_none(signed: Path, k
     (signed / SIGNATURE).write_bytes(
         type(private)(bare, private.fingerprint).sign((signed / "manifest.json").read_bytes())
     )
-    with pytest.raises(InputError, match="is not what the key"):
+    with pytest.raises(InputError, match="was not signed by the key"):
         load_manifest(signed, public(key))
 
 
 # What is opened
 
 
-def test_a_signed_bundle_is_opened(signed: Path, key: Path, small: SimpleNamespace, clouds: Callable) -> None:
+def test_a_signed_bundle_is_opened(signed: Path, key: Path, clouds: Callable) -> None:
     for model in (signed, signed / "encoder.onnx", str(signed)):
         with load_encoder(model, verify_key=public(key)) as encoder:
             np.testing.assert_allclose(encoder.embed(clouds()), small.reference(clouds()), rtol=1e-6)
@@ -256,19 +252,19 @@ def test_a_signed_bundle_is_opened(signed: Path, key: Path, small: SimpleNamespa
 @pytest.mark.parametrize("name", ["manifest.json", "encoder.onnx", SIGNATURE])
 @pytest.mark.parametrize("by_file", [False, True])
 def test_a_changed_file_is_refused(name: str, by_file: bool, signed: Path, key: Path) -> None:
-    flip(signed / name)
+    small.flip(signed / name)
     with pytest.raises(InputError, match=r"nothing was (opened|loaded)"):
         load_encoder(signed / "encoder.onnx" if by_file else signed, verify_key=public(key))
 
 
 def test_an_unsigned_bundle_is_refused_before_its_manifest_is_parsed(bundle: Path, key: Path) -> None:
     (bundle / "manifest.json").write_text("[" * 100)
-    with pytest.raises(InputError, match=r"is not signed: it holds no manifest\.sig, and CROSSPOINT_VERIFY_KEY or"):
+    with pytest.raises(InputError, match=r"is not signed: manifest\.sig is missing, and CROSSPOINT_VERIFY_KEY or"):
         load_encoder(bundle, verify_key=public(key))
 
 
 def test_a_bundle_that_another_key_signed_is_refused(signed: Path, key: Path, other: Path) -> None:
-    with pytest.raises(InputError, match=r"was signed with the key [0-9a-f]{16}…, and [0-9a-f]{16}… has to have"):
+    with pytest.raises(InputError, match=r"was signed with the key [0-9a-f]{16}…, but the set key is [0-9a-f]{16}…"):
         load_encoder(signed, verify_key=public(other))
     sign_bundle(signed, read_signing_key(other))
     with pytest.raises(InputError, match="was signed with the key"):
@@ -280,13 +276,11 @@ def test_another_key_does_not_pass_under_the_right_one_s_name(signed: Path, key:
     right, wrong = read_signing_key(key), read_signing_key(other)
     posing = type(wrong)(wrong.private, right.fingerprint)
     (signed / SIGNATURE).write_bytes(posing.sign((signed / "manifest.json").read_bytes()))
-    with pytest.raises(InputError, match="is not what the key"):
+    with pytest.raises(InputError, match="was not signed by the key"):
         load_encoder(signed, verify_key=public(key))
 
 
-def test_a_manifest_of_another_signed_bundle_does_not_cover_this_one(
-    signed: Path, key: Path, small: SimpleNamespace, tmp_path: Path
-) -> None:
+def test_a_manifest_of_another_signed_bundle_does_not_cover_this_one(signed: Path, key: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
     second.mkdir()
     small.write_onnx(second / "encoder.onnx", points=16)
@@ -297,11 +291,11 @@ def test_a_manifest_of_another_signed_bundle_does_not_cover_this_one(
 
 
 OUTSIDE = {
-    "an ONNX file": lambda folder, small: small.write_onnx(folder / "m.onnx"),
-    "an engine": lambda folder, small: _file(folder / "m.plan"),
-    "weights": lambda folder, small: _file(folder / "m.safetensors"),
-    "a run folder": lambda folder, small: _file(folder / "encoder.safetensors").parent,
-    "a copy of a released file": lambda folder, small: Path(shutil.copy(FOLDER / "dgcnn.onnx", folder)),
+    "an ONNX file": lambda folder: small.write_onnx(folder / "m.onnx"),
+    "an engine": lambda folder: _file(folder / "m.plan"),
+    "weights": lambda folder: _file(folder / "m.safetensors"),
+    "a run folder": lambda folder: _file(folder / "encoder.safetensors").parent,
+    "a copy of a released file": lambda folder: Path(shutil.copy(FOLDER / "dgcnn.onnx", folder)),
 }
 
 
@@ -311,19 +305,17 @@ def _file(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_what_is_in_no_signed_bundle_is_refused(name: str, key: Path, small: SimpleNamespace, tmp_path: Path) -> None:
+def test_what_is_in_no_signed_bundle_is_refused(name: str, key: Path, tmp_path: Path) -> None:
     (tmp_path / "away").mkdir()
-    model = OUTSIDE[name](tmp_path / "away", small)
-    with pytest.raises(InputError, match="is not a file of a signed bundle, and CROSSPOINT_VERIFY_KEY or --verify-key"):
+    model = OUTSIDE[name](tmp_path / "away")
+    with pytest.raises(InputError, match="is not in a signed bundle, and CROSSPOINT_VERIFY_KEY or --verify-key"):
         load_encoder(model, trust=True, verify_key=public(key))
 
 
 @pytest.mark.parametrize("name", ["other.onnx", "other.plan", "other.safetensors"])
-def test_a_file_that_the_signed_manifest_does_not_list_is_refused(
-    name: str, signed: Path, key: Path, small: SimpleNamespace
-) -> None:
+def test_a_file_that_the_signed_manifest_does_not_list_is_refused(name: str, signed: Path, key: Path) -> None:
     small.write_onnx(signed / name)
-    with pytest.raises(InputError, match=r"is not (a file of a signed bundle|listed)"):
+    with pytest.raises(InputError, match=r"is not (in a signed bundle|listed)"):
         load_encoder(signed / name, "cuda" if name == "other.plan" else "cpu", trust=True, verify_key=public(key))
 
 
@@ -332,7 +324,7 @@ def test_weights_that_are_run_without_an_encoder_are_refused_before_they_are_rea
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(public(key)))
     _file(tmp_path / "image_encoder.safetensors")  # no safetensors: whoever reads it says so
-    with pytest.raises(InputError, match="is not a file of a signed bundle"):
+    with pytest.raises(InputError, match="is not in a signed bundle"):
         read_facts(tmp_path, ("image_encoder.safetensors",))
     assert read_facts(FOLDER / "pointnet.safetensors").config["architecture"] == "pointnet"
 
@@ -343,13 +335,13 @@ def test_what_comes_with_the_package_needs_no_signature(model: str | Path, key: 
 
 
 def test_a_file_in_the_package_s_folder_that_was_not_released_is_refused(
-    key: Path, small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied = shutil.copytree(FOLDER, tmp_path / "weights")
     monkeypatch.setattr("crosspoint.runtime.released.FOLDER", copied)
     load_encoder(copied / "pointnet.onnx", verify_key=public(key)).close()
     small.write_onnx(copied / "pointnet.onnx")
-    with pytest.raises(InputError, match="is not a file of a signed bundle"):
+    with pytest.raises(InputError, match="is not in a signed bundle"):
         load_encoder(copied / "pointnet.onnx", verify_key=public(key))
 
 
@@ -359,13 +351,13 @@ def test_an_engine_runs_only_where_its_bundle_is_signed(engine_bundle: Path, key
             load_encoder(engine_bundle, "cuda", trust=trust, verify_key=public(key))
     sign_bundle(engine_bundle, read_signing_key(key))
     load_encoder(engine_bundle, "cuda", verify_key=public(key)).close()
-    flip(engine_bundle / "encoder.plan")
-    with pytest.raises(InputError, match="is not the file that was exported"):
+    small.flip(engine_bundle / "encoder.plan")
+    with pytest.raises(InputError, match="is not the exported file"):
         load_encoder(engine_bundle, "cuda", verify_key=public(key))
 
 
 def test_the_bytes_that_were_checked_are_those_that_run(
-    signed: Path, key: Path, small: SimpleNamespace, clouds: Callable, monkeypatch: pytest.MonkeyPatch
+    signed: Path, key: Path, clouds: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Manifest.read
 
@@ -412,18 +404,18 @@ def test_an_empty_setting_is_no_way_to_switch_the_check_off(
 ) -> None:
     monkeypatch.setenv(VARIABLE, text)
     for model in (signed, "pointnet"):
-        with pytest.raises(InputError, match="an entry of it is empty"):
+        with pytest.raises(InputError, match="has an empty entry"):
             load_encoder(model)
 
 
 @pytest.mark.parametrize("given", ["", [], [""]])
 def test_nor_is_an_empty_argument(given: str | list[str], signed: Path) -> None:
-    with pytest.raises(InputError, match="an entry of it is empty"):
+    with pytest.raises(InputError, match="has an empty entry"):
         load_encoder(signed, verify_key=given)
 
 
 def test_a_key_whose_name_cannot_stand_in_a_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="separates paths"), verify_with([tmp_path / "a:b.pub"]):
+    with pytest.raises(InputError, match="cannot be used"), verify_with([tmp_path / "a:b.pub"]):
         pass
 
 
@@ -444,7 +436,9 @@ def test_a_request_for_other_machines_takes_the_keys_along(
 ) -> None:
     np.save(tmp_path / "cloud.npy", np.random.default_rng(0).random((8, 3)))
     monkeypatch.setenv(VARIABLE, str(public(key)))
-    request = make_request(bundle, [tmp_path / "cloud.npy"], None, 0, 1, "cpu", None)
+    request = make_request(
+        bundle, [tmp_path / "cloud.npy"], sampling=Sampling(None, seed=0), batch=1, run_on=RunOn("cpu", backend=None)
+    )
     monkeypatch.delenv(VARIABLE)  # a worker has an environment of its own
     open_request(request).encoder.close()
     (signed / SIGNATURE).unlink()

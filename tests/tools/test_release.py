@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> Path:
     """An untrained PointNet."""
     torch.manual_seed(0)
     (tmp_path / "run").mkdir()
-    save_model(PointNet(), tmp_path / "run" / "encoder.safetensors", {"name": "toy"})
+    save_model(PointNet(), tmp_path / "run" / "encoder.safetensors", recipe={"name": "toy"})
     return tmp_path / "run"
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from crosspoint.core.console import print_table, say
 from crosspoint.core.files import atomic_file
-from crosspoint.runtime.bench.bench import BenchResult, BenchRow, CallFloor
-from crosspoint.runtime.bench.roofline import Machine
+from crosspoint.runtime.bench.bench import BenchResult, BenchRow, CallRoofline
+from crosspoint.runtime.bench.roofline import CpuSpeed
 
 COLUMNS = (
     "model",
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def print_bench(result: BenchResult) -> None:
-    """Print the table, the floors, and what was not run and why."""
+    """Print the table, the shortest possible times, and the models that were not run."""
     rows = result.rows
     cells = [
         (
@@ -40,28 +40,28 @@ def print_bench(result: BenchResult) -> None:
         for row in rows
     ]
     points = ", ".join(str(count) for count in sorted({row.points for row in rows}))
-    print_table(f"{result.batch} clouds a call, {points} points, on {result.processor}", COLUMNS, cells)
+    print_table(f"{result.batch} clouds a call, {points} points, on {result.processor}", COLUMNS, rows=cells)
     for line in sorted({_floor(row, row.floor, result.machine) for row in rows if row.floor is not None}):
         print(line)
     for row in result.not_run:
         say(f"not run: {row.model} by {row.backend} on {row.device}: {row.reason}")
 
 
-def _floor(row: BenchRow, floor: CallFloor, machine: Machine | None) -> str:
+def _floor(row: BenchRow, floor: CallRoofline, machine: CpuSpeed | None) -> str:
     text = (
-        f"floor of {row.architecture} with {row.points} points, {row.precision}: "
-        f"{floor.operations / 1e9:.2f} GFLOP and {floor.bytes / 1e6:.2f} MB a cloud"
+        f"{row.architecture}, {row.points} points, {row.precision} needs at least "
+        f"{floor.operations / 1e9:.2f} GFLOP and {floor.bytes / 1e6:.2f} MB per cloud"
     )
     if floor.call_ms is None or machine is None:
         return text
     return (
-        f"{text}, {floor.call_ms:.2f} ms a call at this CPU's {machine.gflops:.0f} GFLOP/s and "
-        f"{machine.gigabytes:.0f} GB/s on {row.threads} threads"
+        f"{text}: {floor.call_ms:.2f} ms per call at the {machine.gflops:.0f} GFLOP/s and "
+        f"{machine.gigabytes:.0f} GB/s measured on {row.threads} threads of this CPU"
     )
 
 
 def draw_bench(result: BenchResult, path: Path) -> None:
-    """Draw a bar for every row, to a PNG: the median of a call, whiskers to p90 and p99, and the floor."""
+    """Draw a PNG with a bar for every row: median time of a call, p90 and p99, and the shortest possible time."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -83,13 +83,13 @@ def draw_bench(result: BenchResult, path: Path) -> None:
         )
         if row.floor is not None and row.floor.call_ms is not None:
             axes.plot([row.floor.call_ms] * 2, [i - 0.36, i + 0.36], color="#e45756", linewidth=2)
-    axes.plot([], [], color="#e45756", linewidth=2, label="floor: matrix products at this machine's peak")
+    axes.plot([], [], color="#e45756", linewidth=2, label="shortest time that this machine's peak speed allows")
     axes.plot([], [], "|", color="0.25", markersize=11, label="p90, p99")
     labels = [f"{Path(row.model).name}\n{row.engine}\n{row.device}, {row.precision}" for row in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.3 * max(row.p99_ms for row in rows))
-    axes.set_xlabel(f"milliseconds of a call of {result.batch} clouds, median")
+    axes.set_xlabel(f"median time of a call of {result.batch} clouds, ms")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.28 if len(rows) < 3 else -0.16), frameon=False, ncols=2)
     with atomic_file(path) as temporary:

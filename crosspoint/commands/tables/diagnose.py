@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 def print_diagnosis(result: "Diagnosis") -> None:
-    """One row for each layer; then every layer that parts by itself."""
+    """Print one row for each layer, then every layer that adds a difference of its own."""
     counts = result.clouds
     title = (
         f"{_name(result.candidate)} against {_name(result.reference)}, worst of {counts['usual']} clouds and "
         f"{counts['hostile']} hostile ones, {counts['points']} points"
     )
     columns = ("layer", "gathered", "added", "worst channel", "right neighbours", "on equal features")
-    print_table(title, (*columns, "hostile: worst channel", "on equal features", ""), _rows(result))
+    print_table(title, (*columns, "hostile: worst channel", "on equal features", ""), rows=_rows(result))
     if len(result.causes) > 1:
         entries = [(cause.layer, cause.kind, cause.text) for cause in result.causes]
-        print_table("Layers that part by themselves", ("layer", "kind", "what"), entries)
+        print_table("Layers that add a difference of their own", ("layer", "kind", "what"), rows=entries)
 
 
 def _name(specification: "Specification") -> str:

@@ -1,62 +1,60 @@
 """What `crosspoint doctor` prints."""
 
-from typing import Any
+from crosspoint.core.console import print_table, say
+from crosspoint.core.errors import install_source
+from crosspoint.doctor.facts import Broken, CudaFacts, DoctorResult, OnnxRuntimeFacts, Package, TorchFacts
+from crosspoint.doctor.self_test.self_test import SelfTestResult
 
-from crosspoint.core.console import print_table
 
-
-def print_doctor(result: dict[str, Any]) -> None:
-    """What is here, then what each command can do, then what contradicts itself."""
-    print_table(f"crosspoint {result['crosspoint']}", ("what", "found"), _found(result))
-    rows = [(entry["command"], entry["can"], entry["how"], entry["install"]) for entry in result["commands"]]
-    print_table("What runs here", ("command", "runs", "how, or why not", "to install"), rows)
-    for problem in result["problems"]:
+def print_doctor(result: DoctorResult) -> None:
+    """Print what was found, then what each command can do, then the problems of the installation."""
+    print_table(f"crosspoint {result.facts.crosspoint}", ("what", "found"), rows=_found(result))
+    rows = [(ability.command, ability.can, ability.how, ability.install) for ability in result.commands]
+    print_table("What runs here", ("command", "runs", "how, or why not", "to install"), rows=rows)
+    if any("pip install" in ability.install for ability in result.commands):
+        _, folder, _ = install_source()
+        say("FOLDER-OF-THE-WHEEL: the folder of the crosspoint3d wheel" if folder is None else f"run pip in {folder}")
+    for problem in result.problems:
         print(f"problem: {problem}")
 
 
-def _found(result: dict[str, Any]) -> list[tuple[str, str]]:
-    machine = result["machine"]
+def _found(result: DoctorResult) -> list[tuple[str, str]]:
+    machine, answers = result.facts.machine, result.facts.answers
     rows = [
-        ("system", f"{machine['distribution']}, {machine['system']}, {machine['libc']}"),
-        ("processor", f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"),
-        ("Python", machine["python"] + ("" if machine["virtual_environment"] else ", no virtual environment")),
+        ("system", f"{machine.distribution}, {machine.system}, {machine.libc}"),
+        ("processor", f"{machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB"),
+        ("Python", machine.python + ("" if machine.virtual_environment else ", no virtual environment")),
     ]
-    gpus = machine["gpus"]
     rows += [
-        ("GPU", f"{gpu['name']}, {gpu['compute_capability']}, {gpu['memory']}, driver {gpu['driver']}")
-        for gpu in gpus["found"]
+        ("GPU", f"{gpu.name}, {gpu.compute_capability}, {gpu.memory}, driver {gpu.driver}")
+        for gpu in machine.gpus.found
     ]
-    if not gpus["found"]:
-        rows.append(("GPU", f"none: {gpus['reason']}"))
-    if machine["jetpack"]:
-        jetson = machine["jetpack"]
-        rows.append(("JetPack", f"{jetson['jetpack']}, L4T {jetson['l4t']}, {jetson['model']}"))
+    if not machine.gpus.found:
+        rows.append(("GPU", f"none: {machine.gpus.reason}"))
+    if jetson := machine.jetpack:
+        rows.append(("JetPack", f"{jetson.jetpack}, L4T {jetson.l4t}, {jetson.model}"))
     names = ("torch", "cuda_python", "tensorrt", "tensorrt_rtx", "onnxruntime")
-    return [*rows, *((name.replace("_", "-"), _package(result[name])) for name in names)]
+    return [*rows, *((name.replace("_", "-"), _package(answers.package(name))) for name in names)]
 
 
-def _package(facts: dict[str, Any]) -> str:
-    if not facts["works"]:
-        return f"does not work: {facts['reason']}" if facts["installed"] else "not installed"
-    parts = [facts["version"]]
-    if "cuda_build" in facts:
-        parts.append(f"CUDA {facts['cuda_build']}" if facts["cuda_build"] else "built for the CPU")
-        parts.append(f"cuDNN {facts['cudnn']}, NCCL {facts['nccl']}" if facts["cuda_available"] else "no GPU in reach")
-    if "providers" in facts:
-        loads = [name.removesuffix("ExecutionProvider") for name, trouble in facts["providers"].items() if not trouble]
+def _package(package: Package) -> str:
+    if isinstance(package, Broken):
+        return f"does not work: {package.reason}" if package.installed else "not installed"
+    parts = [package.version]
+    if isinstance(package, TorchFacts):
+        parts.append(f"CUDA {package.cuda_build}" if package.cuda_build else "built for the CPU")
+        parts.append(f"cuDNN {package.cudnn}, NCCL {package.nccl}" if package.cuda_available else "no GPU in reach")
+    if isinstance(package, OnnxRuntimeFacts):
+        loads = [name.removesuffix("ExecutionProvider") for name, trouble in package.providers.items() if not trouble]
         parts.append(f"loads {', '.join(loads) or 'nothing'}")
-    if facts.get("driver_supports"):
-        parts.append(f"the driver supports CUDA {facts['driver_supports']}")
-    if facts.get("reason"):
-        parts.append(facts["reason"])
+    if isinstance(package, CudaFacts):
+        parts += [f"the driver supports CUDA {package.driver_supports}"] if package.driver_supports else []
+        parts += [package.reason] if package.reason else []
     return ", ".join(parts)
 
 
-def print_self_test(result: dict[str, Any]) -> None:
-    """One row for each step."""
-    rows = [
-        (step["name"], step["status"], f"{step['seconds']:.1f}", step["reason"] or step["found"])
-        for step in result["steps"]
-    ]
-    counts = ", ".join(f"{count} {status}" for status, count in result["counts"].items())
-    print_table(f"Self-test: {counts}", ("step", "status", "seconds", "found, or why"), rows)
+def print_self_test(result: SelfTestResult) -> None:
+    """Print one row for each step of the self-test."""
+    rows = [(step.name, step.status, f"{step.seconds:.1f}", step.reason or step.found) for step in result.steps]
+    counts = ", ".join(f"{count} {status}" for status, count in result.counts.items())
+    print_table(f"Self-test: {counts}", ("step", "status", "seconds", "found, or why"), rows=rows)

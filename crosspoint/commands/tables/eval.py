@@ -14,23 +14,22 @@ from crosspoint.eval.robustness import RobustnessResult
 from crosspoint.eval.svm import Accuracy, SvmResult
 
 if TYPE_CHECKING:
-    from crosspoint.parity.gate import Case
-    from crosspoint.parity.parity import ParityResult
+    from crosspoint.parity.parity import EmbeddingErrors, ParityResult
 
 
 def print_svm(result: SvmResult) -> None:
-    """Accuracy of each class, then both rules."""
+    """Print the accuracy of each class, then the accuracies by both rules."""
 
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{value:.1%}"
 
     rows = [(r.name, r.objects, percent(r.official), percent(r.clean)) for r in result.per_class]
-    print_table("Accuracy by class", ("class", "objects", "official", "clean"), rows)
+    print_table("Accuracy by class", ("class", "objects", "official", "clean"), rows=rows)
     official, clean, data = result.official, result.clean, result.data
     print_table(
         f"Linear SVM, {data.train} objects to train, {data.test} to test ({data.test_from})",
         ("protocol", "accuracy", "95 % interval", "std", "class mean", "C", "rule"),
-        (
+        rows=(
             ("official", *_accuracy(official, None), f"{official.c:g}", official.rule),
             ("clean", *_accuracy(clean, clean.std), ", ".join(f"{run.c:.3g}" for run in clean.runs), clean.rule),
         ),
@@ -40,7 +39,7 @@ def print_svm(result: SvmResult) -> None:
 
 
 def print_fewshot(result: FewShotResult) -> None:
-    """One row for each kind of task."""
+    """Print one row for each kind of task."""
     rows = [
         [
             row.ways,
@@ -53,17 +52,17 @@ def print_fewshot(result: FewShotResult) -> None:
         for row in result.tasks
     ]
     title = f"Few-shot accuracy, {result.runs} tasks each, {result.queries} queries per class"
-    print_table(title, ("ways", "shots", "queries from", "mean", "std", "standard error"), rows)
+    print_table(title, ("ways", "shots", "queries from", "mean", "std", "standard error"), rows=rows)
     if result.against is not None:
         named = [(f"{r.ways}-way {r.shots}-shot, {r.queries_from}", r.against) for r in result.tasks]
         print_paired(result.against.model.path, named)
 
 
 def print_paired(reference: str, rows: Sequence[tuple[str, Paired | None]]) -> None:
-    """The paired comparison of two models, one row for each measurement that has one."""
+    """Print the paired comparison of two models, one row for each measurement that has one."""
     columns = ("measured", "reference", "model", "difference", "95 % interval", "equal predictions", "McNemar's p")
     print_table(
-        f"Against {reference}, on the same objects", columns, [(name, *_paired(row)) for name, row in rows if row]
+        f"Against {reference}, on the same objects", columns, rows=[(name, *_paired(row)) for name, row in rows if row]
     )
 
 
@@ -79,12 +78,12 @@ def _paired(row: Paired) -> tuple[str, ...]:
 
 
 def print_comparison(result: ReproduceResult) -> None:
-    """The paper's numbers beside ours, in per cent, and what has to be known of them."""
-    print_table(f"{result.title}, per cent", COMPARISON, comparison_rows(result))
+    """Print the paper's numbers beside ours, in per cent, and the notes."""
+    print_table(f"{result.title}, per cent", COMPARISON, rows=comparison_rows(result))
 
 
 def print_robustness(result: RobustnessResult) -> None:
-    """One row for each model and severity of each corruption."""
+    """Print one row for each model and severity of each corruption."""
     rows = [
         (
             curve.corruption,
@@ -100,17 +99,17 @@ def print_robustness(result: RobustnessResult) -> None:
     other = ("difference", "its interval", "equal predictions", "McNemar's p")
     columns = ("corruption", "severity", "model", "accuracy", "95 % interval", *other)
     shown = 5 if result.against is None else len(columns)
-    print_table("Robustness of linear-SVM accuracy", columns[:shown], [row[:shown] for row in rows])
+    print_table("Robustness of linear-SVM accuracy", columns[:shown], rows=[row[:shown] for row in rows])
 
 
 def print_image_fewshot(result: ImageFewShotResult) -> None:
-    """One row for each method and number of shots."""
+    """Print one row for each method and number of shots."""
     rows = []
     for row in result.rows:
         cells = [f"{found.summary.mean:.2%}  {_interval(found.interval)}" for found in (row.official, row.clean)]
         rows.append((row.method, row.shots, *cells, f"{row.clean.c:g}"))
     title = f"{result.ways}-way tasks with pictures, {result.tasks} of each kind, accuracy and 95 % interval"
-    print_table(title, ("method", "shots", "official (C = 1)", "clean", "C of clean"), rows)
+    print_table(title, ("method", "shots", "official (C = 1)", "clean", "C of clean"), rows=rows)
     if result.against is not None:
         named = [
             (f"{row.method}, {row.shots}-shot, {rule}", found.against)
@@ -121,33 +120,33 @@ def print_image_fewshot(result: ImageFewShotResult) -> None:
 
 
 def print_parity(result: "ParityResult") -> None:
-    """Task parity where there is one, then the numbers, in the order of what matters."""
-    task = result.task
-    if task is not None:
+    """Print the accuracies if there are labels, then the errors of the embeddings."""
+    if result.task is not None:
+        task = result.task.paired
         print_table(
-            f"Linear SVM, {task['objects']} objects to test ({result.data.source})",
+            f"Linear SVM, {task.objects} objects to test ({result.data.source})",
             ("reference", "candidate", "difference", "95 % interval", "equal predictions", "McNemar's p"),
-            [_paired(Paired(**{name: task[name] for name in Paired.__dataclass_fields__}))],
+            rows=[_paired(task)],
         )
     print_table(
         "Embeddings, candidate against reference",
         ("clouds", "rel. L2 max", "p99", "median", "cosine min", "p1", "over 1e-4", "near ties"),
-        [_numeric(case) for case in result.report.cases],
+        rows=[_numeric(row) for row in result.numeric],
     )
 
 
-def _numeric(case: "Case") -> list[object]:
-    errors, ties = case.errors, case.near_ties
+def _numeric(row: "EmbeddingErrors") -> list[object]:
+    errors, ties = row.errors, row.near_ties
     numbers = [f"{x:.1e}" for x in (errors.relative_l2_max, errors.relative_l2_p99, errors.relative_l2_median)]
     cosines = [f"{x:.7f}" for x in (errors.cosine_min, errors.cosine_p1)]
     counts = ["–", "–"] if ties is None else [ties.over_limit, ties.explained]
-    return [case.name, *numbers, *cosines, *counts]
+    return [row.clouds, *numbers, *cosines, *counts]
 
 
 def print_skipped_files(skipped: Sequence[str]) -> None:
-    """The files of the data that could not be used, if there are any."""
+    """Print the data files that could not be used."""
     if skipped:
-        print_table("Files skipped", ("reason",), [(reason,) for reason in skipped])
+        print_table("Files skipped", ("reason",), rows=[(reason,) for reason in skipped])
 
 
 def _accuracy(result: Accuracy, std: float | None) -> tuple[str, ...]:

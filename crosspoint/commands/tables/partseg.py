@@ -7,17 +7,17 @@ from crosspoint.eval.partseg import Interval, LabelComparison, PartSegResult
 
 
 def print_partseg(result: PartSegResult) -> None:
-    """Mean IoU of each category, then both rules, then the comparison with another model."""
+    """Print the mean IoU of each category, then both rules, then the comparison with another model."""
     rows = [
         (r.category, r.objects, f"{r.official:.1%}", f"{r.clean:.1%}", _parts(r.parts)) for r in result.per_category
     ]
-    print_table("mIoU by category", ("category", "objects", "official", "clean", "parts (clean, %)"), rows)
+    print_table("mIoU by category", ("category", "objects", "official", "clean", "parts (clean, %)"), rows=rows)
     official, clean, data = result.official, result.clean, result.data
     scores = official.scores
     print_table(
         f"Part segmentation, {data.test} test objects of {data.points} points",
         ("protocol", "instance mIoU", "95 % interval", "std", "class mIoU", "rule"),
-        (
+        rows=(
             (
                 "official",
                 f"{scores.instance_miou:.2%}",
@@ -60,7 +60,7 @@ def _print_against(backend: str, against: LabelComparison) -> None:
             "largest margin",
             "McNemar's p",
         ),
-        [
+        rows=[
             (
                 f"{against.equal_labels:.4%}",
                 f"{against.objects_with_all_equal:.1%}",
@@ -74,7 +74,7 @@ def _print_against(backend: str, against: LabelComparison) -> None:
     print_table(
         "Instance mIoU, candidate minus reference",
         ("reference", "candidate", "difference", "95 % interval", "largest of an object"),
-        [
+        rows=[
             (
                 f"{miou.reference:.2%}",
                 f"{miou.candidate:.2%}",

@@ -1,1 +1,1 @@
-"""Readers and writers of point-cloud and mesh files, one format a file."""
+"""Readers of point-cloud and mesh files: how they are found and opened, and what they become."""

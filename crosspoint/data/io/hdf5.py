@@ -1,4 +1,4 @@
-"""HDF5 files of labelled clouds: `data` (n, N, 3), `label` (n,) or (n, 1), and `pid` (n, N) where there are parts."""
+"""Reads HDF5 files of labelled clouds: `data` (n, N, 3), `label` (n,) or (n, 1), and for parts `pid` (n, N)."""
 
 import contextlib
 import math
@@ -14,14 +14,15 @@ import numpy.typing as npt
 from crosspoint.core.console import timed
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import ADVICE, allowance, check_announced, readable, reading, some
+from crosspoint.data.points import near_origin
 
-DEFLATE, SHUFFLE, CHECKSUM, LZF = 1, 2, 3, 32000  # the filters that h5py writes with `compression`, by their numbers
-RATIO = 1032  # bytes that one byte of a deflate stream can become
+DEFLATE, SHUFFLE, CHECKSUM, LZF = 1, 2, 3, 32000  # HDF5's numbers of the filters that h5py writes
+RATIO = 1032  # largest ratio of a deflate stream
 
 
 @dataclass(frozen=True)
-class Content:
-    """Everything in the files of one split."""
+class SplitArrays:
+    """The content of all files of one split."""
 
     points: npt.NDArray[np.float32]  # (n, N, 3)
     labels: npt.NDArray[np.int64]  # (n,)
@@ -30,7 +31,7 @@ class Content:
 
 @contextlib.contextmanager
 def open_h5(path: Path) -> Iterator[Any]:
-    """Open a file to read; every error of the library inside becomes one line that names the file.
+    """Open a file for reading. Every error of the library in the block becomes one line that names the file.
 
     Raises:
         InputError: The file cannot be opened or is damaged.
@@ -43,18 +44,18 @@ def open_h5(path: Path) -> Iterator[Any]:
 
 
 def is_stored(file: Any, name: str) -> bool:
-    """Whether a name in an open file stands for something in the file itself, not for a link to elsewhere."""
+    """Whether an object is stored in the open file itself, not linked from another file."""
     import h5py
 
     return isinstance(file.get(name, getlink=True), h5py.HardLink)
 
 
 def shape_problems(file: Any, with_parts: bool) -> list[str]:
-    """What is wrong with the keys, shapes and types of an open file; nothing is read from its arrays.
+    """List what is wrong with the keys, shapes and types of an open file. Its arrays are not read.
 
     Raises:
-        InputError: An array lies in another file, asks for far more memory than the file has bytes, or needs a filter
-            that is not one of h5py's.
+        InputError: An array lies in another file, needs far more memory than the file has bytes, or uses a filter that
+            h5py does not bring.
     """
     import h5py
 
@@ -76,9 +77,9 @@ def shape_problems(file: Any, with_parts: bool) -> list[str]:
 
 
 def _check_storage(name: str, array: Any, size: int) -> None:
-    """Raise InputError unless all of an array lies in its file, in encodings that are known, and fits its size."""
+    """Raise InputError if an array is not stored in its file, uses unknown filters, or is too large for the file."""
     if array.external or array.is_virtual:
-        raise InputError(f"has {name} in another file; give a file that holds it itself")
+        raise InputError(f"has {name} in another file; give a file that contains it")
     check_announced(math.prod(array.shape) * array.dtype.itemsize, size)
     chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
     check_announced(chunk, size)
@@ -86,15 +87,15 @@ def _check_storage(name: str, array: Any, size: int) -> None:
     filters = {number: values for number, _, values, _ in map(plist.get_filter, range(plist.get_nfilters()))}
     if not filters.keys() <= {DEFLATE, SHUFFLE, CHECKSUM, LZF} or len(filters) < plist.get_nfilters():
         given = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
-        raise InputError(f"has {name} compressed by the filters {given}; save it with gzip or without compression")
-    if LZF in filters and filters[LZF][2:3] not in ((), (chunk,)):  # what the filter allocates before it looks
-        raise InputError(f"has {name} in chunks of another size than they announce; {ADVICE}")
+        raise InputError(f"has {name} compressed by the filters {given}, which cannot be read; save it with gzip")
+    if LZF in filters and filters[LZF][2:3] not in ((), (chunk,)):  # the filter allocates this before any check
+        raise InputError(f"has {name} in chunks whose size differs from their header; {ADVICE}")
     if DEFLATE in filters:
-        _check_inflated(name, array, chunk + 4, allowance(size))  # a checksum may be inside
+        _check_inflated(name, array, chunk + 4, allowance(size))  # + 4: a checksum
 
 
 def _check_inflated(name: str, array: Any, most: int, allowed: int) -> None:
-    """Raise InputError if a chunk becomes more than it should and more than is allowed: HDF5 inflates all there is."""
+    """Raise InputError if a chunk inflates to more than its size and more than is allowed: HDF5 itself has no limit."""
     if array.id.get_storage_size() * RATIO <= allowed:
         return
     for place in array.iter_chunks():
@@ -102,27 +103,27 @@ def _check_inflated(name: str, array: Any, most: int, allowed: int) -> None:
         if array.id.get_chunk_info_by_coord(offset).size * RATIO > allowed:
             _, stored = array.id.read_direct_chunk(offset)
             if len(zlib.decompressobj().decompress(stored, most + 1)) > most:
-                raise InputError(f"has {name} in chunks that inflate to more than they announce; {ADVICE}")
+                raise InputError(f"has {name} in chunks that inflate to more than their size; {ADVICE}")
 
 
-def range_problem(name: str, values: npt.NDArray[np.integer[Any]], count: int) -> str | None:
-    """Say if numbers do not lie in 0 … count - 1."""
+def range_problem(name: str, values: npt.NDArray[np.integer[Any]], *, count: int) -> str | None:
+    """A message if values are not in 0 … count - 1, else None."""
     if values.size and (values.min() < 0 or values.max() >= count):
-        return f"{name} goes from {values.min()} to {values.max()}, not from 0 to {count - 1}"
+        return f"{name} has values from {values.min()} to {values.max()}, but 0 to {count - 1} are allowed"
     return None
 
 
-def read_files(paths: Sequence[Path], points: int | None, classes: int, parts: int | None = None) -> Content:
-    """Read and join files.
+def read_files(paths: Sequence[Path], points: int | None, *, classes: int, parts: int | None = None) -> SplitArrays:
+    """Read files and join their content.
 
     Args:
         paths: At least one file.
-        points: How many of the first points of each cloud to take; all if None.
-        classes: Number of classes; every label must be smaller.
-        parts: Number of parts, where parts are to be read.
+        points: Take the first `points` points of each cloud; None: all.
+        classes: Number of classes. Labels are 0 to classes - 1.
+        parts: Number of parts; None: parts are not read.
 
     Raises:
-        InputError: A file is damaged or not in this format, clouds have fewer points, coordinates are not finite, or a
+        InputError: A file is damaged or has another format, clouds have fewer points, coordinates are not finite, or a
             label is out of range.
     """
     pieces = [_read(path, points, classes, parts) for path in paths]
@@ -130,33 +131,33 @@ def read_files(paths: Sequence[Path], points: int | None, classes: int, parts: i
     if len(stored) > 1:
         raise InputError(
             f"{paths[0].parent}: the files have {', '.join(map(str, sorted(stored)))} points per cloud; "
-            f"ask for {min(stored)}"
+            f"ask for at most {min(stored)}"
         )
-    return Content(
+    return SplitArrays(
         np.concatenate([piece.points for piece in pieces]),
         np.concatenate([piece.labels for piece in pieces]),
         None if parts is None else np.concatenate([piece.parts for piece in pieces if piece.parts is not None]),
     )
 
 
-def _read(path: Path, points: int | None, classes: int, parts: int | None) -> Content:
+def _read(path: Path, points: int | None, classes: int, parts: int | None) -> SplitArrays:
     with timed(f"read {path}"), open_h5(path) as file:
         problems = shape_problems(file, parts is not None)
         if problems:
             raise InputError(f"{problems[0]}; {ADVICE}")
         stored = file["data"].shape[1]
         if points is not None and not 1 <= points <= stored:
-            raise InputError(f"holds {stored} points per cloud, {points} were asked for; ask for 1 to {stored}")
-        content = Content(
-            file["data"][:, :points].astype(np.float32),
+            raise InputError(f"holds {stored} points per cloud, but {points} were asked for; ask for 1 to {stored}")
+        content = SplitArrays(
+            near_origin(file["data"][:, :points]),
             file["label"][:].reshape(-1).astype(np.int64),
             None if parts is None else file["pid"][:, :points].astype(np.int64),
         )
         if not np.isfinite(content.points).all():
             raise InputError(f"has coordinates that are NaN or infinite; {ADVICE}")
-        bad = range_problem("label", content.labels, classes)
+        bad = range_problem("label", content.labels, count=classes)
         if content.parts is not None and parts is not None:
-            bad = bad or range_problem("pid", content.parts, parts)
+            bad = bad or range_problem("pid", content.parts, count=parts)
         if bad:
             raise InputError(f"{bad}; {ADVICE}")
         return content

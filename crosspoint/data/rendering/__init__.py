@@ -1,1 +1,1 @@
-"""Meshes to pictures, by a ray caster."""
+"""Renders meshes to pictures by ray casting."""

@@ -1,1 +1,1 @@
-"""Data sets and packs: their layouts, their reading, and what they should hold."""
+"""Data sets and packed sets: layouts, reading and verification."""

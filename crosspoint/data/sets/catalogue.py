@@ -1,4 +1,4 @@
-"""The data sets that are known, and where each can be had. Nothing is ever downloaded."""
+"""The known data sets and where to get them. Nothing is downloaded."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,11 +11,11 @@ class DataSet:
     """A data set.
 
     Attributes:
-        name: What it is called.
-        content: What it holds, and what it is used for here.
+        name: Name of the data set.
+        content: What it contains, and what it is used for here.
         terms: Its licence or terms of use.
-        source: Where it can be had, and what stands in the way.
-        folder: The files that are expected.
+        source: Where to get it, and known obstacles.
+        folder: The expected files.
     """
 
     name: str
@@ -81,9 +81,9 @@ SETS = (
     ),
     DataSet(
         "parametric shapes",
-        "real things of many categories, drawn from random parameters with a part label per face, as training pairs, "
-        "a classification set and a part set",
-        "none: made by this program, yours to use",
+        "generated objects of 41 categories with a part label per face: pairs for pretraining, a classification set "
+        "and a part set",
+        "none: this program generates them; use them freely",
         "`crosspoint data make-shapes --out DIR`, built in",
         "written by the command",
     ),
@@ -92,7 +92,7 @@ SETS = (
 
 @dataclass(frozen=True)
 class Catalogue(Result):
-    """The data sets that are known."""
+    """The known data sets."""
 
     schema: ClassVar[str] = "crosspoint.data-list/1"
 

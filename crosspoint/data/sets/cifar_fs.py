@@ -1,4 +1,4 @@
-"""Pictures of classes that are divided into three parts, as CIFAR-FS is: base, validation and novel classes."""
+"""Reads CIFAR-FS and sets like it: pictures whose classes are split into base, validation and novel classes."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures `(n, 3, S, S)` uint8 with labels `(n,)`, numbered through in the order of `class_names`."""
+    """Pictures `(n, 3, S, S)` uint8 with labels `(n,)`; a label is an index into `class_names`."""
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
@@ -27,13 +27,13 @@ class Pictures:
 
 
 def find_classes(root: Path) -> dict[str, dict[str, Path]]:
-    """The folder of each class, by part and name.
+    """Find the folder of each class, by split and name.
 
     Args:
-        root: The set's folder, or one above it.
+        root: The folder of the set, or its parent.
 
     Raises:
-        InputError: Neither layout is there, a class that is listed has no folder, or a class is in two parts.
+        InputError: The layout is unknown, a listed class has no folder, or a class is in two splits.
     """
     root = Path(root)
     for folder in (root, *_subfolders(root).values()):
@@ -45,7 +45,7 @@ def find_classes(root: Path) -> dict[str, dict[str, Path]]:
 
 
 def _listed(folder: Path) -> dict[str, dict[str, Path]]:
-    """By the lists in `splits`, which name a class per line."""
+    """Read the lists in `splits`, one class name per line."""
     for lists in (folder / "splits" / "bertinetto", folder / "splits"):
         if all(os.path.isfile(lists / f"{part}.txt") for part in PARTS):
             break
@@ -53,13 +53,15 @@ def _listed(folder: Path) -> dict[str, dict[str, Path]]:
         return {}
     found = {}
     for part in PARTS:
-        lines = read_lines(lists / f"{part}.txt", "a list of classes", "give one class name per line")
+        lines = read_lines(lists / f"{part}.txt", "a list of classes", advice="give one class name per line")
         found[part] = {name: folder / "data" / name for line in lines for name in line.split()}
         if outside := [name for name in found[part] if os.path.basename(name) != name or name == ".."]:
             raise InputError(f"{lists / part}.txt: {outside[0]} is not the name of a class; give one name per line")
         missing = [name for name, path in found[part].items() if not os.path.isdir(path)]
         if missing:
-            raise InputError(f"{folder / 'data'}: has no folder {missing[0]}, which {part}.txt lists; unpack it again")
+            raise InputError(
+                f"{folder / 'data'}: the folder {missing[0]} of {part}.txt is missing; unpack the set again"
+            )
     return found
 
 
@@ -79,11 +81,11 @@ def _check_disjoint(folder: Path, found: dict[str, dict[str, Path]]) -> None:
         for other in PARTS[i + 1 :]:
             both = sorted(set(found[part]) & set(found[other]))
             if both:
-                raise InputError(f"{folder}: the class {both[0]} is in {part} and in {other}; a class has one part")
+                raise InputError(f"{folder}: the class {both[0]} is in both {part} and {other}; keep it in one")
 
 
-def load_pictures(classes: dict[str, Path], size: int, description: str = "Reading pictures") -> Pictures:
-    """Read every picture of some classes, as RGB, resized to `size` where it has another.
+def load_pictures(classes: dict[str, Path], size: int, *, description: str = "Reading pictures") -> Pictures:
+    """Read all pictures of some classes as RGB, resized to `size` if they have another size.
 
     Raises:
         InputError: A class has no picture, or a file cannot be read.
@@ -94,7 +96,7 @@ def load_pictures(classes: dict[str, Path], size: int, description: str = "Readi
     for label, folder in enumerate(track(list(classes.values()), description)):
         files = [folder / name for name in list_folder(folder) if Path(name).suffix.lower() in SUFFIXES]
         if not files:
-            raise InputError(f"{folder}: holds no .png or .jpg pictures")
+            raise InputError(f"{folder}: holds no .png or .jpg pictures; unpack the set again")
         for path in files:
             picture = read_picture(path, "RGB")
             if picture.size != (size, size):

@@ -1,4 +1,4 @@
-"""The data sets of the paper's protocols, in their published file formats."""
+"""Reads the data sets of the paper's protocols in their published file formats."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
-from crosspoint.data.io.hdf5 import Content, read_files
+from crosspoint.data.frames import Up, to_y_up
+from crosspoint.data.io.hdf5 import SplitArrays, read_files
 from crosspoint.data.sets.layout import locate, recognise, split_files
 from crosspoint.data.sets.renders import PairedRenders
 from crosspoint.data.sets.taxonomy import Taxonomy, read_class_names, read_taxonomy
@@ -27,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Clouds:
-    """Labelled clouds: points (n, N, 3) float32 as stored, labels (n,) int64."""
+    """Labelled clouds: points (n, N, 3) float32, not normalised, and labels (n,) int64."""
 
     points: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
@@ -35,7 +36,7 @@ class Clouds:
 
 @dataclass(frozen=True)
 class ClassificationSet:
-    """A classification set; `name` is its format, `class_names` are by label, `test` is None where there is none."""
+    """A classification set. `name` is its format, `class_names` is by label, `test` is None if it is missing."""
 
     name: str
     class_names: tuple[str, ...]
@@ -54,7 +55,7 @@ class PartClouds:
 
 @dataclass(frozen=True)
 class PartSet:
-    """A part-segmentation set; `val` is None where there is none."""
+    """A part-segmentation set; `val` is None if it is missing."""
 
     name: str
     taxonomy: Taxonomy
@@ -63,56 +64,63 @@ class PartSet:
     test: PartClouds
 
 
-def load_classification(root: Path, points: int | None = 1024) -> ClassificationSet:
+def load_classification(root: Path, points: int | None = 1024, *, up: Up = "y") -> ClassificationSet:
     """Read a set in ModelNet40's or ScanObjectNN's format.
 
     Args:
-        root: The folder of the files, or one above it that holds no other such set.
-        points: How many points of each cloud, the *first* ones, as the published protocols do; all if None.
+        root: The folder of the files, or its parent if that holds no other such set.
+        points: Take the *first* points of each cloud, as the published protocols do; None: all.
+        up: The axis that points up in the files: y in the published ones. Clouds are turned to y-up.
 
     Raises:
         InputError: There is no such set, its training split is missing, a file is damaged, a label has no name, or
-            fewer than `points` points are stored.
+            clouds have fewer than `points` points.
     """
     kind, folder = locate(root, ("modelnet40", "scanobjectnn"))
     names = read_class_names(kind, folder)
     splits = {}
     for split in ("train", "test"):
-        files = split_files(kind, folder, split)
-        splits[split] = read_files(files, points, len(names)) if files else None
+        files = split_files(kind, folder, split=split)
+        splits[split] = read_files(files, points, classes=len(names)) if files else None
     train, test = splits["train"], splits["test"]
     if train is None:
         raise InputError(f"{folder}: has no training files; see `crosspoint data list` for the expected names")
     return ClassificationSet(
-        kind, names, Clouds(train.points, train.labels), Clouds(test.points, test.labels) if test else None
+        kind,
+        names,
+        Clouds(to_y_up(train.points, up), train.labels),
+        Clouds(to_y_up(test.points, up), test.labels) if test else None,
     )
 
 
-def load_parts(root: Path, points: int | None = 2048) -> PartSet:
-    """Read a set in ShapeNetPart's format, with the taxonomy of its `taxonomy.json` or else ShapeNetPart's own.
+def load_parts(root: Path, points: int | None = 2048, *, up: Up = "y") -> PartSet:
+    """Read a set in ShapeNetPart's format. Its taxonomy is read from `taxonomy.json`, else it is ShapeNetPart's.
 
     Args:
-        root: The folder of the files, or one above it that holds no other such set.
-        points: How many points of each cloud, the first ones; all if None.
+        root: The folder of the files, or its parent if that holds no other such set.
+        points: Take the first points of each cloud; None: all.
+        up: As for `load_classification`.
 
     Raises:
         InputError: There is no such set, its training or test split is missing, a file or the taxonomy is damaged, a
-            label is out of range, or fewer than `points` points are stored.
+            label is out of range, or clouds have fewer than `points` points.
     """
     kind, folder = locate(root, ("shapenetpart",))
     taxonomy = read_taxonomy(folder)
     splits: dict[str, PartClouds | None] = {}
     for split in ("train", "val", "test"):
-        files = split_files(kind, folder, split)
+        files = split_files(kind, folder, split=split)
         splits[split] = (
-            _parts(read_files(files, points, len(taxonomy.categories), len(taxonomy.parts))) if files else None
+            _parts(read_files(files, points, classes=len(taxonomy.categories), parts=len(taxonomy.parts)), up)
+            if files
+            else None
         )
     train, test = splits["train"], splits["test"]
     if train is None or test is None:
-        raise InputError(f"{folder}: needs ply_data_train*.h5 and ply_data_test*.h5; see `crosspoint data list`")
+        raise InputError(f"{folder}: ply_data_train*.h5 or ply_data_test*.h5 is missing; see `crosspoint data list`")
     return PartSet(kind, taxonomy, train, splits["val"], test)
 
 
-def _parts(content: Content) -> PartClouds:
-    assert content.parts is not None  # asked for
-    return PartClouds(content.points, content.labels, content.parts)
+def _parts(content: SplitArrays, up: Up) -> PartClouds:
+    assert content.parts is not None  # they were asked for
+    return PartClouds(to_y_up(content.points, up), content.labels, content.parts)

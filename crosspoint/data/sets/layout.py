@@ -1,4 +1,4 @@
-"""Where data sets lie: which folders are in which published format."""
+"""Recognises the published formats of data sets and finds their files."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,22 +19,22 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg"})
 
 
 def recognise(root: Path) -> str:
-    """The one format of the data under `root`, which is the set's own folder or holds it.
+    """Find the one data set in `root`, which is its folder or the parent, and return its format.
 
     Returns:
         `"modelnet40"`, `"scanobjectnn"`, `"shapenetpart"` or `"shapenetrender"`.
 
     Raises:
-        InputError: There is none, or more than one.
+        InputError: There is no data set, or more than one.
     """
     return _only(root, tuple(EXPECTED))[0]
 
 
 def locate(root: Path, formats: Sequence[str]) -> tuple[str, Path]:
-    """The format and the folder of the one set under `root` that is in one of `formats`.
+    """Find the one data set in `root` with one of `formats`; return its format and folder.
 
     Raises:
-        InputError: There is none, or more than one.
+        InputError: There is no such data set, or more than one.
     """
     return _only(root, formats)
 
@@ -49,21 +49,21 @@ def _only(root: Path, formats: Sequence[str]) -> tuple[str, Path]:
         raise InputError(f"{root}: no data set found; expected {wanted}; see `crosspoint data list`")
     if len(found) > 1:
         names = ", ".join(f"{folder} ({kind})" for kind, folder in found)
-        raise InputError(f"{root}: holds several data sets; give one of {names}")
+        raise InputError(f"{root}: holds several data sets; give the folder of one: {names}")
     return found[0]
 
 
 def find_sets(root: Path) -> list[tuple[str, Path]]:
-    """Format and folder of every set in `root`, its subfolders and their `main_split`.
+    """Format and folder of every data set in `root`, its subfolders, and their `main_split`.
 
     Raises:
-        InputError: `root` is not a folder that can be listed.
+        InputError: `root` is not a folder, or cannot be listed.
     """
     return [(kind, folder) for folder in _folders(Path(root)) for kind in _formats(folder)]
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """`root`, its subfolders, and a `main_split` in these, ScanObjectNN's usual place; not its other variants."""
+    """`root`, its subfolders, and their `main_split`, where ScanObjectNN usually lies; not its other variants."""
     yield root
     for folder in _subfolders(root):
         yield folder
@@ -85,7 +85,7 @@ def _formats(folder: Path) -> Iterator[str]:
 
 
 def _has_parts(folder: Path) -> bool:
-    """Whether a folder of `ply_data_*.h5` has labels per point: by its taxonomy, its name or a file's content."""
+    """Whether a folder of `ply_data_*.h5` has part labels: by its taxonomy, its name, or the content of a file."""
     if os.path.exists(folder / TAXONOMY_FILE) or "part_seg" in folder.name:
         return True
     for path in _h5_files(folder, "ply_data_"):
@@ -93,12 +93,12 @@ def _has_parts(folder: Path) -> bool:
             with open_h5(path) as file:
                 return is_stored(file, "pid")
         except InputError:
-            continue  # damaged: another file may tell
+            continue  # a damaged file; another one may show it
     return False
 
 
 def _h5_files(folder: Path, prefix: str) -> list[Path]:
-    """The files `<prefix>….h5` of a folder by name; none of one that cannot be listed."""
+    """The files `<prefix>….h5` of a folder, sorted; empty if the folder cannot be listed."""
     try:
         names = list_folder(folder)
     except InputError:
@@ -107,20 +107,20 @@ def _h5_files(folder: Path, prefix: str) -> list[Path]:
 
 
 def numbered(folder: Path, split: str) -> list[Path]:
-    """The files `ply_data_<split><number>.h5` of a folder, by number."""
+    """The files `ply_data_<split><number>.h5` of a folder, sorted by number."""
     prefix = f"ply_data_{split}"
     found = [path for path in _h5_files(folder, prefix) if path.stem[len(prefix) :].isdecimal()]
     return sorted(found, key=lambda path: int(path.stem[len(prefix) :]))
 
 
 def scanobjectnn_file(folder: Path, split: str) -> Path | None:
-    """ScanObjectNN's file of a split, `"train"` or `"test"`, under either of its names."""
+    """ScanObjectNN's file of a split, `"train"` or `"test"`, with either of its names; None if it is missing."""
     published = {"train": "training_objectdataset.h5", "test": "test_objectdataset.h5"}[split]
     return next((folder / name for name in (published, f"{split}.h5") if os.path.isfile(folder / name)), None)
 
 
-def split_files(kind: str, folder: Path, split: str) -> list[Path]:
-    """The HDF5 files of a split, `"train"`, `"val"` or `"test"`; none where there is no such split."""
+def split_files(kind: str, folder: Path, *, split: str) -> list[Path]:
+    """The HDF5 files of a split, `"train"`, `"val"` or `"test"`; empty if the split is missing."""
     if kind != "scanobjectnn":
         return numbered(folder, split)
     file = scanobjectnn_file(folder, split) if split != "val" else None

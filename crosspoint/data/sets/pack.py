@@ -1,15 +1,17 @@
 """ShapeNetRender packed into shards that are read many times faster than loose files.
 
-A packed folder holds `index.json` (the shards in order, each with its size and SHA-256) and shards in the safetensors
-format, each of which is whole by itself: `points` (P, 3) float32 and `images` (I, H, W, 4) uint8 of its objects one
-after another, `point_starts` and `image_starts` (n + 1) int64, and the objects' keys in the header.
+A packed folder holds `index.json` (the axis that points up in the clouds, null where it is not known, and the shards in
+order, each with its size and SHA-256) and shards in the safetensors format, each of which is whole by itself: `points`
+(P, 3) float32 and `images` (I, H, W, 4) uint8 of its objects one after another, `point_starts` and `image_starts`
+(n + 1) int64, and the objects' keys in the header.
 """
 
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,21 +21,23 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file, atomic_folder, sha256, write_json
 from crosspoint.core.outputs import check_folder, check_replaceable
 from crosspoint.core.reading import read_json, reading, regular
+from crosspoint.core.results import Result, to_json
+from crosspoint.data.frames import Up
 
 if TYPE_CHECKING:
-    from crosspoint.data.sets.datasets import PairedRenders
+    from crosspoint.data.sets.renders import PairedRenders
 
 INDEX_FILE = "index.json"
 SCHEMA = "crosspoint.pack/1"
 MEGABYTE = 10**6
 REPACK = "copy it or pack again"
-METADATA = "crosspoint"  # the header's entry; one entry, since the order of several is not fixed
+METADATA = "crosspoint"  # the one entry of the header: the order of several entries is not defined
 
 Points = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
 
-class Entry(NamedTuple):
+class PackedObject(NamedTuple):
     """One object: its key `category/name`, its points (N, 3) and its images (V, H, W, 4)."""
 
     key: str
@@ -42,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What the index says of a shard."""
+    """An entry of the index: one shard."""
 
     file: Path
     objects: int
@@ -50,8 +54,44 @@ class Row(NamedTuple):
     sha256: str
 
 
+@dataclass(frozen=True)
+class ShardEntry:
+    """What the index has of a shard: its file's name, objects, images, bytes and SHA-256."""
+
+    file: str
+    objects: int
+    images: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PackResult(Result):
+    """What `pack` wrote.
+
+    Attributes:
+        out: The folder.
+        objects: In all shards.
+        images: In all shards.
+        shards: How many.
+        bytes: Of all shards.
+        seconds: What it took.
+        up: The axis that points up in the clouds; None where it is not known.
+    """
+
+    schema: ClassVar[str] = SCHEMA
+
+    out: str
+    objects: int
+    images: int
+    shards: int
+    bytes: int
+    seconds: float
+    up: Up | None = None
+
+
 class Shard(NamedTuple):
-    """An open shard: slices that read on demand, and where each object starts in them."""
+    """An open shard: its arrays are read on demand; `*_starts` say where each object begins."""
 
     points: Any
     images: Any
@@ -60,27 +100,27 @@ class Shard(NamedTuple):
 
 
 def pack(
-    root: Path, out: Path, size: int | None = None, views: int | None = None, shard_mb: int = 256
-) -> dict[str, Any]:
-    """Pack a folder in ShapeNetRender's layout; read it with `PackedRenders`.
+    root: Path, out: Path, *, size: int | None = None, views: int | None = None, shard_mb: int = 256
+) -> PackResult:
+    """Pack a folder in the layout of ShapeNetRender into shards; read them with `PackedRenders`.
 
-    Without `size` and `views` nothing is lost: the same points and the same pixels come back.
+    Without `size` and `views` nothing is lost: points and pixels stay the same.
 
     Args:
         root: Folder with `ShapeNet` and `ShapeNetRendering`.
-        out: Folder to write; it appears when it is complete.
-        size: Width and height to resize the images to; as they are if None.
-        views: Images kept of each object, the first ones; all if None.
-        shard_mb: Size at which a shard is closed, in 10⁶ bytes.
+        out: Output folder; it appears only when it is complete.
+        size: Resize images to this width and height, in pixels; None: keep their size.
+        views: Keep the first `views` images of each object; None: all.
+        shard_mb: Size of a shard, in 10⁶ bytes.
 
     Returns:
-        `out`, `objects`, `images`, `shards`, `bytes` and `seconds`.
+        What was written.
 
     Raises:
-        InputError: `root` is not in that layout, a file of it cannot be read, its images differ in size and `size` is
-            None, an option makes no sense, or `out` exists or cannot be written.
+        InputError: `root` has another layout, a file cannot be read, images differ in size and `size` is None, an
+            option is invalid, or `out` exists or cannot be written.
     """
-    from crosspoint.data.sets.datasets import PairedRenders
+    from crosspoint.data.sets.renders import PairedRenders, up_of_set
 
     for name, value in (("size", size), ("views", views), ("shard-mb", shard_mb)):
         if value is not None and value < 1:
@@ -89,23 +129,26 @@ def pack(
     check_folder(out, inputs=[root])
     check_replaceable(out)
     start = time.monotonic()
-    entries = _entries(PairedRenders(root), size, views)
+    renders = PairedRenders(root)
+    up = up_of_set("shapenetrender", renders.root)
+    entries = _entries(renders, size, views)
     with atomic_folder(out) as folder:
         groups = enumerate(_groups(entries, shard_mb * MEGABYTE))
         shards = [_write(folder, number, group) for number, group in groups]
-        write_json(folder / INDEX_FILE, {"schema": SCHEMA, "shards": shards})
-    return {
-        "out": str(out),
-        "objects": sum(shard["objects"] for shard in shards),
-        "images": sum(shard["images"] for shard in shards),
-        "shards": len(shards),
-        "bytes": sum(shard["bytes"] for shard in shards),
-        "seconds": round(time.monotonic() - start, 3),
-    }
+        write_json(folder / INDEX_FILE, {"schema": SCHEMA, "up": up, "shards": to_json(shards)})
+    return PackResult(
+        out=str(out),
+        objects=sum(shard.objects for shard in shards),
+        images=sum(shard.images for shard in shards),
+        shards=len(shards),
+        bytes=sum(shard.bytes for shard in shards),
+        seconds=round(time.monotonic() - start, 3),
+        up=up,
+    )
 
 
 def is_pack(root: Path) -> bool:
-    """Whether a folder is a packed one, by the schema named in its index."""
+    """Whether a folder is a packed set. The schema in its index decides."""
     try:
         index = read_json(Path(root) / INDEX_FILE, "the index of a packed folder")
     except InputError:
@@ -114,17 +157,16 @@ def is_pack(root: Path) -> bool:
 
 
 class PackedRenders:
-    """Objects of a packed folder, with the interface of `PairedRenders`; shards are opened when first needed.
+    """The objects of a packed folder, with the interface of `PairedRenders`. Shards are opened when first used.
 
-    Files are only read, through memory maps, so that the workers of a loader share one copy in memory; an object may
-    be handed to other processes, which open the shards for themselves.
+    Files are memory-mapped, so that all workers of a data loader share one copy in memory. The object can be sent to
+    other processes; they open the shards again.
 
     Args:
         root: Folder that `pack` wrote.
 
     Raises:
-        InputError: `root` is not a packed folder, its index is damaged, or a shard is missing, damaged or has another
-            length than it should.
+        InputError: `root` is not a packed folder, its index is damaged, or a shard is missing or damaged.
     """
 
     def __init__(self, root: Path) -> None:
@@ -135,7 +177,7 @@ class PackedRenders:
         self.keys: list[str] = []
         for row in self._rows:
             if not row.file.is_file() or row.file.stat().st_size != row.bytes:
-                raise InputError(f"{row.file} is missing or not {row.bytes} bytes long; {REPACK}")
+                raise InputError(f"{row.file} is missing or does not have {row.bytes} bytes; {REPACK}")
             self.keys += _read_keys(row)
         self._ends = np.cumsum([row.objects for row in self._rows])
         self._shards: dict[int, Shard] = {}
@@ -143,7 +185,7 @@ class PackedRenders:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_shards": {}}
 
     def files(self) -> Iterator[Path]:
@@ -151,18 +193,18 @@ class PackedRenders:
         return (row.file for row in self._rows)
 
     def points(self, i: int) -> Points:
-        """The point cloud of object `i`, as it was sampled: (N, 3)."""
+        """The stored points of object `i`: (N, 3)."""
         shard, row = self._find(i)
         points: Points = shard.points[shard.point_starts[row] : shard.point_starts[row + 1]]
         return points
 
     def views(self, i: int) -> int:
-        """How many images object `i` has."""
+        """Number of images of object `i`."""
         shard, row = self._find(i)
         return int(shard.image_starts[row + 1] - shard.image_starts[row])
 
     def image(self, i: int, view: int) -> Image:
-        """One image of object `i`: (H, W, 4) RGBA.
+        """An image of object `i`: (H, W, 4) RGBA.
 
         Raises:
             IndexError: There is no such object or view.
@@ -175,7 +217,7 @@ class PackedRenders:
         return image
 
     def verify(self) -> list[str]:
-        """Compare each shard with its SHA-256 in the index; one line per shard that is damaged."""
+        """Compare each shard with its SHA-256 in the index; returns one line per damaged shard."""
         return [
             f"{row.file} does not have the SHA-256 {row.sha256[:12]}… of the index; {REPACK}"
             for row in track(self._rows, "Verifying")
@@ -183,7 +225,7 @@ class PackedRenders:
         ]
 
     def _find(self, i: int) -> tuple[Shard, int]:
-        """The shard that holds object `i`, and the object's row in it."""
+        """The shard of object `i`, and the row of the object in it."""
         if not 0 <= i < len(self.keys):
             raise IndexError(f"object {i} of {len(self.keys)}")
         number = int(np.searchsorted(self._ends, i, side="right"))
@@ -194,8 +236,8 @@ class PackedRenders:
 
 def _read_index(root: Path) -> list[Row]:
     path, kind = root / INDEX_FILE, "the index of a packed folder"
-    index = read_json(path, kind, REPACK)
-    with reading(path, kind, REPACK):
+    index = read_json(path, kind, advice=REPACK)
+    with reading(path, kind, advice=REPACK):
         shards = index["shards"]
         rows = [Row(root / s["file"], int(s["objects"]), int(s["bytes"]), str(s["sha256"])) for s in shards]
         if any(row.file.parent != root or row.objects < 1 for row in rows):
@@ -211,17 +253,17 @@ def _open(file: Path) -> Any:
 
 
 def _read_keys(row: Row) -> list[str]:
-    """The keys of a shard's objects, from its header."""
-    with reading(row.file, "a shard of a packed folder", REPACK):
+    """The keys of the objects in a shard, from its header."""
+    with reading(row.file, "a shard of a packed folder", advice=REPACK):
         keys = json.loads(_open(row.file).metadata()[METADATA])["keys"]
         if len(keys) != row.objects or not all(isinstance(key, str) for key in keys):
-            raise InputError(f"does not hold the {row.objects} objects of the index; {REPACK}")
+            raise InputError(f"does not hold the {row.objects} objects listed in the index; {REPACK}")
         return list(keys)
 
 
 def _open_shard(row: Row) -> Shard:
-    """A shard whose arrays have the shapes that its index and each other ask for."""
-    with reading(row.file, "a shard of a packed folder", REPACK):
+    """Open a shard and check the shapes and types of its arrays."""
+    with reading(row.file, "a shard of a packed folder", advice=REPACK):
         file = _open(row.file)
         points, images = file.get_slice("points"), file.get_slice("images")
         starts = [file.get_tensor(name) for name in ("point_starts", "image_starts")]
@@ -231,27 +273,27 @@ def _open_shard(row: Row) -> Shard:
             for size, (last,), kept in zip(sizes, axes, starts, strict=True)
         ]
         if not all(fits) or any((np.diff(kept) < 1).any() for kept in starts) or [len(s) for s in sizes] != [2, 4]:
-            raise InputError(f"has arrays that do not fit each other; {REPACK}")
+            raise InputError(f"has arrays whose sizes contradict each other; {REPACK}")
         if [points.get_dtype(), images.get_dtype()] != ["F32", "U8"]:
             raise InputError(f"holds other types than float32 points and uint8 images; {REPACK}")
         return Shard(points, images, *starts)
 
 
-def _entries(renders: "PairedRenders", size: int | None, views: int | None) -> Iterator[Entry]:
+def _entries(renders: "PairedRenders", size: int | None, views: int | None) -> Iterator[PackedObject]:
     shape: tuple[int, ...] | None = None
     for i in track(range(len(renders)), "Packing"):
         count = renders.views(i) if views is None else views
         if not 0 < count <= renders.views(i):
             raise InputError(
-                f"{renders.keys[i]} has {renders.views(i)} images, fewer than {count or 1}; "
-                "remove its folders, or give fewer --views"
+                f"{renders.keys[i]} has {renders.views(i)} images, fewer than the {count or 1} asked for; "
+                "give fewer --views, or remove the object's folders"
             )
         images = [_resized(renders.image(i, view), size) for view in range(count)]
         for image in images:
             shape = shape or image.shape
             if image.shape != shape:
-                raise InputError(f"images of {renders.keys[i]} differ in size from others; give a --size for all")
-        yield Entry(renders.keys[i], renders.points(i), np.stack(images))
+                raise InputError(f"{renders.keys[i]} has images of another size than the objects before; give --size")
+        yield PackedObject(renders.keys[i], renders.points(i), np.stack(images))
 
 
 def _resized(image: Image, size: int | None) -> Image:
@@ -263,9 +305,9 @@ def _resized(image: Image, size: int | None) -> Image:
     return resized
 
 
-def _groups(entries: Iterator[Entry], limit: int) -> Iterator[list[Entry]]:
-    """Entries in lists of at least `limit` bytes, the last one smaller."""
-    group: list[Entry] = []
+def _groups(entries: Iterator[PackedObject], limit: int) -> Iterator[list[PackedObject]]:
+    """Split entries into lists of at least `limit` bytes; the last may be smaller."""
+    group: list[PackedObject] = []
     total = 0
     for entry in entries:
         group.append(entry)
@@ -277,7 +319,7 @@ def _groups(entries: Iterator[Entry], limit: int) -> Iterator[list[Entry]]:
         yield group
 
 
-def _write(folder: Path, number: int, group: list[Entry]) -> dict[str, Any]:
+def _write(folder: Path, number: int, group: list[PackedObject]) -> ShardEntry:
     """Write one shard and return its row of the index."""
     from safetensors.numpy import save_file
 
@@ -289,12 +331,6 @@ def _write(folder: Path, number: int, group: list[Entry]) -> dict[str, Any]:
         "image_starts": np.cumsum([0, *(len(entry.images) for entry in group)]),
     }
     header = {"schema": SCHEMA, "keys": [entry.key for entry in group]}
-    with atomic_file(file) as temporary:  # safetensors makes files that their writer alone can read
+    with atomic_file(file) as temporary:  # its permissions: safetensors makes files that only the writer can read
         save_file(tensors, temporary, metadata={METADATA: json.dumps(header)})
-    return {
-        "file": file.name,
-        "objects": len(group),
-        "images": len(tensors["images"]),
-        "bytes": file.stat().st_size,
-        "sha256": sha256(file),
-    }
+    return ShardEntry(file.name, len(group), len(tensors["images"]), file.stat().st_size, sha256(file))

@@ -1,4 +1,4 @@
-"""ShapeNetRender: point clouds paired with renderings, as loose files."""
+"""Reads ShapeNetRender: point clouds paired with renderings, as single files."""
 
 import os
 from collections.abc import Iterator
@@ -9,18 +9,34 @@ import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.pictures import read_picture
-from crosspoint.core.reading import list_folder
+from crosspoint.core.reading import list_folder, read_json
+from crosspoint.data.frames import Up
 from crosspoint.data.io.clouds import read_clouds
-from crosspoint.data.points import Points
+from crosspoint.data.points import Points, near_origin
 from crosspoint.data.sets.layout import PICTURES, locate
+
+SETTINGS_FILE = "render.json"  # of `crosspoint data render`
+
+
+def up_of_set(kind: str, root: Path) -> Up | None:
+    """The axis that points up in the clouds of a data set.
+
+    All published sets are y-up, and what `crosspoint data render` stores is; None where an earlier version of it
+    turned nothing and does not say how the meshes lay.
+    """
+    file = root / SETTINGS_FILE
+    if kind == "shapenetrender" and file.is_file():
+        settings = read_json(file, "the settings of renderings")
+        return "y" if isinstance(settings, dict) and settings.get("stored_up") == "y" else None
+    return "y"
 
 
 class PairedRenders:
-    """Objects that have both a cloud and renderings.
+    """Objects that have both a point cloud and renderings.
 
-    Under the folder lie `ShapeNet/<category>/<name>.ply`, whose vertices are the points, and
+    The folder holds `ShapeNet/<category>/<name>.ply`, whose vertices are the points, and
     `ShapeNetRendering/<category>/<name>/rendering/` with any number of pictures. Objects that have only one of the two
-    are not among these; `crosspoint data verify` lists them.
+    are left out; `crosspoint data verify` lists them.
 
     Args:
         root: Folder with `ShapeNet` and `ShapeNetRendering`, or its parent.
@@ -29,7 +45,7 @@ class PairedRenders:
         keys: `category/name` of each object, sorted.
 
     Raises:
-        InputError: There is no such folder, or no object in it.
+        InputError: There is no such folder, or it holds no object.
     """
 
     def __init__(self, root: Path) -> None:
@@ -43,20 +59,19 @@ class PairedRenders:
         return len(self.keys)
 
     def cloud(self, i: int) -> Path:
-        """The file of the points of object i."""
+        """The point-cloud file of object i."""
         return self.root / "ShapeNet" / f"{self.keys[i]}.ply"
 
     def points(self, i: int) -> Points:
-        """The points of object i, as stored: (N, 3).
+        """The points of object i, as stored: (N, 3); those too far from the origin for float32 are moved there.
 
         Raises:
             InputError: The file is bad.
         """
-        points: Points = read_clouds(self.cloud(i))[0]
-        return points
+        return near_origin(read_clouds(self.cloud(i))[0])
 
     def images(self, i: int) -> list[Path]:
-        """The pictures of object i, by name.
+        """The pictures of object i, sorted by name.
 
         Raises:
             InputError: The folder cannot be listed.
@@ -67,7 +82,7 @@ class PairedRenders:
         return self._images[i]
 
     def views(self, i: int) -> int:
-        """How many pictures object i has."""
+        """Number of pictures of object i."""
         return len(self.images(i))
 
     def files(self) -> Iterator[Path]:
@@ -77,7 +92,7 @@ class PairedRenders:
             yield from self.images(i)
 
     def image(self, i: int, view: int) -> npt.NDArray[np.uint8]:
-        """One picture of object i: (H, W, 4) RGBA; opaque where the file has no alpha.
+        """A picture of object i: (H, W, 4) RGBA; opaque if the file has no alpha.
 
         Raises:
             InputError: The file is bad.
@@ -87,7 +102,7 @@ class PairedRenders:
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """A picture as (H, W, 4) RGBA.
+    """Read a picture as (H, W, 4) RGBA.
 
     Raises:
         InputError: The file is missing, damaged, or neither PNG nor JPEG.
@@ -96,7 +111,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def cloud_keys(root: Path) -> set[str]:
-    """`category/name` of every cloud under `root`."""
+    """`category/name` of every cloud in `root`."""
     folder = root / "ShapeNet"
     return {
         f"{category}/{name[:-4]}"
@@ -107,7 +122,7 @@ def cloud_keys(root: Path) -> set[str]:
 
 
 def rendering_keys(root: Path) -> set[str]:
-    """`category/name` of every folder of renderings under `root`, full or empty."""
+    """`category/name` of every folder of renderings in `root`, also of empty ones."""
     folder = root / "ShapeNetRendering"
     return {
         f"{category}/{name}"

@@ -1,4 +1,4 @@
-"""Whether data sets are what they claim to be."""
+"""Checks that the files of data sets are complete and valid."""
 
 import os
 from collections.abc import Iterator
@@ -12,27 +12,27 @@ import numpy as np
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.core.printable import printable
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reason_without
 from crosspoint.core.results import Result
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.io.hdf5 import open_h5, range_problem, shape_problems
 from crosspoint.data.sets.layout import EXPECTED, TAXONOMY_FILE, find_sets, split_files
 from crosspoint.data.sets.pack import PackedRenders, is_pack
 from crosspoint.data.sets.renders import PairedRenders, cloud_keys, read_image, rendering_keys
 from crosspoint.data.sets.taxonomy import Taxonomy, read_class_names, read_taxonomy
 
-PUBLISHED = {  # objects of each split
+PUBLISHED = {  # number of objects in each split
     "modelnet40": {"train": 9840, "test": 2468},
     "scanobjectnn": {"train": 2309, "test": 581},
     "shapenetpart": {"train": 12137, "val": 1870, "test": 2874},
     "shapenetrender": {"pairs": 43783},
 }
-BLOCK = 256  # clouds read at once
+BLOCK = 256  # clouds that are read at once
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table: a part of a set, what was found there and how that compares with the published set."""
+    """A row of the table: a part of a data set, what was found, and how that compares with the published set."""
 
     set: str
     part: str
@@ -42,12 +42,12 @@ class Finding:
 
 @dataclass
 class VerifyReport(Result):
-    """What was found.
+    """The result of `crosspoint data verify`.
 
     Attributes:
-        format: The formats recognised, joined by ` + `.
-        rows: The table.
-        problems: One line for everything that is wrong; empty if nothing is.
+        format: The recognised formats, joined by ` + `.
+        rows: The rows of the table.
+        problems: One line per problem; empty if there is none.
     """
 
     schema: ClassVar[str] = "crosspoint.data-verify/1"
@@ -58,16 +58,16 @@ class VerifyReport(Result):
 
 
 def verify(root: Path) -> VerifyReport:
-    """Read every file of the data sets in a folder and list what is wrong with them.
+    """Read every file of the data sets in a folder and list the problems.
 
-    Checked are names, keys, shapes, types, label ranges, parts against their category, coordinates, pictures, and
-    whether clouds and pictures belong together. Counts are compared with the published ones for information.
+    It checks names, keys, shapes, types, label ranges, the parts of each category, coordinates, pictures, and that each
+    cloud has pictures. Counts are compared with the published ones for information only.
 
     Args:
-        root: The folder of a set, or of several, or one that `crosspoint data pack` wrote.
+        root: The folder of a set, or of several, or a folder of `crosspoint data pack`.
 
     Raises:
-        InputError: No set is recognised in it.
+        InputError: No data set is recognised.
     """
     root = Path(root)
     if is_pack(root):
@@ -102,7 +102,7 @@ def _verify_h5(kind: str, folder: Path, report: VerifyReport) -> None:
     required = {"train", "test"} if taxonomy else {"train"}
     published = {} if os.path.lexists(folder / TAXONOMY_FILE) else PUBLISHED[kind]
     for split in ("train", "val", "test") if taxonomy else ("train", "test"):
-        files = split_files(kind, folder, split)
+        files = split_files(kind, folder, split=split)
         report.problems += _gaps(folder, split, files) if kind != "scanobjectnn" else []
         if not files:
             report.rows.append(
@@ -125,7 +125,7 @@ def _verify_h5(kind: str, folder: Path, report: VerifyReport) -> None:
 
 @dataclass
 class Tally:
-    """What the files of a split hold together."""
+    """Totals over the files of a split."""
 
     clouds: int = 0
     stored: set[int] = field(default_factory=set)
@@ -134,7 +134,7 @@ class Tally:
 
 
 def _gaps(folder: Path, split: str, files: list[Path]) -> list[str]:
-    """The files missing from a numbered series, and names that do not belong to one."""
+    """Missing files of a numbered series, and files whose names do not belong to it."""
     prefix = f"ply_data_{split}"
     problems, expected = [], 0
     for number in sorted(int(path.stem.removeprefix(prefix)) for path in files):
@@ -151,7 +151,7 @@ def _verify_file(path: Path, classes: int, taxonomy: Taxonomy | None, tally: Tal
             problems = shape_problems(file, taxonomy is not None)
             if not problems:
                 label = file["label"][:].reshape(-1)
-                problems += filter(None, [range_problem("label", label, classes)])
+                problems += filter(None, [range_problem("label", label, count=classes)])
                 tally.clouds += len(label)
                 tally.stored.add(file["data"].shape[1])
                 tally.labels.update(label.tolist())
@@ -162,7 +162,7 @@ def _verify_file(path: Path, classes: int, taxonomy: Taxonomy | None, tally: Tal
 
 
 def _content_problems(path: Path, file: Any, label: Any, taxonomy: Taxonomy | None, tally: Tally) -> Iterator[str]:
-    """What is wrong with the coordinates and parts of clouds, named by their row."""
+    """Problems in the coordinates and parts of clouds, by row."""
     bad, flat, foreign = [], [], []
     for start in track(range(0, len(label), BLOCK), path.name):
         rows = slice(start, start + BLOCK)
@@ -179,15 +179,15 @@ def _content_problems(path: Path, file: Any, label: Any, taxonomy: Taxonomy | No
             foreign += (start + np.flatnonzero(~fits.all(axis=1))).tolist()
     for clouds, trouble in (
         (bad, "coordinates that are NaN or infinite"),
-        (flat, "all points in one place"),
-        (foreign, "parts that their category does not have"),
+        (flat, "all points equal"),
+        (foreign, "parts of another category"),
     ):
         if clouds:
             yield f"{len(clouds)} clouds have {trouble}: {_some(clouds)}"
 
 
 def _membership(taxonomy: Taxonomy) -> Any:
-    """(categories, parts) bool: whether a category has a part."""
+    """(categories, parts) bool: whether a part belongs to a category."""
     member = np.zeros((len(taxonomy.categories), len(taxonomy.parts)), bool)
     for category, parts in enumerate(taxonomy.category_parts):
         member[category, list(parts)] = True
@@ -217,7 +217,7 @@ def _verify_renders(folder: Path, report: VerifyReport) -> None:
             report.problems.append(str(error))
     pictures = [path for i in range(len(pairs)) for path in pairs.images(i)]
     with ThreadPoolExecutor(available_cpus()) as pool:
-        for result in track(pool.map(_picture_size, pictures), f"{folder.name} pictures", len(pictures)):
+        for result in track(pool.map(_picture_size, pictures), f"{folder.name} pictures", total=len(pictures)):
             if isinstance(result, InputError):
                 report.problems.append(str(result))
             else:
@@ -232,7 +232,7 @@ def _verify_renders(folder: Path, report: VerifyReport) -> None:
 
 
 def _picture_size(path: Path) -> tuple[int, int] | InputError:
-    """Width and height of a picture that can be decoded to its end."""
+    """Width and height of a picture, which is decoded completely."""
     try:
         height, width, _ = read_image(path).shape
     except InputError as error:
@@ -247,11 +247,11 @@ def _compared(found: int, published: int | None) -> str:
 
 
 def _span(numbers: set[int]) -> str:
-    """The number, or the least and the greatest."""
+    """The one number, or the smallest and the largest."""
     return "–".join(f"{number:,}" for number in sorted({min(numbers, default=0), max(numbers, default=0)}))
 
 
 def _some(numbers: list[int]) -> str:
-    """The first numbers, and how many there are more."""
+    """The first numbers, and how many more there are."""
     more = f" and {len(numbers) - 8} more" if len(numbers) > 8 else ""
     return ", ".join(map(str, numbers[:8])) + more

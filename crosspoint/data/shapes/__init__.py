@@ -1,7 +1,7 @@
-"""Parametric shapes of real things, as triangle meshes with a part label per face.
+"""Parametric shapes of everyday objects, as triangle meshes with a part label per face.
 
-`CATEGORIES` maps a name to the category; `CATEGORIES["chair"](rng)` draws one chair. Everything that an object is comes
-from the generator it is given.
+`CATEGORIES` maps a name to a category. `CATEGORIES["chair"](rng)` generates one chair; the random generator `rng`
+decides everything about it.
 """
 
 from crosspoint.data.shapes.aircraft import airplane, helicopter, rocket

@@ -1,4 +1,4 @@
-"""One picture that shows a few objects of every category, with their names."""
+"""Draws a picture with a few objects of every category and their names."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,19 +11,19 @@ from crosspoint.core.plots import label_font
 from crosspoint.data.rendering.raycast import camera, picture, solid
 from crosspoint.data.shapes import Shape
 
-TILE = 80  # pixels a side
+TILE = 80  # width and height of an object, in pixels
 GAP = 6
 CAPTION = 18
-BLOCKS = 3  # categories in a row
+BLOCKS = 3  # categories per row
 AZIMUTH, ELEVATION = np.deg2rad(35.0), np.deg2rad(22.0)
 BACKGROUND, INK = (255, 255, 255), (60, 60, 60)
 
 
 def contact_sheet(objects: Mapping[str, Sequence[Shape]], file: Path) -> None:
-    """Draw objects in rows, the name of their category underneath, and write a PNG.
+    """Draw objects in rows with the names of their categories, and write a PNG.
 
     Args:
-        objects: The shapes to show of each category; every category shows equally many.
+        objects: The shapes of each category; every category has the same number.
         file: The PNG to write.
 
     Raises:
@@ -49,4 +49,4 @@ def contact_sheet(objects: Mapping[str, Sequence[Shape]], file: Path) -> None:
 
 def _tile(shape: Shape) -> NDArray[np.uint8]:
     """The object from its front right, slightly from above: (TILE, TILE, 4) uint8."""
-    return np.asarray(picture(solid(shape.vertices, shape.faces), camera(AZIMUTH, ELEVATION), TILE))
+    return np.asarray(picture(solid(shape.vertices, shape.faces), camera(AZIMUTH, ELEVATION), size=TILE))

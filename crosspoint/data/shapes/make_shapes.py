@@ -1,14 +1,14 @@
-"""Parametric shapes written in the published formats: pairs for pretraining, a classification and a part split."""
+"""Generates parametric shapes in the published formats: pairs for pretraining, a classification set and a part set."""
 
 import hashlib
 import math
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,14 @@ from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_folder, write_json, writing
 from crosspoint.core.outputs import check_file, check_known, check_replaceable, is_schema
 from crosspoint.core.plots import require_plots
-from crosspoint.core.pool import spread
 from crosspoint.core.reading import read_json, reading
+from crosspoint.core.results import FLAT, Result
+from crosspoint.core.system.pool import spread
 from crosspoint.data.io.meshes import sample_surface
 from crosspoint.data.points import normalise
-from crosspoint.data.rendering.render import COMPRESSION, picture_name, render_views
+from crosspoint.data.rendering.render import render_views
+from crosspoint.data.rendering.tasks import COMPRESSION, picture_name
+from crosspoint.data.sets.taxonomy import TaxonomyFile
 from crosspoint.data.shapes import CATEGORIES, Shape
 from crosspoint.data.shapes.contact_sheet import contact_sheet
 
@@ -31,7 +34,7 @@ PARTS = "shapenet_part_seg_hdf5_data"
 SETTINGS_FILE = "shapes.json"
 SCHEMA = "crosspoint.make-shapes/1"
 SPLITS = ("train", "test", "val")
-TURN = 180.0  # degrees: objects stand upright, in any direction
+TURN = 180.0  # degrees: objects stand upright and are turned by any angle about the vertical axis
 PAIR_FILE = re.compile(
     r"ShapeNet/\w+/(?P<number>\d{5,})\.ply|ShapeNetRendering/\w+/(?P<object>\d{5,})/rendering/(?P<view>\d{2,})\.png"
 )
@@ -44,7 +47,7 @@ SHOWN = 6  # objects of each category on the contact sheet
 
 
 class Item(NamedTuple):
-    """One object to be made: of a category, in a split, with its running number."""
+    """An object to generate: category, split and number."""
 
     category: str
     split: str
@@ -53,23 +56,62 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points of one object and the number, within its category, of the part that each lies on."""
+    """Points of one object, and for each point its part number within the category."""
 
     points: NDArray[np.float32]  # (N, 3)
     parts: NDArray[np.uint8]  # (N,)
 
 
+@dataclass(frozen=True)
+class ShapesSettings:
+    """What decides the bytes of a folder of made shapes; attributes as the arguments of `make_shapes`."""
+
+    per_class: int
+    seed: int
+    views: int
+    size: int
+    points: int
+
+
+@dataclass(frozen=True)
+class ShapesResult(Result):
+    """What `make_shapes` made.
+
+    Attributes:
+        settings: As asked for.
+        out: The folder.
+        categories: Their names.
+        parts: Kinds of part, over all categories.
+        train: Training objects, over all categories.
+        test: Likewise.
+        val: Likewise.
+        seconds: What it took.
+    """
+
+    schema: ClassVar[str] = SCHEMA
+
+    settings: ShapesSettings = field(metadata=FLAT)
+    out: str
+    categories: tuple[str, ...]
+    parts: int
+    train: int
+    test: int
+    val: int
+    seconds: float
+
+
 def make_shapes(
     out: Path,
     per_class: int = 50,
+    *,
     seed: int = 0,
     views: int = 4,
     size: int = 64,
     points: int = 2048,
     sheet: Path | None = None,
     jobs: int | None = None,
-) -> dict[str, Any]:
-    """Draw objects of every category in `CATEGORIES` and write them under `out`, as the published sets are laid out.
+) -> ShapesResult:
+    """Generate objects of every category in `CATEGORIES` and write them to `out`, in the published layouts.
 
     `out` receives
 
@@ -77,39 +119,39 @@ def make_shapes(
     - `modelnet40_ply_hdf5_2048/ply_data_{train0,test0}.h5` and `shape_names.txt`: classification;
     - `shapenet_part_seg_hdf5_data/ply_data_{train0,val0,test0}.h5` and `taxonomy.json`: parts.
 
-    All training splits, the pairs included, are the same `per_class` objects of each category, with the same points;
-    test and validation are further max(4, per_class / 4) objects each, never seen in training. The clouds in the
-    HDF5 files are normalised to the unit sphere and interleaved by category, so that the first n are balanced.
+    All training splits, also the pairs, hold the same `per_class` objects of each category, with the same points. The
+    test and validation splits hold max(4, per_class / 4) other objects each. Clouds in the HDF5 files are normalised to
+    the unit sphere, and categories alternate, so that the first n clouds are balanced.
 
-    An object follows from the seed, its category, its split and its number alone: more objects per class begin with
-    the same ones, and the same arguments give the same bytes in every file.
+    An object depends only on the seed, its category, its split and its number: a larger `per_class` adds objects and
+    changes none. The same arguments give the same bytes in every file.
 
     Args:
-        out: A new or empty folder, or one that this function wrote before, which is replaced when all is made.
+        out: A new or empty folder, or an earlier result, which is replaced at the end.
         per_class: Training objects of each category.
-        seed: Seed of everything.
+        seed: Random seed.
         views: Pictures of each training object.
-        size: Width and height of the pictures.
+        size: Width and height of the pictures, in pixels.
         points: Points of each object.
-        sheet: A PNG to write with a few training objects of every category.
-        jobs: Processes; all cores if None. A script that calls this with more than one needs the usual
+        sheet: A PNG that shows some training objects of every category; None: not drawn.
+        jobs: Number of processes; None: one per core. A script that uses more than one needs
             `if __name__ == "__main__":`.
 
     Returns:
-        The settings, `categories`, `parts`, `train`, `test`, `val` (objects in all), `seconds` and `out`.
+        What was made.
 
     Raises:
-        InputError: An option makes no sense, or `out` holds something else or cannot be written.
+        InputError: An option is invalid, or `out` holds other files or cannot be written.
         MissingDependency: `embreex` is not installed, or for a sheet `matplotlib`.
         CheckFailed: A process was killed.
     """
-    settings = {"per_class": per_class, "seed": seed, "views": views, "size": size, "points": points}
+    settings = ShapesSettings(per_class, seed, views, size, points)
     _check(settings, jobs)
-    require("embreex", "render", "rendering")
+    require("embreex", "render", purpose="rendering")
     out = Path(out)
     check_replaceable(out, _check_ours)
     if sheet is not None:
-        check_file(sheet, "--sheet", ".png", inputs=[out])
+        check_file(sheet, "--sheet", kind=".png", inputs=[out])
         require_plots()
     start = time.monotonic()
     held_out = max(4, math.ceil(per_class / 4))
@@ -117,49 +159,49 @@ def make_shapes(
     items = [Item(c, split, k) for split, count in counts.items() for k in range(count) for c in CATEGORIES]
     with atomic_folder(out, _check_ours) as temporary:
         work = partial(_make, out=temporary, seed=seed, views=views, size=size, points=points)
-        clouds = dict(zip(items, track(spread(work, items, jobs), "Making shapes", len(items)), strict=True))
+        clouds = dict(zip(items, track(spread(work, items, jobs=jobs), "Making shapes", total=len(items)), strict=True))
         _write_classification(temporary / CLASSIFICATION, clouds)
         _write_parts(temporary / PARTS, clouds)
-        write_json(temporary / SETTINGS_FILE, {"schema": SCHEMA, **settings})
+        write_json(temporary / SETTINGS_FILE, {"schema": SCHEMA, **vars(settings)})
     if sheet is not None:
         shown = range(min(SHOWN, per_class))
         contact_sheet({c: [draw(Item(c, "train", k), seed) for k in shown] for c in CATEGORIES}, sheet)
-    return {
-        **settings,
-        "out": str(out),
-        "categories": list(CATEGORIES),
-        "parts": sum(len(category.part_names) for category in CATEGORIES.values()),
+    return ShapesResult(
+        settings=settings,
+        out=str(out),
+        categories=tuple(CATEGORIES),
+        parts=sum(len(category.part_names) for category in CATEGORIES.values()),
         **{split: count * len(CATEGORIES) for split, count in counts.items()},
-        "seconds": round(time.monotonic() - start, 3),
-    }
+        seconds=round(time.monotonic() - start, 3),
+    )
 
 
 def draw(item: Item, seed: int) -> Shape:
-    """The object that `make_shapes` makes for an item, turned by up to `TURN` about the vertical axis."""
+    """Generate the object of an item, turned by up to `TURN` degrees about the vertical axis."""
     rng = _generators(item, seed)[0]
     return CATEGORIES[item.category](rng).turned(rng.uniform(-TURN, TURN))
 
 
 def _generators(item: Item, seed: int) -> list[np.random.Generator]:
-    """Independent sources for an object's shape, its points and its viewpoints."""
+    """Independent random generators of an object's shape, points and viewpoints."""
     digest = hashlib.sha256(f"{item.category}/{item.split}".encode()).digest()
     words = np.frombuffer(digest, "<u4").tolist()
     return [np.random.default_rng(child) for child in np.random.SeedSequence([seed, item.number, *words]).spawn(3)]
 
 
-def _check(settings: dict[str, int], jobs: int | None) -> None:
+def _check(settings: ShapesSettings, jobs: int | None) -> None:
     least = {"per_class": 1, "seed": 0, "views": 1, "size": 8, "points": 1, "jobs": 1}
-    for name, value in {**settings, "jobs": 1 if jobs is None else jobs}.items():
+    for name, value in {**vars(settings), "jobs": 1 if jobs is None else jobs}.items():
         if value < least[name]:
             raise InputError(f"{name.replace('_', '-')} is {value}; it must be at least {least[name]}")
 
 
 def _check_ours(out: Path) -> None:
-    """Raise InputError unless a folder holds an earlier result and nothing else."""
+    """Raise InputError if a folder holds anything but an earlier result."""
     path = out / SETTINGS_FILE
     made = read_json(path, "the settings of made shapes") if path.is_file() else None
     if not is_schema(made, "make-shapes"):
-        raise InputError(f"{out} holds files that were not made by this command; choose a new folder")
+        raise InputError(f"{out} holds files that this command did not make; choose a new folder")
     with reading(path, "the settings of made shapes"):
         per_class, views = int(made["per_class"]), int(made["views"])
 
@@ -179,17 +221,18 @@ def _name(number: int) -> str:
 
 
 def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) -> Cloud:
-    """Draw one object; a training object is also written as a pair of cloud and pictures."""
+    """Generate one object; also write a training object as a pair of cloud and pictures."""
     shape, (_, point_rng, view_rng) = draw(item, seed), _generators(item, seed)
-    cloud, face = sample_surface(shape.vertices, shape.faces, points, point_rng)
+    sampled, face = sample_surface(shape.vertices, shape.faces, count=points, rng=point_rng)
+    cloud = sampled.astype(np.float32)
     if item.split == "train":
-        pictures = render_views(shape.vertices, shape.faces, views, size, view_rng)
+        pictures = render_views(shape.vertices, shape.faces, views=views, size=size, rng=view_rng)
         _write_pair(out, f"{item.category}/{_name(item.number)}", cloud, pictures)
     return Cloud(cloud, shape.face_parts[face].astype(np.uint8))
 
 
 def _write_pair(out: Path, key: str, cloud: NDArray[np.float32], pictures: NDArray[np.uint8]) -> None:
-    """Write a cloud and its pictures into the folder that is not in its place yet: no file is synced by itself."""
+    """Write a cloud and its pictures into the temporary folder; files are not synced one by one."""
     from PIL import Image
     from plyfile import PlyData, PlyElement
 
@@ -223,8 +266,8 @@ def _write_parts(folder: Path, clouds: dict[Item, Cloud]) -> None:
     write_json(folder / "taxonomy.json", taxonomy)
 
 
-def part_taxonomy() -> dict[str, Any]:
-    """Names of categories and parts, and the part numbers of each category: the content of `taxonomy.json`."""
+def part_taxonomy() -> TaxonomyFile:
+    """The content of `taxonomy.json`: the categories and parts of these shapes."""
     numbers = _numbers(len(category.part_names) for category in CATEGORIES.values())
     return {
         "categories": list(CATEGORIES),
@@ -245,7 +288,7 @@ def _of(clouds: dict[Item, Cloud], split: str) -> list[tuple[Item, Cloud]]:
 
 
 def _write_h5(file: Path, members: Sequence[tuple[Item, Cloud]], pid: NDArray[np.uint8] | None = None) -> None:
-    """Write `data` (n, N, 3), `label` (n, 1) and, if given, `pid` (n, N), without times, so that bytes repeat."""
+    """Write `data` (n, N, 3), `label` (n, 1) and, if given, `pid` (n, N), without timestamps, so that bytes repeat."""
     import h5py
 
     labels = {name: label for label, name in enumerate(CATEGORIES)}

@@ -1,5 +1,6 @@
-"""The solids that every parametric shape is put together from: closed triangle meshes with outward normals, y up."""
+"""The solids of which parametric shapes are built: closed triangle meshes with outward normals, y up."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 Point = Sequence[float]
+Size = tuple[float, float, float]
+"""Width, height and depth, along x, y and z."""
 ORIGIN = (0.0, 0.0, 0.0)
 SQUARE = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) / 2  # in x and z
 BOX_FACES = np.array(  # of the corners of SQUARE at the bottom, then at the top
@@ -22,9 +25,9 @@ class Mesh(NamedTuple):
     vertices: Array
     faces: NDArray[np.int64]
 
-    def at(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Mesh":
+    def at(self, point: Point) -> "Mesh":
         """The mesh moved by (x, y, z)."""
-        return Mesh(self.vertices + np.array((x, y, z)), self.faces)
+        return Mesh(self.vertices + np.array(point), self.faces)
 
     def turn(self, axis: str, degrees: float) -> "Mesh":
         """The mesh turned about the `"x"`, `"y"` or `"z"` axis through the origin, right-handed."""
@@ -35,14 +38,14 @@ class Mesh(NamedTuple):
         turned[:, second] = np.sin(angle) * self.vertices[:, first] + np.cos(angle) * self.vertices[:, second]
         return Mesh(turned, self.faces)
 
-    def scale(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> "Mesh":
-        """The mesh stretched along the axes; a negative product (a mirror image) keeps its normals outward."""
-        faces = self.faces if x * y * z > 0 else self.faces[:, ::-1]
-        return Mesh(self.vertices * (x, y, z), faces)
+    def scale(self, factors: Point) -> "Mesh":
+        """The mesh stretched along x, y and z; a negative product (a mirror image) keeps its normals outward."""
+        faces = self.faces if math.prod(factors) > 0 else self.faces[:, ::-1]
+        return Mesh(self.vertices * np.array(factors), faces)
 
     def mirrored(self) -> "tuple[Mesh, Mesh]":
         """The mesh and its mirror image in the plane x = 0: a left and a right wing, arm or wheel."""
-        return self, self.scale(x=-1)
+        return self, self.scale((-1, 1, 1))
 
 
 def solid(vertices: ArrayLike, faces: ArrayLike) -> Mesh:
@@ -85,13 +88,13 @@ def loft(rings: ArrayLike, closed: bool = False) -> Mesh:
     return solid(np.concatenate(vertices), np.concatenate(faces))
 
 
-def circle(sides: int, start: float = 0.0, stop: float = 360.0, end: bool = False) -> Array:
+def circle(sides: int, start: float = 0.0, *, stop: float = 360.0, end: bool = False) -> Array:
     """`sides` points of the unit circle between two angles in degrees, the last one only if `end`: (sides, 2)."""
     angles = np.deg2rad(np.linspace(start, stop, sides, endpoint=end))
     return np.stack((np.cos(angles), np.sin(angles)), axis=1)
 
 
-def oval(width: float, depth: float, power: float = 2.0, sides: int = 24) -> Array:
+def oval(width: float, depth: float, *, power: float = 2.0, sides: int = 24) -> Array:
     """A superellipse |x/a|^p + |z/b|^p = 1 of width 2a and depth 2b: (sides, 2); p = 2 an ellipse, p = 6 a soft box."""
     corners = circle(sides)
     return np.sign(corners) * np.abs(corners) ** (2.0 / power) * (width / 2, depth / 2)
@@ -111,38 +114,40 @@ def smooth(points: ArrayLike, count: int = 24) -> Array:
     return np.asarray(PchipInterpolator(length, knots)(np.linspace(0, length[-1], count)))
 
 
-def taper(bottom: tuple[float, float], top: tuple[float, float], height: float, at: Point = ORIGIN) -> Mesh:
+def taper(bottom: tuple[float, float], top: tuple[float, float], *, height: float, at: Point = ORIGIN) -> Mesh:
     """A box whose (width, depth) changes from `bottom` to `top`; `at` is the centre of its bottom face."""
     low, high = (level(SQUARE * size, y) for size, y in ((bottom, 0.0), (top, height)))
     return Mesh(np.concatenate((low, high)) + np.array(at), BOX_FACES)
 
 
-def box(width: float, height: float, depth: float, at: Point = ORIGIN) -> Mesh:
+def box(size: Size, at: Point = ORIGIN) -> Mesh:
     """A box; `at` is the centre of its bottom face."""
-    return taper((width, depth), (width, depth), height, at)
+    width, height, depth = size
+    return taper((width, depth), (width, depth), height=height, at=at)
 
 
-def rounded_box(width: float, height: float, depth: float, radius: float, at: Point = ORIGIN) -> Mesh:
+def rounded_box(size: Size, radius: float, *, at: Point = ORIGIN) -> Mesh:
     """A box with all edges rounded, as a cushion; `at` is the centre of its bottom face."""
-    radius = min(radius, 0.49 * min(width, height, depth))
+    width, height, depth = size
+    radius = min(radius, 0.49 * min(size))
     offsets = [(s * (width / 2 - radius), t * (depth / 2 - radius)) for s, t in ((1, 1), (-1, 1), (-1, -1), (1, -1))]
-    arcs = [circle(4, 90 * k, 90 * k + 90, end=True) for k in range(4)]
+    arcs = [circle(4, 90 * k, stop=90 * k + 90, end=True) for k in range(4)]
     rings = []
-    for cosine, sine in circle(8, -90, 90, end=True):
+    for cosine, sine in circle(8, -90, stop=90, end=True):
         middle = radius if sine < 0 else height - radius
         ring = np.concatenate([radius * cosine * arc + offset for arc, offset in zip(arcs, offsets, strict=True)])
         rings.append(level(ring, middle + radius * sine))
-    return loft(rings).at(*at)
+    return loft(rings).at(at)
 
 
-def lathe(profile: ArrayLike, sides: int = 24, closed: bool = False, at: Point = ORIGIN) -> Mesh:
+def lathe(profile: ArrayLike, sides: int = 24, *, closed: bool = False, at: Point = ORIGIN) -> Mesh:
     """A profile (P, 2) of radius and height turned about the y axis; `closed` joins its two ends (a ring)."""
     outline = np.asarray(profile, np.float64)
     around = circle(sides)  # (sides, 2)
-    return loft([level(radius * around, height) for radius, height in outline], closed).at(*at)
+    return loft([level(radius * around, height) for radius, height in outline], closed).at(at)
 
 
-def hollow(profile: ArrayLike, wall: float, sides: int = 24, at: Point = ORIGIN) -> Mesh:
+def hollow(profile: ArrayLike, wall: float, *, sides: int = 24, at: Point = ORIGIN) -> Mesh:
     """A vessel: the outer profile (P, 2), from the bottom to the rim, and an inner wall at the distance `wall`."""
     outer = np.asarray(profile, np.float64)
     inner = np.stack((outer[:, 0] - wall, np.maximum(outer[:, 1], outer[0, 1] + wall)), axis=1)
@@ -151,7 +156,7 @@ def hollow(profile: ArrayLike, wall: float, sides: int = 24, at: Point = ORIGIN)
     return lathe(np.concatenate(([(0.0, outer[0, 1])], outer, inner, [(0.0, inner[-1, 1])])), sides, at=at)
 
 
-def tube(path: ArrayLike, radius: ArrayLike, sides: int = 10, closed: bool = False) -> Mesh:
+def tube(path: ArrayLike, radius: ArrayLike, *, sides: int = 10, closed: bool = False) -> Mesh:
     """A round tube along a path (S, 3); `radius` is one number or one per point; ends are flat."""
     points = np.asarray(path, np.float64)
     radii = np.broadcast_to(np.asarray(radius, np.float64), len(points))
@@ -170,32 +175,32 @@ def tube(path: ArrayLike, radius: ArrayLike, sides: int = 10, closed: bool = Fal
     return loft(rings, closed)
 
 
-def rod(start: Point, end: Point, radius: float, end_radius: float | None = None, sides: int = 12) -> Mesh:
+def rod(start: Point, end: Point, *, radius: float, end_radius: float | None = None, sides: int = 12) -> Mesh:
     """A straight round rod between two points, a cone where `end_radius` differs."""
-    return tube([start, end], [radius, radius if end_radius is None else end_radius], sides)
+    return tube([start, end], [radius, radius if end_radius is None else end_radius], sides=sides)
 
 
-def disc(radius: float, height: float, at: Point = ORIGIN, sides: int = 24) -> Mesh:
+def disc(radius: float, height: float, *, at: Point = ORIGIN, sides: int = 24) -> Mesh:
     """A flat cylinder that stands on `at`."""
     return lathe([(radius, 0), (radius, height)], sides, at=at)
 
 
-def wheel(radius: float, width: float, at: Point = ORIGIN, sides: int = 20) -> Mesh:
+def wheel(radius: float, width: float, *, at: Point = ORIGIN, sides: int = 20) -> Mesh:
     """A disc with rounded edges whose axle lies along x; `at` is its centre."""
     bevel = 0.25 * min(radius, width)
     half = width / 2
     profile = [(radius - bevel, -half), (radius, -half + bevel), (radius, half - bevel), (radius - bevel, half)]
-    return lathe(profile, sides).turn("z", 90).at(*at)
+    return lathe(profile, sides).turn("z", 90).at(at)
 
 
-def torus(radius: float, thickness: float, at: Point = ORIGIN, sides: int = 24) -> Mesh:
+def torus(radius: float, thickness: float, *, at: Point = ORIGIN, sides: int = 24) -> Mesh:
     """A ring lying flat around the y axis; `thickness` is the radius of its tube, `at` its centre."""
     return lathe(circle(10) * thickness + (radius, 0), sides, closed=True, at=at)
 
 
-def ellipsoid(x: float, y: float, z: float, at: Point = ORIGIN, sides: int = 20) -> Mesh:
-    """An ellipsoid with half axes x, y, z and centre `at`."""
-    return lathe(circle(11, -90, 90, end=True), sides).scale(x, y, z).at(*at)
+def ellipsoid(axes: Size, at: Point = ORIGIN, *, sides: int = 20) -> Mesh:
+    """An ellipsoid with half axes along x, y and z and centre `at`."""
+    return lathe(circle(11, -90, stop=90, end=True), sides).scale(axes).at(at)
 
 
 def extrude(outline: ArrayLike, depth: float) -> Mesh:
@@ -245,7 +250,7 @@ def _turn(a: Array, b: Array, points: Array) -> Array:
     return np.asarray((b[0] - a[0]) * (points[:, 1] - a[1]) - (b[1] - a[1]) * (points[:, 0] - a[0]))
 
 
-def sheet(path: ArrayLike, thickness: float, height: float) -> Mesh:
+def sheet(path: ArrayLike, thickness: float, *, height: float) -> Mesh:
     """A curved wall: a path (S, 2) in x and z, given a thickness to both sides and a height from y = 0."""
     line = np.asarray(path, np.float64)
     tangents = np.gradient(line, axis=0)
@@ -260,7 +265,7 @@ def sheet(path: ArrayLike, thickness: float, height: float) -> Mesh:
     )
 
 
-def fin(root: float, tip: float, span: float, sweep: float, thickness: float, power: float = 2.0) -> Mesh:
+def fin(root: float, tip: float, *, span: float, sweep: float, thickness: float, power: float = 2.0) -> Mesh:
     """A wing along +x: chords `root` and `tip` along z (front at +z), the tip moved back by `sweep`, nose rounded."""
     rings = []
     for share in np.linspace(0, 1, 5):

@@ -1,4 +1,4 @@
-"""What a parametric shape is: a mesh with a part label per face, and the category that makes it."""
+"""A parametric shape, a mesh with a part label per face, and the category that generates it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shape:
-    """One object: y up, standing on y = 0, centred in x and z, its longest side 1, facing +z.
+    """One object: y up, standing on y = 0, centred in x and z, longest side 1, front towards +z.
 
     Attributes:
         vertices: (V, 3) float64.
         faces: (F, 3) int64, counter-clockwise seen from outside; every solid is closed.
-        face_parts: (F,) int64, index into `part_names`.
+        part_names: All parts of the category; an object may lack some.
         part_names: Every part that objects of this category can have; one object may lack some.
     """
 
@@ -35,7 +35,7 @@ class Shape:
         return Shape(vertices, self.faces, self.face_parts, self.part_names)
 
 
-class Builder:
+class ShapeBuilder:
     """Collects solids under the names of their parts."""
 
     def __init__(self, part_names: tuple[str, ...]) -> None:
@@ -62,20 +62,20 @@ class Builder:
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of thing; call it with a random generator to get one object of it."""
+    """A category of objects; call it with a random generator to generate one object."""
 
     part_names: tuple[str, ...]
-    draw: Callable[[Rng, Builder], None]
+    draw: Callable[[Rng, ShapeBuilder], None]
 
     def __call__(self, rng: Rng) -> Shape:
-        """One random object."""
-        builder = Builder(self.part_names)
+        """Generate one random object."""
+        builder = ShapeBuilder(self.part_names)
         self.draw(rng, builder)
         return builder.shape()
 
 
-def category(*part_names: str) -> Callable[[Callable[[Rng, Builder], None]], Category]:
-    """Declare the parts of a category above the function that draws it."""
+def category(*part_names: str) -> Callable[[Callable[[Rng, ShapeBuilder], None]], Category]:
+    """Decorator that declares the parts of a category, above the function that generates it."""
     return lambda draw: Category(part_names, draw)
 
 

@@ -18,11 +18,11 @@ from crosspoint.data.shapes.primitives import (
     tube,
     wheel,
 )
-from crosspoint.data.shapes.shape import Builder, Rng, category, chance, pick
+from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pick
 
 
 @category("body", "window", "wheel", "light")
-def car(rng: Rng, build: Builder) -> None:
+def car(rng: Rng, build: ShapeBuilder) -> None:
     """Saloons, hatchbacks, vans, pick-ups and open two-seaters."""
     long, wide = rng.uniform(0.9, 1.05), rng.uniform(0.38, 0.44)
     kind = pick(rng, "saloon", "hatch", "van", "pickup", "open")
@@ -44,17 +44,17 @@ def car(rng: Rng, build: Builder) -> None:
         top = waist + (roof - waist) * (0.75 if kind == "open" else 1)
         _cabin(build, [(back * z, waist), (front * z, waist), (top_front * z, top), (top_back * z, top)], wide, kind)
     if kind == "pickup":
-        build.add("body", box(0.02, 0.07, z * 0.8, (wide / 2 - 0.01, waist, -z * 0.56)).mirrored())
-        build.add("body", box(wide, 0.07, 0.02, (0, waist, -z * 0.95)))
+        build.add("body", box((0.02, 0.07, z * 0.8), (wide / 2 - 0.01, waist, -z * 0.56)).mirrored())
+        build.add("body", box((wide, 0.07, 0.02), (0, waist, -z * 0.95)))
     if kind == "open":
-        build.add("body", [rounded_box(0.13, 0.11, 0.06, 0.02, (x, waist, -z * 0.12)) for x in (0.09, -0.09)])
+        build.add("body", [rounded_box((0.13, 0.11, 0.06), 0.02, at=(x, waist, -z * 0.12)) for x in (0.09, -0.09)])
     radius, base = rng.uniform(0.075, 0.1), rng.uniform(0.56, 0.64)
     for end in (base, -base):
-        build.add("wheel", wheel(radius, 0.06, (wide / 2 - 0.02, radius, end * z)).mirrored())
-    lamp = ellipsoid(0.035, 0.022, 0.02, (wide * 0.36, waist * 0.68, z), 10)
-    build.add("light", lamp.mirrored(), box(0.07, 0.03, 0.02, (wide * 0.38, waist * 0.65, -z)).mirrored())
+        build.add("wheel", wheel(radius, 0.06, at=(wide / 2 - 0.02, radius, end * z)).mirrored())
+    lamp = ellipsoid((0.035, 0.022, 0.02), (wide * 0.36, waist * 0.68, z), sides=10)
+    build.add("light", lamp.mirrored(), box((0.07, 0.03, 0.02), (wide * 0.38, waist * 0.65, -z)).mirrored())
     if kind in ("saloon", "open") and chance(rng, 0.3):
-        build.add("body", box(wide * 0.9, 0.012, 0.06, (0, waist + 0.06, -z * 0.93)))
+        build.add("body", box((wide * 0.9, 0.012, 0.06), (0, waist + 0.06, -z * 0.93)))
 
 
 def _side(profile: list[tuple[float, float]], wide: float) -> Mesh:
@@ -62,7 +62,7 @@ def _side(profile: list[tuple[float, float]], wide: float) -> Mesh:
     return extrude(profile, wide).turn("y", -90)
 
 
-def _cabin(build: Builder, corners: list[tuple[float, float]], wide: float, kind: str) -> None:
+def _cabin(build: ShapeBuilder, corners: list[tuple[float, float]], wide: float, kind: str) -> None:
     """A cabin that narrows upwards, and its windows as thin panes on all sides."""
     low, high = wide * 0.97, wide * (0.93 if kind == "van" else 0.8)
 
@@ -82,7 +82,7 @@ def _cabin(build: Builder, corners: list[tuple[float, float]], wide: float, kind
 
 
 @category("hull", "cabin", "mast", "sail", "funnel", "deck")
-def ship(rng: Rng, build: Builder) -> None:
+def ship(rng: Rng, build: ShapeBuilder) -> None:
     """Sailing yachts, square-riggers, steamers with funnels, freighters with containers."""
     kind = pick(rng, "yacht", "square", "steamer", "freighter")
     long, wide = rng.uniform(0.9, 1.1), rng.uniform(0.2, 0.28)
@@ -94,44 +94,46 @@ def ship(rng: Rng, build: Builder) -> None:
         mast = rng.uniform(0.8, 1.05)
         build.add(
             "mast",
-            rod((0, deep, 0.08), (0, deep + mast, 0.08), 0.014),
-            rod((0, deep + 0.08, 0.08), (0, deep + 0.08, -long * 0.42), 0.01),
+            rod((0, deep, 0.08), (0, deep + mast, 0.08), radius=0.014),
+            rod((0, deep + 0.08, 0.08), (0, deep + 0.08, -long * 0.42), radius=0.01),
         )
         main = extrude([(0.06, 0.1), (-long * 0.42, 0.1), (0.06, mast * 0.97)], 0.012).turn("y", -90)
         jib = extrude([(0.1, 0.05), (long * 0.46, 0.05), (0.1, mast * 0.85)], 0.012).turn("y", -90)
-        build.add("sail", main.at(y=deep), jib.at(y=deep))
-        build.add("cabin", rounded_box(wide * 0.5, 0.06, long * 0.3, 0.02, (0, deep, -0.05)))
+        build.add("sail", main.at((0, deep, 0)), jib.at((0, deep, 0)))
+        build.add("cabin", rounded_box((wide * 0.5, 0.06, long * 0.3), 0.02, at=(0, deep, -0.05)))
     elif kind == "square":
         for z, tall in zip(
             np.linspace(-0.3, 0.3, int(rng.integers(2, 4))) * long, rng.uniform(0.6, 0.85, 3), strict=False
         ):
-            build.add("mast", rod((0, deep, z), (0, deep + tall, z), 0.014, 0.008))
+            build.add("mast", rod((0, deep, z), (0, deep + tall, z), radius=0.014, end_radius=0.008))
             for low, high, size in ((0.16, 0.52, 0.42), (0.56, 0.82, 0.32)):
                 build.add(
                     "sail",
-                    _billow(size * rng.uniform(0.9, 1.1), tall * (high - low)).at(0, deep + tall * low, z + 0.02),
+                    _billow(size * rng.uniform(0.9, 1.1), tall * (high - low)).at((0, deep + tall * low, z + 0.02)),
                 )
                 build.add(
-                    "mast", rod((-size / 2, deep + tall * high, z), (size / 2, deep + tall * high, z), 0.009, sides=8)
+                    "mast",
+                    rod((-size / 2, deep + tall * high, z), (size / 2, deep + tall * high, z), radius=0.009, sides=8),
                 )
-        build.add("mast", rod((0, deep, long * 0.45), (0, deep + 0.12, long * 0.68), 0.012, 0.006))
-        build.add("cabin", box(wide * 0.8, 0.09, long * 0.16, (0, deep, -long * 0.38)))
+        build.add("mast", rod((0, deep, long * 0.45), (0, deep + 0.12, long * 0.68), radius=0.012, end_radius=0.006))
+        build.add("cabin", box((wide * 0.8, 0.09, long * 0.16), (0, deep, -long * 0.38)))
     elif kind == "steamer":
         floors = int(rng.integers(2, 4))
         for k in range(floors):
             size = 1 - 0.2 * k
             build.add(
-                "cabin", rounded_box(wide * 0.72 * size, 0.075, long * 0.6 * size, 0.015, (0, deep + 0.07 * k, -0.02))
+                "cabin",
+                rounded_box((wide * 0.72 * size, 0.075, long * 0.6 * size), 0.015, at=(0, deep + 0.07 * k, -0.02)),
             )
         top = deep + 0.07 * floors
         for z in np.linspace(-0.17, 0.17, int(rng.integers(1, 5))) * long:
-            build.add("funnel", rod((0, top, z), (0, top + 0.17, z - 0.03), 0.04, sides=16))
-        build.add("mast", [rod((0, deep, z), (0, deep + 0.4, z), 0.01) for z in (long * 0.38, -long * 0.36)])
+            build.add("funnel", rod((0, top, z), (0, top + 0.17, z - 0.03), radius=0.04, sides=16))
+        build.add("mast", [rod((0, deep, z), (0, deep + 0.4, z), radius=0.01) for z in (long * 0.38, -long * 0.36)])
     else:
         _freight(rng, build, long, wide, deep)
 
 
-def _ship_hull(build: Builder, long: float, wide: float, deep: float, keel: float) -> None:
+def _ship_hull(build: ShapeBuilder, long: float, wide: float, deep: float, keel: float) -> None:
     rings = []
     for share in np.linspace(0, 1, 15):
         half = wide / 2 * min(1.0, (0.72 + share), 2.6 * (1 - share) ** 0.75)
@@ -145,7 +147,7 @@ def _ship_hull(build: Builder, long: float, wide: float, deep: float, keel: floa
             ]
         )
     build.add("hull", loft(rings))
-    build.add("deck", box(wide * 0.8, 0.012, long * 0.7, (0, deep * 1.03, -long * 0.08)))
+    build.add("deck", box((wide * 0.8, 0.012, long * 0.7), (0, deep * 1.03, -long * 0.08)))
 
 
 def _billow(width: float, tall: float) -> Mesh:
@@ -160,18 +162,18 @@ def _billow(width: float, tall: float) -> Mesh:
     return loft(rings)
 
 
-def _freight(rng: Rng, build: Builder, long: float, wide: float, deep: float) -> None:
-    build.add("cabin", box(wide * 0.85, rng.uniform(0.2, 0.28), long * 0.09, (0, deep, -long * 0.36)))
-    build.add("cabin", box(wide * 1.02, 0.035, long * 0.06, (0, deep + 0.18, -long * 0.35)))
-    build.add("funnel", rod((0, deep, -long * 0.43), (0, deep + 0.3, -long * 0.43), 0.03, sides=14))
+def _freight(rng: Rng, build: ShapeBuilder, long: float, wide: float, deep: float) -> None:
+    build.add("cabin", box((wide * 0.85, rng.uniform(0.2, 0.28), long * 0.09), (0, deep, -long * 0.36)))
+    build.add("cabin", box((wide * 1.02, 0.035, long * 0.06), (0, deep + 0.18, -long * 0.35)))
+    build.add("funnel", rod((0, deep, -long * 0.43), (0, deep + 0.3, -long * 0.43), radius=0.03, sides=14))
     for z in np.arange(-0.27, 0.3, 0.085) * long:
         for x in (-0.28, 0.0, 0.28):
             for k in range(int(rng.integers(1, 4))):
-                build.add("deck", box(wide * 0.26, 0.052, long * 0.078, (x * wide, deep + 0.055 * k, z)))
+                build.add("deck", box((wide * 0.26, 0.052, long * 0.078), (x * wide, deep + 0.055 * k, z)))
 
 
 @category("wheel", "frame", "saddle", "handlebar", "pedal")
-def bicycle(rng: Rng, build: Builder) -> None:
+def bicycle(rng: Rng, build: ShapeBuilder) -> None:
     """Diamond-frame, step-through and high-wheel bicycles with straight, dropped or swept bars."""
     front = rear = rng.uniform(0.3, 0.36)
     kind = pick(rng, "diamond", "diamond", "step", "penny")
@@ -181,10 +183,12 @@ def bicycle(rng: Rng, build: Builder) -> None:
     z = base / 2
     tyre, size = rng.uniform(0.016, 0.035), rng.uniform(0.014, 0.022)
     for radius, at in ((front, z), (rear, -z)):
-        build.add("wheel", torus(radius - tyre, tyre, sides=28).turn("z", 90).at(0, radius, at))
-        spokes = [rod((0, 0, 0), (0, (radius - tyre) * c, (radius - tyre) * s), 0.004, sides=4) for c, s in circle(12)]
-        build.add("wheel", [spoke.at(0, radius, at) for spoke in spokes])
-        build.add("wheel", rod((-0.045, radius, at), (0.045, radius, at), 0.02))
+        build.add("wheel", torus(radius - tyre, tyre, sides=28).turn("z", 90).at((0, radius, at)))
+        spokes = [
+            rod((0, 0, 0), (0, (radius - tyre) * c, (radius - tyre) * s), radius=0.004, sides=4) for c, s in circle(12)
+        ]
+        build.add("wheel", [spoke.at((0, radius, at)) for spoke in spokes])
+        build.add("wheel", rod((-0.045, radius, at), (0.045, radius, at), radius=0.02))
     if kind == "penny":
         head, seat = (0.0, front * 2 + 0.08, z - 0.03), (0.0, front * 2 + 0.08, z - 0.2)
         spine = smooth([(0, front * 2 + 0.04, z), (0, front * 1.6, z - front * 0.72), (0, rear, -z)], 12)
@@ -199,32 +203,38 @@ def bicycle(rng: Rng, build: Builder) -> None:
         top = (0.0, front * 1.25, -z * 0.22) if kind == "step" else (0.0, front * 2 + 0.04, -z * 0.34)
         neck = (0.0, front * 1.95, z * 0.66)
         pairs = [(crank, seat), (crank, neck), (top, (0.0, front * 2.02, z * 0.65))]
-        build.add("frame", [rod(start, end, size) for start, end in pairs], _fork(head, front, z, size))
+        build.add("frame", [rod(start, end, radius=size) for start, end in pairs], _fork(head, front, z, size))
         for x in (0.04, -0.04):
-            build.add("frame", [rod((x, rear, -z), end, size * 0.7) for end in (crank, (0.0, front * 1.9, -z * 0.33))])
+            build.add(
+                "frame", [rod((x, rear, -z), end, radius=size * 0.7) for end in (crank, (0.0, front * 1.9, -z * 0.33))]
+            )
     build.add(
         "saddle",
-        ellipsoid(0.075, 0.03, 0.13, (seat[0], seat[1], seat[2] - 0.02), 14),
-        ellipsoid(0.03, 0.022, 0.16, (0, seat[1], seat[2] + 0.05), 10),
+        ellipsoid((0.075, 0.03, 0.13), (seat[0], seat[1], seat[2] - 0.02), sides=14),
+        ellipsoid((0.03, 0.022, 0.16), (0, seat[1], seat[2] + 0.05), sides=10),
     )
     _handlebar(rng, build, head)
-    build.add("pedal", wheel(0.09 if kind != "penny" else 0.03, 0.012, crank))
+    build.add("pedal", wheel(0.09 if kind != "penny" else 0.03, 0.012, at=crank))
     for side in (1, -1):
         end = (side * 0.06, crank[1] + side * 0.13, crank[2] + side * 0.1)
         build.add(
             "pedal",
-            rod((side * 0.05, crank[1], crank[2]), end, 0.01, sides=8),
-            box(0.09, 0.018, 0.07, (side * 0.11, end[1], end[2])),
+            rod((side * 0.05, crank[1], crank[2]), end, radius=0.01, sides=8),
+            box((0.09, 0.018, 0.07), (side * 0.11, end[1], end[2])),
         )
 
 
 def _fork(head: tuple[float, float, float], radius: float, z: float, size: float) -> list[Mesh]:
     crown = (0.0, radius * 2 + 0.03, z - (z - head[2]) * 0.85)
-    blades = [rod((x * 0.8, crown[1], crown[2]), (x, radius, z), size * 0.75) for x in (0.05, -0.05)]
-    return [rod(crown, head, size), rod((-0.05, crown[1], crown[2]), (0.05, crown[1], crown[2]), size), *blades]
+    blades = [rod((x * 0.8, crown[1], crown[2]), (x, radius, z), radius=size * 0.75) for x in (0.05, -0.05)]
+    return [
+        rod(crown, head, radius=size),
+        rod((-0.05, crown[1], crown[2]), (0.05, crown[1], crown[2]), radius=size),
+        *blades,
+    ]
 
 
-def _handlebar(rng: Rng, build: Builder, head: tuple[float, float, float]) -> None:
+def _handlebar(rng: Rng, build: ShapeBuilder, head: tuple[float, float, float]) -> None:
     _, y, z = head
     half = rng.uniform(0.2, 0.29)
     kind = pick(rng, "straight", "drop", "swept")
@@ -237,23 +247,23 @@ def _handlebar(rng: Rng, build: Builder, head: tuple[float, float, float]) -> No
 
 
 @category("deck", "wheel", "truck", "rail")
-def skateboard(rng: Rng, build: Builder) -> None:
+def skateboard(rng: Rng, build: ShapeBuilder) -> None:
     """Popsicle boards with kicks, pintails, fish tails and dropped decks; some with rails or riser pads."""
     long, wide, thick = rng.uniform(0.8, 1.1), rng.uniform(0.2, 0.27), rng.uniform(0.014, 0.025)
     kind = pick(rng, "popsicle", "pintail", "fish", "drop")
     radius, riser = rng.uniform(0.026, 0.045), rng.uniform(0.012, 0.03) if chance(rng, 0.4) else 0.0
     height = radius * 2 + riser + rng.uniform(0.02, 0.04)
-    build.add("deck", _deck(rng, kind, long, wide, thick).at(y=height))
+    build.add("deck", _deck(rng, kind, long, wide, thick).at((0, height, 0)))
     apart, axle = long * 0.5 * rng.uniform(0.55, 0.66), wide * rng.uniform(0.4, 0.5)
     for z in (apart, -apart):
-        build.add("truck", taper((0.09, 0.1), (0.07, 0.13), height - riser - radius, (0, radius, z)))
-        build.add("truck", rod((-axle, radius, z), (axle, radius, z), 0.012))
+        build.add("truck", taper((0.09, 0.1), (0.07, 0.13), height=height - riser - radius, at=(0, radius, z)))
+        build.add("truck", rod((-axle, radius, z), (axle, radius, z), radius=0.012))
         if riser:
-            build.add("truck", box(0.08, riser, 0.15, (0, height - riser, z)))
-        build.add("wheel", wheel(radius, rng.uniform(0.035, 0.05), (axle, radius, z), 16).mirrored())
+            build.add("truck", box((0.08, riser, 0.15), (0, height - riser, z)))
+        build.add("wheel", wheel(radius, rng.uniform(0.035, 0.05), at=(axle, radius, z), sides=16).mirrored())
     if kind != "drop" and chance(rng, 0.35):
         x, half = wide * 0.36, apart * rng.uniform(0.5, 0.75)
-        build.add("rail", rod((x, height, -half), (x, height, half), 0.013, sides=8).mirrored())
+        build.add("rail", rod((x, height, -half), (x, height, half), radius=0.013, sides=8).mirrored())
 
 
 def _deck(rng: Rng, kind: str, long: float, wide: float, thick: float) -> Mesh:

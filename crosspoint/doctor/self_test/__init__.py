@@ -1,1 +1,1 @@
-"""Small runs of everything this machine should be able to do."""
+"""Small runs of everything that this machine should be able to do."""

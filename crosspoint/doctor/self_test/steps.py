@@ -1,4 +1,4 @@
-"""What the self-test does: train, export, build, execute, compare; on the CPU, and all of it again on a GPU."""
+"""The list of self-test steps: train, export, build, execute, compare; first on the CPU, then on a GPU."""
 
 from functools import partial
 
@@ -40,7 +40,7 @@ _ON_THE_CPU = (
     Step(_TRAINED, partial(training.train, name="run", device="cpu"), _TRAINING, (_MADE,)),
     Step(
         _POINTNET,
-        lambda context: training.train(context, "run-pointnet", "cpu", "backbone=pointnet"),
+        lambda context: training.train(context, "run-pointnet", "backbone=pointnet", device="cpu"),
         _TRAINING,
         (_MADE,),
     ),
@@ -261,7 +261,11 @@ _ON_CUDA = (
         partial(
             networks.measured,
             device="cuda:0",
-            models=("run", "bundle-fp32", *(engines.folder_of("DGCNN", module, "fp16") for module in _FLAVOURS)),
+            models=(
+                "run",
+                "bundle-fp32",
+                *(engines.folder_of("DGCNN", module, precision="fp16") for module in _FLAVOURS),
+            ),
         ),
         needs_engine,
         (_EXPORTED,),

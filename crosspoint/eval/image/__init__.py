@@ -1,1 +1,1 @@
-"""Few-shot classification of pictures."""
+"""Few-shot classification of pictures with the image encoder."""

@@ -1,11 +1,8 @@
 """Training an image encoder on base classes: the first half of RFS (Tian et al., Rethinking Few-Shot, ECCV 2020)."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,83 +12,35 @@ from torch.nn import functional
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.data.sets.cifar_fs import Pictures
+from crosspoint.eval.image.rfs_recipe import RFSRecipe
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import Weights, read_weights, save_model
-from crosspoint.train.engine.checkpoint import newest, restore, save_checkpoint
+from crosspoint.train.engine.checkpoint import State, newest, restore, save_checkpoint, state_of
 from crosspoint.train.pretrain.augment import SampleRng, augment_images
-from crosspoint.train.pretrain.recipes import check_values, choose_recipe
 
-PADDING = 4  # pixels that a random crop may move by
-DECAYS = (1 / 2, 2 / 3, 5 / 6)  # of the epochs; there the learning rate falls to a tenth: 45, 60 and 75 of 90
-
-
-@dataclass(frozen=True)
-class RFSRecipe:
-    """What decides the outcome; the defaults are the published ones for CIFAR-FS.
-
-    Attributes:
-        size: Height and width of the pictures.
-        epochs: Passes over the base classes.
-        batch: Pictures in a step.
-        learning_rate: Of SGD, before it decays.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
-        seed: Of the weights, the order and the augmentations.
-        name: Of the recipe.
-    """
-
-    size: int = 32
-    epochs: int = 90
-    batch: int = 64
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    seed: int = 0
-    name: str = "rfs"
-
-    def __post_init__(self) -> None:
-        """Refuse values that no run can have.
-
-        Raises:
-            InputError: Names the field, what it was and what it may be.
-        """
-        for field in ("size", "batch", "learning_rate"):
-            if not getattr(self, field) > 0:
-                raise InputError(f"{field}={getattr(self, field)} must be positive")
-        for field in ("epochs", "momentum", "weight_decay", "seed"):
-            if not getattr(self, field) >= 0:
-                raise InputError(f"{field}={getattr(self, field)} must not be negative")
-        check_values(self)
-
-
-def make_rfs_recipe(overrides: Sequence[str]) -> RFSRecipe:
-    """The published recipe with `key=value` overrides.
-
-    Raises:
-        InputError: A key is unknown or a value does not fit.
-    """
-    return choose_recipe({"rfs": RFSRecipe}, "rfs", overrides)
+PADDING = 4  # pixels around a picture, for random crops
+DECAYS = (1 / 2, 2 / 3, 5 / 6)  # shares of the epochs at which the learning rate falls to a tenth: 45, 60, 75 of 90
 
 
 def train_rfs(
-    base: Pictures, start: Weights | None, depth: int, recipe: RFSRecipe, device: str, cache: Path | None
+    base: Pictures, start: Weights | None, *, depth: int, recipe: RFSRecipe, device: str, cache: Path | None
 ) -> nn.Module:
-    """Train an image encoder with a linear classifier of the base classes, which is thrown away.
+    """Train an image encoder with a linear classifier of the base classes; the classifier is dropped.
 
     Args:
         base: The base classes.
-        start: Weights to start from; None for random ones.
-        depth: Of the ResNet.
-        recipe: How to train.
+        start: Initial weights; None: random ones.
+        depth: Depth of the ResNet.
+        recipe: The recipe.
         device: `cpu`, `cuda` or `cuda:<index>`.
-        cache: Folder in which the trained encoder is kept and, for the same recipe, start and pictures, found again.
-            A training that was interrupted goes on there after its last whole epoch, to the same weights.
+        cache: Folder in which the trained encoder is stored and, for the same recipe, start and pictures, found again.
+            An interrupted training continues there after its last complete epoch and gives the same weights.
 
     Raises:
         CheckFailed: The loss is not finite.
     """
     about = {
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": recipe.as_dict(),
         "depth": depth,
         "initial": None if start is None else start.sha256,
         "pictures": hashlib.sha256(base.images.data).hexdigest(),
@@ -102,12 +51,12 @@ def train_rfs(
     if kept is not None and kept.exists():
         found = read_weights(kept)
         if found.recipe != json.loads(json.dumps(about)):
-            raise InputError(f"{kept} was trained otherwise than its name says; remove it")
+            raise InputError(f"{kept} does not match its name; remove it, and it is trained again")
         return found.network()
     unfinished = None if kept is None else kept.with_suffix("")
     encoder = _train(base, start, depth, recipe, torch.device(device), unfinished).cpu().eval()
     if kept is not None and unfinished is not None:
-        save_model(encoder, kept, about)
+        save_model(encoder, kept, recipe=about)
         shutil.rmtree(unfinished, ignore_errors=True)
     return encoder
 
@@ -127,7 +76,7 @@ def _train(
     rng = SampleRng(device)
     first = 0
     if checkpoints is not None and newest(checkpoints) is not None:
-        first = restore(checkpoints, network, optimiser, checkpoints.name)["step"]
+        first = restore(checkpoints, network, optimiser=optimiser, data=checkpoints.name)["step"]
     images, labels = torch.from_numpy(base.images), torch.from_numpy(base.labels)
     what = "RFS from scratch" if start is None else "RFS from the image encoder"
     for epoch in track(range(first, recipe.epochs), what):
@@ -138,8 +87,8 @@ def _train(
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(recipe.seed + epoch))
         for rows in torch.split(order, recipe.batch):
             if len(rows) < 2:
-                continue  # batch normalisation needs two pictures
-            x = augment_images(_random_shift(images[rows].to(device), rng).unsqueeze(1), False, rng).squeeze(1)
+                continue  # batch normalisation needs at least two pictures
+            x = augment_images(_random_shift(images[rows].to(device), rng).unsqueeze(1), False, rng=rng).squeeze(1)
             loss = functional.cross_entropy(network(x), labels[rows].to(device))
             if not torch.isfinite(loss):
                 raise CheckFailed(f"the loss is {loss.item()} in epoch {epoch + 1}; lower it: --rfs learning_rate=0.01")
@@ -147,13 +96,13 @@ def _train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         if checkpoints is not None:
-            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "data": checkpoints.name}
-            save_checkpoint(checkpoints, epoch + 1, state)
+            state: State = {"network": network.state_dict(), "optimiser": state_of(optimiser), "data": checkpoints.name}
+            save_checkpoint(checkpoints, epoch + 1, state=state)
     return encoder
 
 
 def _random_shift(images: Tensor, rng: SampleRng) -> Tensor:
-    """Random crops `(B, 3, S, S)` of the same size out of pictures with `PADDING` black pixels around."""
+    """Random crops `(B, 3, S, S)` of pictures with `PADDING` black pixels around them, in their own size."""
     batch, _, size, _ = images.shape
     padded = functional.pad(images, [PADDING] * 4)
     start = (rng.uniform(batch, 2) * (2 * PADDING + 1)).long().clamp_max(2 * PADDING)  # (B, 2)

@@ -1,1 +1,1 @@
-"""What is measured: accuracy of a linear SVM, mIoU, intervals."""
+"""Metrics: accuracy of a linear SVM, mIoU, confidence intervals."""

@@ -1,8 +1,8 @@
-"""The linear SVM of the protocols, exact and quick: libsvm's one-vs-one classifier solved on a shared Gram matrix.
+"""The linear SVM of the protocols: libsvm's one-vs-one classifier, exact, on a shared Gram matrix.
 
-`sklearn.svm.SVC(kernel="linear")` computes the inner products of the same rows again for each pair of classes, each
-fold and each C. All of them are entries of one matrix `K = X Xᵀ`, so it is computed once, and libsvm solves the same
-dual problems on parts of it (`kernel="precomputed"`). A classifier is kept as its primal weights `w = Σ α_i y_i x_i`.
+`sklearn.svm.SVC(kernel="linear")` computes the same inner products again for each pair of classes, each fold and each
+C. They are all entries of one matrix `K = X Xᵀ`. It is computed once, and libsvm solves the same dual problems on parts
+of it (`kernel="precomputed"`). A classifier is stored as its primal weights `w = Σ α_i y_i x_i`.
 """
 
 import math
@@ -18,7 +18,7 @@ from crosspoint.core.results import key
 FOLDS = 5
 OFFICIAL_C = {"modelnet40": 0.1, "scanobjectnn": 0.01}  # of the paper's code
 EXPONENTS = tuple(step / 2 for step in range(-4, 7))
-"""Powers of ten that cross-validation tries for C, relative to the features' variance: 0.01 … 1000 in half decades."""
+"""Powers of ten for C in cross-validation, relative to the features' variance: 0.01 … 1000 in half decades."""
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -30,7 +30,7 @@ class TriedC:
 
     Attributes:
         c: The value.
-        accuracy: Mean over the folds.
+        accuracy: Mean accuracy over the folds.
         std: Sample standard deviation over the folds.
     """
 
@@ -54,12 +54,12 @@ class LinearSVM:
     intercepts: NDArray[np.float64]
 
     def decide(self, features: Floats) -> NDArray[np.float64]:
-        """`w · x + b` of `(n, D)` features for each pair, `(n, pairs)`; positive speaks for the pair's first class."""
+        """`w · x + b` of `(n, D)` features for each pair, `(n, pairs)`; positive votes for the pair's first class."""
         decisions: NDArray[np.float64] = np.asarray(features, np.float64) @ self.weights.T + self.intercepts
         return decisions
 
     def predict(self, features: Floats) -> Labels:
-        """The class with the most votes over all pairs, the lower one of equals, as libsvm has it; `(n,)`."""
+        """The class with the most votes over all pairs, `(n,)`; the lowest label wins ties, as in libsvm."""
         decisions = self.decide(features)
         votes = np.zeros((len(decisions), len(self.classes)), np.int64)  # (n, c)
         for pair, (i, j) in enumerate(zip(*np.triu_indices(len(self.classes), 1), strict=True)):
@@ -78,15 +78,15 @@ def gram(features: Floats) -> NDArray[np.float64]:
 
 
 def fit(
-    features: Floats, labels: Labels, c: float, products: NDArray[np.float64] | None = None, tolerance: float = 1e-3
+    features: Floats, labels: Labels, *, c: float, products: NDArray[np.float64] | None = None, tolerance: float = 1e-3
 ) -> LinearSVM:
-    """Fit the classifier of `SVC(kernel="linear", C=c, tol=tolerance)`, to the solver's tolerance.
+    """Fit the classifier `SVC(kernel="linear", C=c, tol=tolerance)`.
 
     Args:
         features: `(n, D)`.
         labels: `(n,)`.
         c: Penalty of the hinge losses.
-        products: `gram(features)` where it is known already.
+        products: `gram(features)`, if it is already known.
         tolerance: libsvm's stopping tolerance.
 
     Raises:
@@ -98,42 +98,44 @@ def fit(
         raise InputError("a linear SVM needs objects of at least two classes; check the labels of the training split")
     classifier = SVC(kernel="precomputed", C=c, tol=tolerance, cache_size=500)
     classifier.fit(gram(features) if products is None else products, labels)
-    sign = -1.0 if len(classifier.classes_) == 2 else 1.0  # scikit-learn turns the sign where there is one pair only
+    sign = -1.0 if len(classifier.classes_) == 2 else 1.0  # scikit-learn flips the sign if there is only one pair
     coefficients = _pair_coefficients(sign * classifier.dual_coef_, classifier.n_support_)  # (pairs, support)
     weights = coefficients @ np.asarray(features[classifier.support_], np.float64)
     return LinearSVM(classifier.classes_.astype(np.int64), weights, sign * classifier.intercept_)
 
 
 def grid(features: Floats) -> list[float]:
-    """The values of C that cross-validation tries: half decades around one over the variance of the features.
+    """The values of C for cross-validation: half decades around one over the variance of the features.
 
-    Scaling features by s and C by 1/s² gives the same classifier, so the grid follows the mean squared distance of
-    `(n, D)` features from their mean. It uses no labels.
+    Scaling features by s and C by 1/s² gives the same classifier, so the grid uses the mean squared distance of `(n,
+    D)` features from their mean. It uses no labels.
     """
     x = np.asarray(features, np.float64)
     variance = float(np.square(x - x.mean(axis=0)).sum(axis=1).mean())
     if not variance > 0:
-        raise InputError("all embeddings are equal, so no classifier can be fitted; the model has collapsed")
+        raise InputError(
+            "all embeddings are equal, the model has collapsed; no classifier can be trained: give another model"
+        )
     unit = -round(2 * math.log10(variance)) / 2
     return [float(10 ** (unit + exponent)) for exponent in EXPONENTS]
 
 
 def choose_c(
-    features: Floats, labels: Labels, products: NDArray[np.float64], seed: int
+    features: Floats, labels: Labels, *, products: NDArray[np.float64], seed: int
 ) -> tuple[float, tuple[TriedC, ...]]:
-    """Choose C by stratified cross-validation: the best mean accuracy, the smallest C of equals.
+    """Choose C by stratified cross-validation: the best mean accuracy; of equal ones the smallest C.
 
     Args:
-        features: `(n, D)`, of the training split only.
+        features: `(n, D)`, from the training split only.
         labels: `(n,)`; every class has at least two objects.
         products: `gram(features)`.
-        seed: Of the folds.
+        seed: Random seed of the folds.
 
     Returns:
-        C, and what was found of each value tried.
+        C, and the result of each value.
 
     Raises:
-        InputError: A class has one object only, or all embeddings are equal.
+        InputError: A class has only one object, or all embeddings are equal.
     """
     from sklearn.model_selection import StratifiedKFold
 
@@ -149,14 +151,14 @@ def choose_c(
     for fold, (train, held_out) in track(jobs, "Cross-validating C"):
         part = products[np.ix_(train, train)]
         for row, c in zip(scores, values, strict=True):
-            predicted = fit(features[train], labels[train], c, part).predict(features[held_out])
+            predicted = fit(features[train], labels[train], c=c, products=part).predict(features[held_out])
             row[fold] = np.mean(predicted == labels[held_out])
     tried = tuple(TriedC(c, float(row.mean()), float(row.std(ddof=1))) for c, row in zip(values, scores, strict=True))
     return values[int(scores.mean(axis=1).argmax())], tried
 
 
 def _pair_coefficients(dual: NDArray[np.float64], support: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Spread libsvm's `(c − 1, support)` coefficients, sorted by class, to one row for each pair of classes."""
+    """Spread libsvm's `(c − 1, support)` coefficients, sorted by class, to one row per pair of classes."""
     starts = np.concatenate([[0], np.cumsum(support)])
     pairs = list(zip(*np.triu_indices(len(support), 1), strict=True))
     rows = np.zeros((len(pairs), dual.shape[1]))

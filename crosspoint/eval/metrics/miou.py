@@ -1,8 +1,8 @@
 """Intersection over union of parts, as the part-segmentation protocol defines it (Yi et al., 2016).
 
-The IoU of a part on one object is `|P ∩ T| / |P ∪ T|` over the points predicted to be of it, P, and truly of it, T; a
-part of the category that is absent from both counts 1. An object's IoU is the mean over all parts of its category.
-*Instance* mIoU is the mean over objects, *class* mIoU the mean over categories of the mean over their objects.
+The IoU of a part on one object is `|P ∩ T| / |P ∪ T|`: P are the points predicted to be of the part, T those that are.
+A part of the category that is in neither counts 1. An object's IoU is the mean over all parts of its category.
+*Instance* mIoU is the mean over objects; *class* mIoU is the mean over categories of their means over objects.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ Parts = Sequence[Sequence[int]]
 
 @dataclass(frozen=True)
 class Ious:
-    """IoUs of objects.
+    """IoUs of some objects.
 
     Attributes:
-        labels: `(n,)`, the objects' categories.
+        labels: `(n,)`, categories of the objects.
         of_parts: One array per object, the IoU of each part of its category.
     """
 
@@ -30,7 +30,7 @@ class Ious:
 
     @property
     def of_objects(self) -> NDArray[np.float64]:
-        """`(n,)`."""
+        """IoU of each object, `(n,)`."""
         return np.array([ious.mean() for ious in self.of_parts])
 
     @property
@@ -40,7 +40,7 @@ class Ious:
 
     @property
     def by_category(self) -> dict[int, float]:
-        """Mean over the objects of each category that there is."""
+        """Mean over the objects of each category that occurs."""
         objects = self.of_objects
         return {int(label): float(objects[self.labels == label].mean()) for label in np.unique(self.labels)}
 
@@ -50,14 +50,14 @@ class Ious:
         return float(np.mean(list(self.by_category.values())))
 
     def by_part(self, label: int) -> NDArray[np.float64]:
-        """Mean over the objects of a category, for each of its parts."""
+        """Mean IoU of each part of a category over its objects."""
         own = [ious for ious, other in zip(self.of_parts, self.labels, strict=True) if other == label]
         mean: NDArray[np.float64] = np.mean(own, axis=0)
         return mean
 
 
-def allowed_parts(labels: NDArray[np.int64], category_parts: Parts, parts: int) -> NDArray[np.bool_]:
-    """Which parts objects of these categories `(n,)` may have: `(n, parts)`."""
+def allowed_parts(labels: NDArray[np.int64], category_parts: Parts, *, parts: int) -> NDArray[np.bool_]:
+    """Which parts objects of the categories `(n,)` can have: `(n, parts)`."""
     table = np.zeros((len(category_parts), parts), np.bool_)
     for label, own in enumerate(category_parts):
         table[label, list(own)] = True
@@ -66,11 +66,11 @@ def allowed_parts(labels: NDArray[np.int64], category_parts: Parts, parts: int) 
 
 
 def most_likely(logits: NDArray[Any], allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-    """The part with the largest logit at each point, the first of equal ones.
+    """The part with the largest logit at each point; of equal ones the first.
 
     Args:
         logits: `(B, N, parts)`.
-        allowed: `(B, parts)`, the parts to choose among; all if None.
+        allowed: `(B, parts)`, parts to choose from; None: all.
 
     Returns:
         `(B, N)`.
@@ -81,11 +81,10 @@ def most_likely(logits: NDArray[Any], allowed: NDArray[np.bool_] | None = None) 
     return labels
 
 
-def part_ious(truth: NDArray[np.int64], predicted: NDArray[np.int64], parts: Sequence[int]) -> NDArray[np.float64]:
-    """IoU of each of `parts` on one object whose points have the parts `truth (N,)` and `predicted (N,)`.
+def part_ious(truth: NDArray[np.int64], predicted: NDArray[np.int64], *, parts: Sequence[int]) -> NDArray[np.float64]:
+    """IoU of each of `parts` on one object, from its true parts `truth (N,)` and its predicted parts `predicted (N,)`.
 
-    From the counts of a part, `|P ∪ T| = |P| + |T| − |P ∩ T|`; labels outside `parts` count against the parts that
-    they should have been.
+    It is computed from counts, `|P ∪ T| = |P| + |T| − |P ∩ T|`. A predicted part outside `parts` counts as an error.
     """
     size = 1 + max([*parts, int(truth.max(initial=0)), int(predicted.max(initial=0))])
     both = np.bincount(truth[truth == predicted], minlength=size)[list(parts)]
@@ -95,7 +94,7 @@ def part_ious(truth: NDArray[np.int64], predicted: NDArray[np.int64], parts: Seq
 
 
 def object_ious(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], labels: NDArray[np.int64], category_parts: Parts
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], *, labels: NDArray[np.int64], category_parts: Parts
 ) -> Ious:
     """IoUs of objects.
 
@@ -106,4 +105,4 @@ def object_ious(
         category_parts: The parts of each category.
     """
     rows = zip(truth, predicted, labels, strict=True)
-    return Ious(labels, tuple(part_ious(t, p, category_parts[label]) for t, p, label in rows))
+    return Ious(labels, tuple(part_ious(t, p, parts=category_parts[label]) for t, p, label in rows))

@@ -1,4 +1,4 @@
-"""Error bars and tests for accuracies: one proportion, two paired ones, and repeated runs."""
+"""Confidence intervals and tests for accuracies: one proportion, two paired proportions, repeated runs."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Summary:
-    """Of repeated runs.
+    """Mean and deviation of repeated runs.
 
     Attributes:
-        mean: Over the runs.
-        std: Sample standard deviation; None of fewer than two runs.
-        standard_error: Of the mean, `std / √n`; None likewise.
+        mean: Mean over the runs.
+        std: Sample standard deviation; None for fewer than two runs.
+        standard_error: Standard error of the mean, `std / √n`; None for fewer than two runs.
     """
 
     mean: float
@@ -28,18 +28,18 @@ class Summary:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two classifiers, the reference and the candidate, on the same objects.
+    """Comparison of two classifiers, reference and candidate, on the same objects.
 
     Attributes:
-        objects: How many there are.
-        reference_accuracy: Share of the objects that the reference has right.
-        candidate_accuracy: Likewise.
-        equal_predictions: Share of the objects of which both say the same.
-        only_reference_right: Objects that only the reference has right.
-        only_candidate_right: Likewise.
+        objects: Number of objects.
+        reference_accuracy: Accuracy of the reference, as a fraction of 1.
+        candidate_accuracy: Accuracy of the candidate.
+        equal_predictions: Share of the objects with equal predictions.
+        only_reference_right: Number of objects that only the reference classifies correctly.
+        only_candidate_right: Number of objects that only the candidate classifies correctly.
         mcnemar_p: Two-sided p-value of McNemar's exact test.
         difference: The candidate's accuracy minus the reference's.
-        interval: 95 % interval of the difference; None of a single task.
+        interval: 95 % interval of the difference; None for a single task.
     """
 
     objects: int
@@ -55,10 +55,10 @@ class Paired:
 
 @dataclass(frozen=True)
 class PairedRuns(Paired):
-    """Two classifiers over the same repeated tasks.
+    """Comparison of two classifiers on the same repeated tasks.
 
     Attributes:
-        runs: How many tasks there are.
+        runs: Number of tasks.
     """
 
     runs: int
@@ -70,23 +70,23 @@ def wilson(correct: float, total: int) -> tuple[float, float]:
         (p + z²/2n ± z √(p (1 − p)/n + z²/4n²)) / (1 + z²/n)
 
     Args:
-        correct: Successes; a fraction of one is allowed, so that the mean of several runs has an interval.
-        total: Trials, at least 1.
+        correct: Number of successes; it may be fractional, for the mean of several runs.
+        total: Number of trials, at least 1.
     """
     p, z2 = correct / total, Z95**2
     centre = p + z2 / (2 * total)
     half = Z95 * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
     scale = 1 + z2 / total
     low, high = (centre - half) / scale, (centre + half) / scale
-    return max(0.0, min(p, low)), min(1.0, max(p, high))  # rounding may leave p outside
+    return max(0.0, min(p, low)), min(1.0, max(p, high))  # rounding must not leave p outside
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p-value of McNemar's exact test (McNemar, 1947): are two paired classifiers equally often right?
+    """Two-sided p-value of McNemar's exact test (McNemar, 1947) for equal accuracy of two paired classifiers.
 
     Args:
-        only_first: Objects that only the first classifier has right.
-        only_second: Objects that only the second has right.
+        only_first: Objects that only the first classifier gets right.
+        only_second: Objects that only the second gets right.
     """
     from scipy.stats import binomtest
 
@@ -94,11 +94,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, total, 0.5).pvalue) if total else 1.0
 
 
-def paired_interval(only_first: int, only_second: int, total: int) -> tuple[float, float]:
-    """95 % interval of the second accuracy minus the first, of `total` paired objects (Agresti and Min, 2005).
+def paired_interval(only_first: int, only_second: int, *, total: int) -> tuple[float, float]:
+    """95 % interval of the second accuracy minus the first, for `total` paired objects (Agresti and Min, 2005).
 
-    Wald's interval after half an object is added to each of the four outcomes: with `b`, `c` so increased and
-    `n = total + 2`,
+    It is Wald's interval after half an object is added to each of the four outcomes. With `b`, `c` increased in this
+    way and `n = total + 2`,
 
         (c − b)/n ± z √(b + c − (c − b)²/n) / n
     """
@@ -109,7 +109,7 @@ def paired_interval(only_first: int, only_second: int, total: int) -> tuple[floa
 
 
 def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    """95 % interval of the mean over objects `(n,)`: `m ± z s / √n`; None of a single one."""
+    """95 % interval of the mean over objects `(n,)`: `m ± z s / √n`; None for a single object."""
     if len(values) < 2:
         return None
     half = Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
@@ -117,14 +117,14 @@ def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Mean, sample standard deviation and standard error of repeated runs; no deviation of fewer than two runs."""
+    """Mean, sample standard deviation and standard error of repeated runs."""
     if len(values) < 2:
         return Summary(float(np.mean(values)), None, None)
     std = float(np.std(values, ddof=1))
     return Summary(float(np.mean(values)), std, std / math.sqrt(len(values)))
 
 
-def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], *, classes: int) -> NDArray[np.int64]:
     """Counts `(classes, classes)`: the row is the true class, the column the predicted one."""
     counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
     matrix: NDArray[np.int64] = counts.astype(np.int64).reshape(classes, classes)
@@ -132,11 +132,11 @@ def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: i
 
 
 def per_class(matrix: NDArray[np.int64]) -> list[float | None]:
-    """Accuracy of each class of a confusion matrix; None where there is no object of it."""
+    """Accuracy of each class from a confusion matrix; None for a class without objects."""
     return [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(matrix)]
 
 
-def paired(truth: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> Paired:
+def paired(truth: NDArray[np.int64], first: NDArray[np.int64], *, second: NDArray[np.int64]) -> Paired:
     """Compare two classifiers' predictions of the same objects, each `(n,)`; the first is the reference."""
     right, also = first == truth, second == truth
     only_first, only_second = int(np.sum(right & ~also)), int(np.sum(also & ~right))
@@ -149,27 +149,27 @@ def paired(truth: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[n
         only_candidate_right=only_second,
         mcnemar_p=mcnemar(only_first, only_second),
         difference=(only_second - only_first) / len(truth),
-        interval=paired_interval(only_first, only_second, len(truth)),
+        interval=paired_interval(only_first, only_second, total=len(truth)),
     )
 
 
 def paired_runs(
-    truth: Sequence[NDArray[np.int64]], first: Sequence[NDArray[np.int64]], second: Sequence[NDArray[np.int64]]
+    truth: Sequence[NDArray[np.int64]], first: Sequence[NDArray[np.int64]], *, second: Sequence[NDArray[np.int64]]
 ) -> PairedRuns:
-    """Compare two classifiers over the same repeated tasks, each a run with objects of its own.
+    """Compare two classifiers on the same repeated tasks, each with its own objects.
 
-    Objects of a task share what was learnt there, so the interval is that of the tasks' mean difference: with the mean
-    `d` and the sample standard deviation `s` of the differences of `n` tasks, `d ± t₀.₉₇₅(n − 1) s / √n`.
-    Predictions are equal, and counted for McNemar's test, over the objects of all tasks.
+    Objects of a task share their classifier, so the interval is computed over tasks: with the mean `d` and the sample
+    standard deviation `s` of the differences of `n` tasks, it is `d ± t₀.₉₇₅(n − 1) s / √n`. Equal predictions and
+    McNemar's test count the objects of all tasks.
 
     Args:
         truth: Labels of each task's objects.
-        first: The reference's predictions.
-        second: The candidate's.
+        first: Predictions of the reference.
+        second: Predictions of the candidate.
     """
     from scipy.stats import t
 
-    pooled = paired(np.concatenate(truth), np.concatenate(first), np.concatenate(second))
+    pooled = paired(np.concatenate(truth), np.concatenate(first), second=np.concatenate(second))
     differences = [float(np.mean(b == y) - np.mean(a == y)) for y, a, b in zip(truth, first, second, strict=True)]
     error = summary(differences).standard_error
     mean = float(np.mean(differences))

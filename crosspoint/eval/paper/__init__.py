@@ -1,1 +1,1 @@
-"""The paper's tables: what is published, and the same measured here."""
+"""Reproduces the tables and figures of the paper."""

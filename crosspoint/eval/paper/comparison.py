@@ -1,4 +1,4 @@
-"""The paper's numbers beside ours, as rows of text and as a Markdown page."""
+"""Formats the paper's numbers beside ours, as rows of text and as a Markdown page."""
 
 from crosspoint.core import outputs
 from crosspoint.eval.paper.results import Cell, ReproduceResult
@@ -18,7 +18,7 @@ def comparison_rows(result: ReproduceResult) -> list[tuple[str, ...]]:
 
 
 def _measured(cell: Cell | None) -> str:
-    """A mean ± its deviation; where nothing was repeated, with its 95 % interval."""
+    """A mean ± its deviation; for a single run, with its 95 % interval."""
     if cell is None:
         return "–"
     if cell.summary.std is not None or cell.interval is None:

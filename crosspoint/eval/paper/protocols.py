@@ -1,31 +1,31 @@
-"""The protocols behind the paper's tables, each as rows that hold the paper's number beside ours, in per cent."""
+"""The protocols of the paper's tables. Each returns rows with the paper's number beside ours, in per cent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from crosspoint.eval.fewshot import eligible, fewshot
+from crosspoint.eval.fewshot import TaskOptions, eligible, fewshot
 from crosspoint.eval.metrics.statistics import Summary, summary
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.published import Number
 from crosspoint.eval.paper.results import Cell, TableRow
-from crosspoint.eval.paper.roles import Facts
+from crosspoint.eval.paper.roles import ModelFacts
 from crosspoint.eval.svm import svm
+from crosspoint.runtime.options import RunOn, Sampling
 
 SVM_POINTS, FEWSHOT_POINTS, QUERIES = 1024, 2048, 20
-OFFICIAL_K = 5  # neighbours in the official code's few-shot evaluation
+OFFICIAL_K = 5  # number of neighbours in the official few-shot evaluation
 SET_NAMES = {"modelnet40": "ModelNet40", "scanobjectnn": "ScanObjectNN"}
 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """How a protocol is run.
+    """Options of a protocol.
 
     Attributes:
-        sampling: Points per cloud (by default the paper's number, or all stored ones where there are fewer), the seed
-            of every random choice, and the choices of points in `clean`.
-        run_on: Where models run.
+        sampling: Points per cloud (default: the paper's number, or all stored ones if there are fewer), the seed, and
+            the number of random point subsets in `clean`.
+        run_on: Device, backend and cache.
         runs: Few-shot tasks.
         tasks: Few-shot tasks with images.
         rfs: `key=value` for fields of the RFS recipe.
@@ -40,38 +40,38 @@ class StudyOptions:
 
 @dataclass
 class Study:
-    """What a protocol is run on, and what it has to say beside its rows.
+    """The models and data of a protocol, and its notes.
 
     Attributes:
-        models: By role.
-        facts: Of each model.
-        sets: Format and folder of each set.
-        options: How to run.
+        models: Models, by role.
+        facts: What is known of each model.
+        sets: Format and folder of each data set.
+        options: Options of the protocol.
         out: Folder for pictures.
-        notes: Sentences for the reader.
+        notes: Sentences for the reader of the result.
     """
 
     models: dict[str, list[Path]]
-    facts: dict[Path, Facts]
+    facts: dict[Path, ModelFacts]
     sets: list[tuple[str, Path]]
     options: StudyOptions
     out: Path
     notes: list[str] = field(default_factory=list)
 
     def note(self, sentence: str) -> None:
-        """Say something once."""
+        """Add a sentence, unless it was added before."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
 
-def measure(runs: Sequence[Sequence[float]], of: str, interval: tuple[float, float] | None = None) -> Cell:
-    """Mean ± standard deviation, in per cent, of fractions.
+def measure(runs: Sequence[Sequence[float]], of: str, *, interval: tuple[float, float] | None = None) -> Cell:
+    """Mean ± standard deviation of fractions, in per cent.
 
     Args:
-        runs: For each model its repeated values. Of several models the deviation is that of their means; of one model
-            that of its values.
-        of: What a model's values are repeated over, in the plural.
-        interval: 95 % interval of a single model's value.
+        runs: The repeated values of each model. With several models the deviation is that of their means; with one
+            model, that of its values.
+        of: What the values are repeated over, in the plural, e.g. `"tasks"`.
+        interval: 95 % interval of the value of a single model.
     """
     means = [sum(values) / len(values) for values in runs]
     several = len(runs) > 1
@@ -83,12 +83,12 @@ def measure(runs: Sequence[Sequence[float]], of: str, interval: tuple[float, flo
     return Cell(Summary(100 * found.mean, *percent), over, ends, values)
 
 
-def points_of(study: Study, model: Path, stored: int, usual: int) -> int:
-    """How many points to use: as asked, as the model fixes, as published, or all that are stored."""
+def points_of(study: Study, model: Path, *, stored: int, usual: int) -> int:
+    """Number of points: as asked for, else as the model requires, else as published, else all that are stored."""
     from crosspoint.runtime.load import load_encoder
 
     run_on = study.options.run_on
-    with load_encoder(model, run_on.device, run_on.backend) as encoder:
+    with load_encoder(model, run_on.device, backend=run_on.backend) as encoder:
         fixed = encoder.specification.points
     points = study.options.sampling.points or fixed or min(usual, stored)
     if points != usual:
@@ -96,13 +96,13 @@ def points_of(study: Study, model: Path, stored: int, usual: int) -> int:
     return points
 
 
-def linear(study: Study, papers: dict[str, dict[str, Number]], names: dict[str, str]) -> list[TableRow]:
+def linear(study: Study, papers: dict[str, dict[str, Number]], *, names: dict[str, str]) -> list[TableRow]:
     """Linear SVMs (Tables 1, 2 and 6, Figure 3): each role's models on each set.
 
     Args:
         study: What to run on.
-        papers: The paper's numbers by format and role; roles are the texts of the models' fields.
-        names: What a role is called.
+        papers: The paper's numbers, by format and role.
+        names: Name of each role.
     """
     rows, options = [], study.options
     for kind, folder in study.sets:
@@ -112,7 +112,7 @@ def linear(study: Study, papers: dict[str, dict[str, Number]], names: dict[str, 
                     model,
                     folder,
                     sampling=replace(
-                        options.sampling, points=points_of(study, model, stored_points(folder), SVM_POINTS)
+                        options.sampling, points=points_of(study, model, stored=stored_points(folder), usual=SVM_POINTS)
                     ),
                     run_on=options.run_on,
                 )
@@ -121,15 +121,15 @@ def linear(study: Study, papers: dict[str, dict[str, Number]], names: dict[str, 
             first = results[0]
             if first.data.test_from != "the test split":
                 study.note(f"{SET_NAMES[kind]}: tested on {first.data.test_from}")
-            official = measure([[r.official.accuracy] for r in results], "run", first.official.interval)
+            official = measure([[r.official.accuracy] for r in results], "run", interval=first.official.interval)
             runs = [[run.accuracy for run in r.clean.runs] for r in results]
-            clean = measure(runs, "choices of points", first.clean.interval)
+            clean = measure(runs, "choices of points", interval=first.clean.interval)
             rows.append(TableRow(names[role], SET_NAMES[kind], papers.get(kind, {}).get(role), official, clean))
     return rows
 
 
 def stored_points(folder: Path) -> int:
-    """Points of each cloud that a classification set stores."""
+    """Number of points per cloud in a classification set."""
     from crosspoint.data.sets.datasets import load_classification
 
     return int(load_classification(folder, None).train.points.shape[1])
@@ -151,7 +151,7 @@ def few(study: Study) -> list[TableRow]:
                     if clouds is None:
                         continue
                     same = clouds is whole.train
-                    enough = eligible(whole.train.labels, clouds.labels, shots, QUERIES, same)
+                    enough = eligible(whole.train.labels, clouds.labels, shots=shots, queries=QUERIES, same=same)
                     if len(enough) >= ways:
                         stored = whole.train.points.shape[1]
                         tasks = [_few(study, model, folder, (ways, shots), stored, same) for model in models]
@@ -176,21 +176,18 @@ def _few(
     options, facts = study.options, study.facts[model]
     k = None
     if published_rule and facts.config.get("architecture") == "dgcnn":
-        if "k" in facts.config:  # weights: of an exported model the architecture alone is known
+        if "k" in facts.config:  # only weights; an exported model does not record it
             k = OFFICIAL_K
         else:
             study.note(f"{model}: its number of neighbours is built in; the official code uses {OFFICIAL_K} here")
+    source = "training split" if published_rule else "test split"
     result = fewshot(
         model,
         folder,
-        ways=setting[:1],
-        shots=setting[1:],
-        queries=QUERIES,
-        runs=options.runs,
+        tasks=TaskOptions(setting[:1], setting[1:], QUERIES, options.runs, (source,)),
         k=k,
-        sampling=replace(options.sampling, points=points_of(study, model, stored, FEWSHOT_POINTS)),
+        sampling=replace(options.sampling, points=points_of(study, model, stored=stored, usual=FEWSHOT_POINTS)),
         run_on=options.run_on,
-        queries_from=("training split" if published_rule else "test split",),
     )
     return result.tasks[0].accuracies
 
@@ -217,7 +214,7 @@ def parts(study: Study) -> list[TableRow]:
 
 def images(study: Study) -> list[TableRow]:
     """Few-shot images (Table 7): frozen features, RFS from scratch, and RFS from the pretrained image encoder."""
-    from crosspoint.eval.image.fewshot import image_fewshot
+    from crosspoint.eval.image.fewshot import ImageTaskOptions, image_fewshot
 
     options = study.options
     ((_, folder),) = study.sets
@@ -226,8 +223,7 @@ def images(study: Study) -> list[TableRow]:
         image_fewshot(
             model,
             folder,
-            tasks=options.tasks,
-            seed=options.sampling.seed,
+            options=ImageTaskOptions(tasks=options.tasks, seed=options.sampling.seed),
             overrides=options.rfs,
             run_on=replace(options.run_on, backend=None),
         )
@@ -238,7 +234,7 @@ def images(study: Study) -> list[TableRow]:
         for column, shots in enumerate((1, 5)):
             found = [next(r for r in result.rows if (r.method, r.shots) == (method, shots)) for result in results]
             official, clean = (
-                measure([rule.accuracies for rule in rules], "tasks", rules[0].interval)
+                measure([rule.accuracies for rule in rules], "tasks", interval=rules[0].interval)
                 for rules in ([row.official for row in found], [row.clean for row in found])
             )
             paper = published.CIFAR_FS[method][column]
@@ -247,7 +243,7 @@ def images(study: Study) -> list[TableRow]:
 
 
 def clusters(study: Study, names: dict[str, str]) -> list[TableRow]:
-    """t-SNE (Figure 4), drawn side by side, and how well nearest neighbours in feature space share a class.
+    """t-SNE (Figure 4), drawn side by side, and how often nearest neighbours in feature space have the same class.
 
     Args:
         study: What to run on.
@@ -258,11 +254,11 @@ def clusters(study: Study, names: dict[str, str]) -> list[TableRow]:
 
     options, ((_, folder),) = study.options, study.sets
     first = {names[role]: models[0] for role, models in study.models.items()}
-    points = points_of(study, next(iter(first.values())), stored_points(folder), SVM_POINTS)
+    points = points_of(study, next(iter(first.values())), stored=stored_points(folder), usual=SVM_POINTS)
     class_names, drawn = panels(first, folder, points=points, seed=options.sampling.seed, run_on=options.run_on)
     if class_names != published.MODELNET10:
         study.note(f"classes shown: {', '.join(class_names)}; the figure has ModelNet10's")
-    draw_panels(drawn, class_names, study.out / "figure4.png")
+    draw_panels(drawn, class_names, path=study.out / "figure4.png")
     return [
         TableRow(panel.title, f"vote of {NEIGHBOURS} neighbours", None, None, measure([[panel.accuracy]], "run"))
         for panel in drawn

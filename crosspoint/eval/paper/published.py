@@ -1,7 +1,7 @@
 """The numbers that CrossPoint published: Afham et al., CVPR 2022, arXiv:2203.00680, by table and figure.
 
-Facts only, in per cent. `spread` is what stands behind the ± in the paper; its captions call it a standard error, its
-text a standard deviation.
+In per cent. `spread` is the number behind ± in the paper; the captions call it a standard error, the text a standard
+deviation.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ LINEAR: dict[str, dict[str, Number]] = {
     "modelnet40": {"pointnet": Number(89.1), "dgcnn": Number(91.2)},  # Table 1
     "scanobjectnn": {"pointnet": Number(75.6), "dgcnn": Number(81.7)},  # Table 2
 }
-"""Accuracy of a linear SVM on frozen features, by set and backbone."""
+"""Accuracy of a linear SVM on frozen features, by data set and backbone."""
 
 LINEAR_OTHERS: dict[str, dict[str, Number]] = {
     "modelnet40": {
@@ -45,7 +45,7 @@ LINEAR_OTHERS: dict[str, dict[str, Number]] = {
         "DGCNN + STRL": Number(77.9),
     },
 }
-"""Other methods in the same tables."""
+"""Results of other methods in the same tables."""
 
 SETTINGS = ((5, 10), (5, 20), (10, 10), (10, 20))
 """Ways and shots of Tables 3 and 4, in the order of their columns."""
@@ -91,4 +91,4 @@ COUNTS: dict[str, tuple[tuple[int, int], ...]] = {
 """Objects to train and to test in the published sets: those of the usual files, and those that the papers state."""
 
 PRETRAINING_OBJECTS = 43783
-"""Objects of ShapeNet with renderings that the published models were trained on."""
+"""Number of ShapeNet objects with renderings on which the published models were trained."""

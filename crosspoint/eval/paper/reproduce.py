@@ -1,4 +1,4 @@
-"""The tables and figures of the paper: the protocol, the paper's row beside ours, as JSON, Markdown and a picture."""
+"""Reproduces tables and figures of the paper; writes JSON, Markdown and a picture."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from crosspoint.eval.features import describe_model
 from crosspoint.eval.image.fewshot import ImageData, describe_images
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.protocols import Study, StudyOptions, clusters, few, images, linear, parts
-from crosspoint.eval.paper.results import Needs, ReproduceResult, SetInfo, TableModel, TableRow, WeightsFile
-from crosspoint.eval.paper.roles import Facts, assign, weights_of
+from crosspoint.eval.paper.results import Needs, ReproduceResult, SetInfo, TableModel, TableRow, WeightsInfo
+from crosspoint.eval.paper.roles import ModelFacts, assign, weights_of
 
 SOURCE = "Afham et al., CrossPoint, CVPR 2022"
 OBJECTIVES = {"joint": "joint", "imid": "intra-modal alone", "cmid": "cross-modal alone"}
@@ -28,19 +28,19 @@ LINEAR_RULES = {
 
 @dataclass(frozen=True)
 class Target:
-    """A table or figure.
+    """A table or figure of the paper.
 
     Attributes:
         title: What it shows.
-        formats: Formats of the data, of which one is needed, or several are used.
-        needs: Names of the data sets in the catalogue.
+        formats: Formats of its data sets.
+        needs: Names of its data sets in the catalogue.
         advice: What to do with the data, and which models are needed.
-        field: Field of a model's config or recipe that says its role; empty where something else does.
-        roles: What each role is called.
-        protocol: From a study to rows.
-        rules: What `official` and `clean` mean here.
-        files: Files of a run folder that hold the models.
-        several: Whether all sets in the given folder are used.
+        field: Field of a model's config or recipe that gives its role; empty if something else does.
+        roles: Name of each role.
+        protocol: Function from a study to rows.
+        rules: Meaning of `official` and `clean`.
+        files: Names of the model files in a run folder.
+        several: Whether all data sets in the given folder are used.
     """
 
     title: str
@@ -54,8 +54,8 @@ class Target:
     files: tuple[str, ...] = ENCODERS
     several: bool = False
 
-    def role_of(self, facts: Facts) -> str | None:
-        """A model's role by what is known of it; None where that is not recorded."""
+    def role_of(self, facts: ModelFacts) -> str | None:
+        """The role of a model; None if its files do not record it."""
         if self.protocol is parts:
             started = facts.recipe.get("initial", "not recorded")
             return {None: "scratch", "not recorded": None}.get(started, "pretrained")
@@ -68,7 +68,7 @@ class Target:
 
     @property
     def trained_by(self) -> str:
-        """The field of a pretraining recipe whose value is the role; empty where there is one role."""
+        """The field of a pretraining recipe that makes the roles; empty if there is one role."""
         return {"architecture": "backbone"}.get(self.field, self.field)
 
 
@@ -81,7 +81,7 @@ def _linear_table(kind: str, number: int, set_name: str) -> Target:
         "unpack it and give its folder; models: runs with --set backbone=dgcnn and with --set backbone=pointnet",
         "architecture",
         names,
-        lambda study: linear(study, published.LINEAR, names),
+        lambda study: linear(study, published.LINEAR, names=names),
         LINEAR_RULES,
     )
 
@@ -104,11 +104,11 @@ def _few_table(kind: str, number: int, set_name: str) -> Target:
 
 def _views(study: Study) -> list[TableRow]:
     paper = {"modelnet40": {str(n): number for n, number in published.IMAGES.items()}}
-    return linear(study, paper, TARGETS["table6"].roles)
+    return linear(study, paper, names=TARGETS["table6"].roles)
 
 
 def _objectives(study: Study) -> list[TableRow]:
-    return linear(study, published.OBJECTIVES, OBJECTIVES)
+    return linear(study, published.OBJECTIVES, names=OBJECTIVES)
 
 
 def _map(study: Study) -> list[TableRow]:
@@ -196,17 +196,17 @@ def reproduce(
 
     Args:
         name: A key of `TARGETS`.
-        data: The folder of the set, or one above it.
-        models: Paths, or `ROLE=PATH` where a file does not say its role; several of one role are its seeds.
-        out: Folder for the results.
-        options: How to run.
-        provide: Makes models of the roles that are missing, by target; None to leave them out.
+        data: The folder of the data set, or its parent.
+        models: Paths, or `ROLE=PATH` if the file does not record its role. Several models of one role are its seeds.
+        out: Output folder.
+        options: Options of the protocol.
+        provide: Trains models for missing roles; None: these rows are left out.
 
     Returns:
-        What `NAME.json` holds.
+        The content of `NAME.json`.
 
     Raises:
-        InputError: The data or a model cannot be used, or there is no model at all.
+        InputError: The data or a model cannot be used, or there is no model.
     """
     require_plots()
     from crosspoint.eval.figures import draw_comparison
@@ -218,12 +218,12 @@ def reproduce(
     sets = find_data(target, data)
     described = tuple(describe_set(kind, folder) for kind, folder in sets)
     given = list(models)
-    found, _ = assign(given, target.role_of, list(target.roles), target.files)
+    found, _ = assign(given, target.role_of, roles=list(target.roles), names=target.files)
     missing = [role for role in target.roles if role not in found]
     if missing and provide is not None:
         made = provide(name, target, missing)
         given += [f"{role}={path}" for role, paths in made.items() for path in paths]
-    found, facts = assign(given, target.role_of, list(target.roles), target.files)
+    found, facts = assign(given, target.role_of, roles=list(target.roles), names=target.files)
     if not found:
         raise InputError(f"{name} needs models; {target.advice.partition('models: ')[2] or target.advice}")
     study = Study(found, facts, sets, options, Path(out))
@@ -236,30 +236,30 @@ def reproduce(
         unit="per cent",
         needs=needs(target),
         data=described,
-        models={role: [_describe(target, path, facts[path]) for path in paths] for role, paths in found.items()},
+        models={role: tuple(_describe(target, path, facts[path]) for path in paths) for role, paths in found.items()},
         rules=target.rules,
         rows=tuple(rows),
         notes=tuple(study.notes),
         files=tuple(str(Path(out) / file) for file in files),
     )
     write_json(Path(out) / f"{name}.json", result.to_json())
-    if target.protocol is not _map:  # which draws a picture of its own
-        draw_comparison(rows, target.title, Path(out) / f"{name}.png")
+    if target.protocol is not _map:  # it draws its own picture
+        draw_comparison(rows, target.title, path=Path(out) / f"{name}.png")
     with atomic_file(Path(out) / f"{name}.md") as temporary:
         temporary.write_text(markdown(result), encoding="utf-8")
     return result
 
 
 def needs(target: Target) -> Needs:
-    """The data of a target: what it is, where it can be had, the expected files, and what to do with them."""
+    """The data of a target: content, source, expected files, and what to do with them."""
     return Needs(tuple(known for known in SETS if known.name in target.needs), target.advice)
 
 
 def find_data(target: Target, data: Path) -> list[tuple[str, Path]]:
-    """Format and folder of the sets that a target uses.
+    """Format and folder of the data sets of a target.
 
     Raises:
-        InputError: There is none of its formats, or more than one where one is used.
+        InputError: There is no such data set, or more than one and only one is used.
     """
     if target.formats == ("cifar-fs",):
         return [("cifar-fs", Path(data))]
@@ -271,7 +271,7 @@ def find_data(target: Target, data: Path) -> list[tuple[str, Path]]:
 
 
 def describe_set(kind: str, folder: Path) -> SetInfo | ImageData:
-    """Objects and classes of a set, and whether it is the published one, by counts and class names."""
+    """Objects and classes of a data set, and whether its counts and class names are the published ones."""
     if kind == "cifar-fs":
         return describe_images(folder)
     train, test, names, right = _parts(folder) if kind == "shapenetpart" else _classes(kind, folder)
@@ -305,7 +305,7 @@ def _parts(folder: Path) -> tuple[int, int, int, bool]:
 
 
 def _remarks(target: Target, study: Study) -> list[str]:
-    """What the models are not: missing ones, and others than the paper's pretraining."""
+    """Notes on missing models, and on models whose pretraining differs from the paper's."""
     remarks = [f"{label}: no model was given" for role, label in target.roles.items() if role not in study.models]
     for path, facts in study.facts.items():
         if facts.objects is not None and facts.objects != published.PRETRAINING_OBJECTS:
@@ -316,11 +316,12 @@ def _remarks(target: Target, study: Study) -> list[str]:
     return remarks
 
 
-def _describe(target: Target, path: Path, facts: Facts) -> TableModel:
+def _describe(target: Target, path: Path, facts: ModelFacts) -> TableModel:
     from crosspoint.runtime.load import load_encoder
 
+    known = dict(facts.config), dict(facts.recipe), facts.objects
     weights = weights_of(path, target.files)
     if weights is not None:
-        return TableModel(WeightsFile(str(weights), sha256(weights)), facts.config, facts.recipe, facts.objects)
+        return TableModel(WeightsInfo(str(weights), sha256(weights)), *known)
     with load_encoder(path) as encoder:
-        return TableModel(describe_model(encoder), facts.config, facts.recipe, facts.objects)
+        return TableModel(describe_model(encoder), *known)

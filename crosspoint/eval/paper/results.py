@@ -1,6 +1,5 @@
-"""What a table or figure of the paper is written as: the paper's numbers beside ours, in per cent."""
+"""The result of a reproduced table or figure: the paper's numbers beside ours, in per cent."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,13 +13,13 @@ from crosspoint.eval.paper.published import Number
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of ours, in per cent.
+    """One of our numbers, in per cent.
 
     Attributes:
-        summary: Of several models over the models, of one over its repetitions.
-        over: What the deviation is over.
-        interval: 95 % interval of a single model's value, where there is one.
-        values: Of each model, its repetitions.
+        summary: Mean and deviation; over the models if there are several, else over the repetitions.
+        over: What the deviation is over, in words.
+        interval: 95 % interval of the value of a single model, or None.
+        values: The repeated values of each model.
     """
 
     summary: Summary = field(metadata=FLAT)
@@ -31,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One line of a table: the paper's number, and ours by either rule; None where there is none."""
+    """A row of a table: the paper's number, and ours by both rules; None if there is none."""
 
     method: str
     setting: str
@@ -42,16 +41,16 @@ class TableRow:
 
 @dataclass(frozen=True)
 class SetInfo:
-    """A set that was found.
+    """A data set that was used.
 
     Attributes:
-        path: Its folder.
-        format: As of `crosspoint.data.sets.layout`.
-        train: Objects to train on, and to validate.
-        test: Objects to test on.
-        classes: Or categories.
+        path: Folder of the data set.
+        format: Format, as in `crosspoint.data.sets.layout`.
+        train: Number of objects for training and validation.
+        test: Number of test objects.
+        classes: Number of classes or categories.
         published: Whether it is the published set, by counts and names.
-        remark: The same for the reader.
+        remark: The same, in words.
     """
 
     path: str
@@ -65,10 +64,10 @@ class SetInfo:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a table or figure needs.
+    """The data and models that a table or figure needs.
 
     Attributes:
-        sets: The data: what they are, where they can be had, the expected files.
+        sets: The data sets: content, source, expected files.
         then: What to do with the data, and which models are needed.
     """
 
@@ -77,8 +76,8 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class WeightsFile:
-    """Trained weights that are no bundle and no engine."""
+class WeightsInfo:
+    """A file of trained weights, not exported."""
 
     path: str
     sha256: str
@@ -89,15 +88,15 @@ class TableModel:
     """A model of a table.
 
     Attributes:
-        about: The file, and of an exported model how it runs.
-        config: Of the network.
-        recipe: How it was trained; empty where that is not recorded.
-        objects: Objects that it was pretrained on; None where that is not recorded.
+        about: The file; for an exported model also how it runs.
+        config: Description of the network.
+        recipe: How it was trained; empty if that is not recorded.
+        objects: Number of objects in its pretraining; None if that is not recorded.
     """
 
-    about: WeightsFile | ModelInfo = field(metadata=FLAT)
-    config: Mapping[str, object]
-    recipe: Mapping[str, object]
+    about: ModelInfo | WeightsInfo = field(metadata=FLAT)
+    config: dict[str, object]
+    recipe: dict[str, object]
     objects: int | None
 
 
@@ -106,17 +105,17 @@ class ReproduceResult(Result):
     """A table or figure of the paper, and the same measured here.
 
     Attributes:
-        target: Its short name, as `table1`.
-        title: What it shows.
-        source: Where the paper's numbers are from.
-        unit: Of all numbers.
-        needs: What it takes.
-        data: The sets that were found.
-        models: By role.
-        rules: What `official` and `clean` mean here.
+        target: Short name, e.g. `table1`.
+        title: Title.
+        source: Source of the paper's numbers.
+        unit: Unit of all numbers.
+        needs: The data and models it needs.
+        data: The data sets that were used.
+        models: Models, by role.
+        rules: Meaning of `official` and `clean`.
         rows: The lines.
-        notes: What the reader has to know.
-        files: What was written.
+        notes: Notes for the reader.
+        files: The files that were written.
     """
 
     schema: ClassVar[str] = "crosspoint.reproduce/1"
@@ -127,8 +126,8 @@ class ReproduceResult(Result):
     unit: str
     needs: Needs = field(repr=False)
     data: tuple[SetInfo | ImageData, ...]
-    models: Mapping[str, Sequence[TableModel]]
-    rules: Mapping[str, str]
+    models: dict[str, tuple[TableModel, ...]]
+    rules: dict[str, str]
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
     files: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Which part a model plays in a table of the paper: what it is, and what it was trained with."""
+"""Finds the role of a model in a table of the paper, from its network and its recipe."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from crosspoint.runtime.signing import find_key_files
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a model's files say of it.
+class ModelFacts:
+    """What the files of a model record.
 
     Attributes:
-        config: The network's `config`; at least `architecture`.
-        recipe: How it was trained; empty where that is not recorded, as in an exported model.
-        objects: Objects it was pretrained on; None where that is not recorded.
+        config: Description of the network, at least `architecture`.
+        recipe: How it was trained; empty if that is not recorded, as in exported models.
+        objects: Number of objects in its pretraining; None if that is not recorded.
     """
 
     config: Mapping[str, Any]
@@ -28,41 +28,41 @@ class Facts:
     objects: int | None
 
     def value(self, field: str) -> str | None:
-        """The value, as text, of a field of the config or of the recipe; None where it is not recorded."""
+        """The value of a field of the config or recipe, as text; None if it is not recorded."""
         found = self.config.get(field, self.recipe.get(field))
         return None if found is None else str(found)
 
 
 def weights_of(model: Path, names: Sequence[str]) -> Path | None:
-    """The safetensors file that a path names: itself, or the first of `names` in a run folder; None of other models."""
+    """The safetensors file of a model: the path, or the first of `names` in a run folder; else None."""
     model = Path(model)
     if model.is_file():
         return model if model.suffix == ".safetensors" else None
     return next((model / name for name in names if (model / name).is_file()), None)
 
 
-def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segmenter.safetensors")) -> Facts:
-    """What is recorded of a model.
+def read_facts(model: Path, names: Sequence[str] = ("encoder.safetensors", "segmenter.safetensors")) -> ModelFacts:
+    """Read what the files of a model record.
 
     Args:
         model: Anything that `load_encoder` opens, or weights of another kind.
         names: Files of a run folder to look for.
 
     Raises:
-        InputError: It cannot be read, or no key that is set covers it.
+        InputError: It cannot be read, or is not signed with a key that is set.
     """
     path = weights_of(model, names)
     if path is None:
         with load_encoder(model) as encoder:
-            return Facts({"architecture": encoder.specification.architecture}, {}, None)
+            return ModelFacts({"architecture": encoder.specification.architecture}, {}, None)
     if find_key_files():
         require_released(path)
     written = read_metadata(path)
-    return Facts(written["model"], written["recipe"] or {}, _objects(path.parent))
+    return ModelFacts(written.model, written.recipe or {}, _objects(path.parent))
 
 
 def _objects(folder: Path) -> int | None:
-    """Objects that the run in a folder was trained on; None where that is not recorded."""
+    """Number of training objects of the run in a folder; None if it is not recorded."""
     try:
         objects = read_json(folder / "config.json", "the start of a run")["data"]["objects"]
     except (InputError, KeyError, TypeError, IndexError):
@@ -71,24 +71,24 @@ def _objects(folder: Path) -> int | None:
 
 
 def assign(
-    models: Sequence[str], role_of: Callable[[Facts], str | None], roles: Sequence[str], names: Sequence[str]
-) -> tuple[dict[str, list[Path]], dict[Path, Facts]]:
+    models: Sequence[str], role_of: Callable[[ModelFacts], str | None], *, roles: Sequence[str], names: Sequence[str]
+) -> tuple[dict[str, list[Path]], dict[Path, ModelFacts]]:
     """Sort models by role.
 
     Args:
-        models: `PATH`, or `ROLE=PATH` where the file does not say which role it has.
-        role_of: From what is known of a model to its role; None where that is not recorded.
-        roles: Known ones.
+        models: `PATH`, or `ROLE=PATH` if the file does not record its role.
+        role_of: Function from a model's facts to its role, or None.
+        roles: The known roles.
         names: Files of a run folder to look for.
 
     Returns:
-        Models by role, in the order of `roles`, and what is known of each.
+        The models of each role, in the order of `roles`, and the facts of each model.
 
     Raises:
         InputError: A model cannot be read, or has none of the roles.
     """
     sorted_: dict[str, list[Path]] = {role: [] for role in roles}
-    known: dict[Path, Facts] = {}
+    known: dict[Path, ModelFacts] = {}
     for text in models:
         role, equals, rest = text.partition("=")
         given = equals and role in roles
@@ -98,8 +98,8 @@ def assign(
             role = role_of(known[path]) or "not recorded"
         if role not in roles:
             raise InputError(
-                f"{path}: its part is {role}, and {', '.join(roles)} are asked for; give another model, or say its "
-                f"part with --model {roles[0]}={path}"
+                f"{path} has the role {role}, but {', '.join(roles)} are needed; give another model, or name its "
+                f"role: --model {roles[0]}={path}"
             )
         sorted_[role].append(path)
     return {role: paths for role, paths in sorted_.items() if paths}, known

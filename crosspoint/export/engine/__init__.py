@@ -1,1 +1,1 @@
-"""From an ONNX graph to a TensorRT engine."""
+"""Builds a TensorRT engine from an ONNX graph."""

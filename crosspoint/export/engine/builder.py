@@ -1,4 +1,4 @@
-"""Building TensorRT engines, with TensorRT 10.3 to 11 or TensorRT-RTX, through what the module at hand offers."""
+"""Builds engines with TensorRT 10.3 to 11 or TensorRT-RTX, whichever is installed."""
 
 import re
 import signal
@@ -15,31 +15,38 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from crosspoint.core.console import is_quiet
-from crosspoint.core.errors import CheckFailed, CrosspointError, InputError, MissingDependency, import_or_reason
+from crosspoint.core.errors import (
+    CheckFailed,
+    CrosspointError,
+    InputError,
+    MissingDependency,
+    import_or_reason,
+    install_command,
+)
 from crosspoint.core.files import atomic_file
-from crosspoint.core.interrupt import interruption, stop_signals
 from crosspoint.core.reading import regular
+from crosspoint.core.system.interrupt import interruption, stop_signals
 from crosspoint.runtime.backends.cuda import compute_capability, cuda_runtime, device_count
 from crosspoint.runtime.backends.tensorrt_log import construct, errors_of, logger
 from crosspoint.runtime.profile import Profile
 
 BUILDERS = ("auto", "tensorrt", "rtx")
-NOT_TARGETS = ("NONE", "CURRENT", "SM75")  # of ComputeCapability: SM75 has no float32 matrix product
-SKIPPED = re.compile(r"skipping tactic \S+ due to", re.IGNORECASE)  # TensorRT tries another one, and logs an error
-POLL = 0.1  # seconds between looks for Ctrl-C
+NOT_TARGETS = ("NONE", "CURRENT", "SM75")  # values of ComputeCapability; SM75 has no float32 matrix product
+SKIPPED = re.compile(r"skipping tactic \S+ due to", re.IGNORECASE)  # logged as an error; TensorRT tries another one
+POLL = 0.1  # seconds between checks for Ctrl-C
 PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
 
 
 @dataclass(frozen=True)
 class Builder:
-    """What builds engines here.
+    """The builder that is used on this machine.
 
     Attributes:
         name: `"tensorrt"` or `"tensorrt-rtx"`.
-        module: The Python module.
+        module: Its Python module.
         targets: GPUs that engines are built for, e.g. `"sm86"`.
-        executes: Whether this machine's GPU can run them.
-        note: Why it is another builder than a user might expect, and what else there is; empty if it is not.
+        executes: Whether this machine's GPU can run the engines.
+        note: Why this builder was chosen, if that may surprise the user; else empty.
     """
 
     name: str
@@ -51,13 +58,13 @@ class Builder:
 
 @dataclass(frozen=True)
 class Options:
-    """How an engine is built.
+    """Options of an engine build.
 
     Attributes:
-        tf32: Let matrix products round their factors to TF32.
-        workspace: Most GPU memory that a layer may take while it runs, in MiB; None leaves it to TensorRT.
-        timing_cache: File of kernel timings, read if it exists and written after the build: a second build is faster,
-            and chooses the same kernels.
+        tf32: Allow TF32 in matrix products.
+        workspace: Largest GPU workspace of one layer, in MiB; None: TensorRT's default.
+        timing_cache: File of kernel timings. It is read if it exists and written after the build; it makes the next
+            build faster and gives the same choice of kernels.
     """
 
     tf32: bool = False
@@ -66,17 +73,17 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Engine:
+class BuiltEngine:
     """A built engine.
 
     Attributes:
-        plan: Its bytes.
-        precision: Of the network as TensorRT understood it, e.g. `"fp32"`, or `"fp16+fp32"` where types are mixed.
-        tf32: Whether matrix products may round their factors to TF32.
-        types: How many tensors of the network have each type.
-        inputs: The network's inputs by name, with -1 for what varies.
-        outputs: The same for its outputs.
-        skipped: What TensorRT said of kernels that failed while it chose the fastest, and were left out.
+        plan: The bytes of the engine.
+        precision: Precision as TensorRT reports it, e.g. `"fp32"`, or `"fp16+fp32"` if types are mixed.
+        tf32: Whether TF32 is allowed in matrix products.
+        types: Number of tensors of each type.
+        inputs: Shapes of the inputs by name; -1 is a variable dimension.
+        outputs: Shapes of the outputs, likewise.
+        skipped: TensorRT's messages about kernels that failed while it chose the fastest, and that it left out.
     """
 
     plan: bytes
@@ -89,17 +96,17 @@ class Engine:
 
 
 def find_builder(targets: Sequence[str] = (), choice: str = "auto") -> Builder:
-    """What builds engines here.
+    """Choose the builder.
 
     Args:
-        targets: GPUs to build for, e.g. `("sm86", "sm89")`; none for all that the builder knows.
-        choice: `"tensorrt"`, which needs a GPU; `"rtx"`, which does not; or `"auto"`: TensorRT where it and a GPU are,
-            else TensorRT-RTX, with a note that says so.
+        targets: GPUs to build for, e.g. `("sm86", "sm89")`; empty: all that the builder supports.
+        choice: `"tensorrt"`, which needs a GPU; `"rtx"`, which does not; or `"auto"`: TensorRT if it is installed and
+            there is a GPU, else TensorRT-RTX, with a note.
 
     Raises:
-        MissingDependency: The builder, or for `"auto"` any builder, is missing here; the message says what is, and what
-            can be done instead.
-        InputError: The builder cannot build for a target, or is unknown.
+        MissingDependency: The builder (for `"auto"`, every builder) is missing on this machine; the message says
+            what to install or do instead.
+        InputError: The builder is unknown, or cannot build for a target.
     """
     if choice not in BUILDERS:
         raise InputError(f"--builder {choice} is not known; give {', '.join(BUILDERS)} or device")
@@ -111,7 +118,7 @@ def find_builder(targets: Sequence[str] = (), choice: str = "auto") -> Builder:
     if choice == "tensorrt" or (choice == "auto" and rtx is None):
         raise _no_tensorrt(choice, lacking, gpu)
     if rtx is None:
-        raise MissingDependency(f"--builder rtx: {absence('tensorrt_rtx')}: pip install 'crosspoint3d[trt-rtx]'")
+        raise MissingDependency(f"--builder rtx: {absence('tensorrt_rtx')}: {install_command('trt-rtx')}")
     chosen = _rtx_targets(rtx, targets)
     if gpu in chosen:
         cuda_runtime()
@@ -119,7 +126,7 @@ def find_builder(targets: Sequence[str] = (), choice: str = "auto") -> Builder:
 
 
 def _lacking(tensorrt: ModuleType | None, gpu: str | None) -> str:
-    """Which of the two that TensorRT builds with is missing; empty where both are here."""
+    """Which requirements of TensorRT are missing on this machine; empty if none."""
     missing = [] if tensorrt is not None else [absence("tensorrt")]
     return " and ".join(missing if gpu is not None else [*missing, "there is no GPU here"])
 
@@ -138,13 +145,13 @@ def _no_tensorrt(choice: str, lacking: str, gpu: str | None) -> CrosspointError:
         return InputError(f"tensorrt builds for this machine's GPU only, {gpu}; leave --target out")
     option = "--trt" if choice == "auto" else f"--builder {choice}"
     return MissingDependency(
-        f"{option}: {lacking}. For an engine for desktop GPUs, which needs neither: --builder rtx, after pip install "
-        "'crosspoint3d[trt-rtx]'. For one that is built and verified on the device it will run on: --builder device"
+        f"{option}: {lacking}. To build on the device it will run on, give --builder device. To build for desktop "
+        f"GPUs here, give --builder rtx, after {install_command('trt-rtx')}"
     )
 
 
 def find_gpu() -> str | None:
-    """Compute capability of the first GPU, e.g. `"sm86"`; None without one."""
+    """Compute capability of the first GPU, e.g. `"sm86"`; None if there is no GPU."""
     try:
         return compute_capability(0) if device_count() else None
     except InputError:
@@ -162,7 +169,7 @@ def _module(name: str) -> ModuleType | None:
 
 
 def absence(name: str) -> str:
-    """Why there is no such module."""
+    """Why a module cannot be imported, e.g. `"tensorrt is not installed"`."""
     return f"{name} {import_or_reason(name)[1] or 'is not installed'}"
 
 
@@ -175,21 +182,21 @@ def _rtx_targets(trt: ModuleType, targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(targets), key=lambda name: int(name[2:])) or ordered)
 
 
-def build_engine(builder: Builder, model: bytes, profile: Profile, options: Options | None = None) -> Engine:
-    """Build an engine, strongly typed.
+def build_engine(builder: Builder, model: bytes, *, profile: Profile, options: Options | None = None) -> BuiltEngine:
+    """Build a strongly typed engine.
 
-    Any error that TensorRT logs is fatal, whatever it returns, but for one: a kernel that fails while TensorRT chooses
-    among several is skipped. TensorRT-RTX does not choose by trying, so that there every error is fatal.
+    Every error that TensorRT logs fails the build, with one exception: TensorRT may skip a kernel that fails while it
+    chooses the fastest one. TensorRT-RTX does not try kernels, so with it every error fails the build.
 
     Args:
         builder: From `find_builder`.
-        model: The ONNX file's bytes.
+        model: The bytes of the ONNX file.
         profile: Shapes that the engine takes.
-        options: How to build it.
+        options: Options of the build.
 
     Raises:
         CheckFailed: TensorRT reported an error.
-        InputError: The profile leaves the number of points open, an option cannot be met, or TensorRT does not start.
+        InputError: The number of points has no bounds, an option cannot be met, or TensorRT does not start.
         KeyboardInterrupt: Ctrl-C cancelled the build.
         Terminated: SIGTERM or SIGHUP did.
     """
@@ -198,7 +205,7 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
     trt_builder = construct(trt, trt.Builder)
     with errors_of(trt) as errors:
         network = trt_builder.create_network(_network_flags(trt))
-        parser = trt.OnnxParser(network, logger(trt))  # it holds the weights, and has to outlive the build
+        parser = trt.OnnxParser(network, logger(trt))  # it holds the weights, so it must live until the build ends
         if not parser.parse(model):
             problems = [parser.get_error(i).desc() for i in range(parser.num_errors)]
             raise _failure(builder, problems + errors)
@@ -214,7 +221,7 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
             if plan is None or fatal:
                 raise _failure(builder, fatal or skipped)
     types = _types(network)
-    return Engine(
+    return BuiltEngine(
         bytes(plan),
         precision="+".join(sorted(PRECISIONS[name] for name in types if name in PRECISIONS)),
         tf32=bool(config.get_flag(trt.BuilderFlag.TF32)),
@@ -226,7 +233,7 @@ def build_engine(builder: Builder, model: bytes, profile: Profile, options: Opti
 
 
 def _build(trt: ModuleType, trt_builder: Any, network: Any, config: Any, cancelled: list[int]) -> tuple[Any, list[str]]:
-    """The plan and the errors, from a thread of its own: Python handles Ctrl-C in this one, which has to be free."""
+    """Build in a thread; returns plan and errors. Python handles Ctrl-C in this thread, which must be free for it."""
 
     def build() -> tuple[Any, list[str]]:
         with errors_of(trt) as errors:
@@ -244,7 +251,7 @@ def _build(trt: ModuleType, trt_builder: Any, network: Any, config: Any, cancell
 
 
 def _network_flags(trt: ModuleType) -> int:
-    """Strong typing is a flag up to TensorRT 10, and the only way where there is no such flag."""
+    """Strong typing is a flag up to TensorRT 10; later versions have no other mode."""
     flags = trt.NetworkDefinitionCreationFlag
     return 1 << int(flags.STRONGLY_TYPED) if hasattr(flags, "STRONGLY_TYPED") else 0
 
@@ -265,19 +272,19 @@ def _configure(builder: Builder, config: Any, options: Options) -> None:
 
 @contextmanager
 def _timing_cache(builder: Builder, config: Any, file: Path | None, errors: list[str]) -> Iterator[None]:
-    """Build with the timings in a file, and write them back after a build that succeeded."""
+    """Build with the timings in a file, and write them back after a successful build."""
     if file is None:
         yield
         return
     if builder.name == "tensorrt-rtx":
-        raise InputError("--timing-cache is TensorRT's: TensorRT-RTX times nothing; with --builder rtx leave it out")
+        raise InputError("--timing-cache needs TensorRT; TensorRT-RTX has no timings: leave it out with --builder rtx")
     try:
         content = file.read_bytes() if file.exists() and regular(file) else b""
     except OSError as error:
         raise InputError(f"--timing-cache {file} cannot be read ({error.strerror}); give a file") from error
     cache = config.create_timing_cache(content)
     if not cache or not config.set_timing_cache(cache, ignore_mismatch=False) or errors:
-        raise InputError(f"--timing-cache {file} is not of this GPU and TensorRT; delete it, or give another file")
+        raise InputError(f"--timing-cache {file} is from another GPU or TensorRT; delete it, or give another file")
     yield
     with atomic_file(file) as temporary:
         temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
@@ -292,7 +299,7 @@ def _add_profile(trt_builder: Any, config: Any, network: Any, profile: Profile) 
 
 
 def _types(network: Any) -> dict[str, int]:
-    """Types of all tensors that the network's layers make."""
+    """Number of tensors of each type in the network."""
     layers = (network.get_layer(i) for i in range(network.num_layers))
     counts = Counter(layer.get_output(j).dtype.name for layer in layers for j in range(layer.num_outputs))
     return dict(sorted(counts.items()))
@@ -310,9 +317,9 @@ def _failure(builder: Builder, errors: Sequence[str]) -> CheckFailed:
 
 @contextmanager
 def _monitored(trt: ModuleType, config: Any) -> Iterator[list[int]]:
-    """Show the build's phases; a signal that asks for an end is put into the list, and cancels the build.
+    """Show the phases of the build. A termination signal is put into the list and cancels the build.
 
-    An exception must not travel through TensorRT.
+    No exception may pass through TensorRT.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

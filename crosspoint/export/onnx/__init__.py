@@ -1,1 +1,1 @@
-"""From a trained network to an ONNX graph."""
+"""Converts a trained network to an ONNX graph."""

@@ -1,8 +1,8 @@
-"""The deployed networks as ONNX graphs, node by node, so that one model always gives the same bytes.
+"""Writes the networks as ONNX graphs, node by node, so that the same model always gives the same bytes.
 
-Opset 17 with IR version 8: ONNX Runtime ≥ 1.18 and TensorRT 10.3 to 11 read it, it has every operator used here, and
-its reductions take their axes as attributes. Everything keeps the shape `(B, N, …)`, so that no shape is computed at
-run time even where both numbers vary.
+Opset 17 with IR version 8 is read by ONNX Runtime ≥ 1.18 and TensorRT 10.3 to 11, has every operator used here, and
+takes the axes of reductions as attributes. All values have the shape `(B, N, …)`, so that no shape is computed at run
+time, even if B and N vary.
 """
 
 from collections.abc import Sequence
@@ -27,70 +27,70 @@ from crosspoint.export.onnx.fold import (
 from crosspoint.models.edgeconv import SLOPE
 
 OPSET, IR_VERSION = 17, 8
-TOPK = "neighbours"  # an EdgeConv's TopK is called `<edge>/neighbours`, and so is its second output
+TOPK = "neighbours"  # an EdgeConv's TopK, and its second output, are named `<edge>/neighbours`
 
 
 def build(weights: Weights, points: int | None) -> onnx.ModelProto:
-    """The ONNX model of a deployed network: `points (batch, N, 3)` to `embedding`, or with `category` to `logits`.
+    """Build the ONNX model of a network: `points (batch, N, 3)` to `embedding`, or with `category` to `logits`.
 
     Args:
-        weights: Of the network.
-        points: N; None leaves it open.
+        weights: Deployed weights of the network.
+        points: Number of points N; None: any.
     """
     graph = Graph()
     inputs: dict[str, list[int | str]] = {"points": ["batch", points or "points", 3]}
     if isinstance(weights, SegmenterWeights):
         inputs["category"] = ["batch", weights.category.weight.shape[0]]
         _segmenter(graph, weights)
-        return graph.model(inputs, "logits", ["batch", points or "points", weights.classify.shape[1]])
+        return graph.model(inputs, "logits", shape=["batch", points or "points", weights.classify.shape[1]])
     if isinstance(weights, PointNetWeights):
         dim = _pointnet(graph, weights)
     elif isinstance(weights, DGCNNWeights):
         dim = _dgcnn(graph, weights)
     else:
         _, dim = _backbone(graph, weights, "embedding")
-    return graph.model(inputs, "embedding", ["batch", dim])
+    return graph.model(inputs, "embedding", shape=["batch", dim])
 
 
 class Graph:
-    """Nodes and constants, each named once; a node with one output has the output's name."""
+    """Collects nodes and constants, each with a unique name. A node with one output has the output's name."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Add a constant (once); returns its name."""
+        """Add a constant, once; returns its name."""
         self._constants.setdefault(name, numpy_helper.from_array(value, name))
         return name
 
     def integers(self, name: str, *values: int) -> str:
-        """Add an int64 vector."""
+        """Add a vector of int64, once; returns its name."""
         return self.constant(name, np.array(values, np.int64))
 
     def add(self, operator: str, name: str, *inputs: str, outputs: Sequence[str] = (), **attributes: Any) -> str:
-        """Add a node; returns its last output, which is `name` if there is only one."""
+        """Add a node; returns the name of its last output, which is `name` if there is only one."""
         self._nodes.append(helper.make_node(operator, [*inputs], [*outputs] or [name], name, **attributes))
         return outputs[-1] if outputs else name
 
-    def product(self, name: str, x: str, weight: Array) -> str:
-        """`x W` of the last dimension."""
+    def product(self, name: str, x: str, *, weight: Array) -> str:
+        """Add `x W` over the last dimension."""
         return self.add("MatMul", name, x, self.constant(f"{name}/weight", weight))
 
-    def biased(self, name: str, x: str, bias: Array) -> str:
-        """`x + b`."""
+    def biased(self, name: str, x: str, *, bias: Array) -> str:
+        """Add `x + b`."""
         return self.add("Add", name, x, self.constant(f"{name}/bias", bias))
 
-    def linear(self, name: str, x: str, linear: Linear) -> str:
-        """`x W + b`."""
-        return self.biased(name, self.product(f"{name}/product", x, linear.weight), linear.bias)
+    def linear(self, name: str, x: str, *, linear: Linear) -> str:
+        """Add `x W + b`."""
+        return self.biased(name, self.product(f"{name}/product", x, weight=linear.weight), bias=linear.bias)
 
     def leaky(self, name: str, x: str) -> str:
-        """LeakyReLU with the networks' slope."""
+        """Add LeakyReLU with the networks' slope."""
         return self.add("LeakyRelu", name, x, alpha=SLOPE)
 
-    def model(self, inputs: dict[str, list[int | str]], output: str, shape: list[int | str]) -> onnx.ModelProto:
-        """Everything added, as a model of float32 inputs and one float32 output."""
+    def model(self, inputs: dict[str, list[int | str]], output: str, *, shape: list[int | str]) -> onnx.ModelProto:
+        """All nodes as a model with float32 inputs and one float32 output."""
         graph = helper.make_graph(
             self._nodes,
             "crosspoint",
@@ -106,14 +106,14 @@ def _pointnet(graph: Graph, weights: PointNetWeights) -> int:
     x = "points"
     *hidden, last = weights.layers
     for i, layer in enumerate(hidden, 1):
-        x = graph.add("Relu", f"layer{i}", graph.linear(f"layer{i}/linear", x, layer))
+        x = graph.add("Relu", f"layer{i}", graph.linear(f"layer{i}/linear", x, linear=layer))
     graph.add("Relu", "embedding", _maximum_of_linear(graph, f"layer{len(hidden) + 1}", x, last))
     return len(last.bias)
 
 
 def _dgcnn(graph: Graph, weights: DGCNNWeights) -> int:
     x = _edges(graph, "points", weights.edges)
-    x = graph.leaky("embed", graph.linear("embed/linear", x, weights.embed))  # (B, N, 1024)
+    x = graph.leaky("embed", graph.linear("embed/linear", x, linear=weights.embed))  # (B, N, 1024)
     maximum = graph.add("ReduceMax", "pool/max", x, axes=[1], keepdims=0)  # (B, 1024)
     mean = graph.add("ReduceMean", "pool/mean", x, axes=[1], keepdims=0)
     graph.add("Concat", "embedding", maximum, mean, axis=1)
@@ -121,7 +121,7 @@ def _dgcnn(graph: Graph, weights: DGCNNWeights) -> int:
 
 
 def _edges(graph: Graph, x: str, edges: Sequence[Edge]) -> str:
-    """EdgeConvs in a row; their results side by side `(B, N, ΣD)`."""
+    """Add EdgeConvs one after the other; their outputs are concatenated to `(B, N, ΣD)`."""
     layers = []
     for i, edge in enumerate(edges, 1):
         x = _edge(graph, f"edge{i}", x, edge)
@@ -130,26 +130,26 @@ def _edges(graph: Graph, x: str, edges: Sequence[Edge]) -> str:
 
 
 def _edge(graph: Graph, name: str, x: str, edge: Edge) -> str:
-    """One EdgeConv, `(B, N, C)` to `(B, N, D)`."""
-    near = graph.product(f"{name}/near", x, edge.near)
+    """Add an EdgeConv, `(B, N, C)` to `(B, N, D)`."""
+    near = graph.product(f"{name}/near", x, weight=edge.near)
     near = graph.add("GatherND", f"{name}/gather", near, _neighbours(graph, name, x, edge.k), batch_dims=1)
-    own = graph.linear(f"{name}/own", x, edge.own)
+    own = graph.linear(f"{name}/own", x, linear=edge.own)
     if edge.second is None:
         best = graph.add("ReduceMax", f"{name}/max", near, axes=[2], keepdims=0)  # (B, N, k, D) to (B, N, D)
         return graph.leaky(name, graph.add("Add", f"{name}/sum", best, own))
     own = graph.add("Unsqueeze", f"{name}/own/edges", own, graph.integers("axis2", 2))  # (B, N, 1, H)
     hidden = graph.leaky(f"{name}/hidden", graph.add("Add", f"{name}/sum", near, own))  # (B, N, k, H)
     # what follows the product is monotone in each channel, so the maximum comes first
-    best = graph.product(f"{name}/second", hidden, edge.second.weight)
+    best = graph.product(f"{name}/second", hidden, weight=edge.second.weight)
     best = graph.add("ReduceMax", f"{name}/max", best, axes=[2], keepdims=0)  # (B, N, D)
-    return graph.leaky(name, graph.biased(f"{name}/biased", best, edge.second.bias))
+    return graph.leaky(name, graph.biased(f"{name}/biased", best, bias=edge.second.bias))
 
 
 def _neighbours(graph: Graph, name: str, x: str, k: int) -> str:
-    """The k nearest points within each cloud, `(B, N, k, 1)`.
+    """Add the search for the k nearest points within each cloud, `(B, N, k, 1)`.
 
-    `x_i·x_j − ½|x_j|²` falls as the distance grows. Each cloud's mean is subtracted first: that changes no distance and
-    keeps the terms from cancelling. This part stays in float32 whatever the precision of the rest.
+    `x_i·x_j − ½|x_j|²` falls as the distance grows. The mean of each cloud is subtracted first: this changes no
+    distance and loses fewer digits. This part stays in float32, whatever the precision of the other layers.
     """
     mean = graph.add("ReduceMean", f"{name}/mean", x, axes=[1], keepdims=1)  # (B, 1, C)
     centred = graph.add("Sub", f"{name}/centred", x, mean)
@@ -166,24 +166,26 @@ def _neighbours(graph: Graph, name: str, x: str, k: int) -> str:
 
 
 def _maximum_of_linear(graph: Graph, name: str, x: str, linear: Linear) -> str:
-    """`max_p x_p W + b` over the points of each cloud, `(B, D)`."""
-    y = graph.add("ReduceMax", f"{name}/max", graph.product(f"{name}/product", x, linear.weight), axes=[1], keepdims=0)
-    return graph.biased(f"{name}/biased", y, linear.bias)
+    """Add `max_p x_p W + b` over the points of each cloud, `(B, D)`."""
+    y = graph.add(
+        "ReduceMax", f"{name}/max", graph.product(f"{name}/product", x, weight=linear.weight), axes=[1], keepdims=0
+    )
+    return graph.biased(f"{name}/biased", y, bias=linear.bias)
 
 
 def _transform(graph: Graph, weights: TransformWeights) -> str:
-    """The points, moved by the matrix that is predicted for their cloud, `(B, N, 3)`."""
+    """Add the product of the points with the matrix predicted for their cloud, `(B, N, 3)`."""
     x = _edge(graph, "transform/edge", "points", weights.edge)
     x = graph.leaky("transform/embed", _maximum_of_linear(graph, "transform/embed", x, weights.embed))  # (B, 1024)
     for i, layer in enumerate(weights.hidden, 1):
-        x = graph.leaky(f"transform/hidden{i}", graph.linear(f"transform/hidden{i}/linear", x, layer))
-    matrix = graph.linear("transform/matrix", x, weights.matrix)  # (B, 9)
+        x = graph.leaky(f"transform/hidden{i}", graph.linear(f"transform/hidden{i}/linear", x, linear=layer))
+    matrix = graph.linear("transform/matrix", x, linear=weights.matrix)  # (B, 9)
     matrix = graph.add("Reshape", "transform/matrices", matrix, graph.integers("3x3", -1, 3, 3))
     return graph.add("MatMul", "transform", "points", matrix)
 
 
 def _backbone(graph: Graph, weights: BackboneWeights, output: str) -> tuple[str, int]:
-    """Features of the points `(B, N, 192)`; those of the clouds `(B, 1024)` are named `output`."""
+    """Add the features of the points `(B, N, 192)`; those of the clouds `(B, 1024)` are named `output`."""
     local = _edges(graph, _transform(graph, weights.transform), weights.edges)
     graph.leaky(output, _maximum_of_linear(graph, "embed", local, weights.embed))
     return local, len(weights.embed.bias)
@@ -191,12 +193,14 @@ def _backbone(graph: Graph, weights: BackboneWeights, output: str) -> tuple[str,
 
 def _segmenter(graph: Graph, weights: SegmenterWeights) -> None:
     local, _ = _backbone(graph, weights.backbone, "cloud")
-    category = graph.leaky("category/embed", graph.linear("category/linear", "category", weights.category))  # (B, 64)
+    category = graph.leaky(
+        "category/embed", graph.linear("category/linear", "category", linear=weights.category)
+    )  # (B, 64)
     context = graph.add("Concat", "context", "cloud", category, axis=1)  # (B, 1088)
-    context = graph.linear("hidden1/context", context, weights.context)  # (B, 256)
+    context = graph.linear("hidden1/context", context, linear=weights.context)  # (B, 256)
     context = graph.add("Unsqueeze", "hidden1/context/points", context, graph.integers("axis1", 1))  # (B, 1, 256)
-    x = graph.product("hidden1/local", local, weights.local)  # (B, N, 256)
+    x = graph.product("hidden1/local", local, weight=weights.local)  # (B, N, 256)
     x = graph.leaky("hidden1", graph.add("Add", "hidden1/sum", x, context))
     for i, layer in enumerate(weights.hidden, 2):
-        x = graph.leaky(f"hidden{i}", graph.linear(f"hidden{i}/linear", x, layer))
-    graph.product("logits", x, weights.classify)
+        x = graph.leaky(f"hidden{i}", graph.linear(f"hidden{i}/linear", x, linear=layer))
+    graph.product("logits", x, weight=weights.classify)

@@ -1,4 +1,4 @@
-"""Calibration: how large the values that int8 products read become on clouds like those of the application."""
+"""Int8 calibration: measures the range of the inputs of matrix products on typical clouds."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError, require
+from crosspoint.data.frames import Frame, Up
+from crosspoint.export.manifest import Calibration
 from crosspoint.parity.clouds import ordinary
 from crosspoint.parity.user_clouds import real_clouds
 
@@ -24,47 +25,49 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Clouds `(n, N, 3)`, normalised, and what the manifest says of them."""
+    """Normalised clouds `(n, N, 3)` for calibration, and where they come from. Synthetic clouds have no frame."""
 
     points: Floats
     source: str
+    frame: Frame | None = None
 
-    def describe(self) -> dict[str, Any]:
-        """Source, size, and SHA-256 of the clouds' float32 bytes."""
+    def describe(self) -> Calibration:
+        """Source, size, and SHA-256 of the float32 bytes, for the manifest."""
         digest = hashlib.sha256(np.ascontiguousarray(self.points, "<f4").tobytes()).hexdigest()
-        return {"source": self.source, "clouds": len(self.points), "points": self.points.shape[1], "sha256": digest}
+        return Calibration(self.source, len(self.points), self.points.shape[1], digest, frame=self.frame)
 
 
-def calibration_set(folder: Path | None, points: int, seed: int = 0) -> CalibrationSet:
-    """Up to 128 clouds of a folder, or made ones where there is no folder.
+def calibration_set(folder: Path | None, points: int, *, seed: int = 0, up: Up | None = None) -> CalibrationSet:
+    """Up to 128 clouds of a folder; without a folder, synthetic clouds.
 
     Args:
-        folder: A dataset, of which the training part is used, or a folder of clouds or meshes.
-        points: Of a cloud.
-        seed: Of the choice.
+        folder: A data set, of which the training part is used, or a folder of clouds or meshes.
+        points: Points per cloud.
+        seed: Random seed of the choice.
+        up: As for `real_clouds`.
 
     Raises:
         InputError: The folder cannot be read, or its clouds have fewer points.
     """
     if folder is None:
-        return CalibrationSet(ordinary(CLOUDS, points, seed), "made surfaces, since no clouds were given")
+        return CalibrationSet(ordinary(CLOUDS, points, seed=seed), "made surfaces, since no clouds were given")
     if not folder.exists():
         raise InputError(f"{folder} does not exist; give --calibrate a dataset or a folder of clouds or meshes")
-    probe = real_clouds(folder, points, None, seed)
+    probe = real_clouds(folder, points, limit=None, seed=seed, up=up)
     clouds = probe.points if probe.labels is None else probe.points[: probe.train]
     rows = np.sort(np.random.default_rng(seed).permutation(len(clouds))[:CLOUDS])
-    return CalibrationSet(clouds[rows], f"{folder.resolve().name}, {probe.source}")
+    return CalibrationSet(clouds[rows], f"{folder.resolve().name}, {probe.source}", probe.frame)
 
 
-def calibrate(model: onnx.ModelProto, values: Collection[str], inputs: Mapping[str, Floats]) -> dict[str, float]:
-    """The largest magnitude of values of a model, by ONNX Runtime's calibrator.
+def calibrate(model: onnx.ModelProto, values: Collection[str], *, inputs: Mapping[str, Floats]) -> dict[str, float]:
+    """Largest magnitude of values in a model, by ONNX Runtime's calibrator.
 
     Args:
         model: A float32 model.
-        values: Names; each is read by a MatMul.
-        inputs: Of the model by name; their first dimension is the batch.
+        values: Names of the values; each is read by a MatMul.
+        inputs: Inputs of the model by name; the first dimension is the batch.
     """
-    quantization = require("onnxruntime.quantization", "cpu", "calibrating int8")
+    quantization = require("onnxruntime.quantization", "cpu", purpose="calibrating int8")
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         file = Path(folder) / "model.onnx"
         onnx.save(model, file)
@@ -74,13 +77,13 @@ def calibrate(model: onnx.ModelProto, values: Collection[str], inputs: Mapping[s
             augmented_model_path=str(Path(folder) / "augmented.onnx"),
             calibrate_method=quantization.CalibrationMethod.MinMax,
         )
-        calibrator.collect_data(_Reader(inputs))
+        calibrator.collect_data(_CalibrationReader(inputs))
         found = calibrator.compute_data().data
     return {name: max(abs(np.asarray(end).item()) for end in found[name].range_value) for name in sorted(set(values))}
 
 
-class _Reader:
-    """What ONNX Runtime's calibrator draws its inputs from: one cloud at a time."""
+class _CalibrationReader:
+    """Gives the inputs to ONNX Runtime's calibrator, one cloud at a time."""
 
     def __init__(self, inputs: Mapping[str, Floats]) -> None:
         self._clouds = self._each(inputs)

@@ -1,23 +1,25 @@
-"""What a candidate graph is put through before it may be shipped: the gate, and accuracy on labelled data."""
+"""Checks a graph before it may be exported: the parity gate, and accuracy on labelled data."""
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from crosspoint.core.errors import CheckFailed
+from crosspoint.export.manifest import ExportParity
 from crosspoint.export.onnx.graph_probe import GraphProbe
 from crosspoint.export.onnx.graph_view import LOW
 from crosspoint.export.onnx.precision import emulate
-from crosspoint.parity.accuracy import Accuracy
+from crosspoint.parity.accuracy import SvmAccuracy
 from crosspoint.parity.clouds import CLOUDS
 from crosspoint.parity.gate import Gate, Report, batch_sizes
-from crosspoint.parity.limits import require_accuracy
+from crosspoint.parity.limits import require_accuracy, require_scores
 from crosspoint.parity.part_accuracy import PartAccuracy
+from crosspoint.parity.scores import ScoreAgreement
+from crosspoint.parity.task import TaskCheck
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.profile import Profile
 
@@ -30,18 +32,18 @@ NOT_EXECUTED = (
 
 @dataclass(frozen=True)
 class CandidateCheck:
-    """What candidates are compared with.
+    """The reference that exported graphs are compared with.
 
     Attributes:
-        gate: Of the trained network in float64.
-        profile: Shapes.
-        accuracy: The trained network's SVM or, of a part segmenter, its labels; None without labelled data.
-        max_drop: Percentage points of accuracy or mIoU that may be lost.
+        gate: The parity gate of the trained network in float64.
+        profile: Shapes of the export.
+        accuracy: The trained network's SVM or, for a part segmenter, its labels; None without labelled data.
+        max_drop: Largest loss of accuracy or mIoU, in percentage points.
     """
 
     gate: Gate
     profile: Profile
-    accuracy: Accuracy | PartAccuracy | None
+    accuracy: SvmAccuracy | PartAccuracy | ScoreAgreement | None
     max_drop: float
 
     @property
@@ -50,31 +52,31 @@ class CandidateCheck:
         category = self.gate.clouds[0].inputs.get("category")
         return None if category is None else category.shape[1]
 
-    def check(self, name: str, model: onnx.ModelProto, precision: str) -> dict[str, Any]:
-        """The report for the manifest; an fp16 graph's has that of its emulation under `emulation`.
+    def check(self, name: str, model: onnx.ModelProto, *, precision: str) -> ExportParity:
+        """Check a graph; returns how it passed, for the manifest. For fp16, `emulation` holds how the emulation passed.
 
-        ONNX Runtime computes fp16 graphs on the CPU with fewer roundings than a GPU, and bf16 graphs not at all, so
-        that these are emulated too. Accuracy is measured on what rounds most.
+        ONNX Runtime on the CPU rounds fp16 graphs less often than a GPU does, and cannot run bf16 graphs. Both are
+        therefore also emulated in float32. Accuracy is measured on the graph that rounds most.
 
         Raises:
-            CheckFailed: The gate of the precision failed, or accuracy.
+            CheckFailed: The parity gate or the accuracy failed.
         """
-        reports = []
+        results = []
         for candidate, graph in self._runs(model, precision):
             label = name if candidate == CPU else f"{name} ({candidate})"
             report = self._check(label, graph, precision, batch_sizes(self.profile))
-            reports.append(replace(report, candidate=candidate).to_json())
-        first, *others = reports
+            results.append(replace(report, candidate=candidate).result())
+        first, *others = results
         emulation = others[0] if others else None
         status = NOT_EXECUTED if precision == "bf16" else "executed, passed the parity gate"
         task = self.measure(model, precision)
         if task is not None:
-            require_accuracy(name, task, self.max_drop)
-            task["max_drop"] = self.max_drop
-        return {**first, "status": status, "emulation": emulation, "task": task}
+            require_scores(name, task.task)
+            require_accuracy(name, task.task, max_drop=self.max_drop)
+        return ExportParity(first, status, emulation, task)
 
     def finds_neighbours(self, model: onnx.ModelProto, precision: str) -> bool:
-        """Whether a candidate's neighbour graphs are within the limits, every cloud in one batch size only."""
+        """Whether the neighbour graphs of a candidate are within the limits, in one batch size only."""
         candidate, graph = self._runs(model, precision)[-1]
         try:
             self._check(candidate, graph, precision, [CLOUDS])
@@ -89,16 +91,16 @@ class CandidateCheck:
             except CheckFailed as error:  # the encoder's own checks name the temporary file
                 raise CheckFailed(f"{str(error).replace(str(path), label)}; nothing was written") from error
 
-    def measure(self, model: onnx.ModelProto, precision: str) -> dict[str, Any] | None:
-        """SVM accuracy or mIoU of the trained network and of a candidate; None without labelled data."""
+    def measure(self, model: onnx.ModelProto, precision: str) -> TaskCheck | None:
+        """SVM accuracy or mIoU of the trained network and of a graph; None without labelled data."""
         if self.accuracy is None:
             return None
         candidate, graph = self._runs(model, precision)[-1]
         with opened(graph) as (_, encoder):
-            return {"candidate": candidate, **self.accuracy.compare(encoder)}
+            return TaskCheck(candidate, self.accuracy.compare(encoder), self.max_drop)
 
     def _runs(self, model: onnx.ModelProto, precision: str) -> list[tuple[str, onnx.ModelProto]]:
-        """Graphs that the CPU can run, and what each is called; the one that rounds most comes last."""
+        """The graphs that the CPU can run, with their names; the one that rounds most is last."""
         runs = [] if precision == "bf16" else [(CPU, model)]
         if precision in LOW:
             runs.append((EMULATION.format(precision), emulate(model)))
@@ -107,7 +109,7 @@ class CandidateCheck:
 
 @contextmanager
 def opened(model: onnx.ModelProto) -> Iterator[tuple[Path, OnnxEncoder]]:
-    """A graph as a temporary file, and open in ONNX Runtime on the CPU."""
+    """Write a graph to a temporary file and open it in ONNX Runtime on the CPU."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "candidate.onnx"
         onnx.save(model, path)

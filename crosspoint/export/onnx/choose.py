@@ -1,7 +1,6 @@
-"""Which layers get the asked precision: as many as the gate and the accuracy that is asked for allow."""
+"""Chooses the layers that get the lower precision: as many as the gate and the accuracy allow."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -9,109 +8,111 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.export.manifest import Calibration
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibrate
 from crosspoint.export.onnx.candidate_check import CandidateCheck, opened
-from crosspoint.export.onnx.graph_view import Wiring
+from crosspoint.export.onnx.graph_view import GraphView
 from crosspoint.export.onnx.int8 import quantisable, quantise
 from crosspoint.export.onnx.precision import lower, product_precisions
 from crosspoint.parity.clouds import inputs_of
 from crosspoint.parity.gate import run
-from crosspoint.parity.limits import holds
+from crosspoint.parity.limits import holds, scores_hold
 from crosspoint.parity.measures import relative_l2
 
-JUDGED = 16  # calibration clouds that layers are ranked on
+JUDGED = 16  # calibration clouds on which layers are ranked
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A graph in the asked precision.
+    """A graph in a lower precision.
 
     Attributes:
         model: The graph.
-        kept: Layers that stay float32.
-        details: For the manifest.
+        kept: Layers that stay in float32.
+        calibration: Details for int8.
+        sensitivity: For int8: relative L2 error of the output when this layer alone is int8.
     """
 
     model: onnx.ModelProto
     kept: list[str]
-    details: dict[str, Any]
+    calibration: Calibration | None = None
+    sensitivity: dict[str, float] | None = None
 
 
-def choose_half(model: onnx.ModelProto, precision: str, check: CandidateCheck) -> Chosen:
-    """Fp16 or bf16 wherever the network still finds its neighbours.
+def choose_half(model: onnx.ModelProto, precision: str, *, check: CandidateCheck) -> Chosen:
+    """Lower to fp16 or bf16 as many layers as possible while the network finds the same neighbours.
 
-    What decides on the first, second, … choice of neighbours stays float32 until the gate's overlap holds.
+    Layers before the first, second, … neighbour search stay in float32, until the limit on right neighbours holds.
 
     Raises:
-        CheckFailed: It does not hold whatever is kept, or nothing would be left to lower.
+        CheckFailed: The limit does not hold whatever is kept, or no layer would be lowered.
     """
     choices = sum(node.op_type == "TopK" for node in model.graph.node)
     tried: list[list[str]] = []
     for exact in range(choices + 1):
-        lowered = lower(model, precision, exact)
+        lowered = lower(model, precision, exact_choices=exact)
         kept = [name for name, kind in product_precisions(lowered).items() if kind == "fp32"]
         if kept in tried:
             continue
         tried.append(kept)
         if check.finds_neighbours(lowered, precision):
-            return Chosen(lowered, kept, {})
-    return Chosen(lower(model, precision), [], {})  # the gate says what is wrong with it
+            return Chosen(lowered, kept)
+    return Chosen(lower(model, precision), [])  # fails in the gate, which says why
 
 
-def choose_int8(model: onnx.ModelProto, check: CandidateCheck, calibration: CalibrationSet) -> Chosen:
-    """Int8 in as many layers as the gate and, with labelled data, accuracy allow; the most sensitive return first.
+def choose_int8(model: onnx.ModelProto, check: CandidateCheck, *, calibration: CalibrationSet) -> Chosen:
+    """Lower to int8 as many layers as the gate and, with labelled data, the accuracy allow; sensitive layers stay.
 
     Raises:
-        CheckFailed: Accuracy does not hold even with a single layer in int8.
+        CheckFailed: The accuracy does not hold even with a single layer in int8.
         InputError: The network has no layer for int8.
     """
     layers = quantisable(model)
     if not layers:
-        raise InputError("the network has no layer that int8 would serve; export fp16 or fp32")
+        raise InputError("the network has no layer that can be int8; export fp16 or fp32")
     inputs = inputs_of(calibration.points, check.categories)
-    reads = {node.name: node.input[0] for node in Wiring(model).products()}
-    ranges = calibrate(model, [reads[name] for name in layers], inputs)
-    details: dict[str, Any] = {"calibration": {**calibration.describe(), "method": "largest magnitude"}}
+    reads = {node.name: node.input[0] for node in GraphView(model).products()}
+    ranges = calibrate(model, [reads[name] for name in layers], inputs=inputs)
     few = {name: array[:JUDGED] for name, array in inputs.items()}
     errors = _sensitivity(model, ranges, layers, few)
-    details["sensitivity"] = errors
     order = sorted(layers, key=lambda name: -errors[name])
     fewest = _fewest(model, ranges, order, check)
-    chosen = quantise(model, ranges, order[fewest:])
-    return Chosen(chosen, [name for name in product_precisions(model) if name not in order[fewest:]], details)
+    chosen = quantise(model, ranges, layers=order[fewest:])
+    kept = [name for name in product_precisions(model) if name not in order[fewest:]]
+    return Chosen(chosen, kept, calibration.describe(), errors)
 
 
 def _sensitivity(
     model: onnx.ModelProto, ranges: dict[str, float], layers: list[str], inputs: dict[str, NDArray[np.float32]]
 ) -> dict[str, float]:
-    """Median relative L2 error of the output when a single layer is int8."""
+    """Median relative L2 error of the output if only one layer is int8."""
     with opened(model) as (_, encoder):
         exact = run(encoder, inputs)
     errors = {}
     for name in track(layers, "Ranking layers"):
-        with opened(quantise(model, ranges, [name])) as (_, encoder):
+        with opened(quantise(model, ranges, layers=[name])) as (_, encoder):
             errors[name] = float(np.median(relative_l2(exact, run(encoder, inputs))))
     return errors
 
 
 def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], check: CandidateCheck) -> int:
-    """How many of the most sensitive layers have to be left out for gate and accuracy to hold, by bisection."""
+    """Smallest number of most sensitive layers to leave out, so that gate and accuracy hold; by bisection."""
 
     def passes_gate(count: int) -> bool:
-        return check.finds_neighbours(quantise(model, ranges, order[count:]), "int8")
+        return check.finds_neighbours(quantise(model, ranges, layers=order[count:]), "int8")
 
     def keeps(count: int) -> bool:
         if not passes_gate(count):
             return False
-        task = check.measure(quantise(model, ranges, order[count:]), "int8")
-        return task is None or holds(task, check.max_drop)
+        task = check.measure(quantise(model, ranges, layers=order[count:]), "int8")
+        return task is None or (scores_hold(task.task) and holds(task.task, check.max_drop))
 
     if keeps(0):
         return 0
-    low, high = 0, len(order) - 1  # low does not hold; high is taken to
+    low, high = 0, len(order) - 1  # low fails; high is assumed to hold
     if not keeps(high):
         if check.accuracy is None or not passes_gate(high):
-            return 0  # the gate says what is wrong with it
+            return 0  # fails in the gate, which says why
         raise CheckFailed(
             f"int8 loses more than {check.max_drop:g} points of {check.accuracy.measure} even in {order[-1]} alone; "
             "give a larger --max-drop or export --precision fp16; nothing was written"

@@ -1,10 +1,10 @@
-"""The deployed form of the networks: plain weights, batch normalisation folded, EdgeConv as two products per point.
+"""The weights for deployment: batch normalisation folded in, EdgeConv as two products per point.
 
 For an EdgeConv whose BN is `a e + b` on the running statistics (`a = γ / √(σ² + ε)`, of any sign; `b = β − a μ`),
 
     out_i = LeakyReLU(max_j near_j + own_i),   near = x (a W₁)ᵀ,   own = x (a (W₂ − W₁))ᵀ + b
 
-which is equation 2 of `crosspoint.models.edgeconv`. Products and folds are taken in float64 and rounded once.
+which is equation 2 of `crosspoint.models.edgeconv`. Everything is computed in float64 and rounded once.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Linear:
-    """`x W + b` of every row, before its activation."""
+    """`x W + b` for every row, before the activation."""
 
     weight: Array  # (C, D)
     bias: Array  # (D,)
@@ -33,7 +33,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Edge:
-    """An EdgeConv: with `second` of two convolutions, `out_i = LeakyReLU(max_j LeakyReLU(near_j + own_i) W + b)`."""
+    """An EdgeConv. If there is a `second` convolution, `out_i = LeakyReLU(max_j LeakyReLU(near_j + own_i) W + b)`."""
 
     k: int
     near: Array  # (C, D)
@@ -43,14 +43,14 @@ class Edge:
 
 @dataclass(frozen=True)
 class PointNetWeights:
-    """Of `PointNet`."""
+    """Weights of `PointNet`."""
 
     layers: tuple[Linear, ...]
 
 
 @dataclass(frozen=True)
 class DGCNNWeights:
-    """Of `DGCNN`."""
+    """Weights of `DGCNN`."""
 
     edges: tuple[Edge, ...]
     embed: Linear
@@ -58,7 +58,7 @@ class DGCNNWeights:
 
 @dataclass(frozen=True)
 class TransformWeights:
-    """Of `TransformNet`."""
+    """Weights of `TransformNet`."""
 
     edge: Edge
     embed: Linear
@@ -68,7 +68,7 @@ class TransformWeights:
 
 @dataclass(frozen=True)
 class BackboneWeights:
-    """Of `SegmentationBackbone`."""
+    """Weights of `SegmentationBackbone`."""
 
     transform: TransformWeights
     edges: tuple[Edge, ...]
@@ -77,13 +77,13 @@ class BackboneWeights:
 
 @dataclass(frozen=True)
 class SegmenterWeights:
-    """Of `DGCNNSegmenter`. Its first hidden layer reads cloud ‖ category ‖ point; the first two once per cloud."""
+    """Weights of `DGCNNSegmenter`. The first hidden layer takes cloud ‖ category ‖ point, in two parts."""
 
     backbone: BackboneWeights
     category: Linear
-    context: Linear  # what the first hidden layer makes of cloud ‖ category, with its bias
-    local: Array  # what it makes of the point
-    hidden: tuple[Linear, ...]  # those after it
+    context: Linear  # the part of the first hidden layer for cloud ‖ category, with its bias; once per cloud
+    local: Array  # the part of the first hidden layer for the point
+    hidden: tuple[Linear, ...]  # the hidden layers after it
     classify: Array
 
 
@@ -91,7 +91,7 @@ Weights = PointNetWeights | DGCNNWeights | BackboneWeights | SegmenterWeights
 
 
 def deploy(model: nn.Module) -> Weights:
-    """The deployed weights of a network in evaluation mode.
+    """Fold the weights of a network in evaluation mode.
 
     Raises:
         InputError: It is not a point encoder or part segmenter.
@@ -105,11 +105,11 @@ def deploy(model: nn.Module) -> Weights:
         return _backbone(model)
     if isinstance(model, DGCNNSegmenter):
         return _segmenter(model)
-    raise InputError(f"{type(model).__name__} is not exported; give a point encoder or a part segmenter")
+    raise InputError(f"{type(model).__name__} cannot be exported; give a point encoder or a part segmenter")
 
 
 def deploy_head(head: PointHead) -> tuple[Linear, Linear]:
-    """The deployed weights of a projection head: the layer before its ReLU, and the one after."""
+    """Fold the weights of a projection head: the layer before its ReLU, and the layer after it."""
     first, norm, _, last = head
     return _linear(first, norm), _linear(last)
 
@@ -162,7 +162,7 @@ def _edge(module: nn.Module) -> Edge:
 
 
 def _edge_linear(module: EdgeLinear) -> tuple[Array, Linear]:
-    """Near weight `a W₁`, own weight `a (W₂ − W₁)` and b."""
+    """Weight of the neighbours `a W₁`, weight of the point `a (W₂ − W₁)`, and b."""
     first, second = np.split(_exact(module.weight), 2, axis=1)  # (D, C) each
     scale, shift = _frozen(module.norm)
     own = Linear(_rounded((scale[:, None] * (second - first)).T), _rounded(shift))
@@ -170,7 +170,7 @@ def _edge_linear(module: EdgeLinear) -> tuple[Array, Linear]:
 
 
 def _frozen(norm: nn.Module) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A and b of a batch normalisation on its running statistics."""
+    """Scale a and shift b of a batch normalisation with its running statistics."""
     assert isinstance(norm, nn.BatchNorm1d)
     assert norm.running_mean is not None
     assert norm.running_var is not None

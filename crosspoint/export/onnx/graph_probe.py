@@ -1,4 +1,4 @@
-"""The neighbour graphs that an ONNX model builds."""
+"""Reads the neighbour graphs that an ONNX model builds."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 
 class GraphProbe:
-    """A copy of an ONNX model that also gives its graphs; a temporary file beside it while the block lasts.
+    """A copy of an ONNX model that also outputs its neighbour graphs; a temporary file while the block lasts.
 
     Args:
         onnx_file: The model.
@@ -37,6 +37,6 @@ class GraphProbe:
         self._path.unlink()
 
     def neighbours(self, inputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.int64]]:
-        """Of every EdgeConv by name, `(B, N, k)`."""
+        """The neighbours `(B, N, k)` of every EdgeConv, by name."""
         outputs: Mapping[str, NDArray[Any]] = self._encoder.run(inputs)
         return {name.removesuffix(f"/{TOPK}"): outputs[name].astype(np.int64) for name in self._edges}

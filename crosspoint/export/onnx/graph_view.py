@@ -1,4 +1,4 @@
-"""What is connected to what in an ONNX graph: its layers, its types, and the part of it that decides on neighbours."""
+"""Finds the layers of an ONNX graph, the types of its values, and the nodes that decide on neighbours."""
 
 from dataclasses import dataclass, field
 
@@ -13,28 +13,28 @@ FLOATING = (FLOAT, *LOW.values())
 PRODUCTS = ("MatMul", "Gemm", "Conv")
 ACTIVATIONS = ("LeakyRelu", "Relu", "PRelu", "Elu", "Gelu", "Sigmoid", "Tanh")
 MEANS = ("ReduceMean", "ReduceSum", "Mul", "Div", "Reshape", "Unsqueeze", "Squeeze", "Transpose")
-STORED = ("QuantizeLinear", "DequantizeLinear", "Cast")  # between a weight as it is stored and its product
+STORED = ("QuantizeLinear", "DequantizeLinear", "Cast")  # nodes between a stored weight and its product
 
 
 @dataclass
 class Island:
-    """What decides on neighbours.
+    """The nodes that decide on neighbours.
 
     Attributes:
-        nodes: Positions in the graph.
-        uncentred: Names of nodes or inputs whose values reach a TopK without a mean being subtracted.
+        nodes: Their positions in the graph.
+        uncentred: Nodes or inputs whose values reach a TopK without subtraction of a mean.
     """
 
     nodes: set[int] = field(default_factory=set)
     uncentred: set[str] = field(default_factory=set)
 
 
-class Wiring:
-    """Who makes which value of a graph, and of what type it is.
+class GraphView:
+    """The maker and the type of each value in a graph.
 
     Args:
         model: The graph.
-        strict: Whether a contradiction of types or shapes is an error (`onnx.shape_inference.InferenceError`).
+        strict: Whether contradictory types or shapes raise an error (`onnx.shape_inference.InferenceError`).
     """
 
     def __init__(self, model: onnx.ModelProto, strict: bool = True) -> None:
@@ -51,7 +51,7 @@ class Wiring:
         self._makers = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
 
     def maker(self, value: str) -> int | None:
-        """Position of the node that makes a value; None for inputs and constants."""
+        """Position of the node that computes a value; None for inputs and constants."""
         return self._makers.get(value)
 
     def is_float(self, value: str) -> bool:
@@ -59,18 +59,18 @@ class Wiring:
         return self.types.get(value) == FLOAT
 
     def products(self) -> list[NodeProto]:
-        """The nodes that multiply with weights, in order: the layers of the network."""
+        """The nodes that multiply by weights, in order: the layers of the network."""
         return [node for node in self.nodes if node.op_type in PRODUCTS and self.weight(node) is not None]
 
     def weight(self, product: NodeProto) -> str | None:
-        """Name of the constant that a product multiplies with, behind a Q/DQ pair too; None if it is none."""
+        """Name of the weight of a product, also behind a Q/DQ pair; None if it does not multiply by a constant."""
         name = product.input[1]
         while (maker := self.maker(name)) is not None and self.nodes[maker].op_type in STORED:
             name = self.nodes[maker].input[0]
         return name if name in self.constants else None
 
     def island(self) -> Island:
-        """From the scores of every TopK back to centred features."""
+        """Find the nodes from the scores of every TopK back to the centred features."""
         island = Island()
         pending = [node.input[0] for node in self.nodes if node.op_type == "TopK"]
         island.nodes |= {i for i, node in enumerate(self.nodes) if node.op_type == "TopK"}
@@ -96,7 +96,7 @@ class Wiring:
         return island
 
     def before_choices(self, count: int) -> set[int]:
-        """Positions of all nodes that have a part in the first `count` choices of neighbours."""
+        """Positions of all nodes before the last of the first `count` neighbour searches."""
         choices = [i for i, node in enumerate(self.nodes) if node.op_type == "TopK"][:count]
         found: set[int] = set()
         pending = list(choices)
@@ -109,7 +109,7 @@ class Wiring:
         return found
 
     def _centring(self, node: NodeProto) -> set[int] | None:
-        """If a node is `x − mean(x)`, the nodes of the mean."""
+        """If a node computes `x − mean(x)`, the nodes of the mean; else None."""
         if node.op_type != "Sub":
             return None
         x, value = node.input

@@ -1,12 +1,10 @@
-"""INT8 as Q/DQ pairs around the products with weights, the MLPs, and nothing else.
+"""INT8 with Q/DQ pairs around matrix products with weights, and nowhere else.
 
-A product `x W` becomes `(s_x q_x) (q_W diag(s_W))` with signed integers, symmetric as TensorRT wants them: one scale
-for all of x, from calibration, and one for every column of W. Distances go on reading x itself, not what is left of it
-after rounding.
+A product `x W` becomes `(s_x q_x) (q_W diag(s_W))` with signed integers, symmetric as TensorRT requires: one scale for
+all of x, from calibration, and one scale per column of W. Distances use x itself, without the rounding.
 
-Weights take 7 of their 8 bits. CPUs without VNNI instructions add pairs of 8-bit products in 16 bits, where full
-weights overflow without a word: one layer was off by 19 % on such a CPU. With |q_W| ≤ 63 every machine computes the
-same.
+Weights use 7 of their 8 bits. CPUs without VNNI instructions add pairs of 8-bit products in 16 bits, and full weights
+overflow silently: one layer was off by 19 % on such a CPU. With |q_W| ≤ 63 all machines compute the same.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,28 +13,26 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from crosspoint.export.onnx.graph_view import Wiring
+from crosspoint.export.onnx.graph_view import GraphView
 
 LARGEST, LARGEST_WEIGHT = 127, 63
-NARROW = 16  # a product with fewer input channels reads coordinates or a category: it costs nothing and loses the most
+NARROW = 16  # products with fewer input channels (coordinates, categories) stay: they are cheap and lose the most
 
 
 def quantisable(model: onnx.ModelProto) -> list[str]:
     """Names of the products that can be int8, in order."""
-    wiring = Wiring(model)
+    view = GraphView(model)
     return [
-        node.name
-        for node in wiring.products()
-        if node.op_type == "MatMul" and wiring.shapes[node.input[1]][0] >= NARROW
+        node.name for node in view.products() if node.op_type == "MatMul" and view.shapes[node.input[1]][0] >= NARROW
     ]
 
 
-def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], layers: Collection[str]) -> onnx.ModelProto:
-    """The same network with some of its products in int8; the rest stays float32.
+def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], *, layers: Collection[str]) -> onnx.ModelProto:
+    """The network with some of its products in int8; the others stay float32.
 
     Args:
         model: A float32 model; it is not changed.
-        ranges: Largest magnitude of every value that one of these products reads, from `calibrate`.
+        ranges: Largest magnitude of every input of these products, from `calibrate`.
         layers: Names of the products.
     """
     result = onnx.ModelProto()
@@ -63,7 +59,7 @@ def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], layers: Collec
 
 
 def _pair(constants: dict[str, TensorProto], x: str, largest: float) -> list[NodeProto]:
-    """QuantizeLinear and DequantizeLinear of a value."""
+    """QuantizeLinear and DequantizeLinear for a value."""
     scale, zero = f"{x}/scale", "int8/zero"
     _add(constants, scale, np.array(largest / LARGEST if largest > 0 else 1, np.float32))
     _add(constants, zero, np.array(0, np.int8))
@@ -74,7 +70,7 @@ def _pair(constants: dict[str, TensorProto], x: str, largest: float) -> list[Nod
 
 
 def _weight(constants: dict[str, TensorProto], name: str) -> NodeProto:
-    """A weight `(C, D)` as integers with a scale for each of the D columns, and the node that multiplies them out."""
+    """A weight `(C, D)` as integers with one scale per column, and the node that dequantizes it."""
     weight = numpy_helper.to_array(constants[name])
     largest = np.abs(weight).max(axis=0)
     scale = np.where(largest > 0, largest / np.float32(LARGEST_WEIGHT), np.float32(1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A linter in front of every build: what an engine builder refuses, rounds or slows down, by rule and node."""
+"""Checks a graph before every build for what an engine builder refuses, rounds or slows down."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
 
 from crosspoint.core.errors import CheckFailed
-from crosspoint.export.onnx.graph_view import FLOAT, FLOATING, Wiring
+from crosspoint.export.onnx.graph_view import FLOAT, FLOATING, GraphView
 
 OPSETS = range(17, 21)
-LARGEST_K, TOPK_AXES = 3840, 4  # TensorRT's limits: k, and how many of the last axes it selects along
+LARGEST_K, TOPK_AXES = 3840, 4  # TensorRT's limits: k, and the number of last axes that TopK can use
 REFUSED = ("Compress", "NonZero", "Unique")
 SCATTERS = ("Scatter", "ScatterElements", "ScatterND")
 ARITHMETIC = ("Add", "Div", "Mod", "Mul", "Sub", "Pow")
@@ -19,11 +19,11 @@ INT32 = range(-(2**31), 2**31)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a rule has against a node.
+class LintFinding:
+    """A violation of a rule.
 
     Attributes:
-        rule: Its name, a key of `RULES`.
+        rule: Name of the rule, a key of `RULES`.
         node: Name of the node, constant or value.
         message: What is wrong.
     """
@@ -35,31 +35,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model under examination, and the fewest points that it will be given."""
+    """The model under examination, and the smallest number of points it will get."""
 
     model: onnx.ModelProto
-    wiring: Wiring
+    view: GraphView
     smallest: int
 
 
-def lint(model: onnx.ModelProto, smallest: int) -> list[Finding]:
-    """All that the rules find, in the order of `RULES`.
+def lint(model: onnx.ModelProto, smallest: int) -> list[LintFinding]:
+    """All violations, in the order of `RULES`.
 
     Args:
         model: In any precision.
-        smallest: Fewest points of a cloud.
+        smallest: Smallest number of points of a cloud.
     """
-    subject = Subject(model, Wiring(model, strict=False), smallest)
-    found = [Finding(rule, node, message) for rule, check in RULES.items() for node, message in check(subject)]
+    subject = Subject(model, GraphView(model, strict=False), smallest)
+    found = [LintFinding(rule, node, message) for rule, check in RULES.items() for node, message in check(subject)]
     try:
-        Wiring(model)
+        GraphView(model)
     except onnx.shape_inference.InferenceError as error:
-        found.append(Finding("types", model.graph.name, f"contradicts itself: {' '.join(str(error).split())[:200]}"))
+        reason = " ".join(str(error).split())[:200]
+        found.append(LintFinding("types", model.graph.name, f"contradicts itself: {reason}"))
     return found
 
 
 def require_clean(model: onnx.ModelProto, smallest: int) -> list[str]:
-    """Raise CheckFailed, naming rule and node, if there is a finding; gives the names of the rules."""
+    """Raise CheckFailed with rule and node if there is a violation; returns the names of the rules."""
     findings = lint(model, smallest)
     if findings:
         first = findings[0]
@@ -74,9 +75,9 @@ Report = Iterator[tuple[str, str]]
 
 
 def _types(subject: Subject) -> Report:
-    for node in subject.wiring.nodes:
+    for node in subject.view.nodes:
         for name in node.output:
-            if name and name not in subject.wiring.types:
+            if name and name not in subject.view.types:
                 yield node.name, f"({node.op_type}) gives {name}, whose type cannot be inferred"
                 return  # nor can those of what follows
 
@@ -90,7 +91,7 @@ def _opset(subject: Subject) -> Report:
 
 
 def _refused_operator(subject: Subject) -> Report:
-    for node in subject.wiring.nodes:
+    for node in subject.view.nodes:
         reduction = str(_attribute(node, "reduction", "none"))
         if node.op_type in REFUSED:
             yield node.name, f"is a {node.op_type}, whose output has no known size"
@@ -109,7 +110,7 @@ def _topk_k(subject: Subject) -> Report:
 
 def _topk_points(subject: Subject) -> Report:
     for node in _choices(subject):
-        k, shape = _k(subject, node), subject.wiring.shapes.get(node.input[0]) or [subject.smallest]
+        k, shape = _k(subject, node), subject.view.shapes.get(node.input[0]) or [subject.smallest]
         size = shape[_axis(node, len(shape))]
         available = size if isinstance(size, int) and size > 0 else subject.smallest
         if k is not None and k > available:
@@ -118,56 +119,56 @@ def _topk_points(subject: Subject) -> Report:
 
 def _topk_axis(subject: Subject) -> Report:
     for node in _choices(subject):
-        rank = len(subject.wiring.shapes.get(node.input[0], []))
+        rank = len(subject.view.shapes.get(node.input[0], []))
         if rank and _axis(node, rank) < rank - TOPK_AXES:
             yield node.name, f"selects along axis {_axis(node, rank)} of {rank}, not one of the last {TOPK_AXES}"
 
 
 def _int64(subject: Subject) -> Report:
-    wiring = subject.wiring
+    view = subject.view
     for value in (*subject.model.graph.input, *subject.model.graph.output):
         if value.type.tensor_type.elem_type == TensorProto.INT64:
             yield value.name, "is an int64 input or output, which needs a conversion in every caller"
-    for name, constant in wiring.constants.items():
+    for name, constant in view.constants.items():
         if constant.data_type == TensorProto.INT64 and constant.data_location != TensorProto.EXTERNAL:
             numbers = numpy_helper.to_array(constant)
             if numbers.size and not (int(numbers.min()) in INT32 and int(numbers.max()) in INT32):
                 yield name, "holds int64 numbers beyond int32, which an engine clamps"
-    for node in wiring.nodes:
-        whole = [name for name in node.output if wiring.types.get(name) == TensorProto.INT64]
-        if node.op_type in ARITHMETIC and whole and len(wiring.shapes.get(whole[0], [])) > 1:
+    for node in view.nodes:
+        whole = [name for name in node.output if view.types.get(name) == TensorProto.INT64]
+        if node.op_type in ARITHMETIC and whole and len(view.shapes.get(whole[0], [])) > 1:
             yield node.name, f"is a {node.op_type} of int64 tensors, which a GPU does several times slower than int32"
 
 
 def _external_data(subject: Subject) -> Report:
-    for name, constant in subject.wiring.constants.items():
+    for name, constant in subject.view.constants.items():
         if constant.data_location == TensorProto.EXTERNAL:
             location = next((entry.value for entry in constant.external_data if entry.key == "location"), "?")
             yield name, f"lies outside the bundle's one file, in {location}"
 
 
 def _distances_fp32(subject: Subject) -> Report:
-    wiring = subject.wiring
-    for i in sorted(wiring.island().nodes):
-        node = wiring.nodes[i]
-        wrong = [name for name in (*node.input, *node.output) if wiring.types.get(name) in FLOATING[1:]]
+    view = subject.view
+    for i in sorted(view.island().nodes):
+        node = view.nodes[i]
+        wrong = [name for name in (*node.input, *node.output) if view.types.get(name) in FLOATING[1:]]
         if wrong and node.op_type != "Cast":
             yield node.name, f"has a part in the distances and computes with {wrong[0]}, which is not float32"
-        elif node.op_type == "Cast" and wiring.types.get(node.output[0]) == FLOAT and wrong:
+        elif node.op_type == "Cast" and view.types.get(node.output[0]) == FLOAT and wrong:
             yield node.name, "widens scores that were already rounded"
 
 
 def _distances_centred(subject: Subject) -> Report:
-    for name in sorted(subject.wiring.island().uncentred):
+    for name in sorted(subject.view.island().uncentred):
         yield name, "gives features whose distances are taken without subtracting each cloud's mean"
 
 
 def _choices(subject: Subject) -> list[NodeProto]:
-    return [node for node in subject.wiring.nodes if node.op_type == "TopK"]
+    return [node for node in subject.view.nodes if node.op_type == "TopK"]
 
 
 def _k(subject: Subject, node: NodeProto) -> int | None:
-    constant = subject.wiring.constants.get(node.input[1])
+    constant = subject.view.constants.get(node.input[1])
     return None if constant is None else int(numpy_helper.to_array(constant).item())
 
 

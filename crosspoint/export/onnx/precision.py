@@ -1,8 +1,8 @@
-"""Precision as a pass over a finished float32 graph, with explicit casts: what a strongly typed engine builder wants.
+"""Lowers the precision of a finished float32 graph with explicit casts, as a strongly typed engine builder needs.
 
-Distances and the choice of neighbours stay an island of float32, which `Wiring.island` finds from each TopK backwards,
-whatever the operators in between are called. Everything else that computes with float32, products, sums, activations
-and pooling, follows the asked precision; inputs and outputs stay float32.
+Distances and neighbour searches stay in float32; `GraphView.island` finds these nodes from each TopK backwards,
+whatever operators lie between. All other float32 computations (products, sums, activations, pooling) get the lower
+precision. Inputs and outputs stay float32.
 """
 
 from collections.abc import Collection, Iterator
@@ -14,37 +14,37 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import CheckFailed
-from crosspoint.export.onnx.graph_view import FLOAT, LOW, NAMES, Wiring
+from crosspoint.export.onnx.graph_view import FLOAT, LOW, NAMES, GraphView
 
 ROUNDED = {"fp16": torch.float16, "bf16": torch.bfloat16}
-EXACT = (  # operators that make no new values, so that nothing is rounded
+EXACT = (  # operators that compute no new values, so that nothing is rounded
     *("Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Max", "MaxPool", "Min"),
     *("ReduceMax", "ReduceMin", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Tile", "TopK", "Transpose"),
     *("Unsqueeze",),
 )
 
 
-def lower(model: onnx.ModelProto, precision: str, exact_choices: int = 0) -> onnx.ModelProto:
-    """The same network with its layers in fp16 or bf16.
+def lower(model: onnx.ModelProto, precision: str, *, exact_choices: int = 0) -> onnx.ModelProto:
+    """The network with its layers in fp16 or bf16.
 
     Args:
         model: A float32 model; it is not changed.
         precision: `"fp16"` or `"bf16"`.
-        exact_choices: Everything before the first so many choices of neighbours stays float32, the layers too.
+        exact_choices: Keep everything before the first `exact_choices` neighbour searches in float32.
 
     Raises:
         CheckFailed: A weight is too large for the precision.
     """
-    wiring = Wiring(model)
-    exact = wiring.island().nodes | wiring.before_choices(exact_choices)
-    return _Lowering(model, wiring, precision, exact).run()
+    view = GraphView(model)
+    exact = view.island().nodes | view.before_choices(exact_choices)
+    return _Lowering(model, view, precision, exact).run()
 
 
 class _Lowering:
-    """The state of `lower`: nodes written so far, the type each value has now, and casts that can be shared."""
+    """State of `lower`: the nodes written so far, the current type of each value, and casts that can be shared."""
 
-    def __init__(self, model: onnx.ModelProto, wiring: Wiring, precision: str, exact: set[int]) -> None:
-        self.model, self.wiring, self.precision, self.exact = model, wiring, precision, exact
+    def __init__(self, model: onnx.ModelProto, view: GraphView, precision: str, exact: set[int]) -> None:
+        self.model, self.view, self.precision, self.exact = model, view, precision, exact
         self.nodes: list[NodeProto] = []
         self.low: set[str] = set()  # values that are no longer float32
         self.converted: dict[tuple[str, bool], str] = {}
@@ -52,9 +52,9 @@ class _Lowering:
 
     def run(self) -> onnx.ModelProto:
         outputs = {value.name for value in self.model.graph.output}
-        for i, node in enumerate(self.wiring.nodes):
-            floats = [name for name in node.input if self.wiring.is_float(name)]
-            made = [name for name in node.output if self.wiring.is_float(name)]
+        for i, node in enumerate(self.view.nodes):
+            floats = [name for name in node.input if self.view.is_float(name)]
+            made = [name for name in node.output if self.view.is_float(name)]
             low = bool(floats and made) and i not in self.exact
             copy = NodeProto()
             copy.CopyFrom(node)
@@ -71,7 +71,7 @@ class _Lowering:
         return result
 
     def _give(self, node: NodeProto, position: int, name: str, is_output: bool) -> None:
-        """Note that a node's output is low; an output of the graph is cast back under its own name."""
+        """Mark a node's output as lowered; an output of the graph is cast back under its own name."""
         if not is_output:
             self.low.add(name)
             return
@@ -82,12 +82,12 @@ class _Lowering:
         self.nodes.append(helper.make_node("Cast", [inner], [name], name, to=FLOAT))
 
     def _as(self, name: str, low: bool) -> str:
-        """A value as float32 or in the low precision; others as they are."""
-        if not self.wiring.is_float(name):
-            if name in self.wiring.constants:
-                self.constants[name] = self.wiring.constants[name]
+        """A value as float32 or in the low precision; values of other types stay as they are."""
+        if not self.view.is_float(name):
+            if name in self.view.constants:
+                self.constants[name] = self.view.constants[name]
             return name
-        if name in self.wiring.constants:
+        if name in self.view.constants:
             return self._constant(name, low)
         if (name in self.low) == low:
             return name
@@ -100,11 +100,11 @@ class _Lowering:
 
     def _constant(self, name: str, low: bool) -> str:
         if not low:
-            self.constants[name] = self.wiring.constants[name]
+            self.constants[name] = self.view.constants[name]
             return name
         new = f"{name}/{self.precision}"
         if new not in self.constants:
-            value = numpy_helper.to_array(self.wiring.constants[name])
+            value = numpy_helper.to_array(self.view.constants[name])
             content = _rounded(name, value, self.precision)
             self.constants[new] = helper.make_tensor(new, LOW[self.precision], value.shape, content, raw=True)
         return new
@@ -115,23 +115,23 @@ def _rounded(name: str, value: NDArray[np.float32], precision: str) -> bytes:
     rounded = torch.from_numpy(value.copy()).to(ROUNDED[precision])
     if not rounded.isfinite().all():
         raise CheckFailed(
-            f"{name} holds {np.abs(value).max():.3g}, more than {precision} can; export with --precision bf16 or fp32"
+            f"{name} holds {np.abs(value).max():.3g}, too large for {precision}; export with --precision bf16 or fp32"
         )
     return rounded.view(torch.int16).numpy().tobytes()
 
 
 def emulate(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A float32 model that rounds every value which a lowered model would hold in fp16 or bf16.
+    """A float32 model that rounds every value which a lowered model would store in fp16 or bf16.
 
-    This is what a GPU computes that accumulates in float32 and stores in the low precision. ONNX Runtime's CPU provider
-    has no bf16 arithmetic, and leaves roundings out of fp16 graphs, since it computes whole chains in float32.
+    A GPU that accumulates in float32 and stores in the low precision computes the same. ONNX Runtime on the CPU has no
+    bf16 arithmetic, and skips roundings in fp16 graphs, because it computes chains of nodes in float32.
     """
-    wiring = Wiring(model)
+    view = GraphView(model)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     del result.graph.node[:], result.graph.initializer[:], result.graph.value_info[:]
-    result.graph.node.extend(_emulated(wiring))
-    for name, constant in wiring.constants.items():
+    result.graph.node.extend(_emulated(view))
+    for name, constant in view.constants.items():
         value = constant
         if constant.data_type in LOW.values():
             value = numpy_helper.from_array(numpy_helper.to_array(constant).astype(np.float32), name)
@@ -139,56 +139,56 @@ def emulate(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def _emulated(wiring: Wiring) -> Iterator[NodeProto]:
-    for node in wiring.nodes:
+def _emulated(view: GraphView) -> Iterator[NodeProto]:
+    for node in view.nodes:
         copy = NodeProto()
         copy.CopyFrom(node)
-        low = [name for name in node.output if wiring.types.get(name) in LOW.values()]
+        low = [name for name in node.output if view.types.get(name) in LOW.values()]
         if not low or node.op_type in EXACT:
             yield copy
             continue
         if node.op_type == "Cast":  # to the low precision and back
             yield helper.make_node(
-                "Cast", [*node.input], [f"{low[0]}/rounded"], f"{node.name}/round", to=wiring.types[low[0]]
+                "Cast", [*node.input], [f"{low[0]}/rounded"], f"{node.name}/round", to=view.types[low[0]]
             )
             yield helper.make_node("Cast", [f"{low[0]}/rounded"], [low[0]], node.name, to=FLOAT)
             continue
         copy.output[:] = [f"{name}/exact" if name in low else name for name in node.output]
         yield copy
         for name in low:
-            kind = wiring.types[name]
+            kind = view.types[name]
             yield helper.make_node("Cast", [f"{name}/exact"], [f"{name}/rounded"], f"{name}/round", to=kind)
             yield helper.make_node("Cast", [f"{name}/rounded"], [name], f"{name}/widen", to=FLOAT)
 
 
 def product_precisions(model: onnx.ModelProto) -> dict[str, str]:
-    """Of every layer by name, the precision that its product is computed in, read from the graph's own types.
+    """Precision of the product of every layer, by name, read from the types in the graph.
 
-    A product is int8 if both factors come from DequantizeLinear of int8 values.
+    A product is int8 if both factors come from a DequantizeLinear of int8 values.
     """
-    wiring = Wiring(model)
+    view = GraphView(model)
     found = {}
-    for node in wiring.products():
-        kinds = {_stored_type(wiring, name) for name in node.input[:2]}
-        kind = kinds.pop() if len(kinds) == 1 else wiring.types[node.input[0]]
+    for node in view.products():
+        kinds = {_stored_type(view, name) for name in node.input[:2]}
+        kind = kinds.pop() if len(kinds) == 1 else view.types[node.input[0]]
         found[node.name] = NAMES.get(kind, "unknown")
     return found
 
 
-def _stored_type(wiring: Wiring, value: str) -> int:
-    maker = wiring.maker(value)
-    if maker is not None and wiring.nodes[maker].op_type == "DequantizeLinear":
-        return wiring.types[wiring.nodes[maker].input[0]]
-    return wiring.types[value]
+def _stored_type(view: GraphView, value: str) -> int:
+    maker = view.maker(value)
+    if maker is not None and view.nodes[maker].op_type == "DequantizeLinear":
+        return view.types[view.nodes[maker].input[0]]
+    return view.types[value]
 
 
-def require_precision(model: onnx.ModelProto, precision: str, kept: Collection[str]) -> None:
-    """Raise CheckFailed unless the layers, but for those kept in float32, compute in a precision.
+def require_precision(model: onnx.ModelProto, precision: str, *, kept: Collection[str]) -> None:
+    """Raise CheckFailed if a layer, other than those in `kept`, does not compute in the precision.
 
     Args:
-        model: As it will be shipped.
-        precision: What was asked for.
-        kept: Names of layers that were left in float32 on purpose.
+        model: The model to export.
+        precision: The precision that was asked for.
+        kept: Names of the layers that stay in float32.
     """
     found = product_precisions(model)
     wrong = {name: kind for name, kind in found.items() if kind != ("fp32" if name in kept else precision)}

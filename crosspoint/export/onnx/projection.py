@@ -1,4 +1,4 @@
-"""An encoder with the projection head that it was trained with: embeddings in the space of the losses."""
+"""An encoder with its projection head: embeddings in the space of the losses."""
 
 import onnx
 from onnx import helper, numpy_helper
@@ -10,7 +10,7 @@ from crosspoint.models.heads import PROJECTION, PointHead
 from crosspoint.models.weights import Weights, read_weights
 
 NAME = "projection.safetensors"
-FEATURES = "features"  # what the encoder's own output is called in front of the head
+FEATURES = "features"  # name of the encoder's own output in front of the head
 
 
 class Projected(nn.Module):
@@ -37,14 +37,14 @@ class Projected(nn.Module):
 
 
 def load_head(source: Weights, encoder: nn.Module) -> tuple[Weights, PointHead]:
-    """The projection head beside an encoder's weights, and what was read of it.
+    """Load the projection head beside an encoder's weights; returns its weights and the head.
 
     Raises:
-        InputError: There is none, or it belongs to another network or another step of the training.
+        InputError: It is missing, or belongs to another network or another training step.
     """
     path = source.path.parent / NAME
     if getattr(encoder, "dim", None) is None:
-        raise InputError(f"{source.path} is a part segmenter, which has no projection head; leave --projection out")
+        raise InputError(f"{source.path} is a part segmenter without a projection head; leave --projection out")
     if not path.is_file():
         raise InputError(
             f"{source.path.parent} holds no {NAME}; give the run folder of a training, whose --resume writes it, or "
@@ -62,7 +62,7 @@ def load_head(source: Weights, encoder: nn.Module) -> tuple[Weights, PointHead]:
 
 
 def append_head(model: onnx.ModelProto, layers: tuple[Linear, Linear]) -> None:
-    """Let a graph's output `embedding` pass through a head: `ReLU(x W₁ + b₁) W₂ + b₂`."""
+    """Append a head to a graph's output `embedding`: `ReLU(x W₁ + b₁) W₂ + b₂`."""
     graph = model.graph
     for node in graph.node:
         node.output[:] = [FEATURES if name == "embedding" else name for name in node.output]

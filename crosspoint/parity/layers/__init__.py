@@ -1,1 +1,1 @@
-"""Where two models part: layer by layer."""
+"""Compares two models layer by layer."""

@@ -1,78 +1,85 @@
-"""What kind of fault a layer has: its neighbours, its batch normalisation, or single weights.
+"""Finds the fault of a layer: its neighbours, its batch normalisation, or single weights.
 
-Where a layer is one linear map, the map is measured: random features go in, in an EdgeConv with one random neighbour j
-for each point i, which makes it linear, `z_i = W₁ (x_j − x_i) + W₂ x_i + b`; the activation is inverted, and W₁, W₂ and
-b follow by least squares. A faulty batch normalisation scales and shifts a whole row of W; a faulty weight does not.
+If a layer is a linear map, the map is measured. Its input is random; in an EdgeConv each point i gets one random
+neighbour j, so that `z_i = W₁ (x_j − x_i) + W₂ x_i + b` is linear. The activation is inverted, and least squares give
+W₁, W₂ and b. A wrong batch normalisation scales and shifts a whole row of W; a wrong weight does not.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.parity.layers.compare import Difference, overlap_when_centred
+from crosspoint.parity.layers.diagnosis import (
+    ChannelFacts,
+    Facts,
+    NeighbourCounts,
+    NeighbourFacts,
+    NormalisationFacts,
+    OneWeightFacts,
+    WeightFacts,
+)
 from crosspoint.parity.layers.layers import Array, Layer, Layers, as_rows
 from crosspoint.parity.limits import Limits
 
-ROWS_PER_UNKNOWN, WITH_RELU = 4, 32  # ReLU cuts many of them off
-PARALLEL, SAME = 2.0, 5.0  # times the limit: how far a row turns that is only scaled, and what equal weights differ
-COARSE = 0.1  # a limit above which single weights cannot be told from rounding
-SHOWN = 6  # channels that are named
+ROWS_PER_UNKNOWN, WITH_RELU = 4, 32  # more rows with ReLU, which sets many of them to 0
+PARALLEL, SAME = 2.0, 5.0  # times the limit: angle of a row that is only scaled; difference of equal weights
+COARSE = 0.1  # above this limit single wrong weights cannot be told from rounding
+SHOWN = 6  # channels that a message names
 
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A fault that a layer has.
+    """A fault of a layer.
 
     Attributes:
-        layer: Its name.
+        layer: Name of the layer.
         kind: `"neighbours"`, `"distances"`, `"uncentred distances"`, `"batch normalisation"`, `"weight sign"`,
             `"weights"` or `"values"`.
-        text: What was found, to follow the layer's name in a sentence.
+        text: What was found; it follows the layer's name in a sentence.
         advice: What to do.
-        facts: The numbers, JSON-serialisable.
-        scales: Of a batch normalisation, by how much each channel is scaled; empty otherwise.
+        facts: The numbers.
+        scales: For a batch normalisation, the factor of each channel; else empty.
     """
 
     layer: str
     kind: str
     text: str
     advice: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts
     scales: dict[int, float] = field(default_factory=dict)
 
 
 def find_cause(
-    reference: Layers, candidate: Layers, difference: Difference, features: dict[str, Array], limits: Limits
+    reference: Layers, candidate: Layers, *, difference: Difference, features: dict[str, Array], limits: Limits
 ) -> Cause:
-    """The fault of a layer that parts from the reference.
+    """Find the fault of a layer that differs from the reference.
 
     Args:
-        reference: The model to be equal to.
-        candidate: The model in question.
-        difference: At that layer, on the clouds on which it is bad.
-        features: What the reference gives the layer on them.
-        limits: Of the coarser precision.
+        reference: The reference model.
+        candidate: The model to check.
+        difference: The difference at that layer, on the clouds that show it.
+        features: The reference's input of the layer on these clouds.
+        limits: Limits of the coarser precision.
     """
     layer, limit = difference.layer, limits.channel
     if difference.widths is not None and difference.widths[0] != difference.widths[1]:
         first, second = difference.widths
         text = f"looks at {second} neighbours of each point where the reference looks at {first}"
-        return Cause(
-            layer.name, "neighbours", text, f"export or train it again with k = {first}", {"k": [first, second]}
-        )
+        advice = f"export or train it again with k = {first}"
+        return Cause(layer.name, "neighbours", text, advice, NeighbourCounts([first, second]))
     if difference.wrong_neighbours(limits).any():
         return _distances(candidate, difference, features[layer.inputs[0]])
     bad = np.flatnonzero(~(difference.channels <= limit).all(axis=0))
     if layer.slope is not None and limit < COARSE and np.isfinite(difference.channels).all():
-        maps = measure(reference, candidate, difference, features, bad)
+        maps = measure(reference, candidate, difference=difference, features=features, channels=bad)
         if np.isfinite(maps).all():
             return _weights(difference, *maps, features, bad, limit)
     text = f"computes something else in {_channels(bad, difference.channels.shape[1])}"
-    return Cause(layer.name, "values", text, "compare its weights and batch normalisation", _facts(bad))
+    return Cause(layer.name, "values", text, "compare its weights and batch normalisation", ChannelFacts(bad.tolist()))
 
 
 def _distances(candidate: Layers, difference: Difference, features: Array) -> Cause:
@@ -80,12 +87,12 @@ def _distances(candidate: Layers, difference: Difference, features: Array) -> Ca
     assert layer.graph is not None
     assert difference.own_overlap is not None
     share = float(difference.own_overlap.mean())
-    centred = overlap_when_centred(candidate, layer, features)
+    centred = overlap_when_centred(candidate, layer, features=features)
     types = candidate.types(layer.graph, layer.inputs[0])
     low = sorted(kind.lower() for kind in types & {"FLOAT16", "BFLOAT16"})
     within = f" in {' and '.join(low)}" if low else ""
     found = f"finds {share:.0%} of the right neighbours on equal features"
-    facts = {"overlap": share, "overlap_centred": centred, "types": sorted(types)}
+    facts = NeighbourFacts(share, centred, sorted(types))
     if 1 - centred < (1 - share) / 4:
         text = (
             f"{found}, and {centred:.0%} when each cloud's mean is subtracted: its uncentred distances cancel{within}"
@@ -104,7 +111,7 @@ def _weights(
     bad: NDArray[np.int64],
     limit: float,
 ) -> Cause:
-    """From the weights and biases `(F + 1, bad)` of both models at the bad channels."""
+    """Find the fault from the weights and biases `(F + 1, bad)` of both models in the differing channels."""
     layer, width = difference.layer, difference.channels.shape[1]
     scales = _scales(first[:-1], second[:-1], PARALLEL * limit)
     if not np.isnan(scales).any():
@@ -116,7 +123,7 @@ def _weights(
         return _one_weight(layer, features, row, int(bad[column]), first[row, column], second[row, column])
     text = f"has {changed.sum()} other weights, in {_channels(bad, width)}"
     advice = "check that both are of the same checkpoint and export again"
-    return Cause(layer.name, "weights", text, advice, _facts(bad) | {"weights": int(changed.sum())})
+    return Cause(layer.name, "weights", text, advice, WeightFacts(bad.tolist(), int(changed.sum())))
 
 
 def _one_weight(layer: Layer, features: dict[str, Array], row: int, channel: int, before: float, after: float) -> Cause:
@@ -128,7 +135,7 @@ def _one_weight(layer: Layer, features: dict[str, Array], row: int, channel: int
         "weight sign" if flipped else "weights",
         f"has {what}, {where}: {after:.3g} in place of {before:.3g}",
         "copy the weights or export again",
-        {"input": row, "channel": channel, "before": float(before), "after": float(after)},
+        OneWeightFacts(row, channel, float(before), float(after)),
     )
 
 
@@ -140,7 +147,7 @@ def _normalisation(layer: Layer, scales: dict[int, float], shifts: Doubles, widt
         f"scales and shifts {_channels(np.array([*scales]), width)} otherwise (by {listed}): its batch normalisation "
         "is another one" + (", with the statistics of these two channels swapped" if swapped else "")
     )
-    facts = _facts(np.array([*scales])) | {"scales": values, "shifts": shifts.tolist()}
+    facts = NormalisationFacts([*scales], values, shifts.tolist())
     advice = "copy running mean, running variance, γ and β again, or export again"
     return Cause(layer.name, "batch normalisation", text, advice, facts, scales)
 
@@ -148,21 +155,22 @@ def _normalisation(layer: Layer, scales: dict[int, float], shifts: Doubles, widt
 def measure(
     reference: Layers,
     candidate: Layers,
+    *,
     difference: Difference,
     features: dict[str, Array],
     channels: NDArray[np.int64],
 ) -> tuple[Doubles, Doubles]:
-    """Weights and, last, bias of two models at a layer that is linear but for its activation.
+    """Measure weights and bias (last row) of both models at a layer that is linear except for its activation.
 
     Args:
-        reference: The model to be equal to.
-        candidate: The model in question.
-        difference: At that layer.
-        features: What the reference gives the layer on some clouds.
-        channels: Of the layer's result.
+        reference: The reference model.
+        candidate: The model to check.
+        difference: The difference at that layer.
+        features: The reference's input of the layer on some clouds.
+        channels: Channels of the layer's output.
 
     Returns:
-        Two arrays `(F + 1, channels)`; F counts the inputs, of an EdgeConv `x_j − x_i` and then `x_i`.
+        Two arrays `(F + 1, channels)`. F counts the inputs; in an EdgeConv these are `x_j − x_i` and then `x_i`.
     """
     layer = difference.layer
     given, rows = _probes(layer, features, 1 if difference.widths is None else difference.widths[0])
@@ -172,7 +180,7 @@ def measure(
 
 
 def _probes(layer: Layer, features: dict[str, Array], k: int) -> tuple[dict[str, Array], Doubles]:
-    """Random features with the spread of the real ones, and what the linear map sees of them `(rows, F + 1)`."""
+    """Random features with the spread of the real ones, and the rows `(rows, F + 1)` that the linear map gets."""
     rng = np.random.default_rng(0)
     points = features[layer.inputs[0]].shape[1]
     widths = [features[name].shape[2] for name in layer.inputs]
@@ -185,7 +193,7 @@ def _probes(layer: Layer, features: dict[str, Array], k: int) -> tuple[dict[str,
         given[name] = (spread * rng.standard_normal((clouds, points, width))).astype(np.float32)
     seen = [as_rows(given[name]) for name in layer.inputs]
     if layer.graph:
-        other = rng.integers(points, size=(clouds, points, 1))  # the one neighbour of each point, k times
+        other = rng.integers(points, size=(clouds, points, 1))  # one neighbour per point, repeated k times
         given[layer.graph] = np.repeat(other, k, axis=2)
         near = np.take_along_axis(given[layer.inputs[0]], other, axis=1)
         seen = [as_rows(near) - seen[0], seen[0]]
@@ -193,14 +201,14 @@ def _probes(layer: Layer, features: dict[str, Array], k: int) -> tuple[dict[str,
 
 
 def _least_squares(rows: Doubles, values: Doubles, slope: float) -> Doubles:
-    """Weights `(F + 1, D)` of `values (rows, D)`, which an activation of that slope below 0 has been through."""
+    """Weights `(F + 1, D)` of `values (rows, D)` after an activation with this slope below 0."""
     if slope:
         return np.asarray(
             np.linalg.lstsq(rows, np.where(values > 0, values, values / slope), rcond=None)[0], np.float64
         )
     columns = []
     for value in values.T:
-        live = value > 0  # what ReLU cuts off tells nothing
+        live = value > 0  # ReLU hides the other values
         enough = live.sum() > 2 * rows.shape[1]
         found = np.linalg.lstsq(rows[live], value[live], rcond=None)[0] if enough else np.full(rows.shape[1], np.nan)
         columns.append(np.asarray(found, np.float64))
@@ -208,7 +216,7 @@ def _least_squares(rows: Doubles, values: Doubles, slope: float) -> Doubles:
 
 
 def _scales(first: Doubles, second: Doubles, tolerance: float) -> Doubles:
-    """By how much each column of `second` is that of `first`; NaN where it is not parallel to it."""
+    """Factor of each column of `second` relative to `first`; NaN if they are not parallel."""
     squares = np.maximum(np.square(first).sum(axis=0), np.finfo(np.float64).tiny)
     scales = (first * second).sum(axis=0) / squares
     turned = np.linalg.norm(second - scales * first, axis=0) > tolerance * np.linalg.norm(second, axis=0)
@@ -217,7 +225,7 @@ def _scales(first: Doubles, second: Doubles, tolerance: float) -> Doubles:
 
 
 def swapped_layers(causes: list[Cause]) -> tuple[Cause, Cause] | None:
-    """Two layers whose batch normalisations were exchanged: in every channel, one's scale undoes the other's."""
+    """Two layers whose batch normalisations were swapped: in every channel, one factor is the inverse of the other."""
     norms = [cause for cause in causes if cause.kind == "batch normalisation"]
     for i, one in enumerate(norms):
         for other in norms[i + 1 :]:
@@ -226,10 +234,6 @@ def swapped_layers(causes: list[Cause]) -> tuple[Cause, Cause] | None:
             if len(common) > len(one.scales) / 2 > 1 and np.median(np.abs(np.log(products))) < 0.01:
                 return one, other
     return None
-
-
-def _facts(channels: NDArray[np.int64]) -> dict[str, Any]:
-    return {"channels": channels.tolist()}
 
 
 def _channels(channels: NDArray[np.int64], width: int) -> str:
@@ -241,7 +245,7 @@ def _channels(channels: NDArray[np.int64], width: int) -> str:
 
 
 def _input(layer: Layer, features: dict[str, Array], row: int) -> str:
-    """What a row of the weights multiplies, in words."""
+    """The input that a row of the weights multiplies, in words."""
     if layer.graph:
         width = features[layer.inputs[0]].shape[2]
         return f"channel {row % width} of {'x_j − x_i' if row < width else 'x_i'}"

@@ -1,9 +1,9 @@
-"""How far two models are apart at each layer, and how much of it that layer adds itself.
+"""Measures how much two models differ at each layer, and how much of it the layer itself adds.
 
-What reaches a layer of the candidate already differs. So the candidate's layer is also run on what the *reference* gave
-its own: the difference there is introduced by this layer, and the rest was carried in. Neighbours first, judged by
-distance; then the values, with the reference's layer on the candidate's neighbours, so that the one does not show in
-the other.
+The input of a candidate's layer already differs from the reference's. So the candidate's layer is also run on the
+*reference's* input: that difference is introduced by this layer; the rest was carried in. Neighbours come first and are
+judged by distance. Then values are compared, with the reference's layer on the candidate's neighbours, so that wrong
+neighbours do not count as wrong values.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from crosspoint.parity.limits import Limits
 from crosspoint.parity.measures import TINY, relative_l2
 from crosspoint.parity.reference import overlap
 
-PIECE = 4  # clouds at a time
+PIECE = 4  # clouds that are run at a time
 
 
 class NamedClouds(NamedTuple):
-    """Clouds `(P, N, 3)`, what each is called, and whether it is one of those made to hurt."""
+    """Clouds `(P, N, 3)`, their names, and which of them are hostile."""
 
     points: NDArray[np.float32]
     names: list[str]
@@ -34,19 +34,19 @@ class NamedClouds(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """At one layer; arrays are by cloud.
+    """The difference of two models at one layer; arrays have one value per cloud.
 
     Attributes:
-        layer: Where.
-        total: Relative L2 error of the layer's result when both models run as a whole `(P,)`.
-        introduced: The same when both layers get what the reference gave its own, and the same neighbours `(P,)`.
-        channels: Error of each channel in that case, relative to the root mean square of all `(P, D)`.
-        own_overlap: Share of neighbours that are right on equal features `(P,)`; None without neighbours.
-        widths: Neighbours of the reference and of the candidate.
-        overlap: Share that is right as the gate counts `(P,)`: the candidate runs as a whole, and the reference on the
-            candidate's graphs.
-        passed: The hostile clouds that pass the gate `(P,)`, which decides there: on points that are equal or in line a
-            sum in float32 can lose digits in one channel that are not missing in the output.
+        layer: The layer.
+        total: Relative L2 error of the layer's output when both models run as a whole `(P,)`.
+        introduced: Relative L2 error when both layers get the reference's input and the same neighbours `(P,)`.
+        channels: The introduced error of each channel, relative to the root mean square of all channels `(P, D)`.
+        own_overlap: Share of right neighbours on equal features `(P,)`; None if the layer has no neighbours.
+        widths: Number of neighbours of the reference and of the candidate.
+        overlap: Share of right neighbours as the gate counts it `(P,)`: the candidate runs as a whole, the reference on
+            the candidate's graphs.
+        passed: Which hostile clouds pass the gate `(P,)`. For them the gate decides: on points that are equal or in
+            line, a float32 sum can lose digits in one channel without an effect on the output.
     """
 
     layer: Layer
@@ -59,14 +59,14 @@ class Difference:
     passed: NDArray[np.bool_] | None = None
 
     def bad(self, limits: Limits) -> NDArray[np.bool_]:
-        """The clouds `(P,)` on which the layer itself parts from the reference's."""
+        """The clouds `(P,)` on which the layer itself differs from the reference's."""
         if self.widths is not None and self.widths[0] != self.widths[1]:
             return np.ones(len(self.total), dtype=bool)
         wrong: NDArray[np.bool_] = ~np.all(self.channels <= limits.channel, axis=1) | self.wrong_neighbours(limits)
         return wrong if self.passed is None else wrong & ~self.passed
 
     def wrong_neighbours(self, limits: Limits) -> NDArray[np.bool_]:
-        """The clouds `(P,)` on which the layer finds wrong neighbours, and the gate finds them wrong too."""
+        """The clouds `(P,)` on which the layer, and also the gate, finds wrong neighbours."""
         wrong = np.zeros(len(self.total), dtype=bool)
         if self.own_overlap is not None:
             wrong |= ~(self.own_overlap >= limits.overlap)
@@ -75,7 +75,7 @@ class Difference:
         return wrong
 
     def at(self, rows: Sequence[int] | NDArray[np.int64]) -> "Difference":
-        """The same on some of the clouds."""
+        """The difference on some of the clouds."""
         own, shares, passed = self.own_overlap, self.overlap, self.passed
         return replace(
             self,
@@ -88,14 +88,14 @@ class Difference:
         )
 
 
-def compare(reference: Layers, candidate: Layers, layers: Sequence[Layer], clouds: NamedClouds) -> list[Difference]:
-    """The differences of two models, layer by layer.
+def compare(reference: Layers, candidate: Layers, *, layers: Sequence[Layer], clouds: NamedClouds) -> list[Difference]:
+    """Compare two models layer by layer.
 
     Args:
-        reference: The model to be equal to.
-        candidate: The model in question.
-        layers: Those that both show, in order.
-        clouds: What they run on.
+        reference: The reference model.
+        candidate: The model to check.
+        layers: The layers that both models show, in order.
+        clouds: The clouds to run.
     """
     pieces: list[list[Difference]] = []
     for start in track(range(0, len(clouds.points), PIECE), "Comparing layers"):
@@ -137,7 +137,7 @@ def _joined(parts: tuple[Difference, ...]) -> Difference:
 
 
 def _channel_errors(reference: Array, candidate: Array) -> NDArray[np.float64]:
-    """Error of every channel over the points of each cloud, relative to the root mean square of all, `(P, D)`."""
+    """Error of each channel over the points of each cloud, relative to the root mean square of all, `(P, D)`."""
     errors = []
     for cloud in range(len(reference)):
         a, b = as_rows(reference[cloud]), as_rows(candidate[cloud])
@@ -149,15 +149,15 @@ def _channel_errors(reference: Array, candidate: Array) -> NDArray[np.float64]:
 
 
 def _overlaps(features: Array, neighbours: Array) -> NDArray[np.float64]:
-    """Share of right neighbours in each cloud, by distance and not by index."""
+    """Share of right neighbours in each cloud, judged by distance, not by index."""
     pairs = zip(torch.from_numpy(features).double(), torch.from_numpy(neighbours), strict=True)
     return np.array([overlap(cloud, chosen) for cloud, chosen in pairs])
 
 
-def overlap_when_centred(candidate: Layers, layer: Layer, features: Array) -> float:
-    """Mean share of right neighbours when the candidate's layer is given features without their mean.
+def overlap_when_centred(candidate: Layers, layer: Layer, *, features: Array) -> float:
+    """Mean share of right neighbours when the candidate's layer gets features without their mean.
 
-    Distances do not change by that; a layer that now finds the neighbours loses them to cancellation.
+    Distances do not change. If the layer now finds the neighbours, it lost them to cancellation.
     """
     assert layer.graph is not None
     x = features - features.mean(axis=1, keepdims=True)

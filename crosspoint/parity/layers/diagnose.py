@@ -1,4 +1,4 @@
-"""`crosspoint diagnose`: where two models part, and why."""
+"""`crosspoint diagnose`: finds the layers at which two models differ, and why."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -25,9 +25,10 @@ from crosspoint.parity.pair import check_pair
 from crosspoint.parity.user_clouds import real_clouds
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.options import RunOn, Sampling
 from crosspoint.runtime.released import trained
 
-SYNTHETIC, SEEN = 8, 4  # clouds: how many are made without data, and on how many a fault is looked into
+SYNTHETIC, SEEN = 8, 4  # synthetic clouds without data; clouds on which a fault is examined
 
 
 def diagnose(
@@ -35,27 +36,24 @@ def diagnose(
     candidate: Path,
     *,
     data: Path | None = None,
-    points: int | None = None,
     clouds: int = 16,
-    seed: int = 0,
-    device: str = "cpu",
-    backend: str | None = None,
+    sampling: Sampling = Sampling(),
+    run_on: RunOn = RunOn(),
     reference_device: str = "cpu",
     out: Path | None = None,
 ) -> Diagnosis:
-    """Run two models layer by layer on the same clouds and find where they part.
+    """Run two models layer by layer on the same clouds and find where they differ.
 
     Args:
-        reference: The model to be equal to; whatever `load_encoder` opens, of a released model its trained network.
-        candidate: The model in question.
-        data: A dataset or a folder of clouds and meshes; None for synthetic clouds. Hostile clouds are always added.
-        points: Points per cloud; None for the number that a model fixes, else 1024.
-        clouds: At most this many of `data`.
-        seed: Of every random choice.
-        device: Where the candidate runs.
-        backend: What runs the candidate; None for the usual one.
-        reference_device: Where the reference runs.
-        out: A PNG to draw.
+        reference: The reference model; anything that `load_encoder` opens. For a released model, its trained network.
+        candidate: The model to check.
+        data: A data set, or a folder of clouds and meshes; None: synthetic clouds. Hostile clouds are always added.
+        clouds: Largest number of clouds from `data`.
+        sampling: Points per cloud, by default the number of a model if it is fixed, else 1024; the seed; and the axis
+            that points up in `data`.
+        run_on: Device of the candidate.
+        reference_device: Device of the reference.
+        out: PNG file to draw; None: no picture.
 
     Raises:
         InputError: A model or the data cannot be used, or the models are of different kinds.
@@ -63,25 +61,28 @@ def diagnose(
     if out is not None:
         check_file(out, kind=".png")
         require_plots()
+    seed = sampling.seed
     with ExitStack() as stack:
         a = stack.enter_context(load_encoder(trained(reference), reference_device))
-        b = stack.enter_context(load_encoder(candidate, device, backend))
-        points = points or b.specification.points or a.specification.points or 1024
-        check_pair(a, b, points)
+        b = stack.enter_context(load_encoder(candidate, run_on.device, backend=run_on.backend, trust=run_on.trust))
+        points = sampling.points or b.specification.points or a.specification.points or 1024
+        check_pair(a, b, points=points)
         precision = max((encoder.specification.precision for encoder in (a, b)), key=lambda name: LIMITS[name].channel)
         limits = LIMITS[precision]
-        real = None if data is None else real_clouds(data, points, clouds, seed).points
-        sets = _cloud_sets(b, points, real, seed, limits)
+        real = None if data is None else real_clouds(data, points, limit=clouds, seed=seed, up=sampling.up)
+        sets = _cloud_sets(b, points, None if real is None else real.points, seed, limits)
         chosen = _named(sets, "cloud" if data is None else data.name)
         first, second = (open_layers(encoder) for encoder in (a, b))
         stack.callback(first.close)
         stack.callback(second.close)
         layers = _layers(first, second, chosen)
         report = _gate_report(first, second, b, layers, sets, precision)
-        differences = _with_gate(compare(first, second, layers, chosen), report, sets)
+        differences = _with_gate(compare(first, second, layers=layers, clouds=chosen), report, sets)
         result = _result(first, second, differences, chosen, limits, report)
         if result.passed:
             result = _as_run(result, first, second, (a, b), chosen, layers[-1].name)
+    if real is not None:
+        result = replace(result, frame=real.frame)
     if out is not None:
         from crosspoint.parity.layers.picture import draw_diagnosis
 
@@ -90,15 +91,15 @@ def diagnose(
 
 
 def _cloud_sets(b: Encoder, points: int, real: NDArray[np.float32] | None, seed: int, limits: Limits) -> list[CloudSet]:
-    """The clouds of every gate: the user's own in place of the ordinary ones, then the hostile ones."""
+    """The clouds of the gate: the user's own instead of the ordinary ones, then the hostile ones."""
     sets = gate_clouds(points, categories=b.specification.categories, real=real, seed=seed, ordinary_clouds=SYNTHETIC)
     usual = next(one for one in sets if one.name == ("ordinary clouds" if real is None else "real clouds"))
-    # fewer digits do not hold what was not normalised, and need not
+    # lower precisions need not match on clouds that are not normalised
     return [usual, *(one for one in sets if one.ties and (limits.unnormalised or one.name not in UNNORMALISED))]
 
 
 def _named(sets: list[CloudSet], prefix: str) -> NamedClouds:
-    """All clouds in a row; the usual ones are numbered."""
+    """All clouds in one array; the usual ones are numbered."""
     usual, *hostile = sets
     names = [f"{prefix} {i}" for i in range(len(usual))] + [one.name for one in hostile]
     points = np.concatenate([one.inputs["points"] for one in sets])
@@ -108,7 +109,7 @@ def _named(sets: list[CloudSet], prefix: str) -> NamedClouds:
 def _gate_report(
     first: Layers, second: Layers, candidate: Encoder, layers: tuple[Layer, ...], sets: list[CloudSet], precision: str
 ) -> Report:
-    """What the gate says of the candidate, on the candidate's graphs if both models show their layers."""
+    """Run the gate; on the candidate's graphs if both models show their layers."""
     gate, output = Gate(LayersReference(first, layers), sets), layers[-1].name
     if len(layers) == 1:
         return gate.measure(candidate, precision, batches=[len(sets[0])])
@@ -117,12 +118,12 @@ def _gate_report(
     for clouds in gate.clouds:
         made = second.compute([output, *names], clouds.inputs)
         graphs = ShownGraphs({name.removesuffix(GRAPH): made[name] for name in names})
-        cases.append(gate.compare(clouds, made[output], precision, batch=len(clouds), graphs=graphs))
+        cases.append(gate.compare(clouds, made[output], precision=precision, batch=len(clouds), graphs=graphs))
     return Report(precision, second.specification.path, tuple(cases), gate.limits[precision], Seen.GRAPHS)
 
 
 def _with_gate(differences: list[Difference], report: Report, sets: list[CloudSet]) -> list[Difference]:
-    """The differences, with the right neighbours and the hostile clouds that the gate found."""
+    """Add the gate's results to the differences: right neighbours, and hostile clouds that passed."""
     if report.seen is not Seen.GRAPHS:
         return differences
     passed = [np.full(len(one), one.ties and report.holds(case)) for one, case in zip(sets, report.cases, strict=True)]
@@ -145,7 +146,7 @@ def _as_run(
     clouds: NamedClouds,
     output: str,
 ) -> Diagnosis:
-    """A verdict on the runtimes: whether the models as users run them give what their layers give one by one."""
+    """Check that the models, run as a whole, give what their layers give one by one; otherwise the runtime is wrong."""
     usual = clouds.points[~np.array(clouds.hostile)]
     inputs = inputs_of(usual, encoders[1].specification.categories)
     for layers, encoder in zip((first, second), encoders, strict=True):
@@ -161,7 +162,7 @@ def _as_run(
 
 
 def open_layers(encoder: Encoder) -> Layers:
-    """The layers of an open model; of an engine, whose inside cannot be seen, its output alone."""
+    """The layers of an open model; for an engine, only its output."""
     specification = encoder.specification
     if specification.backend == "pytorch":
         from crosspoint.models.weights import load_model
@@ -174,7 +175,7 @@ def open_layers(encoder: Encoder) -> Layers:
 
 
 def _layers(a: Layers, b: Layers, clouds: NamedClouds) -> tuple[Layer, ...]:
-    """Those that both models show in the same shape."""
+    """The layers that both models show, with equal shapes."""
     names = [model.specification.architecture for model in (a, b)]
     architecture = next((name for name in names if name in LAYERS), "unknown")
     seen = a.names & b.names
@@ -223,7 +224,7 @@ def _passes(report: Report) -> bool:
 
 
 def _causes(a: Layers, b: Layers, differences: list[Difference], clouds: NamedClouds, limits: Limits) -> list[Cause]:
-    """Of every layer that adds a difference of its own, in order."""
+    """The cause of every layer that adds a difference of its own, in order."""
     causes = []
     for difference in differences:
         bad = [int(i) for i in np.flatnonzero(difference.bad(limits))]
@@ -234,7 +235,9 @@ def _causes(a: Layers, b: Layers, differences: list[Difference], clouds: NamedCl
             names = difference.layer.inputs
             features = inputs | a.compute([name for name in names if name not in inputs], inputs)
             at_these = difference.at(chosen)
-            causes.append(find_cause(a, b, at_these, {name: features[name] for name in names}, limits))
+            causes.append(
+                find_cause(a, b, difference=at_these, features={name: features[name] for name in names}, limits=limits)
+            )
     return causes
 
 
@@ -266,7 +269,7 @@ def _bad_clouds(name: str, differences: list[Difference], clouds: NamedClouds, l
 
 
 def _usual(name: str, differences: list[Difference], clouds: NamedClouds, limits: Limits) -> bool:
-    """Whether a layer parts on a cloud that is not one of the hostile ones."""
+    """Whether a layer differs on a cloud that is not hostile."""
     return not all(clouds.hostile[i] for i in _bad_clouds(name, differences, clouds, limits))
 
 

@@ -1,4 +1,4 @@
-"""A model whose layers can be looked at, in front of the parity gate."""
+"""Connects a model whose layers are visible to the parity gate."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ class LayersReference:
     """A model as the reference of a gate, in its own precision.
 
     Args:
-        model: The model to be equal to.
-        layers: Those that both models show, in order.
+        model: The reference model.
+        layers: The layers that both models show, in order.
     """
 
     def __init__(self, model: Layers, layers: Sequence[Layer]) -> None:
@@ -27,11 +27,11 @@ class LayersReference:
         self._sources = {layer.graph: layer.inputs[0] for layer in layers if layer.graph}
 
     def on_own_graphs(self, inputs: Mapping[str, Floats]) -> NDArray[np.float64]:
-        """The output `(B, …)` on the graphs that the model builds itself."""
+        """Output `(B, …)` on the model's own neighbour graphs."""
         return self._model.compute([self._output], inputs)[self._output].astype(np.float64)
 
     def on_graphs(self, inputs: Mapping[str, Floats], graphs: Graphs) -> tuple[NDArray[np.float64], dict[str, float]]:
-        """The output `(1, …)` of one cloud on given graphs, and by EdgeConv the share of right neighbours."""
+        """Output `(1, …)` of one cloud on given graphs, and for each EdgeConv the share of right neighbours."""
         given: dict[str, NDArray[Any]] = {**inputs, **{f"{edge}{GRAPH}": chosen for edge, chosen in graphs.items()}}
         names = sorted({self._output, *self._sources.values()} - given.keys())
         made = {**inputs, **self._model.compute(names, given)}
@@ -43,7 +43,7 @@ class LayersReference:
 
 
 class ShownGraphs:
-    """The neighbour graphs of one run of a model.
+    """The neighbour graphs of one run of a model, which are already known.
 
     Args:
         graphs: Neighbours `(B, N, k)` of every EdgeConv by name.
@@ -53,5 +53,5 @@ class ShownGraphs:
         self._graphs = graphs
 
     def neighbours(self, inputs: dict[str, Floats]) -> dict[str, NDArray[np.int64]]:
-        """Those of the run, whose inputs these are."""
+        """The graphs of the run with these inputs."""
         return self._graphs

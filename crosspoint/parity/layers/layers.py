@@ -1,4 +1,4 @@
-"""The layers that every form of a network has, under the names that its exported graph gives to what they make."""
+"""The layers of the networks, under the names that they have in the exported graph."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from crosspoint.runtime.encoder import Specification
 
 Array = NDArray[Any]
-SLOPE, RELU, NONE = 0.2, 0.0, 1.0  # of what follows a linear map, on its negative side
-GRAPH = "/neighbours"  # an EdgeConv's neighbours are called `<edge>/neighbours`
+SLOPE, RELU, NONE = 0.2, 0.0, 1.0  # slope of the activation below 0
+GRAPH = "/neighbours"  # an EdgeConv's neighbours are named `<edge>/neighbours`
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Layer:
     """One layer.
 
     Attributes:
-        name: Of the layer, and of the tensor that it makes.
-        inputs: The tensors that it is made from; neighbours are found in the first.
-        graph: The tensor `(B, N, k)` of its neighbours; None where it looks at none.
-        slope: Where it is one linear map of every point or edge, the slope of its activation below 0; else None.
+        name: Name of the layer and of its output tensor.
+        inputs: Names of its input tensors; neighbours are searched in the first.
+        graph: Name of the tensor `(B, N, k)` of its neighbours; None if it has none.
+        slope: If it is one linear map of every point or edge, the slope of its activation below 0; else None.
     """
 
     name: str
@@ -74,11 +74,11 @@ INPUTS = ("points", "category")
 
 
 class Layers(ABC):
-    """A model whose layers can be looked at, and run one by one.
+    """A model whose layers can be inspected and run one by one.
 
     Attributes:
-        specification: Of the model.
-        names: The tensors that it shows, its inputs apart.
+        specification: Description of the model.
+        names: Names of the tensors that are visible, without the inputs.
     """
 
     specification: Specification
@@ -86,24 +86,24 @@ class Layers(ABC):
 
     @abstractmethod
     def compute(self, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
-        """Tensors by name, from others that are given; what lies behind the given ones is not run.
+        """Compute tensors from other, given tensors. Only what is needed is run.
 
         Args:
-            names: Of tensors in `self.names`.
-            given: Features float32, neighbours int64; with the model's inputs everything can be computed.
+            names: Names of tensors in `self.names`.
+            given: Known tensors: features float32, neighbours int64. The model's inputs suffice for everything.
         """
 
     def close(self) -> None:
-        """Free what is held."""
+        """Free all resources."""
         return
 
     def types(self, name: str, source: str) -> set[str]:
-        """Element types between the tensor `source` and the tensor `name`, as far as the model's file tells them."""
+        """Element types between the tensor `source` and the tensor `name`, as far as they are known from the file."""
         return set()
 
 
 def common_layers(architecture: str, names: frozenset[str]) -> tuple[Layer, ...]:
-    """The layers of an architecture as seen by who sees `names` alone: an unseen one is part of the one after it."""
+    """The layers of an architecture if only the tensors `names` are visible; invisible ones join the next layer."""
     known = {layer.name: layer for layer in LAYERS.get(architecture, ())}
 
     def seen(tensor: str) -> tuple[str, ...]:

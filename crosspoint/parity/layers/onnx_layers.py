@@ -1,4 +1,4 @@
-"""The layers of an ONNX model: pieces are cut out of its graph and run by themselves."""
+"""The layers of an ONNX model: parts of its graph are cut out and run by themselves."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from crosspoint.core.errors import InputError, require
-from crosspoint.core.processes import available_cpus
+from crosspoint.core.errors import InputError, Unsupported, require
 from crosspoint.core.reading import read_bytes
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.parity.layers.layers import INPUTS, LAYERS, Array, Layers
+from crosspoint.runtime.backends.onnx import is_unsupported
 from crosspoint.runtime.encoder import Specification, parse_device
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
@@ -20,11 +21,11 @@ INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT32)
 
 
 class OnnxLayers(Layers):
-    """An ONNX model on the provider that its encoder runs on.
+    """An ONNX model on the execution provider of its encoder.
 
     Args:
-        path: The `.onnx` file, which stays as it is.
-        specification: Of the encoder that it is.
+        path: The `.onnx` file; it is not changed.
+        specification: Description of the open encoder.
     """
 
     def __init__(self, path: Path, specification: Specification) -> None:
@@ -43,7 +44,7 @@ class OnnxLayers(Layers):
         self.names = self._visible()
 
     def _visible(self) -> frozenset[str]:
-        """Tensors of known layers that can be cut out of the graph: nothing bypasses what goes into them."""
+        """Tensors of known layers that can be cut out of the graph, because nothing bypasses their inputs."""
         names = {output.name for output in self._model.graph.output}
         for layer in LAYERS.get(self.specification.architecture, ()):
             graph = {layer.graph} if layer.graph and self._types.get(layer.graph) in INTEGERS else set()
@@ -55,9 +56,9 @@ class OnnxLayers(Layers):
         return name in self._makers and not (self._between([name], given)[1] - given)
 
     def compute(self, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
-        """A piece of the graph is cut out once and kept.
+        """Each part of the graph is cut out once and kept.
 
-        Where a piece asks for the number of points alone, and not for the points, it gets zeros in their place.
+        If a part needs only the number of points, and not the points, it gets zeros.
         """
         key = (tuple(names), tuple(sorted(given)))
         if key not in self._sessions:
@@ -70,17 +71,17 @@ class OnnxLayers(Layers):
         return dict(zip(key[0], session.run([f"{name}:seen" for name in key[0]], inputs), strict=True))
 
     def close(self) -> None:
-        """End the sessions."""
+        """Close the sessions."""
         self._sessions.clear()
 
     def types(self, name: str, source: str) -> set[str]:
-        """Element types of what is computed between `source` and `name`."""
+        """Element types of the values between `source` and `name`."""
         nodes = self._between([name], {source})[0]
         kinds = {self._types.get(output, 0) for node in nodes for output in node.output}
         return {TensorProto.DataType.Name(kind) for kind in kinds if kind in FLOATS}
 
     def _between(self, names: Iterable[str], given: set[str]) -> tuple[list[onnx.NodeProto], set[str], set[str]]:
-        """The nodes that make `names` from `given`, in order, what they read, and the inputs of which only shapes."""
+        """The nodes that compute `names` from `given`, their inputs, and the inputs of which only the shape counts."""
         needed, waiting, read, shaped = set(), list(names), set(), set()
         while waiting:
             name = waiting.pop()
@@ -116,9 +117,9 @@ class OnnxLayers(Layers):
 
 
 def _session(model: bytes, specification: Specification) -> Any:
-    """On the provider that the whole model runs on, and on no other."""
+    """Open a session on the provider of the whole model, and on no other."""
     index = parse_device(specification.device)
-    runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
+    runtime = require("onnxruntime", "cpu" if index is None else "gpu", purpose="running an ONNX model")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = available_cpus()
     options.log_severity_level = 4
@@ -128,14 +129,15 @@ def _session(model: bytes, specification: Specification) -> Any:
         session = runtime.InferenceSession(model, options, providers=[provider])
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"a layer of {specification.path} cannot be run by itself ({reason})") from error
+        kind = Unsupported if is_unsupported(error) else InputError
+        raise kind(f"a layer of {specification.path} cannot be run by itself ({reason})") from error
     if provider[0] not in session.get_providers():
         raise InputError(f"{provider[0]} did not load; see crosspoint doctor, or give --device cpu")
     return session
 
 
 def _zeros(name: str, given: Mapping[str, Array]) -> Array:
-    """In place of an input of which only the shape is used, beside given tensors `(B, N, …)`."""
+    """Zeros for an input of which only the shape is used; the given tensors are `(B, N, …)`."""
     batch, points = max((array.shape[:2] for array in given.values() if array.ndim == 3), default=(0, 0))
     if name != INPUTS[0] or not batch:
         raise InputError(f"a layer of the ONNX model needs {name} as well; it cannot be run by itself")

@@ -1,4 +1,4 @@
-"""The diagnosis as a picture: errors and right neighbours, layer by layer."""
+"""Draws the diagnosis: errors and right neighbours, layer by layer."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from crosspoint.core.files import atomic_file
 from crosspoint.parity.layers.diagnosis import Diagnosis, LayerErrors, LayerResult
 
-FLOOR = 1e-9  # what is drawn of zero
+FLOOR = 1e-9  # height of a bar for zero
 LEGEND = 2.6  # inches to the right of the axes
 TOTAL, INTRODUCED, BAD = "#7f8c9b", "#1f5fa8", "#c0392b"
 
@@ -41,7 +41,7 @@ def draw_diagnosis(result: Diagnosis, path: Path) -> None:
 
 
 def _title(result: Diagnosis) -> str:
-    """The layer to look at first, and what is wrong with it; how it is put right, the command says."""
+    """The first layer that differs, and its fault."""
     if result.passed or not result.causes:
         return "No difference between the layers" if result.passed else "The outputs differ"
     usual = {layer.name for layer in result.layers if _is_off(layer.usual, result.limits)}
@@ -59,7 +59,7 @@ def _of(layer: LayerResult, clouds: str) -> LayerErrors:
 
 
 def _draw_errors(axes: Axes, layers: list[LayerResult], limit: float) -> None:
-    """What each layer adds as bars, what has gathered as a line; usual clouds filled, hostile ones hollow."""
+    """Bars for what each layer adds, a line for the total; usual clouds filled, hostile ones hollow."""
     x = np.arange(len(layers))
 
     def values(clouds: str, name: str) -> list[float]:
@@ -86,7 +86,7 @@ def _draw_errors(axes: Axes, layers: list[LayerResult], limit: float) -> None:
 
 
 def _draw_overlaps(axes: Axes, layers: list[LayerResult], limit: float) -> None:
-    """Shares of right neighbours, of those layers that look at neighbours."""
+    """Shares of right neighbours, for the layers that have neighbours."""
     edges = [i for i, layer in enumerate(layers) if layer.usual.own_overlap_min is not None]
     axes.set_ylabel("right neighbours, %")
     if not edges:
@@ -115,5 +115,5 @@ def _draw_overlaps(axes: Axes, layers: list[LayerResult], limit: float) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """To the right of the axes, where it covers nothing."""
+    """Draw the legend to the right of the axes, where it covers nothing."""
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, frameon=False)

@@ -1,4 +1,4 @@
-"""The layers of a PyTorch network, by the modules that it is made of."""
+"""The layers of a PyTorch network."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -17,11 +17,11 @@ Table = dict[str, Callable[[Get], Tensor]]
 
 
 class PyTorchLayers(Layers):
-    """A network in evaluation mode, where it runs.
+    """A network in evaluation mode, on its device.
 
     Args:
-        model: Its modules are called as its own forward pass calls them.
-        specification: Of the encoder that it is.
+        model: The network; its modules are called as in its own forward pass.
+        specification: Description of the open encoder.
     """
 
     def __init__(self, model: nn.Module, specification: Specification) -> None:
@@ -32,7 +32,7 @@ class PyTorchLayers(Layers):
 
     @torch.inference_mode()
     def compute(self, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
-        """Whatever is neither given nor needed is not run."""
+        """Only what is needed, and not given, is run."""
         tensors = {name: torch.from_numpy(array).to(self._device) for name, array in given.items()}
 
         def get(name: str) -> Tensor:
@@ -44,7 +44,7 @@ class PyTorchLayers(Layers):
 
 
 def _table(model: nn.Module) -> Table:
-    """How each tensor is made from others."""
+    """For each tensor, how it is computed from others."""
     if isinstance(model, DGCNN):
         return _dgcnn(model)
     if isinstance(model, PointNet):

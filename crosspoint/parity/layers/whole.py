@@ -1,4 +1,4 @@
-"""A model that cannot be looked into: its output is all that it shows."""
+"""A model whose layers are not visible, such as an engine: only its output can be compared."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +10,7 @@ class WholeModel(Layers):
     """An open encoder or segmenter as one layer.
 
     Args:
-        encoder: It stays the caller's to close.
+        encoder: The open model; the caller closes it.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -20,7 +20,7 @@ class WholeModel(Layers):
         self.names = frozenset({self._output})
 
     def compute(self, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
-        """The whole model, from its inputs."""
+        """Run the whole model on its inputs."""
         assert {*names} <= self.names
-        inputs = [given[name] for name in INPUTS if name in given]
-        return {self._output: self._encoder.embed(*inputs) if len(inputs) == 1 else self._encoder.segment(*inputs)}
+        inputs = {name: given[name] for name in INPUTS if name in given}
+        return {self._output: self._encoder.infer(inputs, any_scale=True)}

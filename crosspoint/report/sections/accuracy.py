@@ -1,22 +1,22 @@
-"""Accuracy of a linear SVM on frozen embeddings: by both rules, per class, and where the model errs."""
+"""Section: linear-SVM accuracy of frozen embeddings, by both rules and per class, with the confusions."""
 
 from pathlib import Path
 
 from markupsafe import Markup
 
 from crosspoint.eval.paper import published
+from crosspoint.eval.svm import SvmResult
 from crosspoint.report.html import render
 from crosspoint.report.missing import Missing, command, data_of, model_of
 from crosspoint.report.pictures import shrunk
 from crosspoint.report.read import Found, Pieces
-from crosspoint.report.results import Svm
 
 FIRST = {"trained": 0, "untrained": 1}
 
 
 def accuracy(pieces: Pieces) -> Markup | Missing:
-    """Every model that was evaluated, the trained one first."""
-    results = sorted(pieces.of(Svm), key=lambda found: FIRST.get(found.name, 2))
+    """All evaluated models, the trained one first."""
+    results = sorted(pieces.of(SvmResult), key=lambda found: FIRST.get(found.name, 2))
     if not results:
         words = ("eval svm", model_of(pieces), "--data", data_of(pieces), "--json", Path("results/svm-trained.json"))
         return Missing("accuracy of a linear SVM", command(pieces, *words))
@@ -32,14 +32,14 @@ def accuracy(pieces: Pieces) -> Markup | Missing:
     )
 
 
-def _title(found: Found[Svm]) -> str:
-    """A model's name; one that is called an engine is called so only if an engine ran."""
-    ran = str(found.values.model.backend).startswith("tensorrt")
+def _title(found: Found[SvmResult]) -> str:
+    """A model's name; it is called an engine only if an engine ran."""
+    ran = found.values.model.backend.startswith("tensorrt")
     return "exported" if found.name == "engine" and not ran else found.name
 
 
-def _published(result: Svm) -> float | None:
-    """The paper's accuracy for the same architecture, if the data have the sizes of the published splits."""
+def _published(result: SvmResult) -> float | None:
+    """The paper's accuracy for this architecture, if the data have the sizes of the published splits; else None."""
     data = result.data
     if (data.train, data.test) not in published.COUNTS.get(data.format, ()) or data.points != 1024:
         return None

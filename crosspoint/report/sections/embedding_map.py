@@ -1,4 +1,4 @@
-"""A map of the embeddings: t-SNE, coloured by class."""
+"""Section: a t-SNE map of the embeddings, coloured by class."""
 
 import warnings
 from pathlib import Path
@@ -14,12 +14,12 @@ from crosspoint.report.missing import Missing, command, data_of, model_of
 from crosspoint.report.read import Pieces
 from crosspoint.report.scatter import scatter
 
-FEWEST = 5  # embeddings of a map
-PEEK_POINTS = 96  # of the cloud that pointing at a dot shows
+FEWEST = 5  # fewest embeddings for a map
+PEEK_POINTS = 96  # points of the cloud that is shown when pointing at an embedding
 
 
 def embedding_map(pieces: Pieces) -> Markup | Missing:
-    """A dot for each embedding; where there are very many, for some of all."""
+    """A point for each embedding; of very many embeddings, a random sample."""
     embedded = pieces.embeddings
     if embedded is None:
         words = ("embed", model_of(pieces), data_of(pieces), "--out", Path("embeddings.npz"))
@@ -38,17 +38,17 @@ def embedding_map(pieces: Pieces) -> Markup | Missing:
         named=embedded.names is not None,
         classes=classes is not None,
         peeks=any(cloud is not None for cloud in clouds),
-        scatter=scatter(tsne(embedded.values), shown, clouds),
+        scatter=scatter(tsne(embedded.values), shown, clouds=clouds),
     )
 
 
 def tsne(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Places (n, 2) of embeddings (n, D), by t-SNE with a fixed seed on their 50 principal components."""
+    """Positions (n, 2) of embeddings (n, D): t-SNE with a fixed seed on their 50 principal components."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # equal embeddings have no variance to divide by
+        warnings.simplefilter("ignore", RuntimeWarning)  # division by the variance, which is 0 for equal embeddings
         reduced = PCA(min(50, *values.shape), random_state=0).fit_transform(values.astype(np.float64))
         perplexity = min(30.0, (len(values) - 1) / 3)
         placed = TSNE(perplexity=perplexity, init="random", random_state=0, n_jobs=1).fit_transform(reduced)
@@ -56,7 +56,7 @@ def tsne(values: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _peek(cloud: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-    """A few points (P, 3) of a cloud; every cloud gives as many."""
+    """A few points (P, 3) of a cloud, the same number for every cloud."""
     if cloud is None:
         return None
     some: NDArray[np.float32] = normalise(cloud)[np.linspace(0, len(cloud) - 1, PEEK_POINTS).astype(int)]

@@ -1,4 +1,4 @@
-"""The bundle: what ran, what was only built, and for what."""
+"""Section: the bundle, and whether its engine was executed or only built."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from crosspoint.report.read import Pieces
 
 
 def engine(pieces: Pieces) -> Markup | Missing:
-    """The manifest's own words."""
+    """Values from the manifest."""
     manifest = pieces.manifest
     if manifest is None:
         return Missing("the exported model", command(pieces, "export", model_of(pieces), "--trt --out", Path("bundle")))

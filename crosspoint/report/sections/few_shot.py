@@ -1,26 +1,26 @@
-"""Accuracy with a few labelled objects per class."""
+"""Section: accuracy with a few labelled objects per class."""
 
 from pathlib import Path
 
 from markupsafe import Markup
 
+from crosspoint.eval.fewshot import FewShotResult, FewShotTasks
 from crosspoint.eval.paper import published
 from crosspoint.report.html import render
 from crosspoint.report.missing import Missing, command, data_of, model_of
 from crosspoint.report.read import Found, Pieces
-from crosspoint.report.results import FewShot, Task
 
 
 def few_shot(pieces: Pieces) -> Markup | Missing:
-    """Mean and deviation over the tasks of each kind, beside the paper's where it has such tasks."""
-    if not pieces.of(FewShot):
+    """Mean and deviation over the tasks of each kind, beside the paper's numbers if it has them."""
+    if not pieces.of(FewShotResult):
         out = Path("results/fewshot.json")
         words = ("eval fewshot", model_of(pieces), "--data", data_of(pieces), "--json", out)
         return Missing("few-shot accuracy", command(pieces, *words))
-    return pieces.each(FewShot, _few_shot)
+    return pieces.each(FewShotResult, _few_shot)
 
 
-def _few_shot(found: Found[FewShot]) -> Markup:
+def _few_shot(found: Found[FewShotResult]) -> Markup:
     result = found.values
     compared = [
         (f"{task.ways}-way {task.shots}-shot, {task.queries_from}", task.against)
@@ -31,8 +31,8 @@ def _few_shot(found: Found[FewShot]) -> Markup:
     return render("few_shot", result=result, papers=papers, known=any(papers), compared=compared)
 
 
-def _published(result: FewShot, task: Task) -> published.Number | None:
-    """The paper's accuracy on such tasks with the same architecture, if the data have the published sizes."""
+def _published(result: FewShotResult, task: FewShotTasks) -> published.Number | None:
+    """The paper's accuracy on such tasks for this architecture, if the data have the published sizes; else None."""
     data, setting = result.data, (task.ways, task.shots)
     if (data.train, data.test) not in published.COUNTS.get(data.format, ()):
         return None

@@ -1,18 +1,21 @@
-"""The top of the page: what came out, in a few large numbers."""
+"""The top of the page: the results in a few large numbers."""
 
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from crosspoint.eval.partseg import PartSegResult
+from crosspoint.eval.svm import SvmResult
+from crosspoint.parity.parity import ParityResult
 from crosspoint.report.html import render
 from crosspoint.report.read import Pieces
-from crosspoint.report.results import Bench, Parity, PartSegmentation, Svm
 from crosspoint.report.words import percent, points, span
+from crosspoint.runtime.bench.bench import BenchResult
 
 
 @dataclass(frozen=True)
 class Card:
-    """A large number or word, and what it is; `kind` colours a word: `good`, `warn` or `bad`."""
+    """A large number or word with its meaning; `kind` is the colour: `good`, `warn` or `bad`."""
 
     value: str
     what: str
@@ -20,7 +23,7 @@ class Card:
 
 
 def headline(pieces: Pieces) -> Markup:
-    """What was measured; where nothing was, how far the training and the export came."""
+    """What was measured; without results, the state of the training and of the export."""
     accuracy, miou = _accuracy(pieces), _miou(pieces)
     measured = [*accuracy, *_parity(pieces), *miou, *_speed(pieces)]
     cards = measured or [*_training(pieces), *_export(pieces)]
@@ -30,7 +33,7 @@ def headline(pieces: Pieces) -> Markup:
 
 
 def _accuracy(pieces: Pieces) -> list[Card]:
-    results = {found.name: found.values for found in pieces.of(Svm)}
+    results = {found.name: found.values for found in pieces.of(SvmResult)}
     clean = {name: result.clean.accuracy for name, result in results.items()}
     clean = clean or {name: rules["clean"] for name, rules in pieces.summary.accuracy.items()}
     if not clean:
@@ -43,14 +46,15 @@ def _accuracy(pieces: Pieces) -> list[Card]:
     cards = [Card(percent(clean[name]), what)]
     if name == "trained" and "untrained" in clean:
         cards.append(Card(percent(clean["untrained"]), "the same with the encoder before training"))
-        cards.append(Card(points(clean[name] - clean["untrained"]), "percentage points gained by training"))
+        cards.append(Card(points(clean[name] - clean["untrained"]), "percentage points, trained minus untrained"))
     return cards
 
 
 def _parity(pieces: Pieces) -> list[Card]:
     what = "parity: whether the exported model is the trained one"
     verdicts = {True: ("passed", "good"), False: ("not passed", "bad")}
-    return [Card(word, what, kind) for word, kind in (verdicts[found.values.passed] for found in pieces.of(Parity)[:1])]
+    passed = [found.values.passed for found in pieces.of(ParityResult)[:1]]
+    return [Card(word, what, kind) for word, kind in (verdicts[each] for each in passed)]
 
 
 def _miou(pieces: Pieces) -> list[Card]:
@@ -60,12 +64,12 @@ def _miou(pieces: Pieces) -> list[Card]:
             f"mean IoU of the parts of {found.values.data.test} test objects (95 % interval "
             f"{span(found.values.clean.interval)} %)",
         )
-        for found in pieces.of(PartSegmentation)[:1]
+        for found in pieces.of(PartSegResult)[:1]
     ]
 
 
 def _speed(pieces: Pieces) -> list[Card]:
-    rows = [row for found in pieces.of(Bench)[:1] for row in found.values.rows]
+    rows = [row for found in pieces.of(BenchResult)[:1] for row in found.values.rows]
     best = max(rows, key=lambda row: row.clouds_per_second, default=None)
     if best is None:
         return []

@@ -1,4 +1,4 @@
-"""Versions, the recipe, and the hashes of what was made."""
+"""Section: versions, the recipe, and the hashes of all files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from crosspoint.runtime.manifest import load_manifest, verify_files
 
 @dataclass(frozen=True)
 class Hashed:
-    """A file and its SHA-256, with a remark; `kind` makes the remark a badge, `good` or `bad`."""
+    """A file with its SHA-256 and a remark; `kind` shows the remark as a badge, `good` or `bad`."""
 
     name: str
     sha256: str
@@ -26,7 +26,7 @@ class Hashed:
 
 
 def provenance(pieces: Pieces) -> Markup | Missing:
-    """What would tell whether another copy is the same."""
+    """Versions and hashes, to compare with another copy."""
     bundled = {} if pieces.manifest is None else pieces.manifest.versions
     versions, hashes = {**pieces.config.versions, **bundled}, list(_hashes(pieces))
     if not (versions or hashes or pieces.config.recipe):
@@ -49,7 +49,7 @@ def _hashes(pieces: Pieces) -> Iterator[Hashed]:
 
 
 def _origin(embedded: Embedded, digest: str, found: list[Hashed]) -> Hashed:
-    """The model that made the embeddings, by its name if it lies in the folder."""
+    """The model that made the embeddings, by name if it is in the folder."""
     origin = next((each.name for each in found if each.sha256 == digest), "not in this folder")
     separator = ", " if origin == "not in this folder" else ": "
     return Hashed(embedded.path.name, digest, f"the model of the embeddings{separator}{origin}")

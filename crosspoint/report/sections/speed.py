@@ -1,4 +1,4 @@
-"""Speed: percentiles of a call, throughput and memory, beside the least that an exact evaluation takes."""
+"""Section: latency percentiles, throughput and memory, beside the shortest possible time."""
 
 import shlex
 from pathlib import Path
@@ -8,19 +8,19 @@ from markupsafe import Markup
 from crosspoint.report.html import render
 from crosspoint.report.missing import Missing, command
 from crosspoint.report.read import Found, Pieces
-from crosspoint.report.results import Bench
 from crosspoint.report.words import backend_name
+from crosspoint.runtime.bench.bench import BenchResult
 
 
 def speed(pieces: Pieces) -> Markup | Missing:
-    """A table of each measurement, and what could not be run and why."""
-    if not pieces.of(Bench) and pieces.bundle is not None:
+    """A table for each measurement, and what could not be run, with the reason."""
+    if not pieces.of(BenchResult) and pieces.bundle is not None:
         words = ("bench", shlex.quote(str(pieces.bundle)), "--json", Path("results/bench.json"))
         return Missing("speed of the exported model", command(pieces, *words))
-    return pieces.each(Bench, _speed)
+    return pieces.each(BenchResult, _speed)
 
 
-def _speed(found: Found[Bench]) -> Markup:
+def _speed(found: Found[BenchResult]) -> Markup:
     result = found.values
     return render(
         "speed",

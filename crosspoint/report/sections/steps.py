@@ -1,4 +1,4 @@
-"""How long each step of the quickstart took."""
+"""Section: duration of each step of the quickstart."""
 
 from markupsafe import Markup
 
@@ -8,7 +8,7 @@ from crosspoint.report.read import Pieces
 
 
 def steps(pieces: Pieces) -> Markup | Missing:
-    """The steps in their order; one that did not run says so."""
+    """The steps in order; a step that did not run says so."""
     found = pieces.summary.steps
     if not found:
         return Missing("time of each step", "crosspoint quickstart --out quickstart")

@@ -1,4 +1,4 @@
-"""Losses and health of the embedding over the steps of training."""
+"""Section: losses and metrics of the embedding over the training steps."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CHARTS = {
 
 
 def training(pieces: Pieces) -> Markup | Missing:
-    """A chart of each kind of numbers that the run has written."""
+    """A chart for each group of metrics that the run recorded."""
     if not pieces.metrics:
         return Missing("curves of the training", command(pieces, "train --data PAIRS --out", Path("run")))
     charts = []
@@ -29,5 +29,7 @@ def training(pieces: Pieces) -> Markup | Missing:
         rows = [row for row in pieces.metrics if all(name in row for name in names)]
         if rows:
             step = np.array([row["step"] for row in rows])
-            charts.append(line_chart(title, note, step, {n: np.array([row[n] for row in rows]) for n in names}))
+            charts.append(
+                line_chart(title, note, step=step, series={n: np.array([row[n] for row in rows]) for n in names})
+            )
     return render("training", steps=pieces.metrics[-1]["step"], device=pieces.config.device, charts=charts)

@@ -1,1 +1,1 @@
-"""What runs a model: ONNX Runtime, PyTorch, TensorRT."""
+"""Inference backends: ONNX Runtime, PyTorch, TensorRT."""

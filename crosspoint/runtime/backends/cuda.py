@@ -1,20 +1,20 @@
-"""The little of the CUDA runtime that running an engine takes, through cuda-python, with errors as exceptions."""
+"""The calls of the CUDA runtime that an engine needs, through cuda-python; errors become exceptions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from crosspoint.core.errors import InputError, MissingDependency, import_or_reason
+from crosspoint.core.errors import InputError, MissingDependency, import_or_reason, install_command
 
-MODULES = ("cuda.bindings.runtime", "cuda.cudart")  # cuda-python from 12.3 on, and before
+MODULES = ("cuda.bindings.runtime", "cuda.cudart")  # cuda-python 12.3 and later; earlier versions
 NO_DRIVER = "NVIDIA's driver is missing or older than this CUDA runtime"
 
 
 def cuda_runtime() -> Any:
-    """cuda-python's module of the CUDA runtime.
+    """Import cuda-python's module of the CUDA runtime.
 
     Raises:
-        MissingDependency: cuda-python is not installed, or it is and does not load; the message says which.
+        MissingDependency: cuda-python is not installed, or is installed and does not load.
     """
     troubles = []
     for name in MODULES:
@@ -22,21 +22,19 @@ def cuda_runtime() -> Any:
         if module is not None:
             return module
         troubles.append(trouble)
-    trouble = max(troubles, key=len)  # of the two that is there, if one is
-    raise MissingDependency(
-        f"running on CUDA needs the package cuda-python (it {trouble}): pip install 'crosspoint3d[gpu]'"
-    )
+    trouble = max(troubles, key=len)  # the reason of the module that is installed, if one is
+    raise MissingDependency(f"running on CUDA needs the package cuda-python (it {trouble}): {install_command('gpu')}")
 
 
 def call(function: Any, *arguments: Any) -> Any:
-    """Call a function of the CUDA runtime; returns its result without the status.
+    """Call a function of the CUDA runtime, and return its result without the status.
 
     Raises:
-        InputError: It failed, e.g. because the GPU's memory is full.
+        InputError: The call failed, e.g. because the GPU memory is full.
     """
     try:
         status, *results = function(*arguments)
-    except RuntimeError as error:  # of cuda-python before 12.3, where there is no driver
+    except RuntimeError as error:  # cuda-python before 12.3, without a driver
         raise InputError(f"{function.__name__} failed: {NO_DRIVER} ({error}); install the driver") from error
     if int(status) != 0:
         raise InputError(
@@ -47,29 +45,29 @@ def call(function: Any, *arguments: Any) -> Any:
 
 @contextmanager
 def current_device(cuda: Any, index: int) -> Iterator[None]:
-    """Make a device the thread's current one while the block lasts; then it is again what the caller had chosen.
+    """Make a device current in this thread; restore the previous device at the end of the block.
 
     Args:
         cuda: The CUDA runtime.
-        index: The device's.
+        index: Index of the device.
 
     Raises:
-        InputError: There is no such device, or it cannot be used.
+        InputError: The device does not exist or cannot be used.
     """
     before = int(call(cuda.cudaGetDevice))
     call(cuda.cudaSetDevice, index)
     try:
         yield
     finally:
-        if before != index:  # else it would wake a device that nobody uses
+        if before != index:  # otherwise this would initialise a device that nobody uses
             call(cuda.cudaSetDevice, before)
 
 
 def device_count() -> int:
-    """CUDA devices that can be used.
+    """Number of CUDA devices that can be used.
 
     Raises:
-        InputError: There is no driver, an old one, or no device; the message says which.
+        InputError: There is no driver, the driver is too old, or there is no device.
         MissingDependency: cuda-python is not installed.
     """
     try:
@@ -89,7 +87,7 @@ def device_count() -> int:
 
 
 def compute_capability(index: int) -> str:
-    """Of a device, e.g. `"sm86"`."""
+    """Compute capability of a device, e.g. `"sm86"`."""
     cuda = cuda_runtime()
     attributes = cuda.cudaDeviceAttr
     major = call(cuda.cudaDeviceGetAttribute, attributes.cudaDevAttrComputeCapabilityMajor, index)

@@ -1,6 +1,7 @@
-"""Arrays of torch, CuPy and others where they lie, through DLPack (https://dmlc.github.io/dlpack/latest/c_api.html).
+"""Uses arrays of torch, CuPy and other libraries without a copy, through DLPack.
 
-Only what exchanging pointers takes: the array's library keeps the memory, and the capsule keeps the array alive.
+DLPack is described at https://dmlc.github.io/dlpack/latest/c_api.html. Only pointers
+are exchanged. The memory belongs to the array's library, and a capsule keeps the array alive.
 """
 
 import ctypes
@@ -11,11 +12,11 @@ from crosspoint.core.errors import InputError
 
 CPU, CUDA, CUDA_MANAGED = 1, 2, 13  # DLDeviceType
 FLOAT = 2  # DLDataTypeCode
-ALIGNMENT = 256  # bytes, of every address that TensorRT takes
+ALIGNMENT = 256  # bytes; TensorRT requires it of every address
 
 
 class _Tensor(ctypes.Structure):
-    """`DLTensor`, which is also how a `DLManagedTensor` begins."""
+    """`DLTensor`, with which a `DLManagedTensor` also begins."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -33,11 +34,11 @@ class _Tensor(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Borrowed:
-    """Someone else's float32 array, C-contiguous.
+    """A float32 array of another library, C-contiguous.
 
     Attributes:
-        address: Of its first value.
-        shape: Of the array.
+        address: Address of its first value.
+        shape: Its shape.
         capsule: Keeps the array alive.
     """
 
@@ -46,19 +47,19 @@ class Borrowed:
     capsule: Any = field(repr=False)
 
 
-def borrow(array: Any, name: str, device: str, kinds: tuple[int, ...], index: int, stream: int | None) -> Borrowed:
-    """An array's memory, without a copy.
+def borrow(array: Any, name: str, *, device: str, kinds: tuple[int, ...], index: int, stream: int | None) -> Borrowed:
+    """Get the memory of an array without a copy.
 
     Args:
-        array: Has `__dlpack__` and `__dlpack_device__`.
-        name: What to call it in messages.
-        device: The same for the device it has to be on, e.g. `"cuda:0"`.
-        kinds: Device types of DLPack that are that device.
-        index: Its number.
-        stream: CUDA stream that waits for what the array's library still has to do with it; None on the CPU.
+        array: An array with `__dlpack__` and `__dlpack_device__`.
+        name: Name of the array in messages.
+        device: Name of the required device in messages, e.g. `"cuda:0"`.
+        kinds: DLPack's device types of that device.
+        index: Index of that device.
+        stream: CUDA stream that must wait for pending work on the array; None on the CPU.
 
     Raises:
-        InputError: It has no DLPack, lies elsewhere, or is not C-contiguous float32.
+        InputError: It has no DLPack, is on another device, or is not C-contiguous float32.
     """
     if not hasattr(array, "__dlpack__") or not hasattr(array, "__dlpack_device__"):
         raise InputError(f"{name} is a {type(array).__name__}, without DLPack; give an array of torch or CuPy")
@@ -71,7 +72,7 @@ def borrow(array: Any, name: str, device: str, kinds: tuple[int, ...], index: in
         raise InputError(f"{name} cannot be shared ({error}); give a plain, writable, dense array") from error
     tensor = _tensor(capsule)
     if (tensor.code, tensor.bits, tensor.lanes) != (FLOAT, 32, 1):
-        raise InputError(f"{name} is not float32, which is all that a buffer of the encoder can be; convert it")
+        raise InputError(f"{name} is not float32; convert it to float32")
     shape = tuple(tensor.shape[: tensor.ndim])
     if tensor.strides and not _contiguous(shape, tuple(tensor.strides[: tensor.ndim])):
         raise InputError(f"{name} is not C-contiguous; give {name}.contiguous(), or CuPy's ascontiguousarray")
@@ -79,11 +80,11 @@ def borrow(array: Any, name: str, device: str, kinds: tuple[int, ...], index: in
 
 
 def require_aligned(array: Borrowed, name: str) -> None:
-    """Raise InputError if TensorRT cannot use the address."""
+    """Raise InputError if the address does not have the alignment that TensorRT requires."""
     if array.address % ALIGNMENT:
         raise InputError(
-            f"{name} does not start at a multiple of {ALIGNMENT} bytes, which TensorRT needs: it is a part of a larger "
-            "array; give one of its own"
+            f"{name} does not start at a multiple of {ALIGNMENT} bytes, as TensorRT requires; it is part of a larger "
+            "array; give a copy of it"
         )
 
 

@@ -1,4 +1,4 @@
-"""CUDA graphs: a sequence of launches that is captured once and then repeated as a single launch."""
+"""CUDA graphs: a sequence of kernel launches is captured once and then launched as one."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.backends.cuda import call
 
-LIMIT = 8  # graphs kept; each holds an execution context
+LIMIT = 8  # most graphs that are kept; each holds an execution context
 
 
 class Captured(NamedTuple):
-    """A graph, the shapes of what it computes, and the execution context that has to live as long as it."""
+    """A graph, its output shapes, and the execution context that must live as long as the graph."""
 
     executable: Any
     shapes: Mapping[str, tuple[int, ...]]
@@ -19,9 +19,10 @@ class Captured(NamedTuple):
 
 
 class Graphs:
-    """Graphs of one stream by what they were captured for: shapes and addresses, which a graph holds as constants.
+    """The CUDA graphs of one stream, by shapes and addresses, which a graph holds as constants.
 
-    Whoever is seen a second time is worth a capture; a shape that comes once is not. The graphs used longest ago go.
+    A shape is captured as a graph the second time it occurs. If there are more than `limit` graphs, the least recently
+    used one is freed.
 
     Args:
         cuda: The CUDA runtime.
@@ -29,7 +30,7 @@ class Graphs:
         limit: Most graphs to keep.
     """
 
-    def __init__(self, cuda: Any, stream: Any, limit: int = LIMIT) -> None:
+    def __init__(self, cuda: Any, stream: Any, *, limit: int = LIMIT) -> None:
         self._cuda, self._stream, self._limit = cuda, stream, limit
         self._graphs: OrderedDict[Hashable, Captured] = OrderedDict()
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
@@ -39,7 +40,7 @@ class Graphs:
         return len(self._graphs)
 
     def launch(self, key: Hashable) -> Captured | None:
-        """Launch the graph of `key`, and return it; None if there is none."""
+        """Launch the graph of `key` and return it; None if there is no such graph."""
         captured = self._graphs.get(key)
         if captured is not None:
             self._graphs.move_to_end(key)
@@ -47,7 +48,7 @@ class Graphs:
         return captured
 
     def worth(self, key: Hashable) -> bool:
-        """Whether `key` should be captured now: it was seen before, and capturing works."""
+        """Whether `key` should be captured now: it occurred before, and capturing works."""
         again = key in self._seen
         self._seen[key] = None
         self._seen.move_to_end(key)
@@ -56,17 +57,17 @@ class Graphs:
         return again and self._possible
 
     def stop(self) -> None:
-        """Capture nothing from now on: every launch goes one by one, which is slower and gives the same results."""
+        """Stop capturing. Kernels are launched one by one from now on: slower, with the same results."""
         self._possible = False
-        call(self._cuda.cudaStreamSynchronize, self._stream)  # before the context of the attempt is let go of
-        self._cuda.cudaGetLastError()  # forget it: others in this process would take it for theirs
+        call(self._cuda.cudaStreamSynchronize, self._stream)  # before the context of the failed capture is freed
+        self._cuda.cudaGetLastError()  # clear it, so that other code in this process does not see it
 
     def capture(
-        self, key: Hashable, enqueue: Callable[[], bool], shapes: Mapping[str, tuple[int, ...]], context: Any
+        self, key: Hashable, enqueue: Callable[[], bool], *, shapes: Mapping[str, tuple[int, ...]], context: Any
     ) -> None:
-        """Capture what `enqueue` launches; it must have run outside a capture before, in the same state.
+        """Capture the launches of `enqueue`, which must have run once outside a capture, in the same state.
 
-        Where capturing does not work, nothing is captured from then on.
+        If capturing does not work, it is switched off.
         """
         try:
             graph = self._record(enqueue)
@@ -82,12 +83,12 @@ class Graphs:
             self._free(self._graphs.popitem(last=False)[1])
 
     def _record(self, enqueue: Callable[[], bool]) -> Any:
-        """The graph of what `enqueue` launches."""
+        """Capture the launches of `enqueue` and return the graph."""
         cuda, launched, graph = self._cuda, False, None
         call(cuda.cudaStreamBeginCapture, self._stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
         try:
             launched = enqueue()
-        finally:  # a stream that is left capturing refuses everything
+        finally:  # a stream in capture mode refuses all other work
             status, graph = cuda.cudaStreamEndCapture(self._stream)
             if int(status) == 0 and not launched:
                 call(cuda.cudaGraphDestroy, graph)

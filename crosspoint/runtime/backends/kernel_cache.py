@@ -1,4 +1,4 @@
-"""The kernels that TensorRT-RTX compiles at run time, kept in the user's cache folder for the next start."""
+"""Keeps the kernels that TensorRT-RTX compiles at run time in the user's cache folder, for the next start."""
 
 import hashlib
 import os
@@ -13,11 +13,11 @@ from crosspoint.core.files import atomic_file
 
 
 class KernelCache:
-    """A runtime cache of TensorRT-RTX, and its file. What cannot be read or written is done without.
+    """A runtime cache of TensorRT-RTX and its file. If the file cannot be read or written, it is not used.
 
     Args:
         cache: TensorRT's `IRuntimeCache`, empty.
-        file: From `cache_file`.
+        file: Path from `cache_file`; None: no file.
     """
 
     def __init__(self, cache: Any, file: Path | None) -> None:
@@ -25,17 +25,17 @@ class KernelCache:
         self._kept = b"" if file is None else _read(file)
         self._seen: set[tuple[tuple[str, tuple[int, ...]], ...]] = set()
         if self._kept:
-            cache.deserialize(self._kept)  # one that does not fit is refused, and TensorRT starts afresh
+            cache.deserialize(self._kept)  # TensorRT refuses one that does not fit, and starts with an empty cache
 
     def save_after(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Save after a run of these shapes, if they are new: TensorRT compiles for new shapes alone."""
+        """Save after a run with these shapes, if they are new: TensorRT compiles kernels for new shapes only."""
         key = tuple(sorted(shapes.items()))
         if key not in self._seen:
             self._seen.add(key)
             self.save()
 
     def save(self) -> None:
-        """Write the file, if the cache has changed since it was read or written."""
+        """Write the file if the cache has changed since it was read or written."""
         content = bytes(self._cache.serialize() or b"")
         if self._file is not None and content and content != self._kept and _is_private(self._file.parent):
             with suppress(OSError, InputError), atomic_file(self._file) as temporary:
@@ -43,13 +43,13 @@ class KernelCache:
             self._kept = content
 
 
-def cache_file(plan: bytes, version: str, capability: str) -> Path | None:
-    """Where the kernels of an engine are kept; None for a user without a home.
+def cache_file(plan: bytes, version: str, *, capability: str) -> Path | None:
+    """Path of the kernel cache of an engine; None if the user has no home folder.
 
     Args:
-        plan: The engine.
-        version: Of TensorRT-RTX.
-        capability: The GPU's, e.g. `"sm86"`.
+        plan: The bytes of the engine.
+        version: Version of TensorRT-RTX.
+        capability: Compute capability of the GPU, e.g. `"sm86"`.
     """
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -59,7 +59,7 @@ def cache_file(plan: bytes, version: str, capability: str) -> Path | None:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether nobody else can write into a folder, which is made if it is not there: what is kept in it is code."""
+    """Make a folder if it is missing; whether only this user can write to it. The cache holds code."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = folder.stat()
@@ -69,7 +69,7 @@ def _is_private(folder: Path) -> bool:
 
 
 def _read(file: Path) -> bytes:
-    """A file's content; empty if there is none, or others could have written it."""
+    """The content of a file; empty if it is missing, or if other users could have written it."""
     try:
         return file.read_bytes() if file.is_file() and _is_private(file.parent) else b""
     except OSError:

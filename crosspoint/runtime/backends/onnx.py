@@ -12,15 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from crosspoint.core.errors import InputError, require
-from crosspoint.core.processes import available_cpus
+from crosspoint.core.errors import InputError, Unsupported, install_command, require
 from crosspoint.core.reading import read_bytes, reading
+from crosspoint.core.results import from_json
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx_guard import check_model
+from crosspoint.runtime.classifier import SCORES, ClassifierInfo
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same
 
 PROVIDERS = {
@@ -32,22 +34,22 @@ NO_FALLBACK = "fallback to CPU EP has been explicitly disabled"  # in ONNX Runti
 
 
 class OnnxEncoder(Encoder):
-    """Sessions on exactly the provider that was asked for.
+    """Runs an ONNX file with ONNX Runtime, on exactly the provider that was asked for.
 
-    Files of `crosspoint export` say in their metadata what they hold; a foreign file works when it maps a float32 input
+    Files of `crosspoint export` describe themselves in their metadata. Other files work if they map a float32 input
     `points (B, N, 3)` to an output `embedding (B, D)`.
 
-    On the CPU a batch goes through cloud by cloud, so that memory and result are those of single clouds. If it has at
-    least as many clouds as there are threads, each is on one thread: nothing waits for another thread, and what a cloud
-    needs stays in the cache. Otherwise each has all threads.
+    On the CPU the clouds of a batch are run one by one, so that memory and results are those of single clouds. If there
+    are at least as many clouds as threads, each cloud runs on one thread: no thread waits, and the data of a cloud stay
+    in the cache. Otherwise each cloud uses all threads.
 
     Args:
         path: The `.onnx` file.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
-        backend: `"onnxruntime"`, or `"onnxruntime-tensorrt"` for its TensorRT provider.
-        threads: For the CPU; by default as many as this process may run on at once.
-        operators: On the CPU, the package's own operators where this installation has them; False for standard ONNX.
-        content: The file's bytes, where they were read to be checked: they are opened, and the file is not read again.
+        backend: `"onnxruntime"`, or `"onnxruntime-tensorrt"` for ONNX Runtime's TensorRT provider.
+        threads: CPU threads; None: as many as this process may use.
+        operators: On the CPU, use this package's operators if they are installed. False: standard ONNX only.
+        content: The bytes of the file, if they were read and checked before; the file is then not read again.
 
     Raises:
         InputError: The file is damaged or another kind of model, or the provider does not load.
@@ -60,6 +62,7 @@ class OnnxEncoder(Encoder):
         self,
         path: Path,
         device: str = "cpu",
+        *,
         backend: str = "onnxruntime",
         threads: int | None = None,
         operators: bool = True,
@@ -67,8 +70,8 @@ class OnnxEncoder(Encoder):
     ) -> None:
         index = parse_device(device)
         if threads is not None and threads < 1:
-            raise InputError(f"{threads} threads were asked for; give at least 1")
-        runtime = require("onnxruntime", "cpu" if index is None else "gpu", "running an ONNX model")
+            raise InputError(f"threads is {threads}; give at least 1")
+        runtime = require("onnxruntime", "cpu" if index is None else "gpu", purpose="running an ONNX model")
         provider = _provider(runtime, path, index, backend)
         self._threads = threads or available_cpus() if index is None else 1
         fast = operators and index is None and kernels.available()
@@ -93,7 +96,7 @@ class OnnxEncoder(Encoder):
         }
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """One call of the session, or one for each cloud."""
+        """Run the session once, or on the CPU once per cloud."""
         sessions = self._opened()
         batch = len(inputs["points"])
         try:
@@ -110,12 +113,12 @@ class OnnxEncoder(Encoder):
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise InputError(
-                f"{self.specification.path} failed on {shapes} ({_line(error)}); give it the number of points that it "
-                "was made for, or a smaller batch"
+                f"{self.specification.path} failed on {shapes} ({_line(error)}); give the number of points of "
+                "the export, or a smaller batch"
             ) from error
 
     def _opened(self) -> "_Sessions":
-        """The sessions of this process; a forked child opens its own when it first needs them."""
+        """The sessions of this process; a forked child opens its own at its first call."""
         with self._opening:
             self._check_usable()
             if self._sessions is None:
@@ -130,14 +133,14 @@ class OnnxEncoder(Encoder):
         return _Sessions(whole, opener.session(1), ThreadPoolExecutor(self._threads, "crosspoint-onnx"))
 
     def _free(self) -> None:
-        """End the sessions and their threads."""
+        """Close the sessions and end their threads."""
         with self._opening:
             if self._sessions is not None and self._sessions.pool is not None:
                 self._sessions.pool.shutdown()
             self._sessions = None
 
     def _after_fork(self) -> None:
-        """The parent's sessions are kept for ever: ending one here would wait for threads that are not here."""
+        """Keep the parent's sessions for ever: closing one would wait for threads that the child does not have."""
         if self._sessions is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sessions))
         self._sessions, self._opening = None, threading.Lock()
@@ -145,7 +148,7 @@ class OnnxEncoder(Encoder):
 
 @dataclass
 class _Sessions:
-    """What a process runs a file with: a session on all threads and, for large batches, one for each to run alone."""
+    """The sessions of a process: one on all threads and, for large batches, one per thread."""
 
     whole: Any
     by_cloud: Any = None
@@ -153,25 +156,25 @@ class _Sessions:
 
 
 class _Opener:
-    """Opens the content of one file on one provider, any number of times."""
+    """Opens the content of a file on one provider, any number of times."""
 
     def __init__(self, runtime: Any, path: Path, content: bytes, provider: str, index: int | None, fast: bool) -> None:
         self._runtime, self._path, self._provider, self._index = runtime, path, provider, index
-        with reading(path, "an ONNX model", "export the model again"):
+        with reading(path, "an ONNX model", advice="export the model again"):
             check_model(content)
         try:
             model = kernels.with_kernels(content) if fast else None
-        except Exception as error:  # of protobuf and onnx, without a common base class
+        except Exception as error:  # protobuf and onnx have no common base class for errors
             raise self._damaged(error) from error
         self.has_operators = model is not None
         self._model = content if model is None else model
 
     def session(self, threads: int) -> Any:
-        """A new session; raises InputError if the file is damaged or its provider did not load."""
+        """Open a session; raises InputError if the file is damaged or its provider did not load."""
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 4  # errors are raised; they need not be printed as well
-        if self._index is not None:  # a node without a GPU kernel is an error, not a node on the CPU
+        options.log_severity_level = 4  # errors are raised, so they need not be printed too
+        if self._index is not None:  # a node without a GPU kernel must be an error, not run on the CPU
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             if self.has_operators:
@@ -181,6 +184,12 @@ class _Opener:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             if NO_FALLBACK in str(error):
                 raise self._not_loaded() from error
+            if is_unsupported(error):
+                raise Unsupported(
+                    f"{self._path} needs a kernel that {self._provider} of ONNX Runtime "
+                    f"{self._runtime.__version__} lacks ({_line(error)}); give another --device, or a bundle in "
+                    "another precision"
+                ) from error
             raise self._damaged(error) from error
         if self._provider not in session.get_providers():
             raise self._not_loaded()
@@ -188,16 +197,21 @@ class _Opener:
 
     def _not_loaded(self) -> InputError:
         return InputError(
-            f"{self._provider} did not load for {self._path}, or has no kernel for a part of it; install the CUDA and "
-            "cuDNN (for TensorRT also TensorRT) versions of this onnxruntime-gpu, or give --device cpu"
+            f"{self._provider} did not load for {self._path}, or lacks a kernel for one of its nodes; install the CUDA "
+            "and cuDNN (and TensorRT) versions that this onnxruntime-gpu needs, or give --device cpu"
         )
 
     def _damaged(self, error: Exception) -> InputError:
         return InputError(f"ONNX Runtime cannot open {self._path} ({_line(error)}); export the model again")
 
 
+def is_unsupported(error: Exception) -> bool:
+    """Whether ONNX Runtime refused a model because it lacks a kernel for it, and not because of damage."""
+    return type(error).__name__ == "NotImplemented"
+
+
 class _Call:
-    """A batch on its way through a session: pieces of it read the inputs and write the results where they lie."""
+    """One call with a batch. Parts of the batch read and write slices of the same arrays."""
 
     def __init__(self, session: Any, inputs: Mapping[str, FloatArray]) -> None:
         self._inputs = inputs
@@ -207,7 +221,7 @@ class _Call:
             for name, size in zip(value.shape, inputs[value.name].shape, strict=True)
         }
         self._arrays: dict[str, FloatArray] = {}
-        self._others: dict[str, dict[int, FloatArray]] = {}  # of unknown shape before the call, or not float32
+        self._others: dict[str, dict[int, FloatArray]] = {}  # outputs of unknown shape, or not float32
         for output in session.get_outputs():
             shape = [sizes.get(size, size) for size in output.shape or []]
             known = shape and shape[0] == len(inputs["points"]) and all(isinstance(size, int) for size in shape)
@@ -246,17 +260,18 @@ def _provider(runtime: Any, path: Path, index: int | None, backend: str) -> str:
     available = runtime.get_available_providers()
     if provider not in available:
         raise InputError(
-            f"{path} was to run on {provider}, and this ONNX Runtime {runtime.__version__} has only "
-            f"{', '.join(available)}; give --device cpu, or replace onnxruntime by pip install 'crosspoint3d[gpu]'"
+            f"{path} cannot run on {provider}: the installed ONNX Runtime {runtime.__version__} has only "
+            f"{', '.join(available)}; give --device cpu, or install the GPU build: pip uninstall -y onnxruntime && "
+            f"{install_command('gpu')}"
         )
     return provider
 
 
 def load_cuda(runtime: Any) -> None:
-    """Let ONNX Runtime find the CUDA and cuDNN that pip installs with `crosspoint3d[gpu]`; before a session opens."""
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; the provider's refusal says it
+    """Let ONNX Runtime find the CUDA and cuDNN that the extra `gpu` installs. Call it before a session is opened."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints missing libraries; the provider's error names them
         runtime.preload_dlls()
-    runtime.set_default_logger_severity(3)  # errors: it warns that CUDA is no plug-in, which it need not be
+    runtime.set_default_logger_severity(3)  # errors only: it warns that CUDA is not a plug-in, which is fine
 
 
 def _provider_options(provider: str, index: int | None) -> list[tuple[str, dict[str, str]]]:
@@ -266,67 +281,105 @@ def _provider_options(provider: str, index: int | None) -> list[tuple[str, dict[
     if provider == "CUDAExecutionProvider":
         return [cuda]
     turn_tf32_off()
-    return [(provider, {"device_id": str(index)}), cuda]  # TensorRT leaves to CUDA what it does not support
+    return [(provider, {"device_id": str(index)}), cuda]  # CUDA runs what TensorRT does not support
 
 
 def turn_tf32_off() -> None:
-    """For ONNX Runtime's TensorRT provider, which has no option for it; NVIDIA's libraries read this once a process."""
+    """Switch TF32 off for ONNX Runtime's TensorRT provider, which has no option for it; read once per process."""
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
+class Value(Protocol):
+    """An input or output of a session; a dimension that varies is a word, or None."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says of its network; a foreign file says nothing, and has the values that fit any.
+
+    Attributes:
+        architecture: Of the network.
+        precision: Of its layers.
+        k: Neighbours that it looks at, and fewest points of a cloud.
+        classifier: Classes and threshold; None of a plain encoder.
+    """
+
+    architecture: str
+    precision: str
+    k: int
+    classifier: ClassifierInfo | None = None
+
+
 def _specification(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
-    with reading(path, "an ONNX model of crosspoint export", "export the model again"):  # names may not be UTF-8
-        inputs = {value.name: value for value in session.get_inputs()}
+    with reading(path, "an ONNX model of crosspoint export", advice="export the model again"):  # names may not be UTF-8
+        inputs: dict[str, Value] = {value.name: value for value in session.get_inputs()}
         outputs = {value.name: value for value in session.get_outputs()}
         metadata = _metadata(session)
-    output = outputs[interface(path, inputs, outputs)]
+    output = outputs[interface(path, inputs, outputs=outputs)]
     for value in (*inputs.values(), output):
         if value.type != "tensor(float)":
-            raise InputError(f"{path}: {value.name} is a {value.type}; its inputs and outputs have to be float32")
+            raise InputError(f"{path}: {value.name} has the type {value.type}; inputs and outputs must be float32")
     shape, dim = inputs["points"].shape, output.shape[-1] if output.shape else None
     if len(shape) != 3 or shape[2] != 3 or not isinstance(dim, int):
         raise InputError(
-            f"{path} maps points {shape} to {output.name} {output.shape}; points have to be (B, N, 3), and the last "
-            "dimension of the output a fixed number"
+            f"{path} maps points {shape} to {output.name} {output.shape}; points must be (B, N, 3), and the last "
+            "dimension of the output must be fixed; export the model again"
         )
     batch, points = (size if isinstance(size, int) else None for size in shape[:2])
-    model = metadata.get("model", {})
     return Specification(
-        architecture=str(model.get("architecture", "unknown")),
+        architecture=metadata.architecture,
         dim=dim,
         points=points,
         max_batch=batch,
-        precision=str(metadata.get("precision", "fp32")),
+        precision=metadata.precision,
         backend=backend,
         device=device,
         sha256=digest,
         path=str(path),
-        min_points=int(metadata.get("k") or 1),
+        min_points=metadata.k,
         min_batch=batch or 1,
         categories=_categories(inputs, path),
         engine=engine,
+        classifier=_classifier(outputs, metadata.classifier, path),
     )
 
 
-def _categories(inputs: dict[str, Any], path: Path) -> int | None:
+def _classifier(outputs: dict[str, Value], classifier: ClassifierInfo | None, path: Path) -> ClassifierInfo | None:
+    """What the metadata say of a classifier, whose file has an output for every class."""
+    if classifier is None:
+        return None
+    scores = outputs.get(SCORES)
+    if scores is None or scores.type != "tensor(float)" or list(scores.shape)[1:] != [len(classifier.classes)]:
+        raise InputError(f"{path} has no scores of {len(classifier.classes)} classes; fit or export it again")
+    return classifier
+
+
+def _categories(inputs: dict[str, Value], path: Path) -> int | None:
     if "category" not in inputs:
         return None
     shape = inputs["category"].shape
     if len(shape) != 2 or not isinstance(shape[1], int):
-        raise InputError(f"{path} takes category {shape}; it has to be (B, categories) with a fixed last number")
+        raise InputError(f"{path} takes category {shape}; it must be (B, categories) with a fixed number of categories")
     return shape[1]
 
 
-def _metadata(session: Any) -> dict[str, Any]:
-    """What the exporter wrote into the file; empty for a foreign one."""
+def _metadata(session: Any) -> Metadata:
+    """The metadata that the exporter wrote; empty for other files."""
     values = json.loads(session.get_modelmeta().custom_metadata_map.get("crosspoint", "{}"))
     model = values.get("model", {}) if isinstance(values, dict) else None
     if not isinstance(model, dict) or not 1 <= int(values.get("k") or 1) < 1 << 31:
         raise InputError("has damaged crosspoint metadata; export the model again")
-    return {**values}
+    precision, k = str(values.get("precision", "fp32")), int(values.get("k") or 1)
+    about = values.get("classifier")
+    classifier = None if about is None else from_json(ClassifierInfo, about)
+    return Metadata(str(model.get("architecture", "unknown")), precision, k, classifier)
 
 
 def _line(error: Exception) -> str:
-    """An exception's message on one line, cut where it gets long."""
+    """The message of an exception on one line, cut if it is long."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else text[:297] + "..."

@@ -1,15 +1,15 @@
-"""What no ONNX model may hold, found in the bytes of its protobuf, without the package `onnx`, before it is opened.
+"""Refuses dangerous ONNX models. Reads the protobuf bytes, without the package `onnx`, before the model is opened.
 
-Tensors in other files (https://github.com/onnx/onnx/blob/main/docs/ExternalData.md): such a model names files to be
-read; those of this package hold everything themselves. And a GatherND over a negative number of batch dimensions, which
-ONNX Runtime does not check and ends the process on.
+Refused are tensors in other files (https://github.com/onnx/onnx/blob/main/docs/ExternalData.md), because such a model
+decides which files are read; and a GatherND with a negative number of batch dimensions, which ONNX Runtime does not
+check and which crashes the process.
 """
 
 from collections.abc import Iterator
 
 from crosspoint.core.errors import InputError
 
-PARTS = {  # by message and number of the field: the message in it
+PARTS = {  # for each message and field number, the message in that field
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -19,22 +19,22 @@ PARTS = {  # by message and number of the field: the message in it
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-EXTERNAL_DATA, DATA_LOCATION, EXTERNAL = 13, 14, 1  # fields of a tensor, and the location that is another file
+EXTERNAL_DATA, DATA_LOCATION, EXTERNAL = 13, 14, 1  # fields of a tensor; the location "external"
 OPERATOR, ATTRIBUTE = 4, 5  # fields of a node
-NAME, INTEGER = 1, 3  # fields of an attribute; a negative number has the sign bit of its 64
+NAME, INTEGER = 1, 3  # fields of an attribute; a negative number has the sign bit of 64 bits
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 WIDTH = {FIXED64: 8, FIXED32: 4}
 
 
 def check_model(content: bytes) -> None:
-    """Refuse what ONNX Runtime must not be given.
+    """Refuse a model that must not be given to ONNX Runtime.
 
     Args:
         content: The bytes of the `.onnx` file.
 
     Raises:
-        InputError: A tensor lies in another file, or a node would end the process.
-        ValueError: The bytes are no protobuf.
+        InputError: A tensor lies in another file, or a node would crash the process.
+        ValueError: The bytes are not protobuf.
     """
     waiting = [("model", memoryview(content))]
     while waiting:
@@ -43,7 +43,7 @@ def check_model(content: bytes) -> None:
             _check_node(message)
         for number, value in _fields(message):
             if kind == "tensor" and (number == EXTERNAL_DATA or (number, value) == (DATA_LOCATION, EXTERNAL)):
-                raise InputError("keeps tensors in other files, which are not read; save it as one file")
+                raise InputError("keeps tensors in other files, which are never read; save the model as one file")
             if number in PARTS[kind] and isinstance(value, memoryview):
                 waiting.append((PARTS[kind][number], value))
 
@@ -64,7 +64,7 @@ def _text(value: memoryview | int | None) -> bytes:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """The number and value of each field of a message."""
+    """Number and value of each field of a message."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -81,7 +81,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where the next begins."""
+    """Read a varint: the number, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):

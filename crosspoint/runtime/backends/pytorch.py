@@ -1,4 +1,4 @@
-"""PyTorch backend: `.safetensors` weights, as trained. The one backend that needs torch; it is imported on opening."""
+"""PyTorch backend, for `.safetensors` weights. The only backend that needs torch, which it imports when it opens."""
 
 import dataclasses
 import os
@@ -15,29 +15,29 @@ from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, parse
 
 
 class PyTorchEncoder(Encoder):
-    """A network in evaluation mode, float32, any number of points from k upwards.
+    """Runs a network in evaluation mode, float32, with any number of points from k upwards.
 
-    On the CPU a batch goes through cloud by cloud, each on torch's threads, so that memory and result are those of
-    single clouds. In a forked child torch is kept to one thread, as in the workers of its own DataLoader.
+    On the CPU the clouds of a batch are run one by one, each on torch's threads, so that memory and results are those
+    of single clouds. In a forked child torch uses one thread, as in the workers of its DataLoader.
 
     Args:
         path: A `.safetensors` file of `crosspoint train`, `import` or `save_model`.
         device: `"cpu"`, `"cuda"` or `"cuda:<index>"`.
-        neighbours: As for `set_neighbours`; by default as the file says.
+        neighbours: Number of neighbours k, see `set_neighbours`; None: as in the file.
 
     Raises:
-        InputError: The file is damaged or holds no point-cloud model, or the device is not there or full.
+        InputError: The file is damaged or holds no point-cloud model, or the device is missing or its memory full.
         MissingDependency: torch is not installed.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", neighbours: int | None = None) -> None:
+    def __init__(self, path: Path, device: str = "cpu", *, neighbours: int | None = None) -> None:
         index = parse_device(device)
-        torch = require("torch", "train", "running .safetensors weights")
+        torch = require("torch", "train", purpose="running .safetensors weights")
         from crosspoint.models.weights import read_weights
 
         if index is not None and index >= torch.cuda.device_count():
             raise InputError(
-                f"device {device} was asked for, and torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
+                f"device {device} was asked for, but torch {torch.__version__} finds {torch.cuda.device_count()} CUDA "
                 "devices; give --device cpu, or install a CUDA build of torch and NVIDIA's driver"
             )
         _leave_lost_threads()
@@ -49,7 +49,7 @@ class PyTorchEncoder(Encoder):
         self._device = torch.device("cpu" if index is None else f"cuda:{index}")
         try:
             self._model: Any = model.to(self._device)
-        except RuntimeError as error:  # its memory is full, or CUDA was in use before a fork
+        except RuntimeError as error:  # the GPU memory is full, or CUDA was in use before a fork
             raise InputError(f"{path} cannot be put on {self._device}: {reason_of(error, 300)}") from error
         self.specification = Specification(
             architecture=str(config["architecture"]),
@@ -70,7 +70,7 @@ class PyTorchEncoder(Encoder):
             self.set_neighbours(neighbours)
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """A forward pass for each cloud, on CUDA one for all."""
+        """Run a forward pass: on the CPU one per cloud, on CUDA one per batch."""
         self._check_usable()
         _leave_lost_threads()
         model, batch = self._model, len(inputs["points"])
@@ -85,7 +85,7 @@ class PyTorchEncoder(Encoder):
         except RuntimeError as error:
             raise InputError(
                 f"{self.specification.path} failed on points {inputs['points'].shape} ({reason_of(error, 300)}); give "
-                "it fewer points, or a smaller batch"
+                "fewer points or a smaller batch"
             ) from error
         return {"embedding" if self.specification.categories is None else "logits": result}
 
@@ -98,9 +98,9 @@ class PyTorchEncoder(Encoder):
         return result
 
     def set_neighbours(self, k: int) -> None:
-        """Build the graphs of all following calls with k neighbours instead of those it was trained with.
+        """Use k neighbours in all following calls, instead of the number in training.
 
-        Calls in progress in other threads end first, with the number that they began with.
+        Calls in progress in other threads finish first, with their number.
         """
         with self._alone():
             self._check_usable()
@@ -117,11 +117,11 @@ class PyTorchEncoder(Encoder):
             self._arguments = {**self._arguments, "neighbours": k}
 
     def _free(self) -> None:
-        """Let go of the weights."""
+        """Drop the weights."""
         self._model = None
 
 
-_lost_threads = False  # whether torch's threads stayed in the process that this one was forked from
+_lost_threads = False  # whether torch's threads were lost when this process was forked
 
 
 def _in_child() -> None:
@@ -134,7 +134,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _leave_lost_threads() -> None:
-    """Without this, torch would wait for them for ever."""
+    """Use one thread in a forked child: torch would wait for ever for the parent's threads."""
     if _lost_threads:
         import torch
 

@@ -1,9 +1,9 @@
 """TensorRT backend, for engines of TensorRT 10.3 and later and of TensorRT-RTX.
 
-An engine is executable code: its bytes are compared with the manifest before they are deserialized, and the very bytes
-that were compared are the ones deserialized. Each encoder has a CUDA stream and buffers of its own, of the largest
-shapes that the engine's profile allows. A shape that comes again is launched as one CUDA graph from then on. Buffers
-and stream take one call at a time: threads wait for each other.
+An engine is executable code: its bytes are compared with the manifest before they are deserialized, and exactly these
+bytes are deserialized. Each encoder has its own CUDA stream, and buffers for the largest shapes of the engine's
+profile. A shape that occurs again is launched as one CUDA graph. The buffers serve one call at a time; other threads
+wait.
 """
 
 import hashlib
@@ -22,34 +22,35 @@ from crosspoint.runtime.backends.dlpack import CUDA, CUDA_MANAGED, Borrowed, bor
 from crosspoint.runtime.backends.graphs import Graphs
 from crosspoint.runtime.backends.kernel_cache import KernelCache, cache_file
 from crosspoint.runtime.backends.tensorrt_log import construct, errors_of
+from crosspoint.runtime.classifier import SCORES, ClassifierInfo
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
-from crosspoint.runtime.manifest import REBUILD, Engine, Manifest
+from crosspoint.runtime.manifest import REBUILD, EngineInfo, Manifest
 
 PACKAGES = {"tensorrt": ("tensorrt", "trt"), "tensorrt-rtx": ("tensorrt_rtx", "trt-rtx")}  # module and extra
 TRUSTED = "trusted without a manifest"
-RTX_MAGIC = b"vtrt"  # how a TensorRT-RTX plan begins
-INSTEAD = "the bundle's ONNX file runs with --backend onnxruntime"
+RTX_MAGIC = b"vtrt"  # first bytes of a TensorRT-RTX plan
+INSTEAD = "run the bundle's ONNX file with --backend onnxruntime"
 FLOAT_BYTES = 4
 Shape = tuple[int, ...]
-Profile = tuple[Shape, Shape, Shape]  # smallest, usual and largest shape of an input
+Profile = tuple[Shape, Shape, Shape]  # smallest, optimal and largest shape of an input
 Shapes = Mapping[str, Shape]
 Addresses = Mapping[str, int]
 
 
 class TensorRTEncoder(Encoder):
-    """An engine on one CUDA device, for any number of threads, which wait for each other.
+    """Runs an engine on one CUDA device. Any number of threads may call it; they wait for each other.
 
     Args:
         path: The `.plan` file.
-        manifest: Of its bundle; None trusts the file as it is.
+        manifest: Manifest of its bundle; None: the file is trusted as it is.
         device: `"cuda"` or `"cuda:<index>"`.
 
     Raises:
-        InputError: The file differs from its manifest, there is no such device, or the engine does not run on it.
-        MissingDependency: The TensorRT flavour that built the engine, or cuda-python, is not installed.
+        InputError: The file differs from its manifest, the device does not exist, or the engine does not run on it.
+        MissingDependency: The TensorRT variant that built the engine, or cuda-python, is not installed.
     """
 
-    def __init__(self, path: Path, manifest: Manifest | None, device: str = "cuda") -> None:
+    def __init__(self, path: Path, manifest: Manifest | None, *, device: str = "cuda") -> None:
         index = parse_device(device)
         if index is None:
             raise InputError(f"{path} is a TensorRT engine and runs on a GPU only; give --device cuda, or {INSTEAD}")
@@ -57,10 +58,10 @@ class TensorRTEncoder(Encoder):
         built = _trusted(plan) if manifest is None else manifest.engine
         if built is None or built.builder not in PACKAGES:
             raise InputError(f"the manifest of {path} does not say which TensorRT built it; export the model again")
-        self._trt = require(*PACKAGES[built.builder], f"the engine {path} ({INSTEAD})")
+        self._trt = require(*PACKAGES[built.builder], purpose=f"the engine {path} ({INSTEAD})")
         count = _devices(path)
         if index >= count:
-            raise InputError(f"device {device} was asked for, and there are {count}, cuda:0 to cuda:{count - 1}")
+            raise InputError(f"device {device} does not exist; there are {count} devices, cuda:0 to cuda:{count - 1}")
         rebuild = REBUILD
         if manifest is not None:
             rebuild = manifest.rebuild
@@ -90,7 +91,7 @@ class TensorRTEncoder(Encoder):
                     f"{path} does not load: it is damaged, or is no engine (TensorRT says: {_first(errors)}); "
                     f"{rebuild}, or {INSTEAD}"
                 )
-        self._runtime, self._engine = runtime, engine  # let go of in reverse
+        self._runtime, self._engine = runtime, engine  # freed in reverse order
         self._resources.callback(self._forget)
         self._stream = call(cuda.cudaStreamCreateWithFlags, cuda.cudaStreamNonBlocking)
         self._resources.callback(call, cuda.cudaStreamDestroy, self._stream)
@@ -100,7 +101,7 @@ class TensorRTEncoder(Encoder):
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         self._inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         self._outputs = [name for name in names if name not in self._inputs]
-        self._output = interface(path, self._inputs, self._outputs)
+        self._output = interface(path, self._inputs, outputs=self._outputs)
         self._profile = {name: _profile(engine, name) for name in self._inputs}
         self._allocate_buffers()
         self._graphs = None if _captures(trt) else Graphs(cuda, self._stream)
@@ -108,11 +109,11 @@ class TensorRTEncoder(Encoder):
             self._resources.callback(self._graphs.close)
 
     def _capturing_context(self, plan: bytes) -> Any:
-        """TensorRT-RTX's, which captures CUDA graphs by itself, and keeps the kernels that it compiles for this GPU."""
+        """A context of TensorRT-RTX, which captures CUDA graphs itself and caches the kernels it compiles."""
         config = self._engine.create_runtime_config()
         config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         cache = config.create_runtime_cache()
-        file = cache_file(plan, self._trt.__version__, compute_capability(self._index))
+        file = cache_file(plan, self._trt.__version__, capability=compute_capability(self._index))
         self._kernels = KernelCache(cache, file)
         config.set_runtime_cache(cache)
         self._resources.callback(self._kernels.save)
@@ -120,12 +121,12 @@ class TensorRTEncoder(Encoder):
             return _made(self._engine.create_execution_context(config), errors)
 
     def _new_context(self) -> Any:
-        """One on the working memory that all share: they run one after the other, on one stream."""
+        """A context on the working memory that all contexts share: they run one after the other, on one stream."""
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         with errors_of(self._trt) as errors:
             context = _made(self._engine.create_execution_context(strategy), errors)
             if not context.set_optimization_profile_async(0, int(self._stream)):
-                raise InputError(f"TensorRT does not take the engine's own profile: {_first(errors)}")
+                raise InputError(f"TensorRT refuses the engine's own profile: {_first(errors)}; export the model again")
             context.set_device_memory(self._memory, self._engine.device_memory_size_v2)
         return context
 
@@ -135,19 +136,19 @@ class TensorRTEncoder(Encoder):
         return int(address)
 
     def _allocate_buffers(self) -> None:
-        """Buffers of the largest shapes."""
+        """Allocate buffers for the largest shapes."""
         shapes = {name: largest for name, (_, _, largest) in self._profile.items()}
         for name, shape in shapes.items():
             self._set_shape(self._context, name, shape)
         self._dim = int(self._engine.get_tensor_shape(self._output)[-1])
-        self._capacity: dict[str, int] = {}  # values of each buffer
+        self._capacity: dict[str, int] = {}  # number of values of each buffer
         for name, shape in {**shapes, **self._output_shapes(self._context, shapes["points"])}.items():
             if self._engine.get_tensor_dtype(name) != self._trt.float32:
                 raise InputError(f"the engine's {name} is not float32; export the model again")
             self._capacity[name] = math.prod(shape)
         self._buffers = {name: self._allocate(FLOAT_BYTES * size) for name, size in self._capacity.items()}
 
-    def _specification(self, path: Path, manifest: Manifest | None, built: Engine, plan: bytes) -> Specification:
+    def _specification(self, path: Path, manifest: Manifest | None, built: EngineInfo, plan: bytes) -> Specification:
         smallest, _, largest = self._profile["points"]
         category = self._profile.get("category")
         return Specification(
@@ -164,10 +165,21 @@ class TensorRTEncoder(Encoder):
             max_points=largest[1],
             min_batch=smallest[0],
             categories=None if category is None else category[2][1],
+            classifier=self._classifier(path, manifest),
         )
 
+    def _classifier(self, path: Path, manifest: Manifest | None) -> ClassifierInfo | None:
+        """What the manifest says of a classifier, whose engine has an output for every class."""
+        classifier = None if manifest is None else manifest.classifier
+        if classifier is None:
+            return None
+        classes = len(classifier.classes)
+        if SCORES not in self._outputs or tuple(self._engine.get_tensor_shape(SCORES))[1:] != (classes,):
+            raise InputError(f"{path} has no scores of {classes} classes; export the classifier again")
+        return classifier
+
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """Copy in, execute and copy out, all on the encoder's own stream."""
+        """Copy in, execute and copy out, on the encoder's own stream."""
         kinds = self._cuda.cudaMemcpyKind
         with self._one_call():
             self._check_shapes({name: array.shape for name, array in inputs.items()})
@@ -181,12 +193,12 @@ class TensorRTEncoder(Encoder):
 
     @contextmanager
     def _one_call(self) -> Iterator[None]:
-        """Device, stream and buffers for one call, and nothing of it is under way when the block has ended.
+        """Hold device, stream and buffers for one call; when the block ends, all its work is done.
 
         Raises:
-            InputError: The encoder was closed, or opened before this process was forked off.
+            InputError: The encoder was closed, or was opened before this process was forked.
         """
-        self._check_usable()  # before the lock, which another thread may have held at a fork
+        self._check_usable()  # before the lock, which another thread may have held when the process was forked
         with self._lock, current_device(self._cuda, self._index):
             try:
                 yield
@@ -194,11 +206,11 @@ class TensorRTEncoder(Encoder):
                 call(self._cuda.cudaStreamSynchronize, self._stream)
 
     def embed_into(self, points: Any, out: Any) -> None:
-        """Embed clouds that are on the GPU, into memory on the GPU: nothing is copied.
+        """Embed clouds in GPU memory into GPU memory, without copies.
 
-        Both arrays are the caller's: of torch, CuPy or any library with DLPack, float32, C-contiguous, on the encoder's
-        device. When this returns, `out` is complete. Values are not checked, as in `embed`. With the same two arrays
-        each time, from the third call on the whole network is one launch.
+        Both arrays belong to the caller: arrays of torch, CuPy or any library with DLPack, float32, C-contiguous, on
+        the encoder's device. On return `out` is complete. Values are not checked, unlike in `embed`. If the same two
+        arrays are used each time, the whole network is one launch from the third call on.
 
         Args:
             points: `(B, N, 3)`, within the engine's profile.
@@ -208,11 +220,13 @@ class TensorRTEncoder(Encoder):
             InputError: A shape, type, device or layout does not fit, or the model is a part segmenter.
         """
         if self.specification.categories is not None:
-            raise InputError(f"{self.specification.path} is a part segmenter; use segment_into(points, category, out)")
+            raise InputError(
+                f"{self.specification.path} is a part segmenter; use segment_into(points, category, out=out)"
+            )
         self._run_in_place({"points": points}, out)
 
-    def segment_into(self, points: Any, category: Any, out: Any) -> None:
-        """The same for a part segmenter: category `(B, categories)`, one-hot, and out `(B, N, parts)`.
+    def segment_into(self, points: Any, category: Any, *, out: Any) -> None:
+        """Segment clouds in GPU memory, as `embed_into`: category `(B, categories)` one-hot, out `(B, N, parts)`.
 
         Raises:
             InputError: As in `embed_into`.
@@ -228,13 +242,15 @@ class TensorRTEncoder(Encoder):
             self._check_shapes(shapes)
             result, wanted = self._borrow(out, "out"), self._result_shape(shapes["points"])
             if result.shape != wanted:
-                raise InputError(f"out has the shape {result.shape}; the result of these points is {wanted}")
+                raise InputError(f"out has the shape {result.shape}; give {wanted}, the shape of the result")
             addresses = {name: array.address for name, array in {**arrays, self._output: result}.items()}
             self._execute(shapes, {**self._buffers, **addresses})
 
     def _borrow(self, array: Any, name: str) -> Borrowed:
         device = self.specification.device
-        borrowed = borrow(array, name, device, (CUDA, CUDA_MANAGED), self._index, int(self._stream))
+        borrowed = borrow(
+            array, name, device=device, kinds=(CUDA, CUDA_MANAGED), index=self._index, stream=int(self._stream)
+        )
         require_aligned(borrowed, name)
         return borrowed
 
@@ -244,14 +260,14 @@ class TensorRTEncoder(Encoder):
             smallest, _, largest = self._profile[name]
             fits = len(shape) == len(largest) and shape[0] == batch
             if not fits or not all(a <= size <= b for a, size, b in zip(smallest, shape, largest, strict=True)):
-                raise InputError(f"{name} of the shape {shape} do not fit; the engine takes {smallest} to {largest}")
+                raise InputError(f"{name} has the shape {shape}; the engine takes {smallest} to {largest}")
 
     def _result_shape(self, points: Shape) -> Shape:
-        """Of the output that counts: an embedding of each cloud, or logits of each point."""
+        """Shape of the main output: an embedding per cloud, or logits per point."""
         return (*points[: 1 if self._output == "embedding" else 2], self._dim)
 
     def _execute(self, shapes: Shapes, addresses: Addresses) -> dict[str, Shape]:
-        """Launch the network for inputs of these shapes; the shapes of its outputs."""
+        """Launch the network for inputs of these shapes; returns the shapes of its outputs."""
         if self._graphs is not None:
             key = (tuple(sorted(shapes.items())), tuple(sorted(addresses.items())))
             known = self._graphs.launch(key)
@@ -259,11 +275,13 @@ class TensorRTEncoder(Encoder):
                 return dict(known.shapes)
             if self._graphs.worth(key):
                 try:
-                    context = self._new_context()  # a graph keeps its context's state
+                    context = self._new_context()  # because a graph keeps the state of its context
                     made = self._launch(context, shapes, addresses)
-                    self._graphs.capture(key, lambda: bool(context.execute_async_v3(int(self._stream))), made, context)
+                    self._graphs.capture(
+                        key, lambda: bool(context.execute_async_v3(int(self._stream))), shapes=made, context=context
+                    )
                     return made
-                except InputError:  # memory for another context is lacking; the first one goes on
+                except InputError:  # no memory for another context; go on with the first one
                     self._graphs.stop()
         made = self._launch(self._context, shapes, addresses)
         if self._kernels is not None:
@@ -271,14 +289,14 @@ class TensorRTEncoder(Encoder):
         return made
 
     def _launch(self, context: Any, shapes: Shapes, addresses: Addresses) -> dict[str, Shape]:
-        """The same, kernel by kernel."""
+        """Launch the network kernel by kernel; returns the shapes of its outputs."""
         for name, shape in shapes.items():
             self._set_shape(context, name, shape)
         made = self._output_shapes(context, shapes["points"])
         with errors_of(self._trt) as errors:
             for name, address in addresses.items():
                 if not context.set_tensor_address(name, address):
-                    raise InputError(f"TensorRT does not take the address of {name}: {_first(errors)}")
+                    raise InputError(f"TensorRT refuses the address of {name}: {_first(errors)}; {INSTEAD}")
             if not context.execute_async_v3(int(self._stream)):
                 raise InputError(f"{self._path} failed to execute: {_first(errors)}; {INSTEAD}")
         return made
@@ -286,17 +304,17 @@ class TensorRTEncoder(Encoder):
     def _set_shape(self, context: Any, name: str, shape: Shape) -> None:
         with errors_of(self._trt) as errors:
             if not context.set_input_shape(name, shape):
-                raise InputError(f"the engine does not take {name} of the shape {shape}: {_first(errors)}")
+                raise InputError(f"the engine refuses the shape {shape} of {name}: {_first(errors)}; {INSTEAD}")
 
     def _output_shapes(self, context: Any, points: Shape) -> dict[str, Shape]:
-        """What the engine will write; it has to be known, and the output that counts has to be of the right shape."""
+        """Shapes of the outputs; they must be known, and that of the main output must fit."""
         shapes = {name: tuple(context.get_tensor_shape(name)) for name in self._outputs}
         for name, shape in shapes.items():
             wanted = self._result_shape(points) if name == self._output else shape
             if -1 in shape or shape != wanted or math.prod(shape) > self._capacity.get(name, math.inf):
                 raise InputError(
-                    f"{self._path} makes {name} of the shape {shape} from points of the shape {points}, which "
-                    "does not fit; export the model again"
+                    f"{self._path} gives {name} of shape {shape} for points of shape {points}, which "
+                    "is wrong; export the model again"
                 )
         return shapes
 
@@ -308,7 +326,7 @@ class TensorRTEncoder(Encoder):
 
     @property
     def graphs(self) -> int | None:
-        """How many shapes are launched as a CUDA graph; None where TensorRT captures by itself."""
+        """Number of shapes that are launched as a CUDA graph; None if TensorRT itself captures."""
         return None if self._graphs is None else len(self._graphs)
 
     def _free(self) -> None:
@@ -318,14 +336,14 @@ class TensorRTEncoder(Encoder):
 
 
 def _captures(trt: Any) -> bool:
-    """Whether a TensorRT captures CUDA graphs by itself."""
+    """Whether this TensorRT captures CUDA graphs itself."""
     return hasattr(trt, "CudaGraphStrategy")
 
 
 def _made(context: Any, errors: list[str]) -> Any:
     if not context:
         raise InputError(
-            f"TensorRT made no execution context: {_first(errors)}; is the GPU's memory full? Run nvidia-smi to see it"
+            f"TensorRT made no execution context: {_first(errors)}; the GPU memory may be full, see nvidia-smi"
         )
     return context
 
@@ -334,13 +352,13 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give an engine file") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _trusted(plan: bytes) -> Engine:
-    """What can be told of an engine without a manifest."""
+def _trusted(plan: bytes) -> EngineInfo:
+    """What is known of an engine without a manifest."""
     builder = "tensorrt-rtx" if plan.startswith(RTX_MAGIC) else "tensorrt"
-    return Engine(builder, "an unknown version", (), executed=False, status=TRUSTED)
+    return EngineInfo(builder, "an unknown version", (), executed=False, status=TRUSTED)
 
 
 def _devices(path: Path) -> int:
@@ -350,11 +368,11 @@ def _devices(path: Path) -> int:
         raise InputError(f"{path} cannot run here: {error}; {INSTEAD}") from error
 
 
-def _check_built(path: Path, built: Engine, version: str, capability: str, rebuild: str) -> None:
-    """Raise InputError unless an engine was built for this GPU by the TensorRT that is here."""
+def _check_built(path: Path, built: EngineInfo, version: str, capability: str, rebuild: str) -> None:
+    """Raise InputError unless this TensorRT built the engine, for this GPU."""
     if capability not in built.targets:
         targets = ", ".join(built.targets) or "no GPU that its manifest names"
-        reason = f"is an engine for {targets}, and this GPU is {capability}"
+        reason = f"was built for {targets}, and this GPU is {capability}"
     elif version != built.version:
         reason = f"was built with {built.builder} {built.version}, and {version} is installed here"
     else:
@@ -371,7 +389,7 @@ def _profile(engine: Any, name: str) -> Profile:
 
 
 def _check_profile(path: Path, manifest: Manifest, profile: Profile) -> None:
-    """Raise InputError unless batch and points of an engine are those of its manifest."""
+    """Raise InputError unless the shapes of an engine are those in its manifest."""
     for i, (name, said) in enumerate((("batch", manifest.batch), ("points", manifest.points))):
         smallest, usual, largest = found = tuple(shape[i] for shape in profile)
         if found == said:
@@ -383,7 +401,7 @@ def _check_profile(path: Path, manifest: Manifest, profile: Profile) -> None:
         else:
             taken, told = f"usually {usual}", f"usually {said[1]}"
         raise InputError(
-            f"{path} takes {name} {taken}, and its manifest says {told}: they are of different bundles; "
+            f"{path} takes {name} {taken}, but its manifest says {told}: they belong to different bundles; "
             f"{manifest.rebuild}"
         )
 

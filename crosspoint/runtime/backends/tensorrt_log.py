@@ -1,7 +1,7 @@
-"""TensorRT's errors, kept.
+"""Collects the errors that TensorRT logs.
 
-TensorRT takes one logger a process and ignores every later one while something made with the first is alive, so that
-there is one for each module, and those who want to know of errors listen to it.
+TensorRT uses one logger per process, and ignores later ones while an object made with the first exists. So there is
+one logger per TensorRT module, and code that needs the errors registers a listener.
 """
 
 import threading
@@ -16,7 +16,7 @@ _LOCK = threading.Lock()
 
 
 def logger(trt: Any) -> Any:
-    """The logger of a TensorRT module: it prints nothing, and hands errors to those who listen."""
+    """The logger of a TensorRT module. It prints nothing and passes errors to the listeners."""
     with _LOCK:  # two threads at once must not make two
         return _logger(trt)
 
@@ -26,14 +26,14 @@ def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.listeners: tuple[tuple[int, list[str]], ...] = ()  # thread, what it heard
+            self.listeners: tuple[tuple[int, list[str]], ...] = ()  # thread, its errors
 
         def log(self, severity: Any, message: str) -> None:
             if severity not in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
                 return
             listeners, thread = self.listeners, threading.get_ident()
             own = [heard for listener, heard in listeners if listener == thread]
-            for heard in own or [heard for _, heard in listeners]:  # TensorRT's own threads have no listener
+            for heard in own or [heard for _, heard in listeners]:  # threads of TensorRT have no listener of their own
                 heard.append(" ".join(message.split()))
 
     return Logger()
@@ -41,9 +41,9 @@ def _logger(trt: Any) -> Any:
 
 @contextmanager
 def errors_of(trt: Any) -> Iterator[list[str]]:
-    """A list that the errors which TensorRT logs while the block lasts are added to, each on one line.
+    """Yield a list that collects the errors TensorRT logs during the block, one line each.
 
-    They are those of this thread and of threads of TensorRT; another thread that listens has its own.
+    It gets the errors of this thread and of TensorRT's own threads, not those of other listening threads.
     """
     log = logger(trt)
     entry: tuple[int, list[str]] = (threading.get_ident(), [])
@@ -57,13 +57,13 @@ def errors_of(trt: Any) -> Iterator[list[str]]:
 
 
 def construct(trt: Any, make: Callable[..., Any]) -> Any:
-    """What a constructor of TensorRT that takes a logger makes, e.g. `trt.Runtime`, if it is fit for use.
+    """Call a constructor of TensorRT that takes a logger, e.g. `trt.Runtime`, and check the result.
 
-    Where CUDA does not start, `Builder` raises a bare TypeError, and `Runtime` logs an error and returns an object all
-    the same, whose first use ends the process.
+    If CUDA does not start, `Builder` raises a bare TypeError, and `Runtime` logs an error and returns an object whose
+    first use crashes the process.
 
     Raises:
-        InputError: It is not.
+        InputError: The object cannot be used.
     """
     with errors_of(trt) as errors:
         try:
@@ -73,7 +73,7 @@ def construct(trt: Any, make: Callable[..., Any]) -> Any:
         if made is None or errors:
             said = errors[0] if errors else reason
             raise InputError(
-                f"{trt.__name__} {trt.__version__} does not start ({said}); run nvidia-smi to see whether the "
-                "driver is one for this TensorRT, and memory free"
+                f"{trt.__name__} {trt.__version__} does not start ({said}); run nvidia-smi to check that the driver "
+                "supports this TensorRT and that GPU memory is free"
             )
     return made

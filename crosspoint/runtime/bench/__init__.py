@@ -1,1 +1,1 @@
-"""Latency, throughput and memory of a model beside what the machine could do."""
+"""Measures latency, throughput and memory of models, and compares them with the limits of the machine."""

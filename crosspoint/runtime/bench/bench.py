@@ -1,4 +1,4 @@
-"""How fast models are: percentiles of a call, throughput and memory on every backend, beside the model's floor."""
+"""Measures models on every backend: latency percentiles, throughput, memory, and the shortest possible time."""
 
 import time
 from collections.abc import Sequence
@@ -10,23 +10,23 @@ import numpy as np
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.results import Result
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import cuda
-from crosspoint.runtime.bench.roofline import Floor, Machine, floor_of, measure_machine, processor
+from crosspoint.runtime.bench.roofline import CpuSpeed, Roofline, measure_machine, processor, roofline_of
 from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import NAME, load_manifest
 from crosspoint.runtime.released import find_release
 
 USUAL_POINTS = 1024
-FEWEST = 5  # calls that are made even where they take longer than asked for
+FEWEST = 5  # least number of calls per model, however long they take
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to run a model."""
+    """A model with a backend and a device to run it on."""
 
     model: Path
     backend: str
@@ -44,11 +44,11 @@ class NotRun:
 
 
 @dataclass(frozen=True)
-class CallFloor(Floor):
-    """The floor of a cloud.
+class CallRoofline(Roofline):
+    """The least work per cloud and the shortest time of a call.
 
     Attributes:
-        call_ms: The shortest time of a call, in milliseconds; None where the device's speed was not measured.
+        call_ms: Shortest possible time of a call, in milliseconds; None if the speed of the device was not measured.
     """
 
     call_ms: float | None
@@ -56,28 +56,28 @@ class CallFloor(Floor):
 
 @dataclass(frozen=True)
 class BenchRow:
-    """How fast one model is by one backend on one device.
+    """The measurement of one model with one backend on one device.
 
     Attributes:
-        model: Its path.
-        backend: What ran it.
-        device: Where.
+        model: Path of the model.
+        backend: Inference backend.
+        device: Device that ran it.
         engine: The backend's name and version.
-        architecture: Of the network.
-        precision: Of the engine.
-        points: Per cloud.
-        threads: On the CPU; None on a GPU.
-        open_ms: Opening the model, in milliseconds.
-        first_call_ms: The first call.
-        calls: Calls that were measured.
-        p50_ms: Of a call, the median.
-        p90_ms: 90 % of the calls took at most so long.
-        p99_ms: 99 % likewise.
+        architecture: Architecture of the network.
+        precision: Precision of the layers.
+        points: Points per cloud.
+        threads: CPU threads; None on a GPU.
+        open_ms: Time to open the model, in milliseconds.
+        first_call_ms: Time of the first call, in milliseconds.
+        calls: Number of calls that were measured.
+        p50_ms: Median time of a call, in milliseconds.
+        p90_ms: 90th percentile, in milliseconds.
+        p99_ms: 99th percentile, in milliseconds.
         clouds_per_second: Throughput.
-        memory_bytes: Growth of memory; None where unknown.
-        floor: What the computation takes at least; None of an unknown architecture.
-        gflops: 10⁹ operations a second.
-        sha256: Of the model.
+        memory_bytes: Growth of memory, in bytes; None if unknown.
+        floor: Least work and shortest time; None for an unknown architecture.
+        gflops: Achieved speed, 10⁹ operations per second.
+        sha256: SHA-256 of the model file.
     """
 
     model: str
@@ -96,28 +96,28 @@ class BenchRow:
     p99_ms: float
     clouds_per_second: float
     memory_bytes: int | None
-    floor: CallFloor | None
+    floor: CallRoofline | None
     gflops: float | None
     sha256: str
 
 
 @dataclass(frozen=True)
 class BenchResult(Result):
-    """What was measured.
+    """The result of `crosspoint bench`.
 
     Attributes:
-        processor: The CPU's name.
-        machine: The CPU's speed; None where nothing ran on it.
-        batch: Clouds of a call.
-        threads: On the CPU.
-        rows: One for each way to run a model.
-        not_run: The ways that could not be run.
+        processor: Name of the CPU.
+        machine: Measured speed of the CPU; None if nothing ran on it.
+        batch: Clouds per call.
+        threads: CPU threads.
+        rows: One row for each model, backend and device.
+        not_run: What could not be run, with the reason.
     """
 
     schema: ClassVar[str] = "crosspoint.bench/1"
 
     processor: str
-    machine: Machine | None
+    machine: CpuSpeed | None
     batch: int
     threads: int
     rows: tuple[BenchRow, ...]
@@ -125,15 +125,17 @@ class BenchResult(Result):
 
 
 class Contender:
-    """An open encoder with its clouds, its memory, and the times of its calls in seconds."""
+    """An open encoder with its input, its memory growth, and the times of its calls in seconds."""
 
-    def __init__(self, choice: Choice, points: int | None, batch: int, threads: int, trust: bool = False) -> None:
+    def __init__(self, choice: Choice, points: int | None, *, batch: int, threads: int, trust: bool = False) -> None:
         self.choice = choice
         memory = _Memory(choice.device)
         if choice.backend == "pytorch":
             _limit_torch(threads)
         started = time.perf_counter()
-        self.encoder: Encoder = load_encoder(choice.model, choice.device, choice.backend, threads=threads, trust=trust)
+        self.encoder: Encoder = load_encoder(
+            choice.model, choice.device, backend=choice.backend, threads=threads, trust=trust
+        )
         self.open_seconds = time.perf_counter() - started
         specification = self.encoder.specification
         count = points or specification.points or max(USUAL_POINTS, specification.min_points)
@@ -148,7 +150,7 @@ class Contender:
         self.points = count
 
     def call(self) -> float:
-        """Seconds of one call: a whole batch, from numpy to numpy."""
+        """Run one call, a whole batch from numpy to numpy; returns seconds."""
         started = time.perf_counter()
         if len(self._inputs) == 1:
             self.encoder.embed(*self._inputs)
@@ -168,27 +170,27 @@ def bench(
     seconds: float = 5.0,
     trust: bool = False,
 ) -> BenchResult:
-    """Measure models on all backends that are there, in turns, so that what else the machine does meets all of them.
+    """Measure models on all installed backends, in turns, so that other load on the machine affects all of them.
 
     Args:
         models: Names of released models, run folders, `.safetensors`, bundles, `.onnx` or `.plan` files.
-        batch: Clouds of a call.
-        points: Of a cloud; by default what a model takes, else 1024.
-        threads: On the CPU; by default as many as this process may run on at once.
-        devices: `"cpu"`, `"cuda"` or `"cuda:<index>"`; by default the CPU, and the first GPU where there is one.
-        backend: This one alone.
-        seconds: To spend on each, after its warm-up; a call is never cut short, and at least 5 are made.
+        batch: Clouds per call.
+        points: Points per cloud; None: the model's own number, else 1024.
+        threads: CPU threads; None: as many as this process may use.
+        devices: `"cpu"`, `"cuda"` or `"cuda:<index>"`; empty: the CPU, and the first GPU if there is one.
+        backend: Measure only this backend.
+        seconds: Time per model after its warm-up. A call is never cut short, and at least 5 calls are made.
         trust: As for `load_encoder`.
 
     Raises:
-        InputError: An argument does not fit, or nothing could be run; the message holds the first reason.
+        InputError: An argument is invalid, or nothing could be run; the message gives the first reason.
     """
     threads = threads or available_cpus()
     choices = [choice for model in models for choice in _choices(model, devices or _present(), backend)]
     contenders, failures = [], []
     for choice in track(choices, "Opening"):
         try:
-            contenders.append(Contender(choice, points, batch, threads, trust))
+            contenders.append(Contender(choice, points, batch=batch, threads=threads, trust=trust))
         except CrosspointError as error:
             failures.append(NotRun(str(choice.model), choice.backend, choice.device, str(error)))
     if not contenders:
@@ -204,8 +206,8 @@ def bench(
 
 
 def _measure(contenders: list[Contender], seconds: float) -> None:
-    """Calls in turns until each has had its time."""
-    for each in contenders:  # the first call has allocated, the second finds everything in place
+    """Call the contenders in turns until each has had its time."""
+    for each in contenders:  # the first call allocates memory; the second is the warm-up
         each.call()
     longest = max(each.call() for each in contenders)
     for _ in track(range(max(FEWEST, round(seconds / longest))), "Measuring"):
@@ -217,9 +219,9 @@ def _measure(contenders: list[Contender], seconds: float) -> None:
             each.times.append(each.call())
 
 
-def _row(contender: Contender, batch: int, threads: int, machine: Machine | None) -> BenchRow:
+def _row(contender: Contender, batch: int, threads: int, machine: CpuSpeed | None) -> BenchRow:
     spec, times = contender.encoder.specification, np.array(contender.times)
-    floor = floor_of(spec.architecture, contender.points, spec.dim, spec.precision, batch)
+    floor = roofline_of(spec.architecture, contender.points, dim=spec.dim, precision=spec.precision, batch=batch)
     rate = batch * len(times) / float(times.sum())
     on_cpu = spec.device == "cpu"
     p50, p90, p99 = (1e3 * float(np.quantile(times, q / 100, method="higher")) for q in (50, 90, 99))
@@ -240,21 +242,21 @@ def _row(contender: Contender, batch: int, threads: int, machine: Machine | None
         p99_ms=p99,
         clouds_per_second=rate,
         memory_bytes=contender.memory_bytes,
-        floor=_call_floor(floor, batch, machine if on_cpu else None),
+        floor=_call_roofline(floor, batch, machine if on_cpu else None),
         gflops=None if floor is None else floor.operations * rate / 1e9,
         sha256=spec.sha256,
     )
 
 
-def _call_floor(floor: Floor | None, batch: int, machine: Machine | None) -> CallFloor | None:
+def _call_roofline(floor: Roofline | None, batch: int, machine: CpuSpeed | None) -> CallRoofline | None:
     if floor is None:
         return None
     call_ms = None if machine is None else 1e3 * batch * machine.seconds(floor)
-    return CallFloor(floor.operations, floor.bytes, call_ms)
+    return CallRoofline(floor.operations, floor.bytes, call_ms)
 
 
 def _choices(model: Path, devices: Sequence[str], backend: str | None) -> list[Choice]:
-    """What may run a model: all that its files are for on the devices, in their order."""
+    """All ways to run a model: each of its backends on each device."""
     kinds = _backends(model)
     choices = []
     for device in devices:
@@ -289,7 +291,7 @@ def _present() -> list[str]:
 
 
 def _inputs(encoder: Encoder, batch: int, points: int) -> list[FloatArray]:
-    """Random clouds, normalised as in training, and the first category for a segmenter."""
+    """Random clouds, normalised as in training; for a segmenter also the first category."""
     encoder.specification.check_points(points)
     rng = np.random.default_rng(0)
     clouds = np.stack([normalise(rng.normal(size=(points, 3))) for _ in range(batch)]).astype(np.float32)
@@ -300,18 +302,18 @@ def _inputs(encoder: Encoder, batch: int, points: int) -> list[FloatArray]:
 def _limit_torch(threads: int) -> None:
     from crosspoint.core.errors import require
 
-    require("torch", "train", "running .safetensors weights").set_num_threads(threads)
+    require("torch", "train", purpose="running .safetensors weights").set_num_threads(threads)
 
 
 class _Memory:
-    """Growth of memory: of the GPU's use, or the peak of what this process has resident; None where unknown."""
+    """Growth of memory: GPU memory in use, or peak resident memory of this process; None if unknown."""
 
     def __init__(self, device: str) -> None:
         self._index = parse_device(device)
         self._before = self._used(self._index) if self._index is not None else self._reset_peak()
 
     def growth(self) -> int | None:
-        """Bytes since the beginning."""
+        """Bytes since the start."""
         now = self._used(self._index) if self._index is not None else _status("VmHWM")
         return None if now is None or self._before is None else max(0, now - self._before)
 

@@ -1,1 +1,1 @@
-"""Jobs over many clouds: embedding, in parts and on several machines, and search."""
+"""Jobs over many clouds: embedding, also in parts and on several machines, and search."""

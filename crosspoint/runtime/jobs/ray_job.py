@@ -1,8 +1,8 @@
-"""The parts of an embedding job made on a Ray cluster.
+"""Makes the parts of an embedding job on a Ray cluster.
 
-A task is one part, so a worker that dies costs the parts it was at, and Ray gives those to another. Inputs, model and
-output have to be at the same place on every machine, as on any shared file system. A worker opens the model and lists
-the inputs once and keeps both.
+A task is one part. If a worker dies, its parts are lost, and Ray gives them to another worker. Inputs, model and output
+must have the same path on every machine, as on a shared file system. A worker opens the model and lists the inputs
+once.
 """
 
 from functools import lru_cache
@@ -11,40 +11,45 @@ from typing import Any
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, CrosspointError, require
-from crosspoint.runtime.encoder import parse_device
+from crosspoint.runtime.encoder import Specification, parse_device
 from crosspoint.runtime.jobs import parts
-from crosspoint.runtime.jobs.join import describe, join_job
+from crosspoint.runtime.jobs.join import join_job
 from crosspoint.runtime.jobs.request import Opened, Request, open_request
 
-RETRIES = 5  # of a part whose worker died
-CPUS = 1  # that a worker reserves, and threads of its encoder: there is a worker for each core of a machine
+RETRIES = 5  # tries of a part whose worker died
+CPUS = 1  # CPUs of a worker, and threads of its encoder; so a machine runs one worker per core
 
 
 def embed_on_ray(
-    request: Request, out: Path, shard: tuple[int, int], part: int | None, form: str
-) -> tuple[parts.Plan, dict[str, Any], parts.Outcomes, parts.Outcomes]:
+    request: Request, out: Path, *, shard: tuple[int, int], part: int | None, form: str
+) -> tuple[parts.Plan, Specification, parts.Outcomes, parts.Outcomes]:
     """Make the missing parts of a shard.
 
-    The cluster is the one that this process is connected to, else that of `RAY_ADDRESS`, else one on this machine.
+    The cluster is the one this process is connected to, else that of `RAY_ADDRESS`, else a new one on this machine.
 
     Returns:
-        The plan, `model`, `points` and `dim` of the result, the parts that were there, and those that were made.
+        The plan; the model; the parts that existed; and the new parts.
 
     Raises:
-        CheckFailed: A part's worker died more than RETRIES times, e.g. for want of memory.
+        CheckFailed: The worker of a part died more than RETRIES times, e.g. because memory ran out.
         InputError: As for `embed`.
         MissingDependency: ray is not installed.
     """
-    ray: Any = require("ray", "ray", "--ray")
+    ray: Any = require("ray", "ray", purpose="--ray")
+    number, shards = shard
     own = not ray.is_initialized()
     if own:
         ray.init(log_to_driver=False, logging_level="error")
     try:
         out = out.absolute()
-        options = {"num_cpus": CPUS, "num_gpus": int(parse_device(request.device) is not None), "max_retries": RETRIES}
+        options = {
+            "num_cpus": CPUS,
+            "num_gpus": int(parse_device(request.run_on.device) is not None),
+            "max_retries": RETRIES,
+        }
         prepare, make = (ray.remote(work).options(**options) for work in (_prepare, _make))
-        plan, described, kept = _result(ray.get(prepare.remote(request, out, shard, part, form)))
-        absent = [index for index in parts.shard_of(plan, *shard) if index not in kept]
+        plan, model, kept = _result(ray.get(prepare.remote(request, out, shard, part, form)))
+        absent = [index for index in parts.shard_of(plan, number, shards=shards) if index not in kept]
         waiting = [make.remote(request, plan, out, index) for index in absent]
         made: parts.Outcomes = {}
         for _ in track(range(len(absent)), "Embedding parts"):
@@ -52,11 +57,11 @@ def embed_on_ray(
             made |= _result(ray.get(done))
     except ray.exceptions.RayError as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckFailed(f"the job failed on the cluster ({reason}); run it again, and it will go on") from error
+        raise CheckFailed(f"the job failed on the cluster ({reason}); run it again to continue") from error
     finally:
         if own:
             ray.shutdown()
-    return plan, described, kept, made
+    return plan, model, kept, made
 
 
 @lru_cache(maxsize=1)
@@ -66,25 +71,29 @@ def _opened(request: Request) -> Opened:
 
 @lru_cache(maxsize=1)
 def _joined(request: Request, plan: parts.Plan, out: Path) -> Opened:
-    """As `_opened`, after it is clear that model and inputs are the job's on this machine too."""
+    """Like `_opened`, and checks that model and inputs are the same on this machine."""
     opened = _opened(request)
-    join_job(request, opened, out, 1, plan.size, plan.format)
+    join_job(request, opened, out=out, shards=1, part=plan.size, form=plan.format)
     return opened
 
 
 def _prepare(request: Request, out: Path, shard: tuple[int, int], part: int | None, form: str) -> Any:
     try:
         opened = _opened(request)
-        plan = join_job(request, opened, out, shard[1], part, form)
-        return plan, describe(opened), parts.kept(plan, out, opened.sources, parts.shard_of(plan, *shard))
+        number, shards = shard
+        plan = join_job(request, opened, out=out, shards=shards, part=part, form=form)
+        kept = parts.kept(plan, out, sources=opened.sources, indices=parts.shard_of(plan, number, shards=shards))
+        return plan, opened.encoder.specification, kept
     except CrosspointError as error:
-        return error  # a result, because Ray would wrap it
+        return error  # returned, because Ray would wrap a raised error
 
 
 def _make(request: Request, plan: parts.Plan, out: Path, index: int) -> parts.Outcomes | CrosspointError:
     try:
         opened = _joined(request, plan, out)
-        return parts.write_parts(opened.encoder, plan, out, opened.sources, [index], request.batch, readers=0)
+        return parts.write_parts(
+            opened.encoder, plan, folder=out, sources=opened.sources, indices=[index], batch=request.batch, readers=0
+        )
     except CrosspointError as error:
         return error
 

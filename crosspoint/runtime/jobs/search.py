@@ -1,49 +1,59 @@
-"""The nearest neighbours of a cloud among embeddings, found exactly."""
+"""Exact nearest-neighbour search among embeddings."""
 
 import difflib
 import heapq
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.console import announce_once
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
 from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import reading
+from crosspoint.core.results import OPTIONAL, Result
+from crosspoint.data.frames import Frame, Up, parse_up
+from crosspoint.data.io.files import up_of
+from crosspoint.data.objects.find import SCAN_UP
 from crosspoint.data.sources import find_sources
+from crosspoint.runtime.draws import mean_of_draws, split_draws
 from crosspoint.runtime.encoder import FloatArray
 from crosspoint.runtime.jobs import parts
-from crosspoint.runtime.jobs.embeddings import Embeddings, load
+from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, PartAbout, load
+from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.options import RunOn
 from crosspoint.runtime.released import find_hash
 
 METRICS = ("cosine", "euclidean")
-HOW = ("model", "points", "at_most", "seed", "base")  # what a file of embeddings says of itself
-ROWS = 4096  # compared at a time
-MOST_POINTS = 10**7  # that embeddings from elsewhere can have drawn from a query
+ROWS = 4096  # embeddings that are compared at a time
+MOST_POINTS = 10**7  # most points that a file of embeddings may ask for
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
 class Index:
-    """Embeddings to search in: one file, or the parts of a finished job, read one at a time.
+    """Embeddings to search: one file, or the parts of a finished job, which are read one at a time.
 
-    What they say of themselves is data from elsewhere: the model's path in them is shown and never opened.
+    Their description is not trusted: the path of the model in it is shown and never opened.
 
     Attributes:
-        path: Where they lie.
-        model_sha256: Of the model that made them.
-        model: As it was named then.
-        points: Per cloud; None for all.
-        at_most: Whether smaller clouds were taken whole.
-        seed: Of the points drawn.
+        path: File or folder.
+        model_sha256: SHA-256 of the model that made them.
+        model: Name or path of that model.
+        points: Points per cloud; None: all.
+        at_most: Whether clouds with fewer points were taken as they are.
+        seed: Random seed of the points that were drawn.
+        draws: Of points from each cloud, whose embeddings were averaged.
         base: The folder that names are relative to.
-        pieces: Reads them, anew at each call.
+        frame: Frame of the inputs. None: written by an earlier version, which did not record it and turned nothing.
+        assumed: The axis that is taken where nothing states it: z of scans of objects, else y.
+        pieces: Function that reads them from the beginning at each call.
     """
 
     path: Path
@@ -52,110 +62,186 @@ class Index:
     points: int | None
     at_most: bool
     seed: int
+    draws: int
     base: Path
+    frame: Frame | None
+    assumed: Up
     pieces: Callable[[], Iterator[Embeddings]]
+
+    @property
+    def given(self) -> Up | None:
+        """The axis that was given for all inputs; None if each was read as its format states."""
+        return None if self.frame is None else self.frame.given
+
+    def up_of(self, name: str) -> Up:
+        """The axis that was up in an input or an object of it: as given, else as its format states, else assumed."""
+        return self.given or up_of(Path(name)) or up_of(Path(name.rpartition("#")[0])) or self.assumed
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What to search for.
+
+    Attributes:
+        k: Number of neighbours; fewer if the index is smaller.
+        metric: `"cosine"` (1 − cos) or `"euclidean"`.
+        up: Axis that points up in a query that is a file. None: the one that its format states, else y.
+    """
+
+    k: int = 5
+    metric: str = "cosine"
+    up: Up | None = None
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A cloud of the index: its place, counted from 1, its name and its distance from the query."""
+
+    rank: int
+    name: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class SearchResult(Result):
+    """The nearest neighbours of a cloud.
+
+    Attributes:
+        query: What was looked for.
+        index: Where.
+        metric: Of the distances.
+        model_sha256: Of the model that made the index.
+        size: Embeddings in the index.
+        results: From near to far.
+        out: The picture; None if none was asked for.
+        frame: In which the query is stored; None where its embedding is the index's own.
+        index_frame: In which the inputs of the index were stored; None where it does not say.
+    """
+
+    schema: ClassVar[str] = "crosspoint.search/1"
+
+    query: str
+    index: str
+    metric: str
+    model_sha256: str
+    size: int
+    results: tuple[Neighbour, ...]
+    out: str | None
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
+    index_frame: Frame | None = field(default=None, metadata=OPTIONAL)
 
 
 def open_index(path: Path) -> Index:
     """Open an `.npz` or `.parquet` file of embeddings, or a folder of parts.
 
     Raises:
-        InputError: It is missing, damaged, unfinished or something else.
+        InputError: It is missing, damaged, unfinished or of another kind.
         MissingDependency: pyarrow is not installed.
     """
     path = Path(path)
     if path.is_dir():
         plan = parts.read_plan(path)
-        return _index(path, plan.model_sha256, asdict(plan), lambda: parts.load_parts(path))
+        return _index(path, plan.model_sha256, plan, lambda: parts.load_parts(path))
     one = load(path)
+    if isinstance(one.about, PartAbout):
+        raise InputError(f"{path} is one part of a folder; give the folder")
     return _index(path, one.model_sha256, one.about, lambda: iter([one]))
 
 
-def _index(path: Path, sha256: str, about: dict[str, Any], pieces: Callable[[], Iterator[Embeddings]]) -> Index:
-    with reading(path, "embeddings of crosspoint embed", "embed again"):
-        model, points, at_most, seed, base = (about[name] for name in HOW)
-        kinds = (str, int | None, bool, int, str)
-        if not all(map(isinstance, (model, points, at_most, seed, base), kinds)):
-            raise TypeError("it does not say how its clouds were read")
-        if seed < 0 or not 0 < (1 if points is None else points) <= MOST_POINTS:
-            raise ValueError(f"it says that {points} points were drawn with the seed {seed}")
-        return Index(path, sha256, model, points, at_most, seed, Path(base), pieces)
+def _index(path: Path, sha256: str, about: FileAbout | parts.Plan, pieces: Callable[[], Iterator[Embeddings]]) -> Index:
+    points, seed = about.points, about.seed
+    with reading(path, "embeddings of crosspoint embed", advice="embed again"):
+        draws = about.draws
+        if seed < 0 or draws < 1 or not 0 < (1 if points is None else points) * draws <= MOST_POINTS:
+            raise ValueError(f"it says that {points} points were drawn {draws} times with the seed {seed}")
+        base, assumed = Path(about.base), "y" if about.objects is None else SCAN_UP
+        return Index(path, sha256, about.model, points, about.at_most, seed, draws, base, about.frame, assumed, pieces)
 
 
 def search(
     query: Path | str,
     index: Path,
-    k: int = 5,
+    *,
+    options: SearchOptions = SearchOptions(),
     model: Path | str | None = None,
-    metric: str = "cosine",
     out: Path | None = None,
     files: Path | None = None,
-    device: str = "cpu",
-    backend: str | None = None,
-) -> dict[str, Any]:
+    run_on: RunOn = RunOn(),
+) -> SearchResult:
     """Find the k nearest neighbours of a cloud.
 
     Args:
-        query: A name in the index, or a mesh or point-cloud file, which is embedded as the index was: by the same
-            model, with as many points, drawn with the same seed. What is in the index itself is not its own neighbour.
-        index: What `crosspoint embed` wrote: `.npz`, `.parquet` or a folder of parts.
-        k: How many neighbours; fewer if the index holds fewer.
-        model: Embeds the query; it has to be the one that made the index. May be left out if that comes with the
-            package.
-        metric: `"cosine"` (1 − cos) or `"euclidean"`.
+        query: A name in the index, or a mesh or point-cloud file. A file is embedded like the index: same model, number
+            of points and seed. An object is not its own neighbour.
+        index: The output of `crosspoint embed`: `.npz`, `.parquet` or a folder of parts.
+        options: Number of neighbours, metric, and the axis that points up in the query.
+        model: Model that embeds the query; it must be the one that made the index. None: the released model that made
+            the index.
         out: A picture of the query and its neighbours: .png, .jpg or .webp.
-        files: Folder that the names in the index are relative to, if what was embedded is no longer where it was.
-        device: Where the model runs.
-        backend: What runs it.
+        files: Folder that the names in the index are relative to, if the embedded files have moved.
+        run_on: Device and backend of the model.
 
     Returns:
-        `query`, `index`, `metric`, `model_sha256`, `size` of the index, `results` (a list of `rank`, `name`,
-        `distance`, from near to far), `out`.
+        The neighbours, nearest first.
 
     Raises:
-        InputError: The query, the index or an option cannot be used, or the model is not the one of the index.
-        MissingDependency: A picture is asked for and matplotlib is not installed.
+        InputError: The query, the index or an option cannot be used, the model did not make the index, or the frames of
+            query and index are mixed: one is stated and the other is not.
+        MissingDependency: A picture is asked for, and matplotlib is not installed.
     """
+    k, metric, up = options.k, options.metric, options.up
+    if up is not None:
+        parse_up(up)
     if k < 1:
-        raise InputError(f"{k} neighbours were asked for; give --k 1 or more")
+        raise InputError(f"--k is {k}; give 1 or more")
     if metric not in METRICS:
-        raise InputError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
+        raise InputError(f"unknown metric {metric!r}; give {' or '.join(METRICS)}")
     if out is not None and Path(out).suffix.lower() not in PICTURES:
-        raise InputError(f"{out} cannot be drawn; give a name that ends in {', '.join(PICTURES)}")
+        raise InputError(f"{out} has an unknown suffix; give a name that ends in {', '.join(PICTURES)}")
     if out is not None:
         check_file(out, inputs=[Path(query), index], within=True)
         require_plots()
     opened = open_index(index)
     base = opened.base if files is None else Path(files)
-    name = _name_in_index(query, base)
-    vector = _find(opened, name)
+    name = _name_in_index(query, base, is_file=up is not None)
+    vector, frame = _find(opened, name), None
     if vector is None:
-        vector = _embed_query(Path(query), opened, model, device, backend)
+        vector, frame = _embed_query(Path(query), opened, model, run_on, up)
+    elif up is not None and up != (was := opened.up_of(name)):
+        raise InputError(f"{query} is in {index} as {was}-up; leave --up out, or embed the index again with --up {up}")
     elif model is not None:
-        with load_encoder(model, device, backend) as encoder:
+        with load_encoder(model, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
             _check_model(opened, encoder.specification.sha256, str(model))
     nearest, size = _nearest(opened.pieces(), vector, k, metric, name)
-    results = [{"rank": i, "name": found, "distance": far} for i, (far, found) in enumerate(nearest, 1)]
+    results = tuple(Neighbour(i, found, far) for i, (far, found) in enumerate(nearest, 1))
     if out is not None:
         from crosspoint.runtime.jobs.search_picture import draw
 
-        draw(Path(out), str(query), results, base, files and Path(files), metric)
-    return {
-        "query": str(query),
-        "index": str(index),
-        "metric": metric,
-        "model_sha256": opened.model_sha256,
-        "size": size,
-        "results": results,
-        "out": None if out is None else str(out),
-    }
+        shown = {name, *(result.name for result in results)}
+        draw(
+            Path(out),
+            str(query),
+            results=[(found, far) for far, found in nearest],
+            originals=Originals(base, files and Path(files), opened.given, opened.assumed, _boxes(opened, shown)),
+            metric=metric,
+            up=opened.given if frame is None else frame.up,
+        )
+    written = None if out is None else str(out)
+    return SearchResult(
+        str(query), str(index), metric, opened.model_sha256, size, results, written, frame, opened.frame
+    )
 
 
-def _name_in_index(query: Path | str, base: Path) -> str:
-    """The name that the query has if it is in the index: as given, or a file's path within the base."""
+def _name_in_index(query: Path | str, base: Path, *, is_file: bool) -> str:
+    """The query's name in the index, if it is in it: the given name, or a file's path within the base.
+
+    With `is_file`, a file outside the base is not looked up by the name that was given.
+    """
     path, folder = Path(os.path.abspath(query)), Path(os.path.abspath(base))
     if path.is_relative_to(folder) and path.is_file():
         return path.relative_to(folder).as_posix()
+    if is_file and path.is_file():
+        return str(path)
     return str(query)
 
 
@@ -167,20 +253,70 @@ def _find(index: Index, name: str) -> FloatArray | None:
     return None
 
 
-def _embed_query(query: Path, index: Index, model: Path | str | None, device: str, backend: str | None) -> FloatArray:
-    """Embed a file as the index was."""
+def _boxes(index: Index, names: Container[str]) -> dict[str, NDArray[np.float64]]:
+    """Boxes (2, 3) of the objects with these names; none if the index has no objects of scans."""
+    return {
+        name: box
+        for piece in index.pieces()
+        if piece.boxes is not None
+        for name, box in zip(piece.names, piece.boxes.corners, strict=True)
+        if name in names
+    }
+
+
+def _embed_query(
+    query: Path, index: Index, model: Path | str | None, run_on: RunOn, up: Up | None
+) -> tuple[FloatArray, Frame]:
+    """Embed a file in the same way as the index; also returns the frame of the file."""
     if not query.is_file():
         raise InputError(f"{query} is neither a file nor a name in {index.path}{_similar(str(query), index)}")
-    (source,) = find_sources([query], index.points, index.seed, index.at_most)
+    _check_frames(index, query, up)
+    (source,) = find_sources(
+        [query],
+        index.points,
+        seed=index.seed,
+        at_most=index.at_most,
+        draws=index.draws,
+        up=up,
+        assumed=index.assumed,
+    )
     clouds, _ = source.load()
     if isinstance(clouds, InputError):
         raise clouds
-    if len(clouds) != 1:
-        raise InputError(f"{query} holds {len(clouds)} clouds; give a file of one")
-    with load_encoder(model or _model_of(index), device, backend) as encoder:
+    drawn = split_draws(clouds, source.draws)
+    if len(drawn) != 1:
+        raise InputError(f"{query} holds {len(drawn)} clouds; give a file with one")
+    file = model or _model_of(index)
+    with load_encoder(file, run_on.device, backend=run_on.backend, trust=run_on.trust) as encoder:
         _check_model(index, encoder.specification.sha256, str(model or encoder.specification.path))
-        vector: FloatArray = encoder.embed(clouds)[0]
-        return vector
+        vector: FloatArray = mean_of_draws(encoder.embed(drawn[0]), [len(drawn[0])])[0]
+        return vector, source.frame
+
+
+def _check_frames(index: Index, query: Path, up: Up | None) -> None:
+    """Raise InputError where the frames of the index and of a query would be mixed.
+
+    Both are turned to y-up, so any two frames that are known go together. A query that states none is taken to be as
+    inputs of the index that state none.
+    """
+    stated = up or up_of(query)
+    if index.frame is None and stated not in (None, "y"):
+        raise InputError(
+            f"{index.path} does not state which axis points up in its inputs, and {query} is {stated}-up: they cannot "
+            "be compared; embed the index again with --up"
+        )
+    if index.frame is None:
+        announce_once(f"{index.path} does not state which axis points up in its inputs; y-up is assumed")
+    elif index.frame.up != index.assumed and stated is None:
+        raise InputError(
+            f"the inputs of {index.path} are {index.frame.up}-up, and {query} does not state which axis points up; "
+            f"give --up {index.frame.up} if it is the same there, else --up {index.assumed}"
+        )
+    elif index.frame.known == "assumed" and stated not in (None, index.frame.up):
+        announce_once(
+            f"{index.frame.up}-up was assumed for the inputs of {index.path}; if they are {stated}-up as the query is, "
+            f"embed them again with --up {stated}"
+        )
 
 
 def _similar(name: str, index: Index) -> str:
@@ -190,11 +326,11 @@ def _similar(name: str, index: Index) -> str:
 
 
 def _model_of(index: Index) -> Path:
-    """The file of the release that made an index; no other is known by its hash."""
+    """The file of the released model that made an index. Other models cannot be found by their hash."""
     if found := find_hash(index.model_sha256):
         return found[0].file(found[1])
     raise InputError(
-        f"{index.path} was made by a model that does not come with the package ({index.model}, SHA-256 "
+        f"{index.path} was not made by a released model, but by {index.model} (SHA-256 "
         f"{index.model_sha256[:12]}…); give it with --model"
     )
 
@@ -203,14 +339,14 @@ def _check_model(index: Index, sha256: str, model: str) -> None:
     if sha256 != index.model_sha256:
         raise InputError(
             f"{index.path} was made by another model than {model} (SHA-256 {index.model_sha256[:12]}…, not "
-            f"{sha256[:12]}…): their embeddings cannot be compared; give the same file, or embed again with this one"
+            f"{sha256[:12]}…): their embeddings cannot be compared; give the same model, or embed again with this one"
         )
 
 
 def _nearest(
     pieces: Iterable[Embeddings], vector: FloatArray, k: int, metric: str, name: str
 ) -> tuple[list[tuple[float, str]], int]:
-    """The k nearest over all pieces, exactly, `name` left out, and how many there are in all; ties by name."""
+    """The k nearest over all pieces without `name`, exactly, and the total number; ties are ordered by name."""
     best: list[tuple[float, str]] = []
     size = 0
     for piece in pieces:
@@ -218,18 +354,18 @@ def _nearest(
         if piece.names and piece.vectors.shape[1] != len(vector):
             raise InputError(f"embeddings of {piece.vectors.shape[1]} numbers and of {len(vector)} cannot be compared")
         for start in range(0, len(piece.names), ROWS):
-            far = distances(vector, piece.vectors[start : start + ROWS], metric).tolist()
+            far = distances(vector, piece.vectors[start : start + ROWS], metric=metric).tolist()
             found = zip(far, piece.names[start : start + ROWS], strict=True)
             best = heapq.nsmallest(k, [*best, *(hit for hit in found if hit[1] != name)])
     return best, size
 
 
-def distances(a: FloatArray, rows: FloatArray, metric: str) -> NDArray[np.float64]:
-    """Distances of a vector `(D,)` from each of `rows (n, D)`, in float64: `(n,)`.
+def distances(a: FloatArray, rows: FloatArray, *, metric: str) -> NDArray[np.float64]:
+    """Distances of a vector `(D,)` to each of `rows (n, D)`, in float64: `(n,)`.
 
-    Both come from differences, `‖a − b‖` and, of unit vectors, `1 − a·b = ½ ‖a − b‖²`: near ones would cancel in
-    `‖a‖² − 2 a·b + ‖b‖²` and in `1 − a·b`. A zero vector has no direction; its cosine distance is 1, as if at a right
-    angle to all.
+    Both metrics are computed from differences: `‖a − b‖`, and for unit vectors `1 − a·b = ½ ‖a − b‖²`. The forms `‖a‖²
+    − 2 a·b + ‖b‖²` and `1 − a·b` lose digits when the vectors are close. A zero vector has no direction; its cosine
+    distance is defined as 1.
     """
     one, many = a.astype(np.float64), rows.astype(np.float64)  # (D,), (n, D)
     if metric == "euclidean":

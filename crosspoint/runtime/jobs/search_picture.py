@@ -1,10 +1,9 @@
-"""A picture of a query and its nearest neighbours, side by side."""
+"""Draws a query and its nearest neighbours side by side."""
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,53 +11,58 @@ from numpy.typing import NDArray
 from crosspoint.core.errors import CrosspointError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.plots import label_font
+from crosspoint.data.frames import Up, to_y_up
 from crosspoint.data.io.files import is_mesh, read_points
 from crosspoint.data.io.meshes import read_mesh
-from crosspoint.data.points import Points, normalise
+from crosspoint.data.points import Coordinates, normalise
 from crosspoint.data.rendering.raycast import camera, picture, solid
-from crosspoint.data.sources import find_sources
+from crosspoint.runtime.jobs.originals import Originals
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
 TILE, GAP, LINE = 220, 12, 18  # pixels
 COLUMNS = 6  # the query and five neighbours in a row
-SHOWN = 4096  # points drawn of a mesh or cloud
+SHOWN = 4096  # points that are drawn per mesh or cloud
 AXES = camera(np.deg2rad(35.0), np.deg2rad(22.0))
 NEAR, FAR = np.array([24, 66, 110]), np.array([176, 204, 228])  # colours of points
 PAPER, INK, QUIET, MARK = (255, 255, 255), (40, 40, 40), (120, 120, 120), (214, 96, 30)
 
 
 def draw(
-    file: Path, query: str, results: Sequence[dict[str, Any]], base: Path, files: Path | None, metric: str
+    file: Path,
+    query: str,
+    *,
+    results: Sequence[tuple[str, float]],
+    originals: Originals,
+    metric: str,
+    up: Up | None,
 ) -> None:
-    """Draw meshes as surfaces where `embreex` is installed, everything else as points; what is not found stays empty.
-
-    Names are data from elsewhere: they lead to files within `base` and to nothing else.
+    """Draw meshes as surfaces if `embreex` is installed, else as points. The tile of a missing file stays empty.
 
     Args:
-        file: Where to.
+        file: Output file.
         query: A file, or a name.
-        results: Of `search`.
-        base: Folder that names are relative to.
-        files: The same, if the user has given it: only there data sets are looked for.
-        metric: Named under each distance.
+        results: Names and distances, from near to far.
+        originals: Finds the files of the names.
+        metric: Metric, shown with each distance.
+        up: Axis that points up in the query; None: as its format states, else as was assumed of the inputs.
 
     Raises:
         InputError: `file` cannot be written.
     """
     from PIL import Image, ImageDraw
 
-    tiles = [(query, "query"), *((hit["name"], f"{metric} distance {hit['distance']:.4f}") for hit in results)]
-    paths = [Path(query) if Path(query).is_file() else _inside(base, query)]
-    paths += [_inside(base, hit["name"]) for hit in results]
+    tiles = [(query, "query"), *((name, f"{metric} distance {far:.4f}") for name, far in results)]
+    paths = [Path(query) if Path(query).is_file() else originals.path(query)]
+    paths += [originals.path(name) for name, _ in results]
     columns, rows = min(len(tiles), COLUMNS), -(-len(tiles) // COLUMNS)
     step = TILE + GAP, TILE + 2 * LINE + GAP
     sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP), PAPER)
     canvas = ImageDraw.Draw(sheet)
     for i, ((name, note), path) in enumerate(zip(tiles, paths, strict=True)):
         x, y = GAP + i % COLUMNS * step[0], GAP + i // COLUMNS * step[1]
-        if (tile := _tile(name, path, base, files)) is not None:
+        if (tile := draw_tile(name, path, originals=originals, up=originals.up if i else up)) is not None:
             sheet.paste(tile, (x, y), tile)
         else:
             _text(canvas, "not found", x, y + TILE // 2, QUIET)
@@ -69,49 +73,37 @@ def draw(
         sheet.save(temporary)
 
 
-def _inside(base: Path, name: str) -> Path | None:
-    """The file of that name, unless the name leads out of the folder."""
-    path = Path(os.path.normpath(base / name))
-    return path if path.is_relative_to(os.path.normpath(base)) and _is_file(path) else None
+def draw_tile(name: str, path: Path | None, *, originals: Originals, up: Up | None) -> "Image.Image | None":
+    """Draw an object, `TILE` pixels wide: a mesh as a surface if `embreex` is installed, else as points.
 
+    Args:
+        name: Name in the embeddings.
+        path: Its file, if it has its own.
+        originals: Finds it otherwise.
+        up: Axis that points up in the file; None: as its format states, else as was assumed of the inputs.
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or with a NUL byte
-        return False
-
-
-def _tile(name: str, path: Path | None, base: Path, files: Path | None) -> "Image.Image | None":
+    Returns:
+        The picture; None if the object is not found or cannot be read.
+    """
     from PIL import Image
 
     try:
         if path is not None and is_mesh(path) and importlib.util.find_spec("embreex") is not None:
             mesh = read_mesh(path)
-            return Image.fromarray(np.asarray(picture(solid(mesh.vertices, mesh.faces), AXES, TILE)))
-        points = _of_several(name, base, files) if path is None else read_points(path, SHOWN, 0, at_most=True)[0]
+            vertices = to_y_up(np.asarray(mesh.vertices), (up or originals.up_of(path)))
+            return Image.fromarray(np.asarray(picture(solid(vertices, mesh.faces), AXES, size=TILE)))
+        if path is not None:
+            own = up or originals.up_of(path)
+            points: Coordinates | None = read_points(path, SHOWN, seed=0, at_most=True, up=own)[0]
+        elif (points := originals.cloud(name)) is not None:
+            points = points[:: max(1, len(points) // SHOWN)]
     except CrosspointError:
         return None
-    return None if points is None else _dots(points)
+    return None if points is None or not len(points) else _dots(points)
 
 
-def _of_several(name: str, base: Path, files: Path | None) -> Points | None:
-    """A cloud of a file of several, `file#3`, or of a data set."""
-    stem, _, number = name.rpartition("#")
-    path = _inside(base, stem)
-    if path is not None and number.isdecimal():
-        several = read_points(path, None, 0)  # (n, N, 3)
-        cloud: Points | None = several[int(number)] if int(number) < len(several) else None
-        return cloud
-    for source in [] if files is None else find_sources([files], None, 0):
-        if source.name == name:
-            points: Points = source.read()[0]
-            return points
-    return None
-
-
-def _dots(points: Points) -> "Image.Image":
-    """A cloud `(N, 3)` as discs, the near ones darker and over the far ones, in parallel projection."""
+def _dots(points: Coordinates) -> "Image.Image":
+    """Draw a cloud `(N, 3)` as discs in parallel projection; near ones are darker and cover far ones."""
     from PIL import Image, ImageDraw
 
     size = 2 * TILE  # drawn at twice the size for smooth edges
@@ -130,7 +122,7 @@ def _dots(points: Points) -> "Image.Image":
 
 
 def _text(canvas: "ImageDraw.ImageDraw", text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
-    """Centred under a tile, its beginning cut off where it is too long: the end of a name tells most."""
+    """Write text centred under a tile. A long text loses its beginning: the end of a name tells most."""
     font = label_font(13)
     text = "".join(letter if letter.isprintable() else "?" for letter in text[-TILE:])
     while canvas.textlength(text, font) > TILE:

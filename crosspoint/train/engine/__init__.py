@@ -1,1 +1,1 @@
-"""What every kind of training shares: the loop, checkpoints, several processes, the run folder."""
+"""Shared by all kinds of training: the loop, checkpoints, several processes, the run folder."""

@@ -1,7 +1,7 @@
-"""Checkpoints of a run: written whole or not at all, the newest readable one found again."""
+"""Saves checkpoints atomically, and finds the newest readable one."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import click
 import torch
@@ -18,11 +18,53 @@ MOST_STEPS = 2**53
 ADVICE = "give another checkpoint, or start the run anew in another folder"
 
 
-def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write the state after `step` steps, then remove all but the newest `KEPT` checkpoints.
+class ParameterGroup(TypedDict, total=False):
+    """What an optimiser says of a group of parameters, besides its own options: their numbers."""
+
+    params: list[int]
+
+
+class OptimiserState(TypedDict):
+    """What an optimiser holds of each parameter, by its number."""
+
+    state: dict[int, dict[str, Tensor | None]]
+    param_groups: list[ParameterGroup]
+
+
+class State(TypedDict, total=False):
+    """What a run keeps.
+
+    Attributes:
+        network: Its tensors by name.
+        optimiser: Of its parameters.
+        data: What tells the data that the run is trained on from others.
+        scaler: Of fp16, in pretraining.
+        best: The best epoch, in fine-tuning.
+    """
+
+    network: dict[str, Tensor]
+    optimiser: OptimiserState
+    data: str
+    scaler: dict[str, float]
+    best: dict[str, float] | None
+
+
+class Checkpoint(State):
+    """What a checkpoint file holds: the state, and the steps that were done."""
+
+    step: int
+
+
+def state_of(optimiser: torch.optim.Optimizer) -> OptimiserState:
+    """What a checkpoint keeps of an optimiser."""
+    return cast(OptimiserState, optimiser.state_dict())
+
+
+def save_checkpoint(folder: Path, step: int, *, state: State) -> Path:
+    """Save the state after `step` steps, then remove all but the newest `KEPT` checkpoints.
 
     Raises:
-        InputError: The disk is full or the folder cannot be written to; the checkpoints before are still there.
+        InputError: The disk is full or the folder cannot be written; earlier checkpoints are kept.
     """
     path = folder / f"step-{step:08d}.pt"
     with atomic_file(path) as temporary:
@@ -37,33 +79,33 @@ def _paths(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest checkpoint in a folder, if there is one."""
+    """The newest checkpoint in a folder; None if there is none."""
     return next(reversed(_paths(folder)), None)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What `save_checkpoint` wrote.
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint that `save_checkpoint` wrote.
 
     Raises:
         InputError: The file cannot be read.
     """
-    return _checked(path, load_torch_file(path, "a checkpoint", ADVICE))
+    return _checked(path, load_torch_file(path, "a checkpoint", advice=ADVICE))
 
 
-def parse_checkpoint(content: Content) -> dict[str, Any]:
-    """As `read_checkpoint`, of a file that has been read."""
-    return _checked(content.path, parse_torch_file(content, "a checkpoint", ADVICE))
+def parse_checkpoint(content: Content) -> Checkpoint:
+    """Like `read_checkpoint`, for content that was already read."""
+    return _checked(content.path, parse_torch_file(content, "a checkpoint", advice=ADVICE))
 
 
-def _checked(path: Path, state: Any) -> dict[str, Any]:
+def _checked(path: Path, state: Any) -> Checkpoint:
     whole = isinstance(state, dict) and isinstance(state.get("network"), dict) and type(state.get("step")) is int
     if not whole or not 0 <= state["step"] < MOST_STEPS:
         raise InputError(f"{path}: does not hold a run's network and steps; {ADVICE}")
-    return {str(name): value for name, value in state.items()}
+    return cast(Checkpoint, {str(name): value for name, value in state.items()})
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any]:
-    """The newest readable checkpoint; a line on standard error says so of each newer one that is not.
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Load the newest readable checkpoint. Each newer one that cannot be read is reported on standard error.
 
     Raises:
         InputError: There is no checkpoint, or none can be read.
@@ -78,32 +120,32 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     raise InputError(f"there is no checkpoint in {folder} to resume from; start without --resume in a new folder")
 
 
-def restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, data: str) -> dict[str, Any]:
-    """Bring network and optimiser back to the newest readable checkpoint.
+def restore(folder: Path, network: nn.Module, *, optimiser: torch.optim.Optimizer, data: str) -> Checkpoint:
+    """Restore network and optimiser from the newest readable checkpoint.
 
     Args:
-        folder: Of the checkpoints.
-        network: As it was made.
-        optimiser: Of its parameters.
-        data: What tells the data that the run is trained on from others; the checkpoint has it too.
+        folder: Folder of the checkpoints.
+        network: The network, newly made.
+        optimiser: The optimiser of its parameters.
+        data: Fingerprint of the training data, which must equal the one in the checkpoint.
 
     Returns:
-        The whole checkpoint, for what else is in it.
+        The whole checkpoint; it may hold more.
 
     Raises:
-        InputError: There is no readable checkpoint, it is of another network, or the data has changed since.
+        InputError: There is no readable checkpoint, it belongs to another network, or the data has changed.
     """
     state = load_checkpoint(folder)
     if state.get("data") != data:
-        raise InputError("the data is not what the run was started with; give the same folder or start a new run")
-    with reading(folder, "the checkpoints of this run", ADVICE):
+        raise InputError("the training data has changed since the run started; give the same data, or start a new run")
+    with reading(folder, "the checkpoints of this run", advice=ADVICE):
         network.load_state_dict(state["network"])
         _load_optimiser(optimiser, state["optimiser"])
     return state
 
 
-def _load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load an optimiser's moments; its options are those of the recipe, and the learning rate is set at every step."""
+def _load_optimiser(optimiser: torch.optim.Optimizer, state: OptimiserState) -> None:
+    """Load the moments of an optimiser. Its options come from the recipe; the learning rate is set at every step."""
     own = optimiser.state_dict()["param_groups"]
     if [group["params"] for group in state["param_groups"]] != [group["params"] for group in own]:
         raise InputError(f"the optimiser is of another network; {ADVICE}")

@@ -1,4 +1,4 @@
-"""Several processes that train on one batch together, started by `torchrun`."""
+"""Training with several processes that share each batch, started by `torchrun`."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.models.normalisation import synchronise
 
-PATIENCE = timedelta(minutes=10)  # how long a process waits for the others before the run ends
+PATIENCE = timedelta(minutes=10)  # how long a process waits for the others before the run fails
 
 
 class LostProcess(CrosspointError):
@@ -23,10 +23,10 @@ class LostProcess(CrosspointError):
 
 
 class ProcessGroup:
-    """The processes of a run; a run of one process has no communication.
+    """The processes of a run. In a run of one process nothing is communicated.
 
     Args:
-        rank: Number of this process, from 0.
+        rank: Number of this process, counted from 0.
         size: Number of processes.
     """
 
@@ -36,21 +36,21 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes and prints."""
+        """Whether this is the main process, which writes and prints."""
         return self.rank == 0
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """Concatenate the processes' tensors `(n, …)` to `(size·n, …)`, with gradients to all of them.
+        """Concatenate the tensors `(n, …)` of all processes to `(size·n, …)`; gradients flow back to all of them.
 
-        The gradient of what one process computes from another's samples flows back to that process; with plain
-        `all_gather` it would be lost, and the whole would be 1/size of the true gradient.
+        Gradients of samples of other processes flow back to those processes. With plain `all_gather` they would be
+        lost, and the result would be 1/size of the true gradient.
         """
         if self.size == 1:
             return tensor
         return torch.cat(all_gather(tensor))  # type: ignore[no-untyped-call]
 
     def mean(self, values: dict[str, float], device: torch.device) -> dict[str, float]:
-        """The mean of each value over the processes."""
+        """Mean of each value over the processes."""
         if self.size == 1:
             return values
         tensor = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
@@ -66,12 +66,12 @@ class ProcessGroup:
         return bool(tensor.item())
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have called this."""
         if self.size > 1:
             distributed.barrier()
 
     def wrap_ddp(self, network: nn.Module, device: torch.device) -> nn.Module:
-        """The network with synchronised statistics and averaged gradients."""
+        """Wrap the network for DDP, with synchronised statistics and averaged gradients."""
         if self.size == 1:
             return network
         devices = [device] if device.type == "cuda" else None
@@ -80,11 +80,11 @@ class ProcessGroup:
 
 @contextlib.contextmanager
 def processes(device: torch.device) -> Iterator[tuple[ProcessGroup, torch.device]]:
-    """The group that `torchrun` made this process a part of, and its own device; a group of one without `torchrun`.
+    """Yield the process group of `torchrun` and this process's device; without `torchrun`, a group of one process.
 
     Raises:
-        InputError: There are more processes than GPUs on this machine.
-        LostProcess: Another process died while this one was waiting for it.
+        InputError: `torchrun` started more processes than there are GPUs on this machine.
+        LostProcess: Another process died while this one waited for it.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield ProcessGroup(), device

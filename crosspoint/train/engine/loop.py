@@ -1,4 +1,4 @@
-"""The loop that pretraining and fine-tuning share: steps, metrics, checkpoints, and stopping without a loss."""
+"""The training loop of pretraining and fine-tuning: steps, metrics, checkpoints, and a clean stop."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -9,8 +9,8 @@ from typing import ClassVar, Protocol, TypeVar
 
 import torch
 
-from crosspoint.core.interrupt import Stopped, stop_signals
 from crosspoint.core.results import FLAT, Result
+from crosspoint.core.system.interrupt import Stopped, stop_signals
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.engine.metrics import Recorder
 from crosspoint.train.engine.progress import Progress
@@ -19,11 +19,11 @@ B = TypeVar("B")
 
 
 class Budget(Protocol):
-    """What the loop has to know of a recipe."""
+    """The part of a recipe that the loop needs."""
 
     @property
     def batch(self) -> int:
-        """Objects in a step, over all processes."""
+        """Objects per step, over all processes."""
 
     @property
     def epochs(self) -> int:
@@ -31,7 +31,7 @@ class Budget(Protocol):
 
 
 class Trained(Protocol):
-    """A run whose steps the loop counts."""
+    """A run that the loop can train."""
 
     out: Path
     device: torch.device
@@ -40,7 +40,7 @@ class Trained(Protocol):
 
     @property
     def recipe(self) -> Budget:
-        """Of the run."""
+        """Recipe of the run."""
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -48,17 +48,17 @@ class Trained(Protocol):
 
 @dataclass(frozen=True)
 class TrainResult(Result):
-    """What a run came to.
+    """The result of a training run.
 
     Attributes:
-        out: The run's folder.
-        steps: That the run has done.
-        epochs: Of its recipe.
-        seconds: Of this process, without what was done before it.
-        device: Where it trained.
-        rank: Of this process; 0 speaks for all.
-        processes: That shared each batch.
-        last: What was last recorded, as `loss`.
+        out: Run folder.
+        steps: Steps done so far, over all resumed parts of the run.
+        epochs: Epochs of the recipe.
+        seconds: Duration of this process, not of earlier parts of the run.
+        device: Training device.
+        rank: Number of this process; 0 is the main process.
+        processes: Number of processes that shared each batch.
+        last: The last recorded metrics, e.g. `loss`.
     """
 
     schema: ClassVar[str] = "crosspoint.train/1"
@@ -76,31 +76,32 @@ class TrainResult(Result):
 def run_steps(
     run: Trained,
     batches: Iterable[B],
+    *,
     per_epoch: int,
     checkpoint_seconds: float,
     train: Callable[[B, int], dict[str, float]],
     measure: Callable[[], dict[str, float]],
 ) -> TrainResult:
-    """Train on every batch, record each step, save now and then and at the end.
+    """Train on every batch, record each step, and save checkpoints regularly and at the end.
 
     Args:
-        run: What is trained.
-        batches: Of the steps that are left.
-        per_epoch: Steps of an epoch.
-        checkpoint_seconds: Time between checkpoints.
-        train: One step on a batch in an epoch; returns what is recorded of it.
-        measure: What else is recorded of the state after `run.step` steps, before the first one too; it is asked in
-            the leading process alone, and its time does not count into the speed.
+        run: The run to train.
+        batches: The batches of the remaining steps.
+        per_epoch: Steps per epoch.
+        checkpoint_seconds: Seconds between checkpoints.
+        train: Does one step on a batch of an epoch, and returns the metrics to record.
+        measure: Returns further metrics of the state after `run.step` steps, also before the first step. Only the main
+            process calls it, and its time does not count for the speed.
 
     Raises:
-        Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
+        Stopped: SIGINT, SIGTERM or SIGHUP arrived. The state is saved.
     """
     group, total = run.group, per_epoch * run.recipe.epochs
     started = saved = time.monotonic()
     title = f"Training on {group.size} × {run.device.type}" if group.size > 1 else f"On {run.device}"
     with (
         Recorder(run.out, run.step) if group.is_main else nullcontext() as recorder,
-        Progress(title, run.step, total, group.is_main) as progress,
+        Progress(title, run.step, total=total, visible=group.is_main) as progress,
         stop_signals() as signals,
     ):
         values = recorder.last if recorder is not None else {}

@@ -1,10 +1,10 @@
-"""What a run reports while it trains: health of the embedding, and the files that record it."""
+"""Metrics of a training run: alignment, uniformity and spread of the embeddings, and the files that record them."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -21,9 +21,9 @@ AGAIN = "restore the file, or remove it and lose its lines"
 def embedding_health(first: Tensor, second: Tensor) -> dict[str, float]:
     """Alignment and uniformity (Wang and Isola, 2020, eqs 1–2) and spread of two views' projections `(B, D)`.
 
-    `alignment` is the mean squared distance of a sample's two views; `uniformity` the log of the mean Gaussian
-    potential `exp(−2 d²)` over pairs of samples; `spread` the mean standard deviation of the normalised coordinates
-    times √D, which is 1 for a uniform sphere and 0 for a collapsed embedding.
+    `alignment` is the mean squared distance between the two views of a sample. `uniformity` is the logarithm of the
+    mean Gaussian potential `exp(−2 d²)` over pairs of samples. `spread` is the mean standard deviation of the
+    normalised coordinates times √D: 1 for a uniform sphere, 0 for a collapsed embedding.
     """
     one, two = functional.normalize(first.float(), dim=1), functional.normalize(second.float(), dim=1)
     return {
@@ -34,11 +34,11 @@ def embedding_health(first: Tensor, second: Tensor) -> dict[str, float]:
 
 
 class Recorder:
-    """Writes metrics to `metrics.jsonl` and as TensorBoard events; on resuming, lines after `step` are forgotten.
+    """Writes metrics to `metrics.jsonl` and as TensorBoard events. On resuming, lines after `step` are removed.
 
     Args:
-        run: The run's folder.
-        step: Number of steps that the run has done.
+        run: Run folder.
+        step: Number of steps done so far.
 
     Raises:
         InputError: `metrics.jsonl` is damaged.
@@ -51,19 +51,19 @@ class Recorder:
         kept = [values for values in _steps(self.path) if values["step"] <= step] if step else []
         with atomic_file(self.path) as temporary:
             temporary.write_text("".join(json.dumps(values) + "\n" for values in kept))
-        self.last: dict[str, Any] = kept[-1] if kept else {}
+        self.last: dict[str, float] = kept[-1] if kept else {}
         self.file = self.path.open("a")
         self.events = SummaryWriter(run / "tensorboard", purge_step=step + 1 if step else None)
 
-    def write(self, step: int, values: dict[str, Any]) -> None:
-        """Record one step's values; numbers also go to TensorBoard."""
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Record the metrics of one step; numbers also go to TensorBoard."""
         with writing(self.path):
             self.file.write(json.dumps({"step": step, **values}) + "\n")
             for name, value in values.items():
                 self.events.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Bring everything to the disk."""
+        """Sync everything to disk."""
         with writing(self.path):
             self.file.flush()
             self.events.flush()
@@ -79,20 +79,26 @@ class Recorder:
             self.events.close()
 
 
-def _steps(path: Path) -> Iterator[dict[str, Any]]:
-    """The steps in whole lines of a file; what a killed run left half written at its end is dropped.
+def _steps(path: Path) -> Iterator[dict[str, float]]:
+    """The steps recorded in a file; an incomplete last line, left by a killed run, is skipped.
 
     Raises:
-        InputError: The file is no regular one, or a line is no step.
+        InputError: The file is not a regular file, or a line is not a step.
     """
     if not path.exists():
         return
     readable(path)
-    with reading(path, "the metrics of a run", AGAIN), path.open(encoding="utf-8") as file:
+    with reading(path, "the metrics of a run", advice=AGAIN), path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):
                 return
             values = json.loads(line)
-            if not isinstance(values, dict) or type(values.get("step")) is not int:
+            if not _is_step(values):
                 raise InputError(f"line {number} is no step of a run; {AGAIN}")
             yield values
+
+
+def _is_step(values: object) -> TypeGuard[dict[str, float]]:
+    """Whether a line holds the number of its step, and numbers otherwise."""
+    numbers = isinstance(values, dict) and all(isinstance(value, int | float) for value in values.values())
+    return isinstance(values, dict) and numbers and type(values.get("step")) is int

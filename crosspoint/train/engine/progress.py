@@ -1,8 +1,7 @@
-"""A progress bar of a training run: losses, rate and time left."""
+"""A progress bar for training: losses, speed and time left."""
 
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -10,20 +9,20 @@ from rich.progress import Progress as Bar
 
 from crosspoint.core.console import is_quiet
 
-LINE_SECONDS = 30.0  # between the lines that stand for the bar where standard error is not a terminal
+LINE_SECONDS = 30.0  # seconds between lines if standard error is not a terminal
 
 
 class Progress:
-    """Shows a bar on a terminal and a line now and then elsewhere.
+    """Shows a bar on a terminal, or a line from time to time elsewhere.
 
     Args:
-        title: What is going on.
+        title: Text before the bar.
         done: Steps done before.
         total: Steps in all.
         visible: Whether to show anything.
     """
 
-    def __init__(self, title: str, done: int, total: int, visible: bool = True) -> None:
+    def __init__(self, title: str, done: int, *, total: int, visible: bool = True) -> None:
         console = Console(stderr=True, quiet=is_quiet() or not visible)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Bar(*columns, TextColumn("{task.fields[state]}"), console=console, disable=not console.is_terminal)
@@ -42,11 +41,11 @@ class Progress:
         self.bar.stop()
 
     def pause_ended(self) -> None:
-        """Leave the time since the last step out of the rate."""
+        """Exclude the time since the last step from the speed."""
         self.last = time.monotonic()
 
-    def advance(self, values: dict[str, Any], clouds: int) -> float:
-        """Count one step that took `clouds` objects; returns the objects per second of this step."""
+    def advance(self, values: dict[str, float], clouds: int) -> float:
+        """Count one step with `clouds` objects; returns the objects per second of this step."""
         now = time.monotonic()
         rate = clouds / max(now - self.last, 1e-9)
         self.last = now

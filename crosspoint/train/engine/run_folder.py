@@ -1,10 +1,10 @@
-"""The folder of a run: what it was started with, and whether it may go on."""
+"""The run folder: the settings of the run, and the checks before it is resumed."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,45 +14,49 @@ from crosspoint.core.content import Content
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256, write_json
 from crosspoint.core.outputs import check_folder
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import read_json, regular
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
 from crosspoint.train.engine.checkpoint import newest
-from crosspoint.train.pretrain.pairs import Source
-from crosspoint.train.pretrain.recipes import R, Recipe, choose_recipe, recipe_from
+from crosspoint.train.engine.recipes import BaseRecipe, R, Values, choose_recipe, recipe_from
+from crosspoint.train.pretrain.pairs import PairSource
 
 SCHEMA = "crosspoint.run/1"
 AGAIN = "restore it or start the run anew elsewhere"
-READERS, CHUNK = 8, 256  # threads that hash files, and files at a time
+READERS, CHUNK = 8, 256  # threads that hash files, and files per chunk
 
 
 def resolve_recipe(
-    out: Path, recipe: str | R | None, overrides: Sequence[str], resume: bool, recipes: Mapping[str, Callable[[], R]]
+    out: Path, recipe: str | R | None, *, overrides: Sequence[str], resume: bool, recipes: Mapping[str, Callable[[], R]]
 ) -> R:
-    """The recipe of a new run, or of the one in `out`, which must not change.
+    """The recipe of a new run, or of the run in `out`, which must not change.
 
     Args:
-        out: The run's folder.
-        recipe: A recipe or the name of one; `clean` or that of the run if None.
+        out: Run folder.
+        recipe: A recipe, or the name of one; None: that of the run in `out`, else `clean`.
         overrides: `key=value` for fields of the recipe.
-        resume: Whether a run in `out` may go on.
-        recipes: Those that can be named, all of one class.
+        resume: Whether a run in `out` may be continued.
+        recipes: Recipes by name, all of one class.
 
     Raises:
-        InputError: `out` is something else, holds a run that is not to be resumed, or was started differently.
+        InputError: `out` is not a run, holds a run and `resume` is False, or was started with another recipe.
     """
     check_folder(out)
     config = out / "config.json"
     if not config.exists():
         if out.exists() and in_use(out):
-            raise InputError(f"{out} exists and is not a run; choose a new folder for --out")
-        return choose_recipe(recipes, recipe or "clean", overrides) if isinstance(recipe, str | None) else recipe
+            raise InputError(f"{out} exists and is not a run folder; choose a new folder for --out")
+        return (
+            choose_recipe(recipes, recipe or "clean", overrides=overrides) if isinstance(recipe, str | None) else recipe
+        )
     if not resume:
-        raise InputError(f"{out} holds a run already; go on with --resume or choose another --out")
+        raise InputError(f"{out} already holds a run; continue it with --resume, or choose another --out")
     saved = read_recipe(out, type(recipes["clean"]()))
     if recipe is None and not overrides:
         return saved
-    asked = choose_recipe(recipes, recipe or saved.name, overrides) if isinstance(recipe, str | None) else recipe
+    asked = (
+        choose_recipe(recipes, recipe or saved.name, overrides=overrides) if isinstance(recipe, str | None) else recipe
+    )
     changed = [
         f"{field} was {getattr(saved, field)}, now {getattr(asked, field)}"
         for field in saved.__dataclass_fields__
@@ -67,47 +71,63 @@ def resolve_recipe(
 
 
 def read_recipe(run: Path, kind: Callable[..., R]) -> R:
-    """The recipe, of class `kind`, that a run was started with.
+    """The recipe, of class `kind`, with which a run was started.
 
     Raises:
-        InputError: The run's `config.json` is missing or damaged, or is of another kind of run.
+        InputError: The run's `config.json` is missing or damaged, or belongs to another kind of run.
     """
-    return recipe_from(read_config(run)["recipe"], str(run / "config.json"), kind)
+    return recipe_from(read_config(run).recipe, str(run / "config.json"), kind=kind)
 
 
-def read_config(run: Path) -> dict[str, Any]:
-    """What a run was started with: the content of `config.json`.
+@dataclass(frozen=True)
+class Start:
+    """What a run was started with.
+
+    Attributes:
+        recipe: The recipe's fields, which the recipe's class checks.
+        init_sha256: Of the weights that pretraining starts from; None for random ones.
+        initial: Where the backbone of a segmenter comes from, which `crosspoint.train.partseg.weights` checks.
+    """
+
+    recipe: Values
+    init_sha256: str | None
+    initial: object
+
+
+def read_config(run: Path) -> Start:
+    """The settings of a run, from its `config.json`.
 
     Raises:
         InputError: The file is missing or damaged.
     """
     config = run / "config.json"
-    content = read_json(config, "the start of a run", AGAIN)
+    content = read_json(config, "the start of a run", advice=AGAIN)
     recipe = content.get("recipe") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(recipe, dict) or not isinstance(recipe.get("name"), str):
         raise InputError(f"{config}: does not say how a run was started; {AGAIN}")
-    return content
+    sha256 = content.get("init_sha256")
+    return Start(recipe, None if sha256 is None else str(sha256), content.get("initial"))
 
 
 def check_origin(out: Path, start: Content | None) -> str | None:
-    """SHA-256 of the file that a run starts from, or None; a run that was begun must not change it.
+    """SHA-256 of the file of initial weights, or None. A resumed run must have the same one.
 
     Raises:
-        InputError: The run in `out` was started from something else.
+        InputError: The run in `out` was started from other weights.
     """
     given = None if start is None else start.sha256
     config = out / "config.json"
     if not config.exists() or (given is None and newest(out / "checkpoints") is not None):
         return given
-    before = read_config(out).get("init_sha256")
+    before = read_config(out).init_sha256
     if given != before:
-        was = "random weights" if before is None else f"weights with SHA-256 {str(before)[:64]}"
+        was = "random weights" if before is None else f"weights with SHA-256 {before[:64]}"
         raise InputError(f"{out} was started from {was}; resume with the same --init, or choose another --out")
     return given
 
 
 def start_folder(
-    out: Path, recipe: Recipe, objects: int, data: str, device: torch.device, init_sha256: str | None
+    out: Path, recipe: BaseRecipe, *, objects: int, data: str, device: torch.device, init_sha256: str | None
 ) -> None:
     """Write `config.json`.
 
@@ -131,7 +151,7 @@ def tidy(out: Path) -> None:
         remove_partial_files(folder)
 
 
-def fingerprint(source: Source) -> str:
+def fingerprint(source: PairSource) -> str:
     """SHA-256 of the objects' names and of the content of all files, in order.
 
     All data is read once for it, as one epoch does.

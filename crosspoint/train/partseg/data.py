@@ -1,4 +1,4 @@
-"""What part segmentation trains on and what it chooses the best epoch by, and how clouds are augmented."""
+"""Training and selection data of part segmentation, and the augmentation of clouds."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ from crosspoint.train.pretrain.augment import SampleRng, normalise
 
 @dataclass(frozen=True)
 class PartData:
-    """A part-segmentation set as a recipe divides it.
+    """A part-segmentation set, divided as a recipe says.
 
     Attributes:
-        taxonomy: What the numbers mean.
-        train: To train on, all stored points.
-        selection: To choose the best epoch by; None where the last epoch is the result.
-        selected_on: Where `selection` comes from, for the reader of a result.
+        taxonomy: Names of categories and parts.
+        train: Training clouds, with all stored points.
+        selection: Clouds that select the best epoch; None: the last epoch is the result.
+        selected_on: Where `selection` comes from, in words.
     """
 
     taxonomy: Taxonomy
@@ -33,7 +33,7 @@ class PartData:
     selected_on: str
 
     def fingerprint(self) -> str:
-        """SHA-256 of what the numbers mean, of everything that is trained on, and of what the epoch is chosen by."""
+        """SHA-256 of the taxonomy, the training clouds and the selection clouds."""
         digest = hashlib.sha256(json.dumps(asdict(self.taxonomy)).encode())
         for clouds in (self.train, self.selection):
             for array in () if clouds is None else (clouds.points, clouds.labels, clouds.parts):
@@ -64,7 +64,7 @@ def _with_validation(whole: PartSet, recipe: PartSegRecipe) -> PartData:
     if whole.val is not None:
         return PartData(whole.taxonomy, whole.train, whole.val, "the validation split")
     try:
-        train, held_out = stratified(whole.train.labels, recipe.held_out, recipe.seed)
+        train, held_out = stratified(whole.train.labels, recipe.held_out, seed=recipe.seed)
     except InputError as error:
         raise InputError(f"{error}, or take the last epoch: --set selection=last") from error
     source = (
@@ -82,14 +82,14 @@ def _join(one: PartClouds, two: PartClouds) -> PartClouds:
     return PartClouds(*(np.concatenate(pair) for pair in pairs))
 
 
-def augment_parts(points: Tensor, parts: Tensor, recipe: PartSegRecipe, rng: SampleRng) -> tuple[Tensor, Tensor]:
-    """Points in random order, normalised, stretched along each axis and shifted, with their labels.
+def augment_parts(points: Tensor, parts: Tensor, *, recipe: PartSegRecipe, rng: SampleRng) -> tuple[Tensor, Tensor]:
+    """Draw points in random order, normalise, stretch along each axis and shift; labels follow.
 
     Args:
         points: `(B, M, 3)`, as stored.
         parts: `(B, M)`.
-        recipe: Number of points N, and how far to go.
-        rng: On the device of `points`.
+        recipe: Number of points N, and ranges of the augmentation.
+        rng: Random generator on the device of `points`.
 
     Returns:
         `(B, N, 3)` and `(B, N)`.

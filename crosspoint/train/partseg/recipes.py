@@ -1,42 +1,58 @@
-"""Recipes of part segmentation: everything that decides the outcome of a fine-tuning run."""
+"""Recipes of part segmentation: all settings that decide the result of a fine-tuning run."""
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-from crosspoint.core.errors import InputError
-from crosspoint.train.pretrain.recipes import check_values
+from crosspoint.train.engine.recipes import BELOW_ONE, POSITIVE, BaseRecipe, Range, at_least, check_neighbours
 
 CHOICES: dict[str, tuple[str, ...]] = {"selection": ("val", "test", "last"), "precision": ("fp32", "bf16")}
+RANGES = {
+    "k": at_least(1),
+    "points": at_least(2),
+    "stretch": at_least(1),
+    "shift": at_least(0),
+    "label_smoothing": Range("lie in [0, 0.5)", lambda value: 0 <= value < 0.5),
+    "batch": at_least(2),
+    "epochs": at_least(1),
+    "learning_rate": POSITIVE,
+    "final_learning_rate": at_least(0),
+    "momentum": BELOW_ONE,
+    "weight_decay": at_least(0),
+    "held_out": Range("lie between 0 and 1", lambda value: 0 < value < 1),
+    "seed": at_least(0),
+}
 
 
 @dataclass(frozen=True)
-class PartSegRecipe:
+class PartSegRecipe(BaseRecipe):
     """A recipe of part segmentation; the defaults are the published schedule.
 
     Attributes:
-        name: The recipe that the fields started from.
-        k: Neighbours of every point in the graphs.
-        points: Points of a cloud.
-        resample: Whether a step draws its points at random from those stored; else it takes the first ones. In either
-            case they come in random order.
-        stretch: Each axis is scaled by a factor of its own, U(1/stretch, stretch); 1 for none.
-        shift: Each cloud is moved by U(−shift, shift) along each axis, in units of its radius; 0 for none.
-        label_smoothing: ε, the share of the target that the wrong parts have among them.
-        batch: Objects in a step, over all processes.
+        name: Name of the recipe whose values the other fields started from.
+        k: Number of neighbours of every point.
+        points: Points per cloud.
+        resample: Whether each step draws its points at random from those stored; else it takes the first ones. The
+            order is random in both cases.
+        stretch: Each axis is scaled by its own factor, U(1/stretch, stretch); 1: no scaling.
+        shift: Each cloud is moved by U(−shift, shift) along each axis, in units of its radius; 0: no shift.
+        label_smoothing: ε, the target probability that all wrong parts share.
+        batch: Objects per step, over all processes.
         epochs: Passes over the data.
-        learning_rate: Of SGD in the first epoch.
-        final_learning_rate: Where the cosine ends.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
-        selection: Whose instance mIoU decides which epoch is the result: `val`, the set's validation split or else a
-            part of the training split; `test`, as in the official code; `last`, nobody's: the last epoch is the result.
-        held_out: Share of each category's training objects held out where `val` needs it.
-        restrict: Whether epochs are compared by the most likely part among the category's own, or among all parts.
-        precision: `fp32`, or `bf16` for products; distances, statistics and the loss stay float32.
-        seed: Of everything drawn at random.
+        learning_rate: Learning rate of SGD in the first epoch.
+        final_learning_rate: Learning rate at the end of the cosine schedule.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD.
+        selection: Clouds whose instance mIoU selects the epoch that is the result: `val`, the validation split or else
+            a part of the training split; `test`, as in the official code; `last`: the last epoch is the result.
+        held_out: Share of each category's training objects that is held out for `val` if there is no validation split.
+        restrict: Whether epochs are compared on the most likely part of the object's category, or of all parts.
+        precision: `fp32`, or `bf16` for matrix products; distances, statistics and the loss stay float32.
+        seed: Random seed.
     """
+
+    choices: ClassVar = CHOICES
+    ranges: ClassVar = RANGES
 
     name: str
     k: int = 40
@@ -58,49 +74,27 @@ class PartSegRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values that no run can have.
+        """Check the values.
 
         Raises:
-            InputError: Names the field, what it was and what it may be.
+            InputError: A value is out of range; the message names the field, its value and its range.
         """
-        for field, allowed in CHOICES.items():
-            if getattr(self, field) not in allowed:
-                given = str(getattr(self, field))[:40]
-                raise InputError(f"{field}={given!r} is not one of {', '.join(allowed)}")
-        for field, least in [("k", 1), ("points", 2), ("batch", 2), ("epochs", 1), ("stretch", 1), ("seed", 0)]:
-            if not getattr(self, field) >= least:
-                raise InputError(f"{field}={getattr(self, field)} is too small; it must be at least {least}")
-        for field in ("shift", "final_learning_rate", "weight_decay"):
-            if not getattr(self, field) >= 0:
-                raise InputError(f"{field}={getattr(self, field)} must not be negative")
-        for field, below in [("label_smoothing", 0.5), ("momentum", 1.0)]:
-            if not 0 <= getattr(self, field) < below:
-                raise InputError(f"{field}={getattr(self, field)} must lie in [0, {below:g})")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate={self.learning_rate} must be positive")
-        if not 0 < self.held_out < 1:
-            raise InputError(f"held_out={self.held_out} must lie between 0 and 1")
-        if self.points < self.k:
-            raise InputError(f"points={self.points} is fewer than k={self.k} neighbours; raise points or lower k")
-        check_values(self)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name, JSON-serialisable."""
-        return dataclasses.asdict(self)
+        super().__post_init__()
+        check_neighbours(self.points, self.k)
 
 
 def clean() -> PartSegRecipe:
-    """The published schedule with DGCNN's augmentation; the best epoch by validation; no test label is ever seen."""
+    """The published schedule with DGCNN's augmentation. The best epoch is selected without test labels."""
     return PartSegRecipe("clean")
 
 
 def official() -> PartSegRecipe:
-    """What the official code does: points shuffled and nothing else, and the best epoch by *test* objects."""
+    """As the official code: points are only shuffled, and *test* objects select the best epoch."""
     return PartSegRecipe("official", resample=False, stretch=1.0, shift=0.0, selection="test", restrict=False)
 
 
 def quick() -> PartSegRecipe:
-    """A small run for a CPU: fewer points, neighbours and epochs."""
+    """A small run for a CPU, with fewer points, neighbours and epochs."""
     return PartSegRecipe("quick", k=20, points=512, epochs=20)
 
 

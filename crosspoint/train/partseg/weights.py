@@ -1,8 +1,7 @@
-"""The pretrained backbone that part segmentation starts from."""
+"""The pretrained backbone from which part segmentation starts."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from crosspoint.core.errors import InputError
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
@@ -19,10 +18,10 @@ class Initial:
 
     Attributes:
         path: The file.
-        sha256: Of the file.
+        sha256: SHA-256 of the file.
         architecture: The network in the file, `dgcnn_seg` or `dgcnn_partseg`.
-        k: Neighbours that it was trained with.
-        tensors: How many tensors of the backbone it fills: all of them.
+        k: Number of neighbours in its training.
+        tensors: Number of tensors of the backbone, all of which it fills.
     """
 
     path: str
@@ -31,31 +30,17 @@ class Initial:
     k: int
     tensors: int
 
-    def __post_init__(self) -> None:
-        """Refuse values of other types, which a damaged file brings.
-
-        Raises:
-            InputError: Names the first such field.
-        """
-        for name in ("path", "sha256", "architecture", "k", "tensors"):
-            if type(getattr(self, name)) is not (int if name in ("k", "tensors") else str):
-                raise InputError(f"its initial weights have {name} = {str(getattr(self, name))[:40]}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name, JSON-serialisable."""
-        return asdict(self)
-
     def describe(self, k: int) -> str:
-        """One line on what is loaded and what is not, into a segmenter with `k` neighbours."""
+        """One line about what is loaded into a segmenter with `k` neighbours."""
         line = f"the backbone ({self.tensors} tensors) of {self.path}, {self.architecture}; the head starts anew"
         return line if k == self.k else f"{line}; it was trained with k = {self.k}, this run has k = {k}"
 
 
 def find_initial(model: Path) -> Initial:
-    """What a run folder or a `.safetensors` file gives a segmenter to start from.
+    """Find the initial weights in a run folder or a `.safetensors` file.
 
     Raises:
-        InputError: There is no such file, or it holds no segmentation backbone.
+        InputError: The file does not exist, or holds no segmentation backbone.
     """
     weights = read_weights(_file(model))
     backbone = _backbone(weights)
@@ -64,10 +49,10 @@ def find_initial(model: Path) -> Initial:
 
 
 def load_initial(initial: Initial, network: DGCNNSegmenter) -> None:
-    """Fill a segmenter's backbone.
+    """Load the weights into a segmenter's backbone.
 
     Raises:
-        InputError: The file is not what it was when the run was started.
+        InputError: The file has changed since the run was started.
     """
     path = Path(initial.path)
     weights = read_weights(path) if path.is_file() else None

@@ -1,7 +1,7 @@
-"""Augmentations of points and images, batched and on the device, as the official code and the paper have them.
+"""Augmentation of points and images, in batches on the device, as in the official code and the paper.
 
-All randomness comes from a `SampleRng`, which gives every sample of a batch the same numbers whether one process holds
-the whole batch or several hold a slice each.
+All random numbers come from a `SampleRng`. It gives each sample of a batch the same numbers, whether one process holds
+the whole batch or several processes hold a slice each.
 """
 
 import math
@@ -12,39 +12,39 @@ from torch.nn import functional
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 JITTER, JITTER_LIMIT = 0.01, 0.05
-STRENGTH = 0.4  # of brightness, contrast and saturation
+STRENGTH = 0.4  # largest relative change of brightness, contrast and saturation
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601 luma
 ELASTIC_GRID, ELASTIC_STRENGTH = 4, 0.2
 CROP_SCALE, CROP_RATIO = (0.6, 1.0), (3 / 4, 4 / 3)
 
 
 class SampleRng:
-    """Random numbers for the samples of this process out of a batch that `size` processes share.
+    """Random numbers for this process's samples of a batch that `size` processes share.
 
     Args:
         device: Where the numbers are drawn.
         rank: Number of this process.
-        size: Number of processes; each holds as many samples.
+        size: Number of processes; each holds the same number of samples.
     """
 
-    def __init__(self, device: torch.device, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, device: torch.device, rank: int = 0, *, size: int = 1) -> None:
         self.generator = torch.Generator(device)
         self.rank = rank
         self.size = size
 
     def seed(self, seed: int) -> "SampleRng":
-        """Start the sequence that belongs to a seed."""
+        """Restart the sequence with a seed; returns self."""
         self.generator.manual_seed(seed)
         return self
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Numbers of U(low, high), `shape`, whose first dimension counts this process's samples."""
+        """Numbers from U(low, high) of this `shape`; the first dimension counts this process's samples."""
         whole = (shape[0] * self.size, *shape[1:])
         numbers: Tensor = torch.rand(whole, generator=self.generator, device=self.generator.device)
         return self._own(numbers.mul_(high - low).add_(low), shape[0])
 
     def normal(self, *shape: int) -> Tensor:
-        """Numbers of N(0, 1), likewise."""
+        """Numbers from N(0, 1) of this `shape`, as in `uniform`."""
         whole = (shape[0] * self.size, *shape[1:])
         return self._own(torch.randn(whole, generator=self.generator, device=self.generator.device), shape[0])
 
@@ -53,17 +53,17 @@ class SampleRng:
 
 
 def normalise(points: Tensor) -> Tensor:
-    """Centre each cloud on its mean and bring its farthest point to distance 1: `(B, N, 3)`."""
+    """Centre each cloud on its mean and scale its farthest point to distance 1: `(B, N, 3)`."""
     points = points - points.mean(dim=1, keepdim=True)
     radius: Tensor = torch.linalg.vector_norm(points, dim=2).amax(dim=1)
     return points / radius.clamp_min(1e-12).view(-1, 1, 1)
 
 
 def elastic(points: Tensor, rng: SampleRng) -> Tensor:
-    """Elastic distortion: a smooth random displacement field, trilinear between `ELASTIC_GRID³` normal draws.
+    """Elastic distortion by a smooth random displacement field, trilinear between `ELASTIC_GRID³` normal values.
 
-    The paper names the distortion without its parameters; the field has a standard deviation of at most
-    `ELASTIC_STRENGTH / 2` at its nodes, in units of the cloud's radius.
+    The paper gives no parameters. Here the field has a standard deviation of at most `ELASTIC_STRENGTH / 2` at its
+    nodes, in units of the cloud's radius.
     """
     field = rng.normal(len(points), 3, ELASTIC_GRID, ELASTIC_GRID, ELASTIC_GRID)
     field = field * rng.uniform(len(points), 1, 1, 1, 1, high=ELASTIC_STRENGTH / 2)
@@ -72,18 +72,18 @@ def elastic(points: Tensor, rng: SampleRng) -> Tensor:
     return points + moved.flatten(2).transpose(1, 2)
 
 
-def augment_points(points: Tensor, dropout: float, with_elastic: bool, rng: SampleRng) -> Tensor:
-    """One view of each cloud, in the order of the official code.
+def augment_points(points: Tensor, dropout: float, *, with_elastic: bool, rng: SampleRng) -> Tensor:
+    """Make one view of each cloud, in the order of the official code.
 
-    Normalisation, elastic distortion where asked for, scale U(0.5, 2), rotation about y by U(0, 2π), translation by
-    U(−0.5, 0.5) of the bounding box's extent per axis, jitter N(0, 0.01) clipped at 0.05, and input dropout: a share
-    U(0, `dropout`) of the points takes the place of the first one.
+    Normalisation; elastic distortion if asked for; scaling by U(0.5, 2); rotation about y by U(0, 2π); translation by
+    U(−0.5, 0.5) of the bounding box's extent per axis; jitter N(0, 0.01) clipped at 0.05; and input dropout: a share
+    U(0, `dropout`) of the points is replaced by the first point.
 
     Args:
         points: `(B, N, 3)`.
-        dropout: Largest share dropped; 0.875 in the official code, 0 in the paper.
-        with_elastic: Whether to distort, as the paper says.
-        rng: On the device of `points`.
+        dropout: Largest share of points that is replaced; 0.875 in the official code, 0 in the paper.
+        with_elastic: Whether to apply elastic distortion, as in the paper.
+        rng: Random generator on the device of `points`.
     """
     batch, count, _ = points.shape
     x = normalise(points)
@@ -127,11 +127,11 @@ COLOUR = (_brightness, _contrast, _saturation)
 
 
 def colour_jitter(images: Tensor, rng: SampleRng) -> Tensor:
-    """Brightness, contrast and saturation by factors U(0.6, 1.4), in an order of its own for each image.
+    """Change brightness, contrast and saturation by factors U(0.6, 1.4), in a random order for each image.
 
     Args:
         images: `(B, 3, H, W)` in [0, 1].
-        rng: On the device of `images`.
+        rng: Random generator on the device of `images`.
     """
     batch = len(images)
     factors = rng.uniform(batch, 3, low=1 - STRENGTH, high=1 + STRENGTH)
@@ -145,7 +145,7 @@ def colour_jitter(images: Tensor, rng: SampleRng) -> Tensor:
 
 
 def random_crop(images: Tensor, rng: SampleRng) -> Tensor:
-    """Crops of 60 to 100 % of the area and aspect ratios of 3:4 to 4:3, resized bilinearly to the same size."""
+    """Random crops with 60 to 100 % of the area and aspect ratios 3:4 to 4:3, resized bilinearly to the same size."""
     batch = len(images)
     area = rng.uniform(batch, low=CROP_SCALE[0], high=CROP_SCALE[1])
     ratio = rng.uniform(batch, low=math.log(CROP_RATIO[0]), high=math.log(CROP_RATIO[1])).exp()
@@ -158,13 +158,13 @@ def random_crop(images: Tensor, rng: SampleRng) -> Tensor:
     return functional.grid_sample(images, grid, align_corners=False, padding_mode="border")
 
 
-def augment_images(images: Tensor, crop: bool, rng: SampleRng) -> Tensor:
-    """Crop where asked for, colour jitter, horizontal flip of every second image, and ImageNet's normalisation.
+def augment_images(images: Tensor, crop: bool, *, rng: SampleRng) -> Tensor:
+    """Crop if asked for, jitter colours, flip half of the images horizontally, and normalise as for ImageNet.
 
     Args:
         images: `(B, n, 3, H, W)`, uint8.
-        crop: Whether to crop, as the paper says.
-        rng: On the device of `images`.
+        crop: Whether to crop, as in the paper.
+        rng: Random generator on the device of `images`.
 
     Returns:
         `(B, n, 3, H, W)`, float32.

@@ -1,4 +1,4 @@
-"""What a run starts from, if not from random weights: a point encoder, or all branches of another run."""
+"""Initial weights of a run: a point encoder, or all branches of another run."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from crosspoint.train.pretrain.recipes import Recipe
 
 
 def find_initial_weights(init: Path) -> Path:
-    """The file that holds the weights: of a released model, `init` itself, or the newest checkpoint of a run folder.
+    """Find the file of initial weights: of a released model, `init` itself, or the newest checkpoint of a run folder.
 
     Raises:
-        InputError: There is no such file.
+        InputError: The file does not exist.
     """
     init = resolve(init, ".safetensors")
     if init.is_dir():
@@ -28,11 +28,11 @@ def find_initial_weights(init: Path) -> Path:
     return init
 
 
-def load_initial_weights(start: Content, network: CrossPoint, recipe: Recipe) -> None:
-    """Give a network the weights of `find_initial_weights`' file: its point encoder's, or of a checkpoint all.
+def load_initial_weights(start: Content, network: CrossPoint, *, recipe: Recipe) -> None:
+    """Load initial weights into a network: the point encoder from weights, all branches from a checkpoint.
 
     Raises:
-        InputError: They are of another architecture, or cannot be read.
+        InputError: They belong to another architecture, or cannot be read.
     """
     if start.path.suffix == ".safetensors":
         _load_encoder(start, network, recipe)

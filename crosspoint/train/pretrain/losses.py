@@ -9,24 +9,22 @@ from torch.nn import functional
 from crosspoint.models.crosspoint import Projections
 from crosspoint.train.engine.distributed import ProcessGroup
 
-OBJECTIVES = ("joint", "imid", "cmid")
 
-
-def nt_xent(one: Tensor, two: Tensor, temperature: float, group: ProcessGroup | None = None) -> Tensor:
+def nt_xent(one: Tensor, two: Tensor, *, temperature: float, group: ProcessGroup | None = None) -> Tensor:
     """Normalised temperature-scaled cross entropy between two views of the same N objects (eqs 1–2, and 4–5).
 
     With cosine similarity s, the loss of sample i of the first view is (eq. 1)
 
         l(i, 1, 2) = −log  exp(s(z¹_i, z²_i)/τ) / (Σ_{k≠i} exp(s(z¹_i, z¹_k)/τ) + Σ_k exp(s(z¹_i, z²_k)/τ))
 
-    and the loss is the mean of l(i, 1, 2) and l(i, 2, 1) over all i (eq. 2). Always in float32 or wider.
+    and the loss is the mean of l(i, 1, 2) and l(i, 2, 1) over all i (eq. 2). It is computed in float32 or wider.
 
     Args:
         one: `(N, D)`, not normalised.
         two: `(N, D)`.
         temperature: τ.
-        group: Where the batch is spread over processes, the other processes' samples are negatives too; the mean of
-            the results over the processes is then the loss of the whole batch.
+        group: Processes that share the batch. The samples of other processes are negatives too, and the mean of the
+            results over the processes is the loss of the whole batch.
     """
     with torch.autocast(one.device.type, enabled=False):
         wide = torch.promote_types(one.dtype, torch.float32)
@@ -47,7 +45,7 @@ def nt_xent(one: Tensor, two: Tensor, temperature: float, group: ProcessGroup | 
 
 
 class Losses(NamedTuple):
-    """What is minimised and its two terms; a term that the objective leaves out is None."""
+    """The loss that is minimised, and its two terms; a term that the objective does not use is None."""
 
     total: Tensor
     imid: Tensor | None
@@ -55,7 +53,7 @@ class Losses(NamedTuple):
 
 
 def crosspoint_loss(
-    projections: Projections, temperature: float, objective: str, group: ProcessGroup | None = None
+    projections: Projections, temperature: float, *, objective: str, group: ProcessGroup | None = None
 ) -> Losses:
     """`L = L_imid + L_cmid` (eq. 6), or one of its terms (Figure 3).
 
@@ -63,17 +61,17 @@ def crosspoint_loss(
     vectors before normalisation (eq. 3), with the projected image (eqs 4–5).
 
     Args:
-        projections: Of one batch.
+        projections: The projections of one batch.
         temperature: τ.
         objective: `joint`, `imid` or `cmid`.
-        group: The processes that share the batch, if there are several.
+        group: Processes that share the batch; None: one process.
     """
     imid = cmid = None
     if objective != "cmid":
-        imid = nt_xent(projections.first, projections.second, temperature, group)
+        imid = nt_xent(projections.first, projections.second, temperature=temperature, group=group)
     if objective != "imid":
         assert projections.image is not None
         prototype = (projections.first + projections.second) / 2  # (B, 256)
-        cmid = nt_xent(prototype, projections.image, temperature, group)
+        cmid = nt_xent(prototype, projections.image, temperature=temperature, group=group)
     terms = [term for term in (imid, cmid) if term is not None]
     return Losses(torch.stack(terms).sum(), imid, cmid)

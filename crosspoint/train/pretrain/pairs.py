@@ -1,4 +1,4 @@
-"""Pairs of clouds and images for pretraining. What an item is depends on the seed, the epoch and its number alone."""
+"""Pairs of clouds and images for pretraining. An item depends only on the seed, the epoch and its number."""
 
 import signal
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ Item = tuple[int, int]  # epoch, number of the object
 
 
 class Schedule(Protocol):
-    """What of a recipe decides which objects come when."""
+    """The part of a recipe that decides the order of the objects."""
 
     @property
     def batch(self) -> int:
-        """Objects in a step, over all processes."""
+        """Objects per step, over all processes."""
 
     @property
     def epochs(self) -> int:
@@ -30,10 +30,10 @@ class Schedule(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of the order."""
+        """Random seed of the order."""
 
 
-class Source(Protocol):
+class PairSource(Protocol):
     """A set of objects with points and renderings: `PairedRenders` or `PackedRenders`."""
 
     keys: list[str]
@@ -53,8 +53,8 @@ class Source(Protocol):
         """All files that objects are read from, in order."""
 
 
-def open_source(data: Path) -> Source:
-    """The pairs in a folder, loose (ShapeNetRender's layout) or packed.
+def open_source(data: Path) -> PairSource:
+    """Open a folder of pairs, either in ShapeNetRender's layout or packed.
 
     Raises:
         InputError: It is neither.
@@ -62,27 +62,27 @@ def open_source(data: Path) -> Source:
     from crosspoint.data.sets.datasets import PairedRenders
     from crosspoint.data.sets.pack import PackedRenders, is_pack
 
-    source: Source = PackedRenders(data) if is_pack(data) else PairedRenders(data)
+    source: PairSource = PackedRenders(data) if is_pack(data) else PairedRenders(data)
     return source
 
 
 class Batch(NamedTuple):
-    """One process's part of a step."""
+    """The part of a step's batch that one process gets."""
 
     points: Tensor  # (B, N, 3) float32
-    images: Tensor  # (B, views, 3, S, S) uint8; (B, 0) where only clouds are contrasted
+    images: Tensor  # (B, views, 3, S, S) uint8; (B, 0) if only clouds are contrasted
     items: Tensor  # (B,) numbers of the objects
 
 
 class Pairs(Dataset[tuple[Tensor, Tensor, int]]):
-    """Objects as tensors: points drawn without replacement, renderings drawn without replacement and resized.
+    """Objects as tensors: points and renderings drawn without replacement, renderings resized.
 
     Args:
-        source: Where the objects are read from.
-        recipe: Says how many points and images, of which size.
+        source: The objects.
+        recipe: Number of points, number and size of images.
     """
 
-    def __init__(self, source: Source, recipe: Recipe) -> None:
+    def __init__(self, source: PairSource, recipe: Recipe) -> None:
         self.source = source
         self.recipe = recipe
 
@@ -120,7 +120,7 @@ class Pairs(Dataset[tuple[Tensor, Tensor, int]]):
         return rng.choice(count, self.recipe.views, replace=False)
 
     def _image(self, i: int, view: int) -> Tensor:
-        """`(3, S, S)`; alpha is dropped and the aspect ratio ignored, as in the official code."""
+        """`(3, S, S)`; alpha and the aspect ratio are ignored, as in the official code."""
         pixels = self.source.image(i, view)[..., :3]
         size = self.recipe.image_size
         if pixels.shape[:2] != (size, size):
@@ -130,8 +130,8 @@ class Pairs(Dataset[tuple[Tensor, Tensor, int]]):
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-class Steps(Sampler[list[Item]]):
-    """The items of every step of a run: each epoch a seeded permutation, its incomplete last batch dropped.
+class StepSampler(Sampler[list[Item]]):
+    """The items of every step of a run. Each epoch is a seeded permutation; its incomplete last batch is dropped.
 
     Args:
         count: Objects in the set.
@@ -141,10 +141,10 @@ class Steps(Sampler[list[Item]]):
         size: Number of processes.
 
     Raises:
-        InputError: The set is smaller than a batch, or the processes cannot share a batch equally.
+        InputError: The set is smaller than a batch, or the batch size is not a multiple of the processes.
     """
 
-    def __init__(self, count: int, recipe: Schedule, start: int = 0, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, count: int, recipe: Schedule, *, start: int = 0, rank: int = 0, size: int = 1) -> None:
         if count < recipe.batch:
             raise InputError(f"there are {count} objects, fewer than a batch of {recipe.batch}; --set batch={count}")
         if recipe.batch % size:
@@ -174,13 +174,13 @@ def _collate(samples: list[tuple[Tensor, Tensor, int]]) -> Batch:
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C and a job's end reach the workers too; they have to go on until the parent has finished its step."""
+    """In a worker, ignore Ctrl-C and SIGTERM: the worker must go on until the parent has finished its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def make_loader(source: Source, recipe: Recipe, steps: Steps, workers: int) -> DataLoader[Batch]:
-    """One loader for all steps of a run, so that workers start once; they do not change what it yields."""
+def make_loader(source: PairSource, recipe: Recipe, *, steps: StepSampler, workers: int) -> DataLoader[Batch]:
+    """Make one data loader for all steps of a run, so that workers start once. `workers` does not change the items."""
     return DataLoader(
         Pairs(source, recipe),  # type: ignore[arg-type]
         batch_sampler=steps,

@@ -1,4 +1,4 @@
-"""The pretraining loop (Section 3 of the paper)."""
+"""CrossPoint pretraining (Section 3 of the paper)."""
 
 import hashlib
 import math
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.core.processes import available_cpus
 from crosspoint.core.reading import reading
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import image_head, point_head
@@ -21,7 +21,7 @@ from crosspoint.models.image import ImageEncoder
 from crosspoint.models.pointnet import PointNet
 from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
-from crosspoint.train.engine.checkpoint import ADVICE, newest, restore, save_checkpoint
+from crosspoint.train.engine.checkpoint import ADVICE, State, newest, restore, save_checkpoint, state_of
 from crosspoint.train.engine.distributed import ProcessGroup, processes
 from crosspoint.train.engine.loop import TrainResult, run_steps
 from crosspoint.train.engine.metrics import embedding_health
@@ -29,78 +29,74 @@ from crosspoint.train.engine.run_folder import check_origin, fingerprint, resolv
 from crosspoint.train.pretrain.augment import SampleRng, augment_images, augment_points
 from crosspoint.train.pretrain.initial_weights import find_initial_weights, load_initial_weights
 from crosspoint.train.pretrain.losses import crosspoint_loss
-from crosspoint.train.pretrain.pairs import Batch, Source, Steps, make_loader, open_source
+from crosspoint.train.pretrain.options import RunOptions
+from crosspoint.train.pretrain.pairs import Batch, PairSource, StepSampler, make_loader, open_source
 from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
+from crosspoint.train.pretrain.single_view import single_view
 
-CHECKPOINT_SECONDS = 600.0
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(
     data: Path,
     out: Path,
+    *,
     recipe: str | Recipe | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
     device: str | None = None,
-    workers: int | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    probe: Path | None = None,
-    probe_every: int = 1,
     init: Path | None = None,
+    options: RunOptions = RunOptions(),
 ) -> TrainResult:
-    """Pretrain CrossPoint and leave a run folder.
+    """Pretrain CrossPoint and write a run folder.
 
     The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/`, `encoder.safetensors`, its
-    projection head in `projection.safetensors` and, with an image branch, `image_encoder.safetensors`. Under `torchrun`
-    the batch is shared by all processes.
+    projection head `projection.safetensors` and, with an image branch, `image_encoder.safetensors`. Under `torchrun`
+    all processes share each batch.
 
     Args:
         data: Pairs of clouds and renderings, in ShapeNetRender's layout or packed.
-        out: The run folder; new, or an interrupted run with `resume`.
-        recipe: A recipe or the name of one; `clean` if None, or what the resumed run had.
+        out: Run folder; new, or an interrupted run with `resume`.
+        recipe: A recipe, or the name of one; None: that of the resumed run, else `clean`.
         overrides: `key=value` for fields of the recipe.
-        resume: Go on with the run in `out`; it starts if there is none yet.
-        device: `cpu`, `cuda` or `cuda:i`; a GPU if there is one, if None.
-        workers: Processes that read data; half of the cores if None. They do not change the result.
-        checkpoint_seconds: Time between checkpoints.
-        probe: Labelled clouds for a linear probe (see `LinearProbe`); it does not change what is trained.
-        probe_every: Epochs between two probes.
-        init: Weights that the point encoder starts from, of the same architecture, or a run folder, from whose newest
-            checkpoint all branches start; random weights if None.
+        resume: Continue the run in `out`; start it if there is none.
+        device: `cpu`, `cuda` or `cuda:i`; None: the GPU if there is one.
+        init: Initial weights of the point encoder, of the same architecture; or a run folder, whose newest checkpoint
+            gives the weights of all branches. None: random weights.
+        options: Reading processes, checkpoints and a linear probe; they do not change what is trained.
 
     Raises:
-        InputError: Anything the user gave cannot be used.
+        InputError: An input or option cannot be used.
         CheckFailed: The loss is not finite.
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
-    chosen = resolve_recipe(out, recipe, overrides, resume, RECIPES)
+    chosen = resolve_recipe(out, recipe, overrides=overrides, resume=resume, recipes=RECIPES)
     source = open_source(data)
     start = None if init is None else read_once(find_initial_weights(init))
     origin = check_origin(out, start)
-    linear_probe = None if probe is None else LinearProbe(probe, probe_every, chosen)
+    linear_probe = None if options.probe is None else LinearProbe(options.probe, options.probe_every, recipe=chosen)
     with processes(choose_device(device)) as (group, where):
         if group.is_main and resume:
             tidy(out)
-        run = Run(chosen, source, out, where, group)
+        run = PretrainRun(chosen, source, out=out, device=where, group=group)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
             if start is not None:
-                load_initial_weights(start, run.network, chosen)
+                load_initial_weights(start, run.network, recipe=chosen)
             if group.is_main:
-                start_folder(out, chosen, len(source), run.data, where, origin)
+                start_folder(out, chosen, objects=len(source), data=run.data, device=where, init_sha256=origin)
         run.wrap_ddp()
-        workers = available_cpus() // 2 if workers is None else workers
-        return run.loop(workers, checkpoint_seconds, linear_probe)
+        workers = available_cpus() // 2 if options.workers is None else options.workers
+        return run.loop(workers, options.checkpoint_seconds, probe=linear_probe)
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device of that name; the first GPU, or the CPU where there is none, if None.
+    """The device with this name; None: the first GPU, or the CPU if there is none.
 
     Raises:
-        InputError: There is no such device.
+        InputError: The device does not exist.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -116,7 +112,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def make_network(recipe: Recipe) -> CrossPoint:
-    """The network of a recipe, with random weights that depend on its seed alone."""
+    """Make the network of a recipe, with random weights that depend on its seed only."""
     torch.manual_seed(recipe.seed)
     points: nn.Module
     if recipe.backbone == "dgcnn":
@@ -127,31 +123,33 @@ def make_network(recipe: Recipe) -> CrossPoint:
         points = SegmentationBackbone(recipe.k)
     head = point_head(points.dim)
     if recipe.objective == "imid":
-        return CrossPoint(points, head, None, None)
+        return CrossPoint(points, head, image=None, image_head=None)
     image = ImageEncoder(recipe.image_depth)
-    return CrossPoint(points, head, image, image_head(image.dim))
+    return CrossPoint(points, head, image=image, image_head=image_head(image.dim))
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Of all steps of an epoch, counted from 0: `½ lr (1 + cos(π e / E))`; `cosine-early` takes e + 1 for e."""
+    """Learning rate of all steps of an epoch (from 0): `½ lr (1 + cos(π e / E))`; `cosine-early` uses e + 1."""
     if recipe.schedule == "constant":
         return recipe.learning_rate
     done = epoch + (recipe.schedule == "cosine-early")
     return recipe.learning_rate * (1 + math.cos(math.pi * done / recipe.epochs)) / 2
 
 
-class Run:
-    """State of a run: the network, its optimiser, and how many steps they have behind them.
+class PretrainRun:
+    """The state of a run: network, optimiser and number of steps.
 
     Args:
-        recipe: Everything that decides the outcome.
-        source: The data.
-        out: The run's folder.
-        device: Where to train.
+        recipe: The recipe.
+        source: The training data.
+        out: Run folder.
+        device: Training device.
         group: The processes that share each batch.
     """
 
-    def __init__(self, recipe: Recipe, source: Source, out: Path, device: torch.device, group: ProcessGroup) -> None:
+    def __init__(
+        self, recipe: Recipe, source: PairSource, *, out: Path, device: torch.device, group: ProcessGroup
+    ) -> None:
         self.recipe, self.source, self.out, self.device, self.group = recipe, source, out, device, group
         self.network = make_network(recipe).to(device).train()
         self.shared: nn.Module = self.network
@@ -159,50 +157,50 @@ class Run:
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self.rng = SampleRng(device, group.rank, group.size)
+        self.rng = SampleRng(device, group.rank, size=group.size)
         self.step = 0
 
     @cached_property
     def data(self) -> str:
-        """What tells the data from others."""
+        """Fingerprint of the training data."""
         return fingerprint(self.source)
 
     def wrap_ddp(self) -> None:
-        """Spread the network over the processes of the group."""
+        """Wrap the network for the processes of the group."""
         self.shared = self.group.wrap_ddp(self.network, self.device)
 
     def restore(self) -> None:
-        """Go back to the newest readable checkpoint.
+        """Restore the newest readable checkpoint.
 
         Raises:
-            InputError: There is none, or the data has changed since.
+            InputError: There is none, or the data has changed.
         """
         checkpoints = self.out / "checkpoints"
-        state = restore(checkpoints, self.network, self.optimiser, self.data)
-        with reading(checkpoints, "the checkpoints of this run", ADVICE):
+        state = restore(checkpoints, self.network, optimiser=self.optimiser, data=self.data)
+        with reading(checkpoints, "the checkpoints of this run", advice=ADVICE):
             self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 
     def save(self) -> None:
-        """Write a checkpoint, and the encoders as they are now."""
+        """Save a checkpoint, and the encoders as they are now."""
         if not self.group.is_main:
             return
-        state = {
+        state: State = {
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": state_of(self.optimiser),
             "scaler": self.scaler.state_dict(),
             "data": self.data,
         }
-        save_checkpoint(self.out / "checkpoints", self.step, state)
+        save_checkpoint(self.out / "checkpoints", self.step, state=state)
         origin = {**self.recipe.as_dict(), "steps": self.step}
-        save_model(self.network.points, self.out / "encoder.safetensors", origin)
-        save_model(self.network.point_head, self.out / "projection.safetensors", origin)
+        save_model(self.network.points, self.out / "encoder.safetensors", recipe=origin)
+        save_model(self.network.point_head, self.out / "projection.safetensors", recipe=origin)
         if self.network.image is not None:
-            save_model(self.network.image, self.out / "image_encoder.safetensors", origin)
+            save_model(self.network.image, self.out / "image_encoder.safetensors", recipe=origin)
 
-    def loop(self, workers: int, checkpoint_seconds: float, probe: LinearProbe | None = None) -> TrainResult:
-        """Train until the recipe's last epoch; see `train`."""
-        steps = Steps(len(self.source), self.recipe, self.step, self.group.rank, self.group.size)
+    def loop(self, workers: int, checkpoint_seconds: float, *, probe: LinearProbe | None = None) -> TrainResult:
+        """Train until the last epoch of the recipe; see `train`."""
+        steps = StepSampler(len(self.source), self.recipe, start=self.step, rank=self.group.rank, size=self.group.size)
 
         def train(batch: Batch, epoch: int) -> dict[str, float]:
             return self.train_step(batch, learning_rate(self.recipe, epoch))
@@ -212,33 +210,41 @@ class Run:
                 return {}
             return {"probe_accuracy": probe.accuracy(self.network.points)}
 
-        batches = make_loader(self.source, self.recipe, steps, workers)
-        return run_steps(self, batches, steps.per_epoch, checkpoint_seconds, train, measure)
+        batches = make_loader(self.source, self.recipe, steps=steps, workers=workers)
+        return run_steps(
+            self,
+            batches,
+            per_epoch=steps.per_epoch,
+            checkpoint_seconds=checkpoint_seconds,
+            train=train,
+            measure=measure,
+        )
 
     def forward(self, batch: Batch) -> tuple[Any, Any]:
-        """Augment a batch and pass it through the network: projections and losses."""
+        """Augment a batch and run the network; returns projections and losses."""
         recipe = self.recipe
         seed = hashlib.sha256(f"{recipe.seed}/{self.step}".encode()).digest()[:7]
         rng = self.rng.seed(int.from_bytes(seed, "big"))
         points = batch.points.to(self.device, non_blocking=True)
-        first = augment_points(points, recipe.dropout, recipe.elastic, rng)
-        second = augment_points(points, recipe.dropout, recipe.elastic, rng)
+        first = augment_points(points, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
+        other = single_view(points, rng) if recipe.single_view else points
+        second = augment_points(other, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
         images: Tensor | None = None
         if recipe.objective != "imid":
-            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng)
+            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng=rng)
         low = PRECISIONS[recipe.precision]
         dtype = next(self.network.parameters()).dtype
         with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
-            inputs = (first.to(dtype), second.to(dtype), images if images is None else images.to(dtype))
-            projections = self.shared(*inputs)
+            pictures = images if images is None else images.to(dtype)
+            projections = self.shared(first.to(dtype), second.to(dtype), images=pictures)
         group = self.group if recipe.negatives == "global" else ProcessGroup()
-        return projections, crosspoint_loss(projections, recipe.temperature, recipe.objective, group)
+        return projections, crosspoint_loss(projections, recipe.temperature, objective=recipe.objective, group=group)
 
     def train_step(self, batch: Batch, rate: float) -> dict[str, float]:
-        """One step of the optimiser; returns its losses and health.
+        """Train one step; returns its losses and the metrics of the embedding.
 
         Raises:
-            CheckFailed: The loss is not finite. The weights are as they were.
+            CheckFailed: The loss is not finite. The weights are unchanged.
         """
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = rate

@@ -1,4 +1,4 @@
-"""A linear probe of the encoder while it trains: does what it learns separate classes that it never sees?"""
+"""A linear probe during training: how well do the embeddings separate classes that the training does not use?"""
 
 from pathlib import Path
 
@@ -15,28 +15,28 @@ from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.linear import OFFICIAL_C
 from crosspoint.train.pretrain.recipes import Recipe
 
-FITTED, TESTED = 2000, 1000  # objects, at most: a probe is to be a small part of an epoch
-RELATIVE_C = 10.0  # times one over the variance of the features, so that their scale does not matter
+FITTED, TESTED = 2000, 1000  # most objects, so that a probe takes a small part of an epoch
+RELATIVE_C = 10.0  # C times the variance of the features, so that their scale does not matter
 BATCH = 32
 
 
 class LinearProbe:
-    """Linear-SVM accuracy of the encoder as it is, on a part of labelled *training* data.
+    """Linear-SVM accuracy of the current encoder on labelled *training* data.
 
-    A fifth of the training split is held out, stratified, by the recipe's seed; at most `FITTED` objects fit the
-    classifier and `TESTED` are predicted. With the recipe `official`, which selects by test accuracy, it is the whole
-    training split, the whole test split and the published C instead.
+    A stratified fifth of the training split is held out with the recipe's seed. At most `FITTED` objects train the
+    classifier, and at most `TESTED` are predicted. The recipe `official`, which selects by test accuracy, uses the
+    whole training split, the whole test split and the published C instead.
 
     Args:
         data: A folder in ModelNet40's or ScanObjectNN's format.
         every: Epochs between two probes.
-        recipe: Of the run: number of points, seed, and whether it is `official`.
+        recipe: The recipe of the run: number of points, seed, and whether it is `official`.
 
     Raises:
         InputError: The data cannot be read or its clouds have too few points.
     """
 
-    def __init__(self, data: Path, every: int, recipe: Recipe) -> None:
+    def __init__(self, data: Path, every: int, *, recipe: Recipe) -> None:
         if every < 1:
             raise InputError(f"--probe-every is {every}; give at least 1 epoch")
         self.every, self.epochs = every, recipe.epochs
@@ -48,16 +48,16 @@ class LinearProbe:
             self.c = OFFICIAL_C[whole.name]
             self.fitted, self.tested = whole.train, whole.test
             return
-        train, held_out = stratified(whole.train.labels, HELD_OUT, recipe.seed)
+        train, held_out = stratified(whole.train.labels, HELD_OUT, seed=recipe.seed)
         self.fitted = _some(take(whole.train, train), FITTED, recipe.seed)
         self.tested = _some(take(whole.train, held_out), TESTED, recipe.seed)
 
     def due(self, epochs: float) -> bool:
-        """Whether a probe belongs after that many epochs; before the first and after the last one too."""
+        """Whether to probe after this number of epochs; also before the first and after the last."""
         return epochs % self.every == 0 or epochs == self.epochs
 
     def accuracy(self, encoder: nn.Module) -> float:
-        """Share of the held-out objects that are classified correctly. The encoder is left as it was."""
+        """Share of the held-out objects that are classified correctly. The encoder is not changed."""
         training = encoder.training
         encoder.eval()
         fitted, tested = (_embed(encoder, part.points) for part in (self.fitted, self.tested))
@@ -66,12 +66,12 @@ class LinearProbe:
         if not variance > 0:
             return float(np.mean(self.tested.labels == np.bincount(self.fitted.labels).argmax()))
         c = RELATIVE_C / variance if self.c is None else self.c
-        predicted = linear.fit(fitted, self.fitted.labels, c).predict(tested)
+        predicted = linear.fit(fitted, self.fitted.labels, c=c).predict(tested)
         return float(np.mean(predicted == self.tested.labels))
 
 
 def _some(clouds: Clouds, count: int, seed: int) -> Clouds:
-    return take(clouds, balanced(clouds.labels, count, seed))
+    return take(clouds, balanced(clouds.labels, count, seed=seed))
 
 
 @torch.no_grad()

@@ -19,12 +19,12 @@ from crosspoint.data.io.hdf5 import read_files
 
 MEMORY = 400 << 20  # bytes beside what the imports take
 SECONDS = 20
-READERS = {".h5": lambda path: read_files([path], None, 40), ".png": lambda path: read_picture(path, "RGBA")}
+READERS = {".h5": lambda path: read_files([path], None, classes=40), ".png": lambda path: read_picture(path, "RGBA")}
 
 
 def outcome(path):
     try:
-        READERS.get(path.suffix, lambda path: read_points(path, 1, 0))(path)
+        READERS.get(path.suffix, lambda path: read_points(path, 1, seed=0))(path)
     except BaseException as error:
         return [type(error).__name__, str(error)]
     return ["read", ""]

@@ -100,6 +100,7 @@ WRITERS = {
     "pts": (".pts", text(" ")),
     "pts-count": (".pts", text(" ", "{}\n", ("80", "255", "0", "0"))),
     "xyz": (".xyz", text("  ")),
+    "asc-cloudcompare": (".asc", text(" ", "//X Y Z R G B\n", ("80", "255", "0"))),
     "txt-modelnet": (".txt", text(",", "", ("0.5", "0.5", "0.7"))),
     "txt-comment": (".txt", text("\t", "# x y z\n\n")),
     "csv": (".csv", text(", ", "x,y,z\n")),
@@ -140,7 +141,7 @@ def test_every_suffix_is_written_here():
 def test_points_come_back(form, points, tmp_path):
     suffix, write = form
     result = read_clouds(put(tmp_path, suffix, write(points)))
-    assert result.dtype == np.float32
+    assert result.dtype in (np.float32, np.float64)
     np.testing.assert_allclose(result, points[None], rtol=1e-6)
 
 
@@ -173,32 +174,39 @@ def test_single_point_comes_back(name, points, tmp_path):
     np.testing.assert_allclose(read_clouds(put(tmp_path, suffix, write(points[:1]))), points[None, :1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["empty", "truncated", "nan", "inf", "columns", "png", "folder", "missing"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_points_that_are_no_measurements_are_left_out_and_counted(form, bad, points, tmp_path, capfd):
+    suffix, write = form
+    points[[3, 7], [0, 2]] = bad
+    path = put(tmp_path, suffix, write(points))
+    np.testing.assert_allclose(read_clouds(path)[0], np.delete(points, [3, 7], axis=0), rtol=1e-6)
+    assert capfd.readouterr() == ("", f"{path}: 2 of 40 points are NaN, infinite or too large, and are left out\n")
+    points[:, 1] = bad
+    refused(put(tmp_path, suffix, write(points)), "only points that are NaN, infinite or too large: 40")
+
+
+@pytest.mark.parametrize("kind", ["empty", "truncated", "columns", "png", "folder", "missing"])
 def test_damage_ends_in_one_line(form, kind, points, tmp_path, capfd):
     suffix, write = form
-    if kind in ("nan", "inf"):
-        points[7, 1] = float(kind)
     path = tmp_path / f"cloud{suffix}"
     content = {
         "empty": b"",
         "truncated": write(points)[:-6],
-        "nan": write(points),
-        "inf": write(points),
         "columns": write(points[:13, :2].copy()),
         "png": PNG,
     }.get(kind)
-    if suffix in (".pts", ".xyz", ".txt", ".csv") and kind == "truncated":
+    if suffix in (".asc", ".pts", ".xyz", ".txt", ".csv") and kind == "truncated":
         content = write(points).rsplit(b"\n", 1)[0] + b"\n1"  # a line cut within its second column
     if suffix in (".pts", ".txt", ".csv") and kind == "columns":
         content = text(" ")(points[:, :2])  # extra columns would stand in for the missing one
+    if suffix == ".bin" and kind == "columns":
+        content = bytes(4 * 7)
     if kind == "folder":
         path.mkdir()
     elif content is not None:
         path.write_bytes(content)
     message = {
         "empty": "is empty",
-        "nan": "1 points that are NaN",
-        "inf": "1 points that are NaN, infinite",
         "png": "PNG image",
         "folder": "is a folder",
         "missing": "cannot be opened",
@@ -238,7 +246,7 @@ def test_random_damage_gives_points_or_one_line(form, seed, points, tmp_path):
     except InputError:
         refused(path)
     else:
-        assert result.dtype == np.float32
+        assert result.dtype in (np.float32, np.float64)
         assert result.ndim == 3
         assert result.shape[2] == 3
         assert result.size
@@ -262,7 +270,7 @@ def test_arrays_of_numbers_of_any_type(dtype, tmp_path):
         (np.zeros((5, 3), bool), "holds bool"),
         (np.zeros((5, 3), complex), "holds complex128"),
         (np.full((5, 3), "a"), "not numbers"),
-        (np.full((5, 3), 1e39), "5 points that are .* too large"),
+        (np.full((5, 3), 1e39), "only points that are .* too large"),
     ],
 )
 def test_other_arrays_are_refused(array, message, tmp_path):
@@ -295,7 +303,7 @@ def test_columns_are_found_by_name(points, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("3\n0 0 0\n1 1 1\n", "says 3 points and has 2"),
+        ("3\n0 0 0\n1 1 1\n", "says 3 points but has 2"),
         ("0 0 0\n1 1\n", "first line has 3 columns, its last 2"),
         ("0 0 0\n1 1\n2 2 2\n", "damaged"),
         ("x y z\n", "has no points"),
@@ -316,4 +324,4 @@ def test_wrong_fields_are_named(points, tmp_path):
 
 
 def test_other_suffixes_are_refused(tmp_path):
-    refused(put(tmp_path, ".las", b"LASF"), r"give \.bin, \.csv, \.npy")
+    refused(put(tmp_path, ".docx", b"x"), r"give \.asc, \.bin, \.csv, ")

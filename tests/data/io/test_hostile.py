@@ -85,11 +85,11 @@ def test_npy_headers_that_nest_or_do_not_end(refused):
 
 def test_npz_that_inflates(refused):
     count = 6 * 10**6
-    refused("a.npz", npz({"points.npy": npy((count, 3)) + bytes(12 * count)}), "announces 72 MB of content in a file")
+    refused("a.npz", npz({"points.npy": npy((count, 3)) + bytes(12 * count)}), "claims 72 MB of content in a file")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("points.npy", npy((2, 3)) + bytes(24))
-    refused("a.npz", buffer.getvalue(), "compressed in a way")
+    refused("a.npz", buffer.getvalue(), "uses a compression")
 
 
 def test_npz_with_more_names_than_a_line_holds(refused):
@@ -101,17 +101,17 @@ def test_npz_with_more_names_than_a_line_holds(refused):
 @pytest.mark.parametrize(
     ("elements", "reason"),
     [
-        (f"element vertex {DIGITS}\n{XYZ}", "no usable number of rows"),
-        (f"element vertex 1\n{XYZ}element face {DIGITS}\n{FACE}", "no usable number of rows"),
-        (f"element vertex -5\n{XYZ}", "no usable number of rows"),
+        (f"element vertex {DIGITS}\n{XYZ}", "an invalid number of rows"),
+        (f"element vertex 1\n{XYZ}element face {DIGITS}\n{FACE}", "an invalid number of rows"),
+        (f"element vertex -5\n{XYZ}", "an invalid number of rows"),
         (f"element vertex 1000000000\n{XYZ}", "cannot hold 1000000000 vertex"),
         (f"element vertex 1000000000\n{XYZ}property list uint double more\n", "cannot hold"),
         (f"element vertex 1\n{XYZ}element face 1000000000\n{FACE}", "cannot hold"),
         (f"element other 1000000000\n{FACE}element vertex 1\n{XYZ}", "cannot hold"),
         (f"element other 10000000000\nelement vertex 1\n{XYZ}", "without a property"),
         (f"element vertex 1\n{XYZ.replace('float z', 'list uchar float z')}", "lists as coordinates"),
-        (f"element vertex 1\n{XYZ.replace('float z', 'quaternion z')}", "cannot be understood"),
-        (f"property float x\nelement vertex 1\n{XYZ}", "cannot be understood"),
+        (f"element vertex 1\n{XYZ.replace('float z', 'quaternion z')}", "an invalid property"),
+        (f"property float x\nelement vertex 1\n{XYZ}", "an invalid property"),
     ],
     ids=range(11),
 )
@@ -127,7 +127,7 @@ def test_ply_headers_that_do_not_end(refused):
 def test_ply_of_empty_lists(refused):
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex 3000000\n{XYZ.replace('float', 'uchar')}"
     lists = "".join(f"property list uchar uchar p{i}\n" for i in range(8))
-    refused("a.ply", f"{header}{lists}end_header\n".encode() + bytes(3_000_000 * 11), "announces 3 GB of content")
+    refused("a.ply", f"{header}{lists}end_header\n".encode() + bytes(3_000_000 * 11), "claims 3 GB of content")
 
 
 def test_ply_of_blank_lines(refused):
@@ -153,11 +153,11 @@ def test_pcd_counts(data, refused):
 
 
 def test_pcd_that_inflates(refused):
-    refused("a.pcd", pcd("binary_compressed", struct.pack("<II", 4, 0xFFFFFFFF) + bytes(4)), "announces 4 GB")
+    refused("a.pcd", pcd("binary_compressed", struct.pack("<II", 4, 0xFFFFFFFF) + bytes(4)), "claims 4 GB")
     plain = bytes(12 * 8_000_000)
     packed = compress(plain)
     body = struct.pack("<II", len(packed), len(plain)) + packed
-    refused("a.pcd", pcd("binary_compressed", body, 8_000_000), "announces 96 MB")
+    refused("a.pcd", pcd("binary_compressed", body, 8_000_000), "claims 96 MB")
     refused("a.pcd", pcd("binary_compressed", struct.pack("<II", 4, 12) + bytes(4), 10**9), "are not 1000000000 points")
 
 
@@ -188,13 +188,13 @@ def test_lines_without_an_end(name, start, refused):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.xyz", f"{DIGITS}\n0 0 0\n", "damaged"),
-        ("a.off", f"OFF\n{DIGITS} {DIGITS} 0\n", "damaged"),
+        ("a.xyz", f"{DIGITS}\n0 0 0\n", "has 1 columns"),
+        ("a.off", f"OFF\n{DIGITS} {DIGITS} 0\n", "no numbers of vertices"),
         ("a.off", f"OFF\n{10**12} {10**12} 0\n{TRIANGLE}", "cut off"),
         ("a.off", f"OFF\n3 1 0\n{TRIANGLE}{10**9} 0 1 2\n", "cut off"),
-        ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 999999999999\n", "damaged"),
+        ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 999999999999\n", "vertex 999999999998"),
         ("a.obj", f"mtllib /dev/zero\n{TRIANGLE}", ""),
-        ("a.stl", "x" * 80 + "\x7f\x7f\x7f\x7f", "cut off, or not"),
+        ("a.stl", "x" * 80 + "\x7f\x7f\x7f\x7f", "cut off or is not"),
     ],
     ids=range(7),
 )
@@ -203,8 +203,6 @@ def test_counts_in_text(name, content, reason, refused):
 
 
 def test_meshes_of_many_pieces(refused):
-    faces = "".join(f"usemtl {i}\nf 1 2 3\n" for i in range(9999))
-    refused("a.obj", f"v 0 0 0\nv 1 0 0\nv 0 1 0\n{faces}".encode(), "has 9,999 pieces")
     refused("a.stl", f"solid a\n{FACET}endsolid a\n".encode() * 9999, "has 9,999 pieces")
 
 
@@ -255,23 +253,23 @@ def chain(length, **node):
         (scene(meshes=[{"primitives": scene()["meshes"][0]["primitives"] * 20000}]), "places 20,000 meshes"),
         (chain(3000), "nests its nodes up to 3,000 deep"),
         (chain(700, mesh=0), "nests its nodes"),
-        (scene(nodes=[{"mesh": 0, "children": [0]}]), "above itself"),
-        (scene(nodes=[{"mesh": 0, "children": [1]}, {"children": [0]}]), "above itself"),
+        (scene(nodes=[{"mesh": 0, "children": [0]}]), "its own ancestor"),
+        (scene(nodes=[{"mesh": 0, "children": [1]}, {"children": [0]}]), "its own ancestor"),
         (scene(nodes=[{"children": [1, 2]}, {"children": [2]}, {"mesh": 0}]), "two parents"),
         (
             scene(accessors=[*scene()["accessors"], {"componentType": 5126, "count": 10**9, "type": "MAT4"}]),
-            "announces",
+            "claims",
         ),
         (
             scene(accessors=[{"componentType": 5126, "count": 10**9, "type": "VEC3"}, scene()["accessors"][1]]),
-            "announces",
+            "claims",
         ),
-        (scene(accessors=[{**scene()["accessors"][0], "count": -4}, scene()["accessors"][1]]), "no natural number"),
-        (scene(accessors=[{**scene()["accessors"][0], "count": 4e9}, scene()["accessors"][1]]), "no natural number"),
+        (scene(accessors=[{**scene()["accessors"][0], "count": -4}, scene()["accessors"][1]]), "not a whole number"),
+        (scene(accessors=[{**scene()["accessors"][0], "count": 4e9}, scene()["accessors"][1]]), "not a whole number"),
         (scene(accessors=[{**scene()["accessors"][0], "sparse": {"count": 1}}, scene()["accessors"][1]]), "sparse"),
-        (scene(bufferViews=scene()["bufferViews"] + [{"buffer": 0, "byteLength": 10**6}] * 100), "announces"),
-        (scene(buffers=[{"uri": "/etc/passwd", "byteLength": 96}]), "damaged"),
-        (scene(buffers=[{"uri": "http://127.0.0.1:9/a", "byteLength": 96}]), "damaged"),
+        (scene(bufferViews=scene()["bufferViews"] + [{"buffer": 0, "byteLength": 10**6}] * 100), "claims"),
+        (scene(buffers=[{"uri": "/etc/passwd", "byteLength": 96}]), "buffer in another file (/etc/passwd)"),
+        (scene(buffers=[{"uri": "http://127.0.0.1:9/a", "byteLength": 96}]), "buffer in another file"),
     ],
 )
 def test_glb(changed, reason, refused):
@@ -293,7 +291,7 @@ def test_glb_whose_instances_hold_more_than_the_file(refused):
         {"buffer": 0, "byteOffset": 240000, "byteLength": 240000},
     ]
     changed["buffers"] = [{"byteLength": 480000}]
-    refused("a.glb", glb(changed, vertices.tobytes() + faces.tobytes()), "announces 960 MB of content")
+    refused("a.glb", glb(changed, vertices.tobytes() + faces.tobytes()), "claims 960 MB of content")
 
 
 @pytest.fixture
@@ -357,10 +355,10 @@ def create(shape, **options):
         (lambda file: filtered(file, [32004]), "compressed by the filters [32004]"),
         (lambda file: filtered(file, [1, 1]), "compressed by the filters [1, 1]"),
         (lambda file: filtered(file, [6]), "compressed by the filters [6]"),
-        (bomb, "has data in chunks that inflate to more than they announce"),
-        (create((500_000, 1024, 3)), "announces 6 GB of content in a file"),
-        (create((500_000, 1024, 3), chunks=(1, 1024, 3)), "announces 6 GB of content in a file"),
-        (create((4, 8, 3), chunks=(20000, 5000, 3), maxshape=(None, None, 3)), "announces 1 GB of content"),
+        (bomb, "has data in chunks that inflate to more than their size"),
+        (create((500_000, 1024, 3)), "claims 6 GB of content in a file"),
+        (create((500_000, 1024, 3), chunks=(1, 1024, 3)), "claims 6 GB of content in a file"),
+        (create((4, 8, 3), chunks=(20000, 5000, 3), maxshape=(None, None, 3)), "claims 1 GB of content"),
         (lambda file: [file.create_group(f"{i}\x1b[31m\n" + "x" * 300) for i in range(300)], "more"),
     ],
 )
@@ -376,19 +374,21 @@ def test_an_hdf5_chunk_that_asks_for_more_memory_than_it_has_bytes(h5, tmp_path,
     content = (tmp_path / "a.h5").read_bytes()
     size = struct.pack("<II", 261, 4 * 8 * 3 * 4)  # the version of LZF, and what it allocates
     assert content.count(size) == 1
-    refused("a.h5", content.replace(size, struct.pack("<II", 261, 0xFFFFFFFF)), "chunks of another size")
+    refused("a.h5", content.replace(size, struct.pack("<II", 261, 0xFFFFFFFF)), "chunks whose size differs")
 
 
-@pytest.mark.parametrize("suffix", ["obj", "off"])
-def test_polygons_of_many_corners_that_become_far_more_triangles(suffix, refused):
-    corners, faces = 10_000, 40
-    vertices = b"0 0 0\n1 0 0\n0 1 0\n"
-    row = b" ".join([b"1"] * corners) + b"\n"
-    if suffix == "obj":
-        content = b"".join(b"v " + line + b"\n" for line in vertices.splitlines()) + faces * (b"f " + row)
-    else:
-        content = b"OFF\n3 %d 0\n" % faces + vertices + faces * (b"%d " % corners + row)
-    refused(f"a.{suffix}", content, "announces 107 MB of content in a file of 800 kB")
+def test_polygons_that_cross_themselves_throughout(refused):
+    corners = 30_000
+    turn = np.arange(corners) * 2.4
+    rows = np.stack([np.cos(turn), np.sin(turn)], axis=-1) * (1 + np.arange(corners)[:, None] / corners)
+    vertices = "".join(f"{x:.5f} {y:.5f} 0\n" for x, y in rows.tolist())
+    face = f"{corners}\n" + "\n".join(map(str, range(corners)))
+    refused("a.off", f"OFF\n{corners} 1 0\n{vertices}{face}\n".encode(), "too many corners to divide")
+
+
+def test_a_gltf_that_shows_a_mesh_more_often_than_it_has_nodes(refused):
+    content = scene(scenes=[{"nodes": [0] * 200_000}], accessors=scene()["accessors"][:1])
+    refused("a.glb", glb(content), "damaged")
 
 
 def chunk(kind, content):
@@ -403,7 +403,7 @@ def png(width, height):
 
 
 def test_pictures_with_more_pixels_than_bytes(refused):
-    refused("a.png", png(9000, 9000), "announces 324 MB of content")
+    refused("a.png", png(9000, 9000), "claims 324 MB of content")
     refused("a.png", png(2**31 - 1, 2**31 - 1), "")
 
 
@@ -418,4 +418,4 @@ def test_sparse_files(tmp_path, refused):
     for name in ("a.bin", "a.npy", "a.xyz", "a.pcd", "a.ply", "a.off", "a.h5"):
         with (tmp_path / name).open("wb") as file:
             file.truncate(100 << 30)
-        refused(name, None, "is a sparse file: 0 bytes are stored of 107 GB")
+        refused(name, None, "is a sparse file, 0 bytes stored of 107 GB")

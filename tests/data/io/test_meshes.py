@@ -1,5 +1,6 @@
 """Every format is written here byte by byte, independently of the library that reads it."""
 
+import base64
 import importlib.util
 import json
 import struct
@@ -112,6 +113,16 @@ def glb(vertices, faces):
     return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 
+def gltf(vertices, faces):
+    """The same scene as JSON, with its buffer inside."""
+    content = glb(vertices, faces)
+    length = struct.unpack_from("<I", content, 12)[0]
+    scene = json.loads(content[20 : 20 + length])
+    body = content[28 + length :]
+    scene["buffers"][0]["uri"] = "data:application/octet-stream;base64," + base64.b64encode(body).decode()
+    return json.dumps(scene).encode()
+
+
 WRITERS = {
     "off": (".off", off),
     "off-glued": (".off", off_glued),
@@ -122,6 +133,7 @@ WRITERS = {
     "ply-little": (".ply", ply_binary("<")),
     "ply-big": (".ply", ply_binary(">")),
     "glb": (".glb", glb),
+    "gltf": (".gltf", gltf),
 }
 
 
@@ -178,7 +190,7 @@ def test_damage_ends_in_one_line(form, kind, tmp_path, capfd):
     elif kind != "missing":
         path.write_bytes({"empty": b"", "png": PNG}.get(kind, write(vertices, faces)))
     message = {"empty": "is empty", "png": "PNG image", "folder": "is a folder", "missing": "cannot be opened"}
-    refused(path, {**message, "zero area": "no area"}.get(kind))
+    refused(path, {**message, "zero area": "without area"}.get(kind))
     assert capfd.readouterr() == ("", "")
 
 
@@ -206,7 +218,7 @@ def test_random_damage_gives_a_mesh_or_one_line(form, seed, tmp_path, capfd):
     except InputError:
         refused(path)
     else:
-        points, _ = sample_surface(mesh.vertices, mesh.faces, 8, rng)
+        points, _ = sample_surface(mesh.vertices, mesh.faces, count=8, rng=rng)
         assert np.isfinite(points).all()
     assert capfd.readouterr() == ("", "")
 
@@ -242,7 +254,7 @@ def test_draco_is_named(tmp_path):
         pytest.skip("DracoPy is installed")
     text = b'{"asset": {"version": "2.0"}, "extensionsRequired": ["KHR_draco_mesh_compression"]}'.ljust(88)
     chunk = struct.pack("<I4s", len(text), b"JSON") + text
-    refused(put(tmp_path, ".glb", struct.pack("<4sII", b"glTF", 2, 12 + len(chunk)) + chunk), "Draco; pip install")
+    refused(put(tmp_path, ".glb", struct.pack("<4sII", b"glTF", 2, 12 + len(chunk)) + chunk), "Draco; run pip install")
 
 
 def test_nothing_is_printed_where_logging_is_not_set_up(tmp_path):
@@ -255,7 +267,7 @@ def test_nothing_is_printed_where_logging_is_not_set_up(tmp_path):
 
 
 def test_other_suffixes_are_refused(tmp_path):
-    refused(put(tmp_path, ".fbx", b"Kaydara"), r"give \.glb, \.obj, \.off, \.ply, \.stl")
+    refused(put(tmp_path, ".fbx", b"Kaydara"), r"give \.glb, \.gltf, \.obj, \.off, \.ply, \.stl")
 
 
 def test_areas_equal_herons_formula():
@@ -272,9 +284,9 @@ def test_points_are_spread_by_area_and_lie_on_their_faces():
     from scipy import stats
 
     vertices, faces = VERTICES, np.concatenate([FACES, [[0, 0, 1]]])
-    points, index = sample_surface(vertices, faces, 60_000, np.random.default_rng(0))
+    points, index = sample_surface(vertices, faces, count=60_000, rng=np.random.default_rng(0))
     assert points.shape == (60_000, 3)
-    assert points.dtype == np.float32
+    assert points.dtype == np.float64
     found = np.bincount(index, minlength=13)
     assert found[12] == 0  # no area
     expected = 60_000 * areas(vertices, faces)[:12] / AREA
@@ -290,7 +302,9 @@ def test_points_are_spread_by_area_and_lie_on_their_faces():
 
 
 def test_sampling_repeats_with_its_seed():
-    first, second, other = (sample_surface(VERTICES, FACES, 50, np.random.default_rng(s))[0] for s in (0, 0, 1))
+    first, second, other = (
+        sample_surface(VERTICES, FACES, count=50, rng=np.random.default_rng(s))[0] for s in (0, 0, 1)
+    )
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
 
@@ -300,9 +314,9 @@ def test_sampling_refuses_what_it_cannot_use():
     for vertices, faces, count, message in (
         (VERTICES, FACES, 0, "at least 1"),
         (VERTICES, FACES[:0], 5, "no faces"),
-        (VERTICES * 0, FACES, 5, "no area"),
+        (VERTICES * 0, FACES, 5, "without area"),
         (VERTICES, FACES - 1, 5, "a face"),
         (VERTICES * 1e39, FACES, 5, "too large"),
     ):
         with pytest.raises(InputError, match=message):
-            sample_surface(vertices, faces, count, rng)
+            sample_surface(vertices, faces, count=count, rng=rng)

@@ -36,13 +36,13 @@ def test_camera_axes_are_right_handed_and_stand_where_the_angles_say():
 
 def test_sphere_fills_the_frame_as_a_disc():
     ball = trimesh.creation.icosphere(4)
-    rgba = picture(solid(ball.vertices, ball.faces), camera(0.4, 0.3), 128)
+    rgba = picture(solid(ball.vertices, ball.faces), camera(0.4, 0.3), size=128)
     assert coverage(rgba) == pytest.approx(np.pi / 4 * (FILLED * 128) ** 2, rel=0.01)
 
 
 def test_cube_from_the_front_is_a_square():
     cube = trimesh.creation.box()
-    rgba = picture(solid(cube.vertices, cube.faces), camera(0, 0), 100)
+    rgba = picture(solid(cube.vertices, cube.faces), camera(0, 0), size=100)
     assert coverage(rgba) == pytest.approx(92**2, rel=1e-6)
     assert set(np.unique(rgba[..., 3])) == {0, 255}
 
@@ -51,7 +51,7 @@ def test_coverage_equals_a_plain_rasteriser():
     generator = np.random.default_rng(5)
     corners = generator.normal(size=(6, 3, 3))
     axes, size = camera(0.8, 0.4), 20
-    rgba = picture(solid(corners.reshape(-1, 3), np.arange(18).reshape(-1, 3)), axes, size)
+    rgba = picture(solid(corners.reshape(-1, 3), np.arange(18).reshape(-1, 3)), axes, size=size)
     np.testing.assert_allclose(rgba[..., 3] / 255, rasterise(corners, axes, size), atol=0.5 / 255)
 
 
@@ -79,7 +79,7 @@ def rasterise(corners, axes, size):
 
 def test_outside_is_black_and_clear_and_edges_are_soft():
     ball = trimesh.creation.icosphere(3)
-    rgba = picture(solid(ball.vertices, ball.faces), camera(0, 0), 64)
+    rgba = picture(solid(ball.vertices, ball.faces), camera(0, 0), size=64)
     border = np.concatenate([rgba[0], rgba[-1], rgba[:, 0], rgba[:, -1]])
     assert not border.any()
     assert not rgba[rgba[..., 3] == 0].any()
@@ -89,10 +89,10 @@ def test_outside_is_black_and_clear_and_edges_are_soft():
 
 def test_shading_shows_direction():
     ball = trimesh.creation.icosphere(3)
-    light = picture(solid(ball.vertices, ball.faces), camera(0, 0), 64)[..., :3].mean(-1)
+    light = picture(solid(ball.vertices, ball.faces), camera(0, 0), size=64)[..., :3].mean(-1)
     assert light[20, 20] > light[32, 50] > light[50, 44]
     cube = trimesh.creation.box()
-    rgba = picture(solid(cube.vertices, cube.faces), camera(np.radians(35), np.radians(30)), 64)
+    rgba = picture(solid(cube.vertices, cube.faces), camera(np.radians(35), np.radians(30)), size=64)
     sides = np.unique(rgba[rgba[..., 3] == 255][:, :3].mean(-1).round(), return_counts=True)
     assert (sides[1] > 200).sum() == 3
 
@@ -113,23 +113,23 @@ def test_the_light_on_a_face_is_lambert_s_law_with_lights_of_unit_length():
 
 def test_inside_out_meshes_look_the_same():
     knot = trimesh.creation.torus(1.0, 0.4)
-    right = picture(solid(knot.vertices, knot.faces), camera(1, 0.5), 48)
-    wrong = picture(solid(knot.vertices, knot.faces[:, ::-1]), camera(1, 0.5), 48)
+    right = picture(solid(knot.vertices, knot.faces), camera(1, 0.5), size=48)
+    wrong = picture(solid(knot.vertices, knot.faces[:, ::-1]), camera(1, 0.5), size=48)
     np.testing.assert_array_equal(right, wrong)
 
 
 def test_unit_place_and_unused_vertices_do_not_matter():
     cone = trimesh.creation.cone(0.5, 1.5)
-    first = picture(solid(cone.vertices, cone.faces), camera(2, 0.2), 48).astype(int)
+    first = picture(solid(cone.vertices, cone.faces), camera(2, 0.2), size=48).astype(int)
     moved = np.vstack([cone.vertices * 1e4 + 1e5, [[9e9, 0, 0]]])
-    second = picture(solid(moved, cone.faces), camera(2, 0.2), 48)
+    second = picture(solid(moved, cone.faces), camera(2, 0.2), size=48)
     assert (np.abs(first - second).max(-1) > 2).mean() < 0.01
 
 
 @pytest.mark.parametrize(
     ("vertices", "faces", "trouble"),
     [
-        (np.zeros((3, 3)), np.array([[0, 1, 2]]), "one point"),
+        (np.zeros((3, 3)), np.array([[0, 1, 2]]), "all vertices of the mesh are equal"),
         (np.zeros((0, 3)), np.zeros((0, 3), int), "no faces"),
         (np.array([[0, 0, 0], [1, 0, np.nan], [0, 1, 0]]), np.array([[0, 1, 2]]), "not finite"),
     ],

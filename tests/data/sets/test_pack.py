@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
-from crosspoint.data.io.ply import write_points
+from crosspoint.data.io.formats.ply import write_points
 from crosspoint.data.sets.datasets import PairedRenders
 from crosspoint.data.sets.pack import PackedRenders, is_pack, pack
 
@@ -46,14 +46,14 @@ def assert_same(packed, loose):
 
 def test_the_same_comes_back_from_one_shard(loose, tmp_path):
     result = pack(loose, tmp_path / "pack")
-    assert (result["objects"], result["images"], result["shards"]) == (5, 12, 1)
+    assert (result.objects, result.images, result.shards) == (5, 12, 1)
     assert_same(PackedRenders(tmp_path / "pack"), PairedRenders(loose))
 
 
 def test_the_same_comes_back_from_many_shards(loose, tmp_path, monkeypatch):
     monkeypatch.setattr("crosspoint.data.sets.pack.MEGABYTE", 1000)
     result = pack(loose, tmp_path / "pack", shard_mb=2)
-    assert result["shards"] > 2
+    assert result.shards > 2
     assert_same(PackedRenders(tmp_path / "pack"), PairedRenders(loose))
 
 
@@ -77,21 +77,21 @@ def test_size_and_views(loose, tmp_path):
     assert [packed.views(i) for i in range(5)] == [1] * 5
     expected = Image.fromarray(PairedRenders(loose).image(2, 0)).resize((6, 6), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(packed.image(2, 0), np.asarray(expected))
-    with pytest.raises(InputError, match="chair/b has 1 images, fewer than 2"):
+    with pytest.raises(InputError, match="chair/b has 1 images, fewer than the 2 asked for"):
         pack(loose, tmp_path / "other", views=2)
     assert not (tmp_path / "other").exists()
 
 
 def test_objects_without_images_are_refused(loose, tmp_path):
     (loose / "ShapeNetRendering/chair/b/rendering/00.png").unlink()
-    with pytest.raises(InputError, match="chair/b has 0 images, fewer than 1"):
+    with pytest.raises(InputError, match="chair/b has 0 images, fewer than the 1 asked for"):
         pack(loose, tmp_path / "pack")
 
 
 def test_images_of_different_size_need_a_size(loose, tmp_path):
     odd = loose / "ShapeNetRendering/lamp/a/rendering/00.png"
     Image.new("RGBA", (9, 9)).save(odd)
-    with pytest.raises(InputError, match="lamp/a differ in size"):
+    with pytest.raises(InputError, match="lamp/a has images of another size than the objects before"):
         pack(loose, tmp_path / "pack")
     assert [file.name for file in tmp_path.iterdir()] == ["loose"]
     pack(loose, tmp_path / "pack", size=8)
@@ -150,10 +150,10 @@ def test_missing_short_and_garbled_shards_are_refused(loose, tmp_path):
     shard = tmp_path / "pack/shard-00000.safetensors"
     data = shard.read_bytes()
     shard.write_bytes(data[:-1])
-    with pytest.raises(InputError, match=f"shard-00000.safetensors is missing or not {len(data)} bytes"):
+    with pytest.raises(InputError, match=f"shard-00000.safetensors is missing or does not have {len(data)} bytes"):
         PackedRenders(tmp_path / "pack")
     shard.write_bytes(b"\xff" * len(data))
-    with pytest.raises(InputError, match=r"shard-00000.safetensors: is damaged"):
+    with pytest.raises(InputError, match=r"shard-00000.safetensors: is damaged.*; copy it or pack again"):
         PackedRenders(tmp_path / "pack")
     shard.unlink()
     with pytest.raises(InputError, match="is missing"):
@@ -243,4 +243,9 @@ def test_command(loose, tmp_path):
     outcome = CliRunner().invoke(crosspoint, arguments, catch_exceptions=False)
     assert outcome.exit_code == 0
     assert "5 objects, 12 images, 1 shards" in outcome.output
-    assert json.loads((tmp_path / "r.json").read_text())["schema"] == "crosspoint.pack/1"
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert list(result) == ["schema", "out", "objects", "images", "shards", "bytes", "seconds", "up"]
+    assert result["schema"] == "crosspoint.pack/1"
+    index = json.loads((tmp_path / "pack" / "index.json").read_text())
+    assert list(index) == ["schema", "up", "shards"]
+    assert list(index["shards"][0]) == ["file", "objects", "images", "bytes", "sha256"]

@@ -76,8 +76,8 @@ def test_absent_test_split_is_no_problem_for_classification(modelnet, parts):
     [
         ("data", np.zeros((50, 64, 4), np.float32), r"data is float32 \(50, 64, 4\)"),
         ("label", np.zeros((49, 1), np.uint8), r"label is uint8 \(49, 1\)"),
-        ("label", np.full((50, 1), 77, np.uint8), "label goes from 77 to 77"),
-        ("data", np.zeros((50, 64, 3), np.float32), r"50 clouds have all points in one place: 0, 1, .* and 42 more"),
+        ("label", np.full((50, 1), 77, np.uint8), "label has values from 77 to 77"),
+        ("data", np.zeros((50, 64, 3), np.float32), r"50 clouds have all points equal: 0, 1, .* and 42 more"),
     ],
 )
 def test_wrong_arrays_are_listed(modelnet, name, array, message):
@@ -98,7 +98,7 @@ def test_single_bad_clouds_are_found(modelnet, parts):
     with h5py.File(path, "r+") as file:
         file["pid"][5, 60] = 0  # of an aeroplane, in an earphone
         file["pid"][6, 60] = 255
-    assert only_problem(parts) == f"{path}: 2 clouds have parts that their category does not have: 5, 6"
+    assert only_problem(parts) == f"{path}: 2 clouds have parts of another category: 5, 6"
 
 
 def test_damaged_and_missing_files_are_listed(modelnet):

@@ -1,6 +1,7 @@
 import hashlib
 import json
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -31,10 +32,10 @@ def made(tmp_path_factory):
 
 def test_result_counts_what_was_written(made):
     out, result = made
-    assert result["train"] == 2 * len(CATEGORIES)
-    assert result["test"] == result["val"] == 4 * len(CATEGORIES)
-    assert len(list(out.rglob("*.ply"))) == result["train"]
-    assert len(list(out.rglob("*.png"))) == 2 * result["train"]
+    assert result.train == 2 * len(CATEGORIES)
+    assert result.test == result.val == 4 * len(CATEGORIES)
+    assert len(list(out.rglob("*.ply"))) == result.train
+    assert len(list(out.rglob("*.png"))) == 2 * result.train
 
 
 def test_pairs_can_be_read(made):
@@ -124,7 +125,7 @@ def test_the_order_of_categories_does_not_matter(made, tmp_path, monkeypatch):
 
 def test_foreign_files_are_never_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="holds files that were not made by this command"):
+    with pytest.raises(InputError, match="holds files that this command did not make"):
         make_shapes(tmp_path, **SMALL)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -142,7 +143,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_write_h5", full)
+    monkeypatch.setattr(h5py, "File", full)
     with pytest.raises(InputError, match="No space left on device; free space"):
         make_shapes(tmp_path / "out", **SMALL)
     assert list(tmp_path.iterdir()) == []
@@ -168,6 +169,10 @@ def test_command_writes_result_and_sheet(tmp_path, monkeypatch):
     assert outcome.exit_code == 0
     assert "4 categories" in outcome.output
     result = json.loads((tmp_path / "result.json").read_text())
+    assert list(result) == [
+        *("schema", "per_class", "seed", "views", "size", "points", "out", "categories", "parts"),
+        *("train", "test", "val", "seconds"),
+    ]
     assert result["schema"] == "crosspoint.make-shapes/1"
     assert result["categories"] == ["mug", "cup", "bowl", "vase"]
     with Image.open(tmp_path / "sheet.png") as sheet:

@@ -4,11 +4,13 @@ import subprocess
 import sys
 
 import pytest
+from toy_machine import bare_machine
 
 from crosspoint.doctor.doctor import doctor
+from crosspoint.doctor.self_test import self_test as tested
 from crosspoint.doctor.self_test.engines import BUILDERS
-from crosspoint.doctor.self_test.self_test import _environment, self_test
-from crosspoint.doctor.self_test.step import PRECISIONS
+from crosspoint.doctor.self_test.self_test import StepResult, self_test
+from crosspoint.doctor.self_test.step import PRECISIONS, Step
 from crosspoint.doctor.self_test.steps import STEPS
 from crosspoint.runtime.signing import VARIABLE
 
@@ -47,7 +49,7 @@ STEPS = (
     Step("fail", fails, free),
     Step("unfit", unfit, free),
     Step("hang", hangs, free),
-    Step("no gpu", reads, lambda facts: f"there is no {facts['what']}"),
+    Step("no gpu", reads, lambda facts: f"there is no {facts.machine.processor}"),
     Step("after the failed one", reads, free, ("fail",)),
     Step("last", reads, free, ("first",)),
 )
@@ -93,22 +95,22 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_steps_that_fail_crash_or_hang_do_not_stop_the_others(toy):
-    result = self_test({"what": "GPU"}, toy, seconds=15)
-    steps = {step["name"]: step for step in result["steps"]}
-    assert [step["status"] for step in result["steps"]] == [
+    result = self_test(bare_machine(), toy, seconds=15)
+    steps = {step.name: step for step in result.steps}
+    assert [step.status for step in result.steps] == [
         *("passed", "failed", "failed", "not available", "failed", "not available", "not available", "passed")
     ]
-    assert not result["passed"]
-    assert result["counts"] == {"passed": 2, "failed": 3, "not available": 3}
-    assert steps["crash"]["reason"].startswith("the process ended with -11")
-    assert steps["hang"]["reason"].startswith("no result within 15 s")
-    assert steps["unfit"]["reason"] == "this GPU has no bf16"
-    assert steps["no gpu"]["reason"] == "there is no GPU"
-    assert steps["after the failed one"]["reason"] == "it needs what 'fail' makes"
-    assert steps["last"]["found"] == "made"  # what was made before the crash is still there
-    assert "CheckFailed: …/model.onnx is 0.5 off" in steps["fail"]["reason"]
-    assert "/home" not in json.dumps(result)
-    assert steps["first"]["found"].startswith("worked in …/")
+    assert not result.passed
+    assert result.counts == {"passed": 2, "failed": 3, "not available": 3}
+    assert steps["crash"].reason.startswith("the process ended with -11")
+    assert steps["hang"].reason.startswith("no result within 15 s")
+    assert steps["unfit"].reason == "this GPU has no bf16"
+    assert steps["no gpu"].reason == "there is no Intel"
+    assert steps["after the failed one"].reason == "it needs what 'fail' makes"
+    assert steps["last"].found == "made"  # what was made before the crash is still there
+    assert "CheckFailed: …/model.onnx is 0.5 off" in steps["fail"].reason
+    assert "/home" not in json.dumps(result.to_json())
+    assert steps["first"].found.startswith("worked in …/")
 
 
 @pytest.fixture
@@ -118,19 +120,30 @@ def chain(toy, tmp_path):
 
 
 def test_a_step_does_not_run_unless_what_it_needs_has_passed(chain):
-    steps = {step["name"]: step for step in self_test({}, chain, seconds=60)["steps"]}
+    steps = {step.name: step for step in self_test(bare_machine(), chain, seconds=60).steps}
     needed = ("lacks a gpu", "unfit", "lacks a package", "fails", "crashes", "after: unfit")
     for name in needed:
         after = steps[f"after: {name}"]
-        assert (after["status"], after["reason"]) == ("not available", f"it needs what '{name}' makes")
-    assert (steps["lacks both"]["status"], steps["lacks both"]["reason"]) == ("not available", "there is no GPU")
-    assert (steps["nothing ran"]["status"], steps["nothing ran"]["found"]) == ("passed", "nothing")
-    assert steps["lacks a package"]["status"] == "not available"
+        assert (after.status, after.reason) == ("not available", f"it needs what '{name}' makes")
+    assert (steps["lacks both"].status, steps["lacks both"].reason) == ("not available", "there is no GPU")
+    assert (steps["nothing ran"].status, steps["nothing ran"].found) == ("passed", "nothing")
+    assert steps["lacks a package"].status == "not available"
 
 
-def test_a_key_for_bundles_from_elsewhere_does_not_stand_in_the_way(monkeypatch):
+KEY = """
+import os
+from crosspoint.doctor.self_test.step import Step
+from crosspoint.runtime.signing import VARIABLE
+
+STEPS = (Step("key", lambda context: os.environ.get(VARIABLE, "none"), lambda facts: None),)
+"""
+
+
+def test_a_key_for_bundles_from_elsewhere_does_not_stand_in_the_way(toy, tmp_path, monkeypatch):
+    (tmp_path / "key_steps.py").write_text(KEY)
     monkeypatch.setenv(VARIABLE, "/nowhere/fleet.pub")
-    assert VARIABLE not in _environment()
+    (step,) = self_test(bare_machine(), "key_steps", seconds=60).steps
+    assert step.found == "none"
 
 
 def test_every_step_follows_the_ones_it_builds_on():
@@ -208,9 +221,54 @@ def test_the_steps_on_the_cpu_pass_on_this_machine(tmp_path, monkeypatch):
         "OMP_NUM_THREADS", "1"
     )  # networks this small wait for each other's threads more than they compute
     result = self_test(doctor(), "quick_steps")
-    assert [(step["name"], step["status"], step["reason"]) for step in result["steps"]] == [
+    assert [(step.name, step.status, step.reason) for step in result.steps] == [
         (name, "passed", "") for name in ON_A_CPU
     ]
-    found = {step["name"]: step["found"] for step in result["steps"]}
+    found = {step.name: step.found for step in result.steps}
     assert found["embed where torch cannot be imported"] == "205 embeddings of 2048 numbers"
     assert all(found.values())
+
+
+def test_each_step_is_announced_and_the_results_keep_the_order(monkeypatch, capsys):
+    names = ["first", "second", "third"]
+    results = [
+        StepResult("second", "not available", "there is no GPU", "", 0.04),
+        StepResult("first", "passed", "", "found", 12.25),
+        StepResult("third", "passed", "", "", 0.0),
+    ]
+    asked = []
+    monkeypatch.setattr(tested, "_steps", lambda given: [Step(name, None, None) for name in names])
+    monkeypatch.setattr(tested, "_run_all", lambda *given: asked.append(given) or iter(results))
+    result = self_test(bare_machine(), "toy", seconds=7)
+    ((facts, asked_for, given, folder, seconds),) = asked
+    assert (facts, asked_for, given, seconds) == (bare_machine().facts, names, "toy", 7)
+    assert not folder.exists()  # it is removed at the end
+    assert capsys.readouterr().err.splitlines() == [
+        "  not available second (0.0 s)",
+        "  passed        first (12.2 s)",
+        "  passed        third (0.0 s)",
+    ]
+    assert [step.name for step in result.steps] == names
+    assert (result.passed, result.counts) == (True, {"passed": 2, "failed": 0, "not available": 1})
+
+
+def test_when_it_is_interrupted_the_process_of_the_steps_is_ended(monkeypatch, tmp_path):
+    said = []
+
+    class Process:
+        def __init__(self, command, **options):
+            said.append("started")
+            result = {"name": "a", "status": "passed", "reason": "", "found": "", "seconds": 0.0}
+            self.stdout = iter([f"{tested.MARK}{json.dumps(result)}\n"])
+
+        def kill(self):
+            said.append("killed")
+
+        def wait(self):
+            said.append("waited")
+
+    monkeypatch.setattr(tested.subprocess, "Popen", Process)
+    steps = tested._run_some(["a", "b"], {}, "toy", tmp_path, 60)
+    assert next(steps).name == "a"
+    steps.close()  # as an interruption does
+    assert said == ["started", "killed", "waited"]

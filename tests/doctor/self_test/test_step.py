@@ -1,34 +1,29 @@
 """What steps need, of a machine that lacks it."""
 
 import pytest
+from toy_machine import GPU, facts_of
 
 from crosspoint.doctor.self_test.step import needs_build_script
 from crosspoint.doctor.self_test.steps import STEPS
 
-NOTHING = {"installed": False, "works": False, "reason": "no module"}
-NAMES = ("torch", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda_python")
-PACKAGES = dict.fromkeys(("onnx", "torchvision", "embreex"))
+PACKAGES = ("onnx", "torchvision", "embreex")
 
 
-def machine(gpu, **working):
+def machine(gpu, packages=("onnx",), **working):
     """Facts of a machine with these packages and no others."""
-    found = [{"name": gpu}] if gpu else []
-    facts = {name: dict(NOTHING) for name in NAMES}
-    facts |= {"machine": {"gpus": {"found": found}, "jetpack": None}, "packages": {**PACKAGES, "onnx": "1.0"}}
-    return facts | {name: {"works": True, **facts_of} for name, facts_of in working.items()}
+    found = [{**GPU, "name": gpu}] if gpu else []
+    return facts_of(found, packages=dict.fromkeys(packages, "1.0"), **working)
 
 
 @pytest.mark.parametrize("gpu", [None, "sm86"])
 def test_a_machine_without_packages_is_an_answer_for_every_step(gpu):
-    facts = machine(gpu)
-    facts["packages"] = dict(PACKAGES)
+    facts = machine(gpu, packages=())
     assert all(step.needs(facts) for step in STEPS)
 
 
 def test_without_a_gpu_no_step_for_one_is_run():
     everything = {"torch": {"devices": []}, "onnxruntime": {"providers": {}}, "tensorrt": {}, "tensorrt_rtx": {}}
-    facts = machine(None, **everything, cuda_python={"devices": []})
-    facts["packages"] = dict.fromkeys(PACKAGES, "1.0")
+    facts = machine(None, PACKAGES, **everything, cuda_python={"devices": []})
     words = ("CUDA", "NCCL", "DLPack", "execute", "GPU", "Jetson", "with tensorrt,")
     on_gpu = [step for step in STEPS if any(word in step.name for word in words)]
     assert len(on_gpu) > 50

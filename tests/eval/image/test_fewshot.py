@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,20 +11,22 @@ from sklearn.linear_model import LogisticRegression
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.cifar_fs import find_classes, load_pictures
+from crosspoint.eval.image import fewshot as module
 from crosspoint.eval.image.fewshot import (
     QUERIES,
     WAYS,
     Features,
+    ImageTaskOptions,
     answer,
     describe_images,
     draw_task,
     embed_pictures,
     image_fewshot,
 )
-from crosspoint.eval.options import RunOn
 from crosspoint.models import PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, save_model
+from crosspoint.runtime.options import RunOn
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +65,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
     shutil.copytree(pictures, root)
     if damage == "class":
         shutil.rmtree(root / "data" / "val_1")
-        match = "has no folder val_1"
+        match = r"the folder val_1 of val\.txt is missing"
     elif damage == "picture":
         (root / "data" / "val_1" / "0.png").write_bytes(b"no picture")
         match = "is damaged or not a PNG or JPEG picture"
@@ -74,7 +77,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
         match = "is not the name of a class"
     elif damage == "twice":
         (root / "splits" / "bertinetto" / "test.txt").write_text("val_1")
-        match = "the class val_1 is in val and in test"
+        match = "the class val_1 is in both val and test"
     else:
         shutil.rmtree(root / "splits")
         match = "no classes of pictures found; expected data/"
@@ -85,7 +88,7 @@ def test_a_damaged_set_is_one_line(tmp_path, pictures, damage):
 def test_a_task_has_five_classes_and_no_object_twice():
     labels = np.repeat(np.arange(8), [30] * 7 + [10])  # the last class is too small
     for i in range(20):
-        support, query = draw_task(labels, 5, (0, i))
+        support, query = draw_task(labels, 5, seed=(0, i))
         assert np.bincount(labels[support], minlength=8)[labels[support]].tolist() == [5] * (5 * WAYS)
         assert len(query) == WAYS * QUERIES
         assert not set(support) & set(query)
@@ -96,8 +99,8 @@ def test_answers_are_those_of_logistic_regression():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 25)
     values = (rng.standard_normal((150, 8)) + rng.standard_normal((6, 8))[labels]).astype(np.float32)
-    found = answer(Features(values, labels), 5, (0, 1), 10.0)
-    support, query = draw_task(labels, 5, (0, 1))
+    found = answer(Features(values, labels), 5, seed=(0, 1), c=10.0)
+    support, query = draw_task(labels, 5, seed=(0, 1))
     machine = LogisticRegression(C=10.0, max_iter=1000).fit(values[support], labels[support])
     np.testing.assert_array_equal(found.predicted, machine.predict(values[query]))
 
@@ -111,13 +114,17 @@ def test_features_are_of_unit_length_and_normalised_as_in_pretraining(pictures, 
     with torch.no_grad():
         expected = model(torch.from_numpy(x.astype(np.float32))).numpy()
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(embed_pictures(model, loaded, "cpu").values[:3], expected, atol=1e-5)
+    np.testing.assert_allclose(embed_pictures(model, loaded, device="cpu").values[:3], expected, atol=1e-5)
 
 
 def test_all_methods_with_intervals_and_a_paired_comparison(tmp_path, pictures, image_encoder):
     torch.manual_seed(1)
     save_model(ImageEncoder(18).eval(), tmp_path / "image_encoder.safetensors")
-    arguments = {"tasks": 4, "overrides": ("epochs=1", "batch=30"), "run_on": RunOn(cache=tmp_path / "cache")}
+    arguments = {
+        "options": ImageTaskOptions(tasks=4),
+        "overrides": ("epochs=1", "batch=30"),
+        "run_on": RunOn(cache=tmp_path / "cache"),
+    }
     result = image_fewshot(image_encoder, pictures, **arguments, against=tmp_path)
     assert [(row.method, row.shots) for row in result.rows] == [
         (method, shots) for method in ("frozen", "rfs", "pretrained + rfs") for shots in (1, 5)
@@ -166,3 +173,79 @@ def test_too_few_classes_for_a_task(tmp_path, image_encoder, writers):
     root = writers["cifar-fs"](tmp_path / "small", counts=(2, 5, 4))
     with pytest.raises(InputError, match="4 classes of test have 5 support and 15 query pictures, 5 are needed"):
         image_fewshot(image_encoder, root)
+
+
+class Folder:
+    """A class of so many pictures."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def iterdir(self):
+        return iter(range(self.count))
+
+
+@pytest.mark.parametrize(
+    ("classes", "sizes", "expected"),
+    [
+        ((64, 16, 20), (600, 600), True),
+        ((64, 16, 20), (600, 601), False),
+        ((64, 16, 20), (601, 601), False),
+        ((63, 16, 20), (600, 600), False),
+        ((64, 20, 16), (600, 600), False),
+    ],
+)
+def test_the_published_set_has_64_16_and_20_classes_of_600_pictures(classes, sizes, expected, monkeypatch):
+    first, others = sizes
+    found = {
+        part: {f"{part} {i}": Folder(first if part == "val" and not i else others) for i in range(count)}
+        for part, count in zip(("train", "val", "test"), classes, strict=True)
+    }
+    monkeypatch.setattr(module, "find_classes", lambda data: found)
+    described = describe_images("cifar")
+    assert (described.published, described.classes) == (expected, classes)
+    assert f"of {min(sizes)} to {max(sizes)} pictures" in described.remark
+    assert ("by counts CIFAR-FS" in described.remark) == expected
+
+
+def test_the_published_rules_of_tasks():
+    assert (WAYS, QUERIES, module.OFFICIAL_C, module.CHOOSING) == (5, 15, 1.0, 50)
+    assert module.GRID == (0.01, 0.1, 1.0, 10.0, 100.0)
+    assert ImageTaskOptions() == ImageTaskOptions((1, 5), 600, 0)
+
+
+def test_c_is_the_smallest_of_the_best_on_validation_tasks(monkeypatch):
+    asked = []
+
+    def answered(features, shots, *, seed, c):
+        asked.append((features, shots, seed))
+        return SimpleNamespace(accuracy={0.01: 0.1, 0.1: 0.5, 1.0: 0.75, 10.0: 0.75, 100.0: 0.2}[c])
+
+    monkeypatch.setattr(module, "answer", answered)
+    assert module._choose_c("validation", 5, 3, 7) == 1.0
+    assert asked == [("validation", 5, (7, 5, 1, i)) for i in range(3)] * 5
+    asked.clear()
+    module._choose_c("validation", 5, 200, 7)
+    assert len(asked) == 50 * 5
+
+
+@pytest.mark.parametrize(("rule", "c"), [("official", 1.0), ("clean", 100.0)])
+def test_each_rule_has_its_c_and_its_tasks_of_the_test_classes(rule, c, monkeypatch):
+    asked = []
+
+    def answered(features, shots, *, seed, c):
+        asked.append((features, shots, seed, c))
+        return SimpleNamespace(accuracy=(seed[-1] + 1) / 4)
+
+    monkeypatch.setattr(module, "answer", answered)
+    monkeypatch.setattr(module, "_choose_c", lambda features, *_: {"v": 100.0, "other v": 10.0}[features])
+    monkeypatch.setattr(module, "compare_tasks", lambda answers: [len(each) for each in answers])
+    parts = [{"val": "v", "test": "t"}, {"val": "other v", "test": "other t"}]
+    found = module._accuracy(parts, 5, 3, 7, "frozen", rule)
+    assert (found.c, found.accuracies, found.against) == (c, [0.25, 0.5, 0.75], [3, 3])
+    assert found.summary.mean == 0.5
+    half = 1.96 * 0.25 / np.sqrt(3)  # the deviation of 1/4, 2/4, 3/4 is 1/4
+    assert found.interval == pytest.approx((0.5 - half, 0.5 + half), abs=1e-4)
+    assert asked == [
+        (features, 5, (7, 5, 0, i), own) for features, own in (("t", c), ("other t", min(c, 10.0))) for i in range(3)
+    ]

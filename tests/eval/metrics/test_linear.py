@@ -19,7 +19,7 @@ def test_it_is_scikit_learns_linear_svc(classes, c):
     features, labels = blobs(classes)
     new, _ = blobs(classes, seed=1)
     theirs = SVC(kernel="linear", C=c, tol=1e-8, decision_function_shape="ovo").fit(features, labels)
-    ours = linear.fit(features, labels, c, tolerance=1e-8)
+    ours = linear.fit(features, labels, c=c, tolerance=1e-8)
     expected = theirs.decision_function(new)
     if classes == 2:
         expected = -expected[:, None]  # scikit-learn's only pair speaks for the second class
@@ -32,15 +32,15 @@ def test_predictions_at_the_default_tolerance_are_those_of_svc():
     train, test = np.arange(0, 300, 2), np.arange(1, 300, 2)
     expected = SVC(kernel="linear", C=0.1).fit(features[train], labels[train]).predict(features[test])
     assert 0.3 < np.mean(expected == labels[test]) < 0.95  # hard enough to tell machines apart
-    np.testing.assert_array_equal(linear.fit(features[train], labels[train], 0.1).predict(features[test]), expected)
+    np.testing.assert_array_equal(linear.fit(features[train], labels[train], c=0.1).predict(features[test]), expected)
 
 
 def test_a_part_of_the_gram_matrix_gives_the_machine_of_these_rows():
     features, labels = blobs(4)
     rows = np.arange(0, len(labels), 2)
     products = linear.gram(features)[np.ix_(rows, rows)]
-    a = linear.fit(features[rows], labels[rows], 1.0, products)
-    b = linear.fit(features[rows], labels[rows], 1.0)
+    a = linear.fit(features[rows], labels[rows], c=1.0, products=products)
+    b = linear.fit(features[rows], labels[rows], c=1.0)
     np.testing.assert_allclose(a.weights, b.weights, atol=1e-9)
 
 
@@ -54,15 +54,15 @@ def test_the_grid_follows_the_scale_of_the_features():
     features, labels = blobs(3)
     small = features / 100
     assert linear.grid(small) == pytest.approx([c * 1e4 for c in linear.grid(features)])
-    chosen, _ = linear.choose_c(features, labels, linear.gram(features), 0)
-    assert linear.choose_c(small, labels, linear.gram(small), 0)[0] == pytest.approx(chosen * 1e4)
+    chosen, _ = linear.choose_c(features, labels, products=linear.gram(features), seed=0)
+    assert linear.choose_c(small, labels, products=linear.gram(small), seed=0)[0] == pytest.approx(chosen * 1e4)
 
 
 def test_cross_validation_is_that_of_scikit_learn():
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
     features, labels = blobs(5, spread=2.5)
-    chosen, tried = linear.choose_c(features, labels, linear.gram(features), 3)
+    chosen, tried = linear.choose_c(features, labels, products=linear.gram(features), seed=3)
     folds = StratifiedKFold(5, shuffle=True, random_state=3)
     search = GridSearchCV(SVC(kernel="linear"), {"C": linear.grid(features)}, cv=folds).fit(features, labels)
     np.testing.assert_allclose([row.accuracy for row in tried], search.cv_results_["mean_test_score"], atol=1e-12)
@@ -76,11 +76,18 @@ def test_a_collapsed_model_is_named():
 
 def test_one_class_cannot_be_fitted():
     with pytest.raises(InputError, match="two classes"):
-        linear.fit(np.eye(3, dtype=np.float32), np.zeros(3, np.int64), 1.0)
+        linear.fit(np.eye(3, dtype=np.float32), np.zeros(3, np.int64), c=1.0)
 
 
 def test_a_class_with_one_object_cannot_be_cross_validated():
     features, labels = blobs(2)
     labels[0] = 99
     with pytest.raises(InputError, match="class 99 has one training object"):
-        linear.choose_c(features, labels, linear.gram(features), 0)
+        linear.choose_c(features, labels, products=linear.gram(features), seed=0)
+
+
+def test_two_objects_of_a_class_are_enough_for_cross_validation():
+    features, labels = blobs(2)
+    kept = np.concatenate([np.flatnonzero(labels == label)[:2] for label in np.unique(labels)])
+    chosen, _ = linear.choose_c(features[kept], labels[kept], products=linear.gram(features[kept]), seed=0)
+    assert chosen > 0

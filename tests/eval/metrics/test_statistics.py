@@ -64,13 +64,13 @@ def test_paired_interval_is_wald_on_a_table_with_half_an_object_added_to_each_ou
     )  # each half an object
     mean = np.mean(differences)
     half = 1.959963984540054 * np.std(differences) / math.sqrt(total + 2)
-    assert paired_interval(b, c, total) == pytest.approx((mean - half, mean + half))
+    assert paired_interval(b, c, total=total) == pytest.approx((mean - half, mean + half))
 
 
 def test_paired_interval_covers_the_true_difference_as_often_as_it_says():
     rng = np.random.default_rng(0)
     tables = rng.multinomial(200, (0.08, 0.12, 0.8), size=4000)
-    covered = [low <= 0.04 <= high for low, high in (paired_interval(b, c, 200) for b, c, _ in tables.tolist())]
+    covered = [low <= 0.04 <= high for low, high in (paired_interval(b, c, total=200) for b, c, _ in tables.tolist())]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
 
 
@@ -83,7 +83,7 @@ def test_summary_of_one_run_has_no_deviation():
 
 
 def test_confusion_rows_are_true_classes():
-    matrix = confusion(np.array([0, 0, 1, 1, 1]), np.array([0, 2, 1, 1, 0]), 4)
+    matrix = confusion(np.array([0, 0, 1, 1, 1]), np.array([0, 2, 1, 1, 0]), classes=4)
     assert matrix.tolist() == [[1, 0, 1, 0], [1, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert per_class(matrix) == [0.5, pytest.approx(2 / 3), None, None]
 
@@ -92,7 +92,7 @@ def test_paired_by_hand():
     truth = np.array([0, 0, 1, 1, 2, 2])
     first = np.array([0, 0, 1, 0, 0, 1])  # right, right, right, wrong, wrong, wrong
     second = np.array([0, 1, 1, 1, 2, 1])  # right, wrong, right, right, right, wrong
-    result = paired(truth, first, second)
+    result = paired(truth, first, second=second)
     assert result.reference_accuracy == pytest.approx(3 / 6)
     assert result.candidate_accuracy == pytest.approx(4 / 6)
     assert result.equal_predictions == pytest.approx(3 / 6)
@@ -106,7 +106,7 @@ def test_paired_runs_is_the_t_interval_of_the_differences_of_tasks():
     truth = [rng.integers(0, 3, 20) for _ in range(6)]
     first = [np.where(rng.random(20) < 0.7, y, (y + 1) % 3) for y in truth]
     second = [np.where(rng.random(20) < 0.8, y, (y + 2) % 3) for y in truth]
-    result = paired_runs(truth, first, second)
+    result = paired_runs(truth, first, second=second)
     by_hand = [np.mean(b == y) - np.mean(a == y) for y, a, b in zip(truth, first, second, strict=True)]
     expected = stats.ttest_1samp(by_hand, 0).confidence_interval(0.95)
     assert result.interval == pytest.approx((expected.low, expected.high))
@@ -116,7 +116,7 @@ def test_paired_runs_is_the_t_interval_of_the_differences_of_tasks():
 
 def test_paired_runs_of_one_task_has_no_interval():
     labels = [np.array([0, 1])]
-    assert paired_runs(labels, labels, labels).interval is None
+    assert paired_runs(labels, labels, second=labels).interval is None
 
 
 def test_the_interval_of_a_mean_by_hand():

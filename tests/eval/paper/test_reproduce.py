@@ -13,17 +13,17 @@ from plyfile import PlyData, PlyElement
 from safetensors.numpy import load_file
 
 from crosspoint.cli import crosspoint
-from crosspoint.commands.reproduce import TARGETS as NAMES
-from crosspoint.commands.reproduce import duration
+from crosspoint.commands.eval.reproduce import TARGETS as NAMES
+from crosspoint.commands.eval.reproduce import duration
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.taxonomy import MODELNET40, SCANOBJECTNN
-from crosspoint.eval.options import RunOn, Sampling
 from crosspoint.eval.paper import published
 from crosspoint.eval.paper.protocols import StudyOptions, measure
 from crosspoint.eval.paper.reproduce import TARGETS, describe_set, reproduce
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import save_model
+from crosspoint.runtime.options import RunOn, Sampling
 
 STORED, CLASSES = 16, 10
 
@@ -62,7 +62,7 @@ def sets(tmp_path_factory):
 
 
 def saved(model, path, **recipe):
-    save_model(model.eval(), path, recipe or None)
+    save_model(model.eval(), path, recipe=recipe or None)
     return str(path)
 
 
@@ -152,12 +152,12 @@ def part_set(tmp_path):
 
 
 def test_part_segmentation(tmp_path, part_set, small):
-    scratch = saved(DGCNNSegmenter(4, 2, 4), tmp_path / "a.safetensors", initial=None, selection="val")
-    pretrained = saved(DGCNNSegmenter(4, 2, 4), tmp_path / "b.safetensors", initial="0" * 64, selection="test")
+    scratch = saved(DGCNNSegmenter(4, 2, k=4), tmp_path / "a.safetensors", initial=None, selection="val")
+    pretrained = saved(DGCNNSegmenter(4, 2, k=4), tmp_path / "b.safetensors", initial="0" * 64, selection="test")
     result = reproduce("table5", part_set, models=[scratch, pretrained], out=tmp_path, options=small)
     check(tmp_path, "table5", result, [85.5, None, 85.1, None])
     assert any("b.safetensors: its best epoch was chosen on the test split" in note for note in result.notes)
-    with pytest.raises(InputError, match="--pairs does not make the models of this table: runs of `crosspoint fin"):
+    with pytest.raises(InputError, match="--pairs cannot train the models of this table; runs of `crosspoint fin"):
         invoke("reproduce", "table5", "--data", part_set, "--pairs", tmp_path, "--out", tmp_path)
 
 
@@ -191,7 +191,7 @@ def test_several_models_of_one_part_are_its_seeds(tmp_path, sets, models, small)
 
 
 def test_a_model_whose_part_is_not_known_is_refused_with_the_way_to_say_it(tmp_path, sets, models, small):
-    with pytest.raises(InputError, match=r"part is not recorded.*--model joint="):
+    with pytest.raises(InputError, match=r"the role not recorded.*--model joint="):
         reproduce("figure3", sets, models=[models["pointnet"]], out=tmp_path, options=small)
     result = reproduce("figure3", sets, models=[f"cmid={models['pointnet']}"], out=tmp_path, options=small)
     assert [row.method for row in result.rows] == ["cross-modal alone"] * 2
@@ -222,7 +222,7 @@ def test_counts_alone_do_not_make_the_published_set(tmp_path):
 
 
 def test_measure_of_one_model_is_over_its_repetitions():
-    found = measure([[0.5, 0.7]], "tasks", (0.4, 0.8))
+    found = measure([[0.5, 0.7]], "tasks", interval=(0.4, 0.8))
     assert (found.summary.mean, found.over, found.interval) == (pytest.approx(60), "2 tasks", (40, 80))
     assert found.summary.std == pytest.approx(100 * np.std([0.5, 0.7], ddof=1))
 

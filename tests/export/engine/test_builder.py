@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import CheckFailed, InputError, MissingDependency
-from crosspoint.core.interrupt import Terminated
+from crosspoint.core.system.interrupt import Terminated
 from crosspoint.export.bundle import export
 from crosspoint.export.engine import builder as tensorrt
 from crosspoint.export.engine.builder import Builder, Options, build_engine, find_builder
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.fold import deploy
+from crosspoint.export.options import ExportOptions
 from crosspoint.runtime.manifest import load_manifest, verify_files
 from crosspoint.runtime.profile import make_profile
 
@@ -31,7 +33,7 @@ def rtx():
 
 @pytest.mark.parametrize("name", ["dgcnn", "pointnet", "dgcnn_seg", "dgcnn_partseg"])
 def test_an_engine_is_built_with_the_contract_s_inputs_outputs_and_precision(name, network, rtx):
-    engine = build_engine(rtx, build(deploy(network(name)), None).SerializeToString(), PROFILE)
+    engine = build_engine(rtx, build(deploy(network(name)), None).SerializeToString(), profile=PROFILE)
     assert len(engine.plan) > 100_000
     outputs = {"dgcnn": [-1, 2048], "pointnet": [-1, 1024], "dgcnn_seg": [-1, 1024]}
     if name == "dgcnn_partseg":
@@ -47,24 +49,26 @@ def test_an_engine_is_built_with_the_contract_s_inputs_outputs_and_precision(nam
 
 def test_the_same_network_gives_the_same_engine(network, rtx):
     model = build(deploy(network("dgcnn")), None).SerializeToString()
-    assert build_engine(rtx, model, PROFILE).plan == build_engine(rtx, model, PROFILE).plan
+    assert build_engine(rtx, model, profile=PROFILE).plan == build_engine(rtx, model, profile=PROFILE).plan
 
 
 def test_what_tensorrt_cannot_read_is_one_message(rtx):
     with pytest.raises(CheckFailed, match=r"tensorrt-rtx .* could not build the engine: .*"):
-        build_engine(rtx, b"no model", PROFILE)
+        build_engine(rtx, b"no model", profile=PROFILE)
 
 
 def test_an_error_in_the_build_is_one_message(network, rtx):
     turing = Builder(rtx.name, rtx.module, ("sm75",), executes=False)  # has no float32 matrix product
     with pytest.raises(CheckFailed, match="FP32 GEMM is not supported"):
-        build_engine(turing, build(deploy(network("dgcnn")), 32).SerializeToString(), make_profile(1, 32))
+        build_engine(turing, build(deploy(network("dgcnn")), 32).SerializeToString(), profile=make_profile(1, 32))
 
 
 def test_a_build_after_a_failed_one_succeeds(network, rtx):
     with pytest.raises(CheckFailed):
-        build_engine(rtx, b"no model", PROFILE)
-    assert build_engine(rtx, build(deploy(network("pointnet")), 32).SerializeToString(), make_profile(1, 32)).plan
+        build_engine(rtx, b"no model", profile=PROFILE)
+    assert build_engine(
+        rtx, build(deploy(network("pointnet")), 32).SerializeToString(), profile=make_profile(1, 32)
+    ).plan
 
 
 def test_an_error_is_noticed_while_another_logger_is_in_use(network, rtx):
@@ -74,7 +78,7 @@ def test_an_error_is_noticed_while_another_logger_is_in_use(network, rtx):
         build_engine(
             Builder(rtx.name, rtx.module, ("sm75",), executes=False),
             build(deploy(network("dgcnn")), 32).SerializeToString(),
-            make_profile(1, 32),
+            profile=make_profile(1, 32),
         )
     del runtime
 
@@ -89,7 +93,7 @@ def test_ctrl_c_cancels_the_build_and_is_then_as_it_was(network, rtx, monkeypatc
     monkeypatch.setattr("rich.progress.Progress.update", interrupt)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        build_engine(rtx, build(deploy(network("dgcnn")), 32).SerializeToString(), make_profile(1, 32))
+        build_engine(rtx, build(deploy(network("dgcnn")), 32).SerializeToString(), profile=make_profile(1, 32))
     assert steps
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -147,7 +151,7 @@ def small_model(network):
 
 
 def test_a_kernel_that_tensorrt_skips_is_kept_and_fails_no_build(rtx, small_model):
-    engine = build_engine(saying(rtx, *SKIPPING), small_model, make_profile(1, 32))
+    engine = build_engine(saying(rtx, *SKIPPING), small_model, profile=make_profile(1, 32))
     assert engine.plan
     assert engine.skipped == SKIPPING
 
@@ -165,7 +169,7 @@ def test_a_kernel_that_tensorrt_skips_is_kept_and_fails_no_build(rtx, small_mode
 )
 def test_every_other_error_fails_the_build(messages, options, reason, rtx, small_model):
     with pytest.raises(CheckFailed, match=f"could not build the engine: .*{reason}") as caught:
-        build_engine(saying(rtx, *messages, **options), small_model, make_profile(1, 32))
+        build_engine(saying(rtx, *messages, **options), small_model, profile=make_profile(1, 32))
     assert "\n" not in str(caught.value)
 
 
@@ -176,7 +180,7 @@ def test_a_builder_that_does_not_start_is_one_line(rtx, small_model):
     module = Wrapped(rtx.module, None)
     module.Builder = no_builder
     with pytest.raises(InputError, match=r"tensorrt 10\.3\.0 does not start \(pybind11::init.*nvidia-smi") as caught:
-        build_engine(Builder("tensorrt", module, rtx.targets, executes=False), small_model, make_profile(1, 32))
+        build_engine(Builder("tensorrt", module, rtx.targets, executes=False), small_model, profile=make_profile(1, 32))
     assert "\n" not in str(caught.value)
 
 
@@ -220,14 +224,14 @@ def signalled(rtx, number):
 def test_ctrl_c_cancels_a_build_whose_steps_are_told_by_another_thread(rtx, small_model):
     builder, told = signalled(rtx, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        build_engine(builder, small_model, make_profile(1, 32))
+        build_engine(builder, small_model, profile=make_profile(1, 32))
     assert told == [False]
 
 
 def test_sigterm_cancels_the_build_too(rtx, small_model):
     builder, told = signalled(rtx, signal.SIGTERM)
     with pytest.raises(Terminated) as ended:
-        build_engine(builder, small_model, make_profile(1, 32))
+        build_engine(builder, small_model, profile=make_profile(1, 32))
     assert ended.value.number == signal.SIGTERM
     assert told == [False]
 
@@ -255,28 +259,28 @@ def typed(kind):
 
 @pytest.mark.parametrize("kind", ["fp16", "bf16", "int8"])
 def test_the_types_of_the_graph_are_those_of_the_engine(kind, rtx):
-    engine = build_engine(rtx, typed(kind), PROFILE)
+    engine = build_engine(rtx, typed(kind), profile=PROFILE)
     assert set(engine.precision.split("+")) == {kind, "fp32"}
 
 
 def test_tf32_is_off_unless_it_is_asked_for(network, rtx):
     model = build(deploy(network("pointnet")), 32).SerializeToString()
     profile = make_profile(1, 32)
-    assert not build_engine(rtx, model, profile).tf32
-    assert build_engine(rtx, model, profile, Options(tf32=True)).tf32
+    assert not build_engine(rtx, model, profile=profile).tf32
+    assert build_engine(rtx, model, profile=profile, options=Options(tf32=True)).tf32
 
 
 def test_the_workspace_is_limited(network, rtx):
     model = build(deploy(network("dgcnn")), 1024).SerializeToString()
-    assert build_engine(rtx, model, make_profile(8, 1024), Options(workspace=1024)).plan
+    assert build_engine(rtx, model, profile=make_profile(8, 1024), options=Options(workspace=1024)).plan
     with pytest.raises(CheckFailed, match="workspace limit"):
-        build_engine(rtx, model, make_profile(8, 1024), Options(workspace=1))
+        build_engine(rtx, model, profile=make_profile(8, 1024), options=Options(workspace=1))
 
 
 def test_a_timing_cache_is_not_rtx_s(network, rtx, tmp_path):
     model = build(deploy(network("pointnet")), 32).SerializeToString()
-    with pytest.raises(InputError, match="--timing-cache is TensorRT's"):
-        build_engine(rtx, model, make_profile(1, 32), Options(timing_cache=tmp_path / "x"))
+    with pytest.raises(InputError, match="--timing-cache needs TensorRT"):
+        build_engine(rtx, model, profile=make_profile(1, 32), options=Options(timing_cache=tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 
 
@@ -285,7 +289,7 @@ def test_a_timing_cache_is_written(network, rtx, tmp_path):
     as_tensorrt = Builder("tensorrt", rtx.module, rtx.targets, executes=False)  # its calls are there, without an effect
     model = build(deploy(network("pointnet")), 32).SerializeToString()
     options = Options(timing_cache=tmp_path / "timing.cache")
-    assert build_engine(as_tensorrt, model, make_profile(1, 32), options).plan
+    assert build_engine(as_tensorrt, model, profile=make_profile(1, 32), options=options).plan
     assert (tmp_path / "timing.cache").stat().st_size > 0
 
 
@@ -296,8 +300,10 @@ def test_a_timing_cache_that_is_none_is_refused_and_kept(network, rtx, tmp_path)
     as_tensorrt = Builder("tensorrt", rtx.module, rtx.targets, executes=False)
     (tmp_path / "timing.cache").write_bytes(b"rubbish" * 10)
     model = build(deploy(network("pointnet")), 32).SerializeToString()
-    with pytest.raises(InputError, match=r"--timing-cache .*timing\.cache is not of this GPU and TensorRT; delete it"):
-        build_engine(as_tensorrt, model, make_profile(1, 32), Options(timing_cache=tmp_path / "timing.cache"))
+    with pytest.raises(InputError, match=r"--timing-cache .*timing\.cache is from another GPU or TensorRT; delete it"):
+        build_engine(
+            as_tensorrt, model, profile=make_profile(1, 32), options=Options(timing_cache=tmp_path / "timing.cache")
+        )
     assert (tmp_path / "timing.cache").read_bytes() == b"rubbish" * 10
 
 
@@ -308,7 +314,7 @@ def test_torch_tells_of_the_gpu_where_cuda_python_is_missing(monkeypatch, availa
 
     there = SimpleNamespace(is_available=lambda: available, get_device_capability=lambda index: (8, 6))
     monkeypatch.setattr(tensorrt, "device_count", missing)
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace(cuda=there))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__version__="2", cuda=there))
     assert tensorrt.find_gpu() == found
 
 
@@ -327,6 +333,15 @@ def test_a_target_that_rtx_does_not_build_for_is_refused(target, rtx, monkeypatc
         find_builder((target,))
 
 
+def only_installed(monkeypatch, *names):
+    """Of TensorRT and TensorRT-RTX, only those named can be imported."""
+
+    def imported(name):
+        return (SimpleNamespace(__version__="10.3"), "") if name in names else (None, "is not installed")
+
+    monkeypatch.setattr(tensorrt, "import_or_reason", imported)
+
+
 @pytest.mark.parametrize(
     ("installed", "gpu", "reason"),
     [
@@ -340,9 +355,9 @@ def test_without_a_builder_the_message_says_what_is_missing_and_what_else_there_
     choice, option, installed, gpu, reason, monkeypatch
 ):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: gpu)
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name in installed else None)
+    only_installed(monkeypatch, *installed)
     with pytest.raises(
-        MissingDependency, match=rf"^{option}: {reason}\. .*--builder rtx.*crosspoint3d\[trt-rtx\].*--builder device"
+        MissingDependency, match=rf"^{option}: {reason}\. .*--builder device.*--builder rtx.*pip install .*\[trt-rtx\]"
     ) as caught:
         find_builder((), choice)
     assert "\n" not in str(caught.value)
@@ -360,8 +375,8 @@ def test_a_broken_tensorrt_is_not_called_missing(tmp_path, monkeypatch):
 
 
 def test_rtx_that_was_asked_for_and_is_not_installed(monkeypatch):
-    monkeypatch.setattr(tensorrt, "_module", lambda name: None)
-    with pytest.raises(MissingDependency, match=r"--builder rtx: .*crosspoint3d\[trt-rtx\]"):
+    only_installed(monkeypatch)
+    with pytest.raises(MissingDependency, match=r"--builder rtx: .*pip install .*\[trt-rtx\]"):
         find_builder((), "rtx")
 
 
@@ -381,14 +396,21 @@ def test_a_builder_that_there_is_not():
 
 def test_tensorrt_for_another_gpu_than_this_one_is_refused(monkeypatch):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: "sm90")
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace() if name == "tensorrt" else None)
+    only_installed(monkeypatch, "tensorrt")
     with pytest.raises(InputError, match="this machine's GPU only, sm90"):
         find_builder(("sm86",))
 
 
 def test_a_bundle_with_an_engine_says_that_it_was_only_built(saved, tmp_path, rtx, monkeypatch):
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: None)
-    export(saved("dgcnn"), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64", target=("sm86",))
+    export(
+        saved("dgcnn"),
+        tmp_path / "bundle",
+        trt=True,
+        batch="1:2:4",
+        points="16:32:64",
+        options=ExportOptions(target=("sm86",)),
+    )
     manifest = load_manifest(tmp_path / "bundle")
     assert set(verify_files(manifest)) == {"encoder.onnx", "encoder.plan"}
     assert manifest.engine.builder == "tensorrt-rtx"
@@ -412,6 +434,33 @@ def test_an_engine_that_this_gpu_can_run_goes_through_the_gate(name, saved, tmp_
         pytest.skip(str(error))
     if not executes:
         pytest.skip("TensorRT is not installed, and TensorRT-RTX does not run on this GPU")
-    manifest = export(saved(name), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64")
+    manifest = export(saved(name), tmp_path / "bundle", trt=True, batch="1:2:4", points="16:32:64").to_json()
     assert manifest["engine"]["executed"] is True
     assert manifest["engine"]["parity"]["relative_l2_max"] <= 1e-4
+
+
+def test_while_a_build_runs_ctrl_c_is_looked_for_ten_times_a_second(monkeypatch):
+    waits, answers = [], [True, True, False]
+
+    def wait(building, seconds):
+        waits.append(seconds)
+        return SimpleNamespace(not_done=answers.pop(0))
+
+    monkeypatch.setattr(tensorrt, "wait", wait)
+    monkeypatch.setattr(tensorrt, "errors_of", lambda trt: nullcontext(["an error"]))
+    made = SimpleNamespace(build_serialized_network=lambda network, config: (network, config))
+    cancelled = []
+    assert tensorrt._build(None, made, "network", "config", cancelled) == (("network", "config"), ["an error"])
+    assert (waits, cancelled) == ([0.1] * 3, [])
+
+
+def test_whatever_ends_the_wait_ends_the_build(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tensorrt, "wait", interrupted)
+    monkeypatch.setattr(tensorrt, "errors_of", lambda trt: nullcontext([]))
+    cancelled = []
+    with pytest.raises(KeyboardInterrupt):
+        tensorrt._build(None, SimpleNamespace(build_serialized_network=lambda *_: None), None, None, cancelled)
+    assert cancelled == [signal.SIGINT]

@@ -4,6 +4,7 @@ The fixture `device` has ONNX Runtime compute in the engine's place, so that eve
 without a GPU: what is carried, compared, written and left alone. Engines run in the tests marked `gpu`.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -22,13 +23,15 @@ from crosspoint.export.engine import builder as tensorrt
 from crosspoint.export.engine import engine, on_device
 from crosspoint.export.engine.builder import Builder, Options
 from crosspoint.export.engine.on_device import build_on_device, read_reference, write_reference
+from crosspoint.export.options import ExportOptions
 from crosspoint.parity.clouds import CloudSet
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import Manifest, load_manifest, sign_bundle, verify_files
 from crosspoint.runtime.signing import SIGNATURE, VARIABLE, read_signing_key, write_key_pair
 
-SHAPES = {"trt": True, "builder": "device", "batch": "1:2:4", "points": "16:32:64"}
+ON_DEVICE = ExportOptions("device")
+SHAPES = {"trt": True, "batch": "1:2:4", "points": "16:32:64"}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,9 @@ def bundle(exported, saved, tmp_path, tmp_path_factory):
     """For building elsewhere."""
     if not exported:
         exported.append(tmp_path_factory.mktemp("exported") / "bundle")
-        export(saved("dgcnn"), exported[0], **SHAPES, options=Options(tf32=True, workspace=512))
+        export(
+            saved("dgcnn"), exported[0], **SHAPES, options=replace(ON_DEVICE, build=Options(tf32=True, workspace=512))
+        )
     return shutil.copytree(exported[0], tmp_path / "bundle")
 
 
@@ -51,7 +56,7 @@ def device(monkeypatch):
     """A machine with TensorRT-RTX, and ONNX Runtime in the place of its GPU."""
     trt = pytest.importorskip("tensorrt_rtx")
     monkeypatch.setattr(on_device, "_builder", lambda: Builder("tensorrt-rtx", trt, ("sm86",), executes=True))
-    monkeypatch.setattr(engine, "TensorRTEncoder", lambda plan, *_: OnnxEncoder(plan.with_name("encoder.onnx")))
+    monkeypatch.setattr(engine, "TensorRTEncoder", lambda plan, *_, **__: OnnxEncoder(plan.with_name("encoder.onnx")))
 
 
 def files(folder):
@@ -66,12 +71,12 @@ def test_the_bundle_holds_what_the_build_takes(bundle):
     written = json.loads((bundle / "manifest.json").read_text())
     assert written["on_device"] == {"tf32": True, "workspace": 512}
     with pytest.raises(InputError, match=r"does not hold a TensorRT engine yet; rebuild it here: sh .*build_on_device"):
-        load_encoder(bundle, "cuda", "tensorrt")
+        load_encoder(bundle, "cuda", backend="tensorrt")
 
 
 def test_two_exports_are_the_same_files(saved, tmp_path):
     for name in ("one", "two"):
-        export(saved("pointnet"), tmp_path / name, **SHAPES)
+        export(saved("pointnet"), tmp_path / name, **SHAPES, options=ON_DEVICE)
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
@@ -100,7 +105,7 @@ def test_what_the_network_gives_is_carried_exactly(tmp_path):
 
 def test_a_build_adds_the_engine_and_what_came_of_running_it(bundle, device):
     before = files(bundle)
-    returned = build_on_device(bundle, workspace=1024)
+    returned = build_on_device(bundle, workspace=1024).to_json()
     after = files(bundle)
     assert {name: after[name] for name in before if name != "manifest.json"} == {
         name: content for name, content in before.items() if name != "manifest.json"
@@ -121,9 +126,9 @@ def test_a_build_adds_the_engine_and_what_came_of_running_it(bundle, device):
 def test_an_engine_that_was_built_and_did_not_run_is_not_accepted(bundle, device, monkeypatch):
     added, before = on_device.add_engine, files(bundle)
 
-    def not_executed(*given):
-        manifest = added(*given)
-        return {**manifest, "engine": {**manifest["engine"], "executed": False}}
+    def not_executed(*given, **options):
+        manifest = added(*given, **options)
+        return replace(manifest, engine=replace(manifest.engine, executed=False))
 
     monkeypatch.setattr(on_device, "add_engine", not_executed)
     with pytest.raises(CheckFailed, match="was built and did not run here; nothing was written"):
@@ -133,7 +138,9 @@ def test_an_engine_that_was_built_and_did_not_run_is_not_accepted(bundle, device
 
 def test_kernels_that_were_skipped_are_named_in_the_manifest(bundle, device, monkeypatch):
     built, line = engine.build_engine, "Error Code: 9: Skipping tactic 0x1 due to exception misaligned address"
-    monkeypatch.setattr(engine, "build_engine", lambda *given: replace(built(*given), skipped=(line,)))
+    monkeypatch.setattr(
+        engine, "build_engine", lambda *given, **options: replace(built(*given, **options), skipped=(line,))
+    )
     build_on_device(bundle)
     written = json.loads((bundle / "manifest.json").read_text())["engine"]
     assert (written["skipped_tactics"], written["executed"]) == ([line], True)
@@ -154,7 +161,9 @@ def test_kernels_that_were_skipped_are_named_in_the_manifest(bundle, device, mon
 def test_options_in_a_damaged_manifest(asked, bundle, device):
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps({**manifest, "on_device": asked}))
-    with pytest.raises(InputError, match=r"manifest\.json is damaged \(on_device is .*\); copy the bundle again"):
+    with pytest.raises(
+        InputError, match=r"manifest\.json: is damaged .*; copy the bundle again|was not exported for this"
+    ):
         build_on_device(bundle)
 
 
@@ -181,11 +190,13 @@ def test_an_engine_that_computes_something_else_changes_nothing(bundle, device, 
 
 def test_an_engine_of_another_precision_changes_nothing(bundle, device, monkeypatch):
     built = engine.build_engine
-    monkeypatch.setattr(
-        engine, "build_engine", lambda *given: tensorrt.Engine(**{**vars(built(*given)), "precision": "fp16+fp32"})
-    )
+
+    def mixed(*given, **options):
+        return tensorrt.BuiltEngine(**{**vars(built(*given, **options)), "precision": "fp16+fp32"})
+
+    monkeypatch.setattr(engine, "build_engine", mixed)
     before = files(bundle)
-    with pytest.raises(CheckFailed, match=r"fp32 was asked for, and the engine computes in fp16\+fp32"):
+    with pytest.raises(CheckFailed, match=r"fp32 was asked for, but the engine computes in fp16\+fp32"):
         build_on_device(bundle)
     assert files(bundle) == before
 
@@ -195,7 +206,7 @@ def test_a_damaged_bundle_is_not_built_from(name, bundle, device):
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
-    with pytest.raises(InputError, match=f"{name} is not the file that was exported"):
+    with pytest.raises(InputError, match=f"{name} is not the exported file"):
         build_on_device(bundle)
 
 
@@ -209,7 +220,7 @@ def test_without_tensorrt_it_says_where_a_jetson_has_it(bundle, monkeypatch):
     monkeypatch.setattr(on_device, "device_count", lambda: 1)
     monkeypatch.setattr(on_device, "compute_capability", lambda index: "sm87")
     monkeypatch.setattr(tensorrt, "find_gpu", lambda: "sm87")
-    monkeypatch.setattr(tensorrt, "_module", lambda name: None)
+    monkeypatch.setattr(tensorrt, "import_or_reason", lambda name: (None, "is not installed"))
     with pytest.raises(MissingDependency, match=r"JetPack \(apt install python3-libnvinfer\).*--system-site-packages"):
         build_on_device(bundle)
 
@@ -265,21 +276,25 @@ def test_the_script_runs_the_build(bundle):
         ["sh", bundle / "build_on_device.sh"], env={"PYTHON": "/bin/false"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "pip install 'crosspoint3d>=" in done.stderr
+    assert "copy the wheel or the checkout of crosspoint3d" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trt": False, "builder": "device"}, "--builder is about engines; give --trt"),
-        ({"target": ("sm86",)}, "--target has no place with --builder device"),
-        ({"options": Options(timing_cache=on_device.Path("x"))}, "--timing-cache has no place with --builder device"),
+        ({"trt": False}, "--builder applies to engines; add --trt"),
+        ({"options": replace(ON_DEVICE, target=("sm86",))}, "--target cannot be used with --builder device"),
+        (
+            {"options": replace(ON_DEVICE, build=Options(timing_cache=on_device.Path("x")))},
+            "--timing-cache cannot be used with --builder device",
+        ),
         ({"points": "any"}, "give --points min:opt:max"),
     ],
 )
 def test_options_that_do_not_go_with_it(options, message, saved, tmp_path):
     with pytest.raises(InputError, match=message):
-        export(saved("pointnet"), tmp_path / "bundle", **{**SHAPES, **options})
+        export(saved("pointnet"), tmp_path / "bundle", **{**SHAPES, "options": ON_DEVICE, **options})
     assert not (tmp_path / "bundle").exists()
 
 
@@ -288,9 +303,9 @@ def test_options_that_do_not_go_with_it(options, message, saved, tmp_path):
 def test_a_build_on_this_gpu(name, saved, tmp_path):
     if tensorrt.find_gpu() is None:
         pytest.skip("no NVIDIA GPU")
-    export(saved(name), tmp_path / "bundle", **SHAPES)
+    export(saved(name), tmp_path / "bundle", **SHAPES, options=ON_DEVICE)
     try:
-        manifest = build_on_device(tmp_path / "bundle")
+        manifest = build_on_device(tmp_path / "bundle").to_json()
     except (MissingDependency, InputError) as error:
         pytest.skip(str(error))
     assert manifest["engine"]["executed"] is True
@@ -303,9 +318,9 @@ def test_a_build_on_this_gpu(name, saved, tmp_path):
 def test_a_timing_cache_is_written_and_used(saved, tmp_path):
     if tensorrt.find_gpu() is None:
         pytest.skip("no NVIDIA GPU")
-    if tensorrt._module("tensorrt") is None:
+    if importlib.util.find_spec("tensorrt") is None:
         pytest.skip("tensorrt is not installed")
-    export(saved("pointnet"), tmp_path / "bundle", **SHAPES)
+    export(saved("pointnet"), tmp_path / "bundle", **SHAPES, options=ON_DEVICE)
     plans = []
     for _ in range(2):
         build_on_device(tmp_path / "bundle", tmp_path / "timing.cache")
@@ -391,4 +406,4 @@ def test_the_manifest_is_read_once(bundle, device, fleet, monkeypatch):
         return listed
 
     monkeypatch.setattr(on_device, "read_manifest", read_and_exchange)
-    assert build_on_device(bundle, sign=fleet)["engine"]["tf32"]
+    assert build_on_device(bundle, sign=fleet).engine.tf32

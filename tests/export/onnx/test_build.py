@@ -78,7 +78,7 @@ def test_names_shapes_and_types_are_the_contract(name, points, network):
 def test_two_files_of_one_network_have_the_same_bytes_and_say_what_they_are(network, tmp_path):
     provenance = {"model": {"k": 6, "architecture": "dgcnn"}, "points": 32}
     for file in ("one.onnx", "two.onnx"):
-        write_onnx(tmp_path / file, build(deploy(network("dgcnn")), 32), provenance)
+        write_onnx(tmp_path / file, build(deploy(network("dgcnn")), 32), provenance=provenance)
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
     model = onnx.load(tmp_path / "one.onnx")
     assert model.producer_name == "crosspoint"

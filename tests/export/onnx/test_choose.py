@@ -37,7 +37,8 @@ class AccuracyOf:
         assert precision == "int8"
         self.measured += 1
         low = [name for name, kind in product_precisions(model).items() if kind == "int8"]
-        return {"difference": -sum(self.lost.get(name, 0) for name in low) / 100}
+        difference = -sum(self.lost.get(name, 0) for name in low) / 100
+        return SimpleNamespace(task=SimpleNamespace(difference=difference, interval=None))
 
 
 def unlabelled(finds=lambda model, precision: True):
@@ -48,20 +49,20 @@ def unlabelled(finds=lambda model, precision: True):
 
 
 def test_without_labels_every_layer_that_can_be_is_int8(graph):
-    chosen = choose_int8(graph("dgcnn"), unlabelled(), CALIBRATION)
+    chosen = choose_int8(graph("dgcnn"), unlabelled(), calibration=CALIBRATION)
     assert chosen.kept == ["edge1/near", "edge1/own/product"]
-    assert chosen.details["calibration"]["sha256"] == CALIBRATION.describe()["sha256"]
-    assert set(chosen.details["sensitivity"]) == set(product_precisions(graph("dgcnn"))) - set(chosen.kept)
-    assert all(error > 0 for error in chosen.details["sensitivity"].values())
+    assert chosen.calibration == CALIBRATION.describe()
+    assert set(chosen.sensitivity) == set(product_precisions(graph("dgcnn"))) - set(chosen.kept)
+    assert all(error > 0 for error in chosen.sensitivity.values())
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2, 3])
 def test_the_most_sensitive_layers_return_until_accuracy_holds(bad, graph):
     model = graph("pointnet")
-    sensitivity = choose_int8(model, unlabelled(), CALIBRATION).details["sensitivity"]
+    sensitivity = choose_int8(model, unlabelled(), calibration=CALIBRATION).sensitivity
     order = sorted(sensitivity, key=lambda name: -sensitivity[name])
     check = AccuracyOf(dict.fromkeys(order[:bad], 1.0), max_drop=0.5)  # each of these loses too much
-    chosen = choose_int8(model, check, CALIBRATION)
+    chosen = choose_int8(model, check, calibration=CALIBRATION)
     assert set(chosen.kept) == {"layer1/linear/product", *order[:bad]}
     assert [name for name in product_precisions(model) if name in chosen.kept] == chosen.kept
     assert check.measured <= 4
@@ -70,19 +71,19 @@ def test_the_most_sensitive_layers_return_until_accuracy_holds(bad, graph):
 @pytest.mark.parametrize("bad", [0, 1, 2, 4])
 def test_the_most_sensitive_layers_return_until_the_neighbours_are_found(bad, graph):
     model = graph("dgcnn")
-    sensitivity = choose_int8(model, unlabelled(), CALIBRATION).details["sensitivity"]
+    sensitivity = choose_int8(model, unlabelled(), calibration=CALIBRATION).sensitivity
     order = sorted(sensitivity, key=lambda name: -sensitivity[name])
 
     def finds(lowered, precision):
         assert precision == "int8"
         return not any(product_precisions(lowered)[name] == "int8" for name in order[:bad])
 
-    chosen = choose_int8(model, unlabelled(finds), CALIBRATION)
+    chosen = choose_int8(model, unlabelled(finds), calibration=CALIBRATION)
     assert set(chosen.kept) == {"edge1/near", "edge1/own/product", *order[:bad]}
 
 
 def test_int8_that_never_finds_its_neighbours_is_left_to_the_gate(graph):
-    chosen = choose_int8(graph("dgcnn"), unlabelled(lambda *_: False), CALIBRATION)
+    chosen = choose_int8(graph("dgcnn"), unlabelled(lambda *_: False), calibration=CALIBRATION)
     assert chosen.kept == ["edge1/near", "edge1/own/product"]
 
 
@@ -90,7 +91,7 @@ def test_if_a_single_layer_loses_too_much_the_export_fails(graph):
     model = graph("pointnet")
     check = AccuracyOf(dict.fromkeys(product_precisions(model), 0.7), max_drop=0.5)
     with pytest.raises(CheckFailed, match=r"int8 loses more than 0\.5 points of SVM accuracy even in .* alone"):
-        choose_int8(model, check, CALIBRATION)
+        choose_int8(model, check, calibration=CALIBRATION)
 
 
 def test_a_network_without_wide_layers_is_refused(graph):
@@ -100,8 +101,8 @@ def test_a_network_without_wide_layers_is_refused(graph):
         if node.op_type == "Identity":
             del node.input[1:]
     del model.graph.node[1:]
-    with pytest.raises(InputError, match="no layer that int8 would serve"):
-        choose_int8(model, unlabelled(), CALIBRATION)
+    with pytest.raises(InputError, match="no layer that can be int8"):
+        choose_int8(model, unlabelled(), calibration=CALIBRATION)
 
 
 @pytest.mark.parametrize(("found_at", "kept"), [(0, 0), (2, 2), (4, 6)])
@@ -113,14 +114,14 @@ def test_layers_return_until_the_network_finds_its_neighbours(found_at, kept, gr
         seen.append(len(low))
         return len(low) >= kept
 
-    chosen = choose_half(model, "bf16", SimpleNamespace(finds_neighbours=finds))
+    chosen = choose_half(model, "bf16", check=SimpleNamespace(finds_neighbours=finds))
     assert len(chosen.kept) == kept
     assert seen == sorted(set(seen))
     assert chosen.kept == [*product_precisions(model)][:kept]
 
 
 def test_what_never_finds_them_is_left_to_the_gate(graph):
-    chosen = choose_half(graph("dgcnn"), "fp16", SimpleNamespace(finds_neighbours=lambda *_: False))
+    chosen = choose_half(graph("dgcnn"), "fp16", check=SimpleNamespace(finds_neighbours=lambda *_: False))
     assert chosen.kept == []
 
 
@@ -129,9 +130,9 @@ def test_bf16_keeps_the_neighbours_of_a_real_network(network):
     profile = make_profile(2, 48)
     check = CandidateCheck(Gate(Reference(model), gate_clouds(48)), profile, None, 0.2)
     exact = build(deploy(model), 48)
-    chosen = choose_half(exact, "bf16", check)
-    report = check.check("a.onnx", chosen.model, "bf16")
-    assert report["overlap_min"] >= 0.99
-    assert report["status"].startswith("built, not executed")
-    assert report["candidate"] == "emulation in float32, every bf16 value rounded"
-    assert np.isfinite([case["relative_l2_max"] for case in report["cases"]]).all()
+    chosen = choose_half(exact, "bf16", check=check)
+    report = check.check("a.onnx", chosen.model, precision="bf16")
+    assert report.gate.overlap_min >= 0.99
+    assert report.status.startswith("built, not executed")
+    assert report.gate.candidate == "emulation in float32, every bf16 value rounded"
+    assert np.isfinite([case.relative_l2_max for case in report.gate.cases]).all()

@@ -32,7 +32,7 @@ def test_a_layer_with_its_own_bias_keeps_it(network):
 
 
 def test_an_image_encoder_is_refused():
-    with pytest.raises(InputError, match="ImageEncoder is not exported"):
+    with pytest.raises(InputError, match="ImageEncoder cannot be exported"):
         deploy(ImageEncoder(18))
 
 

@@ -6,7 +6,7 @@ import pytest
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import calibrate
 from crosspoint.export.onnx.fold import deploy
-from crosspoint.export.onnx.graph_view import Wiring
+from crosspoint.export.onnx.graph_view import GraphView
 from crosspoint.export.onnx.int8 import quantisable, quantise
 from crosspoint.export.onnx.precision import product_precisions
 from crosspoint.parity.clouds import ordinary
@@ -32,7 +32,9 @@ def inputs_of(name):
 
 
 def ranges_of(model, layers, inputs):
-    return calibrate(model, [node.input[0] for node in Wiring(model).products() if node.name in layers], inputs)
+    return calibrate(
+        model, [node.input[0] for node in GraphView(model).products() if node.name in layers], inputs=inputs
+    )
 
 
 def test_products_with_coordinates_or_categories_are_left_alone(graph):
@@ -55,7 +57,7 @@ def test_a_product_of_fewer_than_sixteen_channels_is_narrow(inputs, chosen):
 def test_the_layers_are_int8_and_the_rest_is_as_it_was(name, graph):
     model, inputs = graph(name), inputs_of(name)
     layers = quantisable(model)
-    result = quantise(model, ranges_of(model, layers, inputs), layers)
+    result = quantise(model, ranges_of(model, layers, inputs), layers=layers)
     onnx.checker.check_model(result, full_check=True)
     found = product_precisions(result)
     assert {layer for layer, kind in found.items() if kind == "int8"} == set(layers)
@@ -66,12 +68,12 @@ def test_the_layers_are_int8_and_the_rest_is_as_it_was(name, graph):
 def test_distances_read_what_was_not_quantised(graph):
     model, inputs = graph("dgcnn"), inputs_of("dgcnn")
     layers = quantisable(model)
-    wiring = Wiring(quantise(model, ranges_of(model, layers, inputs), layers))
-    island = wiring.island()
+    view = GraphView(quantise(model, ranges_of(model, layers, inputs), layers=layers))
+    island = view.island()
     assert not island.uncentred
-    kinds = {wiring.nodes[i].op_type for i in island.nodes}
+    kinds = {view.nodes[i].op_type for i in island.nodes}
     assert not kinds & {"QuantizeLinear", "DequantizeLinear"}
-    mean = next(node for node in wiring.nodes if node.name == "edge2/mean")
+    mean = next(node for node in view.nodes if node.name == "edge2/mean")
     assert [*mean.input] == ["edge1"]
 
 
@@ -79,7 +81,7 @@ def test_a_product_is_that_of_rounded_factors(graph):
     model, inputs = graph("pointnet"), inputs_of("pointnet")
     name = "layer2/linear/product"
     ranges = ranges_of(model, [name], inputs)
-    quantised = quantise(model, ranges, [name])
+    quantised = quantise(model, ranges, layers=[name])
     for value in ("layer1", name):
         for subject in (model, quantised):
             subject.graph.output.append(onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None))
@@ -100,7 +102,7 @@ def test_a_column_of_zeros_stays_zero(graph):
     weight = onnx.numpy_helper.to_array(constant).copy()
     weight[:, 3] = 0
     constant.CopyFrom(onnx.numpy_helper.from_array(weight, constant.name))
-    quantised = quantise(model, ranges_of(model, [name], inputs), [name])
+    quantised = quantise(model, ranges_of(model, [name], inputs), layers=[name])
     quantised.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     (found,) = session(quantised).run([name], inputs)
     assert (found[..., 3] == 0).all()
@@ -111,5 +113,7 @@ def test_the_same_clouds_give_the_same_bytes(graph):
     for _ in range(2):
         model, inputs = graph("dgcnn"), inputs_of("dgcnn")
         layers = quantisable(model)
-        results.append(quantise(model, ranges_of(model, layers, inputs), layers).SerializeToString(deterministic=True))
+        results.append(
+            quantise(model, ranges_of(model, layers, inputs), layers=layers).SerializeToString(deterministic=True)
+        )
     assert results[0] == results[1]

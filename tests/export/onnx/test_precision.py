@@ -9,7 +9,7 @@ from crosspoint.core.errors import CheckFailed
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.file import read_precision
 from crosspoint.export.onnx.fold import deploy
-from crosspoint.export.onnx.graph_view import FLOATING, Wiring
+from crosspoint.export.onnx.graph_view import FLOATING, GraphView
 from crosspoint.export.onnx.precision import emulate, lower, product_precisions, require_precision
 from crosspoint.parity.clouds import ordinary
 
@@ -48,15 +48,15 @@ def test_layers_are_low_and_the_island_and_the_interface_are_float32(name, preci
     model = lower(graph(name), precision)
     onnx.checker.check_model(model, full_check=True)
     assert set(product_precisions(model).values()) == {precision}
-    wiring = Wiring(model)
-    for i in wiring.island().nodes:
-        kinds = {wiring.types[value] for value in wiring.nodes[i].output}
+    view = GraphView(model)
+    for i in view.island().nodes:
+        kinds = {view.types[value] for value in view.nodes[i].output}
         assert kinds <= {TensorProto.FLOAT, TensorProto.INT64}
     for value in (*model.graph.input, *model.graph.output):
         assert value.type.tensor_type.elem_type == TensorProto.FLOAT
-    pooling = [node for node in wiring.nodes if node.op_type == "ReduceMax"]
+    pooling = [node for node in view.nodes if node.op_type == "ReduceMax"]
     assert pooling
-    assert {wiring.types[node.output[0]] for node in pooling} == {KINDS[precision][0]}
+    assert {view.types[node.output[0]] for node in pooling} == {KINDS[precision][0]}
     assert read_precision(model) in (f"{precision}+fp32", f"fp32+{precision}")
 
 
@@ -92,7 +92,11 @@ def test_the_emulation_rounds_where_torch_rounds(precision, graph, network):
 
 
 def test_what_precedes_a_choice_can_stay_float32(graph):
-    kept = [name for name, kind in product_precisions(lower(graph("dgcnn"), "bf16", 3)).items() if kind == "fp32"]
+    kept = [
+        name
+        for name, kind in product_precisions(lower(graph("dgcnn"), "bf16", exact_choices=3)).items()
+        if kind == "fp32"
+    ]
     assert kept == ["edge1/near", "edge1/own/product", "edge2/near", "edge2/own/product"]
 
 
@@ -102,7 +106,9 @@ def test_with_every_layer_before_a_choice_exact_the_choices_are_the_same(graph):
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         return session.run(["edge4/neighbours"], {"points": ordinary(2, 48)})[0]
 
-    np.testing.assert_array_equal(chosen(emulate(lower(graph("dgcnn"), "bf16", 4))), chosen(graph("dgcnn")))
+    np.testing.assert_array_equal(
+        chosen(emulate(lower(graph("dgcnn"), "bf16", exact_choices=4))), chosen(graph("dgcnn"))
+    )
 
 
 def test_the_model_that_is_lowered_does_not_change(graph):
@@ -127,7 +133,7 @@ def test_a_weight_beyond_fp16_is_refused_and_bf16_takes_it(graph):
     for constant in model.graph.initializer:
         if constant.name == "layer2/linear/bias":
             constant.CopyFrom(numpy_helper.from_array(np.full(64, 1e5, np.float32), constant.name))
-    with pytest.raises(CheckFailed, match=r"layer2/linear/bias holds 1e\+05, more than fp16 can; export .* bf16"):
+    with pytest.raises(CheckFailed, match=r"layer2/linear/bias holds 1e\+05, too large for fp16; export .* bf16"):
         lower(model, "fp16")
     lower(model, "bf16")
 
@@ -135,20 +141,20 @@ def test_a_weight_beyond_fp16_is_refused_and_bf16_takes_it(graph):
 def test_a_precision_that_is_not_there_fails(graph):
     model = graph("dgcnn")
     with pytest.raises(CheckFailed, match="fp16 was asked for, and edge1/near of the ONNX model computes in fp32"):
-        require_precision(model, "fp16", [])
-    half = lower(model, "fp16", 3)
+        require_precision(model, "fp16", kept=[])
+    half = lower(model, "fp16", exact_choices=3)
     kept = ["edge1/near", "edge1/own/product", "edge2/near", "edge2/own/product"]
-    require_precision(half, "fp16", kept)
+    require_precision(half, "fp16", kept=kept)
     with pytest.raises(CheckFailed, match="edge2/near of the ONNX model computes in fp32"):
-        require_precision(half, "fp16", kept[:2])
+        require_precision(half, "fp16", kept=kept[:2])
     with pytest.raises(CheckFailed, match="edge3/near of the ONNX model computes in fp16"):
-        require_precision(half, "fp16", [*kept, "edge3/near"])
+        require_precision(half, "fp16", kept=[*kept, "edge3/near"])
     with pytest.raises(CheckFailed, match="every layer of the ONNX model computes in fp32"):
-        require_precision(model, "fp16", list(product_precisions(model)))
+        require_precision(model, "fp16", kept=list(product_precisions(model)))
 
 
 def test_an_emulation_is_float32_throughout(graph):
-    wiring = Wiring(emulate(lower(graph("dgcnn"), "bf16")))
-    for node in wiring.nodes:
-        if any(wiring.types.get(name) in FLOATING[1:] for name in node.output):
+    view = GraphView(emulate(lower(graph("dgcnn"), "bf16")))
+    for node in view.nodes:
+        if any(view.types.get(name) in FLOATING[1:] for name in node.output):
             assert node.op_type == "Cast"

@@ -13,6 +13,7 @@ from crosspoint.export.bundle import export
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.fold import deploy, deploy_head
 from crosspoint.export.onnx.projection import Projected, append_head, load_head
+from crosspoint.export.options import ExportOptions
 from crosspoint.models.heads import PointHead
 from crosspoint.models.weights import load_model, read_weights, save_model
 from crosspoint.runtime.load import load_encoder
@@ -40,7 +41,9 @@ def run(saved, tmp_path):
         folder = tmp_path / "run"
         folder.mkdir()
         shutil.copy(saved(name), folder / "encoder.safetensors")
-        save_model(make_head(load_model(folder / "encoder.safetensors").dim), folder / "projection.safetensors", recipe)
+        save_model(
+            make_head(load_model(folder / "encoder.safetensors").dim), folder / "projection.safetensors", recipe=recipe
+        )
         return folder
 
     return make
@@ -49,7 +52,7 @@ def run(saved, tmp_path):
 @pytest.mark.parametrize("name", ["dgcnn", "pointnet", "dgcnn_seg"])
 def test_a_bundle_with_projection_gives_what_head_and_encoder_give(name, run, tmp_path):
     folder = run(name)
-    manifest = export(folder, tmp_path / "bundle", projection=True, **SMALL)
+    manifest = export(folder, tmp_path / "bundle", options=ExportOptions(projection=True), **SMALL).to_json()
     clouds = normalise(np.random.default_rng(0).standard_normal((3, 48, 3)))
     encoder, head = load_model(folder / "encoder.safetensors"), load_model(folder / "projection.safetensors")
     with torch.inference_mode():
@@ -66,13 +69,15 @@ def test_a_bundle_with_projection_gives_what_head_and_encoder_give(name, run, tm
 
 
 def test_without_the_option_the_embedding_is_the_encoder_s(run, tmp_path):
-    manifest = export(run("pointnet"), tmp_path / "bundle", **SMALL)
+    manifest = export(run("pointnet"), tmp_path / "bundle", **SMALL).to_json()
     assert manifest["outputs"] == {"embedding": ["batch", 1024]}
     assert "projection" not in manifest["source"]
 
 
 def test_the_head_follows_the_precision(run, tmp_path):
-    manifest = export(run("pointnet"), tmp_path / "bundle", projection=True, precision="fp16", **SMALL)
+    manifest = export(
+        run("pointnet"), tmp_path / "bundle", options=ExportOptions(projection=True), precision="fp16", **SMALL
+    ).to_json()
     assert manifest["precision"]["layers"]["head2/product"] == "fp16"
 
 
@@ -103,5 +108,5 @@ def test_a_head_that_is_missing_or_of_another_network_or_step_is_refused(run, sa
 
 
 def test_a_part_segmenter_has_no_head(saved, tmp_path):
-    with pytest.raises(InputError, match="part segmenter, which has no projection head"):
-        export(saved("dgcnn_partseg"), tmp_path / "bundle", projection=True, **SMALL)
+    with pytest.raises(InputError, match="part segmenter without a projection head"):
+        export(saved("dgcnn_partseg"), tmp_path / "bundle", options=ExportOptions(projection=True), **SMALL)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from crosspoint.runtime.jobs.parts import PartOptions
+from crosspoint.runtime.options import Sampling
 from fuzzer import made
 from fuzzer.cases import Files, Target
 from fuzzer.made import CLOUDS, folder, place, to_bytes
@@ -45,7 +47,7 @@ def _instead(files: Callable[[], Files], name: str, others: dict[str, bytes | st
 def _weights(model: Any, recipe: dict[str, Any] | None = None) -> bytes:
     from crosspoint.models.weights import save_model
 
-    files = folder(lambda root: save_model(model, root / "x.safetensors", recipe))
+    files = folder(lambda root: save_model(model, root / "x.safetensors", recipe=recipe))
     return next(content for content in files.values() if isinstance(content, bytes))
 
 
@@ -114,11 +116,11 @@ def _embed_with_weights(root: Path) -> None:
 
 def _export_source(root: Path) -> None:
     """What `export` does with weights before it builds anything."""
-    from crosspoint.export.bundle import _check_network, _network, _source
+    from crosspoint.export.bundle import _check_network, _network, trained_weights
     from crosspoint.models.weights import read_weights
     from crosspoint.runtime.profile import make_profile
 
-    source = read_weights(_source(root))
+    source = read_weights(trained_weights(root))
     network, _ = _network(source, True)
     _check_network(source.path, network, make_profile((1, 2, 4), 16))
 
@@ -140,7 +142,7 @@ def _official(segmenter: bool) -> Files:
 
     torch.manual_seed(0)
     if segmenter:
-        model: Any = DGCNNSegmenter(4, 2, 3)
+        model: Any = DGCNNSegmenter(4, 2, k=3)
         layers = {f"backbone.{ours}": theirs for ours, theirs in BACKBONE_LAYERS.items()} | HEAD_LAYERS
         single = {"classify.weight": "conv11.weight"}
         for name in ("linear1.weight", "linear2.weight", "transform.weight", "transform.bias"):
@@ -197,7 +199,7 @@ def _torch_bomb() -> bytes:
 def _read_official(root: Path) -> None:
     from crosspoint.models.official import import_official
 
-    import_official(root / "official.pth", 3, root / "out.safetensors")
+    import_official(root / "official.pth", 3, out=root / "out.safetensors")
     assert not Path("/tmp/crosspoint-fuzz-executed").exists()
 
 
@@ -228,14 +230,14 @@ def _checkpoint() -> Files:
         "scaler": {},
         "best": None,
     }
-    return folder(lambda root: save_checkpoint(root, 3, state))
+    return folder(lambda root: save_checkpoint(root, 3, state=state))
 
 
 def _read_checkpoint(root: Path) -> None:
     from crosspoint.train.engine.checkpoint import load_checkpoint, restore
 
     network, optimiser = _network()
-    state = restore(root, network, optimiser, "abc")
+    state = restore(root, network, optimiser=optimiser, data="abc")
     assert isinstance(state["step"], int)
     assert state["step"] >= 0
     load_checkpoint(root)
@@ -292,7 +294,7 @@ def _read_run(kind: str, root: Path) -> None:
     from crosspoint.train.pretrain import pretrain, recipes
 
     found: Any = recipes.RECIPES if kind == "pretrain" else partseg_recipes.RECIPES
-    recipe = resolve_recipe(root, None, (), True, found)
+    recipe = resolve_recipe(root, None, overrides=(), resume=True, recipes=found)
     check_origin(root, None)
     if kind == "pretrain":
         pretrain.make_network(recipe)
@@ -307,13 +309,16 @@ def _read_run(kind: str, root: Path) -> None:
 def _recipe(root: Path) -> None:
     """Overrides from the command line, one a line."""
     from crosspoint.core.reading import read_bytes
-    from crosspoint.eval.image.rfs import make_rfs_recipe
+    from crosspoint.eval.image.rfs_recipe import make_rfs_recipe
+    from crosspoint.train.engine.recipes import choose_recipe
     from crosspoint.train.partseg.recipes import RECIPES
-    from crosspoint.train.pretrain.recipes import choose_recipe, make_recipe
+    from crosspoint.train.pretrain.recipes import make_recipe
 
     lines = read_bytes(root / "overrides.txt").decode("utf-8", "replace").splitlines()
     name, overrides = lines[0] if lines else "", lines[1:]
-    make: Any = {"partseg": partial(choose_recipe, RECIPES, "clean"), "rfs": make_rfs_recipe}.get(name)
+    make: Any = {"partseg": lambda given: choose_recipe(RECIPES, "clean", overrides=given), "rfs": make_rfs_recipe}.get(
+        name
+    )
     (make or partial(make_recipe, name))(overrides)
 
 
@@ -357,31 +362,31 @@ def _read_metrics(root: Path) -> None:
 
 @cache
 def _embeddings(suffix: str) -> Files:
-    from crosspoint.runtime.jobs.embeddings import Embeddings, save
+    from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, save
 
-    about = {"model": "dgcnn", "points": 16, "at_most": False, "seed": 0, "base": "/data"}
+    about = FileAbout("dgcnn", 16, at_most=False, seed=0, base="/data")
     vectors = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
     made_ = Embeddings(vectors, [f"c/{i}.ply" for i in range(5)], "0" * 64, about)
     return folder(lambda root: save(root / f"embeddings{suffix}", made_))
 
 
 def _read_embeddings(suffix: str, root: Path) -> None:
-    from crosspoint.runtime.jobs.embeddings import load
+    from crosspoint.runtime.jobs.embeddings import FileAbout, PartAbout, load
 
     found = load(root / f"embeddings{suffix}")
     assert found.vectors.dtype == np.float32
     assert found.vectors.ndim == 2
     assert len(found.names) == len(found.vectors)
     assert all(isinstance(name, str) for name in found.names)
-    assert isinstance(found.about, dict)
+    assert isinstance(found.about, FileAbout | PartAbout)
 
 
 def _search(suffix: str, root: Path) -> None:
-    from crosspoint.runtime.jobs.search import search
+    from crosspoint.runtime.jobs.search import SearchOptions, search
 
-    found = search("c/1.ply", root / f"embeddings{suffix}", k=2)
-    assert all(np.isfinite(row["distance"]) for row in found["results"])
-    json.dumps(found).encode()
+    found = search("c/1.ply", root / f"embeddings{suffix}", options=SearchOptions(2))
+    assert all(np.isfinite(row.distance) for row in found.results)
+    json.dumps(found.to_json()).encode()
 
 
 def _seal_embeddings(files: Files) -> Files:
@@ -428,7 +433,7 @@ def _job(form: str) -> Files:
         (root / "in").mkdir()
         for i, cloud in enumerate(CLOUDS[:3]):
             np.save(root / "in" / f"{i}.npy", cloud)
-        embed(root / "model.onnx", [root / "in"], f"{root / 'job'}/", part=2, form=form)
+        embed(root / "model.onnx", [root / "in"], out=f"{root / 'job'}/", parts=PartOptions(size=2, form=form))
 
     return {name.removeprefix("job/"): content for name, content in folder(make).items() if name != "model.onnx"}
 
@@ -436,12 +441,12 @@ def _job(form: str) -> Files:
 def _read_job(root: Path) -> None:
     from crosspoint.data.sources import find_sources
     from crosspoint.runtime.jobs import parts
-    from crosspoint.runtime.jobs.search import search
+    from crosspoint.runtime.jobs.search import SearchOptions, search
 
     plan = parts.read_plan(root)
-    parts.kept(plan, root, find_sources([root / "in"], None, 0), range(min(plan.count, 2)))
+    parts.kept(plan, root, sources=find_sources([root / "in"], None, seed=0), indices=range(min(plan.count, 2)))
     assert sum(len(part.names) for part in parts.load_parts(root)) <= plan.sources
-    search("0.npy", root, k=2)
+    search("0.npy", root, options=SearchOptions(2))
 
 
 # Bundles
@@ -510,7 +515,7 @@ def _results() -> Files:
             words = [str(word) for word in (*line, "--json", root / f"{kind}.json")]
             done = CliRunner().invoke(crosspoint, words)
             assert done.exit_code == 0, done.output
-        embed(model, [data], root / "embeddings.npz", 16)
+        embed(model, [data], out=root / "embeddings.npz", sampling=Sampling(16))
         model.unlink()
         place(_run("pretrain"), root / "run")
         place(made.bundle(), root / "bundle")
@@ -539,7 +544,7 @@ def _cache() -> Files:
     from crosspoint.runtime.encoder import Specification
 
     features = np.ones((6, 8), np.float32)
-    return folder(lambda root: cached(root, Specification(*SPECIFICATION), CLOUDS, lambda: features))
+    return folder(lambda root: cached(root, Specification(*SPECIFICATION), clouds=CLOUDS, compute=lambda: features))
 
 
 def _read_cache(root: Path) -> None:
@@ -547,7 +552,7 @@ def _read_cache(root: Path) -> None:
     from crosspoint.runtime.encoder import Specification
 
     features = np.ones((6, 8), np.float32)
-    assert (cached(root, Specification(*SPECIFICATION), CLOUDS, lambda: features) == 1).all()
+    assert (cached(root, Specification(*SPECIFICATION), clouds=CLOUDS, compute=lambda: features) == 1).all()
 
 
 def _registry() -> Files:
@@ -567,7 +572,7 @@ def _read_registry(root: Path) -> None:
         named.names()
         named.resolve("dgcnn", ".onnx")
     except named.InputError as error:
-        if "missing or not the file" not in str(error):  # the models do not lie beside this registry
+        if "is missing or is not the released file" not in str(error):  # the models do not lie beside this registry
             raise
     finally:
         named.FOLDER = usual

@@ -340,5 +340,5 @@ KINDS: dict[str, Mutator] = {
     ".onnx": onnx,
     ".json": json_text,
     ".jsonl": json_lines,
-    **dict.fromkeys((".ply", ".pcd", ".txt", ".xyz", ".pts", ".csv", ".off", ".obj", ".stl"), text),
+    **dict.fromkeys((".ply", ".pcd", ".asc", ".txt", ".xyz", ".pts", ".csv", ".off", ".obj", ".stl"), text),
 }

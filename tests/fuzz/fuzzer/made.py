@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from crosspoint.data.points import normalise
 from fuzzer.cases import Files
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (12, 3)).astype(np.float32)
-CLOUDS = np.random.default_rng(1).uniform(-1, 1, (6, 16, 3)).astype(np.float32)
+CLOUDS = normalise(np.random.default_rng(1).uniform(-1, 1, (6, 16, 3)))
 
 
 def folder(make: Callable[[Path], object]) -> Files:
@@ -36,7 +37,7 @@ def to_bytes(write: Callable[[Any], object]) -> bytes:
 
 def ply() -> bytes:
     """A cloud, as the package writes it."""
-    from crosspoint.data.io.ply import write_points
+    from crosspoint.data.io.formats.ply import write_points
 
     return next(
         content
@@ -69,6 +70,75 @@ def mesh(kind: str) -> bytes:
 
     content = trimesh.creation.box().export(file_type=kind)
     return content.encode() if isinstance(content, str) else bytes(content)
+
+
+def las(suffix: str, form: int = 3) -> bytes:
+    """A cloud as LAS or LAZ, in a point format; those from 6 on compress each value in layers of its own."""
+    import laspy
+
+    def write(root: Path) -> None:
+        header = laspy.LasHeader(point_format=form, version="1.2" if form < 6 else "1.4")
+        header.scales = [0.001] * 3
+        data = laspy.LasData(header)
+        data.xyz = POINTS.astype(np.float64)
+        data.write(str(root / f"x.{suffix}"))
+
+    return _only(write)
+
+
+def e57() -> bytes:
+    """A scan with a pose."""
+    import pye57
+
+    def write(root: Path) -> None:
+        file = pye57.E57(str(root / "x.e57"), mode="w")
+        axes = {f"cartesian{axis}": POINTS[:, i].astype(np.float64) for i, axis in enumerate("XYZ")}
+        file.write_scan_raw(axes, translation=np.array([1.0, 2.0, 3.0]))
+        file.close()
+
+    return _only(write)
+
+
+def bag(form: str, compression: str = "") -> bytes:
+    """Two clouds in one topic, as `bag`, `mcap` or `db3`."""
+    from rosbags.rosbag1 import Writer as Writer1
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
+    from rosbags.rosbag2 import Writer as Writer2
+    from rosbags.typesys import Stores, get_typestore
+
+    kind, first = "sensor_msgs/msg/PointCloud2", form == "bag"
+    store = get_typestore(Stores.ROS1_NOETIC if first else Stores.ROS2_HUMBLE)
+    types = store.types
+    fields = [types["sensor_msgs/msg/PointField"](name, 4 * i, 7, 1) for i, name in enumerate("xyz")]
+    number = {"seq": 0} if first else {}
+    header = types["std_msgs/msg/Header"](stamp=types["builtin_interfaces/msg/Time"](0, 0), frame_id="a", **number)
+    data = np.frombuffer(POINTS.astype("<f4").tobytes(), np.uint8)
+    message = types[kind](header, 1, len(POINTS), fields, False, 12, len(data), data, True)
+
+    def write(root: Path) -> None:
+        if first:
+            writer = Writer1(root / "x.bag")
+            if compression:
+                writer.set_compression(Writer1.CompressionFormat[compression])
+        else:
+            plugin = StoragePlugin.MCAP if form == "mcap" else StoragePlugin.SQLITE3
+            writer = Writer2(root / "x", version=9, storage_plugin=plugin)
+            if compression:
+                writer.set_compression(CompressionMode.STORAGE, CompressionFormat[compression])
+        with writer as opened:
+            connection = opened.add_connection("/points", kind, typestore=store)
+            for i in range(2):
+                opened.write(connection, i, (store.serialize_ros1 if first else store.serialize_cdr)(message, kind))
+        if not first:
+            (root / "x" / "metadata.yaml").unlink()
+
+    return _only(write)
+
+
+def _only(write: Callable[[Path], None]) -> bytes:
+    """The content of the one file that is written."""
+    (content,) = (content for content in folder(write).values() if isinstance(content, bytes))
+    return content
 
 
 def picture(value: int = 0) -> bytes:
@@ -152,7 +222,7 @@ def small_onnx(points: int | None = None, about: dict[str, Any] | None = None) -
     from crosspoint.export.onnx.file import write_onnx
 
     provenance = {"model": {"architecture": "dgcnn", "k": 3}, "k": 3, "precision": "fp32", **(about or {})}
-    files = folder(lambda root: write_onnx(root / "x.onnx", build(small_weights(), points), provenance))
+    files = folder(lambda root: write_onnx(root / "x.onnx", build(small_weights(), points), provenance=provenance))
     return next(content for content in files.values() if isinstance(content, bytes))
 
 
@@ -179,7 +249,7 @@ def small_segmenter() -> bytes:
         backbone, linear(2, 3), linear(10, 6), array(12, 6), (linear(6, 5), linear(5, 4)), array(4, 4)
     )
     about = {"model": {"architecture": "dgcnn_partseg", "k": 3, "parts": 4, "categories": 2}, "k": 3}
-    files = folder(lambda root: write_onnx(root / "x.onnx", build(weights, None), about))
+    files = folder(lambda root: write_onnx(root / "x.onnx", build(weights, None), provenance=about))
     return next(content for content in files.values() if isinstance(content, bytes))
 
 
@@ -192,7 +262,7 @@ def bundle() -> Files:
         (root / "encoder.onnx").write_bytes(small_onnx())
         manifest = {
             "schema": "crosspoint.manifest/1",
-            "files": {"encoder.onnx": file_entry(root / "encoder.onnx")},
+            "files": {"encoder.onnx": vars(file_entry(root / "encoder.onnx"))},
             "model": {"architecture": "dgcnn", "k": 3},
             "source": {"path": "encoder.safetensors", "sha256": "0" * 64},
             "versions": {"crosspoint": "1", "torch": "2"},

@@ -1,5 +1,7 @@
 """Targets of `crosspoint.data`: files of points and meshes, data sets, packs."""
 
+import base64
+import gzip
 import hashlib
 import io
 import json
@@ -27,7 +29,7 @@ def _file(
     def read(folder: Path) -> None:
         from crosspoint.data.io.files import read_points
 
-        points = read_points(folder / place, None, 0)
+        points = read_points(folder / place, None, seed=0)
         assert points.ndim == 3
         assert points.shape[2] == 3
         assert np.isfinite(points).all()
@@ -82,6 +84,16 @@ def _glb_instances(count: int) -> bytes:
     return b"glTF" + struct.pack("<IIII", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A) + text + rest
 
 
+def _gltf() -> bytes:
+    """A box as JSON with its buffer inside."""
+    content = made.mesh("glb")
+    size = struct.unpack_from("<I", content, 12)[0]
+    scene = json.loads(content[20 : 20 + size])
+    data = base64.b64encode(content[28 + size :]).decode()
+    scene["buffers"][0]["uri"] = f"data:application/octet-stream;base64,{data}"
+    return json.dumps(scene).encode()
+
+
 def _ascii_stl() -> bytes:
     import trimesh
 
@@ -122,7 +134,7 @@ FILES = (
     ),
     *(
         _file(suffix, lambda: TEXT.encode(), lambda: f"{len(POINTS)}\n{TEXT}\n".encode())
-        for suffix in ("txt", "xyz", "pts")
+        for suffix in ("asc", "txt", "xyz", "pts")
     ),
     _file("csv", lambda: ("x,y,z\n" + TEXT.replace(" ", ",")).encode(), lambda: TEXT.replace(" ", ";").encode()),
     _file("bin", lambda: np.c_[POINTS, np.ones(len(POINTS))].astype("<f4").tobytes()),
@@ -146,6 +158,31 @@ FILES = (
         attacks=lambda: {"a count of 5,000 digits": _ply_mesh(LONG), "a huge count": _ply_mesh("4000000000")},
     ),
     _file("glb", lambda: made.mesh("glb"), attacks=lambda: {"20,000 instances": _glb_instances(20_000)}),
+    _file(
+        "gltf",
+        _gltf,
+        attacks=lambda: {
+            "a buffer elsewhere": b'{"buffers": [{"uri": "/etc/passwd", "byteLength": 9}]}',
+            "deep": b"[" * 200_000,
+        },
+    ),
+    *(
+        _file(
+            f"{suffix}.gz",
+            lambda content=content: gzip.compress(content()),
+            attacks=lambda: {
+                "bomb": gzip.compress(b"0 0 0\n" * 12_000_000),
+                "no end": gzip.compress(TEXT.encode())[:-9],
+            },
+        )
+        for suffix, content in (("xyz", TEXT.encode), ("ply", made.ply), ("pcd", lambda: made.pcd("ascii")))
+    ),
+    _file("las", lambda: made.las("las")),
+    _file("laz", lambda: made.las("laz"), lambda: made.las("laz", 8)),
+    _file("e57", made.e57),
+    _file("bag", lambda: made.bag("bag"), lambda: made.bag("bag", "LZ4"), lambda: made.bag("bag", "BZ2")),
+    _file("mcap", lambda: made.bag("mcap"), lambda: made.bag("mcap", "ZSTD")),
+    _file("db3", lambda: made.bag("db3")),
 )
 
 
@@ -297,7 +334,7 @@ def _read_names(folder: Path) -> None:
     from crosspoint.data.sources import find_sources, read_ahead
 
     read = 0
-    for source, clouds, _ in read_ahead(find_sources([folder], None, 0), 8):
+    for source, clouds, _ in read_ahead(find_sources([folder], None, seed=0), 8):
         if isinstance(clouds, InputError):
             _one_line([str(clouds)])
         else:

@@ -1,11 +1,15 @@
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
 
+from crosspoint.core.errors import InputError
+from crosspoint.parity.layers import onnx_layers
 from crosspoint.parity.layers.diagnose import open_layers
-from crosspoint.parity.layers.layers import LAYERS, common_layers
+from crosspoint.parity.layers.layers import LAYERS, as_rows, common_layers
 from crosspoint.runtime.load import load_encoder
 
 NAMES = ("dgcnn", "pointnet", "dgcnn_seg", "dgcnn_partseg")
@@ -95,3 +99,53 @@ def test_an_unseen_layer_is_part_of_the_one_after_it():
     assert layers["edge2"].graph is None
     assert [layer.inputs for layer in common_layers("dgcnn", frozenset({"embedding"}))] == [("points",)]
     assert [layer.inputs for layer in common_layers("unknown", frozenset({"embedding"}))] == [("points",)]
+
+
+def test_rows_are_in_float64():
+    """Float32 that cannot hold a sum of squares: 2²⁴ + 1."""
+    array = np.array([[[4096.0, 1.0]], [[2.0, 3.0]]], np.float32)
+    rows = as_rows(array)
+    assert rows.dtype == np.float64
+    assert rows.tolist() == [[4096.0, 1.0], [2.0, 3.0]]
+    assert np.square(rows[0]).sum() == 2**24 + 1
+
+
+@pytest.mark.parametrize(
+    ("device", "extra", "provider", "options"),
+    [
+        ("cpu", "cpu", "CPUExecutionProvider", {}),
+        ("cuda:2", "gpu", "CUDAExecutionProvider", {"device_id": "2", "use_tf32": "0"}),
+    ],
+)
+def test_a_layer_runs_on_the_provider_of_the_whole_model(device, extra, provider, options, monkeypatch):
+    opened, asked, given = [], [], []
+
+    class Session:
+        def __init__(self, model, options, providers):
+            opened.append((model, options.intra_op_num_threads, providers))
+
+        def get_providers(self):
+            return given
+
+    def require(*words, purpose):
+        asked.append(words)
+        return SimpleNamespace(SessionOptions=SimpleNamespace, InferenceSession=Session)
+
+    monkeypatch.setattr(onnx_layers, "require", require)
+    monkeypatch.setattr(onnx_layers, "available_cpus", lambda: 3)
+    specification = SimpleNamespace(device=device, path="m.onnx")
+    with pytest.raises(InputError, match=f"{provider} did not load"):
+        onnx_layers._session(b"model", specification)
+    given.append(provider)
+    assert isinstance(onnx_layers._session(b"model", specification), Session)
+    assert asked[-1] == ("onnxruntime", extra)
+    assert opened[-1] == (b"model", 3, [(provider, options)])
+
+
+def test_a_layer_that_needs_the_number_of_points_gets_zeros_and_nothing_else_does():
+    given = {"edge1": np.ones((2, 7, 64)), "cloud": np.ones((2, 64))}
+    made = onnx_layers._zeros("points", given)
+    assert (made.shape, made.dtype, made.any()) == ((2, 7, 3), np.float32, False)
+    for name, tensors in (("category", given), ("points", {"cloud": given["cloud"]})):
+        with pytest.raises(InputError, match=f"needs {name} as well"):
+            onnx_layers._zeros(name, tensors)

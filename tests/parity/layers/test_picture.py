@@ -4,6 +4,7 @@ import torch
 from matplotlib.figure import Figure
 
 from crosspoint.parity.layers.diagnose import diagnose
+from crosspoint.runtime.options import Sampling
 
 
 def test_the_title_is_short_and_legends_lie_beside_the_axes(
@@ -18,7 +19,7 @@ def test_the_title_is_short_and_legends_lie_beside_the_axes(
     monkeypatch.setattr(
         Figure, "savefig", lambda figure, *args, **named: drawn.append(figure) or save(figure, *args, **named)
     )
-    diagnose(saved(model, "a"), candidate, points=48, out=tmp_path / "a.png")
+    diagnose(saved(model, "a"), candidate, sampling=Sampling(48), out=tmp_path / "a.png")
     (figure,) = drawn
     figure.canvas.draw()  # places are of the last resolution that it was drawn with
     assert figure.get_suptitle() == ""

@@ -10,7 +10,7 @@ from crosspoint.runtime.backends.dlpack import CPU, Borrowed, borrow, require_al
 
 
 def on_cpu(array: object) -> Borrowed:
-    return borrow(array, "points", "the CPU", (CPU,), 0, None)
+    return borrow(array, "points", device="the CPU", kinds=(CPU,), index=0, stream=None)
 
 
 def values(borrowed: Borrowed) -> np.ndarray:

@@ -57,7 +57,7 @@ def test_a_key_that_came_long_ago_is_forgotten(graphs: Graphs) -> None:
 
 def test_a_capture_is_made_and_launched(graphs: Graphs, calls: Calls) -> None:
     assert graphs.launch("a") is None
-    graphs.capture("a", lambda: True, {"embedding": (2, 4)}, "context")
+    graphs.capture("a", lambda: True, shapes={"embedding": (2, 4)}, context="context")
     assert calls.made == ["cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphDestroy"]
     captured = graphs.launch("a")
     assert captured is not None
@@ -68,9 +68,9 @@ def test_a_capture_is_made_and_launched(graphs: Graphs, calls: Calls) -> None:
 
 def test_the_graph_used_longest_ago_goes(graphs: Graphs, calls: Calls) -> None:
     for key in ("a", "b"):
-        graphs.capture(key, lambda: True, {}, None)
+        graphs.capture(key, lambda: True, shapes={}, context=None)
     graphs.launch("a")
-    graphs.capture("c", lambda: True, {}, None)
+    graphs.capture("c", lambda: True, shapes={}, context=None)
     assert calls.made[-2:] == ["cudaStreamSynchronize", "cudaGraphExecDestroy"]
     assert [graphs.launch(key) is not None for key in ("a", "b", "c")] == [True, False, True]
     graphs.close()
@@ -82,14 +82,14 @@ def test_the_graph_used_longest_ago_goes(graphs: Graphs, calls: Calls) -> None:
 def test_where_capturing_fails_it_is_not_tried_again(failing: str, graphs: Graphs, calls: Calls) -> None:
     calls.fails = {failing}
     graphs.worth("a")
-    graphs.capture("a", lambda: failing != "the launch", {}, None)
+    graphs.capture("a", lambda: failing != "the launch", shapes={}, context=None)
     assert "cudaStreamEndCapture" in calls.made  # the stream is usable again
     assert len(graphs) == 0
     assert not graphs.worth("a")
 
 
 def test_a_launch_that_fails_is_an_error(graphs: Graphs, calls: Calls) -> None:
-    graphs.capture("a", lambda: True, {}, None)
+    graphs.capture("a", lambda: True, shapes={}, context=None)
     calls.fails = {"cudaGraphLaunch"}
     with pytest.raises(InputError, match="cudaGraphLaunch failed with cudaErrorUnknown"):
         graphs.launch("a")
@@ -106,7 +106,7 @@ def test_an_exception_during_a_capture_ends_the_capture(error: type[BaseExceptio
         raise error
 
     with pytest.raises(error):
-        graphs.capture("a", enqueue, {}, None)
+        graphs.capture("a", enqueue, shapes={}, context=None)
     assert (len(cuda.recorded), len(cuda.graphs)) == (0, 0)
     cuda.enqueue(stream, lambda: done.append("launched"))
     assert cuda.cudaStreamSynchronize(stream)[0] == 0
@@ -116,7 +116,7 @@ def test_an_exception_during_a_capture_ends_the_capture(error: type[BaseExceptio
 def test_a_launch_that_fails_during_a_capture_leaves_no_graph() -> None:
     cuda = HostCuda()
     _, stream = cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking)
-    Graphs(cuda, stream).capture("a", lambda: False, {}, None)
+    Graphs(cuda, stream).capture("a", lambda: False, shapes={}, context=None)
     assert (len(cuda.recorded), len(cuda.graphs)) == (0, 0)
     assert cuda.cudaStreamSynchronize(stream)[0] == 0
 
@@ -127,5 +127,5 @@ def test_a_capture_that_does_not_work_is_no_error_of_anyone(failing: str) -> Non
     _, stream = cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking)
     cuda.fails = {failing: Status.cudaErrorUnknown}
     graphs = Graphs(cuda, stream)
-    graphs.capture("a", lambda: True, {}, None)
+    graphs.capture("a", lambda: True, shapes={}, context=None)
     assert (len(graphs), len(cuda.recorded), cuda.cudaGetLastError()[0]) == (0, 0, 0)

@@ -4,10 +4,10 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import small_models as small
 from host_tensorrt import HostTensorRT, RuntimeCache
 
 from crosspoint.runtime import load_encoder, load_manifest
@@ -66,7 +66,7 @@ def test_kernels_in_another_user_s_folder_are_neither_read_nor_written(
 
 
 def test_without_a_home_kernels_are_compiled_anew(
-    engine_bundle: Path, captures: HostTensorRT, small: SimpleNamespace, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+    engine_bundle: Path, captures: HostTensorRT, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -79,7 +79,7 @@ def test_without_a_home_kernels_are_compiled_anew(
 
 @pytest.mark.gpu
 def test_what_rtx_compiled_is_kept_for_the_next_start(
-    gpu_bundle: Path, small: SimpleNamespace, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+    gpu_bundle: Path, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if load_manifest(gpu_bundle).engine.builder != "tensorrt-rtx":
         pytest.skip("TensorRT compiles nothing at run time")

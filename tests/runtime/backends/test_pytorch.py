@@ -6,6 +6,7 @@ import torch
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
+from crosspoint.data.points import normalise
 from crosspoint.models import DGCNN, DGCNNSegmenter, ImageEncoder, PointNet
 from crosspoint.models.weights import save_model
 from crosspoint.runtime.backends.pytorch import PyTorchEncoder
@@ -13,7 +14,7 @@ from crosspoint.runtime.backends.pytorch import PyTorchEncoder
 
 @pytest.fixture
 def points() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((3, 32, 3)).astype(np.float32)
+    return normalise(np.random.default_rng(0).standard_normal((3, 32, 3)))
 
 
 def test_is_the_network_in_evaluation_mode(tmp_path: Path, points: np.ndarray) -> None:
@@ -32,7 +33,7 @@ def test_fewer_points_than_neighbours(tmp_path: Path, points: np.ndarray) -> Non
     save_model(DGCNN(k=10), tmp_path / "m.safetensors")
     with PyTorchEncoder(tmp_path / "m.safetensors") as encoder:
         assert encoder.embed(points[:, :10]).shape == (3, 2048)
-        with pytest.raises(InputError, match=r"clouds of 9 points do not fit .* at least 10"):
+        with pytest.raises(InputError, match=r"takes at least 10 points per cloud, not 9"):
             encoder.embed(points[:, :9])
 
 
@@ -58,7 +59,7 @@ def test_an_image_encoder_is_refused(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     save_model(PointNet(), tmp_path / "m.safetensors")
     count = torch.cuda.device_count()
-    with pytest.raises(InputError, match=rf"cuda:{count} was asked for, .* sees {count} CUDA devices"):
+    with pytest.raises(InputError, match=rf"cuda:{count} was asked for, .* finds {count} CUDA devices"):
         PyTorchEncoder(tmp_path / "m.safetensors", f"cuda:{count}")
 
 

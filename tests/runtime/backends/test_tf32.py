@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.backends import onnx as backend
@@ -29,19 +30,19 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list:
         preload_dlls=lambda: None,
         set_default_logger_severity=lambda level: None,
     )
-    monkeypatch.setattr(backend, "require", lambda *_: runtime)
+    monkeypatch.setattr(backend, "require", lambda *_, **__: runtime)
     return opened
 
 
 @pytest.mark.parametrize("user", [None, "1"])
 def test_the_tensorrt_provider_is_told_by_the_environment_before_it_opens(
-    user: str | None, sessions: list, tmp_path: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    user: str | None, sessions: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", user or "")
     if user is None:
         monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
     with pytest.raises(InputError):
-        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cuda", "onnxruntime-tensorrt")
+        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cuda", backend="onnxruntime-tensorrt")
     ((environment, providers),) = sessions
     assert environment == b"0"
     assert "use_tf32" not in providers["TensorrtExecutionProvider"]
@@ -49,9 +50,9 @@ def test_the_tensorrt_provider_is_told_by_the_environment_before_it_opens(
 
 
 def test_the_cuda_provider_is_told_by_its_option_alone(
-    sessions: list, tmp_path: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    sessions: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     with pytest.raises(InputError):
-        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cuda", "onnxruntime")
+        OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), "cuda", backend="onnxruntime")
     assert sessions == [(None, {"CUDAExecutionProvider": {"device_id": "0", "use_tf32": "0"}})]

@@ -7,7 +7,7 @@ import pytest
 
 from crosspoint.runtime.bench import bench
 from crosspoint.runtime.bench.bench import Choice, Contender, _measure, _row
-from crosspoint.runtime.bench.roofline import Machine, floor_of
+from crosspoint.runtime.bench.roofline import CpuSpeed, roofline_of
 from crosspoint.runtime.encoder import Specification
 
 SPECIFICATION = Specification("dgcnn", 2048, None, None, "fp32", "onnxruntime", "cpu", "0" * 64, "m.onnx", engine="E 1")
@@ -25,12 +25,12 @@ def contender(times, specification=SPECIFICATION, memory=5000):
 def test_percentiles_rates_and_units_by_hand():
     times = [0.001 * i for i in range(1, 101)]  # 1 to 100 ms
     np.random.default_rng(0).shuffle(times)
-    row = _row(contender(times), batch=8, threads=2, machine=Machine(100.0, 10.0))
+    row = _row(contender(times), batch=8, threads=2, machine=CpuSpeed(100.0, 10.0))
     assert [row.p50_ms, row.p90_ms, row.p99_ms] == pytest.approx([51, 91, 100])  # at least so many of the calls
     assert row.clouds_per_second == pytest.approx(8 * 100 / 5.05)
     assert (row.open_ms, row.first_call_ms) == (250, 125)
     assert (row.calls, row.threads, row.memory_bytes) == (100, 2, 5000)
-    floor = floor_of("dgcnn", 1024, 2048, "fp32", 8)
+    floor = roofline_of("dgcnn", 1024, dim=2048, precision="fp32", batch=8)
     assert row.gflops == pytest.approx(floor.operations * row.clouds_per_second / 1e9)
     seconds = max(floor.operations / 100e9, floor.bytes / 10e9)
     assert row.floor.call_ms == pytest.approx(1e3 * 8 * seconds)
@@ -38,7 +38,7 @@ def test_percentiles_rates_and_units_by_hand():
 
 def test_a_gpu_has_no_threads_and_its_speed_is_not_the_cpus():
     specification = SPECIFICATION.__class__(**{**SPECIFICATION.__dict__, "device": "cuda:0"})
-    row = _row(contender([0.1, 0.2], specification), batch=1, threads=2, machine=Machine(100.0, 10.0))
+    row = _row(contender([0.1, 0.2], specification), batch=1, threads=2, machine=CpuSpeed(100.0, 10.0))
     assert row.threads is None
     assert row.floor.call_ms is None
 

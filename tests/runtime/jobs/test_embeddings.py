@@ -1,5 +1,6 @@
 """Files of embeddings, written and read back."""
 
+import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,12 @@ import pytest
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.jobs import embeddings
-from crosspoint.runtime.jobs.embeddings import Embeddings, load, save
+from crosspoint.runtime.jobs.batches import Skipped
+from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, PartAbout, PartOfJob, load, save
 
-ABOUT = {"points": 12, "seed": 0, "skipped": [{"file": "ä.ply", "reason": "is empty"}]}
+JOB = PartOfJob(3, 12, at_most=False, seed=0, sources_sha256="ab" * 32, content_sha256="cd" * 32, size=4, draws=1)
+FILE = FileAbout("m.onnx", None, at_most=True, seed=3, base="/data")
+ABOUT = PartAbout(JOB, ("ef" * 32,), (Skipped("ä.ply", "is empty"),))
 
 
 def made(count: int = 3) -> Embeddings:
@@ -34,6 +38,17 @@ def test_what_was_written_is_read(tmp_path: Path, suffix: str, count: int) -> No
     assert path.read_bytes() == first
 
 
+def test_what_a_file_says_of_itself_is_sorted_json(tmp_path: Path) -> None:
+    for about, expected in (
+        (ABOUT, {**vars(JOB), "contents": ["ef" * 32], "skipped": [{"file": "ä.ply", "reason": "is empty"}]}),
+        (FILE, vars(FILE)),
+    ):
+        written = {name: value for name, value in expected.items() if name not in ("frame", "objects")}  # None here
+        save(tmp_path / "a.npz", replace(made(), about=about))
+        with np.load(tmp_path / "a.npz") as file:
+            assert str(file["about"]) == json.dumps(written, sort_keys=True)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -41,7 +56,7 @@ def test_what_was_written_is_read(tmp_path: Path, suffix: str, count: int) -> No
         ("a.parquet", b"rubbish", "damaged or not a file of embeddings"),
         ("a.npz", None, "does not exist"),
         ("a.parquet", None, "does not exist"),
-        ("a.npy", b"", "does not say which model made it"),
+        ("a.npy", b"", "does not name its model"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
@@ -68,11 +83,11 @@ def test_names_and_numbers_that_do_not_fit_are_refused(tmp_path: Path, suffix: s
     bad = good.vectors.copy()
     bad[1, 2] = np.nan
     save(tmp_path / f"nan{suffix}", replace(good, vectors=bad))
-    with pytest.raises(InputError, match="not all of its numbers are finite"):
+    with pytest.raises(InputError, match="some of its numbers are not finite"):
         load(tmp_path / f"nan{suffix}")
     if suffix == ".npz":  # the columns of a table are equally long
         save(tmp_path / "short.npz", replace(good, names=["a"]))
-        with pytest.raises(InputError, match="its 1 names do not fit"):
+        with pytest.raises(InputError, match="it has 1 names for vectors of shape"):
             load(tmp_path / "short.npz")
 
 
@@ -85,7 +100,7 @@ def test_any_changed_byte_is_refused(tmp_path: Path, suffix: str) -> None:
     whole = path.read_bytes()
     for at in range(len(whole)):
         changed = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-        with pytest.raises(ValueError, match=r"its bytes are not|it has no checksum"):
+        with pytest.raises(ValueError, match=r"its bytes have changed|it has no checksum"):
             embeddings._verify(changed)
         if at % 97 == 0 or whole.startswith(made().vectors.tobytes(), at):
             path.write_bytes(changed)

@@ -9,26 +9,28 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.sources import Source, find_sources
 from crosspoint.runtime.jobs import parts
-from crosspoint.runtime.jobs.embed import embed
-from crosspoint.runtime.jobs.embeddings import load
+from crosspoint.runtime.jobs.embed import PartCounts, embed
+from crosspoint.runtime.jobs.embeddings import load, save
+from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.search import search
+from crosspoint.runtime.options import Reading, Sampling
 
 Clouds = Callable[..., np.ndarray]
 FILES = 11
 
 
 @pytest.fixture
-def model(tmp_path: Path, small: SimpleNamespace) -> Path:
+def model(tmp_path: Path) -> Path:
     return small.write_onnx(tmp_path / "model.onnx")
 
 
@@ -49,10 +51,10 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_parts_hold_what_one_file_holds(model: Path, folder: Path, tmp_path: Path, form: str) -> None:
     if form == "parquet":
         pytest.importorskip("pyarrow")
-    embed(model, [folder], tmp_path / "one.npz")
-    result = embed(model, [folder], tmp_path / "out", part=4, form=form)
-    assert result["parts"] == {"total": 3, "made": 3, "kept": 0, "missing": 0}
-    assert result["embedded"] == FILES
+    embed(model, [folder], out=tmp_path / "one.npz")
+    result = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form=form))
+    assert result.parts == PartCounts(3, 3, 0, 0)
+    assert result.embedded == FILES
     pieces = list(parts.load_parts(tmp_path / "out"))
     assert [len(piece.names) for piece in pieces] == [4, 4, 3]
     assert {piece.model_sha256 for piece in pieces} == {sha256(model)}
@@ -63,7 +65,7 @@ def test_parts_hold_what_one_file_holds(model: Path, folder: Path, tmp_path: Pat
 
 def test_parquet_is_read_by_other_tools(model: Path, folder: Path, tmp_path: Path) -> None:
     arrow, dataset = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.dataset")
-    embed(model, [folder], tmp_path / "out", part=4)
+    embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4))
     found = dataset.dataset([str(path) for path in sorted((tmp_path / "out").glob("*.parquet"))])
     assert found.schema.field("embedding").type == arrow.list_(arrow.float32(), 4)
     assert found.count_rows() == FILES
@@ -71,8 +73,8 @@ def test_parquet_is_read_by_other_tools(model: Path, folder: Path, tmp_path: Pat
 
 def test_one_file_of_parquet(model: Path, folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    embed(model, [folder], tmp_path / "one.npz")
-    embed(model, [folder], tmp_path / "one.parquet")
+    embed(model, [folder], out=tmp_path / "one.npz")
+    embed(model, [folder], out=tmp_path / "one.parquet")
     a, b = load(tmp_path / "one.npz"), load(tmp_path / "one.parquet")
     np.testing.assert_array_equal(a.vectors, b.vectors)
     assert (a.names, a.model_sha256, a.about) == (b.names, b.model_sha256, b.about)
@@ -80,79 +82,86 @@ def test_one_file_of_parquet(model: Path, folder: Path, tmp_path: Path) -> None:
 
 def test_a_second_run_makes_nothing_and_changes_nothing(model: Path, folder: Path, tmp_path: Path) -> None:
     (folder / "bad.npy").write_bytes(b"rubbish")
-    first = embed(model, [folder], tmp_path / "out", part=4, form="npz")
+    first = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))
     before = content(tmp_path / "out")
-    again = embed(model, [folder], tmp_path / "out", part=4, form="npz")
-    assert again["parts"] == {"total": 3, "made": 0, "kept": 3, "missing": 0}
+    again = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))
+    assert again.parts == PartCounts(3, 0, 3, 0)
     assert content(tmp_path / "out") == before
-    assert (first["embedded"], first["skipped"]) == (again["embedded"], again["skipped"])
-    assert [bad["file"] for bad in again["skipped"]] == ["bad.npy"]
+    assert (first.embedded, first.skipped) == (again.embedded, again.skipped)
+    assert [bad.file for bad in again.skipped] == ["bad.npy"]
 
 
 def test_shards_together_make_the_same_bytes_in_any_order(model: Path, folder: Path, tmp_path: Path) -> None:
-    embed(model, [folder], tmp_path / "whole", part=2, form="npz")
+    embed(model, [folder], out=tmp_path / "whole", parts=PartOptions(size=2, form="npz"))
     counts = []
     for number in (3, 1, 4, 2):
-        done = embed(model, [folder], tmp_path / "out", shard=(number, 4), part=2, form="npz")
-        counts.append(done["parts"]["missing"])
+        done = embed(model, [folder], out=tmp_path / "out", parts=PartOptions((number, 4), size=2, form="npz"))
+        counts.append(done.parts.missing)
     assert counts == [5, 3, 2, 0]
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
 def test_every_shard_gets_a_part_and_the_rest_can_be_done_by_one(model: Path, folder: Path, tmp_path: Path) -> None:
-    done = embed(model, [folder], tmp_path / "out", shard=(5, 5), form="npz")
-    assert done["parts"]["total"] == 4  # of three
-    assert done["parts"]["made"] == 0
-    embed(model, [folder], tmp_path / "out", shard=(2, 4), form="npz")
-    rest = embed(model, [folder], tmp_path / "out", form="npz")
-    assert rest["parts"] == {"total": 4, "made": 3, "kept": 1, "missing": 0}
+    done = embed(model, [folder], out=tmp_path / "out", parts=PartOptions((5, 5), form="npz"))
+    assert done.parts.total == 4  # of three
+    assert done.parts.made == 0
+    embed(model, [folder], out=tmp_path / "out", parts=PartOptions((2, 4), form="npz"))
+    rest = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
+    assert rest.parts == PartCounts(4, 3, 1, 0)
 
 
 def test_a_lost_part_is_made_again(model: Path, folder: Path, tmp_path: Path) -> None:
-    embed(model, [folder], tmp_path / "out", part=4, form="npz")
+    embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))
     before = content(tmp_path / "out")
     (tmp_path / "out" / "part-00002-of-00003.npz").unlink()
-    with pytest.raises(InputError, match=r"not finished: 1 of 3 parts are not there, first part-00002-of-00003"):
+    with pytest.raises(InputError, match=r"not finished: 1 of 3 parts are missing, first part-00002-of-00003"):
         list(parts.load_parts(tmp_path / "out"))
-    assert embed(model, [folder], tmp_path / "out", part=4, form="npz")["parts"]["made"] == 1
+    assert embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz")).parts.made == 1
     assert content(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("change", ["model", "points", "seed", "inputs", "part", "form"])
+@pytest.mark.parametrize("change", ["model", "points", "seed", "draws", "inputs", "part", "form"])
 def test_another_job_in_the_same_folder_is_refused(
-    model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str, small: SimpleNamespace
+    model: Path, folder: Path, tmp_path: Path, clouds: Clouds, change: str
 ) -> None:
-    options = {"points": 16, "seed": 0, "part": 4, "form": "npz"}
-    embed(model, [folder], tmp_path / "out", **options)
+    sampling, kind = Sampling(16), PartOptions(size=4, form="npz")
+    embed(model, [folder], out=tmp_path / "out", sampling=sampling, parts=kind)
     before = content(tmp_path / "out")
     other = small.write_onnx(tmp_path / "other.onnx", metadata='{"k": 2}') if change == "model" else model
     if change == "inputs":
         np.save(folder / "more.npy", clouds(1)[0])
-    options |= {"points": {"points": 8}, "seed": {"seed": 1}, "part": {"part": 5}}.get(change, {})
+    sampling = {"points": Sampling(8), "seed": Sampling(16, seed=1), "draws": Sampling(16, draws=2)}.get(
+        change, sampling
+    )
+    kind = {"part": dataclasses.replace(kind, size=5), "form": dataclasses.replace(kind, form="parquet")}.get(
+        change, kind
+    )
     if change == "form":
         pytest.importorskip("pyarrow")
-        options["form"] = "parquet"
-    with pytest.raises(InputError, match=r"holds another job: .* was .* and is"):
-        embed(other, [folder], tmp_path / "out", **options)
+    with pytest.raises(InputError, match=r"holds another job: .* was .*, now"):
+        embed(other, [folder], out=tmp_path / "out", sampling=sampling, parts=kind)
     assert content(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize("form", ["parquet", "npz"])
 @pytest.mark.parametrize("fault", ["flipped", "cut", "rubbish", "sibling", "other seed", "other model"])
 def test_a_part_that_is_not_what_it_says_is_refused_by_the_job_and_by_its_readers(
-    model: Path, folder: Path, tmp_path: Path, form: str, fault: str, small: SimpleNamespace
+    model: Path, folder: Path, tmp_path: Path, form: str, fault: str
 ) -> None:
     if form == "parquet":
         pytest.importorskip("pyarrow")
     out = tmp_path / "out"
-    embed(model, [folder], out, part=4, form=form)
+    embed(model, [folder], out=out, parts=PartOptions(size=4, form=form))
     bad, sibling = out / f"part-00001-of-00003.{form}", out / f"part-00002-of-00003.{form}"
     whole = bad.read_bytes()
     if fault == "other seed":
-        embed(model, [folder], tmp_path / "other", part=4, seed=1, form=form)
+        embed(model, [folder], out=tmp_path / "other", parts=PartOptions(size=4, form=form), sampling=Sampling(seed=1))
     elif fault == "other model":
         embed(
-            small.write_onnx(tmp_path / "b.onnx", metadata='{"k": 2}'), [folder], tmp_path / "other", part=4, form=form
+            small.write_onnx(tmp_path / "b.onnx", metadata='{"k": 2}'),
+            [folder],
+            out=tmp_path / "other",
+            parts=PartOptions(size=4, form=form),
         )
     half = len(whole) // 2
     bad.write_bytes(
@@ -166,7 +175,7 @@ def test_a_part_that_is_not_what_it_says_is_refused_by_the_job_and_by_its_reader
     )
     message = r"is damaged" if fault in ("flipped", "cut", "rubbish") else r"is not part 1 of the job"
     for use in (
-        lambda: embed(model, [folder], out, part=4, form=form),
+        lambda: embed(model, [folder], out=out, parts=PartOptions(size=4, form=form)),
         lambda: list(parts.load_parts(out)),
         lambda: search("00.npy", out),
     ):
@@ -174,7 +183,7 @@ def test_a_part_that_is_not_what_it_says_is_refused_by_the_job_and_by_its_reader
             use()
         assert "\n" not in str(caught.value)
     bad.unlink()
-    assert embed(model, [folder], out, part=4, form=form)["parts"]["made"] == 1
+    assert embed(model, [folder], out=out, parts=PartOptions(size=4, form=form)).parts.made == 1
     assert bad.read_bytes() == whole
 
 
@@ -182,29 +191,31 @@ def test_other_content_under_the_same_names_is_another_job(
     model: Path, folder: Path, tmp_path: Path, clouds: Clouds
 ) -> None:
     out, other = tmp_path / "out", tmp_path / "other"
-    embed(model, [folder], out, part=4, form="npz")
+    embed(model, [folder], out=out, parts=PartOptions(size=4, form="npz"))
     before = content(out)
     shutil.copytree(folder, other)
     np.save(other / "05.npy", clouds(1, 17, 99)[0])  # as many bytes as before
     for shard in (None, (1, 3), (2, 3)):  # also where no part of its own has changed
-        with pytest.raises(InputError, match=r"holds another job: the content of the inputs was .* and is .*--out"):
-            embed(model, [other], out, part=4, form="npz", shard=shard)
+        with pytest.raises(
+            InputError, match=r"holds another job: the content of the inputs or --columns was .*, now .*--out"
+        ):
+            embed(model, [other], out=out, parts=PartOptions(shard, size=4, form="npz"))
     assert content(out) == before
 
 
 def test_a_shard_of_other_content_does_not_join(model: Path, folder: Path, tmp_path: Path, clouds: Clouds) -> None:
-    embed(model, [folder], tmp_path / "out", part=4, form="npz", shard=(1, 3))
+    embed(model, [folder], out=tmp_path / "out", parts=PartOptions((1, 3), size=4, form="npz"))
     shutil.copytree(folder, tmp_path / "other")
     np.save(tmp_path / "other" / "10.npy", clouds(1, 16, 99)[0])
     with pytest.raises(InputError, match="holds another job: the content of the inputs"):
-        embed(model, [tmp_path / "other"], tmp_path / "out", part=4, form="npz", shard=(2, 3))
+        embed(model, [tmp_path / "other"], out=tmp_path / "out", parts=PartOptions((2, 3), size=4, form="npz"))
 
 
 def test_equal_content_in_another_place_is_the_same_job(model: Path, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "copy" / "deep")
-    embed(model, [folder], tmp_path / "whole", part=2, form="npz")
+    embed(model, [folder], out=tmp_path / "whole", parts=PartOptions(size=2, form="npz"))
     for number, place in ((1, folder), (2, tmp_path / "copy" / "deep")):
-        embed(model, [place], tmp_path / "out", part=2, form="npz", shard=(number, 2))
+        embed(model, [place], out=tmp_path / "out", parts=PartOptions((number, 2), size=2, form="npz"))
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
@@ -216,17 +227,17 @@ def test_a_file_that_the_plan_has_not_sampled_is_compared_with_its_part(
         pytest.importorskip("pyarrow")
     monkeypatch.setattr(parts, "SAMPLED", 2)  # of 11: the first and the seventh
     out = tmp_path / "out"
-    embed(model, [folder], out, part=4, form=form, shard=(2, 3))
+    embed(model, [folder], out=out, parts=PartOptions((2, 3), size=4, form=form))
     before = content(out)
     file = folder / "05.npy"
     status = file.stat()
     np.save(file, clouds(1, 17, 99)[0])
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # neither size nor time tells
-    with pytest.raises(InputError, match=r"part-00002.* was made when 05\.npy held something else \(1 of 4 inputs"):
-        embed(model, [folder], out, part=4, form=form)
+    with pytest.raises(InputError, match=r"part-00002.* was made before 05\.npy changed \(1 of 4 inputs"):
+        embed(model, [folder], out=out, parts=PartOptions(size=4, form=form))
     assert content(out) == before
     np.save(file, clouds(1, 17, 5)[0])
-    assert embed(model, [folder], out, part=4, form=form)["parts"] == {"total": 3, "made": 2, "kept": 1, "missing": 0}
+    assert embed(model, [folder], out=out, parts=PartOptions(size=4, form=form)).parts == PartCounts(3, 2, 1, 0)
 
 
 def test_a_stored_set_is_known_by_its_clouds(model: Path, tmp_path: Path, clouds: Clouds) -> None:
@@ -238,15 +249,15 @@ def test_a_stored_set_is_known_by_its_clouds(model: Path, tmp_path: Path, clouds
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "shape_names.txt").write_text("thing\n")
     store(0)
-    embed(model, [tmp_path / "set"], tmp_path / "out", form="npz")
-    assert embed(model, [tmp_path / "set"], tmp_path / "out", form="npz")["parts"]["kept"] == 1
+    embed(model, [tmp_path / "set"], out=tmp_path / "out", parts=PartOptions(form="npz"))
+    assert embed(model, [tmp_path / "set"], out=tmp_path / "out", parts=PartOptions(form="npz")).parts.kept == 1
     store(1)
     with pytest.raises(InputError, match="holds another job: the content of the inputs"):
-        embed(model, [tmp_path / "set"], tmp_path / "out", form="npz")
+        embed(model, [tmp_path / "set"], out=tmp_path / "out", parts=PartOptions(form="npz"))
 
 
 def test_a_file_that_changes_while_it_is_read_is_skipped(folder: Path, clouds: Clouds) -> None:
-    (source,) = find_sources([folder / "03.npy"], None, 0)
+    (source,) = find_sources([folder / "03.npy"], None, seed=0)
 
     def read() -> np.ndarray:
         found = source.read()
@@ -255,7 +266,7 @@ def test_a_file_that_changes_while_it_is_read_is_skipped(folder: Path, clouds: C
 
     found, sha256_of_it = dataclasses.replace(source, read=read).load()
     assert isinstance(found, InputError)
-    assert "was changed while it was read" in str(found)
+    assert "changed while it was read" in str(found)
     assert sha256_of_it == ""
 
 
@@ -286,9 +297,10 @@ def test_plan_and_parts_are_on_the_disk_before_they_have_their_names(
         return call
 
     monkeypatch.setattr(os, "fsync", note)
-    for name in ("link", "rename", "replace"):
-        monkeypatch.setattr(os, name, checked(getattr(os, name)))
-    embed(model, [folder], tmp_path / "out", part=4, form="npz")
+    monkeypatch.setattr(os, "link", checked(os.link))
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, checked(getattr(Path, name)))
+    embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=4, form="npz"))
     assert sorted(named) == ["job.json", *(f"part-0000{i}-of-00003.npz" for i in (1, 2, 3))]
 
 
@@ -297,16 +309,16 @@ def test_plan_and_parts_are_on_the_disk_before_they_have_their_names(
     [{"size": 0}, {"size": "4"}, {"sources": -1}, {"format": "exe"}, {"seed": None}, {"more": 1}, {"model": 3}],
 )
 def test_a_damaged_plan_is_one_line(model: Path, folder: Path, tmp_path: Path, change: dict) -> None:
-    embed(model, [folder], tmp_path / "out", form="npz")
+    embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
     plan = tmp_path / "out" / "job.json"
     plan.write_text(json.dumps({**json.loads(plan.read_text()), **change}))
     with pytest.raises(InputError, match=r"job\.json: is damaged or not the plan of an embedding job") as caught:
-        embed(model, [folder], tmp_path / "out", form="npz")
+        embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
     assert "\n" not in str(caught.value)
 
 
 def test_a_plan_of_very_many_parts_costs_nothing(model: Path, folder: Path, tmp_path: Path) -> None:
-    embed(model, [folder], tmp_path / "out", form="npz")
+    embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
     plan = tmp_path / "out" / "job.json"
     plan.write_text(json.dumps({**json.loads(plan.read_text()), "sources": 10**18, "size": 1}))
     with pytest.raises(InputError, match="is not finished"):
@@ -314,34 +326,35 @@ def test_a_plan_of_very_many_parts_costs_nothing(model: Path, folder: Path, tmp_
 
 
 def test_a_job_of_an_earlier_version_is_refused(model: Path, folder: Path, tmp_path: Path) -> None:
-    embed(model, [folder], tmp_path / "out", form="npz")
+    embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
     plan = tmp_path / "out" / "job.json"
     values = json.loads(plan.read_text())
-    del values["content_sha256"]
-    plan.write_text(json.dumps({**values, "schema": "crosspoint.embed-job/1"}))
-    for use in (lambda: embed(model, [folder], tmp_path / "out", form="npz"), lambda: search("a", tmp_path / "out")):
-        with pytest.raises(InputError, match=r"has the schema 'crosspoint\.embed-job/1'.*embed again into a new"):
+    del values["draws"]
+    plan.write_text(json.dumps({**values, "schema": "crosspoint.embed-job/2"}))
+    for use in (
+        lambda: embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz")),
+        lambda: search("a", tmp_path / "out"),
+    ):
+        with pytest.raises(InputError, match=r"has the schema 'crosspoint\.embed-job/2'.*embed again into a new"):
             use()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shard": (0, 3)}, "no shard 0/3"),
-        ({"shard": (4, 3)}, "no shard 4/3"),
-        ({"part": 0}, "part of 0"),
-        ({"form": "csv"}, "parts cannot be csv"),
-        ({"readers": -1}, "-1 readers"),
-        ({"out": "out.npz", "shard": (1, 2)}, "give --out FOLDER/"),
-        ({"out": "out.npz", "form": "npz"}, "give --out FOLDER/"),
-        ({"out": "clouds"}, "is also the input"),
-        ({"out": "others"}, "holds files that are no embedding job"),
+        ({"parts": PartOptions((0, 3))}, "shard 0/3 does not exist"),
+        ({"parts": PartOptions((4, 3))}, "shard 4/3 does not exist"),
+        ({"parts": PartOptions(size=0)}, "--part is 0"),
+        ({"parts": PartOptions(form="csv")}, "--format csv is not known"),
+        ({"reading": Reading(readers=-1)}, "--readers is -1"),
+        ({"out": "out.npz", "parts": PartOptions((1, 2))}, "give --out FOLDER/"),
+        ({"out": "out.npz", "parts": PartOptions(form="npz")}, "give --out FOLDER/"),
+        ({"out": "clouds"}, "is also an input"),
+        ({"out": "others"}, "holds files that are not an embedding job"),
     ],
 )
 def test_options_that_cannot_be(model: Path, folder: Path, tmp_path: Path, change: dict, message: str) -> None:
-    arguments = {"out": "out", "form": "npz", **change}
-    if "readers" in change or arguments["out"] == "out.npz":
-        arguments = {name: value for name, value in arguments.items() if name != "form" or "form" in change}
+    arguments = {"out": "out", **change}
     arguments["out"] = tmp_path / arguments["out"]
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "notes.txt").touch()
@@ -350,18 +363,20 @@ def test_options_that_cannot_be(model: Path, folder: Path, tmp_path: Path, chang
 
 
 def test_a_folder_is_a_name_with_a_slash_or_without_a_suffix(model: Path, folder: Path, tmp_path: Path) -> None:
-    embed(model, [folder], f"{tmp_path}/with.dot/", form="npz")
-    embed(model, [folder], tmp_path / "plain", form="npz")
+    embed(model, [folder], out=f"{tmp_path}/with.dot/", parts=PartOptions(form="npz"))
+    embed(model, [folder], out=tmp_path / "plain", parts=PartOptions(form="npz"))
     assert (tmp_path / "with.dot" / "job.json").is_file()
     assert (tmp_path / "plain" / "job.json").is_file()
 
 
 def test_readers_as_processes_read_the_same(model: Path, folder: Path, tmp_path: Path) -> None:
     (folder / "bad.npy").write_bytes(b"rubbish")
-    threads = embed(model, [folder], tmp_path / "threads", part=4, form="npz")
-    processes = embed(model, [folder], tmp_path / "processes", part=4, form="npz", readers=2)
+    threads = embed(model, [folder], out=tmp_path / "threads", parts=PartOptions(size=4, form="npz"))
+    processes = embed(
+        model, [folder], out=tmp_path / "processes", parts=PartOptions(size=4, form="npz"), reading=Reading(readers=2)
+    )
     assert content(tmp_path / "threads") == content(tmp_path / "processes")
-    assert threads["skipped"] == processes["skipped"]
+    assert threads.skipped == processes.skipped
 
 
 SLOW = """
@@ -379,24 +394,29 @@ def count(path, value):
     save(path, value)
     made.append(path)
 parts.save = count
-embed(Path(sys.argv[1]), [Path(sys.argv[2])], Path(sys.argv[3]), part=2, form="npz")
+embed(
+    Path(sys.argv[1]),
+    [Path(sys.argv[2])],
+    out=Path(sys.argv[3]),
+    parts=parts.PartOptions(size=2, form="npz"),
+)
 """
 
 
 def test_a_killed_run_goes_on(model: Path, folder: Path, tmp_path: Path) -> None:
-    embed(model, [folder], tmp_path / "whole", part=2, form="npz")
+    embed(model, [folder], out=tmp_path / "whole", parts=PartOptions(size=2, form="npz"))
     command = [sys.executable, "-c", SLOW, str(model), str(folder), str(tmp_path / "out")]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert sorted(content(tmp_path / "out")) == ["part-00001-of-00006.npz", "part-00002-of-00006.npz"]
     assert list((tmp_path / "out").glob(".*"))  # what the killed process was at
-    result = embed(model, [folder], tmp_path / "out", part=2, form="npz")
-    assert result["parts"] == {"total": 6, "made": 4, "kept": 2, "missing": 0}
+    result = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=2, form="npz"))
+    assert result.parts == PartCounts(6, 4, 2, 0)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_who_comes_first_decides_the_job(model: Path, folder: Path, tmp_path: Path) -> None:
-    embed(model, [folder], tmp_path / "out", part=2, form="npz")
+    embed(model, [folder], out=tmp_path / "out", parts=PartOptions(size=2, form="npz"))
     plan = parts.read_plan(tmp_path / "out")
     stamp = os.stat(tmp_path / "out" / "job.json").st_mtime_ns
     assert parts.join(plan, tmp_path / "out") == plan
@@ -409,9 +429,28 @@ def test_who_comes_first_decides_the_job(model: Path, folder: Path, tmp_path: Pa
 
 def test_the_command_says_what_is_missing(model: Path, folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "crosspoint", "embed", model, folder, "--out", f"{tmp_path}/out/", "--part", "3"]
-    command += ["--format", "npz", "--shard", "2/2"]
+    command += ["--up", "y", "--format", "npz", "--shard", "2/2"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 parts written, 0 kept from before; of 4 parts 2 are missing: run the other shards" in done.stdout
     done = subprocess.run([*map(str, command[:-1]), "two"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_job_without_a_frame_is_read_and_continued(model: Path, folder: Path, tmp_path: Path) -> None:
+    made = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
+    plan = tmp_path / "out" / "job.json"
+    values = json.loads(plan.read_text())
+    del values["frame"]
+    plan.write_text(json.dumps({**values, "schema": "crosspoint.embed-job/3"}))
+    (path,) = (tmp_path / "out").glob("part-*.npz")
+    part = load(path)
+    save(
+        path,
+        dataclasses.replace(
+            part, about=dataclasses.replace(part.about, job=dataclasses.replace(part.about.job, frame=None))
+        ),
+    )
+    assert parts.read_plan(tmp_path / "out").frame is None
+    again = embed(model, [folder], out=tmp_path / "out", parts=PartOptions(form="npz"))
+    assert again.embedded == made.embedded

@@ -5,16 +5,18 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import small_models as small
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.jobs import ray_job
-from crosspoint.runtime.jobs.embed import embed
+from crosspoint.runtime.jobs.embed import PartCounts, embed
+from crosspoint.runtime.jobs.parts import PartOptions
 from crosspoint.runtime.jobs.request import make_request
+from crosspoint.runtime.options import RunOn, Sampling
 
 FILES = 150
 
@@ -29,7 +31,7 @@ def cluster(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def job(tmp_path: Path, small: SimpleNamespace, clouds) -> tuple[Path, Path]:
+def job(tmp_path: Path, clouds) -> tuple[Path, Path]:
     """A model, and a folder of clouds, one of them bad."""
     folder = tmp_path / "clouds"
     folder.mkdir()
@@ -69,12 +71,12 @@ def workers() -> list[int]:
 @pytest.mark.slow
 def test_a_killed_worker_costs_nothing(cluster: None, job: tuple[Path, Path], tmp_path: Path) -> None:
     model, folder = job
-    embed(model, [folder], tmp_path / "here", part=1, form="npz")
+    embed(model, [folder], out=tmp_path / "here", parts=PartOptions(size=1, form="npz"))
     results: list[dict[str, Any]] = []
     there = tmp_path / "there"
 
     def run() -> None:
-        results.append(embed(model, [folder], there, part=1, form="npz", ray=True))
+        results.append(embed(model, [folder], out=there, parts=PartOptions(size=1, form="npz", ray=True)))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -87,8 +89,8 @@ def test_a_killed_worker_costs_nothing(cluster: None, job: tuple[Path, Path], tm
     assert killed
     assert made < FILES
     (result,) = results
-    assert result["parts"] == {"total": FILES + 1, "made": FILES + 1, "kept": 0, "missing": 0}
-    assert [bad["file"] for bad in result["skipped"]] == ["bad.npy"]
+    assert result.parts == PartCounts(FILES + 1, FILES + 1, 0, 0)
+    assert [bad.file for bad in result.skipped] == ["bad.npy"]
     assert content(there) == content(tmp_path / "here")
 
 
@@ -96,9 +98,9 @@ def test_a_killed_worker_costs_nothing(cluster: None, job: tuple[Path, Path], tm
 def test_a_mistake_comes_back_as_it_is(cluster: None, job: tuple[Path, Path], tmp_path: Path) -> None:
     model, folder = job
     with pytest.raises(InputError, match="nothing does not exist"):
-        embed(tmp_path / "nothing", [folder], tmp_path / "out", ray=True, form="npz")
-    with pytest.raises(InputError, match="0 points do not fit"):
-        embed(model, [folder], tmp_path / "out", points=0, ray=True, form="npz")
+        embed(tmp_path / "nothing", [folder], out=tmp_path / "out", parts=PartOptions(form="npz", ray=True))
+    with pytest.raises(InputError, match="at least 1 points per cloud, not 0"):
+        embed(model, [folder], out=tmp_path / "out", sampling=Sampling(0), parts=PartOptions(form="npz", ray=True))
 
 
 def test_a_worker_computes_on_the_core_that_it_reserves(
@@ -107,7 +109,7 @@ def test_a_worker_computes_on_the_core_that_it_reserves(
     """What a worker does, in this process: Ray is not needed for it."""
     monkeypatch.setattr("crosspoint.runtime.backends.onnx.available_cpus", lambda: 8)
     model, folder = job
-    request = make_request(model, [folder], None, 0, 8, "cpu", None)
+    request = make_request(model, [folder], sampling=Sampling(None, seed=0), batch=8, run_on=RunOn("cpu", backend=None))
     try:
         ray_job._prepare(request, tmp_path / "out", (1, 1), 200, "npz")
         encoder = ray_job._opened(request).encoder

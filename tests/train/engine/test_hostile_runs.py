@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from crosspoint.core.errors import InputError
-from crosspoint.eval.image.rfs import make_rfs_recipe
+from crosspoint.eval.image.rfs_recipe import make_rfs_recipe
 from crosspoint.train.engine.checkpoint import read_checkpoint, restore, save_checkpoint
 from crosspoint.train.engine.metrics import Recorder
+from crosspoint.train.engine.recipes import recipe_from
 from crosspoint.train.engine.run_folder import read_config
 from crosspoint.train.partseg.recipes import PartSegRecipe
-from crosspoint.train.pretrain.recipes import Recipe, make_recipe, recipe_from
+from crosspoint.train.pretrain.recipes import Recipe, make_recipe
 
 
 @pytest.mark.parametrize(
@@ -26,12 +27,12 @@ from crosspoint.train.pretrain.recipes import Recipe, make_recipe, recipe_from
 def test_a_recorded_recipe_holds_values_that_a_run_can_have(field, value):
     values = {**make_recipe("clean").as_dict(), field: value}
     with pytest.raises(InputError, match=r"config\.json does not hold a recipe of this version"):
-        recipe_from(values, "config.json", Recipe)
+        recipe_from(values, "config.json", kind=Recipe)
 
 
 def test_a_whole_number_stands_for_a_real_one():
     values = {**PartSegRecipe("clean").as_dict(), "shift": 0}
-    assert recipe_from(values, "config.json", PartSegRecipe).shift == 0
+    assert recipe_from(values, "config.json", kind=PartSegRecipe).shift == 0
 
 
 @pytest.mark.parametrize("text", ["1_0", "٣", "0x10", "1e999", "9" * 5000, "None", "[]", "", " ", "nan", "-inf"])
@@ -73,7 +74,7 @@ def parts():
         ({"network": [1]}, "does not hold a run's network and steps"),
         ({"network": {"weight": torch.zeros(1)}}, "damaged or not the checkpoints of this run"),
         ({"optimiser": None}, "damaged or not the checkpoints of this run"),
-        ({"data": 3}, "the data is not what the run was started with"),
+        ({"data": 3}, "the training data has changed since the run started"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, changes, said):
@@ -81,7 +82,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, changes, said):
     state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "data": "abc"}
     torch.save({"step": 3, **state, **changes}, tmp_path / "step-00000003.pt")
     with pytest.raises(InputError) as error:
-        restore(tmp_path, network, optimiser, "abc")
+        restore(tmp_path, network, optimiser=optimiser, data="abc")
     shown = str(error.value)
     if "no checkpoint in" in shown:
         with pytest.raises(InputError, match=said):
@@ -97,9 +98,10 @@ def test_an_optimiser_of_another_network_is_refused(tmp_path):
     def kept(change):
         state = optimiser.state_dict()
         change(state)
-        save_checkpoint(tmp_path, 3, {"network": network.state_dict(), "optimiser": state, "data": "abc"})
+        save_checkpoint(tmp_path, 3, state={"network": network.state_dict(), "optimiser": state, "data": "abc"})
+        fresh, other = parts()
         with pytest.raises(InputError) as error:
-            restore(tmp_path, *parts(), "abc")
+            restore(tmp_path, fresh, optimiser=other, data="abc")
         return str(error.value)
 
     def groups(state):
@@ -115,10 +117,10 @@ def test_an_optimiser_of_another_network_is_refused(tmp_path):
 def test_a_run_goes_on_from_its_own_checkpoint(tmp_path):
     network, optimiser = parts()
     state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "data": "abc"}
-    save_checkpoint(tmp_path, 3, state)
+    save_checkpoint(tmp_path, 3, state=state)
     other, again = parts()
     torch.nn.init.zeros_(other.weight)
-    assert restore(tmp_path, other, again, "abc")["step"] == 3
+    assert restore(tmp_path, other, optimiser=again, data="abc")["step"] == 3
     assert torch.equal(other.weight, network.weight)
 
 
@@ -126,10 +128,10 @@ def test_the_options_of_an_optimiser_are_the_recipes(tmp_path):
     network, optimiser = parts()
     hostile = optimiser.state_dict()
     hostile["param_groups"][0] |= {"lr": "high", "betas": None, "maximize": True}
-    save_checkpoint(tmp_path, 3, {"network": network.state_dict(), "optimiser": hostile, "data": "abc"})
+    save_checkpoint(tmp_path, 3, state={"network": network.state_dict(), "optimiser": hostile, "data": "abc"})
     again = parts()
     before = again[1].param_groups[0]["betas"]
-    restore(tmp_path, *again, "abc")
+    restore(tmp_path, again[0], optimiser=again[1], data="abc")
     again[1].step()
     assert (again[1].param_groups[0]["betas"], again[1].param_groups[0]["maximize"]) == (before, False)
     assert again[1].state[again[0].weight]["step"] == 2

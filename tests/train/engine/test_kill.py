@@ -13,9 +13,23 @@ import torch
 
 import crosspoint
 from crosspoint.models.weights import load_model
+from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pretrain import train
 
 PACKAGE = str(Path(crosspoint.__file__).parent)
+
+
+def train_on(data, out, overrides):
+    """Train, or go on, with a checkpoint after every step."""
+    train(
+        data,
+        out,
+        recipe="quick",
+        overrides=overrides,
+        resume=True,
+        device="cpu",
+        options=RunOptions(0, checkpoint_seconds=0),
+    )
 
 
 def run_until(moment, data, out, overrides):
@@ -33,7 +47,7 @@ def run_until(moment, data, out, overrides):
         return trace
 
     sys.settrace(trace)
-    train(data, out, "quick", overrides, resume=True, device="cpu", workers=0, checkpoint_seconds=0)
+    train_on(data, out, overrides)
     sys.settrace(None)
     (out.parent / f"{out.name}.lines").write_text(str(lines))
 
@@ -52,7 +66,7 @@ def die_in_checkpoint(share, data, out, overrides):
             os.kill(os.getpid(), signal.SIGKILL)
 
     torch.save = save
-    train(data, out, "quick", overrides, resume=True, device="cpu", workers=0, checkpoint_seconds=0)
+    train_on(data, out, overrides)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from crosspoint.models import DGCNN
 from crosspoint.models.weights import save_model
 from crosspoint.train.engine.run_folder import fingerprint
 from crosspoint.train.pretrain import pretrain
+from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pairs import open_source
 from crosspoint.train.pretrain.pretrain import train
 
@@ -65,14 +66,14 @@ def test_each_byte_of_a_pack_counts(pairs, tmp_path):
 
 def test_a_run_is_not_resumed_on_other_data_under_the_same_names(own, small, tmp_path):
     out = tmp_path / "run"
-    train(own, out, "quick", small, device="cpu", workers=0)
-    train(own, out, resume=True, device="cpu", workers=0)
+    train(own, out, recipe="quick", overrides=small, device="cpu", options=RunOptions(0))
+    train(own, out, resume=True, device="cpu", options=RunOptions(0))
     picture = own / PICTURE
     pixels = np.asarray(Image.open(picture)).copy()
     pixels[0, 0] ^= 1
     Image.fromarray(pixels, "RGBA").save(picture)
-    with pytest.raises(InputError, match="the data is not what the run was started with") as caught:
-        train(own, out, resume=True, device="cpu", workers=0)
+    with pytest.raises(InputError, match="the training data has changed since the run started") as caught:
+        train(own, out, resume=True, device="cpu", options=RunOptions(0))
     assert "\n" not in str(caught.value)
 
 
@@ -94,19 +95,19 @@ def test_a_run_starts_from_the_file_whose_hash_it_notes(pairs, small, tmp_path, 
     expected = sha256(path)
     load_initial_weights = pretrain.load_initial_weights
 
-    def replace_and_load(start, network, recipe):
+    def replace_and_load(start, network, *, recipe):
         save_model(other, path)
-        load_initial_weights(start, network, recipe)
+        load_initial_weights(start, network, recipe=recipe)
         assert torch.equal(network.points.embed.linear.weight, first.embed.linear.weight)
 
     class Begun(Exception):
         pass
 
-    def note(*arguments):
-        raise Begun(arguments[-1])
+    def note(*_, init_sha256, **__):
+        raise Begun(init_sha256)
 
     monkeypatch.setattr(pretrain, "load_initial_weights", replace_and_load)
     monkeypatch.setattr(pretrain, "start_folder", note)
     with pytest.raises(Begun, match=expected):
-        train(pairs, tmp_path / "run", "quick", small, device="cpu", workers=0, init=path)
+        train(pairs, tmp_path / "run", recipe="quick", overrides=small, device="cpu", options=RunOptions(0), init=path)
     assert sha256(path) != expected

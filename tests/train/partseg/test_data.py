@@ -57,14 +57,14 @@ def test_clean_never_sees_test_labels(part_set):
 def test_what_cannot_be_divided_is_answered(write_parts, part_set, tmp_path):
     with pytest.raises(InputError, match=r"add objects, or take the last epoch: --set selection=last"):
         load_part_data(write_parts(tmp_path, train=3), recipe())
-    with pytest.raises(InputError, match="stores 64 points per cloud, 65 were asked for"):
+    with pytest.raises(InputError, match="64 points per cloud, 65 were asked for"):
         load_part_data(part_set, recipe(points=65))
 
 
 def augmented(chosen, seed=0):
     clouds = torch.randn(3, 64, 3, generator=torch.Generator().manual_seed(1))
     numbers = torch.arange(64).expand(3, 64)
-    points, parts = augment_parts(clouds, numbers, chosen, SampleRng(torch.device("cpu")).seed(seed))
+    points, parts = augment_parts(clouds, numbers, recipe=chosen, rng=SampleRng(torch.device("cpu")).seed(seed))
     return clouds, points, parts
 
 

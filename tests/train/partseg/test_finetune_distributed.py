@@ -1,17 +1,15 @@
 """Several processes that fine-tune together compute what one does with the whole batch."""
 
-import os
-import socket
-
 import pytest
 import torch
-from torch import multiprocessing, nn
+from ranks import run_ranks
+from torch import nn
 
 from crosspoint.train.engine.distributed import processes
 from crosspoint.train.partseg.data import load_part_data
-from crosspoint.train.partseg.finetune import Run
+from crosspoint.train.partseg.finetune import FinetuneRun
 from crosspoint.train.partseg.recipes import PartSegRecipe
-from crosspoint.train.pretrain.pairs import Steps
+from crosspoint.train.pretrain.pairs import StepSampler
 
 STEPS = 3
 
@@ -20,12 +18,12 @@ def train_some(data, folder):
     """Three steps in float64 without dropout, whose masks each process draws for itself."""
     recipe = PartSegRecipe("clean", k=4, points=24, batch=8, learning_rate=1e-3)
     with processes(torch.device("cpu")) as (group, device):
-        run = Run(recipe, load_part_data(data, recipe), None, folder, device, group)
+        run = FinetuneRun(recipe, load_part_data(data, recipe), initial=None, out=folder, device=device, group=group)
         run.network.double()
         run.network.dropouts = nn.ModuleList([nn.Identity()] * 3)
         run.wrap_ddp()
         losses = []
-        for items in Steps(16, recipe, 0, group.rank, group.size):
+        for items in StepSampler(16, recipe, start=0, rank=group.rank, size=group.size):
             losses.append(run.train_step(torch.tensor([i for _, i in items]), 1e-3)["loss"])
             run.step += 1
             if run.step == STEPS:
@@ -33,27 +31,9 @@ def train_some(data, folder):
         return losses, run.network.state_dict()
 
 
-def worker(rank, size, port, data, folder):
-    torch.set_num_threads(1)
-    os.environ |= {
-        "TORCHELASTIC_RUN_ID": "test",
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(size),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    torch.save(train_some(data, folder), folder / f"{rank}.pt")
-
-
 def test_two_processes_equal_one_with_the_whole_batch(part_set, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     losses, state = train_some(part_set, tmp_path)
-    multiprocessing.start_processes(worker, (2, port, part_set, tmp_path), 2, start_method="spawn")
-    for rank in range(2):
-        other_losses, other = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+    for other_losses, other in run_ranks(2, tmp_path, train_some, part_set, tmp_path):
         assert other_losses == pytest.approx(losses, abs=1e-9)
         for name, value in state.items():
             scale = max(1.0, value.abs().max().item())

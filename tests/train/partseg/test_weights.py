@@ -22,7 +22,7 @@ def test_a_pretrained_backbone_is_loaded_and_nothing_else(tmp_path, k, note):
     torch.manual_seed(1)
     backbone = SegmentationBackbone(k)
     save(tmp_path / "run" / "encoder.safetensors", backbone)
-    network = DGCNNSegmenter(5, 2, 8)
+    network = DGCNNSegmenter(5, 2, k=8)
     head = {name: t.clone() for name, t in network.state_dict().items() if not name.startswith("backbone.")}
     initial = find_initial(tmp_path / "run")
     load_initial(initial, network)
@@ -36,9 +36,9 @@ def test_a_pretrained_backbone_is_loaded_and_nothing_else(tmp_path, k, note):
 
 
 def test_the_backbone_of_another_segmenter_is_loaded(tmp_path):
-    other = DGCNNSegmenter(50, 16, 8)
+    other = DGCNNSegmenter(50, 16, k=8)
     initial = find_initial(save(tmp_path / "segmenter.safetensors", other).parent)
-    network = DGCNNSegmenter(5, 2, 8)
+    network = DGCNNSegmenter(5, 2, k=8)
     load_initial(initial, network)
     assert initial.architecture == "dgcnn_partseg"
     assert torch.equal(network.backbone.embed.linear.weight, other.backbone.embed.linear.weight)
@@ -71,7 +71,7 @@ def test_a_file_that_changed_is_not_loaded(tmp_path):
     torch.manual_seed(3)
     save(path, SegmentationBackbone(4))
     with pytest.raises(InputError, match="not the file that the run was started from"):
-        load_initial(initial, DGCNNSegmenter(5, 2, 4))
+        load_initial(initial, DGCNNSegmenter(5, 2, k=4))
 
 
 def test_what_is_loaded_is_what_was_compared(tmp_path, monkeypatch):
@@ -88,7 +88,7 @@ def test_what_is_loaded_is_what_was_compared(tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(partseg_weights, "read_weights", read_and_replace)
-    network = DGCNNSegmenter(5, 2, 4)
+    network = DGCNNSegmenter(5, 2, k=4)
     load_initial(initial, network)
     assert torch.equal(network.backbone.embed.linear.weight, first.embed.linear.weight)
     assert sha256(path) != initial.sha256

@@ -57,10 +57,10 @@ def test_views_are_similarities_of_the_cloud_plus_bounded_jitter(monkeypatch):
 
 def test_jitter_is_clipped_normal_noise():
     same = clouds()
-    one = augment_points(same, 0.0, False, draw(1))
+    one = augment_points(same, 0.0, with_elastic=False, rng=draw(1))
     monkey = pytest.MonkeyPatch()
     monkey.setattr(augment, "JITTER", 0.0)
-    two = augment_points(same, 0.0, False, draw(1))
+    two = augment_points(same, 0.0, with_elastic=False, rng=draw(1))
     monkey.undo()
     noise = one - two
     assert noise.abs().max() <= 0.05 + 1e-6
@@ -71,9 +71,9 @@ def test_no_jitter_is_larger_than_its_limit(monkeypatch):
     """With a deviation of twenty times the limit nearly every coordinate is clipped."""
     same = clouds()
     monkeypatch.setattr(augment, "JITTER", 1.0)
-    one = augment_points(same, 0.0, False, draw(1))
+    one = augment_points(same, 0.0, with_elastic=False, rng=draw(1))
     monkeypatch.setattr(augment, "JITTER", 0.0)
-    noise = one - augment_points(same, 0.0, False, draw(1))
+    noise = one - augment_points(same, 0.0, with_elastic=False, rng=draw(1))
     assert noise.abs().max() == pytest.approx(0.05, abs=1e-5)
     assert (noise.abs() > 0.0499).float().mean() > 0.9
 
@@ -81,7 +81,7 @@ def test_no_jitter_is_larger_than_its_limit(monkeypatch):
 def test_rotations_are_uniform_and_about_the_vertical_axis_alone(monkeypatch):
     monkeypatch.setattr(augment, "JITTER", 0.0)
     x = normalise(clouds(400, 16))
-    y = augment_points(clouds(400, 16), 0.0, False, draw())
+    y = augment_points(clouds(400, 16), 0.0, with_elastic=False, rng=draw())
     y = y - y.mean(dim=1, keepdim=True)
     scale = y.norm(dim=2).mean(dim=1) / x.norm(dim=2).mean(dim=1)
     torch.testing.assert_close(y[..., 1], x[..., 1] * scale.view(-1, 1), atol=1e-4, rtol=0)
@@ -91,11 +91,11 @@ def test_rotations_are_uniform_and_about_the_vertical_axis_alone(monkeypatch):
 
 
 def test_dropout_replaces_points_by_the_first_one():
-    y = augment_points(clouds(256, 200), 0.875, False, draw())
+    y = augment_points(clouds(256, 200), 0.875, with_elastic=False, rng=draw())
     dropped = (y == y[:, :1]).all(dim=2).float().mean(dim=1)
     assert dropped.max() <= 0.97
     assert dropped.mean() == pytest.approx(0.4375, abs=0.05)
-    kept = augment_points(clouds(256, 200), 0.0, False, draw())
+    kept = augment_points(clouds(256, 200), 0.0, with_elastic=False, rng=draw())
     assert (kept == kept[:, :1]).all(dim=2).sum() == 256
 
 
@@ -132,9 +132,11 @@ def test_elastic_distortion_is_smooth():
 @pytest.mark.parametrize("with_elastic", [True, False])
 def test_processes_draw_what_one_process_draws(with_elastic):
     x = clouds(8, 32)
-    whole = augment_points(x, 0.5, with_elastic, draw(5))
+    whole = augment_points(x, 0.5, with_elastic=with_elastic, rng=draw(5))
     for rank in range(4):
-        part = augment_points(x[2 * rank : 2 * rank + 2], 0.5, with_elastic, SampleRng(CPU, rank, 4).seed(5))
+        part = augment_points(
+            x[2 * rank : 2 * rank + 2], 0.5, with_elastic=with_elastic, rng=SampleRng(CPU, rank, size=4).seed(5)
+        )
         torch.testing.assert_close(part, whole[2 * rank : 2 * rank + 2], rtol=0, atol=1e-6)
 
 

@@ -39,14 +39,16 @@ def projections(count, dim, seed=0):
 @pytest.mark.parametrize("temperature", [0.05, 0.1, 1.0])
 def test_nt_xent_is_equation_2(count, dim, temperature):
     one, two, _ = projections(count, dim)
-    assert nt_xent(one, two, temperature).item() == pytest.approx(literal_loss(one, two, temperature), abs=1e-10)
-    single = nt_xent(one.float(), two.float(), temperature).item()
+    assert nt_xent(one, two, temperature=temperature).item() == pytest.approx(
+        literal_loss(one, two, temperature), abs=1e-10
+    )
+    single = nt_xent(one.float(), two.float(), temperature=temperature).item()
     assert single == pytest.approx(literal_loss(one, two, temperature), rel=1e-5, abs=1e-6)
 
 
 def test_joint_loss_is_equation_6_with_the_mean_before_normalisation():
     views = projections(6, 16)
-    losses = crosspoint_loss(views, 0.1, "joint")
+    losses = crosspoint_loss(views, 0.1, objective="joint")
     prototype = (views.first + views.second) / 2
     assert losses.imid.item() == pytest.approx(literal_loss(views.first, views.second, 0.1), abs=1e-10)
     assert losses.cmid.item() == pytest.approx(literal_loss(prototype, views.image, 0.1), abs=1e-10)
@@ -55,9 +57,9 @@ def test_joint_loss_is_equation_6_with_the_mean_before_normalisation():
 
 def test_objectives_leave_the_other_term_out():
     views = projections(6, 16)
-    joint = crosspoint_loss(views, 0.1, "joint")
-    imid = crosspoint_loss(views._replace(image=None), 0.1, "imid")
-    cmid = crosspoint_loss(views, 0.1, "cmid")
+    joint = crosspoint_loss(views, 0.1, objective="joint")
+    imid = crosspoint_loss(views._replace(image=None), 0.1, objective="imid")
+    cmid = crosspoint_loss(views, 0.1, objective="cmid")
     assert imid.cmid is None
     assert imid.total == joint.imid
     assert cmid.imid is None
@@ -68,18 +70,20 @@ def test_closed_form_of_identical_views():
     """Orthogonal samples, both views equal: −log(e^{1/τ} / (e^{1/τ} + 2(N − 1)))."""
     one = torch.eye(5, dtype=torch.float64) * 3
     expected = -math.log(math.exp(10) / (math.exp(10) + 8))
-    assert nt_xent(one, one * 0.5, 0.1).item() == pytest.approx(expected, abs=1e-12)
+    assert nt_xent(one, one * 0.5, temperature=0.1).item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_gradient():
     one, two, _ = projections(4, 3)
-    assert torch.autograd.gradcheck(lambda a, b: nt_xent(a, b, 0.5), (one.requires_grad_(), two.requires_grad_()))
+    assert torch.autograd.gradcheck(
+        lambda a, b: nt_xent(a, b, temperature=0.5), (one.requires_grad_(), two.requires_grad_())
+    )
 
 
 def test_half_precision_projections_lose_nothing_in_the_loss():
     one, two, _ = projections(16, 64)
     low = one.bfloat16(), two.bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = nt_xent(*low, 0.1)
+        loss = nt_xent(*low, temperature=0.1)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(literal_loss(low[0].double(), low[1].double(), 0.1), rel=1e-5)

@@ -10,8 +10,11 @@ from sklearn.svm import SVC
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.points import normalise
+from crosspoint.data.splits import HELD_OUT, balanced, stratified
 from crosspoint.models import PointNet
 from crosspoint.models.weights import load_model
+from crosspoint.train.pretrain import probe as module
+from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pretrain import train
 from crosspoint.train.pretrain.probe import RELATIVE_C, LinearProbe
 from crosspoint.train.pretrain.recipes import make_recipe
@@ -52,23 +55,23 @@ def test_official_is_the_published_protocol_on_the_test_split(labelled):
     points, labels = write(labelled, "train", 20, 0)
     encoder = PointNet()
     recipe = make_recipe("official", ["points=32", "backbone=pointnet"])
-    machine = SVC(kernel="linear", C=0.1).fit(embed(encoder, points), labels)
-    expected = np.mean(machine.predict(embed(encoder, test_points)) == test_labels)
-    assert LinearProbe(labelled, 1, recipe).accuracy(encoder) == pytest.approx(expected)
+    classifier = SVC(kernel="linear", C=0.1).fit(embed(encoder, points), labels)
+    expected = np.mean(classifier.predict(embed(encoder, test_points)) == test_labels)
+    assert LinearProbe(labelled, 1, recipe=recipe).accuracy(encoder) == pytest.approx(expected)
 
 
 def test_any_other_recipe_holds_out_training_data_and_never_looks_at_the_test_split(labelled, recipe):
-    without = LinearProbe(labelled, 1, recipe)
+    without = LinearProbe(labelled, 1, recipe=recipe)
     write(labelled, "test", 7, 1)
-    probe = LinearProbe(labelled, 1, recipe)
+    probe = LinearProbe(labelled, 1, recipe=recipe)
     assert np.array_equal(without.tested.points, probe.tested.points)
     assert [len(part.labels) for part in (probe.fitted, probe.tested)] == [48, 12]
     assert np.bincount(probe.tested.labels).tolist() == [4, 4, 4]
     encoder = PointNet()
     fitted = embed(encoder, probe.fitted.points)
     variance = np.square(fitted - fitted.mean(axis=0)).sum(axis=1).mean()
-    machine = SVC(kernel="linear", C=RELATIVE_C / variance).fit(fitted, probe.fitted.labels)
-    expected = np.mean(machine.predict(embed(encoder, probe.tested.points)) == probe.tested.labels)
+    classifier = SVC(kernel="linear", C=RELATIVE_C / variance).fit(fitted, probe.fitted.labels)
+    expected = np.mean(classifier.predict(embed(encoder, probe.tested.points)) == probe.tested.labels)
     assert probe.accuracy(encoder) == pytest.approx(expected)
 
 
@@ -76,7 +79,7 @@ def test_the_encoder_and_the_random_numbers_are_left_as_they_were(labelled, reci
     encoder = PointNet().train()
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     state = torch.get_rng_state()
-    LinearProbe(labelled, 1, recipe).accuracy(encoder)
+    LinearProbe(labelled, 1, recipe=recipe).accuracy(encoder)
     assert encoder.training
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
@@ -86,14 +89,21 @@ def test_a_collapsed_encoder_scores_as_the_most_frequent_class(labelled, recipe)
     encoder = PointNet()
     for parameter in encoder.parameters():
         torch.nn.init.zeros_(parameter)
-    assert LinearProbe(labelled, 1, recipe).accuracy(encoder) == pytest.approx(1 / 3)
+    assert LinearProbe(labelled, 1, recipe=recipe).accuracy(encoder) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(("every", "steps"), [(1, [0, 3, 6]), (3, [0, 6])])
 def test_training_is_the_same_with_a_probe(labelled, pairs, small, tmp_path, every, steps):
     overrides = (*small, "backbone=pointnet", "objective=imid")
-    train(pairs, tmp_path / "plain", "quick", overrides, device="cpu", workers=0)
-    train(pairs, tmp_path / "probed", "quick", overrides, device="cpu", workers=0, probe=labelled, probe_every=every)
+    train(pairs, tmp_path / "plain", recipe="quick", overrides=overrides, device="cpu", options=RunOptions(0))
+    train(
+        pairs,
+        tmp_path / "probed",
+        recipe="quick",
+        overrides=overrides,
+        device="cpu",
+        options=RunOptions(0, probe=labelled, probe_every=every),
+    )
     states = [load_model(tmp_path / run / "encoder.safetensors").state_dict() for run in ("plain", "probed")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     lines = [json.loads(line) for line in (tmp_path / "probed" / "metrics.jsonl").read_text().splitlines()]
@@ -102,8 +112,26 @@ def test_training_is_the_same_with_a_probe(labelled, pairs, small, tmp_path, eve
 
 def test_mistakes_are_one_line(labelled, recipe):
     with pytest.raises(InputError, match="give at least 1 epoch"):
-        LinearProbe(labelled, 0, recipe)
+        LinearProbe(labelled, 0, recipe=recipe)
     with pytest.raises(InputError, match="32"):
-        LinearProbe(labelled, 1, make_recipe("quick", ["points=64"]))
+        LinearProbe(labelled, 1, recipe=make_recipe("quick", ["points=64"]))
     with pytest.raises(InputError, match="no test split"):
-        LinearProbe(labelled, 1, make_recipe("official", ["points=32"]))
+        LinearProbe(labelled, 1, recipe=make_recipe("official", ["points=32"]))
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_of_many_objects_the_recipe_s_seed_draws_some(labelled, seed, monkeypatch):
+    monkeypatch.setattr(module, "FITTED", 9)
+    monkeypatch.setattr(module, "TESTED", 6)
+    points, labels = write(labelled, "train", 20, 0)
+    probe = LinearProbe(labelled, 1, recipe=make_recipe("quick", ["points=32", "backbone=pointnet", f"seed={seed}"]))
+    kept, held_out = stratified(labels, HELD_OUT, seed=seed)
+    for part, rows, count in ((probe.fitted, kept, 9), (probe.tested, held_out, 6)):
+        chosen = rows[balanced(labels[rows], count, seed=seed)]
+        assert len(chosen) == count
+        np.testing.assert_array_equal(part.labels, labels[chosen])
+        np.testing.assert_array_equal(part.points, points[chosen])
+
+
+def test_what_is_probed_at_most():
+    assert (module.FITTED, module.TESTED, module.RELATIVE_C) == (2000, 1000, 10.0)

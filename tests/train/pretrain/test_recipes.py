@@ -6,14 +6,15 @@ import json
 import pytest
 
 from crosspoint.core.errors import InputError
-from crosspoint.train.pretrain.recipes import RECIPES, Recipe, make_recipe, recipe_from
+from crosspoint.train.engine.recipes import recipe_from
+from crosspoint.train.pretrain.recipes import RECIPES, Recipe, make_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_carry_their_name_and_survive_json(name):
     recipe = make_recipe(name)
     assert recipe.name == name
-    assert recipe_from(json.loads(json.dumps(recipe.as_dict())), "config.json", Recipe) == recipe
+    assert recipe_from(json.loads(json.dumps(recipe.as_dict())), "config.json", kind=Recipe) == recipe
 
 
 def test_published_values():
@@ -82,3 +83,16 @@ def test_wrong_overrides_are_answered(override, message):
 def test_wrong_name_is_answered_with_the_nearest():
     with pytest.raises(InputError, match="did you mean official"):
         make_recipe("offical")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"k": -1}, "k"), ({"points": 0}, "points"), ({"unheard": 1}, "unheard")],
+)
+def test_a_recipe_of_another_version_is_one_line_that_names_the_field(change, reason):
+    values = {**make_recipe("quick", ()).as_dict(), **change}
+    with pytest.raises(
+        InputError, match=f"state.pt does not hold a recipe of this version .*{reason}.*start the run anew"
+    ) as e:
+        recipe_from(values, "state.pt", kind=Recipe)
+    assert "\n" not in str(e.value)

@@ -2,47 +2,31 @@
 
 import hashlib
 
-import numpy as np
 import pytest
 import torch
+from object_pairs import MadeObjects
 
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.pretrain import pretrain
-from crosspoint.train.pretrain.pairs import Steps, make_loader
-from crosspoint.train.pretrain.pretrain import Run, learning_rate
+from crosspoint.train.pretrain.pairs import StepSampler, make_loader
+from crosspoint.train.pretrain.pretrain import PretrainRun, learning_rate
 from crosspoint.train.pretrain.recipes import make_recipe
 
 CPU = torch.device("cpu")
 
 
-class Objects:
-    """Clouds and pictures made up from their number."""
-
-    keys = tuple(f"c/{i}" for i in range(8))
-
-    def __len__(self):
-        return len(self.keys)
-
-    def points(self, i):
-        return np.random.default_rng(i).normal(size=(24, 3)).astype(np.float32)
-
-    def views(self, i):
-        return 2
-
-    def image(self, i, view):
-        return np.random.default_rng((i, view)).integers(0, 256, (32, 32, 4), dtype=np.uint8)
-
-
 def make_run(tmp_path, *overrides, double=True):
     base = ("points=24", "k=4", "batch=8", "image_size=32", "image_depth=18", "backbone=pointnet")
-    run = Run(make_recipe("quick", [*base, *overrides]), Objects(), tmp_path, CPU, ProcessGroup())
+    run = PretrainRun(
+        make_recipe("quick", [*base, *overrides]), MadeObjects(8), out=tmp_path, device=CPU, group=ProcessGroup()
+    )
     if double:
         run.network.double()
     return run
 
 
 def first_batch(run):
-    return next(iter(make_loader(run.source, run.recipe, Steps(8, run.recipe), 0)))
+    return next(iter(make_loader(run.source, run.recipe, steps=StepSampler(8, run.recipe), workers=0)))
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
@@ -86,9 +70,9 @@ def test_augmentations_are_drawn_from_the_seed_and_the_step(tmp_path, monkeypatc
     seen = []
     original = pretrain.augment_points
 
-    def recorded(points, dropout, elastic, draw):
-        seen.append((draw.generator.initial_seed(), dropout, elastic))
-        return original(points, dropout, elastic, draw)
+    def recorded(points, dropout, *, with_elastic, rng):
+        seen.append((rng.generator.initial_seed(), dropout, with_elastic))
+        return original(points, dropout, with_elastic=with_elastic, rng=rng)
 
     monkeypatch.setattr(pretrain, "augment_points", recorded)
     run = make_run(tmp_path, f"seed={seed}", "dropout=0.25", "elastic=true", double=False)
@@ -102,8 +86,8 @@ def test_the_two_views_of_a_cloud_differ_and_come_again_with_the_step(tmp_path, 
     views = []
     original = pretrain.augment_points
 
-    def recorded(*given):
-        views.append(original(*given))
+    def recorded(*given, **options):
+        views.append(original(*given, **options))
         return views[-1]
 
     monkeypatch.setattr(pretrain, "augment_points", recorded)
@@ -125,9 +109,9 @@ def test_images_are_cropped_where_the_recipe_says_so(tmp_path, monkeypatch, crop
     seen = []
     original = pretrain.augment_images
 
-    def recorded(images, cropped, draw):
-        seen.append(cropped)
-        return original(images, cropped, draw)
+    def recorded(images, crop, *, rng):
+        seen.append(crop)
+        return original(images, crop, rng=rng)
 
     monkeypatch.setattr(pretrain, "augment_images", recorded)
     run = make_run(tmp_path, f"crop={crop}", double=False)

@@ -1,14 +1,14 @@
-"""The package's own CPU operators (`edges.c`), put into a graph when ONNX Runtime opens it.
+"""CPU operators of this package (`edges.c`), inserted into the graph when ONNX Runtime opens it.
 
-The exported file keeps to standard ONNX, which every runtime reads. On the CPU, where ONNX Runtime's TopK is a heap and
-its gather writes every edge, the session gets the same graph with these replaced:
+The exported file contains only standard ONNX, which every runtime reads. On the CPU, ONNX Runtime's TopK uses a heap
+and its gather writes every edge. The session therefore gets the same graph with these operators replaced:
 
-    Sub, TopK                       →  Nearest      the same neighbours in the same order, ties included
-    Unsqueeze, GatherND, ReduceMax  →  GatherMax    the same numbers
-    ReduceMax, ReduceMean           →  Max, Mean    over an axis before the last; means differ in their last digit
+        Sub, TopK                       →  Nearest      same neighbours, same order, same choice among ties
+        Unsqueeze, GatherND, ReduceMax  →  GatherMax    same numbers
+        ReduceMax, ReduceMean           →  Max, Mean    over an axis before the last; means differ in the last digit
 
-Only a graph that is node for node one of the exporter's gets them (`exported.py`); any other runs as it is. The library
-is compiled when the package's wheel is built; a package without it runs the standard graph.
+Only graphs that are node for node as this package exports them are changed (`exported.py`); others run as they are.
+The library is compiled when the wheel is built. Without the library, the standard graph runs.
 """
 
 import importlib
@@ -16,11 +16,11 @@ import importlib
 from crosspoint.runtime.backends.kernels.compile import FOLDER, SUFFIX
 
 LIBRARY = FOLDER / f"edges{SUFFIX}"
-BYTES = (1 << 31) - 1  # most of a protobuf message
+BYTES = (1 << 31) - 1  # largest protobuf message
 
 
 def available() -> bool:
-    """Whether this installation has the compiled operators, and `onnx` to put them into a graph."""
+    """Whether this installation has the compiled operators, and `onnx` to insert them."""
     try:
         importlib.import_module("onnx")
     except ImportError:
@@ -29,10 +29,10 @@ def available() -> bool:
 
 
 def with_kernels(content: bytes) -> bytes | None:
-    """The graph in an ONNX file's bytes with the operators in it, serialized.
+    """Insert the operators into the graph of an ONNX file, given as bytes; return the new graph as bytes.
 
-    None for a graph that is not exactly one of this package's exporter, and where there is no place for an operator.
-    ONNX Runtime then reads the bytes themselves. No other file is read.
+    Returns None if the graph is not exactly as this package exports it, or has no place for an operator. ONNX Runtime
+    then opens the original bytes. No other file is read.
     """
     from onnx import load_model_from_string
 
@@ -40,6 +40,6 @@ def with_kernels(content: bytes) -> bytes | None:
 
     try:
         model = load_model_from_string(content)
-    except Exception:  # protobuf's; ONNX Runtime says what is wrong with the file
+    except Exception:  # errors of protobuf; ONNX Runtime reports what is wrong
         return None
     return bytes(model.SerializeToString()) if put_kernels(model) else None

@@ -1,6 +1,6 @@
-"""Compiles `edges.c`: when a wheel is built, and for a checkout by running this file.
+"""Compiles `edges.c`, when a wheel is built; in a checkout, run this file.
 
-Standard library alone, because building a wheel runs it before anything is installed.
+It uses the standard library only, because it runs before anything is installed.
 """
 
 import os
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 
 
 def compiler() -> list[str] | None:
-    """The C compiler as a command: `$CC`, or the first of cc, gcc and clang; None without one."""
+    """The command of the C compiler: `$CC`, or the first of cc, gcc and clang; None if there is none."""
     if os.environ.get("CC"):
         return shlex.split(os.environ["CC"])
     found = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
@@ -24,7 +24,7 @@ def compiler() -> list[str] | None:
 
 
 def compile_library(out: Path = FOLDER) -> Path | str:
-    """Compile into a folder; the library, or in one line why there is none."""
+    """Compile into a folder; returns the library, or one line that says why there is none."""
     library = out / f"edges{SUFFIX}"
     library.unlink(missing_ok=True)
     command = compiler()

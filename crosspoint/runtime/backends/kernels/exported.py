@@ -1,10 +1,11 @@
-"""Reads a graph as `crosspoint.export.onnx.build` writes it, node by node, and puts the CPU operators into it.
+"""Matches a graph, node by node, with what `crosspoint.export.onnx.build` writes, and inserts the CPU operators.
 
-Every node has to be the next one that the exporter would have written: the operator, its inputs, all its attributes and
-the constants that decide on shapes. From the first difference on the graph is another one, and nothing is replaced. So
-the rank of every value is known from the place where it stands, and no shape is inferred.
+Every node must be the next one that the exporter would write: the same operator, inputs and attributes, and the same
+constants where they decide shapes. At the first difference the graph counts as foreign, and nothing is replaced. The
+position of a value therefore gives its rank, and no shape inference is needed.
 
-Casts of fp16 and bf16 exports, and the quantised values of int8 exports, are read as the value that they stand for.
+The casts of fp16 and bf16 exports and the quantisation of int8 exports are skipped: their output counts as their
+input.
 """
 
 from collections.abc import Callable
@@ -19,17 +20,17 @@ OPSET, IR_VERSION = 17, 8
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 CONVERSIONS = ("Cast", "QuantizeLinear", "DequantizeLinear")
 SLOPE = float(np.float32(0.2))  # of LeakyReLU
-MOST_NEIGHBOURS = 64  # for more, ONNX Runtime's TopK is as fast as Nearest: 20 against 12 to 52 ms at 64 of 1024
+MOST_NEIGHBOURS = 64  # above it ONNX Runtime's TopK is as fast; at 64 of 1024, Nearest: 12 to 52 ms, TopK: 20 ms
 
-Constant = Callable[[TensorProto], bool]  # whether a constant is the one that belongs here
+Constant = Callable[[TensorProto], bool]  # checks that a constant is the expected one
 
 
 class Different(Exception):
-    """The graph is not one of the exporter's."""
+    """The graph is not one that the exporter writes."""
 
 
 def put_kernels(model: ModelProto) -> bool:
-    """Replace in place what the operators compute; False, and the model as it was, if there is no place for one."""
+    """Insert the operators in place; False, with the model unchanged, if there is no place for one."""
     try:
         reader = Reader(model)
         reader.read()
@@ -48,10 +49,10 @@ def put_kernels(model: ModelProto) -> bool:
 
 
 class Reader:
-    """A graph, read from its first node to its last. Values are called by their names.
+    """Reads a graph from its first node to its last. Values are known by their names.
 
     Raises:
-        Different: The graph is not one of the exporter's.
+        Different: The graph is not one that the exporter writes.
     """
 
     def __init__(self, model: ModelProto) -> None:
@@ -68,7 +69,7 @@ class Reader:
             raise Different
         self._operators = [node.op_type for node in graph.node if node.op_type not in CONVERSIONS]
         self._taken = 0  # of these
-        self._origins: dict[str, str] = {}  # the value that a converted one stands for
+        self._origins: dict[str, str] = {}  # for each converted value, the original one
         self._makers: dict[str, NodeProto] = {}
         self._position = 0
         self._choices: set[str] = set()
@@ -76,7 +77,7 @@ class Reader:
         self._dropped: set[str] = set()
 
     def rewritten(self) -> list[NodeProto] | None:
-        """The nodes with the operators among them; None if there is no place for one, or something is left over."""
+        """The nodes with the operators inserted; None if there is no place for one, or nodes are left over."""
         kept = [node for node in self._graph.node if node.output[0] not in self._dropped]
         nodes = [self._replaced.get(node.output[0], node) for node in kept]
         gone = {name for node in self._graph.node for name in node.output}
@@ -86,7 +87,7 @@ class Reader:
         return nodes
 
     def read(self) -> None:
-        """The whole network."""
+        """Read the whole network."""
         if self._next(1) != "ReduceMean":
             result = self._pointnet()
         else:
@@ -99,7 +100,7 @@ class Reader:
                 result = self._dgcnn(x)
         self._convert()
         output, *others = (value.name for value in self._graph.output)
-        if not _has_width(self._graph.output[0]):  # ONNX Runtime infers no shape behind an operator that is not its own
+        if not _has_width(self._graph.output[0]):  # ONNX Runtime infers no shapes after a custom operator
             raise Different
         complete = self._position == len(self._graph.node) and self._origin(output) == result
         if not complete or not self._choices.issuperset(others):
@@ -120,7 +121,7 @@ class Reader:
         return self._take("Concat", maximum, mean, axis=1)
 
     def _backbone(self, x: str) -> tuple[str, str]:
-        """From the first EdgeConv of the transform to the features of points and clouds."""
+        """Read from the first EdgeConv of the transform to the features of points and clouds."""
         x = self._leaky(self._maximum_of_linear(x))
         while self._next(2) == "LeakyRelu":
             x = self._leaky(self._linear(x))
@@ -138,7 +139,7 @@ class Reader:
         return self._product(x)
 
     def _edges(self, x: str) -> str:
-        """The EdgeConvs after the first, whose result is x, and all results side by side."""
+        """Read the EdgeConvs after the first, whose output is x; return the concatenation of all outputs."""
         layers = [x]
         while self._next(0) == "MatMul":
             layers.append(self._edge(layers[-1]))
@@ -192,7 +193,7 @@ class Reader:
         return self._take("LeakyRelu", x, alpha=SLOPE)
 
     def _reduction(self, operator: str, x: str, axis: int, keep: int) -> str:
-        """Over an axis before the last."""
+        """Read a reduction over an axis before the last."""
         y = self._take(operator, x, axes=[axis], keepdims=keep)
         if self._is_float(y):
             inputs = self._makers[y].input
@@ -202,11 +203,11 @@ class Reader:
     # Nodes
 
     def _next(self, ahead: int) -> str:
-        """The operator of a node to come, conversions left out; empty behind the last."""
+        """The operator of a later node, not counting conversions; empty after the last."""
         return "".join(self._operators[self._taken + ahead : self._taken + ahead + 1])
 
     def _take(self, operator: str, *inputs: str | Constant, outputs: int = 1, **attributes: Any) -> str:
-        """Read the next node, which has to be this one; its last output."""
+        """Read the next node, which must be this one; return its last output."""
         self._convert()
         node = self._node()
         self._position += 1
@@ -253,7 +254,7 @@ class Reader:
         return node
 
     def _make(self, node: NodeProto, kinds: list[int]) -> None:
-        """Note what a node makes."""
+        """Note the outputs of a node."""
         if len(node.output) != len(kinds) or len({*node.output}) != len(kinds):
             raise Different
         for name, kind in zip(node.output, kinds, strict=True):
@@ -269,7 +270,7 @@ class Reader:
         return self._types[name] == TensorProto.FLOAT
 
     def _replace(self, value: str, kind: str, inputs: Any, dropped: tuple[str, ...] = (), **attributes: int) -> None:
-        """Let an operator make a value instead of its node, and leave out the nodes that only it needed."""
+        """Compute a value with an operator instead of its node, and drop the nodes that only this node needed."""
         old = self._makers[value]
         new = helper.make_node(kind, [*inputs], [value], old.name, domain=DOMAIN)
         new.attribute.extend(helper.make_attribute(name, number) for name, number in attributes.items())
@@ -278,7 +279,7 @@ class Reader:
 
 
 def _inputs(graph: GraphProto) -> set[str]:
-    """Names of the inputs: float32 points (B, N, 3), and of a segmenter category (B, categories)."""
+    """Names of the inputs: float32 points (B, N, 3), and for a segmenter category (B, categories)."""
     shapes = {}
     for value in graph.input:
         kind = value.type.tensor_type
@@ -293,19 +294,19 @@ def _inputs(graph: GraphProto) -> set[str]:
 
 
 def _has_width(value: ValueInfoProto) -> bool:
-    """Whether an output's last dimension is stated."""
+    """Whether the last dimension of an output is a number."""
     dims = value.type.tensor_type.shape.dim
     return bool(dims) and dims[-1].dim_value > 0
 
 
 def _has(node: NodeProto, **attributes: Any) -> bool:
-    """Whether these are all attributes of a node."""
+    """Whether a node has exactly these attributes."""
     found = sorted(node.attribute, key=lambda entry: str(entry.name))
     return found == [helper.make_attribute(*pair) for pair in sorted(attributes.items())]
 
 
 def _is_outside(constant: TensorProto) -> bool:
-    """Whether a constant's values are in another file."""
+    """Whether the values of a constant are in another file."""
     return constant.data_location != TensorProto.DEFAULT or len(constant.external_data) > 0
 
 
@@ -322,7 +323,7 @@ def _is_half(constant: TensorProto) -> bool:
 
 
 def _holds(constant: TensorProto, array: NDArray[Any]) -> bool:
-    """Whether a constant is an array, as the exporter writes it."""
+    """Whether a constant equals an array, as the exporter writes it."""
     return bool(constant == numpy_helper.from_array(array, constant.name))
 
 
@@ -331,7 +332,7 @@ def _is_count(constant: TensorProto) -> bool:
 
 
 def _count(constant: TensorProto) -> int:
-    """The one int64 of a vector, of 1 to 2³¹ − 1; 0 if it is anything else."""
+    """The one int64 of a vector, if it is 1 to 2³¹ − 1; else 0."""
     value = int.from_bytes(constant.raw_data[:8], "little", signed=True)
     return value if 0 < value < 1 << 31 and _holds(constant, np.array([value], np.int64)) else 0
 

@@ -5,7 +5,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.backends import kernels
-from crosspoint.runtime.backends.kernels.exported import put_kernels
+from crosspoint.runtime.backends.kernels.exported import DOMAIN, put_kernels
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 EDGES = {"Nearest": 4, "GatherMax": 4, "Max": 1, "Mean": 5}
@@ -43,7 +43,7 @@ def exported():
             return lower(graph, precision, exact_choices=2)
         if precision == "int8":
             ranges = {name: 1.0 for node in graph.graph.node for name in node.input}
-            return quantise(graph, ranges, quantisable(graph)[::2])
+            return quantise(graph, ranges, layers=quantisable(graph)[::2])
         return graph
 
     return make
@@ -406,3 +406,11 @@ def test_an_empty_file_is_one_line(tmp_path):
     (tmp_path / "m.onnx").touch()
     with pytest.raises(InputError, match="empty"):
         OnnxEncoder(tmp_path / "m.onnx")
+
+
+def test_a_rewritten_model_names_version_1_of_our_operators(exported):
+    model = onnx.ModelProto()
+    model.CopyFrom(exported("DGCNN"))
+    before = [(opset.domain, opset.version) for opset in model.opset_import]
+    assert put_kernels(model)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [*before, (DOMAIN, 1)]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import small_models as small
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import InputError
@@ -280,7 +281,7 @@ def test_networks_give_what_standard_operators_give(name, threads, library, tmp_
     torch.manual_seed(0)
     arguments = {"DGCNN": {"k": 6}, "PointNet": {}, "SegmentationBackbone": {"k": 5}}
     network = getattr(models, name)(**arguments.get(name, {"parts": 7, "categories": 3, "k": 5})).eval()
-    write_onnx(tmp_path / "m.onnx", build(deploy(network), None), {"k": 6})
+    write_onnx(tmp_path / "m.onnx", build(deploy(network), None), provenance={"k": 6})
     inputs = {"points": np.random.default_rng(0).uniform(-0.6, 0.6, (4, 40, 3)).astype(np.float32)}
     if name == "DGCNNSegmenter":
         inputs["category"] = np.eye(3, dtype=np.float32)[[0, 2, 1, 0]]
@@ -297,7 +298,7 @@ def test_networks_give_what_standard_operators_give(name, threads, library, tmp_
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_without_the_library_the_graph_runs_as_it_is(monkeypatch, tmp_path, small, clouds):
+def test_without_the_library_the_graph_runs_as_it_is(monkeypatch, tmp_path, clouds):
     monkeypatch.setattr(kernels, "LIBRARY", tmp_path / "none.so")
     with OnnxEncoder(small.write_onnx(tmp_path / "m.onnx")) as encoder:
         assert "operators" not in encoder.specification.engine
@@ -317,6 +318,6 @@ def test_a_compiler_that_fails_is_named(monkeypatch, tmp_path):
     assert "false failed" in str(compile_library(tmp_path))
 
 
-def test_threads_have_to_be_there(tmp_path, small):
+def test_threads_have_to_be_there(tmp_path):
     with pytest.raises(InputError, match="at least 1"):
         OnnxEncoder(small.write_onnx(tmp_path / "m.onnx"), threads=0)

@@ -1,0 +1,1 @@
+"""Classifiers from a few labels: embeddings, choice of the head, calibration."""

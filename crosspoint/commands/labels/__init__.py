@@ -1,0 +1,1 @@
+"""Commands that give labels to objects and points."""

@@ -1,0 +1,1 @@
+"""`parity` and `diagnose`: two models compared."""

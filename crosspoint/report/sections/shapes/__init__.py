@@ -1,0 +1,1 @@
+"""Shapes as pictures: samples of the set, and one that turns."""

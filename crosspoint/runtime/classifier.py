@@ -1,0 +1,176 @@
+"""The parts of a classifier besides its encoder: class names, a linear head, the threshold of unknown objects."""
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosspoint.core.arrays import Npz
+from crosspoint.core.errors import InputError
+from crosspoint.core.reading import reading
+from crosspoint.core.results import OPTIONAL
+from crosspoint.data.frames import Frame
+
+HEAD_FILE = "classifier.npz"
+SCORES = "scores"  # the output of a classifier beside `embedding`
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassifierInfo:
+    """Description of a classifier in its ONNX file and manifest.
+
+    Attributes:
+        classes: Class names, in the order of `scores`.
+        threshold: An object whose largest score is smaller is unknown.
+        points: Points per cloud, as the head was fitted; None: all.
+        at_most: Clouds of fewer points are used whole.
+        head: `"logistic"`, `"svm"` or `"nearest"`.
+        strength: C of the first two; for `nearest` the share of the unit matrix in the covariance.
+        temperature: Decisions are divided by it before the softmax.
+        objects: Number of objects that the head was fitted to.
+        frame: In which these are stored; they were turned to y-up. None of embeddings that do not say.
+    """
+
+    classes: tuple[str, ...]
+    threshold: float
+    points: int | None
+    at_most: bool
+    head: str
+    strength: float
+    temperature: float
+    objects: int
+    frame: Frame | None = field(default=None, metadata=OPTIONAL)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the names are not those of at least two classes."""
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise ValueError("a classifier needs two classes or more, each named once")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of a classifier for some clouds.
+
+    Attributes:
+        classifier: Its classes and threshold.
+        scores: Probabilities `(n, classes)`.
+    """
+
+    classifier: ClassifierInfo
+    scores: NDArray[np.float32]
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of each cloud, also for unknown ones."""
+        return [self.classifier.classes[i] for i in self.scores.argmax(axis=1)]
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Largest probability of each cloud `(n,)`."""
+        largest: NDArray[np.float32] = self.scores.max(axis=1)
+        return largest
+
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """True for clouds whose largest probability is below the threshold `(n,)`."""
+        below: NDArray[np.bool_] = self.probabilities < self.classifier.threshold
+        return below
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A fitted linear classifier of embeddings, in float64.
+
+    Attributes:
+        mean: Mean of the features `(D,)`.
+        scale: Their standard deviation, with a lower bound `(D,)`.
+        weights: `(D, classes)`.
+        biases: `(classes,)`.
+    """
+
+    mean: Doubles
+    scale: Doubles
+    weights: Doubles
+    biases: Doubles
+
+    def decide(self, features: NDArray[Any]) -> Doubles:
+        """`z = ((x − mean) / scale) W + b` for embeddings `(n, D)`: `(n, classes)`; the largest one is the class."""
+        standard = (np.asarray(features, np.float64) - self.mean) / self.scale
+        decisions: Doubles = standard @ self.weights + self.biases
+        return decisions
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A head, and clouds that its exports are compared on.
+
+    Attributes:
+        info: Description in the exported file.
+        head: The head in float64.
+        clouds: Normalised clouds of the user `(m, N, 3)`.
+        labels: Their classes `(m,)`.
+        source: Description of the clouds.
+    """
+
+    info: ClassifierInfo
+    head: LinearHead
+    clouds: NDArray[np.float32] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    source: str = "clouds that the head was fitted to"
+
+    def scores(self, features: NDArray[Any]) -> Doubles:
+        """Probabilities `(n, classes)` of embeddings `(n, D)`, in float64."""
+        return softmax(self.head.decide(features) / self.info.temperature)
+
+
+def softmax(decisions: NDArray[Any]) -> Doubles:
+    """`exp(z_k) / Σⱼ exp(z_j)` over the last dimension, in float64."""
+    z = np.asarray(decisions, np.float64)
+    powers = np.exp(z - z.max(axis=-1, keepdims=True))
+    shares: Doubles = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def write_classifier(path: Path, classifier: Classifier) -> None:
+    """Write head and clouds as an `.npz` file; equal values give equal bytes."""
+    head = classifier.head
+    arrays: dict[str, NDArray[Any]] = {
+        "mean": head.mean,
+        "scale": head.scale,
+        "weights": head.weights,
+        "biases": head.biases,
+        "clouds": classifier.clouds,
+        "labels": classifier.labels,
+        "source": np.array(classifier.source),
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def parse_classifier(path: Path, content: bytes, *, info: ClassifierInfo) -> Classifier:
+    """Parse the bytes of `write_classifier`.
+
+    Args:
+        path: For messages.
+        content: The bytes, already compared with the SHA-256 in the manifest.
+        info: Description in the manifest.
+
+    Raises:
+        InputError: The file is damaged, or belongs to another classifier.
+    """
+    with reading(path, "the head of a classifier", advice="fit it again"):
+        file = Npz(content)
+        head = LinearHead(*(np.asarray(file[name], np.float64) for name in ("mean", "scale", "weights", "biases")))
+        clouds, labels = np.asarray(file["clouds"], np.float32), np.asarray(file["labels"], np.int64)
+        source = str(file["source"])
+    dim, classes = head.mean.size, len(info.classes)
+    shapes = [array.shape for array in (head.mean, head.scale, head.weights, head.biases)]
+    if shapes != [(dim,), (dim,), (dim, classes), (classes,)] or (len(clouds), *clouds.shape[2:]) != (len(labels), 3):
+        raise InputError(f"{path} is not the head of {classes} classes; fit the classifier again")
+    return Classifier(info, head, clouds, labels, source)

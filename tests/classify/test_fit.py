@@ -1,0 +1,79 @@
+"""What is learnt from a handful of labels, on embeddings whose truth is known."""
+
+import numpy as np
+import pytest
+
+from crosspoint.classify.fit import FitOptions, fit, fit_objects
+from crosspoint.classify.suspects import find_suspects
+from crosspoint.core.errors import InputError
+from crosspoint.runtime.classifier import softmax
+
+CLASSES, EACH, WIDTH = 4, 6, 24
+
+
+def drawn(count, seed, apart=1.0):
+    """Objects of classes whose means are the same for every seed, `(n, 1, D)`."""
+    means = apart * np.random.default_rng(0).normal(size=(CLASSES, WIDTH))
+    labels = np.repeat(np.arange(CLASSES), count)
+    features = means[labels] + np.random.default_rng(seed).normal(size=(len(labels), WIDTH))
+    return features[:, None].astype(np.float32), labels
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit_objects(*drawn(EACH, 1, apart=0.7), head="nearest")
+
+
+def test_the_expected_accuracy_is_near_that_on_new_objects(fitted):
+    features, labels = drawn(500, 2, apart=0.7)
+    accuracy = (fitted.head.decide(features[:, 0]).argmax(axis=1) == labels).mean()
+    assert fitted.interval[0] <= accuracy <= fitted.interval[1]
+
+
+def test_few_known_objects_are_refused(fitted):
+    features, _ = drawn(500, 3, apart=0.7)
+    scores = softmax(fitted.head.decide(features[:, 0]) / fitted.calibration.temperature)
+    assert fitted.unknown.refused <= fitted.unknown.asked
+    assert (scores.max(axis=1) < fitted.unknown.probability).mean() < 0.15
+
+
+def test_a_label_that_was_exchanged_is_suspected():
+    features, labels = drawn(EACH, 1, apart=3.0)
+    wrong = labels.copy()
+    wrong[0] = 2
+    found = fit_objects(features, wrong, head="nearest")
+    names, classes = [str(i) for i in range(len(labels))], [f"class{i}" for i in range(CLASSES)]
+    (suspect,) = find_suspects(found.probabilities, wrong, names=names, classes=classes)
+    assert (suspect.name, suspect.label, suspect.suggested) == ("0", "class2", "class0")
+
+
+def test_equal_embeddings_make_no_classifier():
+    with pytest.raises(InputError, match="all embeddings are equal"):
+        fit_objects(np.ones((8, 1, 5), np.float32), np.repeat([0, 1], 4), head="nearest")
+
+
+def test_the_same_labels_give_the_same_head():
+    first, second = (fit_objects(*drawn(EACH, 1), head="nearest") for _ in range(2))
+    assert first.chosen == second.chosen
+    assert (first.head.weights == second.head.weights).all()
+    assert first.accuracy == second.accuracy
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"head": "tree"}, "there is no head tree; give --head auto, "),
+        ({"refuse": 1.0}, r"--refuse 1\.0 is not a share"),
+        ({"refuse": float("nan")}, "--refuse nan is not a share"),
+        ({"views": -1}, "--views is -1; give 0 to 100"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_read(tmp_path, options, said):
+    with pytest.raises(InputError, match=said):
+        fit(tmp_path / "nowhere", tmp_path / "out", options=FitOptions(**options))
+
+
+def test_views_need_points(tmp_path):
+    (tmp_path / "e.npz").write_bytes(b"embeddings")
+    with pytest.raises(InputError, match="which have no points"):
+        fit(tmp_path / "e.npz", tmp_path / "out", options=FitOptions(views=2))

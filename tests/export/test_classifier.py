@@ -1,0 +1,172 @@
+"""A classifier's head in the graph, beside the same head in float64."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from crosspoint.cli import crosspoint
+from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.data.points import normalise
+from crosspoint.parity.limits import require_scores
+from crosspoint.parity.scores import ScoreAgreement
+from crosspoint.runtime.classifier import Classifier, ClassifierInfo, LinearHead, parse_classifier, write_classifier
+from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.released import resolve
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+CLASSES, POINTS = ("bed", "car", "lamp"), 64
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    rng = np.random.default_rng(0)
+    info = ClassifierInfo(CLASSES, 0.4, POINTS, True, "logistic", 0.1, 2.0, 6)
+    with load_encoder("pointnet", threads=1) as encoder:
+        clouds = normalise(rng.normal(size=(4, POINTS, 3)) * rng.uniform(0.2, 1, (4, 1, 3)))
+        features = encoder.embed(clouds)
+    width = features.shape[1]
+    scale = np.full(width, 0.1)
+    head = LinearHead(features.mean(axis=0).astype(float), scale, rng.normal(size=(width, 3)) / 9, rng.normal(size=3))
+    return Classifier(info, head, clouds, np.array([0, 1, 2, 0]))
+
+
+@pytest.fixture(scope="module")
+def path(classifier, tmp_path_factory):
+    from crosspoint.export.onnx.classifier_head import append_classifier
+
+    path = tmp_path_factory.mktemp("classifier") / "encoder.onnx"
+    model = append_classifier(onnx.load(resolve("pointnet", ".onnx")), classifier)
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return path
+
+
+def test_scores_are_those_of_the_head_in_float64(classifier, path):
+    with load_encoder(path, threads=1) as encoder:
+        found, features = encoder.predict(classifier.clouds), encoder.embed(classifier.clouds)
+    np.testing.assert_allclose(found.scores, classifier.scores(features), atol=1e-5)
+    np.testing.assert_allclose(found.scores.sum(axis=1), 1, atol=1e-6)
+    assert found.labels == [CLASSES[i] for i in classifier.scores(features).argmax(axis=1)]
+
+
+def test_the_embedding_is_that_of_the_encoder(classifier, path):
+    with load_encoder(path, threads=1) as own, load_encoder("pointnet", threads=1) as plain:
+        assert (own.embed(classifier.clouds) == plain.embed(classifier.clouds)).all()
+
+
+def test_the_same_head_gives_the_same_bytes(classifier, path):
+    from crosspoint.export.onnx.classifier_head import append_classifier
+
+    again = append_classifier(onnx.load(resolve("pointnet", ".onnx")), classifier)
+    assert again.SerializeToString(deterministic=True) == path.read_bytes()
+
+
+def test_an_unknown_object_keeps_its_best_class(classifier, path):
+    with load_encoder(path, threads=1) as encoder:
+        found = encoder.predict(classifier.clouds)
+    assert (found.unknown == (found.scores.max(axis=1) < 0.4)).all()
+    assert len(found.labels) == len(classifier.clouds)
+
+
+def test_an_encoder_without_a_head_does_not_predict(classifier):
+    with load_encoder("pointnet", threads=1) as encoder, pytest.raises(InputError, match="is not a classifier"):
+        encoder.predict(classifier.clouds)
+
+
+def test_agreement_reports_a_label_that_differs_with_its_margin(classifier, path):
+    with load_encoder(path, threads=1) as encoder:
+        features = encoder.embed(classifier.clouds).astype(float)
+        same = ScoreAgreement(features, classifier, limit=0.02).compare(encoder)
+        shifted = Classifier(
+            classifier.info,
+            LinearHead(*list(vars(classifier.head).values())[:3], classifier.head.biases[::-1] * 9),
+            classifier.clouds,
+            classifier.labels,
+        )
+        other = ScoreAgreement(features, shifted, limit=0.02).compare(encoder)
+    assert (same.changed, same.equal_labels) == ((), 1.0)
+    require_scores("it", same)
+    expected = np.sort(shifted.scores(features), axis=1)
+    assert other.changed
+    assert other.changed[0].margin == pytest.approx(
+        expected[other.changed[0].cloud, -1] - expected[other.changed[0].cloud, -2]
+    )
+    with pytest.raises(CheckFailed, match="differs from the trained classifier"):
+        require_scores("it", other)
+
+
+def test_head_and_clouds_come_back_from_their_file(classifier, tmp_path):
+    file = tmp_path / "classifier.npz"
+    write_classifier(file, classifier)
+    again = parse_classifier(file, file.read_bytes(), info=classifier.info)
+    assert all((a == b).all() for a, b in zip(vars(again.head).values(), vars(classifier.head).values(), strict=True))
+    assert (again.clouds == classifier.clouds).all()
+    other = ClassifierInfo((*CLASSES, "tree"), 0.4, POINTS, True, "svm", 0.1, 2.0, 6)
+    with pytest.raises(InputError, match="not the head of 4 classes"):
+        parse_classifier(file, file.read_bytes(), info=other)
+
+
+def test_predictions_of_files_are_those_of_their_clouds(path, tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(1).normal(size=(POINTS, 3)))
+    out = tmp_path / "out.csv"
+    done = CliRunner().invoke(crosspoint, ["predict", str(path), str(tmp_path / "a.npy"), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    (row,) = csv.DictReader(out.open())
+    with load_encoder(path, threads=1) as encoder:
+        found = encoder.predict(tmp_path / "a.npy")
+    assert (row["name"], row["label"]) == ("a.npy", found.labels[0])
+    assert float(row["probability"]) == pytest.approx(float(found.probabilities[0]), abs=1e-6)
+    assert row["unknown"] == str(bool(found.unknown[0])).lower()
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    from crosspoint.parity.clouds import SURFACES
+
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("shapes")
+    for name, surface in zip(("box", "ball", "tube"), SURFACES, strict=False):
+        (folder / name).mkdir()
+        for i in range(4):
+            np.save(folder / name / f"{i}.npy", surface(rng, 100))
+    return folder
+
+
+@pytest.mark.slow
+def test_fit_predict_evaluate_and_export_go_together(shapes, tmp_path):
+    pytest.importorskip("torch")
+
+    def run(*words):
+        done = CliRunner().invoke(crosspoint, [*map(str, words)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+
+    fitted, half = tmp_path / "classifier", tmp_path / "half"
+    run(
+        "fit",
+        shapes,
+        "--out",
+        fitted,
+        "--model",
+        "pointnet",
+        "--points",
+        64,
+        "--draws",
+        2,
+        "--json",
+        tmp_path / "f.json",
+    )
+    run("predict", fitted, shapes, "--top", 2, "--out", tmp_path / "p.json")
+    run("eval", "classify", fitted, "--data", shapes, "--json", tmp_path / "e.json")
+    run("export", fitted, "--precision", "fp16", "--points", 64, "--out", half)
+    run("eval", "classify", half, "--data", shapes, "--against", fitted, "--json", tmp_path / "h.json")
+    result, exact, lowered = (json.loads((tmp_path / name).read_text()) for name in ("f.json", "e.json", "h.json"))
+    assert [entry["name"] for entry in result["classes"]] == ["ball", "box", "tube"]
+    assert exact["accuracy"] > 0.8
+    assert lowered["against"]["paired"]["equal_predictions"] > 0.9
+    task = json.loads((half / "manifest.json").read_text())["parity"]["task"]
+    assert task["largest_error"] <= task["score_limit"]
+    assert task["changed"] == []
