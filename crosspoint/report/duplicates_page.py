@@ -12,6 +12,7 @@ from crosspoint.report.html import data_uri, render, render_page
 from crosspoint.report.page import Section
 from crosspoint.report.pictures import to_png
 from crosspoint.runtime.jobs.originals import Originals
+from crosspoint.runtime.jobs.search import open_index, originals_of
 from crosspoint.runtime.jobs.search_picture import draw_tile
 from crosspoint.runtime.library.duplicates import Duplicate, DuplicateGroup, DuplicatesResult, is_embeddings
 
@@ -51,12 +52,8 @@ def write_page(result: DuplicatesResult, page: Path, *, files: Path | None = Non
     Raises:
         InputError: The page cannot be written.
     """
-    check_file(page, "--page", kind=".html", inputs=map(Path, result.library), within=True)
-    given = [Path(each) for each in result.library]
-    if files is None and len(given) == 1 and given[0].is_dir() and not is_embeddings(given[0]):
-        files = given[0]
-    up = None if result.frame is None else result.frame.given
-    originals = Originals(Path(result.base) if files is None else files, files, up)
+    check_file(page, "--page", inputs=map(Path, result.library), within=True, suffixes=(".html",))
+    originals = _originals(result, files)
     shown = [_show(each, originals) for each in track(result.groups[:GROUPS], "Drawing groups")]
     content = render("duplicates", result=result, groups=shown, removable=_count(result))
     name = ", ".join(Path(each).name or each for each in result.library)
@@ -66,6 +63,17 @@ def write_page(result: DuplicatesResult, page: Path, *, files: Path | None = Non
     with atomic_file(page) as temporary:
         text = render_page(f"crosspoint: duplicates in {name}", **values, remarks=remarks)
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _originals(result: DuplicatesResult, files: Path | None) -> Originals:
+    """What finds the objects: by their embeddings, or as they were read from folders."""
+    given = [Path(each) for each in result.library]
+    if is_embeddings(given[0]):
+        return originals_of(open_index(given[0]), files)
+    if files is None and len(given) == 1 and given[0].is_dir():
+        files = given[0]
+    up = None if result.frame is None else result.frame.given
+    return Originals(Path(result.base) if files is None else files, files, up=up, columns=result.columns)
 
 
 def _count(result: DuplicatesResult) -> int:

@@ -13,6 +13,7 @@ from crosspoint.data.frames import Up, to_y_up
 from crosspoint.data.io.files import read_points, up_of
 from crosspoint.data.objects.scan import read_scan
 from crosspoint.data.points import Coordinates
+from crosspoint.data.reading import Reading
 from crosspoint.data.sources import Source, find_sources
 
 
@@ -26,6 +27,7 @@ class Originals:
         up: Axis that points up in all of them; None: as each format states, else `assumed`.
         assumed: Axis that points up where nothing states it.
         boxes: Lowest and highest x, y, z (2, 3) of objects of scans by name, in the scan's own frame.
+        columns: Columns of text and binary files that the user named when they were embedded.
     """
 
     base: Path
@@ -33,6 +35,7 @@ class Originals:
     up: Up | None = None
     assumed: Up = "y"
     boxes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    columns: str | None = None
     _last: dict[Path, Coordinates] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def path(self, name: str) -> Path | None:
@@ -43,6 +46,15 @@ class Originals:
     def up_of(self, path: Path) -> Up:
         """The axis that points up in a file: as it was embedded."""
         return self.up or up_of(path) or self.assumed
+
+    def points(self, path: Path, count: int | None = None) -> Coordinates:
+        """The clouds `(n, N, 3)` of a file, y-up, each with at most `count` points; None: all.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        up = self.up_of(path)
+        return read_points(path, count, seed=0, at_most=count is not None, columns=self.columns, up=up)
 
     def cloud(self, name: str) -> Coordinates | None:
         """A cloud `(N, 3)`, y-up: an object of a scan, one of several of a file, `file#3`, or one of a data set.
@@ -60,7 +72,7 @@ class Originals:
         if path is not None and number.isdecimal():
             if path not in self._last:  # its other clouds are needed next
                 self._last.clear()
-                self._last[path] = read_points(path, None, seed=0, up=self.up_of(path))
+                self._last[path] = self.points(path)
             several = self._last[path]  # (n, N, 3)
             found: Coordinates | None = several[int(number)] if int(number) < len(several) else None
         else:
@@ -70,13 +82,20 @@ class Originals:
 
     def _of_scan(self, scan: Path, box: NDArray[np.float64]) -> Coordinates:
         """The points of a scan in a box."""
-        points, (low, high) = read_scan(scan), box
+        if scan not in self._last:
+            self._last.clear()
+            self._last[scan] = read_scan(scan, columns=self.columns)
+        points, (low, high) = self._last[scan], box
         return to_y_up(points[((points >= low) & (points <= high)).all(axis=1)], self.up_of(scan))
 
     @cached_property
     def _sets(self) -> Mapping[str, Source]:
         """The clouds in the user's folder, by name."""
-        found = [] if self.files is None else find_sources([self.files], None, seed=0, up=self.up)
+        found = (
+            []
+            if self.files is None
+            else find_sources([self.files], None, seed=0, reading=Reading(self.columns), up=self.up)
+        )
         return {source.name: source for source in found}
 
 
