@@ -109,19 +109,10 @@ def data_make_shapes(
 
     The folder holds pairs for pretraining, a classification set and a part-segmentation set.
     """
-    from crosspoint.data.shapes.make_shapes import make_shapes
+    from crosspoint.data.shapes.make_shapes import ShapesSettings, make_shapes
 
-    result = make_shapes(
-        out,
-        per_class,
-        seed=seed,
-        views=views,
-        size=size,
-        points=points,
-        edition=edition,
-        sheet=sheet,
-        jobs=jobs,
-    )
+    settings = ShapesSettings(per_class, seed, views, size, points, edition)
+    result = make_shapes(out, settings, sheet=sheet, jobs=jobs)
     save_result(json_file, result=result)
     say(
         f"{out}: {len(result.categories)} categories with {result.parts} parts; {result.train} objects to train, "

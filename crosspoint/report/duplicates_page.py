@@ -8,6 +8,7 @@ from crosspoint import __version__
 from crosspoint.core.console import track
 from crosspoint.core.files import atomic_file
 from crosspoint.core.outputs import check_file
+from crosspoint.core.printable import printable
 from crosspoint.report.html import data_uri, render, render_page
 from crosspoint.report.page import Section
 from crosspoint.report.pictures import to_png
@@ -57,7 +58,7 @@ def write_page(result: DuplicatesResult, page: Path, *, files: Path | None = Non
     shown = [_show(each, originals) for each in track(result.groups[:GROUPS], "Drawing groups")]
     content = render("duplicates", result=result, groups=shown, removable=_count(result))
     name = ", ".join(Path(each).name or each for each in result.library)
-    about = [f"crosspoint {__version__}", f"{result.size} objects", f"level {result.level}"]
+    about = [f"crosspoint {__version__}", f"{result.size:,} objects", f"level {result.level}"]
     values = {"name": f"Duplicates in {name}", "about": about, "sections": [Section("", content)], "missing": []}
     remarks = [f"{bad.file}: {bad.reason}" for bad in result.skipped]
     with atomic_file(page) as temporary:
@@ -95,4 +96,4 @@ def _object(name: str, found: Duplicate | None, originals: Originals) -> ShownOb
     picture = None if tile is None else data_uri(to_png(tile.convert("RGBA").quantize(COLOURS)))
     level = "kept" if found is None else found.level
     distance, surface = (None, None) if found is None else (found.distance, found.surface)
-    return ShownObject(name, level, BADGES[level], distance, surface, picture)
+    return ShownObject(printable(name), level, BADGES[level], distance, surface, picture)

@@ -67,13 +67,23 @@ class Cloud:
 
 @dataclass(frozen=True)
 class ShapesSettings:
-    """What decides the bytes of a folder of made shapes; attributes as the arguments of `make_shapes`."""
+    """What decides the bytes of a folder of made shapes.
 
-    per_class: int
-    seed: int
-    views: int
-    size: int
-    points: int
+    Attributes:
+        per_class: Training objects of each category.
+        seed: Random seed.
+        views: Pictures of each training object.
+        size: Width and height of the pictures, in pixels.
+        points: Points of each object.
+        edition: 1: the categories in `FIRST`, which the released encoders were trained on. 2: all in `CATEGORIES`, with
+            more variation (`crosspoint.data.shapes.variation`).
+    """
+
+    per_class: int = 50
+    seed: int = 0
+    views: int = 4
+    size: int = 64
+    points: int = 2048
     edition: int = 1
 
 
@@ -105,16 +115,7 @@ class ShapesResult(Result):
 
 
 def make_shapes(
-    out: Path,
-    per_class: int = 50,
-    *,
-    seed: int = 0,
-    views: int = 4,
-    size: int = 64,
-    points: int = 2048,
-    edition: int = 1,
-    sheet: Path | None = None,
-    jobs: int | None = None,
+    out: Path, settings: ShapesSettings = ShapesSettings(), *, sheet: Path | None = None, jobs: int | None = None
 ) -> ShapesResult:
     """Generate objects of every category of an edition and write them to `out`, in the published layouts.
 
@@ -133,13 +134,7 @@ def make_shapes(
 
     Args:
         out: A new or empty folder, or an earlier result, which is replaced at the end.
-        per_class: Training objects of each category.
-        seed: Random seed.
-        views: Pictures of each training object.
-        size: Width and height of the pictures, in pixels.
-        points: Points of each object.
-        edition: 1: the categories in `FIRST`, which the released encoders were trained on. 2: all in `CATEGORIES`, with
-            more variation (`crosspoint.data.shapes.variation`).
+        settings: What to make.
         sheet: A PNG that shows some training objects of every category; None: not drawn.
         jobs: Number of processes; None: one per core. A script that uses more than one needs
             `if __name__ == "__main__":`.
@@ -152,8 +147,8 @@ def make_shapes(
         MissingDependency: `embreex` is not installed, or for a sheet `matplotlib`.
         CheckFailed: A process was killed.
     """
-    settings = ShapesSettings(per_class, seed, views, size, points, edition)
     _check(settings, jobs)
+    per_class, seed, edition = settings.per_class, settings.seed, settings.edition
     require("embreex", "render", purpose="rendering")
     out = Path(out)
     check_replaceable(out, _check_ours)
@@ -166,7 +161,7 @@ def make_shapes(
     categories = categories_of(edition)
     items = [Item(c, split, k, edition) for split, count in counts.items() for k in range(count) for c in categories]
     with atomic_folder(out, _check_ours) as temporary:
-        work = partial(_make, out=temporary, seed=seed, views=views, size=size, points=points)
+        work = partial(_make, out=temporary, settings=settings)
         clouds = dict(zip(items, track(spread(work, items, jobs=jobs), "Making shapes", total=len(items)), strict=True))
         _write_classification(temporary / CLASSIFICATION, clouds, categories)
         _write_parts(temporary / PARTS, clouds, categories)
@@ -237,13 +232,13 @@ def _name(number: int) -> str:
     return f"{number:05d}"
 
 
-def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) -> Cloud:
+def _make(item: Item, out: Path, settings: ShapesSettings) -> Cloud:
     """Generate one object; also write a training object as a pair of cloud and pictures."""
-    shape, (_, point_rng, view_rng) = draw(item, seed), _generators(item, seed)
-    sampled, face = sample_surface(shape.vertices, shape.faces, count=points, rng=point_rng)
+    shape, (_, point_rng, view_rng) = draw(item, settings.seed), _generators(item, settings.seed)
+    sampled, face = sample_surface(shape.vertices, shape.faces, count=settings.points, rng=point_rng)
     cloud = sampled.astype(np.float32)
     if item.split == "train":
-        pictures = render_views(shape.vertices, shape.faces, views=views, size=size, rng=view_rng)
+        pictures = render_views(shape.vertices, shape.faces, views=settings.views, size=settings.size, rng=view_rng)
         _write_pair(out, f"{item.category}/{_name(item.number)}", cloud, pictures)
     return Cloud(cloud, shape.face_parts[face].astype(np.uint8))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.runtime.library.limits import COPY, LEVELS, SAME
 from crosspoint.runtime.library.objects import Objects
-from crosspoint.runtime.library.pairs import Pairs
+from crosspoint.runtime.library.pairs import NearPairs
 from crosspoint.runtime.library.register import could_match, register
 from crosspoint.runtime.library.surface import surface_distance
 
@@ -36,14 +36,14 @@ class Duplicate:
 class Checks:
     """Checks the objects of pairs; each pair of contents is compared once, however many files hold them."""
 
-    def __init__(self, names: Sequence[str], objects: Objects, level: str, *, similar: float | None) -> None:
+    def __init__(self, names: Sequence[str], objects: Objects, *, level: str, similar: float | None) -> None:
         self._names, self._objects, self._level, self._similar = names, objects, level, similar
         self._contents: dict[int, str | None] = {}
         self._known: dict[tuple[str, str], tuple[str, float | None]] = {}
         self._copies: dict[str, dict[str, float]] = {}  # distances of the surfaces of copies, by contents
         self._same: dict[str, dict[str, float]] = {}  # the same after a rotation or a reflection
 
-    def links(self, pairs: Pairs, *, order: NDArray[np.intp]) -> dict[tuple[int, int], Duplicate]:
+    def links(self, pairs: NearPairs, *, order: NDArray[np.intp]) -> dict[tuple[int, int], Duplicate]:
         """The pairs that are duplicates at this level, without a name; checked in the order of their objects."""
         found: dict[tuple[int, int], Duplicate] = {}
         first, second = order[pairs.first], order[pairs.second]

@@ -198,7 +198,7 @@ def _find(index: Index, options: DuplicatesOptions, files: Path | None) -> Dupli
     measured = objects.measures(names)
     wanted = _wanted(index, options, measured)
     found = find_pairs(index.pieces, wanted)
-    checked = Checks(names, objects, options.level, similar=wanted.similar)
+    checked = Checks(names, objects, level=options.level, similar=wanted.similar)
     links = checked.links(found, order=_ranks(measured))
     groups = tuple(
         DuplicateGroup(

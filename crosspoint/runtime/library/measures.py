@@ -60,7 +60,7 @@ def _nodes(surface: Surface) -> Iterator[tuple[Array, Array]]:
         yield points.reshape(-1, 3), (areas[part, None] * WEIGHTS).reshape(-1)
 
 
-def match(a: Array, b: Array, tolerance: float) -> NDArray[np.bool_]:
+def match(a: Array, b: Array, *, tolerance: float) -> NDArray[np.bool_]:
     """Whether measures `(..., COUNT)` agree; those of an object that was not read (NaN) agree with none."""
     return np.asarray((np.abs(a - b) <= tolerance).all(axis=-1))
 
@@ -70,5 +70,5 @@ def equal_pairs(a: Array, b: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]
     maybe = np.abs(a[:, None, 3] - b[:, 3]) <= EQUAL  # (n, m): the largest radius
     maybe &= np.abs(a[:, None, -1] - b[:, -1]) <= EQUAL
     first, second = np.nonzero(maybe)
-    equal = match(a[first], b[second], EQUAL)
+    equal = match(a[first], b[second], tolerance=EQUAL)
     return first[equal], second[equal]

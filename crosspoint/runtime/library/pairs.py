@@ -41,8 +41,8 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Pairs of embeddings; rows are counted from 0 over all pieces.
+class NearPairs:
+    """NearPairs of embeddings; rows are counted from 0 over all pieces.
 
     Attributes:
         first: `(P,)`.
@@ -57,7 +57,7 @@ class Pairs:
     unmeasured: int = 0
 
 
-def find_pairs(pieces: Callable[[], Iterator[Embeddings]], wanted: Wanted) -> Pairs:
+def find_pairs(pieces: Callable[[], Iterator[Embeddings]], wanted: Wanted) -> NearPairs:
     """Find every pair that is wanted, exactly.
 
     Memory: two pieces, a block of `ROWS`² cosines, and the pairs that were found. The cosines of a block are one matrix
@@ -93,9 +93,9 @@ def find_pairs(pieces: Callable[[], Iterator[Embeddings]], wanted: Wanted) -> Pa
                 if total > MOST_PAIRS:
                     raise InputError(f"more than {MOST_PAIRS:,} pairs are near enough; give --within, or a smaller one")
     if not found:
-        return Pairs(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0))
+        return NearPairs(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0))
     first, second, distance = (np.concatenate(part) for part in zip(*found, strict=True))
-    return Pairs(first, second, distance, unmeasured)
+    return NearPairs(first, second, distance, unmeasured)
 
 
 def _choose(
@@ -108,9 +108,9 @@ def _choose(
     else:
         a, b = wanted.measured[first], wanted.measured[second]  # (P, COUNT)
         unmeasured = int((near & (np.isnan(a) | np.isnan(b)).any(axis=1)).sum())
-        keep = near & match(a, b, CLOSE)
+        keep = near & match(a, b, tolerance=CLOSE)
         if wanted.far:
-            keep |= match(a, b, EQUAL)
+            keep |= match(a, b, tolerance=EQUAL)
     if wanted.similar is not None:
         keep = keep | (distance <= wanted.similar)
     return keep, unmeasured

@@ -9,7 +9,8 @@ SEEDS = range(16)
 MORE = [name for name in CATEGORIES if name not in FIRST]
 MODELNET = (
     "airplane bathtub bed bench bookshelf bottle bowl car chair cone cup curtain desk door dresser flower_pot "
-    "glass_box guitar keyboard lamp laptop mantel monitor night_stand person piano plant radio range_hood sink sofa stairs stool "
+    "glass_box "
+    "guitar keyboard lamp laptop mantel monitor night_stand person piano plant radio range_hood sink sofa stairs stool "
     "table tent toilet tv_stand vase wardrobe xbox"
 )
 

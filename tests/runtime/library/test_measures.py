@@ -58,8 +58,8 @@ def test_parts_of_a_surface_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_shape_has_others() -> None:
-    assert not match(measures(of_mesh(*shape("chair"))), measures(of_mesh(*shape("chair", 2))), CLOSE)
+    assert not match(measures(of_mesh(*shape("chair"))), measures(of_mesh(*shape("chair", 2))), tolerance=CLOSE)
 
 
 def test_what_was_not_read_agrees_with_nothing() -> None:
-    assert not match(np.full(COUNT, np.nan), np.full(COUNT, np.nan), EQUAL)
+    assert not match(np.full(COUNT, np.nan), np.full(COUNT, np.nan), tolerance=EQUAL)

@@ -8,7 +8,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout
 from crosspoint.runtime.library import pairs
 from crosspoint.runtime.library.measures import COUNT, EQUAL
-from crosspoint.runtime.library.pairs import Pairs, Wanted, find_pairs
+from crosspoint.runtime.library.pairs import NearPairs, Wanted, find_pairs
 
 ABOUT = FileAbout("m", None, at_most=False, seed=0, base="/nowhere")
 
@@ -73,7 +73,7 @@ ROWS = np.eye(4)[[0, 0, 1, 2, 3]]  # the first two are near
 
 
 def chosen(wanted: Wanted) -> tuple[set[tuple[int, int]], int]:
-    found: Pairs = find_pairs(lambda: pieces_of(ROWS, 2, 4), wanted)
+    found: NearPairs = find_pairs(lambda: pieces_of(ROWS, 2, 4), wanted)
     return set(zip(found.first.tolist(), found.second.tolist(), strict=True)), found.unmeasured
 
 
