@@ -15,7 +15,8 @@ from crosspoint.report.pictures import to_png
 from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.jobs.search import open_index, originals_of
 from crosspoint.runtime.jobs.search_picture import draw_tile
-from crosspoint.runtime.library.duplicates import Duplicate, DuplicateGroup, DuplicatesResult, is_embeddings
+from crosspoint.runtime.library.checks import Duplicate
+from crosspoint.runtime.library.duplicates import DuplicateGroup, DuplicatesResult, is_embeddings
 
 GROUPS, MEMBERS = 200, 12  # that are shown, and of each group, so that the page stays small enough to open
 COLOURS = 64  # of a picture

@@ -8,7 +8,8 @@ import pytest
 from crosspoint.core.errors import InputError
 from crosspoint.report import duplicates_page
 from crosspoint.report.duplicates_page import write_page
-from crosspoint.runtime.library.duplicates import Duplicate, DuplicateGroup, DuplicatesResult
+from crosspoint.runtime.library.checks import Duplicate
+from crosspoint.runtime.library.duplicates import DuplicateGroup, DuplicatesResult
 
 
 def result_of(folder: Path, *groups: DuplicateGroup, unread: int = 0) -> DuplicatesResult:
@@ -121,8 +122,8 @@ def test_a_page_has_the_suffix_of_a_page(folder: Path) -> None:
 
 def test_text_is_drawn_by_the_columns_that_were_named(folder: Path, page: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(60, 4))
-    np.savetxt(folder / "t.csv", rows, delimiter=",", header="t,px,py,pz", comments="")
+    np.savetxt(folder / "t.csv", rows, delimiter=",", header="time,east,north,height", comments="")
     group = DuplicateGroup("t.csv", (Duplicate("t.csv", "copy", 0.0, 0.0),))
-    for columns, pictures in ((None, 0), ("px,py,pz", 2)):
+    for columns, pictures in ((None, 0), ("east,north,height", 2)):
         write_page(replace(result_of(folder, group), columns=columns), page)
         assert page.read_text().count("data:image/png") == pictures

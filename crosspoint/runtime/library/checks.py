@@ -42,6 +42,8 @@ class Checks:
         self._known: dict[tuple[str, str], tuple[str, float | None]] = {}
         self._copies: dict[str, dict[str, float]] = {}  # distances of the surfaces of copies, by contents
         self._same: dict[str, dict[str, float]] = {}  # the same after a rotation or a reflection
+        self._like: dict[str, str] = {}  # contents of one surface that is equal, wherever it is turned
+        self._apart: set[tuple[str, str]] = set()  # such contents whose surfaces differ
 
     def links(self, pairs: NearPairs, *, order: NDArray[np.intp]) -> dict[tuple[int, int], Duplicate]:
         """The pairs that are duplicates at this level, without a name; checked in the order of their objects."""
@@ -66,12 +68,30 @@ class Checks:
         key = min(a, b), max(a, b)
         if key not in self._known:
             level, surface = self._known[key] = self._compare(i, j, a, b)
-            if surface is not None:
-                for one, other in (key, key[::-1]):
-                    self._same.setdefault(one, {})[other] = surface
-                    if level == "copy":
-                        self._copies.setdefault(one, {})[other] = surface
+            if surface is None:
+                self._apart.add(self._alike(a, b))
+            else:
+                self._remember(a, b, level, surface)
         return self._known[key]
+
+    def _remember(self, a: str, b: str, level: str, surface: float) -> None:
+        for one, other in ((a, b), (b, a)):
+            self._same.setdefault(one, {})[other] = surface
+            if level == "copy":
+                self._copies.setdefault(one, {})[other] = surface
+        if surface <= COPY:
+            first, second = self._alike(a, b)
+            self._like[second] = first
+
+    def _alike(self, *contents: str) -> tuple[str, str]:
+        """For each of two contents, the first one that is like it; in order."""
+        found = list(contents)
+        for place, content in enumerate(contents):
+            while (known := self._like.get(found[place], found[place])) != found[place]:
+                found[place] = known
+            self._like[content] = found[place]
+        first, second = sorted(found)
+        return first, second
 
     def _content(self, i: int) -> str | None:
         if i not in self._contents:
@@ -81,6 +101,8 @@ class Checks:
     def _compare(self, i: int, j: int, content: str, other: str) -> tuple[str, float | None]:
         if (bound := _through(self._copies, content, other)) <= COPY:
             return "copy", bound
+        if self._alike(content, other) in self._apart:
+            return "similar", None
         a, b = self._objects.surface(self._names[i]), self._objects.surface(self._names[j])
         if a is None or b is None or not could_match(a, b):
             return "similar", None

@@ -14,15 +14,17 @@ KEPT = 4  # rotations that are refined
 STEPS = 20  # of refinement
 ABOUT = 24  # rotations about an axis
 ANY = 1000  # rotations of a shape whose principal axes are any axes, such as a cube
+FLIPS = np.stack([np.diag(signs) for signs in itertools.product((1.0, -1.0), repeat=3)])  # (8, 3, 3)
 HOPELESS = 0.2  # mean distance beyond which refinement reaches no fit
 
 
 def register(a: Surface, b: Surface, *, enough: float, most: float = np.inf) -> float:
     """Smallest distance of two surfaces over rotations, with and without a reflection.
 
-    Rotations that align the principal axes are compared by the mean distance of a few points: four, and four with a
-    reflection, if the shares of variance differ; more if two or all of them are alike, as of a square table or a cube.
-    The best ones are refined by closest points (ICP, Besl and McKay 1992).
+    The eight that align the principal axes, half of them with a reflection, are measured first: of one and the same
+    surface they are exact, however little the shares of variance differ. Then those and, if two or all shares are
+    alike as of a square table or a cube, many others are compared by the mean distance of a few points, and the best
+    ones are refined by closest points (ICP, Besl and McKay 1992).
 
     Args:
         a: One surface.
@@ -35,17 +37,21 @@ def register(a: Surface, b: Surface, *, enough: float, most: float = np.inf) -> 
     """
     if not could_match(a, b):
         return np.inf
-    turns = candidates(a, b)  # (T, 3, 3)
+    aligned = b.axes.T @ FLIPS @ a.axes  # (8, 3, 3)
+    best = np.inf
+    for turn in aligned:
+        best = min(best, surface_distance(a, b, turn=turn, enough=enough, most=most))
+        if best <= enough:
+            return best
+    turns = np.concatenate([aligned, candidates(a, b)])  # (T, 3, 3)
     some, back = _evenly(a.samples, COARSE), _evenly(b.samples, COARSE)
     there = np.mean(b.tree.query(some @ turns.transpose(0, 2, 1))[0], axis=1)  # (T,)
     here = np.mean(a.tree.query(back @ turns)[0], axis=1)
-    best = np.inf
     for chosen in np.argsort(there + here, kind="stable")[:KEPT]:
         if there[chosen] + here[chosen] > 2 * HOPELESS:
             break
-        best = min(best, surface_distance(a, b, turn=turns[chosen], enough=enough, most=most))
-        if best > enough:
-            best = min(best, surface_distance(a, b, turn=_refine(a, b, turns[chosen]), enough=enough, most=most))
+        refined = _refine(a, b, turns[chosen])
+        best = min(best, surface_distance(a, b, turn=refined, enough=enough, most=most))
         if best <= enough:
             break
     return float(best)
@@ -57,16 +63,16 @@ def could_match(a: Surface, b: Surface) -> bool:
 
 
 def candidates(a: Surface, b: Surface) -> Array:
-    """Orthogonal matrices `(T, 3, 3)` that may move `a` onto `b`, half of them with a reflection."""
+    """Orthogonal matrices `(T, 3, 3)` that may move `a` onto `b` if shares of variance are alike, reflections too."""
     first, second = (bool(a.shares[k] - a.shares[k + 1] <= 2 * ALIKE) for k in (0, 1))
+    turns = [np.eye(3)[None]]
+    for axis, alike in (("z", first), ("x", second)):
+        if alike:  # about the third or the first axis, in the frame of the axes
+            turns.append((b.axes.T @ _about(axis)[:, None] @ FLIPS @ a.axes).reshape(-1, 3, 3))
     if first and second:
-        spread = Rotation.random(ANY, random_state=np.random.default_rng(0)).as_matrix()
-        turns = np.concatenate([np.eye(3)[None], _about("y"), spread])
-        return np.concatenate([turns, turns @ np.diag([-1.0, 1.0, 1.0])])
-    within = _about("z") if first else _about("x") if second else np.eye(3)[None]  # (R, 3, 3) in the frame of the axes
-    flips = np.stack([np.diag(signs) for signs in itertools.product((1.0, -1.0), repeat=3)])  # (8, 3, 3)
-    turns = (b.axes.T @ within[:, None] @ flips @ a.axes).reshape(-1, 3, 3)
-    return np.concatenate([np.eye(3)[None], turns])
+        some = np.concatenate([_about("y"), Rotation.random(ANY, random_state=np.random.default_rng(0)).as_matrix()])
+        turns += [some, some @ np.diag([-1.0, 1.0, 1.0])]
+    return np.asarray(np.concatenate(turns))
 
 
 def _about(axis: str) -> Array:

@@ -271,7 +271,12 @@ def flower_pot(rng: Rng, build: ShapeBuilder) -> None:
             build.add(
                 "plant",
                 tube(
-                    smooth([(x, tall * 0.8, z), ((x + tip[0]) / 2, tall * 0.8 + up * 0.65, (z + tip[2]) / 2), tip], 5),
+                    smooth(
+                        np.array(
+                            [(x, tall * 0.8, z), ((x + tip[0]) / 2, tall * 0.8 + up * 0.65, (z + tip[2]) / 2), tip]
+                        ),
+                        5,
+                    ),
                     0.008,
                     sides=5,
                 ),

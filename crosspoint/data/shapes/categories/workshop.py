@@ -386,10 +386,11 @@ def tree(rng: Rng, build: ShapeBuilder) -> None:
             )
     elif kind in ("round", "column"):
         for _ in range(int(rng.integers(1, 7))):
-            size = rng.uniform(0.2, 0.38) * np.array((1, 1.0 if kind == "round" else 1.9, 1)) * rng.uniform(0.8, 1.2, 3)
+            stretch = np.array((1, 1.0 if kind == "round" else 1.9, 1)) * rng.uniform(0.8, 1.2, 3)
+            x, y, z = (rng.uniform(0.2, 0.38) * stretch).tolist()
             spread = 0.0 if kind == "column" else 0.22
             at = (bend + rng.uniform(-spread, spread), tall * rng.uniform(0.85, 1.15), rng.uniform(-spread, spread))
-            build.add("crown", ellipsoid(tuple(size.tolist()), at, sides=12))
+            build.add("crown", ellipsoid((x, y, z), at, sides=12))
     elif kind == "palm":
         for k in range(int(rng.integers(6, 12))):
             lean, long = rng.uniform(-0.1, 0.35), rng.uniform(0.35, 0.6)
