@@ -134,7 +134,7 @@ def _claim(out: Path, seed: int) -> None:
 
 def _train_and_export(out: Path, seed: int, steps: StepTimer) -> EngineEntry | NoEngine:
     """Make shapes, train an encoder, make an untrained one, export; returns the manifest's entry about the engine."""
-    from crosspoint.data.shapes.make_shapes import make_shapes
+    from crosspoint.data.shapes.make_shapes import ShapesSettings, make_shapes
     from crosspoint.export.bundle import export
     from crosspoint.models.weights import save_model
     from crosspoint.train.pretrain.options import RunOptions
@@ -142,7 +142,7 @@ def _train_and_export(out: Path, seed: int, steps: StepTimer) -> EngineEntry | N
     from crosspoint.train.pretrain.recipes import make_recipe
 
     with steps.step("make shapes of 41 categories, their parts and their renderings"):
-        made = make_shapes(out / "shapes", PER_CLASS, seed=seed, views=2, size=64, points=4 * POINTS)
+        made = make_shapes(out / "shapes", ShapesSettings(PER_CLASS, seed, views=2, size=64, points=4 * POINTS))
         write_json(out / RESULTS / "shapes.json", made.to_json())
     overrides = (*RECIPE, f"seed={seed}")
     with steps.step("train on pairs of clouds and renderings, without labels"):

@@ -113,7 +113,7 @@ def test_the_whole_flow_in_a_small_form(small, tmp_path, monkeypatch, capsys):
     assert f"TensorRT engine: {result['engine']['status']}" in said
 
     (shapes,) = made
-    assert [shapes[name] for name in ("per_class", "seed", "views", "size", "points")] == [6, 3, 2, 64, 256]
+    assert shapes["settings"] == make_shapes.ShapesSettings(6, 3, views=2, size=64, points=256)
     assert set(trained[0]["overrides"]) == {*quickstart.RECIPE, "seed=3"}
     assert trained[0]["resume"]
     assert (embedded[0]["sampling"].points, embedded[0]["sampling"].seed) == (64, 3)

@@ -336,9 +336,9 @@ def make_meshes(folder: Path) -> None:
 
 def make_pairs(folder: Path) -> None:
     """`shapes`: 41 clouds with pictures."""
-    from crosspoint.data.shapes.make_shapes import make_shapes
+    from crosspoint.data.shapes.make_shapes import ShapesSettings, make_shapes
 
-    make_shapes(folder / "shapes", per_class=1, views=2, size=24, points=64, jobs=1)
+    make_shapes(folder / "shapes", ShapesSettings(1, views=2, size=24, points=64), jobs=1)
 
 
 INPUTS = {

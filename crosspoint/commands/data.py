@@ -84,6 +84,12 @@ def data_verify(folder: Path, json_file: Path | None) -> None:
 @click.option("--views", default=4, show_default=True, help="Images per training object.")
 @click.option("--size", default=64, show_default=True, help="Width and height of the images, in pixels.")
 @click.option("--points", default=2048, show_default=True, help="Points per object.")
+@click.option(
+    "--edition",
+    default=1,
+    show_default=True,
+    help="1: 41 categories, as the released encoders were trained on; 2: 72, with more variation.",
+)
 @click.option("--sheet", type=PathArgument, help="Also draw some objects of each category to this .png file.")
 @click.option("--jobs", type=int, help="Number of processes.  [default: one per core]")
 @json_option
@@ -94,17 +100,19 @@ def data_make_shapes(
     views: int,
     size: int,
     points: int,
+    edition: int,
     sheet: Path | None,
     jobs: int | None,
     json_file: Path | None,
 ) -> None:
-    """Make training data from parametric shapes of 41 categories.
+    """Make training data from parametric shapes of 41 or 72 categories.
 
     The folder holds pairs for pretraining, a classification set and a part-segmentation set.
     """
-    from crosspoint.data.shapes.make_shapes import make_shapes
+    from crosspoint.data.shapes.make_shapes import ShapesSettings, make_shapes
 
-    result = make_shapes(out, per_class, seed=seed, views=views, size=size, points=points, sheet=sheet, jobs=jobs)
+    settings = ShapesSettings(per_class, seed, views, size, points, edition)
+    result = make_shapes(out, settings, sheet=sheet, jobs=jobs)
     save_result(json_file, result=result)
     say(
         f"{out}: {len(result.categories)} categories with {result.parts} parts; {result.train} objects to train, "

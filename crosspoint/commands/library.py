@@ -79,7 +79,7 @@ def duplicates_command(
 
     if page is not None:
         require("jinja2", "report", purpose="--page")
-        check_file(page, "--page", kind=".html", inputs=list(library), within=True)
+        check_file(page, "--page", inputs=list(library), within=True, suffixes=(".html",))
         if out is not None and page.resolve() == out.resolve():
             raise InputError(f"--out and --page are both {out}; give two names")
     result = duplicates(
@@ -102,8 +102,8 @@ def duplicates_command(
         print_table("Duplicates", ("group", "kept", "others", "levels"), rows=rows)
     removable = sum(len(each.duplicates) for each in result.groups)
     say(f"{removable} of {result.size} objects are duplicates of {len(result.groups)} others (level {level})")
-    if result.unchecked:
-        say(f"{result.unchecked} pairs were not checked because their files were not found; give --files", err=True)
+    if result.unread:
+        say(f"{result.unread} objects were not checked: their files were not found or not read; give --files", err=True)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
         raise CheckFailed(f"{len(result.skipped)} inputs were skipped; repair or remove them")

@@ -62,7 +62,13 @@ def _check_kind(path: Path, option: str) -> None:
 
 
 def check_file(
-    path: Path, option: str = "--out", *, kind: str | None = None, inputs: Iterable[Path] = (), within: bool = False
+    path: Path,
+    option: str = "--out",
+    *,
+    kind: str | None = None,
+    inputs: Iterable[Path] = (),
+    within: bool = False,
+    suffixes: tuple[str, ...] = (),
 ) -> None:
     """Refuse an output file that cannot be written, or that would replace a file of another origin.
 
@@ -72,12 +78,15 @@ def check_file(
         kind: Suffix that decides the format; None: that of `path`.
         inputs: Files and folders that the command reads.
         within: Whether the output may lie inside an input folder.
+        suffixes: Suffixes that its name may have; empty: any.
 
     Raises:
         InputError: It may not be written.
     """
     path = Path(path)
     check_place(path, option)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{option} {path} has an unknown suffix; give a name that ends in {', '.join(suffixes)}")
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder; give the name of a file")
     _check_apart(path, option, inputs, within)

@@ -8,12 +8,15 @@ from crosspoint import __version__
 from crosspoint.core.console import track
 from crosspoint.core.files import atomic_file
 from crosspoint.core.outputs import check_file
+from crosspoint.core.printable import printable
 from crosspoint.report.html import data_uri, render, render_page
 from crosspoint.report.page import Section
 from crosspoint.report.pictures import to_png
 from crosspoint.runtime.jobs.originals import Originals
+from crosspoint.runtime.jobs.search import open_index, originals_of
 from crosspoint.runtime.jobs.search_picture import draw_tile
-from crosspoint.runtime.library.duplicates import Duplicate, DuplicateGroup, DuplicatesResult, is_embeddings
+from crosspoint.runtime.library.checks import Duplicate
+from crosspoint.runtime.library.duplicates import DuplicateGroup, DuplicatesResult, is_embeddings
 
 GROUPS, MEMBERS = 200, 12  # that are shown, and of each group, so that the page stays small enough to open
 COLOURS = 64  # of a picture
@@ -51,21 +54,28 @@ def write_page(result: DuplicatesResult, page: Path, *, files: Path | None = Non
     Raises:
         InputError: The page cannot be written.
     """
-    check_file(page, "--page", kind=".html", inputs=map(Path, result.library), within=True)
-    given = [Path(each) for each in result.library]
-    if files is None and len(given) == 1 and given[0].is_dir() and not is_embeddings(given[0]):
-        files = given[0]
-    up = None if result.frame is None else result.frame.given
-    originals = Originals(Path(result.base) if files is None else files, files, up)
+    check_file(page, "--page", inputs=map(Path, result.library), within=True, suffixes=(".html",))
+    originals = _originals(result, files)
     shown = [_show(each, originals) for each in track(result.groups[:GROUPS], "Drawing groups")]
     content = render("duplicates", result=result, groups=shown, removable=_count(result))
     name = ", ".join(Path(each).name or each for each in result.library)
-    about = [f"crosspoint {__version__}", f"{result.size} objects", f"level {result.level}"]
+    about = [f"crosspoint {__version__}", f"{result.size:,} objects", f"level {result.level}"]
     values = {"name": f"Duplicates in {name}", "about": about, "sections": [Section("", content)], "missing": []}
     remarks = [f"{bad.file}: {bad.reason}" for bad in result.skipped]
     with atomic_file(page) as temporary:
         text = render_page(f"crosspoint: duplicates in {name}", **values, remarks=remarks)
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _originals(result: DuplicatesResult, files: Path | None) -> Originals:
+    """What finds the objects: by their embeddings, or as they were read from folders."""
+    given = [Path(each) for each in result.library]
+    if is_embeddings(given[0]):
+        return originals_of(open_index(given[0]), files)
+    if files is None and len(given) == 1 and given[0].is_dir():
+        files = given[0]
+    up = None if result.frame is None else result.frame.given
+    return Originals(Path(result.base) if files is None else files, files, up=up, columns=result.columns)
 
 
 def _count(result: DuplicatesResult) -> int:
@@ -87,4 +97,4 @@ def _object(name: str, found: Duplicate | None, originals: Originals) -> ShownOb
     picture = None if tile is None else data_uri(to_png(tile.convert("RGBA").quantize(COLOURS)))
     level = "kept" if found is None else found.level
     distance, surface = (None, None) if found is None else (found.distance, found.surface)
-    return ShownObject(name, level, BADGES[level], distance, surface, picture)
+    return ShownObject(printable(name), level, BADGES[level], distance, surface, picture)

@@ -17,7 +17,7 @@ DEFAULTS = {
     "quickstart": {"out": "quickstart", "seed": 0},
     "data list": {},
     "data verify": {},
-    "data make-shapes": {"per_class": 50, "seed": 0, "views": 4, "size": 64, "points": 2048},
+    "data make-shapes": {"per_class": 50, "seed": 0, "views": 4, "size": 64, "points": 2048, "edition": 1},
     "data render": {"views": 8, "size": 224, "points": 2048, "seed": 0},
     "data scan": {"views": 4, "points": 2048, "pattern": "camera", "noise": 0.0, "size": 224, "seed": 0},
     "data pack": {"shard_mb": 256},

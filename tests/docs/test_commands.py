@@ -70,13 +70,13 @@ def template(tmp_path_factory):
     pytest.importorskip("onnxruntime")
     import trimesh
 
-    from crosspoint.data.shapes.make_shapes import make_shapes
+    from crosspoint.data.shapes.make_shapes import ShapesSettings, make_shapes
     from crosspoint.export.bundle import export
     from crosspoint.models import PointNet
     from crosspoint.models.weights import save_model
 
     root = tmp_path_factory.mktemp("template")
-    make_shapes(root / "DIR", per_class=2, views=1)
+    make_shapes(root / "DIR", ShapesSettings(2, views=1))
     clouds = sorted((root / "DIR" / "ShapeNet").rglob("*.ply"))[:8]
     for name in ("cloud.ply", "scan.ply"):
         shutil.copy(clouds[0], root / name)

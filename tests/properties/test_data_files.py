@@ -22,7 +22,7 @@ from crosspoint.data.rendering.render import Settings, render
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts
 from crosspoint.data.sets.pack import PackedRenders, pack
 from crosspoint.data.sets.verify import verify
-from crosspoint.data.shapes.make_shapes import make_shapes, part_taxonomy
+from crosspoint.data.shapes.make_shapes import ShapesSettings, categories_of, make_shapes, part_taxonomy
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -156,8 +156,8 @@ def test_made_shapes_are_read_as_they_were_made(points, seed):
     pytest.importorskip("embreex")
     with tempfile.TemporaryDirectory() as place:
         root = Path(place, "shapes")
-        made = make_shapes(root, per_class=1, seed=seed, views=1, size=8, points=points, jobs=1)
-        renders, taxonomy = PairedRenders(root), part_taxonomy()
+        made = make_shapes(root, ShapesSettings(1, seed, views=1, size=8, points=points), jobs=1)
+        renders, taxonomy = PairedRenders(root), part_taxonomy(categories_of(1))
         plain, parted = load_classification(root, None), load_parts(root, None)
         assert verify(root).problems == []
         loose = {key: renders.points(i) for i, key in enumerate(renders.keys)}

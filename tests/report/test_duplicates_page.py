@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 from crosspoint.core.errors import InputError
 from crosspoint.report import duplicates_page
 from crosspoint.report.duplicates_page import write_page
-from crosspoint.runtime.library.duplicates import Duplicate, DuplicateGroup, DuplicatesResult
+from crosspoint.runtime.library.checks import Duplicate
+from crosspoint.runtime.library.duplicates import DuplicateGroup, DuplicatesResult
 
 
-def result_of(folder: Path, *groups: DuplicateGroup, unchecked: int = 0) -> DuplicatesResult:
+def result_of(folder: Path, *groups: DuplicateGroup, unread: int = 0) -> DuplicatesResult:
     return DuplicatesResult(
         library=[str(folder)],
         base=str(folder),
@@ -22,11 +24,12 @@ def result_of(folder: Path, *groups: DuplicateGroup, unchecked: int = 0) -> Dupl
         draws=1,
         size=9,
         pairs=4,
-        unchecked=unchecked,
+        unchecked=0,
         groups=groups,
         skipped=(),
         out=None,
         seconds=1.0,
+        unread=unread,
     )
 
 
@@ -50,7 +53,7 @@ def test_objects_of_a_group_stand_side_by_side_with_their_pictures(folder: Path,
     write_page(result_of(folder, PAIR), page)
     text = page.read_text()
     (members,) = re.findall(r'<div class="members">.*?</figure>\s*</div>', text, re.DOTALL)
-    assert re.findall(r'class="badge \w+">(\w+)</span>\s*([\w.]+)', members) == [
+    assert re.findall(r'class="badge \w+">(\w+)</span>\s*<bdi title="[\w.]+">([\w.]+)', members) == [
         ("kept", "a.npy"),
         ("copy", "b.npy"),
         ("same", "gone.npy"),
@@ -73,6 +76,12 @@ def test_a_name_is_no_markup(folder: Path, page: Path) -> None:
     assert "<script>alert" not in page.read_text()
 
 
+def test_a_name_cannot_turn_the_direction_of_writing(folder: Path, page: Path) -> None:
+    turned = "\u202eylp.live"
+    write_page(result_of(folder, DuplicateGroup(turned, (Duplicate(turned, "copy", 0.0, 0.0),))), page)
+    assert "\u202e" not in page.read_text()
+
+
 def test_a_name_leads_to_no_file_outside_the_folder(folder: Path, page: Path) -> None:
     np.save(folder.parent / "secret.npy", np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32))
     outside = DuplicateGroup("../secret.npy", (Duplicate(str(folder.parent / "secret.npy"), "copy", 0.0, 0.0),))
@@ -92,11 +101,11 @@ def test_more_groups_and_objects_than_a_page_shows_are_counted(
     assert "1 more are in the CSV" in text
 
 
-def test_no_duplicates_and_unchecked_pairs_are_said(folder: Path, page: Path) -> None:
-    write_page(result_of(folder, unchecked=3), page)
+def test_no_duplicates_and_objects_that_were_not_read_are_said(folder: Path, page: Path) -> None:
+    write_page(result_of(folder, unread=3), page)
     text = page.read_text()
     assert "No duplicates were found." in text
-    assert "3 pairs could not be checked" in text
+    assert "3 objects could not be checked" in text
 
 
 def test_a_page_of_someone_else_is_not_replaced(folder: Path, page: Path) -> None:
@@ -104,3 +113,17 @@ def test_a_page_of_someone_else_is_not_replaced(folder: Path, page: Path) -> Non
     with pytest.raises(InputError, match="--page"):
         write_page(result_of(folder, PAIR), page)
     assert page.read_text() == "<html>mine</html>"
+
+
+def test_a_page_has_the_suffix_of_a_page(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"--page .*\.pdf has an unknown suffix; give a name that ends in \.html$"):
+        write_page(result_of(folder), folder.parent / "page.pdf")
+
+
+def test_text_is_drawn_by_the_columns_that_were_named(folder: Path, page: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    np.savetxt(folder / "t.csv", rows, delimiter=",", header="time,east,north,height", comments="")
+    group = DuplicateGroup("t.csv", (Duplicate("t.csv", "copy", 0.0, 0.0),))
+    for columns, pictures in ((None, 0), ("east,north,height", 2)):
+        write_page(replace(result_of(folder, group), columns=columns), page)
+        assert page.read_text().count("data:image/png") == pictures

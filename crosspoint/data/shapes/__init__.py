@@ -4,15 +4,49 @@
 decides everything about it.
 """
 
-from crosspoint.data.shapes.aircraft import airplane, helicopter, rocket
-from crosspoint.data.shapes.buildings import door, stairs, tent
-from crosspoint.data.shapes.devices import guitar, lamp, laptop, monitor
-from crosspoint.data.shapes.furniture import bathtub, bed, bookshelf, desk, night_stand, piano, table, wardrobe
-from crosspoint.data.shapes.seating import bench, chair, sofa, stool, toilet
+from crosspoint.data.shapes.categories.aircraft import airplane, helicopter, rocket
+from crosspoint.data.shapes.categories.appliances import (
+    clock,
+    fan,
+    keyboard,
+    microwave,
+    radio,
+    washing_machine,
+    xbox,
+)
+from crosspoint.data.shapes.categories.buildings import door, stairs, tent
+from crosspoint.data.shapes.categories.devices import guitar, lamp, laptop, monitor
+from crosspoint.data.shapes.categories.furniture import (
+    bathtub,
+    bed,
+    bookshelf,
+    desk,
+    night_stand,
+    piano,
+    table,
+    wardrobe,
+)
+from crosspoint.data.shapes.categories.household import curtain, flower_pot, glass_box, mantel, range_hood, sink
+from crosspoint.data.shapes.categories.people import person
+from crosspoint.data.shapes.categories.seating import bench, chair, sofa, stool, toilet
+from crosspoint.data.shapes.categories.storage import bucket, dresser, suitcase, trash_can, tv_stand, wheelbarrow
+from crosspoint.data.shapes.categories.tools import glasses, hammer, hat, knife, sword, umbrella
+from crosspoint.data.shapes.categories.vehicles import bicycle, car, ship, skateboard
+from crosspoint.data.shapes.categories.vessels import bottle, bowl, cup, goblet, mug, plant, teapot, vase
+from crosspoint.data.shapes.categories.workshop import (
+    cone,
+    cutlery,
+    fence,
+    headphones,
+    ladder,
+    pan,
+    saw,
+    screwdriver,
+    shovel,
+    tree,
+    wrench,
+)
 from crosspoint.data.shapes.shape import Category, Shape
-from crosspoint.data.shapes.tools import glasses, hammer, hat, knife, sword, umbrella
-from crosspoint.data.shapes.vehicles import bicycle, car, ship, skateboard
-from crosspoint.data.shapes.vessels import bottle, bowl, cup, goblet, mug, plant, teapot, vase
 
 CATEGORIES: dict[str, Category] = {
     "airplane": airplane,
@@ -23,39 +57,113 @@ CATEGORIES: dict[str, Category] = {
     "bookshelf": bookshelf,
     "bottle": bottle,
     "bowl": bowl,
+    "bucket": bucket,
     "car": car,
     "chair": chair,
+    "clock": clock,
+    "cone": cone,
     "cup": cup,
+    "curtain": curtain,
+    "cutlery": cutlery,
     "desk": desk,
     "door": door,
+    "dresser": dresser,
+    "fan": fan,
+    "fence": fence,
+    "flower_pot": flower_pot,
+    "glass_box": glass_box,
     "glasses": glasses,
     "goblet": goblet,
     "guitar": guitar,
     "hammer": hammer,
     "hat": hat,
+    "headphones": headphones,
     "helicopter": helicopter,
+    "keyboard": keyboard,
     "knife": knife,
+    "ladder": ladder,
     "lamp": lamp,
     "laptop": laptop,
+    "mantel": mantel,
+    "microwave": microwave,
     "monitor": monitor,
     "mug": mug,
     "night_stand": night_stand,
+    "pan": pan,
+    "person": person,
     "piano": piano,
     "plant": plant,
+    "radio": radio,
+    "range_hood": range_hood,
     "rocket": rocket,
+    "saw": saw,
+    "screwdriver": screwdriver,
     "ship": ship,
+    "shovel": shovel,
+    "sink": sink,
     "skateboard": skateboard,
     "sofa": sofa,
     "stairs": stairs,
     "stool": stool,
+    "suitcase": suitcase,
     "sword": sword,
     "table": table,
     "teapot": teapot,
     "tent": tent,
     "toilet": toilet,
+    "trash_can": trash_can,
+    "tree": tree,
+    "tv_stand": tv_stand,
     "umbrella": umbrella,
     "vase": vase,
     "wardrobe": wardrobe,
+    "washing_machine": washing_machine,
+    "wheelbarrow": wheelbarrow,
+    "wrench": wrench,
+    "xbox": xbox,
 }
+FIRST = (  # of edition 1, which the released encoders were trained on
+    "airplane",
+    "bathtub",
+    "bed",
+    "bench",
+    "bicycle",
+    "bookshelf",
+    "bottle",
+    "bowl",
+    "car",
+    "chair",
+    "cup",
+    "desk",
+    "door",
+    "glasses",
+    "goblet",
+    "guitar",
+    "hammer",
+    "hat",
+    "helicopter",
+    "knife",
+    "lamp",
+    "laptop",
+    "monitor",
+    "mug",
+    "night_stand",
+    "piano",
+    "plant",
+    "rocket",
+    "ship",
+    "skateboard",
+    "sofa",
+    "stairs",
+    "stool",
+    "sword",
+    "table",
+    "teapot",
+    "tent",
+    "toilet",
+    "umbrella",
+    "vase",
+    "wardrobe",
+)
 
-__all__ = ["CATEGORIES", "Category", "Shape"]
+__all__ = ["CATEGORIES", "FIRST", "Category", "Shape"]

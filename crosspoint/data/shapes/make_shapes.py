@@ -4,11 +4,11 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +26,16 @@ from crosspoint.data.points import normalise
 from crosspoint.data.rendering.render import render_views
 from crosspoint.data.rendering.tasks import COMPRESSION, picture_name
 from crosspoint.data.sets.taxonomy import TaxonomyFile
-from crosspoint.data.shapes import CATEGORIES, Shape
+from crosspoint.data.shapes import CATEGORIES, FIRST, Category, Shape
 from crosspoint.data.shapes.contact_sheet import contact_sheet
+from crosspoint.data.shapes.variation import CLUTTERED, varied
 
 CLASSIFICATION = "modelnet40_ply_hdf5_2048"
 PARTS = "shapenet_part_seg_hdf5_data"
 SETTINGS_FILE = "shapes.json"
 SCHEMA = "crosspoint.make-shapes/1"
 SPLITS = ("train", "test", "val")
+EDITIONS = (1, 2)
 TURN = 180.0  # degrees: objects stand upright and are turned by any angle about the vertical axis
 PAIR_FILE = re.compile(
     r"ShapeNet/\w+/(?P<number>\d{5,})\.ply|ShapeNetRendering/\w+/(?P<object>\d{5,})/rendering/(?P<view>\d{2,})\.png"
@@ -47,11 +49,12 @@ SHOWN = 6  # objects of each category on the contact sheet
 
 
 class Item(NamedTuple):
-    """An object to generate: category, split and number."""
+    """An object to generate: category, split, number and edition."""
 
     category: str
     split: str
     number: int
+    edition: int = 1
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,24 @@ class Cloud:
 
 @dataclass(frozen=True)
 class ShapesSettings:
-    """What decides the bytes of a folder of made shapes; attributes as the arguments of `make_shapes`."""
+    """What decides the bytes of a folder of made shapes.
 
-    per_class: int
-    seed: int
-    views: int
-    size: int
-    points: int
+    Attributes:
+        per_class: Training objects of each category.
+        seed: Random seed.
+        views: Pictures of each training object.
+        size: Width and height of the pictures, in pixels.
+        points: Points of each object.
+        edition: 1: the categories in `FIRST`, which the released encoders were trained on. 2: all in `CATEGORIES`, with
+            more variation (`crosspoint.data.shapes.variation`).
+    """
+
+    per_class: int = 50
+    seed: int = 0
+    views: int = 4
+    size: int = 64
+    points: int = 2048
+    edition: int = 1
 
 
 @dataclass(frozen=True)
@@ -101,17 +115,9 @@ class ShapesResult(Result):
 
 
 def make_shapes(
-    out: Path,
-    per_class: int = 50,
-    *,
-    seed: int = 0,
-    views: int = 4,
-    size: int = 64,
-    points: int = 2048,
-    sheet: Path | None = None,
-    jobs: int | None = None,
+    out: Path, settings: ShapesSettings = ShapesSettings(), *, sheet: Path | None = None, jobs: int | None = None
 ) -> ShapesResult:
-    """Generate objects of every category in `CATEGORIES` and write them to `out`, in the published layouts.
+    """Generate objects of every category of an edition and write them to `out`, in the published layouts.
 
     `out` receives
 
@@ -128,11 +134,7 @@ def make_shapes(
 
     Args:
         out: A new or empty folder, or an earlier result, which is replaced at the end.
-        per_class: Training objects of each category.
-        seed: Random seed.
-        views: Pictures of each training object.
-        size: Width and height of the pictures, in pixels.
-        points: Points of each object.
+        settings: What to make.
         sheet: A PNG that shows some training objects of every category; None: not drawn.
         jobs: Number of processes; None: one per core. A script that uses more than one needs
             `if __name__ == "__main__":`.
@@ -145,8 +147,8 @@ def make_shapes(
         MissingDependency: `embreex` is not installed, or for a sheet `matplotlib`.
         CheckFailed: A process was killed.
     """
-    settings = ShapesSettings(per_class, seed, views, size, points)
     _check(settings, jobs)
+    per_class, seed, edition = settings.per_class, settings.seed, settings.edition
     require("embreex", "render", purpose="rendering")
     out = Path(out)
     check_replaceable(out, _check_ours)
@@ -156,30 +158,38 @@ def make_shapes(
     start = time.monotonic()
     held_out = max(4, math.ceil(per_class / 4))
     counts = dict(zip(SPLITS, (per_class, held_out, held_out), strict=True))
-    items = [Item(c, split, k) for split, count in counts.items() for k in range(count) for c in CATEGORIES]
+    categories = categories_of(edition)
+    items = [Item(c, split, k, edition) for split, count in counts.items() for k in range(count) for c in categories]
     with atomic_folder(out, _check_ours) as temporary:
-        work = partial(_make, out=temporary, seed=seed, views=views, size=size, points=points)
+        work = partial(_make, out=temporary, settings=settings)
         clouds = dict(zip(items, track(spread(work, items, jobs=jobs), "Making shapes", total=len(items)), strict=True))
-        _write_classification(temporary / CLASSIFICATION, clouds)
-        _write_parts(temporary / PARTS, clouds)
+        _write_classification(temporary / CLASSIFICATION, clouds, categories)
+        _write_parts(temporary / PARTS, clouds, categories)
         write_json(temporary / SETTINGS_FILE, {"schema": SCHEMA, **vars(settings)})
     if sheet is not None:
         shown = range(min(SHOWN, per_class))
-        contact_sheet({c: [draw(Item(c, "train", k), seed) for k in shown] for c in CATEGORIES}, sheet)
+        contact_sheet({c: [draw(Item(c, "train", k, edition), seed) for k in shown] for c in categories}, sheet)
     return ShapesResult(
         settings=settings,
         out=str(out),
-        categories=tuple(CATEGORIES),
-        parts=sum(len(category.part_names) for category in CATEGORIES.values()),
-        **{split: count * len(CATEGORIES) for split, count in counts.items()},
+        categories=tuple(categories),
+        parts=sum(len(category.part_names) for category in categories.values()),
+        **{split: count * len(categories) for split, count in counts.items()},
         seconds=round(time.monotonic() - start, 3),
     )
+
+
+def categories_of(edition: int) -> dict[str, Category]:
+    """The categories of an edition, by name."""
+    if edition == 1:
+        return {name: category for name, category in CATEGORIES.items() if name in FIRST}
+    return {name: varied(category, clutter=name in CLUTTERED) for name, category in CATEGORIES.items()}
 
 
 def draw(item: Item, seed: int) -> Shape:
     """Generate the object of an item, turned by up to `TURN` degrees about the vertical axis."""
     rng = _generators(item, seed)[0]
-    return CATEGORIES[item.category](rng).turned(rng.uniform(-TURN, TURN))
+    return categories_of(item.edition)[item.category](rng).turned(rng.uniform(-TURN, TURN))
 
 
 def _generators(item: Item, seed: int) -> list[np.random.Generator]:
@@ -190,10 +200,12 @@ def _generators(item: Item, seed: int) -> list[np.random.Generator]:
 
 
 def _check(settings: ShapesSettings, jobs: int | None) -> None:
-    least = {"per_class": 1, "seed": 0, "views": 1, "size": 8, "points": 1, "jobs": 1}
+    least = {"per_class": 1, "seed": 0, "views": 1, "size": 8, "points": 1, "edition": 1, "jobs": 1}
     for name, value in {**vars(settings), "jobs": 1 if jobs is None else jobs}.items():
         if value < least[name]:
             raise InputError(f"{name.replace('_', '-')} is {value}; it must be at least {least[name]}")
+    if settings.edition not in EDITIONS:
+        raise InputError(f"edition is {settings.edition}; give 1 or 2")
 
 
 def _check_ours(out: Path) -> None:
@@ -220,13 +232,13 @@ def _name(number: int) -> str:
     return f"{number:05d}"
 
 
-def _make(item: Item, out: Path, seed: int, views: int, size: int, points: int) -> Cloud:
+def _make(item: Item, out: Path, settings: ShapesSettings) -> Cloud:
     """Generate one object; also write a training object as a pair of cloud and pictures."""
-    shape, (_, point_rng, view_rng) = draw(item, seed), _generators(item, seed)
-    sampled, face = sample_surface(shape.vertices, shape.faces, count=points, rng=point_rng)
+    shape, (_, point_rng, view_rng) = draw(item, settings.seed), _generators(item, settings.seed)
+    sampled, face = sample_surface(shape.vertices, shape.faces, count=settings.points, rng=point_rng)
     cloud = sampled.astype(np.float32)
     if item.split == "train":
-        pictures = render_views(shape.vertices, shape.faces, views=views, size=size, rng=view_rng)
+        pictures = render_views(shape.vertices, shape.faces, views=settings.views, size=settings.size, rng=view_rng)
         _write_pair(out, f"{item.category}/{_name(item.number)}", cloud, pictures)
     return Cloud(cloud, shape.face_parts[face].astype(np.uint8))
 
@@ -246,33 +258,34 @@ def _write_pair(out: Path, key: str, cloud: NDArray[np.float32], pictures: NDArr
             Image.fromarray(rgba).save(folder / picture_name(view), compress_level=COMPRESSION)
 
 
-def _write_classification(folder: Path, clouds: dict[Item, Cloud]) -> None:
+def _write_classification(folder: Path, clouds: dict[Item, Cloud], categories: Mapping[str, Category]) -> None:
     with writing(folder):
         folder.mkdir()
         for split in ("train", "test"):
-            _write_h5(folder / f"ply_data_{split}0.h5", _of(clouds, split))
-        (folder / "shape_names.txt").write_text("".join(f"{name}\n" for name in CATEGORIES), encoding="utf-8")
+            _write_h5(folder / f"ply_data_{split}0.h5", _of(clouds, split), list(categories))
+        (folder / "shape_names.txt").write_text("".join(f"{name}\n" for name in categories), encoding="utf-8")
 
 
-def _write_parts(folder: Path, clouds: dict[Item, Cloud]) -> None:
-    taxonomy = part_taxonomy()
+def _write_parts(folder: Path, clouds: dict[Item, Cloud], categories: Mapping[str, Category]) -> None:
+    taxonomy = part_taxonomy(categories)
+    number = np.min_scalar_type(len(taxonomy["parts"]) - 1).type
     first = {name: min(parts) for name, parts in taxonomy["category_parts"].items()}
     with writing(folder):
         folder.mkdir()
         for split in SPLITS:
             members = _of(clouds, split)
-            pid = np.stack([cloud.parts + np.uint8(first[item.category]) for item, cloud in members])  # (n, N)
-            _write_h5(folder / f"ply_data_{split}0.h5", members, pid)
+            pid = np.stack([cloud.parts.astype(number) + number(first[item.category]) for item, cloud in members])
+            _write_h5(folder / f"ply_data_{split}0.h5", members, list(categories), pid=pid)  # (n, N)
     write_json(folder / "taxonomy.json", taxonomy)
 
 
-def part_taxonomy() -> TaxonomyFile:
-    """The content of `taxonomy.json`: the categories and parts of these shapes."""
-    numbers = _numbers(len(category.part_names) for category in CATEGORIES.values())
+def part_taxonomy(categories: Mapping[str, Category]) -> TaxonomyFile:
+    """The content of `taxonomy.json`: these categories and their parts."""
+    numbers = _numbers(len(category.part_names) for category in categories.values())
     return {
-        "categories": list(CATEGORIES),
-        "parts": [f"{name}/{part}" for name, category in CATEGORIES.items() for part in category.part_names],
-        "category_parts": dict(zip(CATEGORIES, numbers, strict=True)),
+        "categories": list(categories),
+        "parts": [f"{name}/{part}" for name, category in categories.items() for part in category.part_names],
+        "category_parts": dict(zip(categories, numbers, strict=True)),
     }
 
 
@@ -287,12 +300,18 @@ def _of(clouds: dict[Item, Cloud], split: str) -> list[tuple[Item, Cloud]]:
     return [(item, cloud) for item, cloud in clouds.items() if item.split == split]
 
 
-def _write_h5(file: Path, members: Sequence[tuple[Item, Cloud]], pid: NDArray[np.uint8] | None = None) -> None:
+def _write_h5(
+    file: Path,
+    members: Sequence[tuple[Item, Cloud]],
+    categories: Sequence[str],
+    *,
+    pid: NDArray[np.unsignedinteger] | None = None,
+) -> None:
     """Write `data` (n, N, 3), `label` (n, 1) and, if given, `pid` (n, N), without timestamps, so that bytes repeat."""
     import h5py
 
-    labels = {name: label for label, name in enumerate(CATEGORIES)}
-    arrays = {
+    labels = {name: label for label, name in enumerate(categories)}
+    arrays: dict[str, NDArray[Any]] = {
         "data": normalise(np.stack([cloud.points for _, cloud in members])),
         "label": np.array([[labels[item.category]] for item, _ in members], np.uint8),
     }

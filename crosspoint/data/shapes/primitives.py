@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
-Point = Sequence[float]
+Point = Sequence[float] | Array
 Size = tuple[float, float, float]
 """Width, height and depth, along x, y and z."""
 ORIGIN = (0.0, 0.0, 0.0)
@@ -177,7 +177,7 @@ def tube(path: ArrayLike, radius: ArrayLike, *, sides: int = 10, closed: bool = 
 
 def rod(start: Point, end: Point, *, radius: float, end_radius: float | None = None, sides: int = 12) -> Mesh:
     """A straight round rod between two points, a cone where `end_radius` differs."""
-    return tube([start, end], [radius, radius if end_radius is None else end_radius], sides=sides)
+    return tube(np.array([start, end], np.float64), [radius, radius if end_radius is None else end_radius], sides=sides)
 
 
 def disc(radius: float, height: float, *, at: Point = ORIGIN, sides: int = 24) -> Mesh:

@@ -23,9 +23,10 @@ Outcome = tuple[float, NDArray[np.float64]]  # loss and gradient of a training s
 
 def make_shapes(context: Context) -> str:
     """Make the shapes that the other steps use."""
+    from crosspoint.data.shapes.make_shapes import ShapesSettings
     from crosspoint.data.shapes.make_shapes import make_shapes as draw
 
-    draw(context.folder / "shapes", per_class=1, seed=0, views=2, size=32, points=2 * POINTS)
+    draw(context.folder / "shapes", ShapesSettings(1, 0, views=2, size=32, points=2 * POINTS))
     return "shapes of 41 categories with renderings and parts"
 
 

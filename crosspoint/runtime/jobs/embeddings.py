@@ -44,6 +44,7 @@ class FileAbout:
         draws: Draws of points from each cloud, whose embeddings were averaged.
         frame: In which the inputs are stored; None of an earlier version, which turned nothing and did not say.
         objects: How objects were found in scans; None: each input was one object.
+        columns: Columns of text and binary inputs that the user named, `"x,y,z"`.
     """
 
     model: str
@@ -54,6 +55,7 @@ class FileAbout:
     draws: int = 1
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
     objects: ObjectOptions | None = field(default=None, metadata=OPTIONAL)
+    columns: str | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def about_job(request: Request, opened: Opened) -> FileAbout:
         sampling.draws,
         opened.frame,
         request.objects,
+        request.reading.columns,
     )
 
 

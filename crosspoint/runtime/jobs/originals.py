@@ -3,16 +3,17 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.data.frames import Up, to_y_up
-from crosspoint.data.io.files import iterate_points, up_of
+from crosspoint.data.io.files import iterate_points, read_points, up_of
 from crosspoint.data.objects.scan import cloud_of, read_scans
 from crosspoint.data.points import Coordinates
+from crosspoint.data.reading import Reading
 from crosspoint.data.sources import Source, find_sources
 
 
@@ -26,6 +27,7 @@ class Originals:
         up: Axis that points up in all of them; None: as each format states, else `assumed`.
         assumed: Axis that points up where nothing states it.
         boxes: Lowest and highest x, y, z (2, 3) of objects of scans by name, in the scan's own frame.
+        columns: Columns of text and binary files that the user named when they were embedded.
     """
 
     base: Path
@@ -33,6 +35,7 @@ class Originals:
     up: Up | None = None
     assumed: Up = "y"
     boxes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    columns: str | None = None
     _last: dict[Path, list[Coordinates]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def path(self, name: str) -> Path | None:
@@ -43,6 +46,15 @@ class Originals:
     def up_of(self, path: Path) -> Up:
         """The axis that points up in a file: as it was embedded."""
         return self.up or up_of(path) or self.assumed
+
+    def points(self, path: Path, count: int | None = None) -> Coordinates:
+        """The clouds `(n, N, 3)` of a file, y-up, each with at most `count` points; None: all.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        up = self.up_of(path)
+        return read_points(path, count, seed=0, at_most=count is not None, columns=self.columns, up=up)
 
     def cloud(self, name: str) -> Coordinates | None:
         """A cloud `(N, 3)`, y-up: an object of a scan, one of several of a file, `file#3`, or one of a data set.
@@ -59,7 +71,8 @@ class Originals:
             return None if path is None else self._of_scan(path, cloud_of(name), self.boxes[name])
         found: Coordinates | None
         if path is not None and number.isdecimal():
-            several = self._clouds(path, lambda: iterate_points(path, None, seed=0, up=self.up_of(path)))
+            all_points = partial(iterate_points, path, None, seed=0, columns=self.columns, up=self.up_of(path))
+            several = self._clouds(path, all_points)
             found = several[int(number)] if int(number) < len(several) else None
         else:
             source = self._sets.get(name)
@@ -68,7 +81,7 @@ class Originals:
 
     def _of_scan(self, path: Path, cloud: int, box: NDArray[np.float64]) -> Coordinates | None:
         """The points in a box, of a scan in a file of one or several."""
-        scans = self._clouds(path, lambda: read_scans(path))
+        scans = self._clouds(path, partial(read_scans, path, columns=self.columns))
         if cloud >= len(scans):
             return None
         points, (low, high) = scans[cloud], box
@@ -84,7 +97,11 @@ class Originals:
     @cached_property
     def _sets(self) -> Mapping[str, Source]:
         """The clouds in the user's folder, by name."""
-        found = [] if self.files is None else find_sources([self.files], None, seed=0, up=self.up)
+        found = (
+            []
+            if self.files is None
+            else find_sources([self.files], None, seed=0, reading=Reading(self.columns), up=self.up)
+        )
         return {source.name: source for source in found}
 
 

@@ -75,6 +75,7 @@ class Plan:
         draws: Of points from each cloud, whose embeddings are averaged.
         frame: In which the inputs are stored; None of an earlier version, which turned nothing and did not say.
         objects: How objects are found in scans; None: each input is one object.
+        columns: Columns of text and binary inputs that the user named; `content_sha256` depends on them.
     """
 
     model_sha256: str
@@ -91,6 +92,7 @@ class Plan:
     draws: int
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
     objects: ObjectOptions | None = field(default=None, metadata=OPTIONAL)
+    columns: str | None = field(default=None, metadata=OPTIONAL)
 
     @property
     def up(self) -> str:
@@ -182,7 +184,8 @@ def join(plan: Plan, folder: Path) -> Plan:
 
 def _decisive(plan: Plan) -> dict[str, object]:
     """Everything that two plans of one job have in common, by name; options of objects by option."""
-    values = {name: value for name, value in vars(plan).items() if name not in ("base", "model", "frame", "objects")}
+    apart = ("base", "model", "frame", "objects", "columns")
+    values = {name: value for name, value in vars(plan).items() if name not in apart}
     options = {} if plan.objects is None else vars(plan.objects)
     given = {f"--{name.replace('_', '-')}": value for name, value in options.items() if name != "up"}
     return {"--objects": plan.objects is not None, **given, "up": plan.up, **values}

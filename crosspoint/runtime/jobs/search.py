@@ -27,7 +27,7 @@ from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, PartAbout, load
 from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.load import load_encoder
-from crosspoint.runtime.options import RunOn
+from crosspoint.runtime.options import Reading, RunOn
 from crosspoint.runtime.released import find_hash
 
 METRICS = ("cosine", "euclidean")
@@ -54,6 +54,7 @@ class Index:
         frame: Frame of the inputs. None: written by an earlier version, which did not record it and turned nothing.
         assumed: The axis that is taken where nothing states it: z of scans of objects, else y.
         pieces: Function that reads them from the beginning at each call.
+        columns: Columns of text and binary inputs that the user named.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Index:
     frame: Frame | None
     assumed: Up
     pieces: Callable[[], Iterator[Embeddings]]
+    columns: str | None = None
 
     @property
     def given(self) -> Up | None:
@@ -155,7 +157,20 @@ def _index(path: Path, sha256: str, about: FileAbout | parts.Plan, pieces: Calla
         if seed < 0 or draws < 1 or not 0 < (1 if points is None else points) * draws <= MOST_POINTS:
             raise ValueError(f"it says that {points} points were drawn {draws} times with the seed {seed}")
         base, assumed = Path(about.base), "y" if about.objects is None else SCAN_UP
-        return Index(path, sha256, about.model, points, about.at_most, seed, draws, base, about.frame, assumed, pieces)
+        return Index(
+            path,
+            sha256,
+            about.model,
+            points,
+            about.at_most,
+            seed,
+            draws,
+            base,
+            about.frame,
+            assumed,
+            pieces,
+            about.columns,
+        )
 
 
 def search(
@@ -222,7 +237,7 @@ def search(
             Path(out),
             str(query),
             results=[(found, far) for far, found in nearest],
-            originals=Originals(base, files and Path(files), opened.given, opened.assumed, _boxes(opened, shown)),
+            originals=originals_of(opened, files, names=shown),
             metric=metric,
             up=opened.given if frame is None else frame.up,
         )
@@ -253,14 +268,33 @@ def _find(index: Index, name: str) -> FloatArray | None:
     return None
 
 
-def _boxes(index: Index, names: Container[str]) -> dict[str, NDArray[np.float64]]:
-    """Boxes (2, 3) of the objects with these names; none if the index has no objects of scans."""
+def originals_of(index: Index, files: Path | None = None, *, names: Container[str] | None = None) -> Originals:
+    """What finds the files of embeddings, and reads them as they were embedded.
+
+    Args:
+        index: The embeddings.
+        files: Folder of the files, if they have moved.
+        names: The objects of scans that are needed; None: all.
+    """
+    base = index.base if files is None else Path(files)
+    return Originals(
+        base,
+        files and Path(files),
+        up=index.given,
+        assumed=index.assumed,
+        boxes=_boxes(index, names),
+        columns=index.columns,
+    )
+
+
+def _boxes(index: Index, names: Container[str] | None) -> dict[str, NDArray[np.float64]]:
+    """Boxes (2, 3) of the objects with these names, or of all; none if the index has no objects of scans."""
     return {
         name: box
         for piece in index.pieces()
         if piece.boxes is not None
         for name, box in zip(piece.names, piece.boxes.corners, strict=True)
-        if name in names
+        if names is None or name in names
     }
 
 
@@ -277,6 +311,7 @@ def _embed_query(
         seed=index.seed,
         at_most=index.at_most,
         draws=index.draws,
+        reading=Reading(index.columns),
         up=up,
         assumed=index.assumed,
     )

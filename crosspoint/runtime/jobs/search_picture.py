@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from crosspoint.core.errors import CrosspointError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.plots import label_font
 from crosspoint.data.frames import Up, to_y_up
-from crosspoint.data.io.files import is_mesh, read_points
+from crosspoint.data.io.files import is_mesh
 from crosspoint.data.io.meshes import read_mesh
 from crosspoint.data.points import Coordinates, normalise
 from crosspoint.data.rendering.raycast import camera, picture, solid
@@ -93,8 +94,8 @@ def draw_tile(name: str, path: Path | None, *, originals: Originals, up: Up | No
             vertices = to_y_up(np.asarray(mesh.vertices), (up or originals.up_of(path)))
             return Image.fromarray(np.asarray(picture(solid(vertices, mesh.faces), AXES, size=TILE)))
         if path is not None:
-            own = up or originals.up_of(path)
-            points: Coordinates | None = read_points(path, SHOWN, seed=0, at_most=True, up=own)[0]
+            read = replace(originals, up=up or originals.up_of(path))
+            points: Coordinates | None = read.points(path, SHOWN)[0]
         elif (points := originals.cloud(name)) is not None:
             points = points[:: max(1, len(points) // SHOWN)]
     except CrosspointError:

@@ -3,12 +3,14 @@
 import csv
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from crosspoint.core.console import track
+import numpy as np
+from numpy.typing import NDArray
+
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.outputs import check_file
@@ -16,38 +18,19 @@ from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.data.frames import Frame
 from crosspoint.runtime.jobs.batches import Skipped
 from crosspoint.runtime.jobs.embed import embed
-from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.jobs.parts import JOB, PartOptions
-from crosspoint.runtime.jobs.search import Index, open_index
+from crosspoint.runtime.jobs.search import Index, open_index, originals_of
+from crosspoint.runtime.library.checks import Checks, Duplicate
 from crosspoint.runtime.library.groups import group
 from crosspoint.runtime.library.limits import COPY, LEVELS, SAME, limits_of
 from crosspoint.runtime.library.objects import Objects
-from crosspoint.runtime.library.pairs import near_pairs
-from crosspoint.runtime.library.register import could_match, register
-from crosspoint.runtime.library.surface import surface_distance
+from crosspoint.runtime.library.pairs import Wanted, find_pairs
+from crosspoint.runtime.library.surface import Array
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import DEFAULT
 
 COLUMNS = ("group", "name", "level", "distance", "surface")
 EMBEDDINGS = (".npz", ".parquet")
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """A duplicate of the kept object of its group.
-
-    Attributes:
-        name: Name in the embeddings.
-        level: `"copy"`, `"same"` or `"similar"`.
-        distance: Cosine distance of the embeddings.
-        surface: Upper bound of the distance of the surfaces, as a share of their root mean square radius; 0 for equal
-            content; None: not measured, or larger than the limit.
-    """
-
-    name: str
-    level: str
-    distance: float
-    surface: float | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +62,8 @@ class DuplicatesResult(Result):
         out: The CSV file; None: not written.
         seconds: Run time.
         frame: In which the objects are stored; None of embeddings that do not say. They were turned to y-up.
+        columns: Columns of text and binary files that the user named.
+        unread: Number of objects whose files were not found or could not be read.
     """
 
     schema: ClassVar[str] = "crosspoint.duplicates/1"
@@ -99,6 +84,8 @@ class DuplicatesResult(Result):
     out: str | None
     seconds: float
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
+    columns: str | None = field(default=None, metadata=OPTIONAL)
+    unread: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,7 +151,7 @@ def duplicates(
         raise InputError("no inputs were given; give embeddings, or folders of objects")
     paths = [Path(given) for given in library]
     if out is not None:
-        check_file(Path(out), kind=".csv", inputs=paths, within=True)
+        check_file(Path(out), inputs=paths, within=True, suffixes=(".csv",))
     if any(map(is_embeddings, paths)):
         if len(paths) > 1:
             raise InputError(
@@ -205,14 +192,14 @@ def is_embeddings(path: Path) -> bool:
 
 
 def _find(index: Index, options: DuplicatesOptions, files: Path | None) -> DuplicatesResult:
-    level, within = options.level, options.within
-    limit = limits_of(index.model_sha256, index.draws, model=index.model).of(level) if within is None else within
-    base = index.base if files is None else Path(files)
     names = [name for piece in index.pieces() for name in piece.names]
-    near = near_pairs(index.pieces, limit)
-    checked = _Checks(names, Objects(Originals(base, files, index.given)), level)
-    pairs = zip(near.first.tolist(), near.second.tolist(), near.distance.tolist(), strict=True)
-    links = checked.links(track(list(pairs), "Checking pairs"))
+    originals = originals_of(index, files)
+    objects = Objects(originals)
+    measured = objects.measures(names)
+    wanted = _wanted(index, options, measured)
+    found = find_pairs(index.pieces, wanted)
+    checked = Checks(names, objects, level=options.level, similar=wanted.similar)
+    links = checked.links(found, order=_ranks(measured))
     groups = tuple(
         DuplicateGroup(
             names[kept],
@@ -222,72 +209,42 @@ def _find(index: Index, options: DuplicatesOptions, files: Path | None) -> Dupli
     )
     return DuplicatesResult(
         library=[str(index.path)],
-        base=str(base),
-        level=level,
-        within=limit,
+        base=str(originals.base),
+        level=options.level,
+        within=wanted.limit,
         copy_within=COPY,
         same_within=SAME,
         model_sha256=index.model_sha256,
         draws=index.draws,
         size=len(names),
-        pairs=len(near.first),
-        unchecked=checked.unchecked,
+        pairs=len(found.first) + found.unmeasured,
+        unchecked=found.unmeasured,
         groups=groups,
         skipped=(),
         out=None,
         seconds=0.0,
         frame=index.frame,
+        columns=index.columns,
+        unread=int(np.isnan(measured).any(axis=1).sum()),
     )
 
 
-class _Checks:
-    """Checks the objects of near pairs; each pair of contents is compared once, however many files hold them."""
+def _wanted(index: Index, options: DuplicatesOptions, measured: Array) -> Wanted:
+    """Which pairs are checked: up to the distance that was given, else up to that of the model or at equal measures."""
+    similar = options.level == "similar"
+    if options.within is not None:
+        return Wanted(options.within, options.within if similar else None, measured)
+    limits = limits_of(index.model_sha256, index.draws)
+    if limits is not None:
+        return Wanted(limits.of("same"), limits.of("similar") if similar else None, measured, far=True)
+    if similar:
+        raise InputError(f"there are no limits of distance for {index.model}; give --within DISTANCE, e.g. 0.02")
+    return Wanted(0.0, None, measured, far=True)
 
-    def __init__(self, names: Sequence[str], objects: Objects, level: str) -> None:
-        self._names, self._objects, self._level = names, objects, level
-        self._contents: dict[int, str | None] = {}
-        self._known: dict[tuple[str, str], tuple[str, float | None]] = {}
-        self.unchecked = 0
 
-    def links(self, pairs: Iterable[tuple[int, int, float]]) -> dict[tuple[int, int], Duplicate]:
-        """The pairs that are duplicates at this level, without a name."""
-        found: dict[tuple[int, int], Duplicate] = {}
-        for i, j, distance in pairs:
-            level, surface = self._check(i, j)
-            if LEVELS.index(level) <= LEVELS.index(self._level):
-                found[i, j] = Duplicate("", level, distance, surface)
-        return found
-
-    def _check(self, i: int, j: int) -> tuple[str, float | None]:
-        """Level of a near pair, and the distance of the surfaces."""
-        a, b = self._content(i), self._content(j)
-        if a is None or b is None:
-            self.unchecked += 1
-            return "similar", None
-        if a == b:
-            return "copy", 0.0
-        key = min(a, b), max(a, b)
-        if key not in self._known:
-            self._known[key] = self._compare(i, j)
-        return self._known[key]
-
-    def _content(self, i: int) -> str | None:
-        if i not in self._contents:
-            self._contents[i] = self._objects.content(self._names[i])
-        return self._contents[i]
-
-    def _compare(self, i: int, j: int) -> tuple[str, float | None]:
-        a, b = self._objects.surface(self._names[i]), self._objects.surface(self._names[j])
-        if a is None or b is None:
-            self.unchecked += 1
-            return "similar", None
-        if not could_match(a, b):
-            return "similar", None
-        apart = surface_distance(a, b, enough=COPY / 2)
-        if apart > COPY and self._level != "copy":
-            apart = min(apart, register(a, b, enough=SAME / 2))
-            return ("same", apart) if apart <= SAME else ("similar", None)
-        return ("copy", apart) if apart <= COPY else ("similar", None)
+def _ranks(measured: Array) -> NDArray[np.intp]:
+    """The order `(n,)` in which objects with like measures follow each other, so that they are in memory together."""
+    return np.argsort(np.argsort(measured[:, -1], kind="stable"), kind="stable")
 
 
 def _write(path: Path, groups: Sequence[DuplicateGroup]) -> None:

@@ -57,16 +57,16 @@ class ModelDistances:
     limits: tuple[DistanceLimits, ...]
 
 
-def limits_of(model_sha256: str, draws: int, *, model: str) -> DistanceLimits:
+def limits_of(model_sha256: str, draws: int) -> DistanceLimits | None:
     """The limits of a released model, for this number of draws or the next smaller one that was measured.
 
-    Raises:
-        InputError: There are no limits for this model.
+    Returns:
+        The limits; None for a model that was not measured.
     """
     found = find_hash(model_sha256)
     known = _read()
     if found is None or found[0].name not in known or known[found[0].name].version != found[0].version:
-        raise InputError(f"there are no limits of distance for {model}; give --within DISTANCE, e.g. --within 0.02")
+        return None
     measured = [each for each in known[found[0].name].limits if each.draws <= draws]
     return max(measured, key=lambda each: each.draws)
 

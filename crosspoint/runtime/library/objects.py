@@ -1,17 +1,20 @@
-"""The objects of embeddings: their content and their surfaces, read when they are needed."""
+"""The objects of embeddings: their content, surfaces and measures, read when they are needed."""
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 
+from crosspoint.core.console import track
 from crosspoint.core.errors import CrosspointError
 from crosspoint.core.files import sha256
 from crosspoint.data.frames import to_y_up
-from crosspoint.data.io.files import is_mesh, read_points
+from crosspoint.data.io.files import is_mesh
 from crosspoint.data.io.meshes import read_mesh
 from crosspoint.runtime.jobs.originals import Originals
-from crosspoint.runtime.library.surface import Surface, of_cloud, of_mesh
+from crosspoint.runtime.library.measures import COUNT, measures
+from crosspoint.runtime.library.surface import Array, Surface, of_cloud, of_mesh
 
 KEPT = 2_000_000  # triangles and points of surfaces in memory
 
@@ -22,6 +25,7 @@ class Objects:
     def __init__(self, originals: Originals) -> None:
         self._originals = originals
         self._surfaces: OrderedDict[str, Surface | None] = OrderedDict()
+        self._size = 0
 
     def content(self, name: str) -> str | None:
         """SHA-256 of an object's file, or of its points if the file holds several objects."""
@@ -43,8 +47,17 @@ class Objects:
         except CrosspointError:
             found = None
         self._surfaces[name] = found
-        while len(self._surfaces) > 1 and sum(map(_size, self._surfaces.values())) > KEPT:
-            self._surfaces.popitem(last=False)
+        self._size += _size(found)
+        while len(self._surfaces) > 1 and self._size > KEPT:
+            self._size -= _size(self._surfaces.popitem(last=False)[1])
+        return found
+
+    def measures(self, names: Sequence[str]) -> Array:
+        """Measures of the surfaces of objects `(n, COUNT)`, NaN for those that cannot be read."""
+        found = np.full((len(names), COUNT), np.nan)
+        for row, name in enumerate(track(names, "Measuring objects")):
+            if (surface := self.surface(name)) is not None:
+                found[row] = measures(surface)
         return found
 
     def _read(self, name: str) -> Surface | None:
@@ -56,7 +69,7 @@ class Objects:
             mesh = read_mesh(path)
             vertices = to_y_up(np.asarray(mesh.vertices, np.float64), self._originals.up_of(path))
             return of_mesh(vertices, np.asarray(mesh.faces, np.int64))
-        return of_cloud(read_points(path, None, seed=0, up=self._originals.up_of(path))[0].astype(np.float64))
+        return of_cloud(self._originals.points(path)[0].astype(np.float64))
 
 
 def _size(surface: Surface | None) -> int:

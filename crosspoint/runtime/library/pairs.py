@@ -1,4 +1,4 @@
-"""Finds all pairs of near embeddings, in blocks."""
+"""Finds the pairs of objects that are worth a check, in blocks: near embeddings, or equal measures."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,29 +8,57 @@ from numpy.typing import NDArray
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.jobs.embeddings import Embeddings
+from crosspoint.runtime.library.measures import CLOSE, EQUAL, equal_pairs, match
+from crosspoint.runtime.library.surface import Array
 
 ROWS = 2048  # compared with as many others at a time: 16 MB of cosines
 MOST_PAIRS = 500_000  # in memory
 SLACK = 1e-5  # more than the rounding of a cosine of float32
 
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which pairs are wanted.
+
+    Attributes:
+        near: Cosine distance up to which pairs with close measures are wanted.
+        similar: Cosine distance up to which all pairs are wanted; None: none but for their measures.
+        measured: `(n, COUNT)` measures of all objects, NaN for those that were not read; None: measures decide nothing.
+        far: Whether pairs with equal measures are wanted at any distance.
+    """
+
+    near: float
+    similar: float | None = None
+    measured: Array | None = None
+    far: bool = False
+
+    @property
+    def limit(self) -> float:
+        """Cosine distance beyond which embeddings are not near."""
+        return max(self.near, -1.0 if self.similar is None else self.similar)
+
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs of embeddings; rows are counted from 0 over all pieces.
+    """NearPairs of embeddings; rows are counted from 0 over all pieces.
 
     Attributes:
         first: `(P,)`.
         second: `(P,)`, larger than `first`.
         distance: `(P,)` cosine distance 1 − cos.
+        unmeasured: Number of near pairs of which an object has no measures.
     """
 
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
+    first: Indices
+    second: Indices
     distance: NDArray[np.float64]
+    unmeasured: int = 0
 
 
-def near_pairs(pieces: Callable[[], Iterator[Embeddings]], limit: float) -> NearPairs:
-    """Find every pair with a cosine distance of at most `limit`, exactly.
+def find_pairs(pieces: Callable[[], Iterator[Embeddings]], wanted: Wanted) -> NearPairs:
+    """Find every pair that is wanted, exactly.
 
     Memory: two pieces, a block of `ROWS`² cosines, and the pairs that were found. The cosines of a block are one matrix
     product in float32; candidates are measured again by differences, ½ ‖a − b‖² of unit vectors, which is 0 for equal
@@ -38,33 +66,54 @@ def near_pairs(pieces: Callable[[], Iterator[Embeddings]], limit: float) -> Near
 
     Args:
         pieces: Reads the embeddings from the start at each call.
-        limit: Cosine distance, 0 to 2.
+        wanted: Which pairs.
 
     Raises:
         InputError: There are more than `MOST_PAIRS` such pairs.
     """
-    found: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]] = []
-    total = 0
+    found: list[tuple[Indices, Indices, NDArray[np.float64]]] = []
+    total = unmeasured = 0
     for start, rows in _blocks(pieces):
         for other, columns in _blocks(pieces):
             if other < start:
                 continue
-            close = rows @ columns.T >= 1 - limit - SLACK  # (n, m)
+            close = rows @ columns.T >= 1 - wanted.limit - SLACK  # (n, m)
             close &= (rows != 0).any(axis=1)[:, None] & (columns != 0).any(axis=1)
+            if wanted.far and wanted.measured is not None:
+                equal = equal_pairs(wanted.measured[start:][: len(rows)], wanted.measured[other:][: len(columns)])
+                close[equal] = True
             if other == start:
                 close = np.triu(close, 1)
             for i, j in _in_steps(*np.nonzero(close)):
-                gap = rows[i].astype(np.float64) - columns[j]
-                distance = (gap**2).sum(axis=1) / 2
-                near = distance <= limit
-                found.append((start + i[near], other + j[near], distance[near]))
-                total += int(near.sum())
+                distance = ((rows[i].astype(np.float64) - columns[j]) ** 2).sum(axis=1) / 2
+                keep, unread = _choose(wanted, start + i, other + j, distance)
+                found.append((start + i[keep], other + j[keep], distance[keep]))
+                total += int(keep.sum())
+                unmeasured += unread
                 if total > MOST_PAIRS:
-                    raise InputError(f"more than {MOST_PAIRS:,} pairs are within {limit:g}; give a smaller --within")
+                    raise InputError(f"more than {MOST_PAIRS:,} pairs are near enough; give --within, or a smaller one")
     if not found:
         return NearPairs(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0))
     first, second, distance = (np.concatenate(part) for part in zip(*found, strict=True))
-    return NearPairs(first, second, distance)
+    return NearPairs(first, second, distance, unmeasured)
+
+
+def _choose(
+    wanted: Wanted, first: Indices, second: Indices, distance: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], int]:
+    """Which of these pairs are wanted `(P,)`, and of how many near ones an object has no measures."""
+    near = distance <= wanted.near
+    if wanted.measured is None:
+        keep, unmeasured = near, 0
+    else:
+        a, b = wanted.measured[first], wanted.measured[second]  # (P, COUNT)
+        unmeasured = int((near & (np.isnan(a) | np.isnan(b)).any(axis=1)).sum())
+        keep = near & match(a, b, tolerance=CLOSE)
+        if wanted.far:
+            keep |= match(a, b, tolerance=EQUAL)
+    if wanted.similar is not None:
+        keep = keep | (distance <= wanted.similar)
+    return keep, unmeasured
 
 
 def _blocks(pieces: Callable[[], Iterator[Embeddings]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -78,6 +127,6 @@ def _blocks(pieces: Callable[[], Iterator[Embeddings]]) -> Iterator[tuple[int, N
         start += len(piece.names)
 
 
-def _in_steps(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _in_steps(rows: Indices, columns: Indices) -> Iterator[tuple[Indices, Indices]]:
     for start in range(0, len(rows), ROWS):
         yield rows[start : start + ROWS], columns[start : start + ROWS]

@@ -76,7 +76,7 @@ def select(embeddings: Path, keep: int, *, out: Path | None = None) -> SelectRes
     if keep < 1:
         raise InputError(f"--keep is {keep}; give 1 or more")
     if out is not None:
-        check_file(Path(out), kind=".csv", inputs=[embeddings], within=True)
+        check_file(Path(out), inputs=[embeddings], within=True, suffixes=(".csv",))
     index = open_index(embeddings)
     pieces = list(index.pieces())
     names = [name for piece in pieces for name in piece.names]

@@ -17,7 +17,7 @@ from crosspoint.data.io.meshes import areas, sample_surface
 Array = NDArray[np.float64]
 
 SAMPLES = 4096  # points on a surface, by which triangles are found and surfaces are turned onto each other
-PROBES = 512  # of them are compared with the other surface
+PROBES = 512  # of them, and as many corners, are compared with the other surface
 NEAR, FAR = 8, 64  # nearest samples whose triangles are looked at, and where those were not near enough
 
 
@@ -59,10 +59,11 @@ class Surface:
         return middles, np.linalg.norm(self.corners - middles[:, None], axis=2).max(axis=1)
 
     def probes(self) -> Array:
-        """Points `(P, 3)` to compare with another surface: evenly spaced in the order of the samples."""
-        return self.samples[:: max(1, len(self.samples) // PROBES)]
+        """Points `(P, 3)` to compare with another surface: some of the samples, and corners, where small parts end."""
+        corners = self.corners.reshape(-1, 3)
+        return np.concatenate([points[:: max(1, len(points) // PROBES)] for points in (self.samples, corners)])
 
-    def farthest(self, points: Array, *, enough: float = 0.0) -> float:
+    def farthest(self, points: Array, *, enough: float = 0.0, most: float = np.inf) -> float:
         """Distance from this surface of that of the points `(P, 3)` which is farthest from it.
 
         A mesh's triangles near the nearest samples bound each distance from above. The exact ones are measured from
@@ -71,13 +72,19 @@ class Surface:
         Args:
             points: To measure.
             enough: A bound of at most this much is taken as it is.
+            most: The first distance beyond this one is returned.
         """
         if not len(self.corners):
             return float(np.max(self.tree.query(points)[0]))
         bounds, largest = self._nearest(points, NEAR), 0.0
+        far = int(bounds.argmax())
+        if bounds[far] > most and (exact := self._exact(points[far], bounds[far])) > most:
+            return exact
         if (loose := bounds > enough).any():
             bounds[loose] = self._nearest(points[loose], FAR)
         for i in np.argsort(-bounds, kind="stable"):
+            if largest > most:
+                break
             if bounds[i] <= max(largest, enough):
                 return float(max(largest, bounds[i]))
             largest = max(largest, self._exact(points[i], bounds[i]))
@@ -148,7 +155,9 @@ def _surface(corners: Array, samples: Array, faces: NDArray[np.int64], moment: A
     return Surface(corners, samples, faces, values[::-1] / (total if total > 0 else 1), vectors.T[::-1])
 
 
-def surface_distance(a: Surface, b: Surface, *, turn: Array | None = None, enough: float = 0.0) -> float:
+def surface_distance(
+    a: Surface, b: Surface, *, turn: Array | None = None, enough: float = 0.0, most: float = np.inf
+) -> float:
     """The largest distance of a point of either surface from the other (Hausdorff), in units of their common size.
 
     Args:
@@ -156,8 +165,8 @@ def surface_distance(a: Surface, b: Surface, *, turn: Array | None = None, enoug
         b: The other.
         turn: `(3, 3)` orthogonal, moves `a` onto `b`; None leaves it as it is.
         enough: Distances up to this one need not be as small as they could be.
+        most: Distances beyond this one need not be as large as they are.
     """
     turn = np.eye(3) if turn is None else turn
-    there = b.farthest(a.probes() @ turn.T, enough=enough)
-    back = a.farthest(b.probes() @ turn, enough=enough)
-    return max(there, back)
+    there = b.farthest(a.probes() @ turn.T, enough=enough, most=most)
+    return there if there > most else max(there, a.farthest(b.probes() @ turn, enough=enough, most=most))

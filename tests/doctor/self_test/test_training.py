@@ -123,7 +123,7 @@ def test_the_shapes_are_few_and_small(context, monkeypatch):
     module = import_module("crosspoint.data.shapes.make_shapes")
     monkeypatch.setattr(module, "make_shapes", lambda *places, **options: given.append((places, options)))
     training.make_shapes(context)
-    assert given == [((context.folder / "shapes",), {"per_class": 1, "seed": 0, "views": 2, "size": 32, "points": 256})]
+    assert given == [((context.folder / "shapes", module.ShapesSettings(1, 0, views=2, size=32, points=256)), {})]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -18,8 +18,8 @@ from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, load, save
 from crosspoint.runtime.jobs.originals import Originals
 from crosspoint.runtime.jobs.parts import PartOptions
-from crosspoint.runtime.jobs.search import SearchOptions, distances, search
-from crosspoint.runtime.options import Sampling
+from crosspoint.runtime.jobs.search import SearchOptions, distances, open_index, originals_of, search
+from crosspoint.runtime.options import Reading, Sampling
 
 Clouds = Callable[..., np.ndarray]
 FILES = 9
@@ -270,6 +270,7 @@ def test_equal_distances_come_by_name(tmp_path: Path, metric: str) -> None:
         {"base": None},
         {"model": 5},
         {"at_most": None},
+        {"columns": 5},
     ],
 )
 def test_what_embeddings_say_of_themselves_is_checked(tmp_path: Path, change: dict) -> None:
@@ -289,3 +290,33 @@ def test_names_lead_to_no_file_outside_their_folder(tmp_path: Path, clouds: Clou
     assert originals.path("a.npy") == inside
     for name in ("../b.npy", str(outside), "x/../../b.npy", "nothing.npy", "a\0.npy", "n" * 5000):
         assert originals.path(name) is None
+
+
+@pytest.fixture
+def table(tmp_path: Path, clouds: Clouds) -> Path:
+    """A folder of text whose coordinates stand in columns that the user has to name."""
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for i in range(3):
+        rows = np.column_stack((np.full(40, 7.0), clouds(1, 40, i)[0]))
+        np.savetxt(folder / f"{i}.csv", rows, delimiter=",", header="time,px,py,pz", comments="")
+    return folder
+
+
+@pytest.mark.parametrize("out", ["index.npz", "parts/"])
+def test_embeddings_keep_the_columns_that_the_user_named(model: Path, table: Path, tmp_path: Path, out: str) -> None:
+    form = PartOptions(form="npz") if out.endswith("/") else PartOptions()
+    named = Reading("px,py,pz")
+    embed(model, [table], out=f"{tmp_path}/{out}", sampling=Sampling(16), parts=form, reading=named)
+    index = open_index(tmp_path / out)
+    assert index.columns == "px,py,pz"
+    found = originals_of(index).points(table / "1.csv")[0]
+    np.testing.assert_allclose(found, np.loadtxt(table / "1.csv", delimiter=",", skiprows=1)[:, 1:], atol=1e-6)
+    query = tmp_path / "query.csv"
+    query.write_bytes((table / "2.csv").read_bytes())
+    assert search(query, tmp_path / out, model=model).results[0].name == "2.csv"
+
+
+def test_embeddings_of_earlier_versions_name_no_columns(index: Path) -> None:
+    assert "columns" not in json.loads(str(np.load(index)["about"]))
+    assert open_index(index).columns is None

@@ -14,7 +14,7 @@ from crosspoint.data.shapes import CATEGORIES
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.library import surface
 from crosspoint.runtime.library.duplicates import COLUMNS, DuplicatesOptions, DuplicatesResult, duplicates
-from crosspoint.runtime.options import Sampling
+from crosspoint.runtime.options import Reading, Sampling
 
 FEW = Sampling(64)
 EVERY = DuplicatesOptions(within=2.0)  # every pair is looked at: the small model's distances mean nothing
@@ -104,7 +104,7 @@ def test_what_cannot_be_looked_at_is_no_copy_and_is_counted(model: Path, library
     embed(model, [library], out=tmp_path / "e.npz", sampling=FEW)
     library.rename(tmp_path / "moved")
     result = duplicates([tmp_path / "e.npz"], EVERY)
-    assert (result.groups, result.unchecked) == ((), result.pairs)
+    assert (result.groups, result.unchecked, result.unread) == ((), result.pairs, result.size)
     found = duplicates([tmp_path / "e.npz"], EVERY, files=tmp_path / "moved")
     assert names_of(found) == [{*COPIES, "turned.ply", "mirrored.ply"}]
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_read_is_skipped_and_listed(model: Path, library: Path) -
         ({"level": "equal"}, "unknown level 'equal'; known are copy, same, similar"),
         ({"within": -1.0}, "--within is -1.0; give a cosine distance"),
         ({"within": float("nan")}, "--within is nan; give a cosine distance"),
-        ({"within": None}, "there are no limits of distance for .*; give --within DISTANCE"),
+        ({"level": "similar", "within": None}, "there are no limits of distance for .*; give --within DISTANCE"),
         ({"library": []}, "no inputs were given"),
         ({"library": ["nowhere"]}, "nowhere"),
         ({"library": ["nowhere.npz"]}, r"nowhere\.npz does not exist"),
@@ -164,3 +164,27 @@ def test_objects_are_compared_as_they_stand_in_their_own_formats(model: Path, tm
     np.pad(points, [(0, 0), (0, 1)]).astype("<f4").tofile(tmp_path / "clouds" / "z.bin")
     result = duplicates([tmp_path / "clouds"], COPY, model=model, sampling=FEW)
     assert names_of(result) == [{"y.ply", "z.bin"}]
+
+
+def test_a_tipped_copy_is_the_same_without_limits_of_the_model(model: Path, library: Path) -> None:
+    chair = CATEGORIES["chair"](np.random.default_rng(1))
+    write(library / "tipped.ply", to_y_up(chair.vertices, "z"), chair.faces)
+    result = duplicates([library], DuplicatesOptions("same"), model=model, sampling=FEW)
+    assert names_of(result) == [{*COPIES, "turned.ply", "mirrored.ply", "tipped.ply"}]
+
+
+def test_text_is_compared_by_the_columns_that_the_user_named(model: Path, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(80, 3))
+    (tmp_path / "clouds").mkdir()
+    for name, time in (("a", 1.0), ("b", 2.0)):
+        rows = np.column_stack((np.full(80, time), points))
+        np.savetxt(tmp_path / "clouds" / f"{name}.csv", rows, delimiter=",", header="t,px,py,pz", comments="")
+    named = Reading("px,py,pz")
+    result = duplicates([tmp_path / "clouds"], COPY, model=model, sampling=FEW, reading=named)
+    assert (names_of(result), result.columns) == ([{"a.csv", "b.csv"}], "px,py,pz")
+
+
+@pytest.mark.parametrize("name", ["groups.txt", "groups", "groups.CSV.gz"])
+def test_a_table_has_the_suffix_of_a_table(model: Path, library: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"--out .* has an unknown suffix; give a name that ends in \.csv$"):
+        duplicates([library], EVERY, model=model, out=tmp_path / name)

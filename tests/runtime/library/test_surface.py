@@ -91,6 +91,38 @@ def test_a_turned_or_mirrored_shape_is_found(category: str, mirror: int) -> None
     assert register(of_mesh(vertices, faces), of_mesh(*turned), enough=SAME / 2) <= SAME
 
 
+BOXES = {
+    "cube": [[1.0, 1, 1]],  # every axis is a principal axis
+    "square": [[1.0, 2, 1]],  # two of them are
+    "cross": [[3.0, 1, 1], [1.0, 3, 1], [1.0, 1, 3]],
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_a_shape_whose_principal_axes_are_many_is_found_however_it_is_tipped(name: str) -> None:
+    parts = [trimesh.creation.box(sides) for sides in BOXES[name]]
+    parts.append(trimesh.creation.box([0.1, 0.1, 0.1], trimesh.transformations.translation_matrix([0.3, 0.4, 0.45])))
+    mesh = trimesh.util.concatenate(parts)
+    vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+    tipped = (vertices * [-1, 1, 1]) @ TURN.T
+    assert register(of_mesh(vertices, faces), of_mesh(tipped, faces), enough=SAME / 2) <= SAME
+
+
+def test_a_distance_beyond_the_largest_of_interest_need_not_be_measured_further() -> None:
+    a, b = of_mesh(*shape("chair")), of_mesh(*shape("bench"))
+    assert surface_distance(a, b, most=COPY) > COPY
+    same = of_mesh(*trimesh.remesh.subdivide(*shape("chair")))
+    assert surface_distance(a, same, most=COPY) == pytest.approx(surface_distance(a, same), abs=1e-9)
+
+
+def test_a_small_part_is_seen_by_its_corners() -> None:
+    vertices, faces = shape("bookshelf")
+    more = trimesh.creation.box([0.004, 0.004, 0.004])
+    more.apply_translation(vertices.max(axis=0) + 0.05)
+    changed = trimesh.util.concatenate([trimesh.Trimesh(vertices, faces, process=False), more])
+    assert surface_distance(of_mesh(vertices, faces), of_mesh(changed.vertices, changed.faces)) > COPY
+
+
 @pytest.mark.parametrize("other", ["bench", "table", "stool"])
 def test_another_shape_is_not(other: str) -> None:
     assert register(of_mesh(*shape("chair")), of_mesh(*shape(other)), enough=SAME / 2) > SAME

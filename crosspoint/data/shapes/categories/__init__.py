@@ -1,0 +1,1 @@
+"""The categories of parametric shapes, by kind."""
