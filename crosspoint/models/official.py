@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from crosspoint.core.content import Content, read_once
+from crosspoint.core.content import read_once
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
 from crosspoint.models.dgcnn import DGCNN
@@ -153,8 +153,8 @@ def _match(state: State, k: int | None, source: str) -> tuple[nn.Module, dict[st
         return PointNet(bias=int(f"{prefix}conv1.bias" in state)), _pointnet_names(prefix)
     if "conv1.0.weight" not in state:
         raise InputError(
-            f"{source} has no entry conv1.0.weight or conv1.weight; it is no checkpoint of the official CrossPoint, of a "
-            "PointNet or of a DGCNN in a known form: see the page on import, or export it to ONNX with PyTorch"
+            f"{source} has no entry conv1.0.weight or conv1.weight, so it is not one of the DGCNN and PointNet checkpoints "
+            "that can be imported; export the network to ONNX with torch.onnx.export, and give that file"
         )
     if k is None:
         raise InputError(

@@ -19,8 +19,7 @@ OFFSET = (0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
 class SceneBackbone(nn.Module):
     """EdgeConvs (64, 64), (64, 64), (64), concatenation 192 → 1024 → max pooling, on 9 channels a point.
 
-    The channels are position, colour, and position in the room. The first neighbour graph is that of the position in the
-    room.
+    The channels are position, colour, and position in the room. The first neighbour graph is that of the last three.
 
     Args:
         k: Number of neighbours of every point; 20 in the published schedule.

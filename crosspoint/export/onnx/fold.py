@@ -190,6 +190,8 @@ def _lifted(module: nn.Module) -> Edge:
     """The first EdgeConv of a `SceneBackbone` behind `x = p L + o`, for points p of three coordinates.
 
     W₁ (x_j − x_i) + W₂ x_i = (p_j L) W₁ᵀ + (p_i L) (W₂ − W₁)ᵀ + o W₂ᵀ,   and W₂ = (W₂ − W₁) + W₁
+
+    The products with L are computed here, so that the graph takes points as they are.
     """
     assert isinstance(module, EdgeConv2)
     near, own, shift = _edge_terms(module.first)
