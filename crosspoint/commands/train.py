@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from crosspoint.commands.common import RECIPES, Command, PathArgument, json_option, save_result, write_result
+from crosspoint.commands.common import RECIPES, Command, PathArgument, json_option, save_result
 from crosspoint.core.console import say
 
 # Repeated from crosspoint.train.pretrain.recipes, which --help does not import; a test compares them.
@@ -99,32 +99,3 @@ def train(
     say(f"{out}: {result.steps} steps in {result.seconds} s on {result.device}, loss {result.last['loss']:.3f}")
     say(f"next: crosspoint export {out} --out {out}-bundle")
     save_result(json_file, result)
-
-
-@click.command("import", cls=Command, example="crosspoint import best_model.pth --k 15 --out encoder.safetensors")
-@click.argument("checkpoint", type=PathArgument)
-@click.option(
-    "--k",
-    type=click.IntRange(min=1),
-    required=True,
-    help="Number of neighbours k of the network; 15 in the official pretraining.",
-)
-@click.option("--out", type=PathArgument, required=True, help=".safetensors file to write.")
-@json_option
-def import_command(checkpoint: Path, k: int, out: Path, json_file: Path | None) -> None:
-    """Convert an official CrossPoint checkpoint to .safetensors.
-
-    CHECKPOINT is a .pth file of the official repository, with the network DGCNN or DGCNN_partseg.
-    """
-    from crosspoint.core.errors import require
-
-    require("torch", "train", purpose="reading a PyTorch checkpoint")
-    from crosspoint.models.official import import_official
-
-    imported = import_official(checkpoint, k, out=out)
-    say(f"{out}: {imported.model.config}")
-    for name in imported.unused:
-        say(f"  left out: {name}")
-    write_result(
-        json_file, "import", result={"out": str(out), "model": imported.model.config, "left_out": imported.unused}
-    )

@@ -22,7 +22,7 @@ from crosspoint.models.pointnet import PointNet
 from crosspoint.models.scenes import CHANNELS, SceneBackbone
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
 from crosspoint.models.torch_file import is_plain, parse_torch_file
-from crosspoint.models.weights import save_model
+from crosspoint.models.weights import Config, save_model
 
 State = dict[str, Tensor]
 
@@ -65,6 +65,12 @@ class Imported:
 
     model: nn.Module
     unused: tuple[str, ...]
+
+    @property
+    def config(self) -> Config:
+        """The network's configuration."""
+        config: Config = self.model.config  # type: ignore[assignment]
+        return config
 
 
 def import_official(checkpoint: Path, k: int | None = None, *, out: Path) -> Imported:
@@ -153,8 +159,8 @@ def _match(state: State, k: int | None, source: str) -> tuple[nn.Module, dict[st
         return PointNet(bias=int(f"{prefix}conv1.bias" in state)), _pointnet_names(prefix)
     if "conv1.0.weight" not in state:
         raise InputError(
-            f"{source} has no entry conv1.0.weight or conv1.weight, so it is not one of the DGCNN and PointNet checkpoints "
-            "that can be imported; export the network to ONNX with torch.onnx.export, and give that file"
+            f"{source} has no entry conv1.0.weight or conv1.weight, so it is none of the DGCNN and PointNet "
+            "checkpoints that can be imported; export its network to ONNX with torch.onnx.export, and use that file"
         )
     if k is None:
         raise InputError(

@@ -74,7 +74,7 @@ BEHIND = {  # the function that a command calls with its options
     "data pack": ("crosspoint.data.sets.pack", "pack"),
     "data objects": ("crosspoint.data.objects.folder", "write_objects"),
     "finetune partseg": ("crosspoint.train.partseg.finetune", "partseg"),
-    "import": ("crosspoint.models.official", "import_official"),
+    "import": ("crosspoint.classify.imported", "import_checkpoint"),
     "export": ("crosspoint.export.bundle", "export"),
     "build": ("crosspoint.export.engine.on_device", "build_on_device"),
     "embed": ("crosspoint.runtime.jobs.embed", "embed"),
@@ -235,7 +235,7 @@ class Anything(dict):
         return 0
 
 
-SCHEMAS = {"export": "export", "build": "export", "import": "import"}
+SCHEMAS = {"export": "export", "build": "export"}
 """Of commands that put the result together themselves; all others write it as it is."""
 
 
