@@ -1,4 +1,4 @@
-"""`crosspoint train` and `crosspoint import`."""
+"""`crosspoint train`."""
 
 from pathlib import Path
 
