@@ -84,6 +84,14 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
     metavar="POINTS",
     help="Largest accuracy loss allowed, in percentage points.  [default: 0.2; for int8 0.5]",
 )
+@click.option(
+    "--keep-fp32",
+    metavar="LAYER,...",
+    help="Layers of an int8 export that stay in fp32, e.g. edge4 or edge4/near.  [default: chosen by the check]",
+)
+@click.option(
+    "--k", type=click.IntRange(min=1), help="Number of neighbours k, if MODEL is the .pth checkpoint of a DGCNN."
+)
 @up_option("the clouds of --verify-data and --calibrate", FILES_UP)
 @sign_option
 @json_option
@@ -105,14 +113,16 @@ def export_command(
     verify_data: Path | None,
     verify_clouds: int | None,
     max_drop: float | None,
+    keep_fp32: str | None,
+    k: int | None,
     up: "Up | None",
     sign: Path | None,
     json_file: Path | None,
 ) -> None:
     """Export a trained network to ONNX and TensorRT, and check it.
 
-    MODEL is a released model (dgcnn, pointnet), a run folder or a .safetensors file. The result is a bundle: a folder
-    with the ONNX file, the engine and a manifest. If the outputs do not match the trained network, the export fails,
+    MODEL is a released model (dgcnn, pointnet), a run folder, a .safetensors file, a bundle, or a .pth checkpoint that
+    crosspoint import reads. The result is a bundle: a folder with the ONNX file, the engine and a manifest. If the outputs do not match the trained network, the export fails,
     writes no files, and the exit code is 1.
     """
     from crosspoint.core.errors import require
@@ -124,7 +134,7 @@ def export_command(
     from crosspoint.export.engine.builder import Options
     from crosspoint.export.options import ExportOptions
 
-    targets = tuple(filter(None, (target or "").split(",")))
+    targets, kept = (tuple(filter(None, (words or "").split(","))) for words in (target, keep_fp32))
     manifest = export(
         model,
         out,
@@ -133,7 +143,9 @@ def export_command(
         batch=batch,
         points=points,
         verification=Verification(verify_data, verify_clouds, max_drop, calibrate, up),
-        options=ExportOptions(builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign),
+        options=ExportOptions(
+            builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign, keep_fp32=kept, k=k
+        ),
     )
     print_export(out, manifest, sign=sign)
     write_result(json_file, "export", result={"out": str(out), "manifest": manifest.to_json()})

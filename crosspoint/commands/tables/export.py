@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from crosspoint.core.console import print_table
-from crosspoint.export.manifest import BundleManifest, ExportParity, Precision
+from crosspoint.eval.metrics.statistics import paired_objects
+from crosspoint.export.manifest import BundleManifest, ExportParity, Gain, Precision
 from crosspoint.parity.gate_result import GateResult
-from crosspoint.parity.task import PartTask, ScoreTask
+from crosspoint.parity.task import PartTask, ScoreTask, SvmTask
 from crosspoint.runtime.manifest import SCRIPT
 from crosspoint.runtime.signing import SIGNATURE
 
@@ -43,10 +44,39 @@ def _print_precision(precision: Precision, parity: ExportParity) -> None:
             f"{task.measure}: {before:.2%} trained, {after:.2%} exported "
             f"({parity.task.candidate}; limit {parity.task.max_drop:g} points lost; {task.objects} clouds{equal})"
         )
+        if isinstance(task, SvmTask) and precision.asked == "int8":
+            _print_interval(task, parity.task.max_drop)
         if isinstance(task, ScoreTask):
             print(f"scores: largest error {task.largest_error:.1e} (limit {task.score_limit:g}){task.detail}")
     elif precision.asked == "int8":
         print("accuracy was not measured; give labelled clouds with --verify-data to measure it")
+    if precision.gain is not None:
+        _print_gain(precision.gain)
+
+
+def _print_interval(task: SvmTask, max_drop: float) -> None:
+    """Say how sure the difference of two accuracies is, and how many objects would tell the limit from chance."""
+    low, high = task.interval or (task.difference, task.difference)
+    print(f"difference {100 * task.difference:+.2f} points, 95 % interval {100 * low:+.2f} to {100 * high:+.2f}")
+    paired = task.paired
+    share = (paired.only_reference_right + paired.only_candidate_right) / paired.objects
+    needed = paired_objects(share, half_width=max_drop / 100) if max_drop > 0 else 0
+    if needed > paired.objects:
+        print(
+            f"warning: {paired.objects} test objects cannot tell a loss of {max_drop:g} points from chance; about "
+            f"{needed} would"
+        )
+
+
+def _print_gain(gain: Gain) -> None:
+    print(
+        f"int8 does {gain.int8_share:.1%} of the layers' multiply-adds; speed {gain.speed:.2f} times fp32's "
+        f"({gain.fp32_ms:.2f} and {gain.int8_ms:.2f} ms a cloud, {gain.where}, {gain.rounds} calls in turn)"
+    )
+    if gain.speed <= 1:
+        print(
+            "warning: int8 is no faster than fp32 here; export fp32 or fp16, or measure on the target: crosspoint bench"
+        )
 
 
 def _print_gate(gate: GateResult) -> None:

@@ -33,7 +33,7 @@ class AccuracyOf:
     def finds_neighbours(self, model, precision):
         return True
 
-    def measure(self, model, precision):
+    def tune(self, model, precision):
         assert precision == "int8"
         self.measured += 1
         low = [name for name, kind in product_precisions(model).items() if kind == "int8"]
@@ -44,7 +44,7 @@ class AccuracyOf:
 def unlabelled(finds=lambda model, precision: True):
     """Stands for a check without labelled data."""
     return SimpleNamespace(
-        accuracy=None, categories=None, finds_neighbours=finds, measure=lambda model, precision: None
+        accuracy=None, categories=None, finds_neighbours=finds, tune=lambda model, precision: None
     )
 
 
