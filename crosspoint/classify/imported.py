@@ -22,7 +22,7 @@ from crosspoint.data.splits import balanced
 from crosspoint.export.bundle import export
 from crosspoint.export.engine.engine import check_ours
 from crosspoint.export.options import ExportOptions
-from crosspoint.models.official import ADVICE, STATISTICS, Checkpoint, convert, import_official, read_checkpoint
+from crosspoint.models.official import ADVICE, STATISTICS, ForeignCheckpoint, convert, import_official, read_checkpoint
 from crosspoint.models.weights import save_model
 from crosspoint.parity.clouds import ordinary
 from crosspoint.parity.reference import Reference
@@ -119,7 +119,7 @@ def import_checkpoint(
     return ImportResult(str(out), imported.config, left_out, names)
 
 
-def read_head(checkpoint: Checkpoint) -> LinearHead:
+def read_head(checkpoint: ForeignCheckpoint) -> LinearHead:
     """The head of a PointNet classifier: `ReLU(BN(A x + c))` twice, then a linear layer; for embeddings `(n, 1024)`.
 
     With `BN(y) = a y + b` on the running statistics, a hidden layer is `ReLU((a A) x + a c + b)`, in float64.
@@ -140,7 +140,7 @@ def read_head(checkpoint: Checkpoint) -> LinearHead:
     return LinearHead(np.zeros(DIM), np.ones(DIM), np.ascontiguousarray(weights.T), biases, tuple(hidden))
 
 
-def _linear(checkpoint: Checkpoint, name: str, inputs: int) -> tuple[Doubles, Doubles]:
+def _linear(checkpoint: ForeignCheckpoint, name: str, inputs: int) -> tuple[Doubles, Doubles]:
     """Weights `(D, inputs)` and biases `(D,)`; without biases they are 0."""
     weight = checkpoint.entries.get(f"{name}.weight")
     outputs = 0 if weight is None or weight.ndim == 0 else weight.shape[0]
@@ -150,7 +150,7 @@ def _linear(checkpoint: Checkpoint, name: str, inputs: int) -> tuple[Doubles, Do
     return weights, _entry(checkpoint, f"{name}.bias", outputs)
 
 
-def _entry(checkpoint: Checkpoint, name: str, *shape: int) -> Doubles:
+def _entry(checkpoint: ForeignCheckpoint, name: str, *shape: int) -> Doubles:
     """An entry of the checkpoint in float64, after a check of its shape."""
     if name not in checkpoint.entries:
         raise InputError(f"{checkpoint.path} has no entry {name}; it is not a whole PointNet classifier")
@@ -163,7 +163,7 @@ def _entry(checkpoint: Checkpoint, name: str, *shape: int) -> Doubles:
     return array
 
 
-def _class_names(checkpoint: Checkpoint, file: Path | None, count: int) -> tuple[str, ...]:
+def _class_names(checkpoint: ForeignCheckpoint, file: Path | None, count: int) -> tuple[str, ...]:
     if file is None:
         raise InputError(
             f"{checkpoint.path} is a classifier of {count} classes, whose names it does not hold; give --classes FILE "

@@ -131,8 +131,8 @@ def export(
     graph must pass in float32 first, so that a lower precision adds rounding errors only.
 
     Args:
-        model: The name of a released model, a run folder with `encoder.safetensors`, a `.safetensors` file, a classifier
-            of `crosspoint fit`, another bundle of a released model, or a checkpoint that `crosspoint import` reads.
+        model: A released model's name, a run folder with `encoder.safetensors`, a `.safetensors` file, a classifier of
+            `crosspoint fit`, another bundle of a released model, or a checkpoint that `crosspoint import` reads.
         out: Folder of the bundle; an earlier bundle there is replaced.
         trt: Also build a TensorRT engine.
         precision: Precision of the layers: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`. Distances stay float32.

@@ -39,8 +39,8 @@ def _weights_of_bundle(folder: Path) -> Path:
     found = find_hash(manifest.source.sha256)
     if found is None:
         raise InputError(
-            f"{folder} is a bundle without trained weights; give what it was exported from: {manifest.source.path} with "
-            f"the SHA-256 {manifest.source.sha256[:16]}…, or its run folder"
+            f"{folder} is a bundle without trained weights; give what it was exported from: {manifest.source.path} "
+            f"with the SHA-256 {manifest.source.sha256[:16]}…, or its run folder"
         )
     return found[0].file(".safetensors")
 
@@ -59,14 +59,12 @@ def read_trained(path: Path, *, k: int | None = None) -> Weights:
         checkpoint = read_checkpoint(path)
         if checkpoint.is_classifier:
             raise InputError(
-                f"{path} is a classifier; import it first, with its class names: crosspoint import {path} --classes FILE "
-                "--out FOLDER"
+                f"{path} is a classifier; import it first, with its class names: crosspoint import {path} "
+                "--classes FILE --out FOLDER"
             )
         imported = convert(checkpoint.entries, k, source=str(path))
         tensors = dict(imported.model.state_dict())
         return Weights(path, checkpoint.sha256, imported.config, checkpoint.recipe(k), tensors)
     if k is not None:
-        raise InputError(
-            f"--k is for checkpoints of other repositories; {path} says its number of neighbours: leave it out"
-        )
+        raise InputError(f"--k is for .pth checkpoints; {path} says its number of neighbours: leave --k out")
     return read_weights(path)

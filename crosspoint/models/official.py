@@ -96,7 +96,7 @@ def import_official(checkpoint: Path, k: int | None = None, *, out: Path) -> Imp
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ForeignCheckpoint:
     """A checkpoint of another repository.
 
     Attributes:
@@ -119,7 +119,7 @@ class Checkpoint:
         return {"imported": self.path.name, "sha256": self.sha256, **({} if k is None else {"k": k})}
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> ForeignCheckpoint:
     """Read a checkpoint without running code in it.
 
     Raises:
@@ -132,7 +132,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(loaded, dict) or not all(isinstance(name, str) and is_plain(loaded[name]) for name in loaded):
         raise InputError(f"{content.path}: does not hold a state dict; {ADVICE}")
     entries = {name.removeprefix("module."): value for name, value in loaded.items()}
-    return Checkpoint(Path(path), content.sha256, entries)
+    return ForeignCheckpoint(Path(path), content.sha256, entries)
 
 
 def convert(state: State, k: int | None = None, *, source: str) -> Imported:

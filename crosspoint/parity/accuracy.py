@@ -53,9 +53,9 @@ def require_objects(count: int, data: Path, *, max_drop: float) -> None:
     if max_drop <= 0 or 100 / max(count, 1) <= max_drop + 1e-9:
         return
     raise InputError(
-        f"{data} gives {count} test objects, one of which is worth {100 / max(count, 1):.2f} points, more than --max-drop "
-        f"{max_drop:g}; give data with at least {math.ceil(100 / max_drop)} test objects, a larger --max-drop, or leave "
-        "--verify-data out and give the clouds as --calibrate"
+        f"{data} gives {count} test objects, one of which is worth {100 / max(count, 1):.2f} points, more than "
+        f"--max-drop {max_drop:g}; give data with at least {math.ceil(100 / max_drop)} test objects, a larger "
+        "--max-drop, or --calibrate instead of --verify-data"
     )
 
 

@@ -196,7 +196,7 @@ def parse_classifier(path: Path, content: bytes, *, info: ClassifierInfo) -> Cla
         linear = (np.asarray(file[name], np.float64) for name in ("mean", "scale", "weights", "biases"))
         head = LinearHead(*linear, hidden)
         clouds, labels = np.asarray(file["clouds"], np.float32), np.asarray(file["labels"], np.int64)
-        source = str(file["source"])
+        source = str(file["source"].item())
     dim, classes = head.mean.size, len(info.classes)
     shapes = [array.shape for array in (head.mean, head.scale, head.biases)]
     layers = [*((layer.weights, layer.biases) for layer in hidden), (head.weights, head.biases)]

@@ -71,7 +71,7 @@ def test_the_bundle_predicts_and_is_exported_again(checkpoint, tmp_path):
         np.save(tmp_path / "data" / name / "a.npy", np.random.default_rng(i).normal(size=(60, 3)))
     out, half = tmp_path / "bundle", tmp_path / "half"
     words = ["import", checkpoint, "--classes", tmp_path / "classes.txt", "--data", tmp_path / "data", "--out", out]
-    for line in (words, ["export", out, "--precision", "int8", "--out", half]):
+    for line in (words, ["export", out, "--precision", "int8", "--points", 60, "--out", half]):
         done = CliRunner().invoke(crosspoint, [*map(str, line)], catch_exceptions=False)
         assert done.exit_code == 0, done.output
     clouds = np.stack([np.load(tmp_path / "data" / name / "a.npy") for name in CLASSES]).astype(np.float32)

@@ -74,9 +74,7 @@ def _print_gain(gain: Gain) -> None:
         f"({gain.fp32_ms:.2f} and {gain.int8_ms:.2f} ms a cloud, {gain.where}, {gain.rounds} calls in turn)"
     )
     if gain.speed <= 1:
-        print(
-            "warning: int8 is no faster than fp32 here; export fp32 or fp16, or measure on the target: crosspoint bench"
-        )
+        print("warning: int8 is no faster than fp32 here; measure both on the target: crosspoint bench")
 
 
 def _print_gate(gate: GateResult) -> None:

@@ -83,7 +83,7 @@ class OnnxEncoder(Encoder):
         engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opener.has_operators else ''}"
         where = "cpu" if index is None else f"cuda:{index}"
         digest = hashlib.sha256(content).hexdigest()
-        self.specification = specify(session, path, digest, where, backend, engine)
+        self.specification = specify(session, path, digest=digest, device=where, backend=backend, engine=engine)
         self._names = names_of(session)
         self._divides = index is None and self.specification.max_batch is None
         self._opening = threading.Lock()

@@ -51,7 +51,7 @@ def names_of(session: Any) -> dict[str, str]:
     return {ours: theirs for ours, theirs in names.items() if ours != theirs}
 
 
-def specify(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
+def specify(session: Any, path: Path, *, digest: str, device: str, backend: str, engine: str) -> Specification:
     """Describe a file from its session; see `Specification`.
 
     Args:

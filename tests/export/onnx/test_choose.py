@@ -43,9 +43,7 @@ class AccuracyOf:
 
 def unlabelled(finds=lambda model, precision: True):
     """Stands for a check without labelled data."""
-    return SimpleNamespace(
-        accuracy=None, categories=None, finds_neighbours=finds, tune=lambda model, precision: None
-    )
+    return SimpleNamespace(accuracy=None, categories=None, finds_neighbours=finds, tune=lambda model, precision: None)
 
 
 def test_without_labels_every_layer_that_can_be_is_int8(graph):

@@ -180,4 +180,4 @@ def test_names_that_are_no_text_are_an_error_of_the_file_with_advice() -> None:
 
     session = SimpleNamespace(get_inputs=no_text, get_outputs=no_text)
     with pytest.raises(InputError, match=r"m\.onnx: is damaged or not an ONNX model.*; export the model again"):
-        specify(session, Path("m.onnx"), "0" * 64, "cpu", "onnxruntime", "")
+        specify(session, Path("m.onnx"), digest="0" * 64, device="cpu", backend="onnxruntime", engine="")
