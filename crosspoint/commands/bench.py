@@ -37,6 +37,11 @@ from crosspoint.core.errors import InputError
     type=click.FloatRange(min=0),
     help="Seconds to measure each model, after its warm-up.",
 )
+@click.option(
+    "--layers",
+    is_flag=True,
+    help="Also list the layers as they are run: with times by ONNX Runtime, by name in a TensorRT engine.",
+)
 @click.option("--out", type=PathArgument, help="Draw the result as this .png file.")
 @json_option
 def bench_command(
@@ -48,6 +53,7 @@ def bench_command(
     backend: str | None,
     trust: bool,
     seconds: float,
+    layers: bool,
     out: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -76,6 +82,7 @@ def bench_command(
         backend=backend,
         seconds=seconds,
         trust=trust,
+        layers=layers,
     )
     print_bench(result)
     if out is not None:

@@ -93,6 +93,11 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
     "--k", type=click.IntRange(min=1), help="Number of neighbours k, if MODEL is the .pth checkpoint of a DGCNN."
 )
 @up_option("the clouds of --verify-data and --calibrate", FILES_UP)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="With --trt: print the equivalent command lines of trtexec and polygraphy, with shapes, and write nothing.",
+)
 @sign_option
 @json_option
 def export_command(
@@ -116,6 +121,7 @@ def export_command(
     keep_fp32: str | None,
     k: int | None,
     up: "Up | None",
+    dry_run: bool,
     sign: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -125,16 +131,28 @@ def export_command(
     crosspoint import reads. The result is a bundle: a folder with the ONNX file, the engine and a manifest. If the
     outputs do not match the trained network, the export fails, writes no files, and the exit code is 1.
     """
-    from crosspoint.core.errors import require
+    from crosspoint.core.errors import InputError, require
 
     require("torch", "train", purpose="exporting")
     require("onnx", "train", purpose="exporting")
-    from crosspoint.commands.tables.export import print_export
+    from crosspoint.commands.tables.export import print_commands, print_export
+    from crosspoint.core.results import to_json
     from crosspoint.export.bundle import Verification, export
+    from crosspoint.export.dry_run import equivalent_commands
     from crosspoint.export.engine.builder import Options
     from crosspoint.export.options import ExportOptions
 
     targets, kept = (tuple(filter(None, (words or "").split(","))) for words in (target, keep_fp32))
+    options = ExportOptions(
+        builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign, keep_fp32=kept, k=k
+    )
+    if dry_run:
+        if not trt:
+            raise InputError("--dry-run is for engines; add --trt, or leave it out")
+        commands = equivalent_commands(model, out, precision=precision, batch=batch, points=points, options=options)
+        print_commands(commands)
+        write_result(json_file, "export", result={"out": str(out), "commands": to_json(commands)})
+        return
     manifest = export(
         model,
         out,
@@ -143,9 +161,7 @@ def export_command(
         batch=batch,
         points=points,
         verification=Verification(verify_data, verify_clouds, max_drop, calibrate, up),
-        options=ExportOptions(
-            builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign, keep_fp32=kept, k=k
-        ),
+        options=options,
     )
     print_export(out, manifest, sign=sign)
     write_result(json_file, "export", result={"out": str(out), "manifest": manifest.to_json()})

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from crosspoint.core.console import print_table
+from crosspoint.core.console import print_table, say
 from crosspoint.eval.metrics.statistics import paired_objects
+from crosspoint.export.dry_run import EquivalentCommands
 from crosspoint.export.manifest import BundleManifest, ExportParity, Gain, Precision
 from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.task import PartTask, ScoreTask, SvmTask
@@ -30,6 +31,19 @@ def print_export(out: Path, manifest: BundleManifest, *, sign: Path | None = Non
             print(f"note: {engine.note}")
     elif SCRIPT in manifest.files:
         print(f"engine: not built; copy {out} to the device and run there: sh {out.name}/{SCRIPT}")
+
+
+def print_commands(commands: EquivalentCommands) -> None:
+    """Print the command lines of other tools, one a line."""
+    say("# the ONNX file, in its precision")
+    say(commands.export)
+    say("# the engine, on the machine that will run it: either of")
+    say(commands.trtexec)
+    say(commands.polygraphy)
+    say(
+        "# the engine's network against ONNX Runtime, on random inputs; crosspoint's own check also compares neighbours"
+    )
+    say(commands.compare)
 
 
 def _print_precision(precision: Precision, parity: ExportParity) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.results import Result
+from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import cuda
+from crosspoint.runtime.bench.layers import LayerTable, layers_of
 from crosspoint.runtime.bench.roofline import CpuSpeed, Roofline, measure_machine, processor, roofline_of
 from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device
 from crosspoint.runtime.load import load_encoder
@@ -112,6 +113,7 @@ class BenchResult(Result):
         threads: CPU threads.
         rows: One row for each model, backend and device.
         not_run: What could not be run, with the reason.
+        layers: The layers of each row's model, if asked for.
     """
 
     schema: ClassVar[str] = "crosspoint.bench/1"
@@ -122,6 +124,7 @@ class BenchResult(Result):
     threads: int
     rows: tuple[BenchRow, ...]
     not_run: tuple[NotRun, ...]
+    layers: tuple[LayerTable, ...] | None = field(default=None, metadata=OPTIONAL)
 
 
 class Contender:
@@ -149,6 +152,11 @@ class Contender:
         self.times: list[float] = []
         self.points = count
 
+    @property
+    def inputs(self) -> dict[str, FloatArray]:
+        """The inputs of a call by name."""
+        return dict(zip(("points", "category"), self._inputs, strict=False))
+
     def call(self) -> float:
         """Run one call, a whole batch from numpy to numpy; returns seconds."""
         started = time.perf_counter()
@@ -169,6 +177,7 @@ def bench(
     backend: str | None = None,
     seconds: float = 5.0,
     trust: bool = False,
+    layers: bool = False,
 ) -> BenchResult:
     """Measure models on all installed backends, in turns, so that other load on the machine affects all of them.
 
@@ -181,6 +190,7 @@ def bench(
         backend: Measure only this backend.
         seconds: Time per model after its warm-up. A call is never cut short, and at least 5 calls are made.
         trust: As for `load_encoder`.
+        layers: Also list the layers of models on ONNX Runtime and TensorRT, as they are run.
 
     Raises:
         InputError: An argument is invalid, or nothing could be run; the message gives the first reason.
@@ -199,10 +209,22 @@ def bench(
         _measure(contenders, seconds)
         machine = measure_machine(threads) if any(each.choice.device == "cpu" for each in contenders) else None
         rows = [_row(each, batch, threads, machine) for each in contenders]
+        tables = _layers(contenders, failures) if layers else None
     finally:
         for each in contenders:
             each.encoder.close()
-    return BenchResult(processor(), machine, batch, threads, tuple(rows), tuple(failures))
+    return BenchResult(processor(), machine, batch, threads, tuple(rows), tuple(failures), tables)
+
+
+def _layers(contenders: Sequence[Contender], failures: list[NotRun]) -> tuple[LayerTable, ...]:
+    """The layers of the contenders; what has no table is added to the failures."""
+    tables = []
+    for each in contenders:
+        try:
+            tables.append(layers_of(each.encoder, each.inputs))
+        except CrosspointError as error:
+            failures.append(NotRun(str(each.choice.model), each.choice.backend, each.choice.device, str(error)))
+    return tuple(tables)
 
 
 def _measure(contenders: list[Contender], seconds: float) -> None:
