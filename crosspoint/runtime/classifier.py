@@ -193,8 +193,10 @@ def parse_classifier(path: Path, content: bytes, *, info: ClassifierInfo) -> Cla
             HiddenLayer(*(np.asarray(file[f"hidden{i}_{part}"], np.float64) for part in ("weights", "biases")))
             for i in range(sum(name.startswith("hidden") for name in file.names) // 2)
         )
-        linear = (np.asarray(file[name], np.float64) for name in ("mean", "scale", "weights", "biases"))
-        head = LinearHead(*linear, hidden)
+        mean, scale, weights, biases = (
+            np.asarray(file[name], np.float64) for name in ("mean", "scale", "weights", "biases")
+        )
+        head = LinearHead(mean, scale, weights, biases, hidden)
         clouds, labels = np.asarray(file["clouds"], np.float32), np.asarray(file["labels"], np.int64)
         source = str(file["source"].item())
     dim, classes = head.mean.size, len(info.classes)
