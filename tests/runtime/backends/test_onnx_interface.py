@@ -21,11 +21,11 @@ FORMS = {
 }
 
 
-def write(path, form, *, source="x", result="linear_7", operator="ReduceMax", more=()):
+def write(path, form, *, source="x", result="linear_7", weights=True, more=()):
     """`max_p x_p W` of every cloud, with inputs and outputs of any name and declared shape."""
     given, made = FORMS[form] if isinstance(form, str) else form
-    reduce = helper.make_node(operator, [source], ["top"], axes=[1], keepdims=0)
-    product = helper.make_node("MatMul", ["top", "w"], [result])
+    reduce = helper.make_node("ReduceMax", [source], ["top"], axes=[1], keepdims=0)
+    product = helper.make_node(*(("MatMul", ["top", "w"]) if weights else ("Identity", ["top"])), [result])
     others = [helper.make_node("Identity", ["top"], [name]) for name in more]
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, made) for name in (result, *more)]
     graph = helper.make_graph(
@@ -79,8 +79,8 @@ def test_what_pytorch_writes_is_opened(tmp_path, clouds):
 @pytest.mark.parametrize(
     ("form", "options", "message"),
     [
-        ((("batch", 3, "points"), ("batch", "width")), {"operator": "ReduceSum"}, r"points must be \(B, N, 3\)"),
-        ((("batch", "points", 6), ("batch", 5)), {}, r"points must be \(B, N, 3\)"),
+        ((("batch", 3, 40), ("batch", 40)), {"weights": False}, r"points must be \(B, N, 3\)"),
+        ((("batch", "points", 6), ("batch", 6)), {"weights": False}, r"points must be \(B, N, 3\)"),
         ("named", {"more": ("second",)}, "maps x to linear_7, second"),
     ],
 )
