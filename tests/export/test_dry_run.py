@@ -1,6 +1,8 @@
 """The command lines of other tools have the shapes and options of the export."""
 
+import re
 import shlex
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -66,6 +68,15 @@ def test_the_command_writes_nothing(saved, tmp_path):
     words.remove("--trt")
     done = CliRunner().invoke(crosspoint, words)
     assert (done.exit_code, "add --trt" in done.output) == (2, True)
+
+
+def test_the_page_shows_what_is_printed():
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    command, lines = re.search(
+        r"\n(crosspoint export [^\n]*--dry-run)\n.*?```\n(crosspoint.*?)\n```", page, re.S
+    ).groups()
+    done = CliRunner().invoke(crosspoint, shlex.split(command)[1:], catch_exceptions=False)
+    assert [line for line in done.output.splitlines() if not line.startswith("#")] == lines.splitlines()
 
 
 def test_polygraphy_knows_every_option(saved, tmp_path):
