@@ -12,7 +12,7 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
 from crosspoint.eval.metrics.statistics import Paired
-from crosspoint.export import bundle
+from crosspoint.export import trained
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.onnx import choose
 from crosspoint.export.options import ExportOptions
@@ -77,14 +77,14 @@ def test_the_source_hash_is_of_the_weights_that_were_exported(saved, tmp_path, m
     """Another file takes the place once the network is loaded."""
     source = Path(shutil.copy(saved("pointnet"), tmp_path / "encoder.safetensors"))
     exported = sha256(source)
-    read = bundle.read_weights
+    read = trained.read_weights
 
     def replaced(path):
         weights = read(path)
         shutil.copy(saved("dgcnn"), source)
         return weights
 
-    monkeypatch.setattr(bundle, "read_weights", replaced)
+    monkeypatch.setattr(trained, "read_weights", replaced)
     manifest = export(source, tmp_path / "bundle", **SMALL).to_json()
     assert sha256(source) != exported
     assert manifest["source"]["sha256"] == exported

@@ -102,7 +102,6 @@ def test_a_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"names": ("input", "output")}, "maps input to output; an encoder maps points to embedding"),
         ({"kind": TensorProto.FLOAT16}, r"points has the type tensor\(float16\)"),
         ({"metadata": "{"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
         ({"metadata": "[]"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
