@@ -12,7 +12,7 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
 from crosspoint.eval.metrics.statistics import Paired
-from crosspoint.export import trained
+from crosspoint.export import bundle, trained
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.onnx import choose
 from crosspoint.export.options import ExportOptions
