@@ -52,9 +52,19 @@ from crosspoint.runtime.library.duplicates import DuplicatesResult
 from crosspoint.runtime.library.select import SelectResult
 from crosspoint.train.engine.loop import TrainResult
 from crosspoint.train.partseg.finetune import FinetuneResult
+from crosspoint.train.pretrain.pretrain import PretrainResult
 
 RESULTS = (
-    *(BenchResult, Catalogue, Diagnosis, FewShotResult, FinetuneResult, ImageFewShotResult, ParityResult),
+    *(
+        BenchResult,
+        Catalogue,
+        Diagnosis,
+        FewShotResult,
+        FinetuneResult,
+        ImageFewShotResult,
+        ParityResult,
+        PretrainResult,
+    ),
     *(PartSegResult, QuickstartSummary, ReportResult, ReproduceResult, RobustnessResult, SvmResult, TrainResult),
     *(BundleManifest, DoctorResult, EmbedResult, PackResult, QuickstartResult, RenderResult, SearchResult),
     *(SelfTestResult, ShapesResult, VerifyReport, ObjectsResult, ScanResult),
