@@ -201,7 +201,7 @@ def _match_segmentation(state: State, k: int, source: str) -> tuple[nn.Module, d
 
 def _pointnet_names(prefix: str) -> dict[str, str]:
     """For each entry of `PointNet`, the entry in a checkpoint with `conv1`, `bn1`, `conv2`, …."""
-    names = {}
+    names: dict[str, str] = {}
     for i in range(POINTNET_LAYERS):
         names |= {f"linears.{i}.{entry}": f"{prefix}conv{i + 1}.{entry}" for entry in ("weight", "bias")}
         names |= {f"norms.{i}.{entry}": f"{prefix}bn{i + 1}.{entry}" for entry in STATISTICS}

@@ -36,7 +36,7 @@ def append_classifier(model: onnx.ModelProto, classifier: Classifier) -> onnx.Mo
         "weight": head.weights / info.temperature,
         "bias": head.biases / info.temperature,
     }
-    nodes = [
+    nodes: list[tuple[str, tuple[str, ...], str]] = [
         ("Sub", ("embedding", "head/mean"), "head/centred"),
         ("Div", ("head/centred", "head/scale"), "head/standard"),
     ]
