@@ -101,12 +101,14 @@ GIVEN = {  # what an option takes that is no number, name or path
     "shard": "2/3",
     "batch": "2:3:5",
     "target": "sm86",
+    "keep_fp32": "edge4,embed",
     "views": "2",
     "voxel": "0.25",  # at most half of the cluster distance
 }
 ARRIVES_AS = {  # where a word is read before it is handed on, or goes by another name
     "shard": ("shard", (2, 3)),
     "target": ("target", ("sm86",)),
+    "keep_fp32": ("keep_fp32", ("edge4", "embed")),
     "folder": ("root", None),
     "rfs": ("overrides", None),
     "data_dir": ("data", None),
@@ -120,6 +122,7 @@ ARRIVES_AS = {  # where a word is read before it is handed on, or goes by anothe
     "verify_clouds": ("clouds", None),
 }
 DRAWN = {("bench", "out"), ("duplicates", "page"), ("embed", "picture")}  # pictures that the command draws itself
+INSTEAD = {("export", "dry_run")}  # flags with which another function is called
 
 
 class Called(Exception):
@@ -161,7 +164,7 @@ def words_for(command, numbers):
     """A call with every option set to a value of its own, and these values by name."""
     words, values = [], {}
     for parameter in command.params:
-        if parameter.name == "json_file":
+        if parameter.name == "json_file" or (command.name, parameter.name) in INSTEAD:
             continue
         if getattr(parameter, "is_flag", False):
             given, value = [], True

@@ -222,6 +222,7 @@ def test_bench(monkeypatch):
         "backend": "pytorch",
         "seconds": 0.5,
         "trust": True,
+        "layers": False,
     }
 
 
