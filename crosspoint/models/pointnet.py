@@ -1,6 +1,7 @@
 """PointNet without transformation networks (Qi et al., PointNet, 2017), the second encoder of the paper."""
 
 import itertools
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -43,3 +44,15 @@ class PointNet(nn.Module):
             y: Tensor = last(self.linears[-1](x.flatten(0, 1)))  # (B·N, 1024)
             return nn.functional.relu(y.view(*points.shape[:2], -1).amax(dim=1))
         return pooled_linear(x, self.linears[-1], norm=last, slope=0.0).maximum
+
+
+def fold_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of the same PointNet without biases; states without biases stay as they are.
+
+    `BN(W x + c)` on the running mean μ is `BN(W x)` on μ − c.
+    """
+    folded = dict(state)
+    for name in [name for name in state if name.startswith("linears.") and name.endswith(".bias")]:
+        mean = f"norms.{name.split('.')[1]}.running_mean"
+        folded[mean] = folded[mean] - folded.pop(name)
+    return folded

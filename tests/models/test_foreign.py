@@ -10,6 +10,7 @@ from foreign_networks import PointNetClassifier, PointNetEncoder, SceneTrunk, ra
 
 from crosspoint.core.errors import InputError
 from crosspoint.models.official import convert, import_official, read_checkpoint
+from crosspoint.models.pointnet import PointNet, fold_biases
 from crosspoint.models.scenes import lift
 from crosspoint.models.weights import load_model
 
@@ -87,6 +88,15 @@ def test_a_network_with_biases_can_be_trained():
     model = convert(randomise(PointNetEncoder()).state_dict(), source="test").model.train()
     model(clouds().float()).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_training_starts_from_it_without_the_biases():
+    imported = convert(randomise(PointNetEncoder()).state_dict(), source="test").model
+    plain = PointNet().eval()
+    plain.load_state_dict(fold_biases(imported.state_dict()))
+    with torch.inference_mode():
+        torch.testing.assert_close(plain(clouds().float()), imported(clouds().float()), rtol=1e-4, atol=1e-4)
+    assert fold_biases(plain.state_dict()).keys() == plain.state_dict().keys()
 
 
 class _Evil:
