@@ -19,7 +19,6 @@ from crosspoint.commands.eval.evaluate import evaluate
 from crosspoint.commands.eval.reproduce import reproduce_command
 from crosspoint.commands.export import export_command
 from crosspoint.commands.finetune import finetune
-from crosspoint.commands.import_checkpoint import import_command
 from crosspoint.commands.keygen import keygen
 from crosspoint.commands.labels.fit import fit_command
 from crosspoint.commands.labels.predict import predict_command
@@ -31,7 +30,7 @@ from crosspoint.commands.parity.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
 from crosspoint.commands.report import report_command
 from crosspoint.commands.search import search_command
-from crosspoint.commands.train import train
+from crosspoint.commands.train import import_command, train
 from crosspoint.core.console import verbosity
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.printable import printable

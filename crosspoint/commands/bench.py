@@ -66,7 +66,7 @@ def bench_command(
     from crosspoint.commands.tables.bench import draw_bench, print_bench
     from crosspoint.core.outputs import check_file
     from crosspoint.core.plots import require_plots
-    from crosspoint.runtime.bench.bench import bench
+    from crosspoint.runtime.bench.bench import bench, list_layers
 
     if out is not None and out.suffix != ".png":
         raise InputError(f"--out {out} does not end in .png; the picture is written as PNG")
@@ -82,8 +82,9 @@ def bench_command(
         backend=backend,
         seconds=seconds,
         trust=trust,
-        layers=layers,
     )
+    if layers:
+        result = list_layers(result, points=points, trust=trust)
     print_bench(result)
     if out is not None:
         draw_bench(result, out)

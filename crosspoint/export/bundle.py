@@ -153,7 +153,7 @@ def export(
         raise InputError(f"--precision {precision} is not known; give one of {', '.join(LIMITS)}")
     profile = make_profile(batch, points)
     key = None if options.sign is None else read_signing_key(options.sign)
-    check_options(trt, profile, options)
+    check_options(profile, options, trt=trt)
     check_replaceable(out, check_ours, inputs=[model])
     if options.build.timing_cache is not None:
         check_timing_cache(options.build.timing_cache, out)
@@ -197,7 +197,7 @@ def export(
     return manifest
 
 
-def check_options(trt: bool, profile: Profile, options: ExportOptions) -> None:
+def check_options(profile: Profile, options: ExportOptions, *, trt: bool) -> None:
     """Raise InputError if options belong to an engine that is not built, or to another builder."""
     target, build = options.target, options.build
     given = {"--target": target, "--builder": options.builder != "auto", "--tf32": build.tf32}

@@ -54,7 +54,7 @@ def equivalent_commands(
         InputError: As `export` for its options, or the builder has no equivalent.
     """
     profile = make_profile(batch, points)
-    check_options(True, profile, options)
+    check_options(profile, options, trt=True)
     source = read_trained(trained_weights(model), k=options.k)
     if options.builder == "rtx" or options.target:
         raise InputError(

@@ -122,8 +122,13 @@ ARRIVES_AS = {  # where a word is read before it is handed on, or goes by anothe
     "verify_data": ("data", None),
     "verify_clouds": ("clouds", None),
 }
-DRAWN = {("bench", "out"), ("duplicates", "page"), ("embed", "picture")}  # pictures that the command draws itself
-INSTEAD = {("export", "dry_run")}  # flags with which another function is called
+DRAWN = {
+    ("bench", "layers"),
+    ("bench", "out"),
+    ("duplicates", "page"),
+    ("embed", "picture"),
+}  # what the command makes of a result
+INSTEAD = {("bench", "layers"), ("export", "dry_run")}  # flags with which another function is called
 
 
 class Called(Exception):

@@ -222,7 +222,6 @@ def test_bench(monkeypatch):
         "backend": "pytorch",
         "seconds": 0.5,
         "trust": True,
-        "layers": False,
     }
 
 

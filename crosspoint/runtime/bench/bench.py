@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -113,7 +113,7 @@ class BenchResult(Result):
         threads: CPU threads.
         rows: One row for each model, backend and device.
         not_run: What could not be run, with the reason.
-        layers: The layers of each row's model, if asked for.
+        layers: The layers of the rows' models, after `list_layers`.
     """
 
     schema: ClassVar[str] = "crosspoint.bench/1"
@@ -177,7 +177,6 @@ def bench(
     backend: str | None = None,
     seconds: float = 5.0,
     trust: bool = False,
-    layers: bool = False,
 ) -> BenchResult:
     """Measure models on all installed backends, in turns, so that other load on the machine affects all of them.
 
@@ -190,7 +189,6 @@ def bench(
         backend: Measure only this backend.
         seconds: Time per model after its warm-up. A call is never cut short, and at least 5 calls are made.
         trust: As for `load_encoder`.
-        layers: Also list the layers of models on ONNX Runtime and TensorRT, as they are run.
 
     Raises:
         InputError: An argument is invalid, or nothing could be run; the message gives the first reason.
@@ -209,22 +207,33 @@ def bench(
         _measure(contenders, seconds)
         machine = measure_machine(threads) if any(each.choice.device == "cpu" for each in contenders) else None
         rows = [_row(each, batch, threads, machine) for each in contenders]
-        tables = _layers(contenders, failures) if layers else None
     finally:
         for each in contenders:
             each.encoder.close()
-    return BenchResult(processor(), machine, batch, threads, tuple(rows), tuple(failures), tables)
+    return BenchResult(processor(), machine, batch, threads, tuple(rows), tuple(failures))
 
 
-def _layers(contenders: Sequence[Contender], failures: list[NotRun]) -> tuple[LayerTable, ...]:
-    """The layers of the contenders; what has no table is added to the failures."""
-    tables = []
-    for each in contenders:
+def list_layers(result: BenchResult, *, points: int | None = None, trust: bool = False) -> BenchResult:
+    """The same result with the layers of its rows' models on ONNX Runtime and TensorRT, as they are run.
+
+    Args:
+        result: Of `bench`.
+        points: As for `bench`.
+        trust: As for `load_encoder`.
+
+    Returns:
+        The result with `layers`; what has no table of layers is under `not_run`.
+    """
+    tables, failures = list[LayerTable](), list(result.not_run)
+    for row in track(result.rows, "Listing layers"):
+        choice = Choice(Path(row.model), row.backend, row.device)
         try:
-            tables.append(layers_of(each.encoder, each.inputs))
+            contender = Contender(choice, points, batch=result.batch, threads=result.threads, trust=trust)
+            with contender.encoder as encoder:
+                tables.append(layers_of(encoder, contender.inputs))
         except CrosspointError as error:
-            failures.append(NotRun(str(each.choice.model), each.choice.backend, each.choice.device, str(error)))
-    return tuple(tables)
+            failures.append(NotRun(row.model, row.backend, row.device, str(error)))
+    return replace(result, not_run=tuple(failures), layers=tuple(tables))
 
 
 def _measure(contenders: list[Contender], seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,7 @@ def layers_of(encoder: Encoder, inputs: Mapping[str, FloatArray]) -> LayerTable:
     return LayerTable(spec.path, spec.engine or spec.backend, spec.device, source, rows)
 
 
-def _profiled(events: list[dict[str, Any]]) -> tuple[LayerRow, ...]:
+def _profiled(events: Sequence[Mapping[str, Any]]) -> tuple[LayerRow, ...]:
     """Mean times of the nodes after the warm-up; every node has one event in each call."""
     times: dict[str, list[float]] = defaultdict(list)
     operators: dict[str, str] = {}

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from crosspoint.cli import crosspoint
 from crosspoint.runtime.backends.onnx import OnnxEncoder
-from crosspoint.runtime.bench.bench import bench
+from crosspoint.runtime.bench.bench import bench, list_layers
 from crosspoint.runtime.bench.layers import CALLS, TIME, WARM_UP, _inspected, _profiled, layers_of
 from crosspoint.runtime.released import resolve
 
@@ -47,13 +47,13 @@ def test_onnx_runtime_gives_a_time_for_every_node(tmp_path, monkeypatch):
 
 
 def test_an_engine_is_inspected(tmp_path, engine_bundle, host):
-    result = bench([engine_bundle / "encoder.plan"], devices=["cuda"], layers=True, **QUICK)
+    result = list_layers(bench([engine_bundle / "encoder.plan"], devices=["cuda"], **QUICK), points=16)
     assert [row.name for row in result.layers[0].rows] == ["mapped", "max"]
 
 
 def test_what_has_no_table_says_so():
     pytest.importorskip("torch")
-    result = bench([resolve("pointnet", ".safetensors")], devices=["cpu"], layers=True, **QUICK)
+    result = list_layers(bench([resolve("pointnet", ".safetensors")], devices=["cpu"], **QUICK), points=16)
     assert result.layers == ()
     assert "has no table of layers; give an .onnx file" in result.not_run[0].reason
 
