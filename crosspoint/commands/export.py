@@ -10,6 +10,7 @@ from crosspoint.commands.common import (
     Command,
     PathArgument,
     json_option,
+    save_result,
     sign_option,
     up_option,
     write_result,
@@ -25,7 +26,10 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
 
 @click.command("export", cls=Command, example="crosspoint export run --trt --precision fp16 --out bundle")
 @click.argument("model", type=PathArgument)
-@click.option("--out", required=True, type=PathArgument, help="Folder of the bundle; an earlier bundle is replaced.")
+@click.option("--out", type=PathArgument, help="Folder of the bundle; an earlier bundle is replaced.")
+@click.option(
+    "--hub", type=PathArgument, metavar="DIR", help="Write a folder for a model hub: card, weights, ONNX file in fp32."
+)
 @click.option("--trt", is_flag=True, help="Also build a TensorRT engine.")
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Precision of the layers."
@@ -102,7 +106,8 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
 @json_option
 def export_command(
     model: Path,
-    out: Path,
+    out: Path | None,
+    hub: Path | None,
     trt: bool,
     precision: str,
     batch: str,
@@ -133,6 +138,8 @@ def export_command(
     """
     from crosspoint.core.errors import InputError, require
 
+    if out is None and hub is None:
+        raise click.UsageError("Missing option '--out': the folder of the bundle; or give --hub, or both.")
     require("torch", "train", purpose="exporting")
     require("onnx", "train", purpose="exporting")
     from crosspoint.commands.tables.export import print_commands, print_export
@@ -147,11 +154,15 @@ def export_command(
         builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign, keep_fp32=kept, k=k
     )
     if dry_run:
-        if not trt:
-            raise InputError("--dry-run is for engines; add --trt, or leave it out")
+        if not trt or out is None:
+            raise InputError("--dry-run is for engines; give --trt and --out with it, or leave it out")
         commands = equivalent_commands(model, out, precision=precision, batch=batch, points=points, options=options)
         print_commands(commands)
         write_result(json_file, "export", result={"out": str(out), "commands": to_json(commands)})
+        return
+    if hub is not None:
+        _write_hub(model, hub, json_file=json_file if out is None else None)
+    if out is None:
         return
     manifest = export(
         model,
@@ -165,3 +176,12 @@ def export_command(
     )
     print_export(out, manifest, sign=sign)
     write_result(json_file, "export", result={"out": str(out), "manifest": manifest.to_json()})
+
+
+def _write_hub(model: Path, hub: Path, json_file: Path | None) -> None:
+    from crosspoint.core.console import say
+    from crosspoint.export.hub import write_hub
+
+    config = write_hub(model, hub)
+    save_result(json_file, config)
+    say(f"{hub}: {config.name} for a model hub: README.md, config.json, encoder.safetensors and onnx/, opened again")

@@ -66,7 +66,7 @@ def test_the_command_writes_nothing(saved, tmp_path):
     assert [line.split()[0] for line in lines] == ["crosspoint", "trtexec", "polygraphy", "polygraphy"]
     assert "--precision fp16" in lines[0]
     words.remove("--trt")
-    with pytest.raises(InputError, match="add --trt"):
+    with pytest.raises(InputError, match="give --trt"):
         CliRunner().invoke(crosspoint, words, catch_exceptions=False)
 
 
