@@ -1,5 +1,6 @@
 """What `crosspoint export` prints."""
 
+import math
 from pathlib import Path
 
 from crosspoint.core.console import print_table, say
@@ -7,7 +8,7 @@ from crosspoint.eval.metrics.statistics import paired_objects
 from crosspoint.export.dry_run import EquivalentCommands
 from crosspoint.export.manifest import BundleManifest, ExportParity, Gain, Precision
 from crosspoint.parity.gate_result import GateResult
-from crosspoint.parity.task import PartTask, ScoreTask, SvmTask
+from crosspoint.parity.task import PartTask, ScoreTask, SvmTask, TaskCheck
 from crosspoint.runtime.manifest import SCRIPT
 from crosspoint.runtime.signing import SIGNATURE
 
@@ -52,20 +53,29 @@ def _print_precision(precision: Precision, parity: ExportParity) -> None:
     if calibration := precision.calibration:
         print(f"calibrated on {calibration.clouds} clouds of {calibration.points} points: {calibration.source}")
     if parity.task is not None:
-        task, (before, after) = parity.task.task, parity.task.task.scores
-        equal = f"; {task.equal_labels:.2%} of the labels are equal" if isinstance(task, PartTask | ScoreTask) else ""
-        print(
-            f"{task.measure}: {before:.2%} trained, {after:.2%} exported "
-            f"({parity.task.candidate}; limit {parity.task.max_drop:g} points lost; {task.objects} clouds{equal})"
-        )
-        if isinstance(task, SvmTask) and precision.asked == "int8":
-            _print_interval(task, parity.task.max_drop)
-        if isinstance(task, ScoreTask):
-            print(f"scores: largest error {task.largest_error:.1e} (limit {task.score_limit:g}){task.detail}")
+        _print_task(parity.task, int8=precision.asked == "int8")
     elif precision.asked == "int8":
         print("accuracy was not measured; give labelled clouds with --verify-data to measure it")
     if precision.gain is not None:
         _print_gain(precision.gain)
+
+
+def _print_task(check: TaskCheck, *, int8: bool) -> None:
+    task, (before, after) = check.task, check.task.scores
+    equal = f"; {task.equal_labels:.2%} of the labels are equal" if isinstance(task, PartTask | ScoreTask) else ""
+    print(
+        f"{task.measure}: {before:.2%} trained, {after:.2%} exported "
+        f"({check.candidate}; limit {check.max_drop:g} points lost; {task.objects} clouds{equal})"
+    )
+    if int8 and isinstance(task, SvmTask):
+        _print_interval(task, check.max_drop)
+    elif int8 and 0 < check.max_drop < 100 / task.objects:
+        print(
+            f"warning: one of {task.objects} clouds is worth {100 / task.objects:.2f} points, more than the limit "
+            f"{check.max_drop:g}; {math.ceil(100 / check.max_drop)} or more clouds would tell such a loss"
+        )
+    if isinstance(task, ScoreTask):
+        print(f"scores: largest error {task.largest_error:.1e} (limit {task.score_limit:g}){task.detail}")
 
 
 def _print_interval(task: SvmTask, max_drop: float) -> None:
