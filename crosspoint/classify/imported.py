@@ -91,6 +91,8 @@ def import_checkpoint(
             raise InputError(f"{option} is for classifiers, which are folders; give --out FOLDER, or leave it out")
         imported = import_official(checkpoint, k, out=out)
         return ImportResult(str(out), imported.config, imported.unused)
+    if up is not None and data is None:
+        raise InputError("--up is about clouds that are read; give --data with it, or leave it out")
     found = read_checkpoint(checkpoint)
     if not found.is_classifier:
         raise InputError(f"{checkpoint} has no classifier's head; give --out FILE.safetensors for its encoder")

@@ -98,6 +98,8 @@ def test_what_is_missing_is_named(checkpoint, tmp_path):
         import_checkpoint(tmp_path / "encoder.pth", out)
     with pytest.raises(InputError, match="--classes is for classifiers"):
         import_checkpoint(checkpoint, tmp_path / "a.safetensors", classes=tmp_path / "classes.txt")
+    with pytest.raises(InputError, match="give --data with it"):
+        import_checkpoint(checkpoint, out, classes=tmp_path / "classes.txt", up="z")
     assert not out.exists()
 
 
