@@ -33,8 +33,8 @@ BUILDING = {
 }
 TARGETS = {"IBuilderConfig": "num_compute_capabilities set_compute_capability"}  # used where the second is there
 RUNNING = {
-    "ICudaEngine": "create_execution_context device_memory_size_v2 get_tensor_dtype get_tensor_mode get_tensor_name "
-    "get_tensor_profile_shape get_tensor_shape num_io_tensors",
+    "ICudaEngine": "create_engine_inspector create_execution_context device_memory_size_v2 get_tensor_dtype "
+    "get_tensor_mode get_tensor_name get_tensor_profile_shape get_tensor_shape num_io_tensors",
     "IExecutionContext": "execute_async_v3 get_tensor_shape set_device_memory set_input_shape "
     "set_optimization_profile_async set_tensor_address",
     "Runtime": "deserialize_cuda_engine engine_host_code_allowed",

@@ -19,9 +19,10 @@ from crosspoint.data.frames import Frame
 from crosspoint.data.labelled import find_labelled
 from crosspoint.eval.metrics.calibration import calibration_error, fit_temperature, threshold_of
 from crosspoint.eval.metrics.statistics import wilson
-from crosspoint.export.bundle import export, trained_weights
+from crosspoint.export.bundle import export
 from crosspoint.export.engine.engine import check_ours
 from crosspoint.export.options import ExportOptions
+from crosspoint.export.trained import trained_weights
 from crosspoint.runtime.classifier import Classifier, ClassifierInfo, Doubles, LinearHead, softmax
 from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs.batches import Skipped

@@ -37,6 +37,11 @@ from crosspoint.core.errors import InputError
     type=click.FloatRange(min=0),
     help="Seconds to measure each model, after its warm-up.",
 )
+@click.option(
+    "--layers",
+    is_flag=True,
+    help="Also list the layers as they are run: with times by ONNX Runtime, by name in a TensorRT engine.",
+)
 @click.option("--out", type=PathArgument, help="Draw the result as this .png file.")
 @json_option
 def bench_command(
@@ -48,6 +53,7 @@ def bench_command(
     backend: str | None,
     trust: bool,
     seconds: float,
+    layers: bool,
     out: Path | None,
     json_file: Path | None,
 ) -> None:
@@ -60,7 +66,7 @@ def bench_command(
     from crosspoint.commands.tables.bench import draw_bench, print_bench
     from crosspoint.core.outputs import check_file
     from crosspoint.core.plots import require_plots
-    from crosspoint.runtime.bench.bench import bench
+    from crosspoint.runtime.bench.bench import bench, list_layers
 
     if out is not None and out.suffix != ".png":
         raise InputError(f"--out {out} does not end in .png; the picture is written as PNG")
@@ -77,6 +83,8 @@ def bench_command(
         seconds=seconds,
         trust=trust,
     )
+    if layers:
+        result = list_layers(result, points=points, trust=trust)
     print_bench(result)
     if out is not None:
         draw_bench(result, out)

@@ -88,7 +88,20 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
     metavar="POINTS",
     help="Largest accuracy loss allowed, in percentage points.  [default: 0.2; for int8 0.5]",
 )
+@click.option(
+    "--keep-fp32",
+    metavar="LAYER,...",
+    help="Layers of an int8 export that stay in fp32, e.g. edge4 or edge4/near.  [default: chosen by the check]",
+)
+@click.option(
+    "--k", type=click.IntRange(min=1), help="Number of neighbours k, if MODEL is the .pth checkpoint of a DGCNN."
+)
 @up_option("the clouds of --verify-data and --calibrate", FILES_UP)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="With --trt: print the equivalent command lines of trtexec and polygraphy, with shapes, and write nothing.",
+)
 @sign_option
 @json_option
 def export_command(
@@ -110,32 +123,47 @@ def export_command(
     verify_data: Path | None,
     verify_clouds: int | None,
     max_drop: float | None,
+    keep_fp32: str | None,
+    k: int | None,
     up: "Up | None",
+    dry_run: bool,
     sign: Path | None,
     json_file: Path | None,
 ) -> None:
     """Export a trained network to ONNX and TensorRT, and check it.
 
-    MODEL is a released model (dgcnn, pointnet), a run folder or a .safetensors file. The result is a bundle: a folder
-    with the ONNX file, the engine and a manifest. If the outputs do not match the trained network, the export fails,
-    writes no files, and the exit code is 1.
+    MODEL is a released model (dgcnn, pointnet), a run folder, a .safetensors file, a bundle, or a .pth checkpoint that
+    crosspoint import reads. The result is a bundle: a folder with the ONNX file, the engine and a manifest. If the
+    outputs do not match the trained network, the export fails, writes no files, and the exit code is 1.
     """
-    from crosspoint.core.errors import require
+    from crosspoint.core.errors import InputError, require
 
     if out is None and hub is None:
         raise click.UsageError("Missing option '--out': the folder of the bundle; or give --hub, or both.")
     require("torch", "train", purpose="exporting")
     require("onnx", "train", purpose="exporting")
+    from crosspoint.commands.tables.export import print_commands, print_export
+    from crosspoint.core.results import to_json
+    from crosspoint.export.bundle import Verification, export
+    from crosspoint.export.dry_run import equivalent_commands
+    from crosspoint.export.engine.builder import Options
+    from crosspoint.export.options import ExportOptions
+
+    targets, kept = (tuple(filter(None, (words or "").split(","))) for words in (target, keep_fp32))
+    options = ExportOptions(
+        builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign, keep_fp32=kept, k=k
+    )
+    if dry_run:
+        if not trt or out is None:
+            raise InputError("--dry-run is for engines; give --trt and --out with it, or leave it out")
+        commands = equivalent_commands(model, out, precision=precision, batch=batch, points=points, options=options)
+        print_commands(commands)
+        write_result(json_file, "export", result={"out": str(out), "commands": to_json(commands)})
+        return
     if hub is not None:
         _write_hub(model, hub, json_file=json_file if out is None else None)
     if out is None:
         return
-    from crosspoint.commands.tables.export import print_export
-    from crosspoint.export.bundle import Verification, export
-    from crosspoint.export.engine.builder import Options
-    from crosspoint.export.options import ExportOptions
-
-    targets = tuple(filter(None, (target or "").split(",")))
     manifest = export(
         model,
         out,
@@ -144,7 +172,7 @@ def export_command(
         batch=batch,
         points=points,
         verification=Verification(verify_data, verify_clouds, max_drop, calibrate, up),
-        options=ExportOptions(builder, targets, Options(tf32, workspace, timing_cache), projection, triton, sign),
+        options=options,
     )
     print_export(out, manifest, sign=sign)
     write_result(json_file, "export", result={"out": str(out), "manifest": manifest.to_json()})

@@ -1,6 +1,6 @@
 """`crosspoint export`: writes a bundle of ONNX file, engine and manifest, if it passes the parity gate."""
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,27 +39,27 @@ from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
 from crosspoint.export.onnx.candidate_check import CandidateCheck
 from crosspoint.export.onnx.choose import Chosen, choose_half, choose_int8
-from crosspoint.export.onnx.classifier_head import PRODUCT, append_classifier
+from crosspoint.export.onnx.classifier_head import append_classifier, head_products
 from crosspoint.export.onnx.file import read_precision, shapes, write_onnx
 from crosspoint.export.onnx.fold import deploy, deploy_head
+from crosspoint.export.onnx.gain import measure_gain
 from crosspoint.export.onnx.lint import require_clean
 from crosspoint.export.onnx.precision import product_precisions, require_precision
 from crosspoint.export.onnx.projection import Projected, append_head, load_head
 from crosspoint.export.options import ExportOptions
+from crosspoint.export.trained import read_trained, trained_weights
 from crosspoint.export.triton import check_repository, write_repository
-from crosspoint.models.weights import Weights, read_weights
-from crosspoint.parity.accuracy import SvmAccuracy, verification_clouds
-from crosspoint.parity.clouds import CLOUDS, gate_clouds
+from crosspoint.models.weights import Weights
+from crosspoint.parity.accuracy import SvmAccuracy, inner_accuracy, require_objects, verification_clouds
+from crosspoint.parity.clouds import CLOUDS, gate_clouds, inputs_of
 from crosspoint.parity.gate import Gate
 from crosspoint.parity.limits import LIMITS
 from crosspoint.parity.part_accuracy import PartAccuracy, verification_parts
 from crosspoint.parity.reference import Reference, embed_network
 from crosspoint.parity.scores import ScoreAgreement, classifier_clouds
 from crosspoint.runtime.classifier import Classifier, ClassifierInfo
-from crosspoint.runtime.load import WEIGHTS
 from crosspoint.runtime.manifest import NAME, sign_bundle
 from crosspoint.runtime.profile import Profile, Range, make_profile
-from crosspoint.runtime.released import resolve
 from crosspoint.runtime.signing import read_signing_key
 
 
@@ -131,7 +131,8 @@ def export(
     graph must pass in float32 first, so that a lower precision adds rounding errors only.
 
     Args:
-        model: A run folder with `encoder.safetensors`, a `.safetensors` file, or a classifier of `crosspoint fit`.
+        model: A released model's name, a run folder with `encoder.safetensors`, a `.safetensors` file, a classifier of
+            `crosspoint fit`, another bundle of a released model, or a checkpoint that `crosspoint import` reads.
         out: Folder of the bundle; an earlier bundle there is replaced.
         trt: Also build a TensorRT engine.
         precision: Precision of the layers: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`. Distances stay float32.
@@ -152,7 +153,7 @@ def export(
         raise InputError(f"--precision {precision} is not known; give one of {', '.join(LIMITS)}")
     profile = make_profile(batch, points)
     key = None if options.sign is None else read_signing_key(options.sign)
-    _check_options(trt, profile, options)
+    check_options(profile, options, trt=trt)
     check_replaceable(out, check_ours, inputs=[model])
     if options.build.timing_cache is not None:
         check_timing_cache(options.build.timing_cache, out)
@@ -160,16 +161,18 @@ def export(
         check_repository(options.triton, Path(out), profile=profile)
     found = find_builder(options.target, options.builder) if trt and options.builder != "device" else None
     classifier = find_classifier(Path(model)) if options.classifier is None else options.classifier
-    source = read_weights(trained_weights(model))
+    source = read_trained(trained_weights(model), k=options.k)
     network, head = _network(source, options.projection)
     _check_network(source.path, network, profile)
     verification.check(precision)
+    if options.keep_fp32 and precision != "int8":
+        raise InputError("--keep-fp32 needs --precision int8; add it, or leave --keep-fp32 out")
     if classifier is not None:
         check_classifier(classifier, network, projection=options.projection, data=verification.data)
     exact = _exact_graph(network, profile.fixed_points)
     with atomic_folder(out, check_ours) as folder:
         check, calibration = _prepare(network, profile, precision, verification, classifier)
-        chosen, rules, parity = _graph(exact, precision, check, calibration, classifier)
+        chosen, rules, parity = _graph(exact, precision, check, calibration, classifier, options.keep_fp32)
         provenance = _provenance(network, source, profile, precision)
         if classifier is not None:
             provenance = replace(provenance, classifier=classifier.info)
@@ -194,7 +197,7 @@ def export(
     return manifest
 
 
-def _check_options(trt: bool, profile: Profile, options: ExportOptions) -> None:
+def check_options(profile: Profile, options: ExportOptions, *, trt: bool) -> None:
     """Raise InputError if options belong to an engine that is not built, or to another builder."""
     target, build = options.target, options.build
     given = {"--target": target, "--builder": options.builder != "auto", "--tf32": build.tf32}
@@ -228,8 +231,10 @@ def _prepare(
     smallest, usual, largest = profile.tested_points(int(config.get("k", 1)))
     accuracy: SvmAccuracy | PartAccuracy | ScoreAgreement | None
     own = None if classifier is None else classifier_clouds(classifier, profile.fixed_points)
+    drop = LIMITS[precision].max_drop if verification.max_drop is None else verification.max_drop
+    tuning = None
     if own is None:
-        accuracy, real = _task(network, usual, verification)
+        accuracy, real, tuning = _task(network, usual, verification, drop if precision == "int8" else None)
     else:
         accuracy, real = score_agreement(network, own, precision=precision), own.clouds[:CLOUDS]
     calibration = None
@@ -240,24 +245,34 @@ def _prepare(
     if real is None and calibration is not None and verification.calibrate is not None:
         real = calibration.points[:CLOUDS]
     clouds = gate_clouds(usual, categories=_categories(network), real=real, counts=(smallest, largest))
-    drop = LIMITS[precision].max_drop if verification.max_drop is None else verification.max_drop
-    return CandidateCheck(Gate(Reference(network), clouds), profile, accuracy, drop), calibration
+    return CandidateCheck(Gate(Reference(network), clouds), profile, accuracy, drop, tuning), calibration
 
 
 def _task(
-    network: nn.Module, points: int, verification: Verification
-) -> tuple[SvmAccuracy | PartAccuracy | None, NDArray[np.float32] | None]:
-    """What is measured on labelled clouds, and some of those that nothing is fitted to."""
+    network: nn.Module, points: int, verification: Verification, tuned_to: float | None
+) -> tuple[SvmAccuracy | PartAccuracy | None, NDArray[np.float32] | None, SvmAccuracy | None]:
+    """What is measured on labelled clouds, some of those that nothing is fitted to, and what int8's search may see.
+
+    Args:
+        network: The trained network.
+        points: Points per cloud.
+        verification: The data.
+        tuned_to: Of int8: the largest loss, in percentage points; layers are chosen by it.
+    """
     if verification.data is None:
-        return None, None
+        return None, None, None
     config = _config(network)
     if "categories" in config:
         sample = verification_parts(
             verification.data, points, limit=verification.clouds, config=config, up=verification.up
         )
-        return PartAccuracy(network, sample), sample.points[:CLOUDS]
+        return PartAccuracy(network, sample), sample.points[:CLOUDS], None
     probe = verification_clouds(verification.data, points, limit=verification.clouds, up=verification.up)
-    return SvmAccuracy(embed_network(network, probe.points), probe), probe.points[probe.train :][:CLOUDS]
+    if tuned_to is not None:
+        require_objects(len(probe.points) - probe.train, verification.data, max_drop=tuned_to)
+    features = embed_network(network, probe.points)
+    tuning = None if tuned_to is None else inner_accuracy(features, probe)
+    return SvmAccuracy(features, probe), probe.points[probe.train :][:CLOUDS], tuning
 
 
 def _graph(
@@ -266,6 +281,7 @@ def _graph(
     check: CandidateCheck,
     calibration: CalibrationSet | None,
     classifier: Classifier | None,
+    keep: Sequence[str],
 ) -> tuple[Chosen, tuple[str, ...], ExportParity]:
     """The graph that is shipped, the linter's rules that it keeps, and how it passed the gate."""
     smallest = min(clouds.inputs["points"].shape[1] for clouds in check.gate.clouds)
@@ -275,12 +291,15 @@ def _graph(
         return Chosen(exact, []), rules, check.check(ONNX, exact, precision="fp32")
     parity = replace(check, accuracy=None).check(ONNX, exact, precision="fp32")
     if calibration is not None:
-        chosen = choose_int8(exact, check, calibration=calibration)
+        chosen = choose_int8(exact, check, calibration=calibration, keep=keep)
+        gain = measure_gain(exact, chosen.model, inputs=inputs_of(calibration.points, check.categories))
+        chosen = replace(chosen, gain=gain)
     else:
         chosen = choose_half(exact, precision, check=check)
     require_clean(chosen.model, smallest)
     if classifier is not None:
-        chosen = replace(chosen, model=append_classifier(chosen.model, classifier), kept=[*chosen.kept, PRODUCT])
+        kept = [*chosen.kept, *head_products(classifier)]
+        chosen = replace(chosen, model=append_classifier(chosen.model, classifier), kept=kept)
     require_precision(chosen.model, precision, kept=chosen.kept)
     lowered = check.check(ONNX, chosen.model, precision=precision)
     return chosen, rules, replace(lowered, before_lowering=BeforeLowering.of(parity.gate))
@@ -293,23 +312,6 @@ def _exact_graph(network: nn.Module, points: int | None) -> onnx.ModelProto:
     model = build(deploy(network.encoder), points)
     append_head(model, deploy_head(network.head))
     return model
-
-
-def trained_weights(model: Path | str) -> Path:
-    """The file of trained weights that a name, a run folder, a classifier or a file stands for.
-
-    Raises:
-        InputError: There are none.
-    """
-    model = resolve(model, ".safetensors")
-    if not os.path.exists(model):
-        raise InputError(f"{model} does not exist; give a run folder or a .safetensors file")
-    path = next((model / name for name in WEIGHTS if (model / name).is_file()), model)
-    if not path.is_file():
-        raise InputError(f"{model} holds no {' or '.join(WEIGHTS)}; give a run folder or a .safetensors file")
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path} is not a .safetensors file; export starts from trained weights")
-    return path
 
 
 def _check_network(source: Path, network: nn.Module, profile: Profile) -> None:
@@ -352,7 +354,8 @@ def _precision(file: Path, precision: str, chosen: Chosen) -> Precision:
     model = onnx.load(file)
     require_precision(model, precision, kept=chosen.kept)
     layers, kept = product_precisions(model), tuple(chosen.kept)
-    return Precision(precision, precision, read_precision(model), layers, kept, chosen.calibration, chosen.sensitivity)
+    found = chosen.calibration, chosen.sensitivity, chosen.gain
+    return Precision(precision, precision, read_precision(model), layers, kept, *found)
 
 
 def _manifest(

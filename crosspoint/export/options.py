@@ -20,6 +20,8 @@ class ExportOptions:
         projection: Append the projection head, whose weights lie beside the encoder's.
         triton: NVIDIA Triton model repository to write the model to as well.
         sign: Private key of `crosspoint keygen` that signs the bundle.
+        keep_fp32: Layers of an int8 export that stay float32: names, or their first parts, e.g. `("edge4",)`.
+        k: Number of neighbours, if the model is a checkpoint of another repository, which does not say it.
         classifier: Head to put behind the encoder; by default that of the model, where it is a classifier.
     """
 
@@ -29,4 +31,6 @@ class ExportOptions:
     projection: bool = False
     triton: Path | None = None
     sign: Path | None = None
+    keep_fp32: Sequence[str] = ()
+    k: int | None = None
     classifier: Classifier | None = None

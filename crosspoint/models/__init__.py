@@ -4,6 +4,7 @@ from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import image_head, point_head
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.pointnet import PointNet
+from crosspoint.models.scenes import SceneBackbone
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "DGCNNSegmenter",
     "ImageEncoder",
     "PointNet",
+    "SceneBackbone",
     "SegmentationBackbone",
     "image_head",
     "point_head",

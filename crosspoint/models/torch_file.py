@@ -34,12 +34,35 @@ def load_torch_file(path: Path, kind: str, *, advice: str) -> Any:
         return _load(path, kind, advice)
 
 
-def parse_torch_file(content: Content, kind: str, *, advice: str) -> Any:
-    """Like `load_torch_file`, for content that was already read; it is copied to a file, which can be mapped."""
+def parse_torch_file(content: Content, kind: str, *, advice: str, before_1_6: bool = False) -> Any:
+    """Like `load_torch_file`, for content that was already read; it is copied to a file, which can be mapped.
+
+    Args:
+        content: The file.
+        kind: As for `load_torch_file`.
+        advice: As for `load_torch_file`.
+        before_1_6: Also read the format of PyTorch before 1.6, in which older checkpoints are published.
+    """
     with reading(content.path, kind, advice=advice), tempfile.NamedTemporaryFile(prefix="crosspoint-") as copied:
         copied.write(content.data)
         copied.flush()
-        return _load(Path(copied.name), kind, advice)
+        path = Path(copied.name)
+        if before_1_6 and not zipfile.is_zipfile(path):
+            return _load_old(path, advice)
+        return _load(path, kind, advice)
+
+
+def _load_old(path: Path, advice: str) -> Any:
+    """Read the old format, which cannot be mapped: memory is only reserved for what a file announces, until it is read.
+
+    Only the types that PyTorch treats as data are unpickled.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = [value for value in state.values() if isinstance(value, Tensor)] if isinstance(state, dict) else []
+    held = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in tensors}
+    if sum(held.values()) > path.stat().st_size:
+        raise InputError(f"announces tensors of {sum(held.values())} bytes, more than the file holds; {advice}")
+    return state
 
 
 def _load(path: Path, kind: str, advice: str) -> Any:

@@ -20,6 +20,7 @@ from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.heads import PointHead
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.pointnet import PointNet
+from crosspoint.models.scenes import SceneBackbone
 from crosspoint.models.segmentation import DGCNNSegmenter, SegmentationBackbone
 
 __all__ = ["Weights", "build", "load_model", "parse_weights", "read_metadata", "read_weights", "save_model"]
@@ -31,6 +32,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "pointnet": PointNet,
     "dgcnn_seg": SegmentationBackbone,
     "dgcnn_partseg": DGCNNSegmenter,
+    "dgcnn_semseg": SceneBackbone,
     "resnet": ImageEncoder,
     "point_head": PointHead,
 }

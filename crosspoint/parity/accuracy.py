@@ -1,5 +1,7 @@
 """Compares the linear-SVM accuracy of two encoders on the same clouds."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 from crosspoint.core.console import track
 from crosspoint.core.errors import InputError
 from crosspoint.data.frames import Up
+from crosspoint.data.splits import stratified
 from crosspoint.eval.metrics import linear
 from crosspoint.eval.metrics.statistics import Paired, paired
 from crosspoint.parity.task import SvmTask
@@ -15,6 +18,7 @@ from crosspoint.parity.user_clouds import UserClouds, real_clouds
 from crosspoint.runtime.encoder import Encoder
 
 BATCH = 32
+INNER = 1 / 3  # share of the training part that int8's search is judged on
 Floats = NDArray[np.float32]
 
 
@@ -39,6 +43,48 @@ def verification_clouds(
     if probe.labels is None:
         raise InputError(f"--verify-data {folder} cannot be used for an SVM ({probe.source}); give labelled clouds")
     return probe
+
+
+def require_objects(count: int, data: Path, *, max_drop: float) -> None:
+    """Raise InputError if one of `count` test objects is worth more than `max_drop` percentage points.
+
+    A loss within the limit could then not be told from none. A limit of 0 allows no object to be lost.
+    """
+    if max_drop <= 0 or 100 / max(count, 1) <= max_drop + 1e-9:
+        return
+    raise InputError(
+        f"{data} gives {count} test objects, one of which is worth {100 / max(count, 1):.2f} points, more than "
+        f"--max-drop {max_drop:g}; give data with at least {math.ceil(100 / max_drop)} test objects, a larger "
+        "--max-drop, or --calibrate instead of --verify-data"
+    )
+
+
+def inner_accuracy(features: Floats, probe: UserClouds, *, seed: int = 0) -> "SvmAccuracy | None":
+    """Accuracy on a third of the training part, by SVMs that are fitted to the rest of it.
+
+    What is chosen by it has not seen the test part.
+
+    Args:
+        features: Features of the reference `(n, D)` for all clouds of the probe.
+        probe: Labelled clouds.
+        seed: Random seed of the third.
+
+    Returns:
+        None if the training part is too small to be divided.
+    """
+    assert probe.labels is not None
+    labels = probe.labels[: probe.train]
+    try:
+        fitted, held = stratified(labels, INNER, seed=seed)
+    except InputError:
+        return None
+    if np.unique(labels[fitted], return_counts=True)[1].min() < 2:
+        return None
+    rows = np.concatenate([fitted, held])
+    source = f"{probe.source}, a third of the training part"
+    return SvmAccuracy(
+        features[rows], replace(probe, points=probe.points[rows], labels=labels[rows], train=len(fitted), source=source)
+    )
 
 
 class SvmAccuracy:

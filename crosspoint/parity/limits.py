@@ -87,6 +87,15 @@ def holds(task: Comparison, max_drop: float, *, by_interval: bool = False) -> bo
     return loss(task, by_interval) <= max_drop + 1e-9
 
 
+def loses(task: Comparison, max_drop: float) -> bool:
+    """Whether a candidate loses more than `max_drop` percentage points, and more than chance explains.
+
+    With few objects a loss is often one or two of them. It counts if the 95 % interval of the difference excludes 0, or
+    there is no interval. int8's search uses this rule; what is exported has to keep `holds`.
+    """
+    return not holds(task, max_drop) and (task.interval is None or task.interval[1] < 0)
+
+
 def scores_hold(task: Task) -> bool:
     """Whether a classifier's scores are as near to the trained network's as its precision has to be."""
     return not isinstance(task, ScoreTask) or task.largest_error <= task.score_limit

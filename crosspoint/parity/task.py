@@ -50,7 +50,11 @@ class SvmTask:
     @property
     def detail(self) -> str:
         """What a message adds to the numbers."""
-        return f", one of which is {100 / self.objects:.2f} points"
+        one = f", one of which is {100 / self.objects:.2f} points"
+        if self.interval is None:
+            return one
+        low, high = self.interval
+        return f"{one}; 95 % interval {100 * low:.2f} to {100 * high:.2f}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""The parts of a classifier besides its encoder: class names, a linear head, the threshold of unknown objects."""
+"""The parts of a classifier besides its encoder: class names, the head, the threshold of unknown objects."""
 
 import zipfile
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ class ClassifierInfo:
         threshold: An object whose largest score is smaller is unknown.
         points: Points per cloud, as the head was fitted; None: all.
         at_most: Clouds of fewer points are used whole.
-        head: `"logistic"`, `"svm"` or `"nearest"`.
-        strength: C of the first two; for `nearest` the share of the unit matrix in the covariance.
+        head: `"logistic"`, `"svm"` or `"nearest"`; `"imported"` of a checkpoint that others trained.
+        strength: C of the first two; for `nearest` the share of the unit matrix in the covariance; 0 if imported.
         temperature: Decisions are divided by it before the softmax.
-        objects: Number of objects that the head was fitted to.
+        objects: Number of objects that the head was fitted to; 0 if that is not known.
         frame: In which these are stored; they were turned to y-up. None of embeddings that do not say.
     """
 
@@ -82,25 +83,45 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class HiddenLayer:
+    """`ReLU(x W + b)` for every row, in float64.
+
+    Attributes:
+        weights: `(C, H)`.
+        biases: `(H,)`.
+    """
+
+    weights: Doubles
+    biases: Doubles
+
+
+@dataclass(frozen=True)
 class LinearHead:
-    """A fitted linear classifier of embeddings, in float64.
+    """A linear classifier of embeddings in float64, behind hidden layers where it has any.
 
     Attributes:
         mean: Mean of the features `(D,)`.
         scale: Their standard deviation, with a lower bound `(D,)`.
-        weights: `(D, classes)`.
+        weights: `(D, classes)`; `(H, classes)` behind hidden layers.
         biases: `(classes,)`.
+        hidden: Layers between the standardised features and `weights`; only imported heads have them.
     """
 
     mean: Doubles
     scale: Doubles
     weights: Doubles
     biases: Doubles
+    hidden: tuple[HiddenLayer, ...] = ()
 
     def decide(self, features: NDArray[Any]) -> Doubles:
-        """`z = ((x − mean) / scale) W + b` for embeddings `(n, D)`: `(n, classes)`; the largest one is the class."""
-        standard = (np.asarray(features, np.float64) - self.mean) / self.scale
-        decisions: Doubles = standard @ self.weights + self.biases
+        """`z = h((x − mean) / scale) W + b` for embeddings `(n, D)`: `(n, classes)`; the largest one is the class.
+
+        h are the hidden layers.
+        """
+        x: Doubles = (np.asarray(features, np.float64) - self.mean) / self.scale
+        for layer in self.hidden:
+            x = np.maximum(x @ layer.weights + layer.biases, 0)
+        decisions: Doubles = x @ self.weights + self.biases
         return decisions
 
 
@@ -147,6 +168,8 @@ def write_classifier(path: Path, classifier: Classifier) -> None:
         "labels": classifier.labels,
         "source": np.array(classifier.source),
     }
+    for i, layer in enumerate(head.hidden):
+        arrays |= {f"hidden{i}_weights": layer.weights, f"hidden{i}_biases": layer.biases}
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -166,11 +189,21 @@ def parse_classifier(path: Path, content: bytes, *, info: ClassifierInfo) -> Cla
     """
     with reading(path, "the head of a classifier", advice="fit it again"):
         file = Npz(content)
-        head = LinearHead(*(np.asarray(file[name], np.float64) for name in ("mean", "scale", "weights", "biases")))
+        hidden = tuple(
+            HiddenLayer(*(np.asarray(file[f"hidden{i}_{part}"], np.float64) for part in ("weights", "biases")))
+            for i in range(sum(name.startswith("hidden") for name in file.names) // 2)
+        )
+        mean, scale, weights, biases = (
+            np.asarray(file[name], np.float64) for name in ("mean", "scale", "weights", "biases")
+        )
+        head = LinearHead(mean, scale, weights, biases, hidden)
         clouds, labels = np.asarray(file["clouds"], np.float32), np.asarray(file["labels"], np.int64)
-        source = str(file["source"])
+        source = str(file["source"].item())
     dim, classes = head.mean.size, len(info.classes)
-    shapes = [array.shape for array in (head.mean, head.scale, head.weights, head.biases)]
-    if shapes != [(dim,), (dim,), (dim, classes), (classes,)] or (len(clouds), *clouds.shape[2:]) != (len(labels), 3):
+    shapes = [array.shape for array in (head.mean, head.scale, head.biases)]
+    layers = [*((layer.weights, layer.biases) for layer in hidden), (head.weights, head.biases)]
+    widths = [dim, *(biases.size for _, biases in layers)]
+    fits = all(weights.shape == pair for (weights, _), pair in zip(layers, pairwise(widths), strict=True))
+    if shapes != [(dim,), (dim,), (classes,)] or not fits or (len(clouds), *clouds.shape[2:]) != (len(labels), 3):
         raise InputError(f"{path} is not the head of {classes} classes; fit the classifier again")
     return Classifier(info, head, clouds, labels, source)

@@ -34,6 +34,7 @@ FILE_BATCH = 32  # clouds that are read from files before they are embedded
 LARGEST_MEAN, RADII = 0.25, (0.6, 1.5)
 """Accepted as normalised: the largest distance of the mean to the origin, and the range of the farthest point. Points
 drawn from a normalised cloud pass, even without its farthest point; a unit cube or a unit diameter does not."""
+OR_IMPORT = "or convert the checkpoint that it was made from: crosspoint import"
 AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")
 
 
@@ -565,7 +566,7 @@ def interface(path: object, inputs: Iterable[str], *, outputs: Iterable[str]) ->
             return output
     raise InputError(
         f"{path} maps {', '.join(given)} to {', '.join(made)}; an encoder maps points to embedding, "
-        "a segmenter points and category to logits: rename its inputs and outputs"
+        f"a segmenter points and category to logits: rename its inputs and outputs, {OR_IMPORT}"
     )
 
 

@@ -14,6 +14,7 @@ from crosspoint.runtime.signing import SET, KeyFiles, VerifyKeys, find_verify_ke
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 WEIGHTS = ("encoder.safetensors", "segmenter.safetensors")
 """Weights in a run folder of pretraining or part segmentation."""
+CHECKPOINTS = (".pth", ".pt", ".t7", ".ckpt", ".tar")  # suffixes of files of torch.save, which are not opened
 KINDS = "a run folder, .safetensors, a bundle folder, .onnx, .plan with its manifest.json beside it, or a name"
 
 
@@ -63,6 +64,11 @@ def load_encoder(
         require_released(path)
     natural = {".safetensors": ("pytorch",), ".onnx": ("onnxruntime", "onnxruntime-tensorrt"), ".plan": ("tensorrt",)}
     suits = natural.get(path.suffix)
+    if path.suffix in CHECKPOINTS:
+        raise InputError(
+            f"{path} is a PyTorch checkpoint; convert it first: crosspoint import {path} --out encoder.safetensors "
+            "(a DGCNN also needs --k)"
+        )
     if suits is None:
         raise InputError(f"{path} is not a model; give {KINDS}")
     if backend is not None and backend not in suits:

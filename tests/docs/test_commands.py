@@ -36,7 +36,10 @@ COMMANDS = {  # by page, in an order in which each finds what the ones before ha
     "docs/diagnose.md": ["crosspoint diagnose run bundle --out diagnosis.png --json diagnosis.json"],
     "docs/doctor.md": ["crosspoint doctor"],
     "docs/outputs.md": ["crosspoint parity run bundle --data modelnet40_ply_hdf5_2048 --json -"],
-    "docs/benchmark.md": ["crosspoint bench RUN BUNDLE --batch 8 --out speed.png --json speed.json"],
+    "docs/benchmark.md": [
+        "crosspoint bench RUN BUNDLE --batch 8 --out speed.png --json speed.json",
+        "crosspoint bench bundle --batch 1 --layers",
+    ],
     "SECURITY.md": [
         "crosspoint keygen --out fleet",
         "crosspoint embed bundle scans/ --verify-key fleet.pub",

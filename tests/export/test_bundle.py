@@ -12,7 +12,7 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.files import sha256
 from crosspoint.data.points import normalise
 from crosspoint.eval.metrics.statistics import Paired
-from crosspoint.export import bundle
+from crosspoint.export import bundle, trained
 from crosspoint.export.bundle import Verification, export
 from crosspoint.export.onnx import choose
 from crosspoint.export.options import ExportOptions
@@ -77,14 +77,14 @@ def test_the_source_hash_is_of_the_weights_that_were_exported(saved, tmp_path, m
     """Another file takes the place once the network is loaded."""
     source = Path(shutil.copy(saved("pointnet"), tmp_path / "encoder.safetensors"))
     exported = sha256(source)
-    read = bundle.read_weights
+    read = trained.read_weights
 
     def replaced(path):
         weights = read(path)
         shutil.copy(saved("dgcnn"), source)
         return weights
 
-    monkeypatch.setattr(bundle, "read_weights", replaced)
+    monkeypatch.setattr(trained, "read_weights", replaced)
     manifest = export(source, tmp_path / "bundle", **SMALL).to_json()
     assert sha256(source) != exported
     assert manifest["source"]["sha256"] == exported
@@ -141,8 +141,32 @@ def test_two_exports_in_a_lower_precision_are_the_same_files(precision, saved, m
     verification = Verification(calibrate=modelnet if precision == "int8" else None)
     for name in ("one", "two"):
         export(saved("pointnet"), tmp_path / name, precision=precision, verification=verification, **SMALL)
-    for file in ("encoder.onnx", "manifest.json"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert (tmp_path / "one" / "encoder.onnx").read_bytes() == (tmp_path / "two" / "encoder.onnx").read_bytes()
+    first, second = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("one", "two"))
+    for manifest in (first, second):
+        for measured in ("speed", "fp32_ms", "int8_ms"):
+            manifest["precision"].get("gain", {}).pop(measured, None)
+    assert first == second
+
+
+def test_int8_is_refused_where_one_object_is_worth_more_than_the_limit(saved, modelnet, tmp_path):
+    with pytest.raises(InputError, match=r"15 test objects, one of which is worth 6\.67 points, .*at least 200 test"):
+        export(saved("pointnet"), tmp_path / "out", precision="int8", verification=Verification(modelnet), **SMALL)
+
+
+def test_int8_is_tuned_on_the_training_part(saved, modelnet, tmp_path, monkeypatch):
+    accuracy, seen = import_module("crosspoint.parity.accuracy").SvmAccuracy, []
+    original = accuracy.compare
+
+    def compare(self, encoder):
+        seen.append((self._probe.train, len(self._probe.points)))
+        return original(self, encoder)
+
+    monkeypatch.setattr(accuracy, "compare", compare)
+    options = {"precision": "int8", "verification": Verification(modelnet, max_drop=100.0)}
+    manifest = export(saved("pointnet"), tmp_path / "bundle", **options, **SMALL)
+    assert seen == [(30, 45), (45, 60)]  # a third of the training part in the search, the test part at the end
+    assert 0 < manifest.precision.gain.int8_share < 1
 
 
 def test_labelled_data_is_part_of_the_gate(saved, modelnet, tmp_path):

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.data.points import normalise
-from crosspoint.parity.accuracy import SvmAccuracy, verification_clouds
+from crosspoint.parity.accuracy import SvmAccuracy, inner_accuracy, require_objects, verification_clouds
 from crosspoint.parity.limits import require_accuracy
 
 
@@ -55,3 +57,34 @@ def test_data_without_labels_or_a_wrong_folder_is_refused(tmp_path):
         verification_clouds(tmp_path, 32, limit=None)
     with pytest.raises(InputError, match="does not exist; give --verify-data"):
         verification_clouds(tmp_path / "nowhere", 32, limit=None)
+
+
+def test_a_search_sees_a_third_of_the_training_part_and_nothing_else(network, modelnet):
+    probe = verification_clouds(modelnet, 48, limit=None)
+    model = network("pointnet")
+    features = Through(model).embed(probe.points)
+    inner = inner_accuracy(features, probe)
+    seen, labels = inner._probe.points, inner._probe.labels
+    known = {cloud.tobytes() for cloud in probe.points[:45]}
+    assert (len(seen), inner._probe.train) == (45, 30)
+    assert {cloud.tobytes() for cloud in seen} == known
+    assert set(labels[:30]) == set(labels[30:]) == set(probe.labels)
+    task = inner.compare(Through(model))
+    assert (task.objects, task.training_clouds, task.difference) == (15, 30, 0)
+
+
+def test_a_training_part_that_is_too_small_has_no_third(network, modelnet):
+    probe = verification_clouds(modelnet, 48, limit=None)
+    rows = np.concatenate([np.flatnonzero(probe.labels[:45] == label)[:2] for label in np.unique(probe.labels)])
+    small = replace(probe, points=probe.points[rows], labels=probe.labels[rows], train=len(rows))
+    assert inner_accuracy(Through(network("pointnet")).embed(small.points), small) is None
+
+
+@pytest.mark.parametrize(("count", "limit"), [(200, 0.5), (3, 0.0), (81, 1.3)])
+def test_test_objects_suffice_where_one_is_worth_at_most_the_limit(count, limit, tmp_path):
+    require_objects(count, tmp_path, max_drop=limit)
+
+
+def test_one_object_may_not_be_worth_more_than_the_limit(tmp_path):
+    with pytest.raises(InputError, match=r"199 test objects, one of which is worth 0\.50 .*at least 200 test objects"):
+        require_objects(199, tmp_path, max_drop=0.5)

@@ -5,6 +5,7 @@ from pathlib import Path
 from crosspoint.core.console import print_table, say
 from crosspoint.core.files import atomic_file
 from crosspoint.runtime.bench.bench import BenchResult, BenchRow, CallRoofline
+from crosspoint.runtime.bench.layers import LayerTable
 from crosspoint.runtime.bench.roofline import CpuSpeed
 
 COLUMNS = (
@@ -43,8 +44,25 @@ def print_bench(result: BenchResult) -> None:
     print_table(f"{result.batch} clouds a call, {points} points, on {result.processor}", COLUMNS, rows=cells)
     for line in sorted({_floor(row, row.floor, result.machine) for row in rows if row.floor is not None}):
         print(line)
+    for table in result.layers or ():
+        _print_layers(table)
     for row in result.not_run:
         say(f"not run: {row.model} by {row.backend} on {row.device}: {row.reason}")
+
+
+def _print_layers(table: LayerTable) -> None:
+    cells = [
+        (
+            row.name,
+            row.operator,
+            row.precision,
+            "" if row.ms is None else f"{row.ms:.3f}",
+            "" if row.share is None else f"{row.share:.1%}",
+        )
+        for row in table.rows
+    ]
+    title = f"layers of {table.model} on {table.engine}, {table.device}: {table.source}"
+    print_table(title, ("layer", "operator", "precision", "ms a call", "share"), rows=cells)
 
 
 def _floor(row: BenchRow, floor: CallRoofline, machine: CpuSpeed | None) -> str:

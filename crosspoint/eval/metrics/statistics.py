@@ -108,6 +108,16 @@ def paired_interval(only_first: int, only_second: int, *, total: int) -> tuple[f
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 
+def paired_objects(discordant: float, *, half_width: float) -> int:
+    """Number of paired objects whose 95 % interval of the difference is `± half_width`: `z² q / h²` (Wald).
+
+    Args:
+        discordant: Share q of the objects that only one of the two classifies correctly.
+        half_width: Half of the interval h, as a fraction of 1.
+    """
+    return math.ceil(Z95**2 * discordant / half_width**2)
+
+
 def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
     """95 % interval of the mean over objects `(n,)`: `m ± z s / √n`; None for a single object."""
     if len(values) < 2:

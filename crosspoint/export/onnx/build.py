@@ -20,6 +20,7 @@ from crosspoint.export.onnx.fold import (
     Edge,
     Linear,
     PointNetWeights,
+    SceneWeights,
     SegmenterWeights,
     TransformWeights,
     Weights,
@@ -47,6 +48,9 @@ def build(weights: Weights, points: int | None) -> onnx.ModelProto:
         dim = _pointnet(graph, weights)
     elif isinstance(weights, DGCNNWeights):
         dim = _dgcnn(graph, weights)
+    elif isinstance(weights, SceneWeights):
+        local = _edges(graph, "points", weights.edges)
+        dim = _pooled(graph, "embedding", local, weights.embed)
     else:
         _, dim = _backbone(graph, weights, "embedding")
     return graph.model(inputs, "embedding", shape=["batch", dim])
@@ -187,8 +191,13 @@ def _transform(graph: Graph, weights: TransformWeights) -> str:
 def _backbone(graph: Graph, weights: BackboneWeights, output: str) -> tuple[str, int]:
     """Add the features of the points `(B, N, 192)`; those of the clouds `(B, 1024)` are named `output`."""
     local = _edges(graph, _transform(graph, weights.transform), weights.edges)
-    graph.leaky(output, _maximum_of_linear(graph, "embed", local, weights.embed))
-    return local, len(weights.embed.bias)
+    return local, _pooled(graph, output, local, weights.embed)
+
+
+def _pooled(graph: Graph, output: str, local: str, embed: Linear) -> int:
+    """Add the features of the clouds, named `output`, from those of their points; returns their width."""
+    graph.leaky(output, _maximum_of_linear(graph, "embed", local, embed))
+    return len(embed.bias)
 
 
 def _segmenter(graph: Graph, weights: SegmenterWeights) -> None:

@@ -39,12 +39,15 @@ class CandidateCheck:
         profile: Shapes of the export.
         accuracy: The trained network's SVM or, for a part segmenter, its labels; None without labelled data.
         max_drop: Largest loss of accuracy or mIoU, in percentage points.
+        tuning: What int8's search is judged by, on clouds that `accuracy` is not measured on; None: by `accuracy`, as
+            there are no others.
     """
 
     gate: Gate
     profile: Profile
     accuracy: SvmAccuracy | PartAccuracy | ScoreAgreement | None
     max_drop: float
+    tuning: SvmAccuracy | None = None
 
     @property
     def categories(self) -> int | None:
@@ -90,6 +93,10 @@ class CandidateCheck:
                 return self.gate.check(encoder, precision, graphs=probe, batches=batches, name=label)
             except CheckFailed as error:  # the encoder's own checks name the temporary file
                 raise CheckFailed(f"{str(error).replace(str(path), label)}; nothing was written") from error
+
+    def tune(self, model: onnx.ModelProto, precision: str) -> TaskCheck | None:
+        """Like `measure`, on the clouds that a search may see."""
+        return replace(self, accuracy=self.tuning or self.accuracy).measure(model, precision)
 
     def measure(self, model: onnx.ModelProto, precision: str) -> TaskCheck | None:
         """SVM accuracy or mIoU of the trained network and of a graph; None without labelled data."""

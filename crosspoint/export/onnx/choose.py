@@ -1,5 +1,6 @@
 """Chooses the layers that get the lower precision: as many as the gate and the accuracy allow."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.export.manifest import Calibration
+from crosspoint.export.manifest import Calibration, Gain
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibrate
 from crosspoint.export.onnx.candidate_check import CandidateCheck, opened
 from crosspoint.export.onnx.graph_view import GraphView
@@ -16,7 +17,7 @@ from crosspoint.export.onnx.int8 import quantisable, quantise
 from crosspoint.export.onnx.precision import lower, product_precisions
 from crosspoint.parity.clouds import inputs_of
 from crosspoint.parity.gate import run
-from crosspoint.parity.limits import holds, scores_hold
+from crosspoint.parity.limits import loses, scores_hold
 from crosspoint.parity.measures import relative_l2
 
 JUDGED = 16  # calibration clouds on which layers are ranked
@@ -31,12 +32,14 @@ class Chosen:
         kept: Layers that stay in float32.
         calibration: Details for int8.
         sensitivity: For int8: relative L2 error of the output when this layer alone is int8.
+        gain: For int8: its share of the work, and its speed.
     """
 
     model: onnx.ModelProto
     kept: list[str]
     calibration: Calibration | None = None
     sensitivity: dict[str, float] | None = None
+    gain: Gain | None = None
 
 
 def choose_half(model: onnx.ModelProto, precision: str, *, check: CandidateCheck) -> Chosen:
@@ -60,14 +63,25 @@ def choose_half(model: onnx.ModelProto, precision: str, *, check: CandidateCheck
     return Chosen(lower(model, precision), [])  # fails in the gate, which says why
 
 
-def choose_int8(model: onnx.ModelProto, check: CandidateCheck, *, calibration: CalibrationSet) -> Chosen:
+def choose_int8(
+    model: onnx.ModelProto, check: CandidateCheck, *, calibration: CalibrationSet, keep: Collection[str] = ()
+) -> Chosen:
     """Lower to int8 as many layers as the gate and, with labelled data, the accuracy allow; sensitive layers stay.
+
+    Args:
+        model: A float32 graph.
+        check: The gate, and the accuracy that layers are chosen by.
+        calibration: Clouds that give the ranges.
+        keep: Layers that stay float32 in any case: names, or their first parts, e.g. `edge4`.
 
     Raises:
         CheckFailed: The accuracy does not hold even with a single layer in int8.
-        InputError: The network has no layer for int8.
+        InputError: The network has no layer for int8, or no layer of a name in `keep`.
     """
-    layers = quantisable(model)
+    named = kept_layers(model, keep)
+    layers = [name for name in quantisable(model) if name not in named]
+    if not layers and named:
+        raise InputError(f"--keep-fp32 {','.join(keep)} leaves no layer for int8; export --precision fp32")
     if not layers:
         raise InputError("the network has no layer that can be int8; export fp16 or fp32")
     inputs = inputs_of(calibration.points, check.categories)
@@ -80,6 +94,19 @@ def choose_int8(model: onnx.ModelProto, check: CandidateCheck, *, calibration: C
     chosen = quantise(model, ranges, layers=order[fewest:])
     kept = [name for name in product_precisions(model) if name not in order[fewest:]]
     return Chosen(chosen, kept, calibration.describe(), errors)
+
+
+def kept_layers(model: onnx.ModelProto, keep: Collection[str]) -> list[str]:
+    """The layers that names stand for: `edge4/near`, or `edge4` for all layers below it.
+
+    Raises:
+        InputError: The network has no such layer.
+    """
+    layers = list(product_precisions(model))
+    for name in keep:
+        if not any(layer == name or layer.startswith(f"{name}/") for layer in layers):
+            raise InputError(f"--keep-fp32 {name}: the network has no such layer; give one of {', '.join(layers)}")
+    return [layer for layer in layers if any(layer == name or layer.startswith(f"{name}/") for name in keep)]
 
 
 def _sensitivity(
@@ -104,8 +131,8 @@ def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], 
     def keeps(count: int) -> bool:
         if not passes_gate(count):
             return False
-        task = check.measure(quantise(model, ranges, layers=order[count:]), "int8")
-        return task is None or (scores_hold(task.task) and holds(task.task, check.max_drop))
+        task = check.tune(quantise(model, ranges, layers=order[count:]), "int8")
+        return task is None or (scores_hold(task.task) and not loses(task.task, check.max_drop))
 
     if keeps(0):
         return 0

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crosspoint.core.errors import InputError
-from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SegmentationBackbone
+from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SceneBackbone, SegmentationBackbone
 from crosspoint.models.dgcnn import PointLinear
 from crosspoint.models.edgeconv import EdgeConv, EdgeConv2, EdgeLinear
 from crosspoint.models.heads import PointHead
+from crosspoint.models.scenes import LIFT, OFFSET
 from crosspoint.models.segmentation import TransformNet
 
 Array = NDArray[np.float32]
@@ -87,7 +88,15 @@ class SegmenterWeights:
     classify: Array
 
 
-Weights = PointNetWeights | DGCNNWeights | BackboneWeights | SegmenterWeights
+@dataclass(frozen=True)
+class SceneWeights:
+    """Weights of `SceneBackbone` for points of three coordinates."""
+
+    edges: tuple[Edge, ...]
+    embed: Linear
+
+
+Weights = PointNetWeights | DGCNNWeights | BackboneWeights | SegmenterWeights | SceneWeights
 
 
 def deploy(model: nn.Module) -> Weights:
@@ -105,6 +114,9 @@ def deploy(model: nn.Module) -> Weights:
         return _backbone(model)
     if isinstance(model, DGCNNSegmenter):
         return _segmenter(model)
+    if isinstance(model, SceneBackbone):
+        first, *others = model.edges
+        return SceneWeights((_lifted(first), *(_edge(edge) for edge in others)), _point_linear(model.embed))
     raise InputError(f"{type(model).__name__} cannot be exported; give a point encoder or a part segmenter")
 
 
@@ -163,10 +175,29 @@ def _edge(module: nn.Module) -> Edge:
 
 def _edge_linear(module: EdgeLinear) -> tuple[Array, Linear]:
     """Weight of the neighbours `a W₁`, weight of the point `a (W₂ − W₁)`, and b."""
+    near, own, shift = _edge_terms(module)
+    return _rounded(near.T), Linear(_rounded(own.T), _rounded(shift))
+
+
+def _edge_terms(module: EdgeLinear) -> tuple[NDArray[np.float64], ...]:
+    """`a W₁` and `a (W₂ − W₁)`, each `(D, C)`, and b."""
     first, second = np.split(_exact(module.weight), 2, axis=1)  # (D, C) each
     scale, shift = _frozen(module.norm)
-    own = Linear(_rounded((scale[:, None] * (second - first)).T), _rounded(shift))
-    return _rounded((scale[:, None] * first).T), own
+    return scale[:, None] * first, scale[:, None] * (second - first), shift
+
+
+def _lifted(module: nn.Module) -> Edge:
+    """The first EdgeConv of a `SceneBackbone` behind `x = p L + o`, for points p of three coordinates.
+
+    W₁ (x_j − x_i) + W₂ x_i = (p_j L) W₁ᵀ + (p_i L) (W₂ − W₁)ᵀ + o W₂ᵀ,   and W₂ = (W₂ − W₁) + W₁
+
+    The products with L are computed here, so that the graph takes points as they are.
+    """
+    assert isinstance(module, EdgeConv2)
+    near, own, shift = _edge_terms(module.first)
+    matrix, offset = np.array(LIFT), np.array(OFFSET)
+    linear = Linear(_rounded(matrix @ own.T), _rounded(shift + (own + near) @ offset))
+    return Edge(module.k, _rounded(matrix @ near.T), linear, second=_linear(module.second, module.norm))
 
 
 def _frozen(norm: nn.Module) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

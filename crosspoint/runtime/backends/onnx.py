@@ -4,26 +4,25 @@ import contextlib
 import ctypes
 import hashlib
 import io
-import json
 import os
+import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from crosspoint.core.errors import InputError, Unsupported, install_command, require
 from crosspoint.core.reading import read_bytes, reading
-from crosspoint.core.results import from_json
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx_guard import check_model
-from crosspoint.runtime.classifier import SCORES, ClassifierInfo
-from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same
+from crosspoint.runtime.backends.onnx_interface import names_of, specify
+from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device, read_same
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -36,8 +35,9 @@ NO_FALLBACK = "fallback to CPU EP has been explicitly disabled"  # in ONNX Runti
 class OnnxEncoder(Encoder):
     """Runs an ONNX file with ONNX Runtime, on exactly the provider that was asked for.
 
-    Files of `crosspoint export` describe themselves in their metadata. Other files work if they map a float32 input
-    `points (B, N, 3)` to an output `embedding (B, D)`.
+    Files of `crosspoint export` describe themselves in their metadata. Other files work if they map one float32 input
+    `(B, N, 3)` to one output `(B, D)`, whatever their names; of several outputs, `embedding` is taken. If the file does
+    not say D, one cloud is run to learn it.
 
     On the CPU the clouds of a batch are run one by one, so that memory and results are those of single clouds. If there
     are at least as many clouds as threads, each cloud runs on one thread: no thread waits, and the data of a cloud stay
@@ -83,7 +83,9 @@ class OnnxEncoder(Encoder):
         session = opener.session(self._threads)
         engine = f"ONNX Runtime {runtime.__version__}{', crosspoint operators' if opener.has_operators else ''}"
         where = "cpu" if index is None else f"cuda:{index}"
-        self.specification = _specification(session, path, hashlib.sha256(content).hexdigest(), where, backend, engine)
+        digest = hashlib.sha256(content).hexdigest()
+        self.specification = specify(session, path, digest=digest, device=where, backend=backend, engine=engine)
+        self._names = names_of(session)
         self._divides = index is None and self.specification.max_batch is None
         self._opening = threading.Lock()
         self._sessions = self._with_pool(session, opener)
@@ -99,23 +101,36 @@ class OnnxEncoder(Encoder):
         """Run the session once, or on the CPU once per cloud."""
         sessions = self._opened()
         batch = len(inputs["points"])
+        inputs = {self._names.get(name, name): array for name, array in inputs.items()}
         try:
             if not self._divides:
-                return _Call(sessions.whole, inputs).piece(sessions.whole, 0, batch).results()
-            if sessions.pool is None or batch < self._threads:
+                call = _Call(sessions.whole, inputs).piece(sessions.whole, 0, batch)
+            elif sessions.pool is None or batch < self._threads:
                 call = _Call(sessions.whole, inputs)
                 for i in range(batch):
                     call.piece(sessions.whole, i, i + 1)
             else:
                 call = _Call(sessions.by_cloud, inputs)
                 list(sessions.pool.map(lambda i: call.piece(sessions.by_cloud, i, i + 1), range(batch)))
-            return call.results()
+            ours = {theirs: name for name, theirs in self._names.items()}
+            return {ours.get(name, name): array for name, array in call.results().items()}
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise InputError(
                 f"{self.specification.path} failed on {shapes} ({_line(error)}); give the number of points of "
                 "the export, or a smaller batch"
             ) from error
+
+    def profile(self, inputs: Mapping[str, FloatArray], *, calls: int) -> Path:
+        """Run inputs several times in a session of its own; returns ONNX Runtime's profile, a temporary JSON file."""
+        with self._in_use():
+            content = read_same(self._arguments["path"], self.specification.sha256)
+            prefix = Path(tempfile.gettempdir()) / f"crosspoint-{os.getpid()}"
+            session = self._opener(content=content).session(self._threads, prefix)
+            named = {self._names.get(name, name): array for name, array in inputs.items()}
+            for _ in range(calls):
+                session.run(None, named)
+            return Path(session.end_profiling())
 
     def _opened(self) -> "_Sessions":
         """The sessions of this process; a forked child opens its own at its first call."""
@@ -169,9 +184,16 @@ class _Opener:
         self.has_operators = model is not None
         self._model = content if model is None else model
 
-    def session(self, threads: int) -> Any:
-        """Open a session; raises InputError if the file is damaged or its provider did not load."""
+    def session(self, threads: int, profile: Path | None = None) -> Any:
+        """Open a session; raises InputError if the file is damaged or its provider did not load.
+
+        Args:
+            threads: CPU threads.
+            profile: Beginning of the file for the times of its nodes; None: none are taken.
+        """
         options = self._runtime.SessionOptions()
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile)
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors are raised, so they need not be printed too
         if self._index is not None:  # a node without a GPU kernel must be an error, not run on the CPU
@@ -215,16 +237,18 @@ class _Call:
 
     def __init__(self, session: Any, inputs: Mapping[str, FloatArray]) -> None:
         self._inputs = inputs
+        batch = len(next(iter(inputs.values())))
         sizes = {
             name: size
             for value in session.get_inputs()
+            if value.shape  # a foreign file may state none
             for name, size in zip(value.shape, inputs[value.name].shape, strict=True)
         }
         self._arrays: dict[str, FloatArray] = {}
         self._others: dict[str, dict[int, FloatArray]] = {}  # outputs of unknown shape, or not float32
         for output in session.get_outputs():
             shape = [sizes.get(size, size) for size in output.shape or []]
-            known = shape and shape[0] == len(inputs["points"]) and all(isinstance(size, int) for size in shape)
+            known = shape and shape[0] == batch and all(isinstance(size, int) for size in shape)
             if known and output.type == "tensor(float)":
                 self._arrays[output.name] = np.empty(shape, np.float32)
             else:
@@ -287,96 +311,6 @@ def _provider_options(provider: str, index: int | None) -> list[tuple[str, dict[
 def turn_tf32_off() -> None:
     """Switch TF32 off for ONNX Runtime's TensorRT provider, which has no option for it; read once per process."""
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
-
-
-class Value(Protocol):
-    """An input or output of a session; a dimension that varies is a word, or None."""
-
-    name: str
-    type: str
-    shape: list[int | str | None]
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a file says of its network; a foreign file says nothing, and has the values that fit any.
-
-    Attributes:
-        architecture: Of the network.
-        precision: Of its layers.
-        k: Neighbours that it looks at, and fewest points of a cloud.
-        classifier: Classes and threshold; None of a plain encoder.
-    """
-
-    architecture: str
-    precision: str
-    k: int
-    classifier: ClassifierInfo | None = None
-
-
-def _specification(session: Any, path: Path, digest: str, device: str, backend: str, engine: str) -> Specification:
-    with reading(path, "an ONNX model of crosspoint export", advice="export the model again"):  # names may not be UTF-8
-        inputs: dict[str, Value] = {value.name: value for value in session.get_inputs()}
-        outputs = {value.name: value for value in session.get_outputs()}
-        metadata = _metadata(session)
-    output = outputs[interface(path, inputs, outputs=outputs)]
-    for value in (*inputs.values(), output):
-        if value.type != "tensor(float)":
-            raise InputError(f"{path}: {value.name} has the type {value.type}; inputs and outputs must be float32")
-    shape, dim = inputs["points"].shape, output.shape[-1] if output.shape else None
-    if len(shape) != 3 or shape[2] != 3 or not isinstance(dim, int):
-        raise InputError(
-            f"{path} maps points {shape} to {output.name} {output.shape}; points must be (B, N, 3), and the last "
-            "dimension of the output must be fixed; export the model again"
-        )
-    batch, points = (size if isinstance(size, int) else None for size in shape[:2])
-    return Specification(
-        architecture=metadata.architecture,
-        dim=dim,
-        points=points,
-        max_batch=batch,
-        precision=metadata.precision,
-        backend=backend,
-        device=device,
-        sha256=digest,
-        path=str(path),
-        min_points=metadata.k,
-        min_batch=batch or 1,
-        categories=_categories(inputs, path),
-        engine=engine,
-        classifier=_classifier(outputs, metadata.classifier, path),
-    )
-
-
-def _classifier(outputs: dict[str, Value], classifier: ClassifierInfo | None, path: Path) -> ClassifierInfo | None:
-    """What the metadata say of a classifier, whose file has an output for every class."""
-    if classifier is None:
-        return None
-    scores = outputs.get(SCORES)
-    if scores is None or scores.type != "tensor(float)" or list(scores.shape)[1:] != [len(classifier.classes)]:
-        raise InputError(f"{path} has no scores of {len(classifier.classes)} classes; fit or export it again")
-    return classifier
-
-
-def _categories(inputs: dict[str, Value], path: Path) -> int | None:
-    if "category" not in inputs:
-        return None
-    shape = inputs["category"].shape
-    if len(shape) != 2 or not isinstance(shape[1], int):
-        raise InputError(f"{path} takes category {shape}; it must be (B, categories) with a fixed number of categories")
-    return shape[1]
-
-
-def _metadata(session: Any) -> Metadata:
-    """The metadata that the exporter wrote; empty for other files."""
-    values = json.loads(session.get_modelmeta().custom_metadata_map.get("crosspoint", "{}"))
-    model = values.get("model", {}) if isinstance(values, dict) else None
-    if not isinstance(model, dict) or not 1 <= int(values.get("k") or 1) < 1 << 31:
-        raise InputError("has damaged crosspoint metadata; export the model again")
-    precision, k = str(values.get("precision", "fp32")), int(values.get("k") or 1)
-    about = values.get("classifier")
-    classifier = None if about is None else from_json(ClassifierInfo, about)
-    return Metadata(str(model.get("architecture", "unknown")), precision, k, classifier)
 
 
 def _line(error: Exception) -> str:

@@ -43,7 +43,10 @@ def check_model(content: bytes) -> None:
             _check_node(message)
         for number, value in _fields(message):
             if kind == "tensor" and (number == EXTERNAL_DATA or (number, value) == (DATA_LOCATION, EXTERNAL)):
-                raise InputError("keeps tensors in other files, which are never read; save the model as one file")
+                raise InputError(
+                    "keeps tensors in other files, which are never read; save the model as one file, with "
+                    "torch.onnx.export(..., external_data=False)"
+                )
             if number in PARTS[kind] and isinstance(value, memoryview):
                 waiting.append((PARTS[kind][number], value))
 

@@ -178,6 +178,12 @@ class TensorRTEncoder(Encoder):
             raise InputError(f"{path} has no scores of {classes} classes; export the classifier again")
         return classifier
 
+    def layer_information(self) -> str:
+        """What TensorRT's inspector says of the engine's layers, as JSON."""
+        with self._in_use():
+            inspector = self._engine.create_engine_inspector()
+            return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Copy in, execute and copy out, on the encoder's own stream."""
         kinds = self._cuda.cudaMemcpyKind

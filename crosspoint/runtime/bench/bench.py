@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.core.results import Result
+from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import cuda
+from crosspoint.runtime.bench.layers import LayerTable, layers_of
 from crosspoint.runtime.bench.roofline import CpuSpeed, Roofline, measure_machine, processor, roofline_of
 from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device
 from crosspoint.runtime.load import load_encoder
@@ -112,6 +113,7 @@ class BenchResult(Result):
         threads: CPU threads.
         rows: One row for each model, backend and device.
         not_run: What could not be run, with the reason.
+        layers: The layers of the rows' models, after `list_layers`.
     """
 
     schema: ClassVar[str] = "crosspoint.bench/1"
@@ -122,6 +124,7 @@ class BenchResult(Result):
     threads: int
     rows: tuple[BenchRow, ...]
     not_run: tuple[NotRun, ...]
+    layers: tuple[LayerTable, ...] | None = field(default=None, metadata=OPTIONAL)
 
 
 class Contender:
@@ -148,6 +151,11 @@ class Contender:
         self.memory_bytes = memory.growth()
         self.times: list[float] = []
         self.points = count
+
+    @property
+    def inputs(self) -> dict[str, FloatArray]:
+        """The inputs of a call by name."""
+        return dict(zip(("points", "category"), self._inputs, strict=False))
 
     def call(self) -> float:
         """Run one call, a whole batch from numpy to numpy; returns seconds."""
@@ -203,6 +211,29 @@ def bench(
         for each in contenders:
             each.encoder.close()
     return BenchResult(processor(), machine, batch, threads, tuple(rows), tuple(failures))
+
+
+def list_layers(result: BenchResult, *, points: int | None = None, trust: bool = False) -> BenchResult:
+    """The same result with the layers of its rows' models on ONNX Runtime and TensorRT, as they are run.
+
+    Args:
+        result: Of `bench`.
+        points: As for `bench`.
+        trust: As for `load_encoder`.
+
+    Returns:
+        The result with `layers`; what has no table of layers is under `not_run`.
+    """
+    tables, failures = list[LayerTable](), list(result.not_run)
+    for row in track(result.rows, "Listing layers"):
+        choice = Choice(Path(row.model), row.backend, row.device)
+        try:
+            contender = Contender(choice, points, batch=result.batch, threads=result.threads, trust=trust)
+            with contender.encoder as encoder:
+                tables.append(layers_of(encoder, contender.inputs))
+        except CrosspointError as error:
+            failures.append(NotRun(row.model, row.backend, row.device, str(error)))
+    return replace(result, not_run=tuple(failures), layers=tuple(tables))
 
 
 def _measure(contenders: list[Contender], seconds: float) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from crosspoint.core.content import Content
 from crosspoint.core.errors import InputError
 from crosspoint.models.crosspoint import CrossPoint
+from crosspoint.models.pointnet import fold_biases
 from crosspoint.models.weights import parse_weights
 from crosspoint.runtime.released import names, resolve
 from crosspoint.train.engine.checkpoint import newest, parse_checkpoint
@@ -48,7 +49,7 @@ def _load_encoder(start: Content, network: CrossPoint, recipe: Recipe) -> None:
             f"{start.path} holds a {held}, the recipe trains a {recipe.backbone}; --set backbone={held} or give other "
             "weights"
         )
-    network.points.load_state_dict(weights.network().state_dict())
+    network.points.load_state_dict(fold_biases(weights.network().state_dict()))
 
 
 def _load_branches(start: Content, network: CrossPoint) -> None:

@@ -13,6 +13,7 @@ from crosspoint.eval.metrics.statistics import (
     mean_interval,
     paired,
     paired_interval,
+    paired_objects,
     paired_runs,
     per_class,
     summary,
@@ -65,6 +66,14 @@ def test_paired_interval_is_wald_on_a_table_with_half_an_object_added_to_each_ou
     mean = np.mean(differences)
     half = 1.959963984540054 * np.std(differences) / math.sqrt(total + 2)
     assert paired_interval(b, c, total=total) == pytest.approx((mean - half, mean + half))
+
+
+@pytest.mark.parametrize(("discordant", "half_width"), [(0.02, 0.005), (0.1, 0.002)])
+def test_so_many_paired_objects_have_an_interval_of_the_asked_width(discordant, half_width):
+    total = paired_objects(discordant, half_width=half_width)
+    each = round(discordant * total / 2)
+    low, high = paired_interval(each, each, total=total)
+    assert (high - low) / 2 == pytest.approx(half_width, rel=0.02)
 
 
 def test_paired_interval_covers_the_true_difference_as_often_as_it_says():

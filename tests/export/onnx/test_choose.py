@@ -33,7 +33,7 @@ class AccuracyOf:
     def finds_neighbours(self, model, precision):
         return True
 
-    def measure(self, model, precision):
+    def tune(self, model, precision):
         assert precision == "int8"
         self.measured += 1
         low = [name for name, kind in product_precisions(model).items() if kind == "int8"]
@@ -43,9 +43,7 @@ class AccuracyOf:
 
 def unlabelled(finds=lambda model, precision: True):
     """Stands for a check without labelled data."""
-    return SimpleNamespace(
-        accuracy=None, categories=None, finds_neighbours=finds, measure=lambda model, precision: None
-    )
+    return SimpleNamespace(accuracy=None, categories=None, finds_neighbours=finds, tune=lambda model, precision: None)
 
 
 def test_without_labels_every_layer_that_can_be_is_int8(graph):
@@ -92,6 +90,36 @@ def test_if_a_single_layer_loses_too_much_the_export_fails(graph):
     check = AccuracyOf(dict.fromkeys(product_precisions(model), 0.7), max_drop=0.5)
     with pytest.raises(CheckFailed, match=r"int8 loses more than 0\.5 points of SVM accuracy even in .* alone"):
         choose_int8(model, check, calibration=CALIBRATION)
+
+
+@pytest.mark.parametrize(
+    ("interval", "kept"), [((-0.02, -0.002), "most"), ((-0.02, 0.004), "none")], ids=["a loss", "chance"]
+)
+def test_a_loss_counts_if_chance_does_not_explain_it(interval, kept, graph):
+    model = graph("pointnet")
+
+    class Uncertain(AccuracyOf):
+        def tune(self, model, precision):
+            task = super().tune(model, precision).task
+            return SimpleNamespace(task=SimpleNamespace(difference=task.difference, interval=interval))
+
+    worst = max(choose_int8(model, unlabelled(), calibration=CALIBRATION).sensitivity.items(), key=lambda item: item[1])
+    chosen = choose_int8(model, Uncertain({worst[0]: 1.0}, max_drop=0.5), calibration=CALIBRATION)
+    assert (worst[0] in chosen.kept) == (kept == "most")
+
+
+@pytest.mark.parametrize(("keep", "stays"), [(("edge4",), ("edge4/near", "edge4/own/product")), (("edge3/near",), ())])
+def test_named_layers_stay_float32(keep, stays, graph):
+    chosen = choose_int8(graph("dgcnn"), unlabelled(), calibration=CALIBRATION, keep=keep)
+    assert set(chosen.kept) == {"edge1/near", "edge1/own/product", *(stays or keep)}
+
+
+def test_names_of_no_layer_and_of_all_layers_are_refused(graph):
+    with pytest.raises(InputError, match=r"--keep-fp32 edge: the network has no such layer; give one of edge1/near"):
+        choose_int8(graph("dgcnn"), unlabelled(), calibration=CALIBRATION, keep=["edge"])
+    every = ("edge1", "edge2", "edge3", "edge4", "embed")
+    with pytest.raises(InputError, match="leaves no layer for int8"):
+        choose_int8(graph("dgcnn"), unlabelled(), calibration=CALIBRATION, keep=every)
 
 
 def test_a_network_without_wide_layers_is_refused(graph):

@@ -9,7 +9,8 @@ import small_models as small
 from onnx import TensorProto, helper
 
 from crosspoint.core.errors import InputError, Unsupported
-from crosspoint.runtime.backends.onnx import OnnxEncoder, _specification
+from crosspoint.runtime.backends.onnx import OnnxEncoder
+from crosspoint.runtime.backends.onnx_interface import specify
 
 METADATA = '{"model": {"architecture": "dgcnn", "k": 10}, "dim": 4, "points": null, "k": 10, "precision": "fp16"}'
 Clouds = Callable[..., np.ndarray]
@@ -101,7 +102,6 @@ def test_a_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"names": ("input", "output")}, "maps input to output; an encoder maps points to embedding"),
         ({"kind": TensorProto.FLOAT16}, r"points has the type tensor\(float16\)"),
         ({"metadata": "{"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
         ({"metadata": "[]"}, "damaged crosspoint metadata|is damaged or not an ONNX model"),
@@ -179,4 +179,4 @@ def test_names_that_are_no_text_are_an_error_of_the_file_with_advice() -> None:
 
     session = SimpleNamespace(get_inputs=no_text, get_outputs=no_text)
     with pytest.raises(InputError, match=r"m\.onnx: is damaged or not an ONNX model.*; export the model again"):
-        _specification(session, Path("m.onnx"), "0" * 64, "cpu", "onnxruntime", "")
+        specify(session, Path("m.onnx"), digest="0" * 64, device="cpu", backend="onnxruntime", engine="")
