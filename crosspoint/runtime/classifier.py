@@ -1,6 +1,7 @@
 """The parts of a classifier besides its encoder: class names, a linear head, the threshold of unknown objects."""
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 
 from crosspoint.core.arrays import Npz
 from crosspoint.core.errors import InputError
+from crosspoint.core.printable import printable
 from crosspoint.core.reading import reading
 from crosspoint.core.results import OPTIONAL
-from crosspoint.data.frames import Frame
+from crosspoint.data.frames import ASSUMED, Frame
+from crosspoint.data.sources import Source
 
 HEAD_FILE = "classifier.npz"
 SCORES = "scores"  # the output of a classifier beside `embedding`
@@ -125,6 +128,21 @@ class Classifier:
     def scores(self, features: NDArray[Any]) -> Doubles:
         """Probabilities `(n, classes)` of embeddings `(n, D)`, in float64."""
         return softmax(self.head.decide(features) / self.info.temperature)
+
+
+def check_frames(classifier: ClassifierInfo, sources: Sequence[Source], *, path: str) -> None:
+    """Raise InputError where the classifier's objects are not y-up and a source does not say how it lies.
+
+    All are turned to y-up, so any two frames that are known go together.
+    """
+    if classifier.frame is None or classifier.frame.given in (None, "y"):
+        return
+    unknown = next((source.name for source in sources if source.frame == ASSUMED), None)
+    if unknown is not None:
+        raise InputError(
+            f"the objects of {path} are {classifier.frame.up}-up, and {printable(unknown)} does not state which axis "
+            f"points up; give --up {classifier.frame.up} if it is the same there, else --up y"
+        )
 
 
 def softmax(decisions: NDArray[Any]) -> Doubles:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from crosspoint.classify.fit import FitOptions, fit, fit_objects
+from crosspoint.classify.fit import FitOptions, fit
+from crosspoint.classify.fitted import fit_objects
 from crosspoint.classify.suspects import find_suspects
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.classifier import softmax

@@ -11,8 +11,8 @@ from crosspoint.data.frames import Frame
 from crosspoint.data.sources import find_sources
 from crosspoint.eval import classify as module
 from crosspoint.eval.classify import ClassifyResult, classify
-from crosspoint.runtime.classifier import ClassifierInfo, Predictions
-from crosspoint.runtime.jobs.predict import ScoredSources, check_frames
+from crosspoint.runtime.classifier import ClassifierInfo, Predictions, check_frames
+from crosspoint.runtime.jobs.predict import ScoredSources
 from crosspoint.runtime.options import Sampling
 
 INFO = ClassifierInfo(("bed", "car"), 0.6, 8, False, "nearest", 1.0, 1.0, 4)

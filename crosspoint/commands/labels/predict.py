@@ -1,7 +1,7 @@
 """`crosspoint predict`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,11 +13,13 @@ from crosspoint.commands.common import (
     exclude_option,
     include_option,
     json_option,
+    object_options,
+    parse_object_options,
     run_on_options,
     save_result,
     up_option,
 )
-from crosspoint.core.errors import CheckFailed
+from crosspoint.core.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
     from crosspoint.data.frames import Up
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
 @click.option("--draws", default=1, show_default=True, help="Random point subsets of each object to average over.")
 @click.option("--points", type=int, help="Points per cloud.  [default: as the classifier was fitted]")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
-@up_option("the inputs", FILES_UP)
+@up_option("the inputs", FILES_UP + "; z with --objects")
 @click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
 @columns_option
 @include_option
 @exclude_option
+@click.option("--objects", is_flag=True, help="Inputs are scans of many objects: find the objects and classify each.")
+@object_options
 @run_on_options(trust=True)
 @json_option
 def predict_command(
@@ -52,8 +56,10 @@ def predict_command(
     columns: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    objects: bool,
     run_on: "RunOn",
     json_file: Path | None,
+    **how: Any,
 ) -> None:
     """Predict the class of point clouds and meshes.
 
@@ -62,12 +68,19 @@ def predict_command(
     the best class is shown all the same. Inputs that cannot be read are skipped and listed; the exit code is then 1.
     """
     from crosspoint.commands.tables.classify import print_predictions
+    from crosspoint.data.objects.sources import Scans
     from crosspoint.runtime.jobs.predict import predict
     from crosspoint.runtime.options import Reading, Sampling
 
     sampling = Sampling(points, seed, up=up, draws=draws)
     reading = Reading(columns, include, exclude)
-    result = predict(model, inputs, out=out, top=top, sampling=sampling, batch=batch, run_on=run_on, reading=reading)
+    given = [name for name, value in how.items() if value is not None]
+    if given and not objects:
+        raise InputError(f"--{given[0].replace('_', '-')} needs --objects; give both, or neither")
+    scans = Scans(inputs, parse_object_options(up=up, **how)) if objects else None
+    result = predict(
+        model, scans or inputs, out=out, top=top, sampling=sampling, batch=batch, run_on=run_on, reading=reading
+    )
     save_result(json_file, result)
     print_predictions(result)
     if result.skipped:
