@@ -9,21 +9,18 @@ from crosspoint.commands.common import (
     FILES_UP,
     Command,
     PathArgument,
-    columns_option,
-    exclude_option,
-    include_option,
     json_option,
     object_options,
     parse_object_options,
+    reading_options,
     run_on_options,
+    sampling_options,
     save_result,
-    up_option,
 )
 from crosspoint.core.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
-    from crosspoint.data.frames import Up
-    from crosspoint.runtime.options import RunOn
+    from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 
 @click.command("predict", cls=Command, example="crosspoint predict classifier scans/ --out predictions.csv")
@@ -31,14 +28,14 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True, type=PathArgument, metavar="INPUT...")
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="Number of classes to show.")
 @click.option("--out", type=PathArgument, metavar="FILE", help="Write the predictions to this .csv or .json file.")
-@click.option("--draws", default=1, show_default=True, help="Random point subsets of each object to average over.")
-@click.option("--points", type=int, help="Points per cloud.  [default: as the classifier was fitted]")
-@click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
-@up_option("the inputs", FILES_UP + "; z with --objects")
+@sampling_options(
+    "the inputs",
+    FILES_UP + "; z with --objects",
+    points="Points per cloud.  [default: as the classifier was fitted]",
+    draws=1,
+)
 @click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
-@columns_option
-@include_option
-@exclude_option
+@reading_options()
 @click.option("--objects", is_flag=True, help="Inputs are scans of many objects: find the objects and classify each.")
 @object_options
 @run_on_options(trust=True)
@@ -48,14 +45,9 @@ def predict_command(
     inputs: tuple[Path, ...],
     top: int,
     out: Path | None,
-    draws: int,
-    points: int | None,
-    seed: int,
-    up: "Up | None",
+    sampling: "Sampling",
     batch: int,
-    columns: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    reading: "Reading",
     objects: bool,
     run_on: "RunOn",
     json_file: Path | None,
@@ -70,17 +62,12 @@ def predict_command(
     from crosspoint.commands.tables.classify import print_predictions
     from crosspoint.data.objects.sources import Scans
     from crosspoint.runtime.jobs.predict import predict
-    from crosspoint.runtime.options import Reading, Sampling
 
-    sampling = Sampling(points, seed, up=up, draws=draws)
-    reading = Reading(columns, include, exclude)
     given = [name for name, value in how.items() if value is not None]
     if given and not objects:
         raise InputError(f"--{given[0].replace('_', '-')} needs --objects; give both, or neither")
-    scans = Scans(inputs, parse_object_options(up=up, **how)) if objects else None
-    result = predict(
-        model, scans or inputs, out=out, top=top, sampling=sampling, batch=batch, run_on=run_on, reading=reading
-    )
+    found = Scans(inputs, parse_object_options(up=sampling.up, **how)) if objects else inputs
+    result = predict(model, found, out=out, top=top, sampling=sampling, batch=batch, run_on=run_on, reading=reading)
     save_result(json_file, result)
     print_predictions(result)
     if result.skipped:
