@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.classify.heads import Labels, Span, fit_coordinates
+from crosspoint.data.splits import balanced
 from crosspoint.runtime.classifier import Doubles
+from crosspoint.runtime.novelty import nearest_distances
 
 FOLDS, REPEATS = 5, 4
 BOOTSTRAPS = 500
+REFERENCES = 512  # embeddings that novelty measures distances to; 4 MB of 2,048 numbers each
 Candidate = tuple[str, float]  # head and strength
 
 
@@ -26,11 +29,13 @@ class HeldOut:
     Attributes:
         candidates: Head and strength, the most regularised of a head first.
         decisions: `(candidates, repeats, n, classes)`; each sample of an object counts as a repeat.
+        distances: To the nearest object on the other side of the fold `(repeats, n)`, as `Novelty` measures them.
         labels: `(n,)`.
     """
 
     candidates: tuple[Candidate, ...]
     decisions: Doubles
+    distances: Doubles
     labels: Labels
 
     @property
@@ -55,14 +60,33 @@ def hold_out(
     repeats = REPEATS if len(labels) <= 500 else 1
     count, samples, width = features.shape
     made = np.zeros((len(candidates), repeats, samples, count, classes))
+    distances = np.zeros((repeats, samples, count))
     for repeat, train, test in folds(labels, repeats=repeats, seed=seed):
         span = Span(features[train].reshape(-1, width))
         inner, outer = span.coordinates, span.coordinates_of(features[test].swapaxes(0, 1))  # (S, m, r)
         seen = labels[train].repeat(samples)
+        references = choose_references(features[train], labels[train], seed=seed)
+        outside = span.standardise(features[test].swapaxes(0, 1).reshape(-1, width))
+        distances[repeat][:, test] = nearest_distances(outside, span.standardise(references)).reshape(samples, -1)
         for row, (name, strength) in zip(made, candidates, strict=True):
             weights, biases = fit_coordinates(name, inner, labels=seen, classes=classes, strength=strength)
             row[repeat, :, test] = (outer @ weights + biases).swapaxes(0, 1)
-    return HeldOut(tuple(candidates), made.reshape(len(candidates), -1, count, classes), labels)
+    decisions = made.reshape(len(candidates), -1, count, classes)
+    return HeldOut(tuple(candidates), decisions, distances.reshape(-1, count), labels)
+
+
+def choose_references(features: NDArray[np.float32], labels: Labels, *, seed: int) -> NDArray[np.float32]:
+    """Embeddings `(m, D)` that distances are measured to: all samples of some objects, about `REFERENCES`.
+
+    Args:
+        features: Samples of each object `(n, S, D)`.
+        labels: `(n,)`; if there are more objects, those taken are balanced over the classes.
+        seed: Random seed of those taken.
+    """
+    most = max(REFERENCES // features.shape[1], len(np.unique(labels)))
+    rows = balanced(labels, min(most, len(labels)), seed=seed)
+    found: NDArray[np.float32] = features[rows].reshape(-1, features.shape[2])
+    return found
 
 
 def folds(labels: Labels, *, repeats: int, seed: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:

@@ -115,7 +115,7 @@ def _classifier(objects: LabelledObjects, fitted: Fitted, *, seed: int) -> Class
     name, strength = fitted.chosen
     info = ClassifierInfo(
         classes=objects.classes,
-        threshold=fitted.unknown.probability,
+        threshold=fitted.unknown.novelty,
         points=objects.points,
         at_most=objects.at_most,
         head=name,
@@ -124,7 +124,7 @@ def _classifier(objects: LabelledObjects, fitted: Fitted, *, seed: int) -> Class
         objects=len(objects.names),
         frame=objects.frame,
     )
-    return Classifier(info, fitted.head, *gate_examples(objects, seed=seed))
+    return Classifier(info, fitted.head, fitted.novelty, *gate_examples(objects, seed=seed))
 
 
 def _result(

@@ -5,13 +5,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.classify.crossvalidation import Candidate, HeldOut, choose, expected_accuracy, hold_out
+from crosspoint.classify.crossvalidation import (
+    Candidate,
+    HeldOut,
+    choose,
+    choose_references,
+    expected_accuracy,
+    hold_out,
+)
 from crosspoint.classify.heads import Labels, fit_head, strengths
 from crosspoint.classify.results import Calibrated, TriedHead, UnknownThreshold
 from crosspoint.core.errors import InputError
 from crosspoint.eval.metrics.calibration import calibration_error, fit_temperature, threshold_of
 from crosspoint.eval.metrics.statistics import wilson
 from crosspoint.runtime.classifier import Doubles, LinearHead, softmax
+from crosspoint.runtime.novelty import Novelty, Scale
 
 REFUSED = 0.05
 
@@ -22,6 +30,7 @@ class Fitted:
 
     Attributes:
         head: Fitted to all objects.
+        novelty: How unlike the labelled objects a cloud is.
         chosen: Its name and strength.
         accuracy: Expected accuracy on new objects.
         interval: 95 % interval of it.
@@ -33,6 +42,7 @@ class Fitted:
     """
 
     head: LinearHead
+    novelty: Novelty
     chosen: Candidate
     accuracy: float
     interval: tuple[float, float]
@@ -67,17 +77,14 @@ def fit_objects(
     accuracy = expected_accuracy(correct, held_out.candidates, seed=seed)
     temperature, calibration = _calibrate(held_out, chosen)
     probabilities = softmax(held_out.decisions[chosen] / temperature)
-    confidences = probabilities.max(axis=2)
-    threshold = threshold_of(confidences.ravel(), refuse)
     name, strength = held_out.candidates[chosen]
+    samples, seen = features.reshape(-1, features.shape[2]), labels.repeat(features.shape[1])
+    head = fit_head(name, samples, labels=seen, classes=classes, strength=strength)
+    references = head.standardise(choose_references(features, labels, seed=seed)).astype(np.float32)
+    novelty, unknown = _novelty(references, held_out.distances, probabilities, refuse)
     return Fitted(
-        head=fit_head(
-            name,
-            features.reshape(-1, features.shape[2]),
-            labels=labels.repeat(features.shape[1]),
-            classes=classes,
-            strength=strength,
-        ),
+        head=head,
+        novelty=novelty,
         chosen=(name, strength),
         accuracy=accuracy,
         interval=wilson(accuracy * len(labels), len(labels)),
@@ -87,9 +94,26 @@ def fit_objects(
             for candidate, row in zip(held_out.candidates, correct, strict=True)
         ),
         calibration=calibration,
-        unknown=UnknownThreshold(threshold, float((confidences < threshold).mean()), refuse),
+        unknown=unknown,
         probabilities=probabilities,
     )
+
+
+def _novelty(
+    references: NDArray[np.float32], distances: Doubles, probabilities: Doubles, refuse: float
+) -> tuple[Novelty, UnknownThreshold]:
+    """The measure of novelty and its threshold, from held-out objects.
+
+    Args:
+        references: Standardised embeddings of labelled objects `(m, D)`.
+        distances: To the nearest object on the other side of the fold `(repeats, n)`.
+        probabilities: Calibrated ones `(repeats, n, classes)`.
+        refuse: Largest share of known objects that may be called unknown.
+    """
+    novelty = Novelty(references, Scale.of(distances), Scale.of(1 - probabilities.max(axis=2)))
+    values = novelty.combine(distances, probabilities)
+    threshold = threshold_of(values.ravel(), refuse)
+    return novelty, UnknownThreshold(threshold, float((values > threshold).mean()), refuse)
 
 
 def _calibrate(held_out: HeldOut, chosen: int) -> tuple[float, Calibrated]:

@@ -48,8 +48,13 @@ class Span:
 
     def coordinates_of(self, features: NDArray[Any]) -> Doubles:
         """Coordinates `(…, m, r)` of other features `(…, m, D)`; components outside the space have no effect."""
-        found: Doubles = (np.asarray(features, np.float64) - self.mean) / self.scale @ self._basis.T
+        found: Doubles = self.standardise(features) @ self._basis.T
         return found
+
+    def standardise(self, features: NDArray[Any]) -> Doubles:
+        """`(x − mean) / scale` for features `(…, D)`."""
+        standard: Doubles = (np.asarray(features, np.float64) - self.mean) / self.scale
+        return standard
 
     def head(self, weights: Doubles, biases: Doubles) -> LinearHead:
         """A classifier of coordinates `(r, classes)` as one of embeddings."""

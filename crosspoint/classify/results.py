@@ -59,15 +59,15 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class UnknownThreshold:
-    """The threshold below which an object is unknown.
+    """The threshold above which an object is unknown.
 
     Attributes:
-        probability: An object whose largest probability is smaller is unknown.
+        novelty: An object of a larger novelty is unknown.
         refused: Share of unknown ones among the labelled objects, in cross-validation.
         asked: Largest share allowed.
     """
 
-    probability: float
+    novelty: float
     refused: float
     asked: float
 

@@ -39,7 +39,7 @@ from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
 from crosspoint.export.onnx.candidate_check import CandidateCheck
 from crosspoint.export.onnx.choose import Chosen, choose_half, choose_int8
-from crosspoint.export.onnx.classifier_head import PRODUCT, append_classifier
+from crosspoint.export.onnx.classifier_head import PRODUCTS, append_classifier
 from crosspoint.export.onnx.file import read_precision, shapes, write_onnx
 from crosspoint.export.onnx.fold import deploy, deploy_head
 from crosspoint.export.onnx.lint import require_clean
@@ -280,7 +280,7 @@ def _graph(
         chosen = choose_half(exact, precision, check=check)
     require_clean(chosen.model, smallest)
     if classifier is not None:
-        chosen = replace(chosen, model=append_classifier(chosen.model, classifier), kept=[*chosen.kept, PRODUCT])
+        chosen = replace(chosen, model=append_classifier(chosen.model, classifier), kept=[*chosen.kept, *PRODUCTS])
     require_precision(chosen.model, precision, kept=chosen.kept)
     lowered = check.check(ONNX, chosen.model, precision=precision)
     return chosen, rules, replace(lowered, before_lowering=BeforeLowering.of(parity.gate))

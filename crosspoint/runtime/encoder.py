@@ -25,7 +25,7 @@ from crosspoint.data.frames import Up, parse_up, to_y_up
 from crosspoint.data.points import normalise as normalise_clouds
 from crosspoint.data.sources import Source, find_sources, read_ahead
 from crosspoint.runtime.calls import Calls
-from crosspoint.runtime.classifier import SCORES, ClassifierInfo, Predictions, check_frames
+from crosspoint.runtime.classifier import NOVELTY, SCORES, ClassifierInfo, Predictions, check_frames
 from crosspoint.runtime.draws import check_draws, mean_of_draws, split_draws
 from crosspoint.runtime.options import Sampling
 from crosspoint.runtime.released import find_hash
@@ -295,12 +295,15 @@ class Encoder(ABC):
         if classifier is None:
             raise InputError(f"{self.specification.path} is not a classifier; make one with crosspoint fit")
         if (paths := _as_paths(points)) is not None:
-            return Predictions(classifier, self._score_files(paths, seed, draws, up, classifier))
-        return Predictions(classifier, self._scores(cast("ArrayLike", points), normalise=normalise, up=up))
+            rows = self._score_files(paths, seed, draws, up, classifier)
+        else:
+            rows = self._scores(cast("ArrayLike", points), normalise=normalise, up=up)
+        return Predictions.from_rows(classifier, rows)
 
     def _scores(self, points: ArrayLike, *, normalise: bool = False, up: Up | None = None) -> FloatArray:
+        """Scores and novelty `(B, classes + 1)`."""
         with self._in_use():
-            return self._run_batches({"points": self._normalised(points, normalise, up)}, SCORES)
+            return self._run_batches({"points": self._normalised(points, normalise, up)}, SCORES, NOVELTY)
 
     def infer(self, inputs: Mapping[str, ArrayLike], *, any_scale: bool = False) -> FloatArray:
         """Embed or segment clouds, whichever the model does, from named inputs.
@@ -456,8 +459,11 @@ class Encoder(ABC):
             raise InputError("category is not one-hot; every row needs one 1, and 0 elsewhere")
         return array
 
-    def _run_batches(self, inputs: Mapping[str, FloatArray], output: str) -> FloatArray:
-        """Run pieces of at most `max_batch` clouds; smaller ones than `min_batch` are padded with the last cloud."""
+    def _run_batches(self, inputs: Mapping[str, FloatArray], *outputs: str) -> FloatArray:
+        """Run pieces of at most `max_batch` clouds; smaller ones than `min_batch` are padded with the last cloud.
+
+        Several outputs are put side by side.
+        """
         spec, total = self.specification, len(inputs["points"])
         result, bad = np.empty(0, np.float32), list[int]()
         for start in range(0, total, spec.max_batch or total):
@@ -465,13 +471,7 @@ class Encoder(ABC):
             size = len(piece["points"])
             if size < spec.min_batch:
                 piece = {name: self._padded(array) for name, array in piece.items()}
-            made = self.run(piece)[output]
-            wanted = self._shape(output, piece["points"])
-            if made.shape != wanted:
-                raise InputError(
-                    f"{spec.path} gave {output} of shape {made.shape}, not {wanted}; export the model again"
-                )
-            made = made[:size]
+            made = self._outputs(self.run(piece), outputs, piece["points"])[:size]
             bad += [start + i for i, values in enumerate(made) if not np.isfinite(values).all()]
             if start == 0:
                 result = made if size == total else np.empty((total, *made.shape[1:]), np.float32)
@@ -484,9 +484,26 @@ class Encoder(ABC):
             )
         return result
 
+    def _outputs(self, made: Mapping[str, FloatArray], outputs: Sequence[str], points: FloatArray) -> FloatArray:
+        """Outputs for clouds `(B, N, 3)`, side by side if there are several.
+
+        Raises:
+            InputError: One has another shape than it should have.
+        """
+        for output in outputs:
+            wanted = self._shape(output, points)
+            if made[output].shape != wanted:
+                raise InputError(
+                    f"{self.specification.path} gave {output} of shape {made[output].shape}, not {wanted}; export the "
+                    "model again"
+                )
+        return made[outputs[0]] if len(outputs) == 1 else np.concatenate([made[name] for name in outputs], axis=1)
+
     def _shape(self, output: str, points: FloatArray) -> tuple[int, ...]:
         """Shape of an output for clouds `(B, N, 3)`."""
         spec = self.specification
+        if output == NOVELTY:
+            return len(points), 1
         if output == SCORES and spec.classifier is not None:
             return len(points), len(spec.classifier.classes)
         return (*points.shape[: 1 if output == "embedding" else 2], spec.dim)

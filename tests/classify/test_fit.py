@@ -31,11 +31,31 @@ def test_the_expected_accuracy_is_near_that_on_new_objects(fitted):
     assert fitted.interval[0] <= accuracy <= fitted.interval[1]
 
 
+def novelty(fitted, features):
+    scores = softmax(fitted.head.decide(features) / fitted.calibration.temperature)
+    return fitted.novelty.measure(fitted.head.standardise(features), scores)
+
+
 def test_few_known_objects_are_refused(fitted):
     features, _ = drawn(500, 3, apart=0.7)
-    scores = softmax(fitted.head.decide(features[:, 0]) / fitted.calibration.temperature)
     assert fitted.unknown.refused <= fitted.unknown.asked
-    assert (scores.max(axis=1) < fitted.unknown.probability).mean() < 0.15
+    assert (novelty(fitted, features[:, 0]) > fitted.unknown.novelty).mean() < 0.15
+
+
+def test_an_object_far_from_all_classes_is_unknown_however_sure_the_head_is(fitted):
+    """Ten times the mean of a class: the head is surer of it than of the class."""
+    features, _ = drawn(1, 4, apart=0.7)
+    far = 10 * features[:, 0]
+    scores = softmax(fitted.head.decide(far) / fitted.calibration.temperature)
+    assert (scores.max(axis=1) > 0.99).all()
+    assert (novelty(fitted, far) > fitted.unknown.novelty).all()
+
+
+def test_an_object_between_two_classes_is_newer_than_one_of_them(fitted):
+    """Both are as far from the nearest labelled object."""
+    sure, torn = np.array([[0.9, 0.05, 0.03, 0.02]]), np.array([[0.5, 0.5, 0.0, 0.0]])
+    distance = np.array([7.0])
+    assert fitted.novelty.combine(distance, torn) > fitted.novelty.combine(distance, sure)
 
 
 def test_a_label_that_was_exchanged_is_suspected():

@@ -56,8 +56,9 @@ def predict_command(
     """Predict the class of point clouds and meshes.
 
     CLASSIFIER is a bundle of crosspoint fit, or an export of one. INPUT is a point-cloud or mesh file, a folder of
-    them, or a data set. An object is unknown if the probability of its best class is below the classifier's threshold;
-    the best class is shown all the same. Inputs that cannot be read are skipped and listed; the exit code is then 1.
+    them, or a data set. An object is unknown if it is less like the labelled objects than the classifier's threshold
+    allows; the best class is shown all the same. Inputs that cannot be read are skipped and listed; the exit code is
+    then 1.
     """
     from crosspoint.commands.tables.classify import print_predictions
     from crosspoint.data.objects.sources import Scans

@@ -30,7 +30,11 @@ def print_fit(result: "FitResult") -> None:
         f"head: {result.head}, {result.strength:g}; temperature {calibration.temperature:.3g}: calibration error "
         f"{percent(calibration.error_before)} before, {percent(calibration.error_after)} after"
     )
-    say(f"unknown: probability below {percent(unknown.probability)}, which refuses {percent(unknown.refused)} of known")
+    refused = round(unknown.refused * result.objects)
+    say(
+        f"unknown: novelty above {unknown.novelty:.2f}, which refuses {percent(unknown.refused)} of the known objects "
+        f"({refused} of {result.objects})"
+    )
     click.echo(
         f"{printable(result.out)}: {len(result.classes)} classes from {result.objects} objects; expected accuracy "
         f"{percent(result.accuracy)} ({between(result.interval)}) in {result.seconds:.1f} s"

@@ -44,7 +44,10 @@ def _print_precision(precision: Precision, parity: ExportParity) -> None:
             f"({parity.task.candidate}; limit {parity.task.max_drop:g} points lost; {task.objects} clouds{equal})"
         )
         if isinstance(task, ScoreTask):
-            print(f"scores: largest error {task.largest_error:.1e} (limit {task.score_limit:g}){task.detail}")
+            print(
+                f"scores: largest error {task.largest_error:.1e} (limit {task.score_limit:g}); novelty: "
+                f"{task.largest_novelty_error:.1e} (limit {task.novelty_limit:g}){task.detail}"
+            )
     elif precision.asked == "int8":
         print("accuracy was not measured; give labelled clouds with --verify-data to measure it")
 

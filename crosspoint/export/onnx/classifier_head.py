@@ -1,45 +1,97 @@
-"""A classifier's head behind an encoder's output, in one graph."""
+"""A classifier's head and its measure of novelty behind an encoder's output, in one graph."""
 
 import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.core.results import to_json
-from crosspoint.runtime.classifier import SCORES, Classifier
+from crosspoint.runtime.classifier import NOVELTY, SCORES, Classifier
 
-PRODUCT = "head/product"  # stays float32 in every precision
+PRODUCTS = ("head/product", "novelty/product")  # stay float32 in every precision
+Step = tuple[str, tuple[str, ...], str]  # operator, inputs, output
 
 
 def append_classifier(model: onnx.ModelProto, classifier: Classifier) -> onnx.ModelProto:
-    """A copy of an encoder's graph with a second output, `scores (batch, classes)`.
+    """A copy of an encoder's graph with two more outputs, `scores (batch, classes)` and `novelty (batch, 1)`.
 
-        scores = softmax(((embedding − mean) / scale) W / T + b / T)
+        x       = (embedding − mean) / scale
+        scores  = softmax(x W / T + b / T)
+        novelty = min_j ‖x − r_j‖ / σ_d + (1 − max scores) / σ_q − μ_d / σ_d − μ_q / σ_q
 
-    The head stays float32 whatever the precision of the encoder, whose output is float32. W and b are divided by the
-    temperature T in float64. The metadata say what a classifier's file says of itself.
+    Both stay float32 whatever the precision of the encoder, whose output is float32. What can be divided or added
+    beforehand is, in float64. The metadata say what a classifier's file says of itself.
     """
-    head, info = classifier.head, classifier.info
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    for name, value in {
-        "mean": head.mean,
-        "scale": head.scale,
-        "weight": head.weights / info.temperature,
-        "bias": head.biases / info.temperature,
-    }.items():
-        graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), f"head/{name}"))
-    for operator, inputs, output in (
-        ("Sub", ("embedding", "head/mean"), "head/centred"),
-        ("Div", ("head/centred", "head/scale"), "head/standard"),
-        ("MatMul", ("head/standard", "head/weight"), "head/product"),
-        ("Add", ("head/product", "head/bias"), "head/decisions"),
-    ):
-        graph.node.append(helper.make_node(operator, inputs, [output], output))
+    _add(graph, _head_values(classifier), HEAD)
     graph.node.append(helper.make_node("Softmax", ["head/decisions"], [SCORES], SCORES, axis=1))
+    _add(graph, _novelty_values(classifier), NOVELTY_STEPS)
     batch = graph.output[0].type.tensor_type.shape.dim[0].dim_param
-    graph.output.append(helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, [batch, len(info.classes)]))
-    helper.set_model_props(result, {"crosspoint": json.dumps({"classifier": to_json(info)}, sort_keys=True)})
+    for name, width in ((SCORES, len(classifier.info.classes)), (NOVELTY, 1)):
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, width]))
+    about = {"classifier": to_json(classifier.info)}
+    helper.set_model_props(result, {"crosspoint": json.dumps(about, sort_keys=True)})
     return result
+
+
+HEAD: Sequence[Step] = (
+    ("Sub", ("embedding", "head/mean"), "head/centred"),
+    ("Div", ("head/centred", "head/scale"), "head/standard"),
+    ("MatMul", ("head/standard", "head/weight"), "head/product"),
+    ("Add", ("head/product", "head/bias"), "head/decisions"),
+)
+
+
+def _head_values(classifier: Classifier) -> dict[str, NDArray[np.float64]]:
+    head, info = classifier.head, classifier.info
+    return {
+        "head/mean": head.mean,
+        "head/scale": head.scale,
+        "head/weight": head.weights / info.temperature,
+        "head/bias": head.biases / info.temperature,
+    }
+
+
+# min_j ‖x − r_j‖² = ‖x‖² + min_j (x · (−2 r_j) + ‖r_j‖²)
+NOVELTY_STEPS: Sequence[Step] = (
+    ("MatMul", ("head/standard", "novelty/weight"), "novelty/product"),  # (B, m)
+    ("Add", ("novelty/product", "novelty/squares"), "novelty/relative"),
+    ("ReduceMin", ("novelty/relative",), "novelty/least"),  # (B, 1)
+    ("ReduceSumSquare", ("head/standard",), "novelty/length"),
+    ("Add", ("novelty/length", "novelty/least"), "novelty/squared"),
+    ("Max", ("novelty/squared", "novelty/zero"), "novelty/positive"),
+    ("Sqrt", ("novelty/positive",), "novelty/distance"),
+    ("Mul", ("novelty/distance", "novelty/distance_scale"), "novelty/far"),
+    ("ReduceMax", (SCORES,), "novelty/probability"),
+    ("Mul", ("novelty/probability", "novelty/probability_scale"), "novelty/sure"),
+    ("Add", ("novelty/far", "novelty/sure"), "novelty/sum"),
+    ("Add", ("novelty/sum", "novelty/shift"), NOVELTY),
+)
+
+
+def _novelty_values(classifier: Classifier) -> dict[str, NDArray[np.float64]]:
+    novelty = classifier.novelty
+    references = novelty.references.astype(np.float64)  # (m, D)
+    distance, doubt = novelty.distance, novelty.doubt
+    return {
+        "novelty/weight": -2 * references.T,
+        "novelty/squares": np.square(references).sum(axis=1),
+        "novelty/zero": np.zeros(1),
+        "novelty/distance_scale": np.array([1 / distance.deviation]),
+        "novelty/probability_scale": np.array([-1 / doubt.deviation]),
+        "novelty/shift": np.array([(1 - doubt.mean) / doubt.deviation - distance.mean / distance.deviation]),
+    }
+
+
+def _add(graph: onnx.GraphProto, values: Mapping[str, NDArray[np.float64]], steps: Sequence[Step]) -> None:
+    """Append float32 constants, and nodes that are named after their outputs; reductions are over the last axis."""
+    for name, value in values.items():
+        graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+    for operator, inputs, output in steps:
+        reduction = {"axes": [1], "keepdims": 1} if operator.startswith("Reduce") else {}
+        graph.node.append(helper.make_node(operator, inputs, [output], output, **reduction))

@@ -22,7 +22,7 @@ from crosspoint.core.results import from_json
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx_guard import check_model
-from crosspoint.runtime.classifier import SCORES, ClassifierInfo
+from crosspoint.runtime.classifier import NOVELTY, SCORES, ClassifierInfo
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device, read_same
 
 PROVIDERS = {
@@ -349,12 +349,13 @@ def _specification(session: Any, path: Path, digest: str, device: str, backend: 
 
 
 def _classifier(outputs: dict[str, Value], classifier: ClassifierInfo | None, path: Path) -> ClassifierInfo | None:
-    """What the metadata say of a classifier, whose file has an output for every class."""
+    """What the metadata say of a classifier, whose file has a score for every class, and the novelty."""
     if classifier is None:
         return None
-    scores = outputs.get(SCORES)
-    if scores is None or scores.type != "tensor(float)" or list(scores.shape)[1:] != [len(classifier.classes)]:
-        raise InputError(f"{path} has no scores of {len(classifier.classes)} classes; fit or export it again")
+    for name, width in ((SCORES, len(classifier.classes)), (NOVELTY, 1)):
+        value = outputs.get(name)
+        if value is None or value.type != "tensor(float)" or list(value.shape)[1:] != [width]:
+            raise InputError(f"{path} has no {name} (B, {width}); fit or export the classifier again")
     return classifier
 
 

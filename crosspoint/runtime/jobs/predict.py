@@ -61,7 +61,8 @@ class Prediction:
         name: As in `embed`: the path relative to the input folder.
         label: The most probable class, also for an unknown object.
         probability: Probability of that class.
-        unknown: The probability is below the classifier's threshold.
+        unknown: The novelty is above the classifier's threshold.
+        novelty: How unlike the labelled objects it is; see `crosspoint.runtime.novelty`.
         top: The most probable classes, if more than one was asked for.
         box: Of an object of a scan: where it lies.
     """
@@ -70,6 +71,7 @@ class Prediction:
     label: str
     probability: float
     unknown: bool
+    novelty: float
     top: tuple[ClassScore, ...] | None = field(default=None, metadata=OPTIONAL)
     box: ObjectBox | None = field(default=None, metadata=OPTIONAL)
 
@@ -203,7 +205,9 @@ def score_sources(encoder: Encoder, sources: Sequence[Source], *, batch: int = 3
     classifier = require_classifier(encoder)
     check_frames(classifier, sources, path=encoder.specification.path)
     (group,) = score_groups(encoder, [sources], batch=batch, readers=readers)
-    return ScoredSources(group.names, Predictions(classifier, group.vectors), tuple(group.skipped), group.boxes)
+    return ScoredSources(
+        group.names, Predictions.from_rows(classifier, group.vectors), tuple(group.skipped), group.boxes
+    )
 
 
 def _predictions(scored: ScoredSources, top: int) -> list[Prediction]:
@@ -216,11 +220,20 @@ def _predictions(scored: ScoredSources, top: int) -> list[Prediction]:
             label=label,
             probability=float(probability),
             unknown=bool(unknown),
+            novelty=float(novelty),
             top=tuple(ClassScore(classes[i], float(scores[i])) for i in best) if top > 1 else None,
             box=box,
         )
-        for name, label, probability, unknown, scores, best, box in zip(
-            scored.names, found.labels, found.probabilities, found.unknown, found.scores, order, boxes, strict=True
+        for name, label, probability, unknown, novelty, scores, best, box in zip(
+            scored.names,
+            found.labels,
+            found.probabilities,
+            found.unknown,
+            found.novelty,
+            found.scores,
+            order,
+            boxes,
+            strict=True,
         )
     ]
 
