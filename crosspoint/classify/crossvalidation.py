@@ -103,29 +103,35 @@ def folds(labels: Labels, *, repeats: int, seed: int) -> Iterator[tuple[int, NDA
 def choose(correct: Doubles, candidates: Sequence[Candidate]) -> int:
     """Index of the candidate by the one-standard-error rule (Breiman et al., 1984).
 
-    For each head, take the most regularised candidate whose accuracy is within one standard error of the head's best;
-    of these take the most accurate.
+    For each head, take the most regularised candidate whose accuracy is within one standard error of the head's best.
+    Of these, take the first head whose accuracy is within one standard error of the best: `HEADS` begins with the one
+    that is most accurate with few labels.
+
+    Args:
+        correct: `(candidates, n)`, as in `HeldOut`.
+        candidates: Head and strength, the most regularised of a head first.
+    """
+    heads = dict.fromkeys(name for name, _ in candidates)
+    return _first(correct, [_first(correct, _rows_of(head, candidates)) for head in heads])
+
+
+def _rows_of(head: str, candidates: Sequence[Candidate]) -> list[int]:
+    return [i for i, (name, _) in enumerate(candidates) if name == head]
+
+
+def _first(correct: Doubles, rows: Sequence[int]) -> int:
+    """The first of some rows of `correct` whose accuracy is within one standard error of the best.
 
     The standard error is that of the paired difference `d` to the best over n objects, so that objects that are hard
     for all candidates do not count. Half an object is added for and against (Agresti and Min, 2005); otherwise the
     error is too small if one candidate is right wherever the other is:
 
         √(Σ dᵢ² + 1 − (Σ dᵢ)² / n) / n
-
-    Args:
-        correct: `(candidates, n)`, as in `HeldOut`.
-        candidates: Head and strength, the most regularised of a head first.
     """
-    accuracy = correct.mean(axis=1)
-    chosen = []
-    for head in dict.fromkeys(name for name, _ in candidates):
-        rows = [i for i, (name, _) in enumerate(candidates) if name == head]
-        best = max(rows, key=lambda i: float(accuracy[i]))
-        apart = correct[best] - correct[rows]  # (rows, n)
-        count = correct.shape[1]
-        error = np.sqrt(np.square(apart).sum(axis=1) + 1 - apart.sum(axis=1) ** 2 / count) / count
-        chosen.append(next(i for i, d, e in zip(rows, apart.mean(axis=1), error, strict=True) if d <= e))
-    return max(chosen, key=lambda i: float(accuracy[i]))
+    best = max(rows, key=lambda i: float(correct[i].mean()))
+    apart, count = correct[best] - correct[list(rows)], correct.shape[1]  # (rows, n)
+    error = np.sqrt(np.square(apart).sum(axis=1) + 1 - apart.sum(axis=1) ** 2 / count) / count
+    return next(i for i, d, e in zip(rows, apart.mean(axis=1), error, strict=True) if d <= e)
 
 
 def expected_accuracy(correct: Doubles, candidates: Sequence[Candidate], *, seed: int) -> float:

@@ -8,10 +8,11 @@ from crosspoint.classify.fitted import REFUSED, Fitted, fit_objects
 from crosspoint.classify.heads import HEADS
 from crosspoint.classify.objects import LabelledObjects, embed_labelled, gate_examples, read_embedded
 from crosspoint.classify.results import ClassExpectation, FitResult
+from crosspoint.classify.suggest import suggest
 from crosspoint.classify.suspects import find_suspects
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_replaceable
-from crosspoint.data.labelled import find_labelled
+from crosspoint.data.labelled import SUFFIXES, find_labelled, find_unlabelled
 from crosspoint.eval.metrics.statistics import wilson
 from crosspoint.export.bundle import export, trained_weights
 from crosspoint.export.engine.engine import check_ours
@@ -33,11 +34,15 @@ class FitOptions:
         refuse: Largest share of known objects that may become unknown.
         views: Number of single views of each object to fit to as well, for clouds from a depth camera; y is up. The
             expected accuracy is then the mean over whole objects and views.
+        suggest: Number of unlabelled objects to name whose labels would help most.
+        unlabelled: Folder or embeddings to choose them from. None: the objects of the data that `labels` does not name.
     """
 
     head: str = "auto"
     refuse: float = REFUSED
     views: int = 0
+    suggest: int = 0
+    unlabelled: Path | None = None
 
     def check(self) -> None:
         """Check the values.
@@ -51,6 +56,24 @@ class FitOptions:
             raise InputError(f"--refuse {self.refuse} is not a share; give 0 to less than 1, e.g. 0.05")
         if not 0 <= self.views <= MOST_VIEWS:
             raise InputError(f"--views is {self.views}; give 0 to {MOST_VIEWS}")
+        if self.suggest < 0:
+            raise InputError(f"--suggest is {self.suggest}; give 1 or more")
+        if self.unlabelled is not None and not self.suggest:
+            raise InputError("--unlabelled is for --suggest; give --suggest N, the number of objects to name")
+
+    def pool(self, data: Path, labels: Path | None) -> Path | None:
+        """Where unlabelled objects are; None if none were asked for.
+
+        Raises:
+            InputError: Objects were asked for, and all that is given has labels.
+        """
+        if not self.suggest or self.unlabelled is not None:
+            return self.unlabelled
+        if labels is None:
+            raise InputError(
+                "--suggest needs unlabelled objects; give --unlabelled FOLDER, or label a part by --labels"
+            )
+        return data
 
 
 def fit(
@@ -94,20 +117,13 @@ def fit(
     options.check()
     check_replaceable(out, check_ours, inputs=[data])
     trained_weights(model)  # refuse a model without weights before the work
-    objects = _read(Path(data), labels, str(model), options.views, sampling=sampling, run_on=run_on, reading=reading)
+    objects = _read(Path(data), labels, str(model), options, sampling=sampling, run_on=run_on, reading=reading)
     fitted = fit_objects(objects.features, objects.labels, head=options.head, refuse=options.refuse, seed=sampling.seed)
     points = None if objects.at_most or objects.points is None else objects.points
     classifier = _classifier(objects, fitted, seed=sampling.seed)
     export(Path(model), out, points=points, options=ExportOptions(classifier=classifier))
-    return _result(
-        objects,
-        fitted,
-        data=data,
-        out=out,
-        views=options.views,
-        seed=sampling.seed,
-        seconds=time.perf_counter() - start,
-    )
+    seconds = time.perf_counter() - start
+    return _result(objects, fitted, data=data, out=out, options=options, seed=sampling.seed, seconds=seconds)
 
 
 def _classifier(objects: LabelledObjects, fitted: Fitted, *, seed: int) -> Classifier:
@@ -128,15 +144,16 @@ def _classifier(objects: LabelledObjects, fitted: Fitted, *, seed: int) -> Class
 
 
 def _result(
-    objects: LabelledObjects, fitted: Fitted, *, data: Path, out: Path, views: int, seed: int, seconds: float
+    objects: LabelledObjects, fitted: Fitted, *, data: Path, out: Path, options: FitOptions, seed: int, seconds: float
 ) -> FitResult:
     name, strength = fitted.chosen
+    pool = objects.unlabelled
     return FitResult(
         model=objects.model,
         data=str(data),
         points=objects.points,
         draws=objects.draws,
-        views=views,
+        views=options.views,
         seed=seed,
         objects=len(objects.names),
         classes=_by_class(objects, fitted.right),
@@ -153,14 +170,23 @@ def _result(
         out=str(out),
         seconds=seconds,
         frame=objects.frame,
+        suggestions=None if pool is None else suggest(fitted, pool, classes=objects.classes, count=options.suggest),
     )
 
 
 def _read(
-    data: Path, labels: Path | None, model: str, views: int, *, sampling: Sampling, run_on: RunOn, reading: Reading
+    data: Path,
+    labels: Path | None,
+    model: str,
+    options: FitOptions,
+    *,
+    sampling: Sampling,
+    run_on: RunOn,
+    reading: Reading,
 ) -> LabelledObjects:
-    if data.suffix in (".npz", ".parquet"):
-        if views:
+    pool = options.pool(data, labels)
+    if data.suffix in SUFFIXES:
+        if options.views:
             raise InputError(
                 f"{data} holds embeddings, which have no points; give the folder of the objects for --views"
             )
@@ -169,9 +195,15 @@ def _read(
                 f"--up, --columns, --include and --exclude are for clouds that are read; {data} holds embeddings, so "
                 "leave them out"
             )
-        return read_embedded(data, labels, model=model, run_on=run_on)
+        if pool is not None and pool.suffix not in SUFFIXES:
+            raise InputError(f"{data} holds embeddings, so --unlabelled has to; embed {pool} with the same model")
+        return read_embedded(data, labels, model=model, run_on=run_on, pool=pool)
+    if pool is not None and pool.suffix in SUFFIXES:
+        raise InputError(f"{pool} holds embeddings, and {data} does not; give the folder of the unlabelled objects")
+    labelled = find_labelled(data, labels)
+    unlabelled = pool if pool is None else labelled if pool == data else find_unlabelled(pool)
     return embed_labelled(
-        find_labelled(data, labels), model, views=views, sampling=sampling, run_on=run_on, reading=reading
+        labelled, model, views=options.views, pool=unlabelled, sampling=sampling, run_on=run_on, reading=reading
     )
 
 

@@ -79,11 +79,11 @@ def fit_objects(
     probabilities = softmax(held_out.decisions[chosen] / temperature)
     name, strength = held_out.candidates[chosen]
     samples, seen = features.reshape(-1, features.shape[2]), labels.repeat(features.shape[1])
-    head = fit_head(name, samples, labels=seen, classes=classes, strength=strength)
-    references = head.standardise(choose_references(features, labels, seed=seed)).astype(np.float32)
+    fitted = fit_head(name, samples, labels=seen, classes=classes, strength=strength)
+    references = fitted.standardise(choose_references(features, labels, seed=seed)).astype(np.float32)
     novelty, unknown = _novelty(references, held_out.distances, probabilities, refuse)
     return Fitted(
-        head=head,
+        head=fitted,
         novelty=novelty,
         chosen=(name, strength),
         accuracy=accuracy,

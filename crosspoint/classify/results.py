@@ -11,6 +11,23 @@ from crosspoint.runtime.jobs.batches import Skipped
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """An unlabelled object whose label would help.
+
+    Attributes:
+        name: Name of the object.
+        label: Its most probable class.
+        probability: Probability of that class.
+        entropy: Of its probabilities, relative to that of equal ones: 0 is certain, 1 knows nothing.
+    """
+
+    name: str
+    label: str
+    probability: float
+    entropy: float
+
+
+@dataclass(frozen=True)
 class TriedHead:
     """A head and a strength in cross-validation.
 
@@ -98,6 +115,7 @@ class FitResult(Result):
         out: Folder of the bundle.
         seconds: Run time.
         frame: In which the objects are stored; None of embeddings that do not say. They were turned to y-up.
+        suggestions: Unlabelled objects whose labels would help most; None if not asked for.
     """
 
     schema: ClassVar[str] = "crosspoint.fit/1"
@@ -123,3 +141,4 @@ class FitResult(Result):
     out: str
     seconds: float
     frame: Frame | None = field(default=None, metadata=OPTIONAL)
+    suggestions: tuple[Suggestion, ...] | None = field(default=None, metadata=OPTIONAL)

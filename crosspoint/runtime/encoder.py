@@ -471,7 +471,7 @@ class Encoder(ABC):
             size = len(piece["points"])
             if size < spec.min_batch:
                 piece = {name: self._padded(array) for name, array in piece.items()}
-            made = self._outputs(self.run(piece), outputs, piece["points"])[:size]
+            made = self._side_by_side(self.run(piece), outputs, piece["points"])[:size]
             bad += [start + i for i, values in enumerate(made) if not np.isfinite(values).all()]
             if start == 0:
                 result = made if size == total else np.empty((total, *made.shape[1:]), np.float32)
@@ -484,7 +484,7 @@ class Encoder(ABC):
             )
         return result
 
-    def _outputs(self, made: Mapping[str, FloatArray], outputs: Sequence[str], points: FloatArray) -> FloatArray:
+    def _side_by_side(self, made: Mapping[str, FloatArray], outputs: Sequence[str], points: FloatArray) -> FloatArray:
         """Outputs for clouds `(B, N, 3)`, side by side if there are several.
 
         Raises:

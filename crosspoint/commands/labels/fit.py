@@ -53,6 +53,15 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
     metavar="SHARE",
     help="Largest share of known objects that may become unknown.",
 )
+@click.option(
+    "--suggest", type=int, default=0, metavar="N", help="Name the N unlabelled objects whose labels would help most."
+)
+@click.option(
+    "--unlabelled",
+    type=PathArgument,
+    metavar="FOLDER",
+    help="With --suggest: unlabelled objects, or their embeddings.  [default: objects of DATA that --labels lacks]",
+)
 @sampling_options("the objects", FILES_UP, points="Points per cloud.  [default: as the model was trained]", draws=4)
 @reading_options()
 @run_on_options()
@@ -65,6 +74,8 @@ def fit_command(
     head: str,
     views: int,
     refuse: float,
+    suggest: int,
+    unlabelled: Path | None,
     sampling: "Sampling",
     reading: "Reading",
     run_on: "RunOn",
@@ -84,7 +95,7 @@ def fit_command(
     from crosspoint.classify.fit import FitOptions, fit
     from crosspoint.commands.tables.classify import print_fit
 
-    options = FitOptions(head=head, refuse=refuse, views=views)
+    options = FitOptions(head=head, refuse=refuse, views=views, suggest=suggest, unlabelled=unlabelled)
     result = fit(
         data, out, model=model, labels=labels, options=options, sampling=sampling, run_on=run_on, reading=reading
     )

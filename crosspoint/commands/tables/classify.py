@@ -21,6 +21,9 @@ def print_fit(result: "FitResult") -> None:
     if result.suspects:
         suspects = [(bad.name, bad.label, bad.suggested, percent(bad.probability)) for bad in result.suspects]
         print_table("Labels that look wrong", ("name", "label", "looks like", "probability"), rows=suspects)
+    if result.suggestions is not None:
+        asked = [(one.name, one.label, percent(one.probability)) for one in result.suggestions]
+        print_table("Label these next", ("name", "looks like", "probability"), rows=asked)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
     if result.copies:

@@ -93,5 +93,7 @@ def _add(graph: onnx.GraphProto, values: Mapping[str, NDArray[np.float64]], step
     for name, value in values.items():
         graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
     for operator, inputs, output in steps:
-        reduction = {"axes": [1], "keepdims": 1} if operator.startswith("Reduce") else {}
-        graph.node.append(helper.make_node(operator, inputs, [output], output, **reduction))
+        node = helper.make_node(operator, inputs, [output], output)
+        if operator.startswith("Reduce"):
+            node.attribute.extend([helper.make_attribute("axes", [1]), helper.make_attribute("keepdims", 1)])
+        graph.node.append(node)
