@@ -206,3 +206,36 @@ def test_fit_predict_evaluate_and_export_go_together(shapes, tmp_path):
     task = json.loads((half / "manifest.json").read_text())["parity"]["task"]
     assert task["largest_error"] <= task["score_limit"]
     assert task["changed"] == []
+
+
+@pytest.mark.slow
+def test_up_columns_and_patterns_hold_for_fit_and_predict(shapes, tmp_path):
+    """Lying text files with the columns z, x, y beside others; predictions equal those of the standing arrays."""
+    pytest.importorskip("torch")
+    lying, standing = tmp_path / "lying", tmp_path / "standing"
+    for path in shapes.rglob("*.npy"):
+        points = np.load(path).astype(np.float64)
+        turned = np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)  # y-up to z-up
+        for root in (lying, standing):
+            (root / path.parent.name).mkdir(parents=True, exist_ok=True)
+        np.save(standing / path.relative_to(shapes), points)
+        text = lying / path.relative_to(shapes).with_suffix(".xyz")
+        text.write_text("\n".join(f"{z!r} {x!r} {y!r}" for x, y, z in turned.tolist()))
+        text.with_name("old-" + text.name).write_text("no points")
+    options = ["--up", "z", "--columns", "2,3,1", "--include", "*.xyz", "--exclude", "*/old-*"]
+
+    def run(*words):
+        done = CliRunner().invoke(crosspoint, [*map(str, words)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+
+    model = ["--model", "pointnet", "--points", 64, "--draws", 1]
+    run("fit", lying, *options, *model, "--out", tmp_path / "of-lying", "--json", tmp_path / "fit.json")
+    run("fit", standing, "--up", "y", *model, "--out", tmp_path / "of-standing")
+    run("predict", tmp_path / "of-lying", lying, *options, "--out", tmp_path / "lying.json")
+    run("predict", tmp_path / "of-standing", standing, "--up", "y", "--out", tmp_path / "standing.json")
+    result = json.loads((tmp_path / "fit.json").read_text())
+    assert (result["objects"], result["frame"]["up"]) == (12, "z")
+    own, other = (json.loads((tmp_path / f"{name}.json").read_text())["predictions"] for name in ("lying", "standing"))
+    assert [one["name"].removesuffix(".xyz") for one in own] == [one["name"].removesuffix(".npy") for one in other]
+    assert [one["label"] for one in own] == [one["label"] for one in other]
+    np.testing.assert_allclose([one["probability"] for one in own], [one["probability"] for one in other], atol=1e-3)
