@@ -71,7 +71,7 @@ class FitOptions:
             return self.unlabelled
         if labels is None:
             raise InputError(
-                "--suggest needs unlabelled objects; give --unlabelled FOLDER, or label a part by --labels"
+                "--suggest needs unlabelled objects; give --unlabelled FOLDER, or --labels for a part of DATA only"
             )
         return data
 

@@ -21,7 +21,7 @@ def write(path: Path, seed: int) -> None:
 @pytest.mark.parametrize(
     ("objects", "said"),
     [
-        ({}, "holds no clouds"),
+        ({}, "holds no file that can be read"),
         ({"bed/a": 0, "bed/b": 1}, "has objects of one class only, bed; a classifier needs two or more"),
         ({"bed/a": 0, "bed/b": 1, "car/a": 2}, "class car has only one object; cross-validation needs two or more"),
         (

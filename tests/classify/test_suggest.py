@@ -66,7 +66,7 @@ def test_entropy_is_one_of_equal_probabilities_and_zero_of_a_sure_one():
 
 
 def test_objects_without_labels_have_to_come_from_somewhere(tmp_path):
-    with pytest.raises(InputError, match="--suggest needs unlabelled objects; give --unlabelled, "):
+    with pytest.raises(InputError, match="--suggest needs unlabelled objects; give --unlabelled FOLDER"):
         FitOptions(suggest=3).pool(tmp_path, None)
     assert FitOptions(suggest=3).pool(tmp_path, tmp_path / "labels.csv") == tmp_path
     assert FitOptions().pool(tmp_path, None) is None
