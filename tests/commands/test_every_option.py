@@ -28,6 +28,7 @@ DEFAULTS = {
     "export": {"precision": "fp32", "batch": "1:8:32", "points": "1024", "builder": "auto"},
     "build": {},
     "keygen": {},
+    "models": {},
     "embed": {"out": "embeddings.npz", "seed": 0, "draws": 1, "batch": 32, "readers": 0, "device": "cpu"},
     "bench": {"batch": 8, "seconds": 5.0},
     "search": {"k": 5, "metric": "cosine", "device": "cpu"},
@@ -203,6 +204,7 @@ def test_every_value_arrives_under_its_name(name, monkeypatch, tmp_path):
         raise Called(bound(original, arguments, options))
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("crosspoint.data.objects.scan.read_scans", lambda *_, **__: iter(()))  # none is there
     monkeypatch.setattr(module, function, called)
     words, values = words_for(COMMANDS[name], itertools.count(3))
     with pytest.raises(Called) as found:
@@ -251,6 +253,7 @@ SCHEMAS = {"export": "export", "build": "export", "import": "import"}
 @pytest.mark.parametrize("name", BEHIND)
 def test_what_is_found_is_written_as_json(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("crosspoint.data.objects.scan.read_scans", lambda *_, **__: iter(()))  # none is there
     monkeypatch.setattr(import_module(BEHIND[name][0]), BEHIND[name][1], lambda *_, **__: Anything())
     for table in ("bench", "diagnose", "doctor", "eval", "export", "partseg"):
         shown = import_module(f"crosspoint.commands.tables.{table}")
