@@ -1,17 +1,15 @@
 """Classifiers from a few labels, beside eight lines of scikit-learn on the same draws of labels.
 
-    crosspoint embed dgcnn objects/ --up y --points 1024 --draws 4 --out four.npz
-    crosspoint embed dgcnn objects/ --up y --points 1024 --out one.npz
-    python benchmarks few_labels four.npz one.npz four.npz [--classes Bed,Car,Mug] [--labels 5] [--draws 10]
+    python benchmarks few_labels OBJECTS [--classes Bed,Car,Mug] [--labels 5] [--draws 10] [--features FILE.npz]
 
-The first folder of a name is its class. A draw labels some objects of each class; `fit` sees their embeddings in the
-first file, the mean of four draws of points. All other objects of these classes are tested as they are in each of the
-other files; objects of other classes are strangers. The eight lines are `StandardScaler` and `SVC(kernel="linear")` on
-the labelled objects as they are in the second file, one draw of points.
+OBJECTS is a folder whose sub-folders are classes. All objects are embedded once: as four draws of points, turned about
+the vertical axis, and as two single views. Each draw of labels takes some objects of each class to fit to and tests all
+others of these classes; objects of other classes are strangers. The eight lines are `StandardScaler` and
+`SVC(kernel="linear")` on one embedding of each labelled object.
 """
 
 import argparse
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,34 +19,42 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from crosspoint.classify.fitted import fit_objects
+from crosspoint.classify.fit import DRAWS, TURNS
+from crosspoint.classify.fitted import Fitted, fit_objects
+from crosspoint.classify.heads import HEADS, Labels
 from crosspoint.core.errors import InputError
+from crosspoint.data.labelled import find_labelled
+from crosspoint.data.single_views import single_views
+from crosspoint.data.turns import turned
 from crosspoint.eval.metrics.calibration import calibration_error
 from crosspoint.runtime.classifier import softmax
-from crosspoint.runtime.jobs.embeddings import load
+from crosspoint.runtime.jobs.batches import embed_groups
+from crosspoint.runtime.load import load_encoder
 
-Floats = NDArray[np.float32]
-MEASURED = (
-    "eight lines",
-    "fit",
-    "expected by fit",
-    "calibration error before",
-    "calibration error after",
-    "known refused",
-    "strangers caught",
-    "strangers caught by probability alone",
-)
+Features = dict[str, NDArray[np.float32]]
+"""`mean` of the draws, `one` of them `(n, D)`; `turned` `(n, TURNS − 1, D)`; `views` `(n, 2, D)`; `names`."""
 
 
-def read(path: Path) -> dict[str, Floats]:
-    """Embeddings by name, without suffixes: single views have another than the meshes."""
-    embeddings = load(path)
-    return {
-        str(Path(name).with_suffix("")): row for name, row in zip(embeddings.names, embeddings.vectors, strict=True)
-    }
+def embed(folder: Path, model: str, points: int) -> Features:
+    """Embed all objects of a folder; the axis that points up is y, or as their formats state."""
+    data = find_labelled(folder)
+    find = partial(data.sources, at_most=True)
+    groups = [
+        find(points, seed=0, draws=DRAWS),
+        find(points, seed=0),
+        *(turned(find(points, seed=i), 360 * i / TURNS) for i in range(1, TURNS)),
+        *(single_views(find(None, seed=0), points, seed=i) for i in range(2)),
+    ]
+    with load_encoder(model) as encoder:
+        mean, one, *others = embed_groups(encoder, groups, batch=32)
+    if bad := [skipped.file for group in (mean, one, *others) for skipped in group.skipped]:
+        raise InputError(f"{bad[0]} cannot be embedded; remove it")
+    rows = [group.vectors for group in others]
+    faces, views = np.stack(rows[: TURNS - 1], axis=1), np.stack(rows[TURNS - 1 :], axis=1)
+    return {"mean": mean.vectors, "one": one.vectors, "turned": faces, "views": views, "names": np.array(mean.names)}
 
 
-def draw(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.bool_]:
+def draw(labels: Labels, count: int, seed: int) -> NDArray[np.bool_]:
     """True for `count` objects of each class."""
     rng, chosen = np.random.default_rng(seed), np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -56,62 +62,76 @@ def draw(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def measure(
-    whole: Floats, tested: Sequence[Floats], *, labels: NDArray[np.int64], count: int, seed: int
-) -> list[tuple[float, ...]]:
-    """`MEASURED` on one draw for each tested file; embeddings `(n, D)`, labels `(n,)` with −1 for strangers."""
+def measure(features: Features, labels: Labels, *, count: int, head: str, seed: int) -> dict[str, float]:
+    """What one draw of labels gives; labels `(n,)` with −1 for strangers."""
     known, strangers = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
     chosen = draw(labels[known], count, seed)
     train, test = known[chosen], known[~chosen]
-    truth = labels[test]
-    simple = make_pipeline(StandardScaler(), SVC(kernel="linear", C=1)).fit(tested[0][train], labels[train])
-    fitted = fit_objects(whole[train][:, None], labels[train])
-    held_out = fitted.probabilities.max(axis=2).ravel()
-    rows = []
-    for features in tested:
-        decisions = fitted.head.decide(features)
-        scores = softmax(decisions / fitted.calibration.temperature)
-        novelty = fitted.novelty.measure(fitted.head.standardise(features), scores)
-        unknown = novelty > fitted.unknown.novelty
-        doubtful = scores.max(axis=1) < np.quantile(held_out, fitted.unknown.asked)
-        rows.append(
-            (
-                float(simple.score(features[test], truth)),
-                float((scores[test].argmax(axis=1) == truth).mean()),
-                fitted.accuracy,
-                calibration_error(softmax(decisions[test]), truth),
-                calibration_error(scores[test], truth),
-                float(unknown[test].mean()),
-                float(unknown[strangers].mean()) if len(strangers) else float("nan"),
-                float(doubtful[strangers].mean()) if len(strangers) else float("nan"),
-            )
-        )
-    return rows
+    mean, one, faces, views = (features[name] for name in ("mean", "one", "turned", "views"))
+    simple = make_pipeline(StandardScaler(), SVC(kernel="linear", C=1)).fit(one[train], labels[train])
+    samples = {
+        "--turns 1": [mean[:, None]],
+        "fit": [mean[:, None], faces],
+        "--views 2": [mean[:, None], faces, views],
+    }
+    found = dict[str, float]()
+    for name, parts in samples.items():
+        fitted = fit_objects(np.concatenate([part[train] for part in parts], axis=1), labels[train], head=head)
+        found[f"{name}: expected accuracy"] = fitted.accuracy
+        for how, tested in {"one draw": one, "mean of four draws": mean, "single view": views[:, 0]}.items():
+            found[f"eight lines: accuracy, {how}"] = float(simple.score(tested[test], labels[test]))
+            for what, value in _test(fitted, tested[test], labels[test], tested[strangers]).items():
+                found[f"{name}: {what}, {how}"] = value
+    return found
+
+
+def _test(
+    fitted: Fitted, tested: NDArray[np.float32], truth: Labels, strangers: NDArray[np.float32]
+) -> dict[str, float]:
+    decisions = fitted.head.decide(tested)
+    scores = softmax(decisions / fitted.calibration.temperature)
+    least = np.quantile(fitted.probabilities.max(axis=2), fitted.unknown.asked)
+    found = {
+        "accuracy": float((scores.argmax(axis=1) == truth).mean()),
+        "calibration error before": calibration_error(softmax(decisions), truth),
+        "calibration error after": calibration_error(scores, truth),
+    }
+    for name, group in {"known refused": tested, "strangers caught": strangers}.items():
+        if len(group):
+            probable = softmax(fitted.head.decide(group) / fitted.calibration.temperature)
+            novelty = fitted.novelty.measure(fitted.head.standardise(group), probable)
+            found[name] = float((novelty > fitted.unknown.novelty).mean())
+            found[f"{name} by probability alone"] = float((probable.max(axis=1) < least).mean())
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("whole", type=Path)
-    parser.add_argument("tested", type=Path, nargs="+")
+    parser.add_argument("objects", type=Path)
+    parser.add_argument("--model", default="dgcnn")
+    parser.add_argument("--points", type=int, default=1024)
     parser.add_argument("--classes", help="comma-separated; objects of others are strangers; default: all")
     parser.add_argument("--labels", type=int, default=5, help="labelled objects of each class")
     parser.add_argument("--draws", type=int, default=10, help="draws of labels")
+    parser.add_argument("--head", default="auto", choices=("auto", *HEADS))
+    parser.add_argument("--features", type=Path, help="keep the embeddings here, and read them if they are there")
     add_json(parser)
     options = parser.parse_args()
-    files = [read(path) for path in (options.whole, *options.tested)]
-    names = sorted(set.intersection(*(set(file) for file in files)))
-    if not names:
-        raise InputError(f"{options.whole} and the others have no names in common; embed the same objects")
-    given = [name.partition("/")[0] for name in names]
+    if options.features is not None and options.features.exists():
+        with np.load(options.features) as file:
+            features = {name: file[name] for name in file.files}
+    else:
+        features = embed(options.objects, options.model, options.points)
+        if options.features is not None:
+            np.savez(options.features, **features)
+    given = [str(name).partition("/")[0] for name in features["names"]]
     classes = options.classes.split(",") if options.classes else sorted(set(given))
     labels = np.array([classes.index(label) if label in classes else -1 for label in given])
-    whole, *tested = (np.stack([file[name] for name in names]) for file in files)
-    rows = [measure(whole, tested, labels=labels, count=options.labels, seed=seed) for seed in range(options.draws)]
-    found = np.array(rows).transpose(1, 2, 0)  # (files, quantities, draws)
+    runs = [
+        measure(features, labels, count=options.labels, head=options.head, seed=seed) for seed in range(options.draws)
+    ]
     print(f"{len(classes)} classes, {options.labels} labels each, {options.draws} draws")
-    series = []
-    for path, values in zip(options.tested, found, strict=True):
-        for name, each in zip(MEASURED, values, strict=True):
-            series.append(Series(f"{path.stem}: {name}", "share", tuple(each)))
-            print(f"{path.stem:12} {name:38} {each.mean():.3f} ± {each.std(ddof=1):.3f}")
+    series = [Series(name, "share", tuple(run[name] for run in runs)) for name in runs[0]]
+    for each in series:
+        print(f"{each.name:62} {np.mean(each.values):.3f} ± {np.std(each.values, ddof=1):.3f}")
     write("few_labels", options, series)

@@ -18,7 +18,7 @@ from crosspoint.runtime.novelty import nearest_distances
 
 FOLDS, REPEATS = 5, 4
 BOOTSTRAPS = 500
-REFERENCES = 512  # embeddings that novelty measures distances to; 4 MB of 2,048 numbers each
+REFERENCES = 1024  # embeddings that novelty measures distances to; 8 MB of 2,048 numbers each
 Candidate = tuple[str, float]  # head and strength
 
 

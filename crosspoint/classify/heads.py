@@ -101,7 +101,7 @@ def _logistic(x: Doubles, labels: Labels, strength: float) -> tuple[Doubles, Dou
     """Multinomial logistic regression with an L2 penalty."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=strength, max_iter=2000, tol=1e-6)
+    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # stopping early matters little for the most flexible ones
         model.fit(x, labels)

@@ -24,6 +24,7 @@ from crosspoint.data.points import Points
 from crosspoint.data.single_views import single_views
 from crosspoint.data.sources import Source
 from crosspoint.data.splits import balanced
+from crosspoint.data.turns import turned
 from crosspoint.parity.clouds import ordinary
 from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
@@ -60,7 +61,8 @@ class LabelledObjects:
         names: Names of the n objects.
         labels: Indices of their classes `(n,)`.
         classes: Class names, ascending.
-        features: Embeddings `(n, S, D)`: of the whole object, the mean over its draws, and of its single views.
+        features: Embeddings `(n, S, D)`: of the object, the mean over its draws; of the object turned about the
+            vertical axis; and of its single views.
         draws: Number of draws of points.
         points: Points per cloud; None: all.
         at_most: Clouds of fewer points were used whole.
@@ -90,6 +92,7 @@ def embed_labelled(
     data: LabelledData,
     model: str,
     *,
+    turns: int = 1,
     views: int = 0,
     pool: LabelledData | None = None,
     sampling: Sampling,
@@ -101,6 +104,7 @@ def embed_labelled(
     Args:
         data: The folder and its labels.
         model: As for `load_encoder`.
+        turns: Number of azimuths: each object is embedded as it is, and turned by 360° / turns, 2 · 360° / turns, …
         views: Number of single views of each object.
         pool: A folder whose unlabelled objects are embedded too.
         sampling: As for `embed`.
@@ -118,11 +122,14 @@ def embed_labelled(
         check_classes({source.name: data.label(source.name) or "" for source in sources}, where=data.path, fewest=1)
         whole = how(data, None, at_most=True) if views else []
         sides = [single_views(whole, count, seed=sampling.seed + i) for i in range(views)]
+        faces = [
+            turned(how(data, count, at_most=at_most, seed=sampling.seed + i), 360 * i / turns) for i in range(1, turns)
+        ]
         rest = _find_pool(pool, partial(how, at_most=at_most, draws=sampling.draws, labelled=False), count)
         check_frames([*sources, *rest])
-        groups = list(embed_groups(encoder, [sources, *sides, rest], batch=BATCH, readers=reading.readers))
+        groups = list(embed_groups(encoder, [sources, *faces, *sides, rest], batch=BATCH, readers=reading.readers))
         specification = encoder.specification
-    group, *viewed, others = groups
+    group, *others, left = groups
     label_of = {name: data.label_of_cloud(name) for name in group.names}
     content = {source.name: digest for source, digest in zip(sources, group.sources_sha256, strict=True)}
     copies = find_copies(label_of, {name: _content_of(name, content) for name in group.names})
@@ -134,15 +141,15 @@ def embed_labelled(
         names=list(rows),
         labels=np.array([classes.index(label_of[name]) for name in rows]),
         classes=classes,
-        features=np.stack([entry.vectors[list(rows.values())] for entry in (group, *viewed)], axis=1),
+        features=np.stack([entry.vectors[list(rows.values())] for entry in (group, *others)], axis=1),
         draws=sampling.draws,
         points=count,
         at_most=at_most,
         sources={source.name: source for source in sources},
         copies=tuple(copies),
-        skipped=(*group.skipped, *others.skipped),
+        skipped=(*group.skipped, *left.skipped),
         frame=common_frame(source.frame for source in sources),
-        unlabelled=None if pool is None else UnlabelledObjects(others.names, others.vectors),
+        unlabelled=None if pool is None else UnlabelledObjects(left.names, left.vectors),
     )
 
 

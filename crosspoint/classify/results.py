@@ -98,6 +98,7 @@ class FitResult(Result):
         data: The labelled data.
         points: Points per cloud; None: all.
         draws: Draws of points from each object, whose embeddings are averaged.
+        turns: Azimuths at which each object was embedded; 1: as it is.
         views: Single views of each object that were added; 0: none.
         seed: Random seed of points and folds.
         objects: Number of labelled objects that were used.
@@ -124,6 +125,7 @@ class FitResult(Result):
     data: str
     points: int | None
     draws: int
+    turns: int
     views: int
     seed: int
     objects: int

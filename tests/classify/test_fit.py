@@ -87,6 +87,8 @@ def test_the_same_labels_give_the_same_head():
         ({"refuse": 1.0}, r"--refuse 1\.0 is not a share"),
         ({"refuse": float("nan")}, "--refuse nan is not a share"),
         ({"views": -1}, "--views is -1; give 0 to 100"),
+        ({"turns": 0}, "--turns is 0; give 1 to 36"),
+        ({"suggest": -1}, "--suggest is -1; give 1 or more"),
     ],
 )
 def test_options_out_of_range_are_refused_before_anything_is_read(tmp_path, options, said):
@@ -94,7 +96,17 @@ def test_options_out_of_range_are_refused_before_anything_is_read(tmp_path, opti
         fit(tmp_path / "nowhere", tmp_path / "out", options=FitOptions(**options))
 
 
-def test_views_need_points(tmp_path):
+@pytest.mark.parametrize("option", ["views", "turns"])
+def test_views_and_turns_need_points(tmp_path, option):
     (tmp_path / "e.npz").write_bytes(b"embeddings")
-    with pytest.raises(InputError, match="which have no points"):
-        fit(tmp_path / "e.npz", tmp_path / "out", options=FitOptions(views=2))
+    with pytest.raises(InputError, match=f"which have no points; give the folder of the objects for --{option}"):
+        fit(tmp_path / "e.npz", tmp_path / "out", options=FitOptions(**{option: 2}))
+
+
+def test_embeddings_and_folders_do_not_mix(tmp_path):
+    (tmp_path / "e.npz").write_bytes(b"embeddings")
+    (tmp_path / "folder").mkdir()
+    for data, other in (("e.npz", "folder"), ("folder", "e.npz")):
+        options = FitOptions(suggest=2, unlabelled=tmp_path / other)
+        with pytest.raises(InputError, match="holds embeddings"):
+            fit(tmp_path / data, tmp_path / "out", options=options)

@@ -41,6 +41,17 @@ def test_the_embedding_of_an_object_is_the_mean_over_its_draws(folder):
     assert found.labels.tolist() == [0, 0, 1, 1]
 
 
+def test_turned_objects_are_samples_after_the_object_as_it_is(folder):
+    """Half a turn about y changes the signs of x and z; each turn draws other points."""
+    found = embed_labelled(find_labelled(folder), "pointnet", turns=2, sampling=Sampling(32), run_on=RunOn())
+    np.testing.assert_array_equal(found.features[:, 0], embedded(folder).features[:, 0])
+    points = np.load(folder / "car" / "a.npy") * [-1, 1, -1]
+    cloud = normalise(sample_points(points, 32, rng=drawing(1, 40)))
+    with load_encoder("pointnet") as encoder:
+        expected = encoder.embed(cloud[None].astype(np.float32))
+    np.testing.assert_allclose(found.features[2, 1], expected[0], rtol=1e-4, atol=1e-5)
+
+
 def test_views_are_samples_after_the_whole_object(folder):
     plain, viewed = embedded(folder), embedded(folder, views=2)
     assert viewed.features.shape == (4, 3, plain.features.shape[2])

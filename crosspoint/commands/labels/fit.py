@@ -41,6 +41,11 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
     help="Classifier on the embeddings; auto chooses by cross-validation.",
 )
 @click.option(
+    "--turns",
+    type=int,
+    help="Azimuths at which each object is learnt; 1 if all face the same way.  [default: 4, of embeddings 1]",
+)
+@click.option(
     "--views",
     default=0,
     show_default=True,
@@ -72,6 +77,7 @@ def fit_command(
     model: str,
     labels: Path | None,
     head: str,
+    turns: int | None,
     views: int,
     refuse: float,
     suggest: int,
@@ -95,7 +101,7 @@ def fit_command(
     from crosspoint.classify.fit import FitOptions, fit
     from crosspoint.commands.tables.classify import print_fit
 
-    options = FitOptions(head=head, refuse=refuse, views=views, suggest=suggest, unlabelled=unlabelled)
+    options = FitOptions(head=head, refuse=refuse, turns=turns, views=views, suggest=suggest, unlabelled=unlabelled)
     result = fit(
         data, out, model=model, labels=labels, options=options, sampling=sampling, run_on=run_on, reading=reading
     )
