@@ -21,7 +21,7 @@ from crosspoint.runtime.classifier import Classifier, ClassifierInfo, Doubles
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import DEFAULT
 
-DRAWS, TURNS = 4, 4
+DRAWS, TURNS = 4, 2
 MOST_VIEWS, MOST_TURNS = 100, 36
 
 
@@ -32,8 +32,9 @@ class FitOptions:
     Attributes:
         head: `"auto"`, `"logistic"`, `"svm"` or `"nearest"`.
         refuse: Largest share of known objects that may become unknown.
-        turns: Number of azimuths at which each object is embedded, turned about the vertical axis, because objects may
-            face any way; 1 if all face the same way. The expected accuracy is the mean over them. None: 4 of clouds.
+        turns: Number of azimuths at which each object is embedded, turned about the vertical axis: 1 if all face the
+            same way, 2 if they lie along one axis, 4 or more for any azimuth. The expected accuracy is the mean over
+            them. None: 2 of clouds.
         views: Number of single views of each object to fit to as well, for clouds from a depth camera; y is up. The
             expected accuracy is then the mean over whole objects and views.
         suggest: Number of unlabelled objects to name whose labels would help most.

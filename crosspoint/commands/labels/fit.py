@@ -43,7 +43,7 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
 @click.option(
     "--turns",
     type=int,
-    help="Azimuths at which each object is learnt; 1 if all face the same way.  [default: 4, of embeddings 1]",
+    help="Azimuths at which each object is learnt; 4 or more if objects face any way.  [default: 2, of embeddings 1]",
 )
 @click.option(
     "--views",
