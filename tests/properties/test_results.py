@@ -35,6 +35,7 @@ from crosspoint.eval.paper.results import ReproduceResult
 from crosspoint.eval.partseg import PartSegResult
 from crosspoint.eval.robustness import RobustnessResult
 from crosspoint.eval.svm import SvmResult
+from crosspoint.export.hub import HubConfig
 from crosspoint.export.manifest import BundleManifest, OnDevice
 from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.layers.diagnosis import Diagnosis
@@ -69,7 +70,7 @@ RESULTS = (
     *(PartSegResult, QuickstartSummary, ReportResult, ReproduceResult, RobustnessResult, SvmResult, TrainResult),
     *(BundleManifest, DoctorResult, EmbedResult, PackResult, QuickstartResult, RenderResult, SearchResult),
     *(SelfTestResult, ShapesResult, VerifyReport, ObjectsResult, ScanResult),
-    *(ClassifyResult, DuplicatesResult, FitResult, ModelsResult, PredictResult, SegmentResult, SelectResult),
+    *(ClassifyResult, DuplicatesResult, FitResult, HubConfig, ModelsResult, PredictResult, SegmentResult, SelectResult),
 )
 CLASS = re.compile(r"^class (\w+)\((\w+)\):", re.MULTILINE)
 TEXT = st.text(max_size=5)
