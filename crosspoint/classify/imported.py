@@ -1,5 +1,6 @@
 """`crosspoint import`: makes an encoder, or a classifier with its head, from a checkpoint that others trained."""
 
+import math
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from crosspoint.models.weights import save_model
 from crosspoint.parity.clouds import ordinary
 from crosspoint.parity.reference import Reference
 from crosspoint.runtime.classifier import Classifier, ClassifierInfo, Doubles, HiddenLayer, LinearHead
+from crosspoint.runtime.novelty import Novelty, Scale
 
 POINTS = 1024  # per cloud, as PointNet was trained; clouds of fewer points are used whole
 MADE = 16  # synthetic clouds
@@ -103,7 +105,7 @@ def import_checkpoint(
     examples = _examples(data, names, up) if data is not None else _made(imported.model, head)
     info = ClassifierInfo(
         classes=names,
-        threshold=0.0,  # nothing is unknown: a checkpoint does not say what it was not trained on
+        threshold=1.0,  # above any novelty, see `no_novelty`
         points=POINTS,
         at_most=True,
         head="imported",
@@ -112,13 +114,21 @@ def import_checkpoint(
         objects=0,
         frame=examples.frame,
     )
-    classifier = Classifier(info, head, examples.clouds, examples.labels, examples.source)
+    classifier = Classifier(info, head, no_novelty(DIM), examples.clouds, examples.labels, examples.source)
     with tempfile.TemporaryDirectory(prefix="crosspoint-") as folder:
         encoder = Path(folder) / "encoder.safetensors"
         save_model(imported.model, encoder, recipe=found.recipe(k))
         export(encoder, out, points=None, options=ExportOptions(classifier=classifier))
     left_out = tuple(name for name in imported.unused if name.split(".")[0] not in HEAD)
     return ImportResult(str(out), imported.config, left_out, names)
+
+
+def no_novelty(dim: int) -> Novelty:
+    """A measure by which nothing is unknown: a checkpoint does not say what objects it was not trained on.
+
+    It is 1 − the largest probability, below 1; the distance to labelled objects, of which there are none, counts for 0.
+    """
+    return Novelty(np.zeros((1, dim), np.float32), Scale(0.0, math.inf), Scale(0.0, 1.0))
 
 
 def read_head(checkpoint: ForeignCheckpoint) -> LinearHead:

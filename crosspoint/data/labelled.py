@@ -48,8 +48,11 @@ class LabelledData:
         draws: int = 1,
         reading: Reading = Reading(),
         up: Up | None = None,
+        labelled: bool = True,
     ) -> list[Source]:
-        """The objects with a label; arguments as `find_sources`. Points are drawn from the clouds of a data set too.
+        """The objects with a label, or those without; other arguments as `find_sources`.
+
+        Points are drawn from the clouds of a data set too.
 
         Raises:
             InputError: As `find_sources`, or the frames of the objects are mixed: some are stated and others are not.
@@ -63,7 +66,7 @@ class LabelledData:
                 for source in find(None)
                 if source.name.startswith(self.split)
             ]
-        found = [source for source in found if self.label(source.name) is not None]
+        found = [source for source in found if (self.label(source.name) is not None) == labelled]
         check_frames(found)
         return found
 
@@ -92,6 +95,11 @@ def find_labelled(data: Path, labels: Path | None = None, *, split: str = "train
     if not sets:
         return LabelledData(data, partial(label_of_folder, data))
     return LabelledData(data, _labels_of_set(data, sets[0], split).get, f"{split}/")
+
+
+def find_unlabelled(path: Path) -> LabelledData:
+    """A folder or file of objects without labels."""
+    return LabelledData(Path(path), lambda _: None)
 
 
 def label_of_folder(data: Path, name: str) -> str:

@@ -224,7 +224,7 @@ def _divide(
     numbers = {name: i for i, name in enumerate(classifier.classes)}
     labels = [data.label_of_cloud(name) for name in scored.names]
     truth = np.array([numbers.get(label, -1) for label in labels], np.int64)
-    known, scores = truth >= 0, scored.predictions.scores
+    known, found = truth >= 0, scored.predictions
     if not known.any():
         raise InputError(
             f"{data.path} has no objects of the classifier's classes ({printable(', '.join(classifier.classes))}); "
@@ -236,8 +236,8 @@ def _divide(
         classifier=classifier,
         names=[name for name, own in zip(scored.names, known, strict=True) if own],
         truth=truth[known],
-        known=Predictions(classifier, scores[known]),
-        strangers=Predictions(classifier, scores[~known]),
+        known=Predictions(classifier, found.scores[known], found.novelty[known]),
+        strangers=Predictions(classifier, found.scores[~known], found.novelty[~known]),
         skipped=scored.skipped,
         frame=ASSUMED,
     )

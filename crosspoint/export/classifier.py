@@ -57,7 +57,7 @@ def score_agreement(network: nn.Module, classifier: Classifier, *, precision: st
     reference, clouds = Reference(network), classifier.clouds
     starts = track(range(0, len(clouds), BATCH), "Embedding in float64")
     pieces = [reference.on_own_graphs({"points": clouds[start : start + BATCH]}) for start in starts]
-    return ScoreAgreement(np.concatenate(pieces), classifier, limit=LIMITS[precision].score)
+    return ScoreAgreement(np.concatenate(pieces), classifier, limits=LIMITS[precision])
 
 
 def add_classifier(

@@ -35,6 +35,14 @@ class Limits:
     unnormalised: bool
     score: float
 
+    @property
+    def novelty(self) -> float:
+        """Error of a classifier's novelty, in standard deviations of known objects.
+
+        That of 1 − the largest probability is about 0.2, so an error of a score counts five times here.
+        """
+        return 5 * self.score
+
 
 # Measured with the released DGCNN | PointNet, version 4 | 2: relative L2 and right neighbours on five clouds of
 # ModelNet40 with 512 points, accuracy on 501 of its objects (`benchmarks/precision.py`); channels on ordinary and
@@ -97,17 +105,20 @@ def loses(task: Comparison, max_drop: float) -> bool:
 
 
 def scores_hold(task: Task) -> bool:
-    """Whether a classifier's scores are as near to the trained network's as its precision has to be."""
-    return not isinstance(task, ScoreTask) or task.largest_error <= task.score_limit
+    """Whether a classifier's scores and novelty are as near to the trained network's as its precision has to be."""
+    if not isinstance(task, ScoreTask):
+        return True
+    return task.largest_error <= task.score_limit and task.largest_novelty_error <= task.novelty_limit
 
 
 def require_scores(candidate: str, task: Task) -> None:
-    """Raise CheckFailed if a classifier's scores are farther from the trained network's than its precision allows."""
+    """Raise CheckFailed if scores or novelty are farther from the trained network's than the precision allows."""
     if not scores_hold(task):
         assert isinstance(task, ScoreTask)
         raise CheckFailed(
             f"{candidate} differs from the trained classifier: a score by {task.largest_error:.3f} "
-            f"(limit {task.score_limit:g}{task.detail}); nothing was written"
+            f"(limit {task.score_limit:g}), the novelty by {task.largest_novelty_error:.3f} (limit "
+            f"{task.novelty_limit:g}){task.detail}; nothing was written"
         )
 
 

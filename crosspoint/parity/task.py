@@ -122,8 +122,23 @@ class LabelChange:
 
 
 @dataclass(frozen=True)
+class UnknownChange:
+    """A cloud that is unknown to the trained network or to a candidate, but not to both.
+
+    Attributes:
+        cloud: Its number.
+        candidate: Whether it is unknown to the candidate.
+        margin: Distance of the trained network's novelty to the threshold.
+    """
+
+    cloud: int
+    candidate: bool
+    margin: float
+
+
+@dataclass(frozen=True)
 class ScoreTask:
-    """Labels and scores of classifiers.
+    """Labels, scores and novelty of classifiers.
 
     Attributes:
         measure: What is compared, in words.
@@ -135,6 +150,9 @@ class ScoreTask:
         largest_error: Of all scores, the candidate's minus the trained network's, absolute.
         score_limit: Largest error allowed.
         changed: Clouds whose labels differ.
+        largest_novelty_error: Of all novelties, absolute, in standard deviations of known objects.
+        novelty_limit: Largest error allowed.
+        changed_unknown: Clouds that only one of both calls unknown.
     """
 
     measure: str
@@ -146,6 +164,9 @@ class ScoreTask:
     largest_error: float
     score_limit: float
     changed: tuple[LabelChange, ...]
+    largest_novelty_error: float
+    novelty_limit: float
+    changed_unknown: tuple[UnknownChange, ...]
 
     @property
     def scores(self) -> tuple[float, float]:
@@ -165,10 +186,15 @@ class ScoreTask:
     @property
     def detail(self) -> str:
         """What a message adds to the numbers."""
-        return "".join(
+        labels = [
             f"; cloud {change.cloud}: {change.candidate} instead of {change.reference} (margin {change.margin:.3f})"
             for change in self.changed[:3]
-        )
+        ]
+        unknown = [
+            f"; cloud {change.cloud}: {'unknown' if change.candidate else 'known'} (margin {change.margin:.3f})"
+            for change in self.changed_unknown[:3]
+        ]
+        return "".join([*labels, *unknown])
 
 
 Task = SvmTask | PartTask | ScoreTask

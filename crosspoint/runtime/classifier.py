@@ -1,6 +1,7 @@
-"""The parts of a classifier besides its encoder: class names, the head, the threshold of unknown objects."""
+"""The parts of a classifier besides its encoder: class names, the head, and what makes an object unknown."""
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 
 from crosspoint.core.arrays import Npz
 from crosspoint.core.errors import InputError
+from crosspoint.core.printable import printable
 from crosspoint.core.reading import reading
 from crosspoint.core.results import OPTIONAL
-from crosspoint.data.frames import Frame
+from crosspoint.data.frames import ASSUMED, Frame
+from crosspoint.data.sources import Source
+from crosspoint.runtime.novelty import Novelty, Scale
 
 HEAD_FILE = "classifier.npz"
-SCORES = "scores"  # the output of a classifier beside `embedding`
+SCORES, NOVELTY = "scores", "novelty"  # the outputs of a classifier beside `embedding`
 Doubles = NDArray[np.float64]
 
 
@@ -26,7 +30,7 @@ class ClassifierInfo:
 
     Attributes:
         classes: Class names, in the order of `scores`.
-        threshold: An object whose largest score is smaller is unknown.
+        threshold: An object of a larger novelty is unknown.
         points: Points per cloud, as the head was fitted; None: all.
         at_most: Clouds of fewer points are used whole.
         head: `"logistic"`, `"svm"` or `"nearest"`; `"imported"` of a checkpoint that others trained.
@@ -59,10 +63,17 @@ class Predictions:
     Attributes:
         classifier: Its classes and threshold.
         scores: Probabilities `(n, classes)`.
+        novelty: How unlike the labelled objects each cloud is `(n,)`; see `crosspoint.runtime.novelty`.
     """
 
     classifier: ClassifierInfo
     scores: NDArray[np.float32]
+    novelty: NDArray[np.float32]
+
+    @classmethod
+    def from_rows(cls, classifier: ClassifierInfo, rows: NDArray[np.float32]) -> "Predictions":
+        """From rows `(n, classes + 1)` of scores and novelty, which are averaged over draws together."""
+        return cls(classifier, rows[:, :-1], rows[:, -1])
 
     @property
     def labels(self) -> list[str]:
@@ -77,9 +88,9 @@ class Predictions:
 
     @property
     def unknown(self) -> NDArray[np.bool_]:
-        """True for clouds whose largest probability is below the threshold `(n,)`."""
-        below: NDArray[np.bool_] = self.probabilities < self.classifier.threshold
-        return below
+        """True for clouds whose novelty is above the threshold `(n,)`."""
+        above: NDArray[np.bool_] = self.novelty > self.classifier.threshold
+        return above
 
 
 @dataclass(frozen=True)
@@ -118,20 +129,26 @@ class LinearHead:
 
         h are the hidden layers.
         """
-        x: Doubles = (np.asarray(features, np.float64) - self.mean) / self.scale
+        x = self.standardise(features)
         for layer in self.hidden:
             x = np.maximum(x @ layer.weights + layer.biases, 0)
         decisions: Doubles = x @ self.weights + self.biases
         return decisions
 
+    def standardise(self, features: NDArray[Any]) -> Doubles:
+        """`(x − mean) / scale` for embeddings `(n, D)`."""
+        standard: Doubles = (np.asarray(features, np.float64) - self.mean) / self.scale
+        return standard
+
 
 @dataclass(frozen=True)
 class Classifier:
-    """A head, and clouds that its exports are compared on.
+    """A head, the measure of novelty, and clouds that exports of both are compared on.
 
     Attributes:
         info: Description in the exported file.
         head: The head in float64.
+        novelty: Measures how unlike the labelled objects a cloud is.
         clouds: Normalised clouds of the user `(m, N, 3)`.
         labels: Their classes `(m,)`.
         source: Description of the clouds.
@@ -139,6 +156,7 @@ class Classifier:
 
     info: ClassifierInfo
     head: LinearHead
+    novelty: Novelty
     clouds: NDArray[np.float32] = field(repr=False)
     labels: NDArray[np.int64] = field(repr=False)
     source: str = "clouds that the head was fitted to"
@@ -146,6 +164,27 @@ class Classifier:
     def scores(self, features: NDArray[Any]) -> Doubles:
         """Probabilities `(n, classes)` of embeddings `(n, D)`, in float64."""
         return softmax(self.head.decide(features) / self.info.temperature)
+
+    def rows(self, features: NDArray[Any]) -> Doubles:
+        """Scores and novelty `(n, classes + 1)` of embeddings `(n, D)`, in float64."""
+        scores = self.scores(features)
+        novelty = self.novelty.measure(self.head.standardise(features), scores)
+        return np.concatenate([scores, novelty[:, None]], axis=1)
+
+
+def check_frames(classifier: ClassifierInfo, sources: Sequence[Source], *, path: str) -> None:
+    """Raise InputError where the classifier's objects are not y-up and a source does not say how it lies.
+
+    All are turned to y-up, so any two frames that are known go together.
+    """
+    if classifier.frame is None or classifier.frame.given in (None, "y"):
+        return
+    unknown = next((source.name for source in sources if source.frame == ASSUMED), None)
+    if unknown is not None:
+        raise InputError(
+            f"the objects of {path} are {classifier.frame.up}-up, and {printable(unknown)} does not state which axis "
+            f"points up; give --up {classifier.frame.up} if it is the same there, else --up y"
+        )
 
 
 def softmax(decisions: NDArray[Any]) -> Doubles:
@@ -158,12 +197,15 @@ def softmax(decisions: NDArray[Any]) -> Doubles:
 
 def write_classifier(path: Path, classifier: Classifier) -> None:
     """Write head and clouds as an `.npz` file; equal values give equal bytes."""
-    head = classifier.head
+    head, novelty = classifier.head, classifier.novelty
+    scales = [(scale.mean, scale.deviation) for scale in (novelty.distance, novelty.doubt)]
     arrays: dict[str, NDArray[Any]] = {
         "mean": head.mean,
         "scale": head.scale,
         "weights": head.weights,
         "biases": head.biases,
+        "references": novelty.references,
+        "novelty_scales": np.array(scales),
         "clouds": classifier.clouds,
         "labels": classifier.labels,
         "source": np.array(classifier.source),
@@ -197,6 +239,8 @@ def parse_classifier(path: Path, content: bytes, *, info: ClassifierInfo) -> Cla
             np.asarray(file[name], np.float64) for name in ("mean", "scale", "weights", "biases")
         )
         head = LinearHead(mean, scale, weights, biases, hidden)
+        scales = np.asarray(file["novelty_scales"], np.float64).reshape(2, 2).tolist()
+        novelty = Novelty(np.asarray(file["references"], np.float32), *(Scale(*pair) for pair in scales))
         clouds, labels = np.asarray(file["clouds"], np.float32), np.asarray(file["labels"], np.int64)
         source = str(file["source"].item())
     dim, classes = head.mean.size, len(info.classes)
@@ -204,6 +248,7 @@ def parse_classifier(path: Path, content: bytes, *, info: ClassifierInfo) -> Cla
     layers = [*((layer.weights, layer.biases) for layer in hidden), (head.weights, head.biases)]
     widths = [dim, *(biases.size for _, biases in layers)]
     fits = all(weights.shape == pair for (weights, _), pair in zip(layers, pairwise(widths), strict=True))
+    fits = fits and novelty.references.ndim == 2 and novelty.references.shape[1] == dim
     if shapes != [(dim,), (dim,), (classes,)] or not fits or (len(clouds), *clouds.shape[2:]) != (len(labels), 3):
         raise InputError(f"{path} is not the head of {classes} classes; fit the classifier again")
-    return Classifier(info, head, clouds, labels, source)
+    return Classifier(info, head, novelty, clouds, labels, source)

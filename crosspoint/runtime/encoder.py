@@ -23,10 +23,11 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.results import OPTIONAL
 from crosspoint.data.frames import Up, parse_up, to_y_up
 from crosspoint.data.points import normalise as normalise_clouds
-from crosspoint.data.sources import find_sources, read_ahead
+from crosspoint.data.sources import Source, find_sources, read_ahead
 from crosspoint.runtime.calls import Calls
-from crosspoint.runtime.classifier import SCORES, ClassifierInfo, Predictions
+from crosspoint.runtime.classifier import NOVELTY, SCORES, ClassifierInfo, Predictions, check_frames
 from crosspoint.runtime.draws import check_draws, mean_of_draws, split_draws
+from crosspoint.runtime.options import Sampling
 from crosspoint.runtime.released import find_hash
 
 FloatArray = NDArray[np.float32]
@@ -280,7 +281,8 @@ class Encoder(ABC):
             Scores, labels, and which objects are unknown; for files one row per cloud, in the order of the paths.
 
         Raises:
-            InputError: As `embed`, or the model is not a classifier.
+            InputError: As `embed`; the model is not a classifier; or the frames of classifier and files are mixed: one
+                is stated and the other is not.
             CheckFailed: The output has NaN or infinite values.
 
         Example:
@@ -294,14 +296,15 @@ class Encoder(ABC):
         if classifier is None:
             raise InputError(f"{self.specification.path} is not a classifier; make one with crosspoint fit")
         if (paths := _as_paths(points)) is not None:
-            count, at_most = classifier.points, classifier.at_most
-            scores = self._run_files(paths, seed, count, at_most, draws=draws, up=up, run=self._scores)
-            return Predictions(classifier, scores)
-        return Predictions(classifier, self._scores(cast("ArrayLike", points), normalise=normalise, up=up))
+            rows = self._score_files(paths, seed, draws, up, classifier)
+        else:
+            rows = self._scores(cast("ArrayLike", points), normalise=normalise, up=up)
+        return Predictions.from_rows(classifier, rows)
 
     def _scores(self, points: ArrayLike, *, normalise: bool = False, up: Up | None = None) -> FloatArray:
+        """Scores and novelty `(B, classes + 1)`."""
         with self._in_use():
-            return self._run_batches({"points": self._normalised(points, normalise, up)}, SCORES)
+            return self._run_batches({"points": self._normalised(points, normalise, up)}, SCORES, NOVELTY)
 
     def infer(self, inputs: Mapping[str, ArrayLike], *, any_scale: bool = False) -> FloatArray:
         """Embed or segment clouds, whichever the model does, from named inputs.
@@ -330,40 +333,47 @@ class Encoder(ABC):
         """Embed files with the number of points that the model was exported or trained with."""
         release = find_hash(self.specification.sha256) if self.specification.points is None else None
         count = None if release is None else release[0].points
-        return self._run_files(paths, seed, count, release is not None, draws=draws, up=up, run=self.embed)
+        sampling = Sampling(count, seed, up=up, draws=draws)
+        return self._run_sources(self._find_sources(paths, sampling, release is not None), self.embed)
 
-    def _run_files(
-        self,
-        paths: Sequence[Path],
-        seed: int,
-        count: int | None,
-        at_most: bool,
-        *,
-        draws: int,
-        up: Up | None,
-        run: Callable[[FloatArray], FloatArray],
+    def _score_files(
+        self, paths: Sequence[Path], seed: int, draws: int, up: Up | None, classifier: ClassifierInfo
     ) -> FloatArray:
-        """Run files; up to `FILE_BATCH` consecutive clouds of equal size form a batch.
+        """Classify files with the number of points that the classifier was fitted with."""
+        sampling = Sampling(classifier.points, seed, up=up, draws=draws)
+        sources = self._find_sources(paths, sampling, classifier.at_most)
+        check_frames(classifier, sources, path=self.specification.path)
+        return self._run_sources(sources, self._scores)
+
+    def _find_sources(self, paths: Sequence[Path], sampling: Sampling, at_most: bool) -> list[Source]:
+        """The clouds of files, folders and data sets.
 
         Args:
-            paths: Files, folders and data sets.
-            seed: Random seed of the points that are drawn.
-            count: Points per cloud if the model takes any number; None: all points.
+            paths: Of files, folders and data sets.
+            sampling: Points per cloud if the model takes any number, None: all points; seed, draws and the axis that
+                points up.
             at_most: Use all points of clouds that have fewer.
-            draws: Draws of points from each cloud; their results are averaged.
-            up: Axis that points up in the files; None: as their formats state, else y.
-            run: Maps clouds `(B, N, 3)` to results `(B, …)`.
         """
-        if seed < 0:
-            raise InputError(f"the seed {seed} is negative; give 0 or more")
-        check_draws(draws)
+        if sampling.seed < 0:
+            raise InputError(f"the seed {sampling.seed} is negative; give 0 or more")
+        check_draws(sampling.draws)
         fixed = self.specification.points
-        count, at_most = (count, at_most) if fixed is None else (fixed, False)
-        sources = [
+        count, at_most = (sampling.points, at_most) if fixed is None else (fixed, False)
+        return [
             source
             for path in paths
-            for source in find_sources([path], count, seed=seed, at_most=at_most, draws=draws, up=up)
+            for source in find_sources(
+                [path], count, seed=sampling.seed, at_most=at_most, draws=sampling.draws, up=sampling.up
+            )
         ]
+
+    def _run_sources(self, sources: Sequence[Source], run: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """Run clouds; up to `FILE_BATCH` consecutive ones of equal size form a batch.
+
+        Args:
+            sources: From `_find_sources`; the results of the draws of a cloud are averaged.
+            run: Maps clouds `(B, N, 3)` to results `(B, …)`.
+        """
         made, waiting, counts = list[FloatArray](), list[FloatArray](), list[int]()
         for source, clouds, _ in read_ahead(sources, 4 * FILE_BATCH):
             if isinstance(clouds, InputError):
@@ -450,8 +460,11 @@ class Encoder(ABC):
             raise InputError("category is not one-hot; every row needs one 1, and 0 elsewhere")
         return array
 
-    def _run_batches(self, inputs: Mapping[str, FloatArray], output: str) -> FloatArray:
-        """Run pieces of at most `max_batch` clouds; smaller ones than `min_batch` are padded with the last cloud."""
+    def _run_batches(self, inputs: Mapping[str, FloatArray], *outputs: str) -> FloatArray:
+        """Run pieces of at most `max_batch` clouds; smaller ones than `min_batch` are padded with the last cloud.
+
+        Several outputs are put side by side.
+        """
         spec, total = self.specification, len(inputs["points"])
         result, bad = np.empty(0, np.float32), list[int]()
         for start in range(0, total, spec.max_batch or total):
@@ -459,13 +472,7 @@ class Encoder(ABC):
             size = len(piece["points"])
             if size < spec.min_batch:
                 piece = {name: self._padded(array) for name, array in piece.items()}
-            made = self.run(piece)[output]
-            wanted = self._shape(output, piece["points"])
-            if made.shape != wanted:
-                raise InputError(
-                    f"{spec.path} gave {output} of shape {made.shape}, not {wanted}; export the model again"
-                )
-            made = made[:size]
+            made = self._side_by_side(self.run(piece), outputs, piece["points"])[:size]
             bad += [start + i for i, values in enumerate(made) if not np.isfinite(values).all()]
             if start == 0:
                 result = made if size == total else np.empty((total, *made.shape[1:]), np.float32)
@@ -478,9 +485,26 @@ class Encoder(ABC):
             )
         return result
 
+    def _side_by_side(self, made: Mapping[str, FloatArray], outputs: Sequence[str], points: FloatArray) -> FloatArray:
+        """Outputs for clouds `(B, N, 3)`, side by side if there are several.
+
+        Raises:
+            InputError: One has another shape than it should have.
+        """
+        for output in outputs:
+            wanted = self._shape(output, points)
+            if made[output].shape != wanted:
+                raise InputError(
+                    f"{self.specification.path} gave {output} of shape {made[output].shape}, not {wanted}; export the "
+                    "model again"
+                )
+        return made[outputs[0]] if len(outputs) == 1 else np.concatenate([made[name] for name in outputs], axis=1)
+
     def _shape(self, output: str, points: FloatArray) -> tuple[int, ...]:
         """Shape of an output for clouds `(B, N, 3)`."""
         spec = self.specification
+        if output == NOVELTY:
+            return len(points), 1
         if output == SCORES and spec.classifier is not None:
             return len(points), len(spec.classifier.classes)
         return (*points.shape[: 1 if output == "embedding" else 2], spec.dim)

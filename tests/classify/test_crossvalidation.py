@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
-from crosspoint.classify.crossvalidation import REPEATS, choose, expected_accuracy, folds, hold_out
+from crosspoint.classify.crossvalidation import (
+    REFERENCES,
+    REPEATS,
+    choose,
+    choose_references,
+    expected_accuracy,
+    folds,
+    hold_out,
+)
 from crosspoint.classify.heads import strengths
 
 
@@ -45,6 +54,34 @@ def test_an_object_is_right_in_as_many_shares_as_its_samples_are():
     features = side[..., None] + 0.01 * np.random.default_rng(0).normal(size=(12, 4, 5))
     right = hold_out(features.astype(np.float32), labels, classes=2, candidates=[("nearest", 1.0)], seed=0).correct
     np.testing.assert_array_equal(right[0], [0.75] + [1.0] * 11)
+
+
+def test_distances_are_to_objects_on_the_other_side_of_the_fold():
+    """No object is at distance 0 from itself; where every object has a twin, some twins are on the other side."""
+    features, labels = objects(each=6)
+    found = hold_out(features, labels, classes=4, candidates=[("nearest", 1.0)], seed=0).distances
+    assert found.shape == (REPEATS, len(labels))
+    assert (found > 1).all()
+    twins = np.concatenate([features, features])
+    found = hold_out(twins, np.tile(labels, 2), classes=4, candidates=[("nearest", 1.0)], seed=0).distances
+    assert (np.abs(found) < 1e-5).any()
+
+
+def test_distances_are_those_of_standardised_embeddings():
+    features, labels = objects(each=3)
+    found = hold_out(features, labels, classes=4, candidates=[("nearest", 1.0)], seed=0).distances
+    _, train, test = next(folds(labels, repeats=1, seed=0))
+    inner, outer = (features[rows, 0].astype(float) for rows in (train, test))
+    scale = inner.std(axis=0)
+    np.testing.assert_allclose(found[0, test], cdist(outer / scale, inner / scale).min(axis=1), rtol=1e-6)
+
+
+def test_many_objects_are_reduced_evenly_over_the_classes():
+    features = np.arange(2000, dtype=np.float32).reshape(1000, 2, 1)
+    labels = np.repeat([0, 1], [900, 100])
+    kept = choose_references(features, labels, seed=0)[:, 0].astype(int) // 2
+    assert len(kept) == REFERENCES
+    assert np.bincount(labels[kept]).tolist() == [REFERENCES - 200, 200]
 
 
 def flat(rng, rows, count=60, share=0.8):

@@ -11,11 +11,11 @@ from crosspoint.data.frames import Frame
 from crosspoint.data.sources import find_sources
 from crosspoint.eval import classify as module
 from crosspoint.eval.classify import ClassifyResult, classify
-from crosspoint.runtime.classifier import ClassifierInfo, Predictions
-from crosspoint.runtime.jobs.predict import ScoredSources, check_frames
+from crosspoint.runtime.classifier import ClassifierInfo, Predictions, check_frames
+from crosspoint.runtime.jobs.predict import ScoredSources
 from crosspoint.runtime.options import Sampling
 
-INFO = ClassifierInfo(("bed", "car"), 0.6, 8, False, "nearest", 1.0, 1.0, 4)
+INFO = ClassifierInfo(("bed", "car"), 1.5, 8, False, "nearest", 1.0, 1.0, 4)
 SCORES = {  # by object
     "bed/a.npy": (0.9, 0.1),
     "bed/b.npy": (0.45, 0.55),  # wrong, and unknown
@@ -24,6 +24,7 @@ SCORES = {  # by object
     "tree/a.npy": (0.51, 0.49),  # a stranger, unknown
     "tree/b.npy": (0.99, 0.01),  # a stranger, taken for a bed
 }
+NOVELTY = dict(zip(SCORES, (-1.0, 1.6, 0.0, 2.0, 1.51, 1.49), strict=True))
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ def written_down(monkeypatch):
 
     def scores(encoder, sources, **options):
         names = [source.name for source in sources]
-        return ScoredSources(names, Predictions(INFO, np.array([SCORES[name] for name in names], np.float32)), ())
+        rows = np.array([(*SCORES[name], NOVELTY[name]) for name in names], np.float32)
+        return ScoredSources(names, Predictions.from_rows(INFO, rows), ())
 
     monkeypatch.setattr(module, "require_classifier", lambda encoder: INFO)
     monkeypatch.setattr(module, "score_sources", scores)

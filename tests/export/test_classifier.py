@@ -1,19 +1,22 @@
-"""A classifier's head in the graph, beside the same head in float64."""
+"""A classifier's head and novelty in the graph, beside both in float64."""
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.spatial.distance import cdist
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.data.points import normalise
-from crosspoint.parity.limits import require_scores
-from crosspoint.parity.scores import ScoreAgreement
+from crosspoint.parity.limits import LIMITS, require_scores
+from crosspoint.parity.scores import ScoreAgreement, require_head
 from crosspoint.runtime.classifier import Classifier, ClassifierInfo, LinearHead, parse_classifier, write_classifier
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.novelty import Novelty, Scale
 from crosspoint.runtime.released import resolve
 
 onnx = pytest.importorskip("onnx")
@@ -25,14 +28,16 @@ CLASSES, POINTS = ("bed", "car", "lamp"), 64
 @pytest.fixture(scope="module")
 def classifier():
     rng = np.random.default_rng(0)
-    info = ClassifierInfo(CLASSES, 0.4, POINTS, True, "logistic", 0.1, 2.0, 6)
+    info = ClassifierInfo(CLASSES, 0.7, POINTS, True, "logistic", 0.1, 2.0, 6)
     with load_encoder("pointnet", threads=1) as encoder:
         clouds = normalise(rng.normal(size=(4, POINTS, 3)) * rng.uniform(0.2, 1, (4, 1, 3)))
         features = encoder.embed(clouds)
     width = features.shape[1]
     scale = np.full(width, 0.1)
     head = LinearHead(features.mean(axis=0).astype(float), scale, rng.normal(size=(width, 3)) / 9, rng.normal(size=3))
-    return Classifier(info, head, clouds, np.array([0, 1, 2, 0]))
+    references = head.standardise(features[:3] + rng.normal(size=(3, width)) / 50).astype(np.float32)
+    novelty = Novelty(references, Scale(8.0, 2.0), Scale(0.3, 0.2))
+    return Classifier(info, head, novelty, clouds, np.array([0, 1, 2, 0]))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,16 @@ def test_scores_are_those_of_the_head_in_float64(classifier, path):
     assert found.labels == [CLASSES[i] for i in classifier.scores(features).argmax(axis=1)]
 
 
+def test_novelty_is_the_distance_and_the_doubt_in_float64(classifier, path):
+    with load_encoder(path, threads=1) as encoder:
+        found, features = encoder.predict(classifier.clouds), encoder.embed(classifier.clouds).astype(float)
+    standard = (features - classifier.head.mean) / classifier.head.scale
+    distances = cdist(standard, classifier.novelty.references.astype(float)).min(axis=1)
+    expected = (distances - 8) / 2 + (1 - classifier.scores(features).max(axis=1) - 0.3) / 0.2
+    np.testing.assert_allclose(found.novelty, expected, atol=1e-3)
+    np.testing.assert_allclose(classifier.rows(features)[:, -1], expected, atol=1e-9)
+
+
 def test_the_embedding_is_that_of_the_encoder(classifier, path):
     with load_encoder(path, threads=1) as own, load_encoder("pointnet", threads=1) as plain:
         assert (own.embed(classifier.clouds) == plain.embed(classifier.clouds)).all()
@@ -69,7 +84,8 @@ def test_the_same_head_gives_the_same_bytes(classifier, path):
 def test_an_unknown_object_keeps_its_best_class(classifier, path):
     with load_encoder(path, threads=1) as encoder:
         found = encoder.predict(classifier.clouds)
-    assert (found.unknown == (found.scores.max(axis=1) < 0.4)).all()
+    assert (found.unknown == (found.novelty > 0.7)).all()
+    assert 0 < found.unknown.sum() < len(classifier.clouds)
     assert len(found.labels) == len(classifier.clouds)
 
 
@@ -81,14 +97,15 @@ def test_an_encoder_without_a_head_does_not_predict(classifier):
 def test_agreement_reports_a_label_that_differs_with_its_margin(classifier, path):
     with load_encoder(path, threads=1) as encoder:
         features = encoder.embed(classifier.clouds).astype(float)
-        same = ScoreAgreement(features, classifier, limit=0.02).compare(encoder)
+        same = ScoreAgreement(features, classifier, limits=LIMITS["fp32"]).compare(encoder)
         shifted = Classifier(
             classifier.info,
             LinearHead(*list(vars(classifier.head).values())[:3], classifier.head.biases[::-1] * 9),
+            classifier.novelty,
             classifier.clouds,
             classifier.labels,
         )
-        other = ScoreAgreement(features, shifted, limit=0.02).compare(encoder)
+        other = ScoreAgreement(features, shifted, limits=LIMITS["fp32"]).compare(encoder)
     assert (same.changed, same.equal_labels) == ((), 1.0)
     require_scores("it", same)
     expected = np.sort(shifted.scores(features), axis=1)
@@ -100,6 +117,23 @@ def test_agreement_reports_a_label_that_differs_with_its_margin(classifier, path
         require_scores("it", other)
 
 
+def test_a_novelty_that_differs_fails_and_names_the_cloud(classifier, path):
+    """The same scores; the distances of another classifier are half as far apart in standard deviations."""
+    wider = replace(classifier.novelty, distance=Scale(8.0, 4.0))
+    with load_encoder(path, threads=1) as encoder:
+        features = encoder.embed(classifier.clouds).astype(float)
+        task = ScoreAgreement(features, replace(classifier, novelty=wider), limits=LIMITS["fp32"]).compare(encoder)
+        with pytest.raises(CheckFailed, match="it differs from the classifier's head: the novelty by"):
+            require_head(encoder, replace(classifier, novelty=wider), name="it")
+        require_head(encoder, classifier, name="it")
+    own, other = classifier.rows(features)[:, -1], replace(classifier, novelty=wider).rows(features)[:, -1]
+    assert task.largest_error < 1e-4
+    assert task.largest_novelty_error == pytest.approx(np.abs(own - other).max(), abs=1e-2)
+    assert {change.cloud for change in task.changed_unknown} == set(np.flatnonzero((own > 0.7) != (other > 0.7)))
+    with pytest.raises(CheckFailed, match="the novelty by"):
+        require_scores("it", task)
+
+
 def test_head_and_clouds_come_back_from_their_file(classifier, tmp_path):
     file = tmp_path / "classifier.npz"
     write_classifier(file, classifier)
@@ -108,6 +142,8 @@ def test_head_and_clouds_come_back_from_their_file(classifier, tmp_path):
         assert (getattr(again.head, name) == getattr(classifier.head, name)).all()
     assert again.head.hidden == ()
     assert (again.clouds == classifier.clouds).all()
+    assert (again.novelty.references == classifier.novelty.references).all()
+    assert (again.novelty.distance, again.novelty.doubt) == (classifier.novelty.distance, classifier.novelty.doubt)
     other = ClassifierInfo((*CLASSES, "tree"), 0.4, POINTS, True, "svm", 0.1, 2.0, 6)
     with pytest.raises(InputError, match="not the head of 4 classes"):
         parse_classifier(file, file.read_bytes(), info=other)
@@ -172,3 +208,36 @@ def test_fit_predict_evaluate_and_export_go_together(shapes, tmp_path):
     task = json.loads((half / "manifest.json").read_text())["parity"]["task"]
     assert task["largest_error"] <= task["score_limit"]
     assert task["changed"] == []
+
+
+@pytest.mark.slow
+def test_up_columns_and_patterns_hold_for_fit_and_predict(shapes, tmp_path):
+    """Lying text files with the columns z, x, y beside others; predictions equal those of the standing arrays."""
+    pytest.importorskip("torch")
+    lying, standing = tmp_path / "lying", tmp_path / "standing"
+    for path in shapes.rglob("*.npy"):
+        points = np.load(path).astype(np.float64)
+        turned = np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)  # y-up to z-up
+        for root in (lying, standing):
+            (root / path.parent.name).mkdir(parents=True, exist_ok=True)
+        np.save(standing / path.relative_to(shapes), points)
+        text = lying / path.relative_to(shapes).with_suffix(".xyz")
+        text.write_text("\n".join(f"{z!r} {x!r} {y!r}" for x, y, z in turned.tolist()))
+        text.with_name("old-" + text.name).write_text("no points")
+    options = ["--up", "z", "--columns", "2,3,1", "--include", "*.xyz", "--exclude", "*/old-*"]
+
+    def run(*words):
+        done = CliRunner().invoke(crosspoint, [*map(str, words)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+
+    model = ["--model", "pointnet", "--points", 64, "--draws", 1]
+    run("fit", lying, *options, *model, "--out", tmp_path / "of-lying", "--json", tmp_path / "fit.json")
+    run("fit", standing, "--up", "y", *model, "--out", tmp_path / "of-standing")
+    run("predict", tmp_path / "of-lying", lying, *options, "--out", tmp_path / "lying.json")
+    run("predict", tmp_path / "of-standing", standing, "--up", "y", "--out", tmp_path / "standing.json")
+    result = json.loads((tmp_path / "fit.json").read_text())
+    assert (result["objects"], result["frame"]["up"]) == (12, "z")
+    own, other = (json.loads((tmp_path / f"{name}.json").read_text())["predictions"] for name in ("lying", "standing"))
+    assert [one["name"].removesuffix(".xyz") for one in own] == [one["name"].removesuffix(".npy") for one in other]
+    assert [one["label"] for one in own] == [one["label"] for one in other]
+    np.testing.assert_allclose([one["probability"] for one in own], [one["probability"] for one in other], atol=1e-3)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crosspoint
-from crosspoint.classify.fit import FitResult
+from crosspoint.classify.results import FitResult
 from crosspoint.core.errors import InputError
 from crosspoint.core.results import from_json, to_json
 from crosspoint.data.frames import UPS

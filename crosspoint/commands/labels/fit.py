@@ -41,6 +41,11 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
     help="Classifier on the embeddings; auto chooses by cross-validation.",
 )
 @click.option(
+    "--turns",
+    type=int,
+    help="Azimuths at which each object is learnt; 4 or more if objects face any way.  [default: 2, of embeddings 1]",
+)
+@click.option(
     "--views",
     default=0,
     show_default=True,
@@ -53,6 +58,15 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
     metavar="SHARE",
     help="Largest share of known objects that may become unknown.",
 )
+@click.option(
+    "--suggest", type=int, default=0, metavar="N", help="Name the N unlabelled objects whose labels would help most."
+)
+@click.option(
+    "--unlabelled",
+    type=PathArgument,
+    metavar="FOLDER",
+    help="With --suggest: unlabelled objects, or their embeddings.  [default: objects of DATA that --labels lacks]",
+)
 @sampling_options("the objects", FILES_UP, points="Points per cloud.  [default: as the model was trained]", draws=4)
 @reading_options()
 @run_on_options()
@@ -63,8 +77,11 @@ def fit_command(
     model: str,
     labels: Path | None,
     head: str,
+    turns: int | None,
     views: int,
     refuse: float,
+    suggest: int,
+    unlabelled: Path | None,
     sampling: "Sampling",
     reading: "Reading",
     run_on: "RunOn",
@@ -84,7 +101,7 @@ def fit_command(
     from crosspoint.classify.fit import FitOptions, fit
     from crosspoint.commands.tables.classify import print_fit
 
-    options = FitOptions(head=head, refuse=refuse, views=views)
+    options = FitOptions(head=head, refuse=refuse, turns=turns, views=views, suggest=suggest, unlabelled=unlabelled)
     result = fit(
         data, out, model=model, labels=labels, options=options, sampling=sampling, run_on=run_on, reading=reading
     )

@@ -8,9 +8,9 @@ from crosspoint.core.console import print_table, say
 from crosspoint.core.printable import printable
 
 if TYPE_CHECKING:
-    from crosspoint.classify.fit import FitResult
+    from crosspoint.classify.results import FitResult
     from crosspoint.eval.classify import ClassifyResult
-    from crosspoint.runtime.jobs.predict import PredictResult
+    from crosspoint.runtime.jobs.predict import ObjectBox, PredictResult
     from crosspoint.runtime.jobs.segment import SegmentResult
 
 
@@ -21,6 +21,9 @@ def print_fit(result: "FitResult") -> None:
     if result.suspects:
         suspects = [(bad.name, bad.label, bad.suggested, percent(bad.probability)) for bad in result.suspects]
         print_table("Labels that look wrong", ("name", "label", "looks like", "probability"), rows=suspects)
+    if result.suggestions is not None:
+        asked = [(one.name, one.label, percent(one.probability)) for one in result.suggestions]
+        print_table("Label these next", ("name", "looks like", "probability"), rows=asked)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
     if result.copies:
@@ -30,7 +33,11 @@ def print_fit(result: "FitResult") -> None:
         f"head: {result.head}, {result.strength:g}; temperature {calibration.temperature:.3g}: calibration error "
         f"{percent(calibration.error_before)} before, {percent(calibration.error_after)} after"
     )
-    say(f"unknown: probability below {percent(unknown.probability)}, which refuses {percent(unknown.refused)} of known")
+    refused = round(unknown.refused * result.objects)
+    say(
+        f"unknown: novelty above {unknown.novelty:.2f}, which refuses {percent(unknown.refused)} of the known objects "
+        f"({refused} of {result.objects})"
+    )
     click.echo(
         f"{printable(result.out)}: {len(result.classes)} classes from {result.objects} objects; expected accuracy "
         f"{percent(result.accuracy)} ({between(result.interval)}) in {result.seconds:.1f} s"
@@ -41,8 +48,9 @@ SHOWN = 50  # objects that are printed if the result is written to a file
 
 
 def print_predictions(result: "PredictResult") -> None:
-    """Print the class of each object, and the next classes if asked for."""
+    """Print the class of each object, the next classes if asked for, and where an object of a scan lies."""
     shown = result.predictions if result.out is None else result.predictions[:SHOWN]
+    boxes = any(entry.box is not None for entry in shown)
     rows = [
         (
             entry.name,
@@ -50,10 +58,12 @@ def print_predictions(result: "PredictResult") -> None:
             percent(entry.probability),
             "unknown" if entry.unknown else "",
             ", ".join(f"{other.label} {percent(other.probability)}" for other in (entry.top or ())[1:]),
+            *(_place(entry.box) if entry.box is not None else ()),
         )
         for entry in shown
     ]
-    print_table("Predictions", ("name", "label", "probability", "unknown", "next"), rows=rows)
+    columns = ("name", "label", "probability", "unknown", "next", *(("points", "centre", "size") if boxes else ()))
+    print_table("Predictions", columns, rows=rows)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
     ran, count = result.model, len(result.predictions)
@@ -62,6 +72,13 @@ def print_predictions(result: "PredictResult") -> None:
         f"{'' if result.out is None else f'{printable(result.out)}: '}{count} objects, {unknown} unknown, in "
         f"{result.seconds:.1f} s ({ran.architecture}, {ran.precision}, {ran.backend} on {ran.device})"
     )
+
+
+def _place(box: "ObjectBox") -> tuple[int, str, str]:
+    """Number of points, centre and size of an object's box."""
+    centre = ", ".join(f"{(low + high) / 2:.2f}" for low, high in zip(box.lower, box.upper, strict=True))
+    size = " × ".join(f"{high - low:.2f}" for low, high in zip(box.lower, box.upper, strict=True))
+    return box.points, centre, size
 
 
 def print_segmented(result: "SegmentResult") -> None:

@@ -75,7 +75,10 @@ def _print_task(check: TaskCheck, *, int8: bool) -> None:
             f"{check.max_drop:g}; {math.ceil(100 / check.max_drop)} or more clouds would tell such a loss"
         )
     if isinstance(task, ScoreTask):
-        print(f"scores: largest error {task.largest_error:.1e} (limit {task.score_limit:g}){task.detail}")
+        print(
+            f"scores: largest error {task.largest_error:.1e} (limit {task.score_limit:g}); novelty: "
+            f"{task.largest_novelty_error:.1e} (limit {task.novelty_limit:g}){task.detail}"
+        )
 
 
 def _print_interval(task: SvmTask, max_drop: float) -> None:

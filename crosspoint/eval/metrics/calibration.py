@@ -82,7 +82,7 @@ def calibration_error(probabilities: Doubles, labels: Labels) -> float:
     )
 
 
-def threshold_of(confidences: Doubles, refused: float) -> float:
-    """The largest confidence below which at most a share `refused` of `(n,)` known objects lies."""
-    ordered = np.sort(confidences)
+def threshold_of(values: Doubles, refused: float) -> float:
+    """The smallest value above which at most a share `refused` of `(n,)` known objects lies."""
+    ordered = np.sort(values)[::-1]
     return float(ordered[int(np.floor(refused * len(ordered)))])

@@ -11,7 +11,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import reading, reason_of
 from crosspoint.core.results import from_json
 from crosspoint.data.points import normalise
-from crosspoint.runtime.classifier import SCORES, ClassifierInfo
+from crosspoint.runtime.classifier import NOVELTY, SCORES, ClassifierInfo
 from crosspoint.runtime.encoder import OR_IMPORT, Specification, interface
 
 PROBE = (1, 1024, 3)  # shape of a run that learns the width of the output, where the file leaves it open
@@ -124,12 +124,13 @@ def _probe(session: Any, path: Path, points: Value, output: Value) -> int:
 
 
 def _classifier(outputs: dict[str, Value], classifier: ClassifierInfo | None, path: Path) -> ClassifierInfo | None:
-    """What the metadata say of a classifier, whose file has an output for every class."""
+    """What the metadata say of a classifier, whose file has a score for every class, and the novelty."""
     if classifier is None:
         return None
-    scores = outputs.get(SCORES)
-    if scores is None or scores.type != "tensor(float)" or list(scores.shape)[1:] != [len(classifier.classes)]:
-        raise InputError(f"{path} has no scores of {len(classifier.classes)} classes; fit or export it again")
+    for name, width in ((SCORES, len(classifier.classes)), (NOVELTY, 1)):
+        value = outputs.get(name)
+        if value is None or value.type != "tensor(float)" or list(value.shape)[1:] != [width]:
+            raise InputError(f"{path} has no {name} (B, {width}); fit or export the classifier again")
     return classifier
 
 

@@ -22,7 +22,7 @@ from crosspoint.runtime.backends.dlpack import CUDA, CUDA_MANAGED, Borrowed, bor
 from crosspoint.runtime.backends.graphs import Graphs
 from crosspoint.runtime.backends.kernel_cache import KernelCache, cache_file
 from crosspoint.runtime.backends.tensorrt_log import construct, errors_of
-from crosspoint.runtime.classifier import SCORES, ClassifierInfo
+from crosspoint.runtime.classifier import NOVELTY, SCORES, ClassifierInfo
 from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
 from crosspoint.runtime.manifest import REBUILD, EngineInfo, Manifest
 
@@ -169,13 +169,13 @@ class TensorRTEncoder(Encoder):
         )
 
     def _classifier(self, path: Path, manifest: Manifest | None) -> ClassifierInfo | None:
-        """What the manifest says of a classifier, whose engine has an output for every class."""
+        """What the manifest says of a classifier, whose engine has a score for every class, and the novelty."""
         classifier = None if manifest is None else manifest.classifier
         if classifier is None:
             return None
-        classes = len(classifier.classes)
-        if SCORES not in self._outputs or tuple(self._engine.get_tensor_shape(SCORES))[1:] != (classes,):
-            raise InputError(f"{path} has no scores of {classes} classes; export the classifier again")
+        for name, width in ((SCORES, len(classifier.classes)), (NOVELTY, 1)):
+            if name not in self._outputs or tuple(self._engine.get_tensor_shape(name))[1:] != (width,):
+                raise InputError(f"{path} has no {name} (B, {width}); export the classifier again")
         return classifier
 
     def layer_information(self) -> str:

@@ -30,7 +30,7 @@ class EmbeddedGroup:
 
     Attributes:
         names: Names of the n clouds.
-        vectors: `(n, D)` float32; for `score_groups` the scores `(n, classes)`.
+        vectors: `(n, D)` float32; for `score_groups` scores and novelty `(n, classes + 1)`.
         skipped: The sources that were left out, with the reason.
         sources_sha256: SHA-256 of the content of each source.
         boxes: Boxes and numbers of points of the n clouds, if they are objects of scans.
@@ -102,12 +102,13 @@ def embed_groups(
 def score_groups(
     encoder: Encoder, groups: Sequence[Sequence[Source]], *, batch: int, readers: int = 0
 ) -> Iterator[EmbeddedGroup]:
-    """The same for the scores `(n, classes)` of a classifier; arguments as `embed_groups`."""
+    """The same for scores and novelty `(n, classes + 1)` of a classifier; arguments as `embed_groups`."""
     classifier = encoder.specification.classifier
-    width = 0 if classifier is None else len(classifier.classes)
+    width = 0 if classifier is None else len(classifier.classes) + 1
 
     def scores(clouds: Points) -> FloatArray:
-        return encoder.predict(clouds).scores
+        found = encoder.predict(clouds)
+        return np.concatenate([found.scores, found.novelty[:, None]], axis=1)
 
     return _run_groups(encoder, groups, lambda: _Batches(scores, width, batch), batch, readers)
 

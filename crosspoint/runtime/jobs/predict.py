@@ -13,17 +13,20 @@ import numpy as np
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file, json_bytes
 from crosspoint.core.outputs import check_file
-from crosspoint.core.printable import printable
 from crosspoint.core.results import OPTIONAL, Result
-from crosspoint.data.frames import ASSUMED, Frame
+from crosspoint.data.frames import Frame
+from crosspoint.data.objects.clouds import Boxes
+from crosspoint.data.objects.find import Vector
+from crosspoint.data.objects.sources import Scans
 from crosspoint.data.sources import Source
-from crosspoint.runtime.classifier import ClassifierInfo, Predictions
+from crosspoint.runtime.classifier import ClassifierInfo, Predictions, check_frames
 from crosspoint.runtime.encoder import Encoder, Specification
 from crosspoint.runtime.jobs.batches import Skipped, score_groups
 from crosspoint.runtime.jobs.request import make_request, open_request
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 COLUMNS = ("name", "label", "probability", "unknown")
+BOX_COLUMNS = ("points", "lower_x", "lower_y", "lower_z", "upper_x", "upper_y", "upper_z")  # of objects of scans
 SUFFIXES = (".csv", ".json")
 
 
@@ -36,6 +39,21 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
+class ObjectBox:
+    """Where an object lies in its scan, in the scan's own frame.
+
+    Attributes:
+        points: Number of its points.
+        lower: Lowest x, y and z.
+        upper: Highest x, y and z.
+    """
+
+    points: int
+    lower: Vector
+    upper: Vector
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The class of one object.
 
@@ -43,15 +61,19 @@ class Prediction:
         name: As in `embed`: the path relative to the input folder.
         label: The most probable class, also for an unknown object.
         probability: Probability of that class.
-        unknown: The probability is below the classifier's threshold.
+        unknown: The novelty is above the classifier's threshold.
+        novelty: How unlike the labelled objects it is; see `crosspoint.runtime.novelty`.
         top: The most probable classes, if more than one was asked for.
+        box: Of an object of a scan: where it lies.
     """
 
     name: str
     label: str
     probability: float
     unknown: bool
+    novelty: float
     top: tuple[ClassScore, ...] | None = field(default=None, metadata=OPTIONAL)
+    box: ObjectBox | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -91,16 +113,18 @@ class ScoredSources:
         names: Names of the n clouds.
         predictions: Their scores, averaged over the draws.
         skipped: Sources that were left out.
+        boxes: Where the clouds lie, if they are objects of scans.
     """
 
     names: list[str]
     predictions: Predictions
     skipped: tuple[Skipped, ...]
+    boxes: Boxes | None = None
 
 
 def predict(
     model: Path | str,
-    inputs: Sequence[Path],
+    inputs: Sequence[Path] | Scans,
     *,
     out: Path | None = None,
     top: int = 1,
@@ -113,8 +137,8 @@ def predict(
 
     Args:
         model: A classifier of `crosspoint fit` or an export of one.
-        inputs: As for `embed`.
-        out: `.csv` with the columns `name`, `label`, `probability` and `unknown`, or `.json`; None to write nothing.
+        inputs: As for `embed`. `Scans`: each object of each scan is classified.
+        out: `.csv` with the columns `COLUMNS`, of `Scans` also `BOX_COLUMNS`, or `.json`; None to write nothing.
         top: Number of most probable classes in a prediction.
         sampling: Points per cloud, by default as fitted; the random seed; the number of draws of points from each
             object, whose probabilities are averaged; and the axis that points up in the inputs.
@@ -128,7 +152,7 @@ def predict(
     """
     start = time.perf_counter()
     if out is not None:
-        check_out(Path(out), inputs)
+        check_out(Path(out), inputs.inputs if isinstance(inputs, Scans) else inputs)
     if top < 1:
         raise InputError(f"--top is {top}; give 1 or more")
     request = make_request(model, inputs, sampling=sampling, batch=batch, run_on=run_on, reading=reading)
@@ -181,39 +205,42 @@ def score_sources(encoder: Encoder, sources: Sequence[Source], *, batch: int = 3
     classifier = require_classifier(encoder)
     check_frames(classifier, sources, path=encoder.specification.path)
     (group,) = score_groups(encoder, [sources], batch=batch, readers=readers)
-    return ScoredSources(group.names, Predictions(classifier, group.vectors), tuple(group.skipped))
-
-
-def check_frames(classifier: ClassifierInfo, sources: Sequence[Source], *, path: str) -> None:
-    """Raise InputError where the classifier's objects are not y-up and a source does not say how it lies.
-
-    All are turned to y-up, so any two frames that are known go together.
-    """
-    if classifier.frame is None or classifier.frame.given in (None, "y"):
-        return
-    unknown = next((source.name for source in sources if source.frame == ASSUMED), None)
-    if unknown is not None:
-        raise InputError(
-            f"the objects of {path} are {classifier.frame.up}-up, and {printable(unknown)} does not state which axis "
-            f"points up; give --up {classifier.frame.up} if it is the same there, else --up y"
-        )
+    return ScoredSources(
+        group.names, Predictions.from_rows(classifier, group.vectors), tuple(group.skipped), group.boxes
+    )
 
 
 def _predictions(scored: ScoredSources, top: int) -> list[Prediction]:
     found, classes = scored.predictions, scored.predictions.classifier.classes
     order = np.argsort(-found.scores, axis=1, kind="stable")[:, :top]
+    boxes = [None] * len(scored.names) if scored.boxes is None else _boxes(scored.boxes)
     return [
         Prediction(
             name=name,
             label=label,
             probability=float(probability),
             unknown=bool(unknown),
+            novelty=float(novelty),
             top=tuple(ClassScore(classes[i], float(scores[i])) for i in best) if top > 1 else None,
+            box=box,
         )
-        for name, label, probability, unknown, scores, best in zip(
-            scored.names, found.labels, found.probabilities, found.unknown, found.scores, order, strict=True
+        for name, label, probability, unknown, novelty, scores, best, box in zip(
+            scored.names,
+            found.labels,
+            found.probabilities,
+            found.unknown,
+            found.novelty,
+            found.scores,
+            order,
+            boxes,
+            strict=True,
         )
     ]
+
+
+def _boxes(boxes: Boxes) -> list[ObjectBox]:
+    rows = zip(boxes.counts.tolist(), boxes.corners.tolist(), strict=True)
+    return [ObjectBox(count, tuple(low), tuple(high)) for count, (low, high) in rows]
 
 
 def check_out(out: Path, inputs: Sequence[Path]) -> None:
@@ -230,7 +257,10 @@ def _write(out: Path, result: PredictResult) -> None:
             return
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        boxes = any(entry.box is not None for entry in result.predictions)
+        writer.writerow((*COLUMNS, *BOX_COLUMNS) if boxes else COLUMNS)
         for entry in result.predictions:
-            writer.writerow((entry.name, entry.label, f"{entry.probability:.6f}", str(entry.unknown).lower()))
+            row = (entry.name, entry.label, f"{entry.probability:.6f}", str(entry.unknown).lower())
+            box = entry.box
+            writer.writerow(row if box is None else (*row, box.points, *box.lower, *box.upper))
         temporary.write_text(text.getvalue(), encoding="utf-8")

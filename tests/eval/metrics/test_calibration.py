@@ -69,9 +69,9 @@ def test_every_object_is_in_one_bin():
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
 def test_at_most_the_share_is_refused(share):
     confidences = np.random.default_rng(0).random(101)
-    refused = (confidences < threshold_of(confidences, share)).mean()
+    refused = (confidences > threshold_of(confidences, share)).mean()
     assert share - 1 / 101 < refused <= share
 
 
-def test_equal_confidences_are_not_refused_beyond_the_share():
-    assert (np.full(20, 0.7) < threshold_of(np.full(20, 0.7), 0.05)).sum() == 0
+def test_equal_values_are_not_refused_beyond_the_share():
+    assert (np.full(20, 0.7) > threshold_of(np.full(20, 0.7), 0.05)).sum() == 0
