@@ -24,6 +24,7 @@ from crosspoint.commands.labels.fit import fit_command
 from crosspoint.commands.labels.predict import predict_command
 from crosspoint.commands.labels.segment import segment_command
 from crosspoint.commands.library import duplicates_command, select_command
+from crosspoint.commands.operators import operators_command
 from crosspoint.commands.parity.diagnose import diagnose_command
 from crosspoint.commands.parity.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
@@ -65,6 +66,7 @@ for command in (
     import_command,
     export_command,
     build_command,
+    operators_command,
     keygen,
     embed_command,
     bench_command,

@@ -119,3 +119,14 @@ def test_a_folder_without_a_classifier_is_one_line(program, tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     done = subprocess.run([program, tmp_path, "cloud.npy"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, f"classify: {tmp_path} is not a classifier of crosspoint fit\n")
+
+
+def test_the_operators_of_the_package_give_the_same_scores(classify, bundle, golden, tmp_path):
+    from crosspoint.runtime.backends import kernels
+    from crosspoint.runtime.operators import write_operators
+
+    if not kernels.LIBRARY.is_file():
+        pytest.skip("the CPU operators are not compiled")
+    write_operators(bundle, tmp_path / "fast")
+    np.save(tmp_path / "cloud.npy", golden["cloud"])
+    check(classify(tmp_path / "cloud.npy", "z", tmp_path / "fast"), expect(bundle, tmp_path / "cloud.npy", "z"))
