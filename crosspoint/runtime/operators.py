@@ -80,7 +80,7 @@ def write_operators(model: Path | str, out: Path) -> OperatorsResult:
     graph = kernels.with_kernels(content)
     if graph is None:
         raise InputError(
-            f"{specification.path} has no place for the CPU operators: it is fp16 or bf16, or not of crosspoint export; "
+            f"{specification.path} has no place for the CPU operators: it is fp16, bf16 or of another program; "
             "give an fp32 or int8 export"
         )
     difference = _difference(Path(specification.path), content, inputs)
