@@ -7,10 +7,12 @@ import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from crosspoint.data.io.files import read_points
 from crosspoint.data.points import drawing, normalise
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.released import resolve
@@ -34,7 +36,8 @@ ort.InferenceSession.create(model, { executionProviders: ["wasm"] })
 """
 PREPARE = """
 const [name, bytes, count, up, done] = arguments;
-Promise.all([import("./reading.js"), import("./preprocessing.js")]).then(([{ readCloud }, { dropMissing, prepare }]) => {
+const modules = Promise.all([import("./reading.js"), import("./preprocessing.js")]);
+modules.then(([{ readCloud }, { dropMissing, prepare }]) => {
   const points = dropMissing(readCloud(name, Uint8Array.from(bytes).buffer));
   done(Array.from(prepare(points, { count, up })));
 }).catch((error) => done(String(error)));
@@ -70,12 +73,13 @@ def site(tmp_path_factory, examples, bundle):
     shutil.copy(resolve("dgcnn", ".onnx"), folder / "dist" / "data" / "dgcnn.onnx")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder / "dist")))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
+    yield SimpleNamespace(folder=folder / "dist", url=f"http://127.0.0.1:{server.server_port}/")
     server.shutdown()
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".js": "text/javascript"}
+    def guess_type(self, path):
+        return "text/javascript" if str(path).endswith(("js", "mjs")) else super().guess_type(path)
 
     def log_message(self, *_):
         pass
@@ -93,7 +97,7 @@ def page(site, tmp_path_factory):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     driver.set_script_timeout(120)
-    driver.get(site)
+    driver.get(site.url)
     wait(driver, "Ready.")
     yield driver
     driver.quit()
@@ -127,8 +131,6 @@ def test_the_shipped_dgcnn_gives_the_embedding_of_python(page):
 @needs_browser
 @pytest.mark.parametrize("up", ["y", "z", "-x"])
 def test_a_file_becomes_the_points_of_python(page, golden, tmp_path, up):
-    from crosspoint.data.io.files import read_points
-
     np.save(tmp_path / "cloud.npy", golden["cloud"])
     expected = normalise(read_points(tmp_path / "cloud.npy", 64, seed=0, up=up))[0]
     found = page.execute_async_script(PREPARE, "c.npy", list((tmp_path / "cloud.npy").read_bytes()), 64, up)
@@ -167,14 +169,20 @@ def test_a_chosen_file_shows_its_class_and_its_neighbours(page, bundle, golden, 
 
 
 @needs_browser
-def test_a_shape_finds_its_own_kind_first(page):
-    """The cloud of a button, of a shape that is not among the shipped ones."""
-    next(
-        button for button in page.find_elements("css selector", "#samples button") if button.text == "airplane"
-    ).click()
+def test_a_shape_has_the_neighbours_and_distances_of_python(page, site, bundle):
+    data = site.folder / "data"
+    buttons = page.find_elements("css selector", "#samples button")
+    next(button for button in buttons if button.text == "airplane").click()
     wait(page, "airplane.npy:")
-    names = [card.text.split("\n")[0] for card in page.find_elements("css selector", "#neighbours li")]
-    assert "airplane" in names[:3]
+    cards = [card.text.split("\n") for card in page.find_elements("css selector", "#neighbours li")]
+    with load_encoder(bundle, threads=1) as encoder:
+        (query,) = encoder.embed(normalise(read_points(data / "airplane.npy", 64, seed=0)))
+    shapes = np.fromfile(data / "embeddings.bin", "<f4").reshape(-1, len(query))
+    distances = 1 - shapes @ query / np.linalg.norm(query)
+    nearest = np.argsort(distances)[: len(cards)]
+    names = json.loads((data / "about.json").read_text())["names"]
+    assert [name for name, _ in cards] == [names[i].split("/")[0].replace("_", " ") for i in nearest]
+    np.testing.assert_allclose([float(found) for _, found in cards], distances[nearest], atol=1e-3)
 
 
 @needs_browser
