@@ -71,6 +71,7 @@ async function answer(name, buffer, up) {
     const outputs = await run(model.session, prepared);
     const took = Math.round(performance.now() - began);
     tell(`${name}: ${(points.length / 3).toLocaleString("en")} points, embedded in ${took} ms.`);
+    $("waiting").hidden = true;
     $("answer").hidden = false;
     if (outputs.scores) showClass(model.about, outputs.scores.data);
     showNeighbours(model, nearest(model, outputs.embedding.data).slice(0, NEAREST));

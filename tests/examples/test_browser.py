@@ -125,7 +125,7 @@ def test_the_shipped_dgcnn_gives_the_embedding_of_python(page):
     points = normalise(np.random.default_rng(0).normal(size=(1, 1024, 3)) * (1, 0.6, 0.3))
     found = page.execute_async_script(EMBED, "data/dgcnn.onnx", points.ravel().tolist())
     with load_encoder("dgcnn", threads=1) as encoder:
-        assert relative(found, encoder.embed(points)[0]) < 1e-6  # 3e-7 was measured
+        assert relative(found, encoder.embed(points)[0]) < 5e-7  # 2.5e-7 was measured
 
 
 @needs_browser
