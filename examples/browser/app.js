@@ -3,7 +3,7 @@
 import * as ort from "./ort/ort.wasm.min.mjs";
 import { dropMissing, prepare } from "./preprocessing.js";
 import { readCloud } from "./reading.js";
-import { drawCloud, turnable } from "./view.js";
+import { drawCloud, paintAgain, turnable } from "./view.js";
 
 const NEAREST = 9;
 const TOP = 3;
@@ -108,10 +108,10 @@ function showNeighbours({ thumbs, about }, found) {
     card.append(canvas, name.split("/")[0].replaceAll("_", " "), text(distance.toFixed(3)));
     card.title = name;
     const points = Array.from(thumbs.subarray(index * size, (index + 1) * size), (value) => value / THUMB);
-    return { card, paint: () => drawCloud(canvas, points, { size: 0.9 }) };
+    paintAgain(canvas, () => drawCloud(canvas, points, { size: 0.9 }));
+    return card;
   });
-  $("neighbours").replaceChildren(...cards.map(({ card }) => card));
-  for (const { paint } of cards) paint();
+  $("neighbours").replaceChildren(...cards);
 }
 
 function text(content) {

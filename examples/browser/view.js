@@ -25,6 +25,12 @@ export function drawCloud(canvas, points, { angle = 0.6, tilt = 0.35, size = 1.6
   }
 }
 
+/** Paint a canvas now, and again when its size or the colours of the page change. */
+export function paintAgain(canvas, paint) {
+  new ResizeObserver(paint).observe(canvas);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => canvas.isConnected && paint());
+}
+
 /** Let the user turn a cloud with the pointer; returns a function that shows another cloud. */
 export function turnable(canvas) {
   const pose = { angle: 0.6, tilt: 0.35 };
@@ -37,7 +43,7 @@ export function turnable(canvas) {
     pose.tilt = Math.max(-1.5, Math.min(1.5, pose.tilt + event.movementY / 120));
     show();
   });
-  new ResizeObserver(show).observe(canvas);
+  paintAgain(canvas, show);
   return (next) => {
     points = next;
     show();
