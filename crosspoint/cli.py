@@ -10,7 +10,7 @@ import click
 
 from crosspoint import __version__
 from crosspoint.commands.bench import bench_command
-from crosspoint.commands.build import build_command
+from crosspoint.commands.build import build_command, operators_command
 from crosspoint.commands.common import Commands
 from crosspoint.commands.data import data
 from crosspoint.commands.doctor import doctor_command
@@ -24,7 +24,7 @@ from crosspoint.commands.labels.fit import fit_command
 from crosspoint.commands.labels.predict import predict_command
 from crosspoint.commands.labels.segment import segment_command
 from crosspoint.commands.library import duplicates_command, select_command
-from crosspoint.commands.operators import operators_command
+from crosspoint.commands.models import models_command
 from crosspoint.commands.parity.diagnose import diagnose_command
 from crosspoint.commands.parity.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
@@ -68,6 +68,7 @@ for command in (
     build_command,
     operators_command,
     keygen,
+    models_command,
     embed_command,
     bench_command,
     search_command,

@@ -26,6 +26,7 @@ PAGES = {
     "build": "docs/jetson.md",
     "operators": "docs/operators.md",
     "keygen": "SECURITY.md",
+    "models": "docs/models.md",
     "embed": "docs/embed.md",
     "bench": "docs/benchmark.md",
     "search": "docs/search.md",
