@@ -22,10 +22,12 @@ function readNpy(buffer) {
   const head = new TextDecoder().decode(buffer.slice(0, start));
   const shape = head.match(/'shape': \((\d+), 3\)/);
   const kind = head.match(/'descr': '<(f[48])'/);
-  if (!shape || !kind || head.includes("'fortran_order': True"))
+  if (!shape || !kind)
     throw new Error("the .npy file holds no (N, 3) array of float32 or float64");
   const values = kind[1] === "f4" ? new Float32Array(buffer.slice(start)) : new Float64Array(buffer.slice(start));
-  return values.slice(0, 3 * Number(shape[1]));
+  const rows = Number(shape[1]);
+  if (!head.includes("'fortran_order': True")) return values.slice(0, 3 * rows);
+  return Array.from({ length: 3 * rows }, (_, i) => values[(i % 3) * rows + Math.floor(i / 3)]);
 }
 
 function readText(text) {

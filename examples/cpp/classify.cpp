@@ -3,7 +3,6 @@
 #include <onnxruntime_c_api.h>
 static const OrtApi *api = OrtGetApiBase()->GetApi(11);  // all that is used here; later libraries have it too
 static void check(OrtStatus *status) { if (status) throw std::runtime_error(api->GetErrorMessage(status)); }
-
 static std::vector<float> run(std::string model, std::string operators, std::vector<float> points, size_t classes) {
     const char *inputs[] = {"points"}, *outputs[] = {"scores"};
     const int64_t shape[] = {1, int64_t(points.size() / 3), 3};

@@ -93,14 +93,15 @@ inline std::vector<double> read_cloud(const std::string &path) {
     double point[3];
     if (head.compare(0, 6, "\x93NUMPY") == 0) {
         auto has = [&head](const char *text) { return head.find(text) != std::string::npos; };
-        const bool wide = has("'<f8'");
+        const bool wide = has("'<f8'"), columns_first = has("': True");
         const size_t shape = std::min(head.find("'shape': ("), head.size()), size = wide ? 8 : 4;
-        unsigned columns = 0;
-        std::sscanf(head.c_str() + shape, "'shape': (%*u, %u)", &columns);
-        if (columns != 3 || has("': True") || !(wide || has("'<f4'")))
-            throw std::runtime_error(path + " holds no (N, 3) array of float32 or float64 in C order");
-        for (size_t row = head.size(); row + 3 * size <= bytes.size(); row += 3 * size, add(point))
-            for (size_t axis = 0, at = row; axis < 3; axis++, at += size)
+        size_t rows = 0, columns = 0;
+        std::sscanf(head.c_str() + shape, "'shape': (%zu, %zu)", &rows, &columns);
+        if (columns != 3 || !(wide || has("'<f4'")) || (bytes.size() - head.size()) / size / 3 < rows)
+            throw std::runtime_error(path + " holds no (N, 3) array of float32 or float64");
+        const size_t next_row = columns_first ? size : 3 * size, next_axis = columns_first ? rows * size : size;
+        for (size_t row = 0; row < rows; row++, add(point))
+            for (size_t axis = 0, at = head.size() + row * next_row; axis < 3; axis++, at += next_axis)
                 point[axis] = wide ? number<double>(&bytes[at]) : number<float>(&bytes[at]);
     } else {
         std::istringstream lines(bytes);

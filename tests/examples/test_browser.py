@@ -138,13 +138,15 @@ def test_a_file_becomes_the_points_of_python(page, golden, tmp_path, up):
 
 
 @needs_browser
-@pytest.mark.parametrize("kind", ["binary", "ascii", "text"])
+@pytest.mark.parametrize("kind", ["binary", "ascii", "text", "fortran"])
 def test_other_files_are_read(page, tmp_path, kind):
     import trimesh
 
     points = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    file = tmp_path / ("cloud.xyz" if kind == "text" else "cloud.ply")
-    if kind == "text":
+    file = tmp_path / {"text": "cloud.xyz", "fortran": "cloud.npy"}.get(kind, "cloud.ply")
+    if kind == "fortran":
+        np.save(file, np.asfortranarray(points))
+    elif kind == "text":
         np.savetxt(file, points, header="x y z")
     else:
         file.write_bytes(trimesh.PointCloud(points, colors=[9, 8, 7, 255]).export(file_type="ply", encoding=kind))

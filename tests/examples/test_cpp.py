@@ -93,6 +93,18 @@ def test_text_is_read(classify, bundle, tmp_path, separator):
     check(classify(tmp_path / "cloud.xyz"), expect(bundle, tmp_path / "cloud.xyz"))
 
 
+def test_an_array_in_fortran_order_is_read(classify, bundle, tmp_path):
+    np.save(tmp_path / "cloud.npy", np.asfortranarray(np.random.default_rng(0).normal(size=(90, 3))))
+    check(classify(tmp_path / "cloud.npy"), expect(bundle, tmp_path / "cloud.npy"))
+
+
+def test_a_file_that_was_cut_off_is_one_line(program, bundle, tmp_path):
+    np.save(tmp_path / "cloud.npy", np.zeros((90, 3)))
+    (tmp_path / "cloud.npy").write_bytes((tmp_path / "cloud.npy").read_bytes()[:-1])
+    done = subprocess.run([program, bundle, tmp_path / "cloud.npy"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
 def test_equal_points_become_zeros(classify, bundle, tmp_path):
     np.save(tmp_path / "cloud.npy", np.full((70, 3), 0.1))
     check(classify(tmp_path / "cloud.npy"), expect(bundle, tmp_path / "cloud.npy"))
@@ -104,7 +116,6 @@ def test_equal_points_become_zeros(classify, bundle, tmp_path):
         (np.zeros((5, 3), np.int32), "no (N, 3) array"),
         (np.zeros((5, 2)), "no (N, 3) array"),
         (np.zeros((5, 6)), "no (N, 3) array"),
-        (np.asfortranarray(np.zeros((5, 3))), "in C order"),
         (np.full((5, 3), np.nan), "the cloud has 0 points"),
     ],
 )
