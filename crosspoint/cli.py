@@ -10,7 +10,7 @@ import click
 
 from crosspoint import __version__
 from crosspoint.commands.bench import bench_command
-from crosspoint.commands.build import build_command
+from crosspoint.commands.build import build_command, operators_command
 from crosspoint.commands.common import Commands
 from crosspoint.commands.data import data
 from crosspoint.commands.doctor import doctor_command
@@ -66,6 +66,7 @@ for command in (
     import_command,
     export_command,
     build_command,
+    operators_command,
     keygen,
     models_command,
     embed_command,

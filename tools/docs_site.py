@@ -10,6 +10,7 @@ from typing import Any
 PAGES = {"README.md": "index.md"} | {name: name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")}
 FILES = ("LICENSE", "NOTICE", "CITATION.cff")
 LINK = re.compile(r"\]\((\.\./|docs/)?([^)#\s]*)")
+EXAMPLES = "examples/"
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -21,11 +22,16 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, page, content=(root / name).read_text(encoding="utf-8")))
     for name in FILES:
         files.append(File.generated(config, f"{name}.txt", content=(root / name).read_text(encoding="utf-8")))
+    for path in sorted([*root.glob(f"{EXAMPLES}*/README.md"), *root.glob(f"{EXAMPLES}*/*.ipynb")]):
+        place = path.relative_to(root).as_posix()
+        files.append(File.generated(config, place, content=path.read_text(encoding="utf-8")))
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn links of the repository into links of the site."""
+    if page.file.src_uri.startswith(EXAMPLES):
+        return markdown.replace("](../../docs/", "](../../").replace("](../../README.md", "](../../index.md")
     return LINK.sub(lambda found: f"]({site_link(found[2])}", markdown)
 
 

@@ -26,6 +26,7 @@ from crosspoint.export.classifier import (
 from crosspoint.export.engine.builder import find_builder
 from crosspoint.export.engine.engine import ONNX, add_engine, check_ours, check_timing_cache, file_entry
 from crosspoint.export.engine.on_device import add_build_script
+from crosspoint.export.golden import GOLDEN, write_golden
 from crosspoint.export.manifest import (
     BeforeLowering,
     BundleManifest,
@@ -181,6 +182,7 @@ def export(
         manifest = _manifest(folder / ONNX, network, _source_entry(source, head), profile, held, rules, parity)
         if classifier is not None:
             manifest = add_classifier(folder, manifest, classifier=classifier, source=source)
+        manifest = _add_golden(folder, manifest)
         if isinstance(source.recipe, dict) and "taxonomy" in source.recipe:
             manifest = replace(manifest, taxonomy=parse_taxonomy(source.recipe["taxonomy"], source.path))
         write_json(folder / NAME, manifest.to_json())
@@ -382,6 +384,16 @@ def _manifest(
         lint=rules,
         parity=parity,
     )
+
+
+def _add_golden(folder: Path, manifest: BundleManifest) -> BundleManifest:
+    """Add golden vectors to the bundle of an encoder or classifier; return the manifest that lists them."""
+    if "embedding" not in manifest.outputs:
+        return manifest
+    usual = manifest.profile.tested_points(int(manifest.model.get("k", 1)))[1]
+    count = usual if manifest.classifier is None else manifest.classifier.points or usual
+    write_golden(folder, ONNX, count=count, runs=manifest.precision.asked != "bf16")
+    return replace(manifest, files={**manifest.files, GOLDEN: file_entry(folder / GOLDEN)})
 
 
 def _source_entry(source: Weights, head: Weights | None) -> TrainedWeights:

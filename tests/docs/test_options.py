@@ -24,6 +24,7 @@ PAGES = {
     "import": "docs/import.md",
     "export": "docs/export.md",
     "build": "docs/jetson.md",
+    "operators": "docs/operators.md",
     "keygen": "SECURITY.md",
     "models": "docs/models.md",
     "embed": "docs/embed.md",

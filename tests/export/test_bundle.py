@@ -51,7 +51,7 @@ def test_the_manifest_says_what_is_in_the_bundle(saved, tmp_path):
     written = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert json.loads(json.dumps(returned)) == written
     manifest = load_manifest(tmp_path / "bundle")
-    assert set(verify_files(manifest)) == {"encoder.onnx"}
+    assert set(verify_files(manifest)) == {"encoder.onnx", "golden.npz"}
     assert manifest.model == {"architecture": "dgcnn", "k": 6}
     assert (manifest.batch, manifest.points, manifest.precision) == ((1, 2, 4), (64, 64, 64), "fp32")
     assert manifest.engine is None

@@ -412,7 +412,7 @@ def test_a_bundle_with_an_engine_says_that_it_was_only_built(saved, tmp_path, rt
         options=ExportOptions(target=("sm86",)),
     )
     manifest = load_manifest(tmp_path / "bundle")
-    assert set(verify_files(manifest)) == {"encoder.onnx", "encoder.plan"}
+    assert set(verify_files(manifest)) == {"encoder.onnx", "encoder.plan", "golden.npz"}
     assert manifest.engine.builder == "tensorrt-rtx"
     assert manifest.engine.version == rtx.module.__version__
     assert manifest.engine.targets == ("sm86",)

@@ -31,6 +31,7 @@ from crosspoint.runtime.manifest import Manifest, load_manifest, sign_bundle, ve
 from crosspoint.runtime.signing import SIGNATURE, VARIABLE, read_signing_key, write_key_pair
 
 ON_DEVICE = ExportOptions("device")
+FILES = {"encoder.onnx", "build_on_device.sh", "golden.npz", "reference.npz"}
 SHAPES = {"trt": True, "batch": "1:2:4", "points": "16:32:64"}
 
 
@@ -65,7 +66,7 @@ def files(folder):
 
 def test_the_bundle_holds_what_the_build_takes(bundle):
     manifest = load_manifest(bundle)
-    assert set(verify_files(manifest)) == {"encoder.onnx", "build_on_device.sh", "reference.npz"}
+    assert set(verify_files(manifest)) == FILES
     assert manifest.engine is None
     assert os.access(bundle / "build_on_device.sh", os.X_OK)
     written = json.loads((bundle / "manifest.json").read_text())
@@ -111,7 +112,7 @@ def test_a_build_adds_the_engine_and_what_came_of_running_it(bundle, device):
         name: content for name, content in before.items() if name != "manifest.json"
     }
     manifest = load_manifest(bundle)
-    assert set(verify_files(manifest)) == {"encoder.onnx", "encoder.plan", "build_on_device.sh", "reference.npz"}
+    assert set(verify_files(manifest)) == FILES | {"encoder.plan"}
     assert (manifest.engine.executed, manifest.engine.status) == (True, "executed, passed the parity gate")
     written = json.loads(after["manifest.json"])
     assert written == json.loads(json.dumps(returned))
@@ -353,7 +354,7 @@ def test_a_build_starts_from_a_signed_bundle_and_is_signed_by_the_device(bundle,
     build_on_device(bundle, sign=own)
     manifest = load_manifest(bundle)
     assert manifest.engine.executed
-    assert set(verify_files(manifest)) == {"encoder.onnx", "encoder.plan", "build_on_device.sh", "reference.npz"}
+    assert set(verify_files(manifest)) == FILES | {"encoder.plan"}
     load_encoder(bundle, verify_key=f"{own}.pub").close()
     build_on_device(bundle, sign=own)  # again, over the first
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.reading import ADVICE, SMALL, allowance, check_announced, readable, some
-from crosspoint.data.io.scans.pointcloud2 import PointField, points_of
+from crosspoint.data.io.scans.pointcloud2 import cloud_of_message
 from crosspoint.data.points import Coordinates
 
 SUFFIXES = frozenset({".bag", ".mcap", ".db3"})
@@ -51,7 +51,7 @@ def read_bag(path: Path, topic: str | None) -> Iterator[Coordinates]:
         for _, _, content in bag.messages(_connections(bag.connections, topic)):
             total += len(content)
             check_announced(total, size)
-            yield _points(parse(content, MESSAGE))
+            yield cloud_of_message(parse(content, MESSAGE))
 
 
 @functools.cache  # once in a process
@@ -104,16 +104,3 @@ def _connections(connections: Any, topic: str | None) -> list[Any]:
     if topic is not None and topic not in topics:
         raise InputError(f"has no clouds in the topic {topic}; those with clouds are {some(topics)}; {ADVICE}")
     return [connection for connection in there if topic in (None, connection.topic)]
-
-
-def _points(message: Any) -> Coordinates:
-    fields = [PointField(field.name, field.offset, field.datatype, field.count) for field in message.fields]
-    return points_of(
-        message.data,
-        fields,
-        width=message.width,
-        height=message.height,
-        point_step=message.point_step,
-        row_step=message.row_step,
-        is_bigendian=message.is_bigendian,
-    )

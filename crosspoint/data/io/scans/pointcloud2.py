@@ -5,7 +5,7 @@ The message: https://docs.ros.org/en/api/sensor_msgs/html/msg/PointCloud2.html.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,20 @@ class PointField:
     offset: int
     datatype: int
     count: int = 1
+
+
+def cloud_of_message(message: Any) -> Coordinates:
+    """The coordinates of a PointCloud2 of `sensor_msgs`, of rclpy as of rosbags; see `points_of`."""
+    fields = [PointField(field.name, field.offset, field.datatype, field.count) for field in message.fields]
+    return points_of(
+        message.data,
+        fields,
+        width=message.width,
+        height=message.height,
+        point_step=message.point_step,
+        row_step=message.row_step,
+        is_bigendian=message.is_bigendian,
+    )
 
 
 def points_of(

@@ -73,6 +73,7 @@ class Reader:
         self._makers: dict[str, NodeProto] = {}
         self._position = 0
         self._choices: set[str] = set()
+        self._scores: set[str] = set()
         self._replaced: dict[str, NodeProto] = {}
         self._dropped: set[str] = set()
 
@@ -99,11 +100,13 @@ class Reader:
             else:
                 result = self._dgcnn(x)
         self._convert()
+        if self._next(0) == "Sub":
+            self._classifier(result)
         output, *others = (value.name for value in self._graph.output)
         if not _has_width(self._graph.output[0]):  # ONNX Runtime infers no shapes after a custom operator
             raise Different
         complete = self._position == len(self._graph.node) and self._origin(output) == result
-        if not complete or not self._choices.issuperset(others):
+        if not complete or not self._choices | self._scores >= {*others}:
             raise Different
 
     # The networks, as `crosspoint.export.onnx.build` writes them
@@ -137,6 +140,10 @@ class Reader:
         while self._next(1) == "Add":
             x = self._leaky(self._linear(x))
         return self._product(x)
+
+    def _classifier(self, embedding: str) -> None:
+        standard = self._take("Div", self._take("Sub", embedding, _is_vector), _is_vector)
+        self._scores.add(self._take("Softmax", self._linear(standard), axis=1))
 
     def _edges(self, x: str) -> str:
         """Read the EdgeConvs after the first, whose output is x; return the concatenation of all outputs."""

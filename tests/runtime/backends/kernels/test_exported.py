@@ -414,3 +414,52 @@ def test_a_rewritten_model_names_version_1_of_our_operators(exported):
     before = [(opset.domain, opset.version) for opset in model.opset_import]
     assert put_kernels(model)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [*before, (DOMAIN, 1)]
+
+
+def with_head(model, width=2048):
+    """The graph with a classifier of three classes behind it."""
+    from crosspoint.export.onnx.classifier_head import append_classifier
+    from crosspoint.runtime.classifier import Classifier, ClassifierInfo, LinearHead
+    from crosspoint.runtime.novelty import Novelty, Scale
+
+    rng = np.random.default_rng(0)
+    head = LinearHead(rng.normal(size=width), np.full(width, 0.5), rng.normal(size=(width, 3)) / 99, rng.normal(size=3))
+    info = ClassifierInfo(("a", "b", "c"), 0.5, 64, True, "svm", 1.0, 2.0, 6)
+    novelty = Novelty(np.zeros((1, len(head.mean)), np.float32), Scale(1.0, 2.0), Scale(0.5, 0.1))
+    clouds = np.zeros((0, 1, 3), np.float32)
+    return append_classifier(model, Classifier(info, head, novelty, clouds, np.zeros(0, np.int64)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_classifier_gets_the_operators_of_its_encoder(precision, exported):
+    model = with_head(exported("DGCNN", precision))
+    assert put_kernels(model)
+    assert counts(model) == EDGES
+
+
+def test_a_classifier_gives_the_same_scores_with_them(exported, tmp_path):
+    path = tmp_path / "classifier.onnx"
+    onnx.save(with_head(exported("DGCNN")), path)
+    points = {"points": np.random.default_rng(0).normal(size=(2, 40, 3)).astype(np.float32)}
+    with OnnxEncoder(path, threads=1) as fast, OnnxEncoder(path, threads=1, operators=False) as plain:
+        assert "operators" in fast.specification.engine
+        a, b = fast.run(points), plain.run(points)
+    assert a.keys() == {"embedding", "scores"}
+    np.testing.assert_allclose(a["scores"], b["scores"], atol=1e-6)
+
+
+@pytest.mark.parametrize("node", ["Sub", "Div", "MatMul", "Add", "Softmax"])
+def test_a_head_of_another_kind_is_left_alone(node, exported):
+    model = with_head(exported("PointNet"), width=1024)
+    (changed,) = [each for each in model.graph.node[-5:] if each.op_type == node]
+    if node == "Softmax":
+        changed.attribute[0].i = 0
+    else:
+        changed.op_type = "Max"
+    assert_left_alone(model)
+
+
+def test_a_head_before_the_end_of_the_graph_is_left_alone(exported):
+    model = with_head(exported("PointNet"), width=1024)
+    model.graph.node.append(helper.make_node("Identity", ["scores"], ["again"]))
+    assert_left_alone(model)

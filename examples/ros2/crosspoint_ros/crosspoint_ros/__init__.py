@@ -1,0 +1,1 @@
+"""A ROS 2 node that names the objects in clouds with a classifier of `crosspoint fit`."""
