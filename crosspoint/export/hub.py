@@ -31,7 +31,7 @@ from crosspoint.runtime.load import load_encoder
 
 CARD, CONFIG, WEIGHTS, BUNDLE = "README.md", "config.json", "encoder.safetensors", "onnx"
 RELEASED_CARD = "MODEL_CARD.md"  # beside the released weights
-FILES = (CARD, CONFIG, WEIGHTS, f"{BUNDLE}/encoder.onnx", f"{BUNDLE}/manifest.json")
+FILES = (CARD, CONFIG, WEIGHTS, *(f"{BUNDLE}/{name}" for name in ("encoder.onnx", "golden.npz", "manifest.json")))
 ENCODERS = ("dgcnn", "pointnet", "dgcnn_seg")
 CLOUDS = 8  # that compare the two forms
 

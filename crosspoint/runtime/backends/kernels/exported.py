@@ -142,8 +142,17 @@ class Reader:
         return self._product(x)
 
     def _classifier(self, embedding: str) -> None:
-        standard = self._take("Div", self._take("Sub", embedding, _is_vector), _is_vector)
-        self._scores.add(self._take("Softmax", self._linear(standard), axis=1))
+        """Read the scores and the novelty, as `crosspoint.export.onnx.classifier_head` writes them."""
+        x = standard = self._take("Div", self._take("Sub", embedding, _is_vector), _is_vector)
+        while self._next(2) == "Relu":
+            x = self._take("Relu", self._linear(x))
+        scores = self._take("Softmax", self._linear(x), axis=1)
+        least = self._take("ReduceMin", self._linear(standard), axes=[1], keepdims=1)
+        length = self._take("ReduceSumSquare", standard, axes=[1], keepdims=1)
+        distance = self._take("Sqrt", self._take("Max", self._take("Add", length, least), _is_vector))
+        far = self._take("Mul", distance, _is_vector)
+        sure = self._take("Mul", self._take("ReduceMax", scores, axes=[1], keepdims=1), _is_vector)
+        self._scores |= {scores, self._biased(self._take("Add", far, sure))}
 
     def _edges(self, x: str) -> str:
         """Read the EdgeConvs after the first, whose output is x; return the concatenation of all outputs."""
