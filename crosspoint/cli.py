@@ -24,6 +24,7 @@ from crosspoint.commands.labels.fit import fit_command
 from crosspoint.commands.labels.predict import predict_command
 from crosspoint.commands.labels.segment import segment_command
 from crosspoint.commands.library import duplicates_command, select_command
+from crosspoint.commands.models import models_command
 from crosspoint.commands.parity.diagnose import diagnose_command
 from crosspoint.commands.parity.parity import parity_command
 from crosspoint.commands.quickstart import quickstart
@@ -66,6 +67,7 @@ for command in (
     export_command,
     build_command,
     keygen,
+    models_command,
     embed_command,
     bench_command,
     search_command,

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from crosspoint.core.results import Result
+    from crosspoint.data.frames import Up
     from crosspoint.data.objects.find import ObjectOptions
 
 Callback = Callable[..., None]
@@ -97,6 +98,67 @@ exclude_option = click.option(
     metavar="PATTERN",
     help="Pass over files of a folder that match, e.g. 'maps/*'; repeatable.",
 )
+readers_option = click.option(
+    "--readers", default=0, show_default=True, help="Processes that read files; 0 reads in threads."
+)
+
+
+def reading_options(*, readers: bool = False) -> Callable[[Callback], Callback]:
+    """`--columns`, `--include` and `--exclude`, which a command gets as one `reading`.
+
+    Args:
+        readers: With `--readers` too.
+    """
+    chosen = [columns_option, include_option, exclude_option, *([readers_option] if readers else [])]
+
+    def decorate(command: Callback) -> Callback:
+        @wraps(command)
+        def call(
+            *, columns: str | None, include: tuple[str, ...], exclude: tuple[str, ...], readers: int = 0, **others: Any
+        ) -> None:
+            from crosspoint.data.reading import Reading
+
+            command(reading=Reading(columns, include, exclude, readers), **others)
+
+        for option in reversed(chosen):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+def sampling_options(what: str, up: str, *, points: str, draws: int | None = None) -> Callable[[Callback], Callback]:
+    """`--points`, `--seed`, `--up` and `--draws`, which a command gets as one `sampling`.
+
+    Args:
+        what: What is read, e.g. "the inputs".
+        up: The axis without `--up`.
+        points: The help text of `--points`.
+        draws: The default of `--draws`; None: the command draws once.
+    """
+    chosen: list[Callable[[Callback], Callback]] = [
+        click.option("--points", type=int, help=points),
+        click.option("--seed", default=0, show_default=True, help="Random seed of the points and of all other draws."),
+        up_option(what, up),
+    ]
+    if draws is not None:
+        text = "Draws of points from each cloud; their embeddings are averaged."
+        chosen.append(click.option("--draws", default=draws, show_default=True, help=text))
+
+    def decorate(command: Callback) -> Callback:
+        @wraps(command)
+        def call(*, points: int | None, seed: int, up: "Up | None", draws: int = 1, **others: Any) -> None:
+            from crosspoint.runtime.options import Sampling
+
+            command(sampling=Sampling(points, seed, up=up, draws=draws), **others)
+
+        decorated: Callback = call
+        for option in reversed(chosen):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
 
 trust_option = click.option(
     "--trust",

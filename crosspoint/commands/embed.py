@@ -9,23 +9,20 @@ from crosspoint.commands.common import (
     FILES_UP,
     Command,
     PathArgument,
-    columns_option,
-    exclude_option,
-    include_option,
     json_option,
     object_options,
     parse_object_options,
+    reading_options,
     run_on_options,
+    sampling_options,
     save_result,
-    up_option,
 )
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.printable import printable
 
 if TYPE_CHECKING:
-    from crosspoint.data.frames import Up
     from crosspoint.runtime.jobs.embed import EmbedResult
-    from crosspoint.runtime.options import RunOn
+    from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 FORMATS = ("parquet", "npz")
 
@@ -39,25 +36,18 @@ FORMATS = ("parquet", "npz")
     show_default=True,
     help="Output file (.npz, .parquet or .npy), or a folder that receives the embeddings in parts.",
 )
-@click.option(
-    "--points",
-    type=int,
-    help="Points per cloud, drawn at random.  [default: the model's own number, else all points of the cloud]",
-)
-@click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
-@up_option("the inputs", FILES_UP + "; z with --objects")
-@click.option(
-    "--draws", default=1, show_default=True, help="Draws of points from each cloud; their embeddings are averaged."
+@sampling_options(
+    "the inputs",
+    FILES_UP + "; z with --objects",
+    points="Points per cloud, drawn at random.  [default: the model's own number, else all points of the cloud]",
+    draws=1,
 )
 @click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
 @click.option("--shard", metavar="I/N", help="Write only the parts of shard I of N; I counts from 1.")
 @click.option("--part", type=int, help="Inputs per part.  [default: 1024, or fewer if there are many shards]")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="File format of the parts.  [default: parquet]")
-@click.option("--readers", default=0, show_default=True, help="Processes that read files; 0 reads in threads.")
 @click.option("--ray", is_flag=True, help="Compute the parts on a Ray cluster.")
-@columns_option
-@include_option
-@exclude_option
+@reading_options(readers=True)
 @click.option("--objects", is_flag=True, help="Inputs are scans of many objects: find the objects and embed each one.")
 @object_options
 @click.option("--picture", type=PathArgument, help="With --objects: draw the scan from above to this .png file.")
@@ -67,19 +57,13 @@ def embed_command(
     given: tuple[Path, ...],
     model: str | None,
     out: str,
-    points: int | None,
-    seed: int,
-    up: "Up | None",
-    draws: int,
+    sampling: "Sampling",
     batch: int,
     shard: str | None,
     part: int | None,
     form: str | None,
-    readers: int,
     ray: bool,
-    columns: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    reading: "Reading",
     run_on: "RunOn",
     json_file: Path | None,
     objects: bool,
@@ -97,28 +81,27 @@ def embed_command(
     from crosspoint.data.objects.sources import Scans
     from crosspoint.runtime.jobs.embed import embed
     from crosspoint.runtime.jobs.parts import PartOptions
-    from crosspoint.runtime.options import Reading, Sampling
 
     chosen, inputs = (model, given) if model else split_model(given)
     given_options = [name for name, value in {**how, "picture": picture}.items() if value is not None]
     if given_options and not objects:
         raise InputError(f"--{given_options[0].replace('_', '-')} needs --objects; give both, or neither")
-    scans = Scans(inputs, parse_object_options(up=up, **how)) if objects else None
+    scans = Scans(inputs, parse_object_options(up=sampling.up, **how)) if objects else None
     if scans is not None and picture is not None:
-        check_picture(picture, scans.inputs)
+        check_picture(picture, scans.inputs, columns=reading.columns)
     result = embed(
         chosen,
         scans or inputs,
         out=out,
-        sampling=Sampling(points, seed, up=up, draws=draws),
+        sampling=sampling,
         batch=batch,
         run_on=run_on,
         parts=PartOptions(parse_shard(shard), part, form, ray),
-        reading=Reading(columns, include, exclude, readers),
+        reading=reading,
     )
     save_result(json_file, result=result)
     if scans is not None and picture is not None:
-        draw_scan(scans.inputs[0], picture, options=scans.options, seed=seed, columns=columns)
+        draw_scan(scans.inputs[0], picture, options=scans.options, seed=sampling.seed, columns=reading.columns)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
     click.echo(summary(result))

@@ -10,6 +10,7 @@ from crosspoint.commands.common import (
     Command,
     PathArgument,
     json_option,
+    save_result,
     sign_option,
     up_option,
     write_result,
@@ -25,7 +26,10 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
 
 @click.command("export", cls=Command, example="crosspoint export run --trt --precision fp16 --out bundle")
 @click.argument("model", type=PathArgument)
-@click.option("--out", required=True, type=PathArgument, help="Folder of the bundle; an earlier bundle is replaced.")
+@click.option("--out", type=PathArgument, help="Folder of the bundle; an earlier bundle is replaced.")
+@click.option(
+    "--hub", type=PathArgument, metavar="DIR", help="Write a folder for a model hub: card, weights, ONNX file in fp32."
+)
 @click.option("--trt", is_flag=True, help="Also build a TensorRT engine.")
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Precision of the layers."
@@ -89,7 +93,8 @@ BUILDERS = ("auto", "tensorrt", "rtx", "device")
 @json_option
 def export_command(
     model: Path,
-    out: Path,
+    out: Path | None,
+    hub: Path | None,
     trt: bool,
     precision: str,
     batch: str,
@@ -117,8 +122,14 @@ def export_command(
     """
     from crosspoint.core.errors import require
 
+    if out is None and hub is None:
+        raise click.UsageError("Missing option '--out': the folder of the bundle; or give --hub, or both.")
     require("torch", "train", purpose="exporting")
     require("onnx", "train", purpose="exporting")
+    if hub is not None:
+        _write_hub(model, hub, json_file=json_file if out is None else None)
+    if out is None:
+        return
     from crosspoint.commands.tables.export import print_export
     from crosspoint.export.bundle import Verification, export
     from crosspoint.export.engine.builder import Options
@@ -137,3 +148,12 @@ def export_command(
     )
     print_export(out, manifest, sign=sign)
     write_result(json_file, "export", result={"out": str(out), "manifest": manifest.to_json()})
+
+
+def _write_hub(model: Path, hub: Path, json_file: Path | None) -> None:
+    from crosspoint.core.console import say
+    from crosspoint.export.hub import write_hub
+
+    config = write_hub(model, hub)
+    save_result(json_file, config)
+    say(f"{hub}: {config.name} for a model hub: README.md, config.json, encoder.safetensors and onnx/, opened again")

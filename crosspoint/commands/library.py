@@ -9,21 +9,18 @@ from crosspoint.commands.common import (
     FILES_UP,
     Command,
     PathArgument,
-    columns_option,
-    exclude_option,
-    include_option,
     json_option,
+    reading_options,
     run_on_options,
+    sampling_options,
     save_result,
-    up_option,
 )
 from crosspoint.core.console import say
 from crosspoint.core.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
-    from crosspoint.data.frames import Up
     from crosspoint.runtime.library.duplicates import DuplicateGroup
-    from crosspoint.runtime.options import RunOn
+    from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 LEVELS = ("copy", "same", "similar")  # as in crosspoint.runtime.library.limits; a test compares them
 SHOWN = 20  # rows of a table
@@ -47,13 +44,13 @@ SHOWN = 20  # rows of a table
 )
 @click.option("--files", type=PathArgument, help="Folder of the embedded files, if it has moved.")
 @click.option("--model", help="Model that embeds a folder.  [default: dgcnn]")
-@click.option("--points", type=int, help="Points per object of a folder.  [default: as crosspoint embed]")
-@click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
-@up_option("the objects of a folder", FILES_UP)
-@click.option("--draws", default=1, show_default=True, help="Random point subsets of each object to average over.")
-@columns_option
-@include_option
-@exclude_option
+@sampling_options(
+    "the objects of a folder",
+    FILES_UP,
+    points="Points per object of a folder.  [default: as crosspoint embed]",
+    draws=1,
+)
+@reading_options()
 @run_on_options()
 @json_option
 def duplicates_command(
@@ -64,13 +61,8 @@ def duplicates_command(
     within: float | None,
     files: Path | None,
     model: str | None,
-    points: int | None,
-    seed: int,
-    up: "Up | None",
-    draws: int,
-    columns: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    sampling: "Sampling",
+    reading: "Reading",
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
@@ -83,7 +75,6 @@ def duplicates_command(
     from crosspoint.core.errors import require
     from crosspoint.core.outputs import check_file
     from crosspoint.runtime.library.duplicates import DuplicatesOptions, duplicates
-    from crosspoint.runtime.options import Reading, Sampling
     from crosspoint.runtime.released import DEFAULT
 
     if page is not None:
@@ -97,9 +88,9 @@ def duplicates_command(
         out=out,
         files=files,
         model=model or DEFAULT,
-        sampling=Sampling(points, seed, up=up, draws=draws),
+        sampling=sampling,
         run_on=run_on,
-        reading=Reading(columns, include, exclude),
+        reading=reading,
     )
     save_result(json_file, result=result)
     if page is not None:

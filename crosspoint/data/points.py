@@ -62,7 +62,8 @@ def drop_missing(points: Coordinates) -> Coordinates:
 def farthest(points: npt.NDArray[Any]) -> float:
     """The largest size of a coordinate of points (N, 3), N at least 1; NaN if there is one."""
     bounds = [(column.min(), column.max()) for column in points.T]  # by columns, several times as fast as in one go
-    return float(np.abs(np.array(bounds, np.float64)).max())
+    with np.errstate(invalid="ignore"):  # of signalling NaN
+        return float(np.abs(np.array(bounds, np.float64)).max())
 
 
 def drawing(seed: int, count: int, *, faces: npt.NDArray[np.int64] | None = None) -> np.random.Generator:

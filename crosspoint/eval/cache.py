@@ -22,7 +22,12 @@ FloatArray = NDArray[np.float32]
 
 
 def cached(
-    folder: Path | None, specification: Specification, *, clouds: FloatArray, compute: Callable[[], FloatArray]
+    folder: Path | None,
+    specification: Specification,
+    *,
+    clouds: FloatArray,
+    compute: Callable[[], FloatArray],
+    as_stored: bool = False,
 ) -> FloatArray:
     """Read the embeddings of `clouds` from `folder`, or compute and store them.
 
@@ -33,15 +38,16 @@ def cached(
     Args:
         folder: Folder of the cache, made if needed; None: no cache.
         specification: Specification of the model.
-        clouds: `(n, N, 3)` float32, as the model gets them.
+        clouds: `(n, N, 3)` float32, before they are normalised.
         compute: Computes the embeddings `(n, D)`.
+        as_stored: Whether they are not normalised.
 
     Raises:
         InputError: The folder cannot be written to.
     """
     if folder is None:
         return compute()
-    about = description(specification, clouds)
+    about = description(specification, clouds) | ({"as_stored": True} if as_stored else {})
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{key[:32]}.safetensors"
     if path.exists():

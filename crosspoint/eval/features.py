@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,7 @@ def embed_clouds(
     description: str = "Embedding",
     batch: int = 32,
     cache: Path | None = None,
+    as_stored: bool = False,
 ) -> NDArray[np.float32]:
     """Normalise clouds `(n, N, 3)` as in training and embed them, with a progress bar: `(n, D)`, not normalised.
 
@@ -88,14 +90,17 @@ def embed_clouds(
         description: Text of the progress bar.
         batch: Clouds per call.
         cache: Folder of the cache (`crosspoint.eval.cache`); None: no cache.
+        as_stored: Take the clouds as they are, not normalised.
     """
+
+    def embed(piece: NDArray[np.float32]) -> NDArray[np.float32]:
+        return encoder.infer({"points": piece}, any_scale=True) if as_stored else encoder.embed(normalise(piece))
 
     def compute() -> NDArray[np.float32]:
         starts = range(0, len(clouds), batch)
-        pieces = [encoder.embed(normalise(clouds[start : start + batch])) for start in track(starts, description)]
-        return np.concatenate(pieces)
+        return np.concatenate([embed(clouds[start : start + batch]) for start in track(starts, description)])
 
-    return cached(cache, encoder.specification, clouds=clouds, compute=compute)
+    return cached(cache, encoder.specification, clouds=clouds, compute=compute, as_stored=as_stored)
 
 
 def embed_split(
@@ -105,6 +110,7 @@ def embed_split(
     select: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     description: str,
     cache: Path | None = None,
+    as_stored: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Embeddings of the training and of the test part, `(n, D)` and `(m, D)`.
 
@@ -117,15 +123,14 @@ def embed_split(
         select: Selects the points to use `(n, N, 3)` from the stored ones.
         description: Text of the progress bar.
         cache: As in `embed_clouds`.
+        as_stored: As in `embed_clouds`.
     """
+    embed = partial(embed_clouds, encoder, description=description, cache=cache, as_stored=as_stored)
     if split.divided is None:
-        train, test = (
-            embed_clouds(encoder, select(part.points), description=description, cache=cache)
-            for part in (split.train, split.test)
-        )
+        train, test = (embed(select(part.points)) for part in (split.train, split.test))
         return train, test
     whole, rows, others = split.divided
-    features = embed_clouds(encoder, select(whole.points), description=description, cache=cache)
+    features = embed(select(whole.points))
     return features[rows], features[others]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ from crosspoint.eval.features import (
     frame_of_set,
     open_encoders,
 )
+from crosspoint.eval.metrics.linear import AS_STORED
 from crosspoint.eval.metrics.statistics import PairedRuns, Summary, paired_runs, summary
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.options import RunOn, Sampling
@@ -106,6 +108,7 @@ class FewShotTasks:
         queries_from: The split that queries come from.
         summary: Mean and deviation over the tasks.
         accuracies: Accuracy of each task.
+        std_n: Deviation with n in the place of n − 1, as the published code prints it; None of an earlier version.
         against: Comparison with another model on the same tasks, or None.
     """
 
@@ -114,6 +117,7 @@ class FewShotTasks:
     queries_from: str
     summary: Summary = field(metadata=FLAT)
     accuracies: list[float] = field(repr=False)
+    std_n: float | None = field(default=None, metadata=OPTIONAL)
     against: PairedRuns | None = field(default=None, metadata=OPTIONAL)
 
 
@@ -154,7 +158,8 @@ def fewshot(
 
     As published, support and query objects of a task come from the training split. If there is a test split, the same
     tasks are also measured with queries from it. Features are standardised with the support objects; the classifier is
-    `SVC(kernel="linear", C=1)`.
+    `SVC(kernel="linear", C=1)`. Clouds are normalised, but those of ScanObjectNN in the published tasks are taken as
+    they are stored.
 
     Args:
         model: The model; anything that `load_encoder` opens.
@@ -182,8 +187,8 @@ def fewshot(
         sources = {name: part for name, part in parts.items() if part is not None and name in tasks.queries_from}
         for clouds in sources.values():
             _check_data(data, whole.train, clouds, (ways, shots, queries), points)
-        needed = {"training split": whole.train, **sources}
-        embedded = [_embed(encoder, needed, points, run_on.cache) for encoder in encoders]
+        embed = partial(_embed, whole=whole, points=points, cache=run_on.cache)
+        embedded = [{source: embed(encoder, source) for source in sources} for encoder in encoders]
         models = [describe_model(encoder) for encoder in encoders]
     settings = [(way, shot, source) for source in sources for way in ways for shot in shots]
     rows = [_measure(embedded, *each, queries, runs, sampling.seed) for each in track(settings, "Few-shot tasks")]
@@ -218,29 +223,48 @@ def _check_data(
         )
 
 
-def _embed(encoder: Encoder, sources: dict[str, Clouds], points: int, cache: Path | None) -> dict[str, Labelled]:
-    return {
-        source: Labelled(
-            embed_clouds(encoder, clouds.points[:, :points], description=f"Embedding, {source}", cache=cache),
+def _embed(
+    encoder: Encoder, source: str, *, whole: ClassificationSet, points: int, cache: Path | None
+) -> tuple[Labelled, Labelled]:
+    """Support and queries of the tasks whose queries come from `source`; the same instance if both do."""
+    published = source == "training split"
+
+    def embed(clouds: Clouds, name: str) -> Labelled:
+        return Labelled(
+            embed_clouds(
+                encoder,
+                clouds.points[:, :points],
+                description=f"Embedding, {name}",
+                cache=cache,
+                as_stored=published and whole.name in AS_STORED,
+            ),
             clouds.labels,
         )
-        for source, clouds in sources.items()
-    }
+
+    support = embed(whole.train, "training split")
+    return support, support if published or whole.test is None else embed(whole.test, source)
 
 
 def _measure(
-    embedded: list[dict[str, Labelled]], way: int, shot: int, source: str, queries: int, runs: int, seed: int
+    embedded: list[dict[str, tuple[Labelled, Labelled]]],
+    way: int,
+    shot: int,
+    source: str,
+    queries: int,
+    runs: int,
+    seed: int,
 ) -> FewShotTasks:
     """Measure the tasks of one kind with every model."""
     answers = [
         [
-            run_task(e["training split"], e[source], ways=way, shots=shot, queries=queries, seed=(seed, way, shot, run))
+            run_task(*of[source], ways=way, shots=shot, queries=queries, seed=(seed, way, shot, run))
             for run in range(runs)
         ]
-        for e in embedded
+        for of in embedded
     ]
     accuracies = [task.accuracy for task in answers[0]]
-    return FewShotTasks(way, shot, source, summary(accuracies), accuracies, compare_tasks(answers))
+    std_n = float(np.std(accuracies))
+    return FewShotTasks(way, shot, source, summary(accuracies), accuracies, std_n, compare_tasks(answers))
 
 
 def compare_tasks(answers: Sequence[Sequence[TaskAnswers]]) -> PairedRuns | None:

@@ -31,7 +31,7 @@ from crosspoint.eval.features import (
     open_encoders,
 )
 from crosspoint.eval.metrics import linear
-from crosspoint.eval.metrics.linear import OFFICIAL_C, TriedC
+from crosspoint.eval.metrics.linear import AS_STORED, OFFICIAL_C, TriedC
 from crosspoint.eval.metrics.statistics import Paired, confusion, paired, per_class, summary, wilson
 from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.options import RunOn, Sampling
@@ -260,17 +260,16 @@ def _embed(
     encoder: Encoder, split: Split, points: int, seed: int, seeds: int, cache: Path | None
 ) -> tuple[Features, list[Features]]:
     """Features of the first points, and of each random subset of points for `clean`."""
-    first = embed_split(
-        encoder, split, select=lambda stored: stored[:, :points], description="Embedding, first points", cache=cache
-    )
+    embed = partial(embed_split, encoder, split, cache=cache)
+    as_stored = split.name in AS_STORED
+    first = embed(select=lambda stored: stored[:, :points], description="Embedding, first points", as_stored=as_stored)
     if all(part.points.shape[1] == points for part in (split.train, split.test)):
-        return first, [first]
+        whole = embed(select=lambda stored: stored, description="Embedding, all points") if as_stored else first
+        return first, [whole]
     samples = []
     for run in range(seeds):
         draw = partial(sample, points=points, seed=seed + run)
-        samples.append(
-            embed_split(encoder, split, select=draw, description=f"Embedding, sample {run + 1} of {seeds}", cache=cache)
-        )
+        samples.append(embed(select=draw, description=f"Embedding, sample {run + 1} of {seeds}"))
     return first, samples
 
 
@@ -286,7 +285,7 @@ def _official(features: Features, split: Split) -> tuple[OfficialAccuracy, NDArr
         predicted = classifier.predict(features[1]).astype(np.int64)
         seconds = time.perf_counter() - start
     counts = confusion(split.test.labels, predicted, classes=len(split.class_names))
-    rule = f"SVC(kernel='linear', C={c}) on the first points"
+    rule = f"SVC(kernel='linear', C={c}) on the first points" + ", as stored" * (split.name in AS_STORED)
     return OfficialAccuracy(*_accuracy(counts, 1), rule, c, seconds), predicted
 
 

@@ -9,10 +9,17 @@ BN maps e to `a e + b`, `a = γ / √(σ² + ε)`, `b = β − a μ`, so that wi
 
     out_i = LeakyReLU(max_j (a W₁) x_j + (a V) x_i + b)                                             (2)
 
-since adding a constant and LeakyReLU are monotone. In training, μ and σ² are taken over all edges. As e is linear in
-the pair (x_j, x_i), both follow from the first and second moments of that pair, before any product is computed.
+since adding a constant and LeakyReLU are monotone. On batch statistics μ and σ² are those of all edges. e is linear in
+the pair (d, x_i) with d = x_j − x_i, so both follow from the first and second moments of that pair:
+
+    μ = W₁ E[d] + W₂ E[x_i]
+    σ²_c = w₁ᵀ Cov(d, d) w₁ + 2 w₁ᵀ Cov(d, x_i) w₂ + w₂ᵀ Cov(x_i, x_i) w₂,   w₁, w₂ the rows c of W₁, W₂    (3)
+
+The moments follow from sums per point (`_EdgeMoments`). Neighbours are close, so d is small beside x, and a variance
+from moments of (x_j, x_i) would be a small difference of large numbers; (3) has no such difference.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +29,7 @@ from torch.distributed import ProcessGroup, get_world_size
 from torch.distributed.nn.functional import all_reduce
 
 from crosspoint.models.neighbours import (
+    entries_at_once,
     flat_rows,
     gather_neighbours,
     max_over_neighbours,
@@ -34,54 +42,106 @@ SLOPE = 0.2  # of LeakyReLU, as in DGCNN and the official code
 
 
 class Moments(NamedTuple):
-    """Sums over all edges (i → j) of a batch; `edges` is the number of edges."""
+    """Sums over all edges (i → j) of a batch, float64, with `d = x_j − x_i`; `edges` is their number."""
 
     edges: Tensor  # ()
-    neighbour: Tensor  # Σ x_j (C,)
+    difference: Tensor  # Σ d (C,)
     point: Tensor  # Σ x_i (C,)
-    neighbour_neighbour: Tensor  # Σ x_j x_jᵀ (C, C)
-    neighbour_point: Tensor  # Σ x_j x_iᵀ (C, C)
+    difference_difference: Tensor  # Σ d dᵀ (C, C)
+    difference_point: Tensor  # Σ d x_iᵀ (C, C)
     point_point: Tensor  # Σ x_i x_iᵀ (C, C)
 
 
 class _EdgeMoments(Function):
     """Computes the sums of `Moments` from sums over points.
 
-    `deg_p` is the number of points that have p as a neighbour, and `S_i = Σ_j x_j`:
-    `Σ x_j x_jᵀ = Σ_p deg_p x_p x_pᵀ`, `Σ x_j x_iᵀ = Σ_i S_i x_iᵀ`, `Σ x_i x_iᵀ = k Σ_i x_i x_iᵀ`.
+    Of a point p, `O_p = Σ_{j ∈ N(p)} (x_j − x_p)`, `I_p = Σ_{i: p ∈ N(i)} (x_i − x_p)` and `deg_p`, the number of
+    points that have p as a neighbour:
+
+        Σ d = Σ_p O_p,   Σ d dᵀ = −Σ_p (O_p + I_p) x_pᵀ,   Σ d x_iᵀ = Σ_p O_p x_pᵀ,   Σ x_i x_iᵀ = k Σ_p x_p x_pᵀ
+
+    Products are of the type of x within a cloud, and summed over clouds in float64.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        k = rows.shape[1]
-        degree = torch.bincount(rows.flatten(), minlength=len(x)).to(x.dtype).unsqueeze(1)  # (P, 1)
-        sums = nn.functional.embedding_bag(rows, x, mode="sum")  # (P, C)
-        ctx.save_for_backward(x, rows, degree, sums)
-        weighted = x * degree
-        return weighted.sum(0), k * x.sum(0), weighted.t() @ x, sums.t() @ x, k * (x.t() @ x)
+    def forward(ctx: Any, x: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        k, channels = neighbours.shape[2], x.shape[2]
+        outgoing, incoming, degree = torch.empty_like(x), torch.empty_like(x), x.new_empty((*x.shape[:2], 1))
+        products = x.new_zeros((3, channels, channels), dtype=torch.float64)
+        sums = x.new_zeros((2, channels), dtype=torch.float64)
+        for part in _parts(x):
+            own = x[part]  # (b, N, C)
+            out, back, count = (
+                each.view(len(own), -1, each.shape[1])
+                for each in _differences(own.flatten(0, 1), flat_rows(neighbours[part]))
+            )
+            outgoing[part], incoming[part], degree[part] = out, back, count
+            for i, left in enumerate((back.add_(out), out, own)):
+                products[i] += (left.transpose(1, 2) @ own).sum(0, dtype=torch.float64)
+            sums += torch.stack([each.sum((0, 1), dtype=torch.float64) for each in (out, own)])
+        ctx.save_for_backward(x, outgoing, incoming, degree)
+        ctx.k = k
+        laplacian, mixed, squares = products  # (C, C)
+        return sums[0], k * sums[1], -laplacian, mixed, k * squares
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        x, rows, degree, sums = ctx.saved_tensors
-        neighbour, point, nn_, np_, pp = gradients
-        k = rows.shape[1]
-        # d/dx_p = deg_p (g_n + (G_nn + G_nnᵀ) x_p) + k (g_p + (G_pp + G_ppᵀ) x_p)
-        #          + G_npᵀ S_p + Σ_{i: p ∈ N(i)} G_np x_i
-        result = torch.addmm(neighbour, x, nn_ + nn_.t()).mul_(degree)
-        result.addmm_(x, k * (pp + pp.t())).addmm_(sums, np_).add_(k * point)
-        sources, starts = reverse_graph(rows)
-        return result.add_(nn.functional.embedding_bag(sources, x @ np_.t(), starts, mode="sum")), None
+        x, outgoing, incoming, degree = ctx.saved_tensors
+        d, p, dd, dp, pp = (gradient.to(x.dtype) for gradient in gradients)
+        k = ctx.k
+        # d/dx_p = (deg_p − k) (g_d + G_dp x_p) + (G_dp − G_dd − G_ddᵀ) I_p + (G_dpᵀ − G_dd − G_ddᵀ) O_p
+        #          + k (g_p + (G_pp + G_ppᵀ) x_p)
+        both = dd + dd.t()
+        result = torch.empty_like(x)
+        for part in _parts(x):
+            own, out, back, count = (each[part].flatten(0, 1) for each in (x, outgoing, incoming, degree))  # (b·N, C)
+            rows = torch.addmm(d, own, dp.t()).mul_(count - k)
+            rows.addmm_(back, dp.t() - both).addmm_(out, dp - both)
+            rows.addmm_(own, k * (pp + pp.t())).add_(k * p)
+            result[part] = rows.view_as(result[part])
+        return result, None
 
 
-def edge_moments(x: Tensor, rows: Tensor) -> Moments:
+def _parts(x: Tensor) -> Iterator[slice]:
+    """Slices of the clouds of `x (B, N, C)`, about as much as a processor's cache holds."""
+    clouds = max(1, entries_at_once(x.device) // x[0].numel())
+    return (slice(b, b + clouds) for b in range(0, len(x), clouds))
+
+
+def _differences(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`O (P, C)`, `I (P, C)` and `deg (P, 1)` of `_EdgeMoments`, to the rounding of the differences themselves.
+
+    Sums of x would lose what they have in common: of k equal points, `Σ x_j − k x_i` is not 0 in floating point. So x
+    is split into a part on a grid so coarse that all sums of it are exact, and the rest, which is small.
+
+    Args:
+        x: `(P, C)`.
+        rows: `(P, k)`.
+    """
+    sources, starts = reverse_graph(rows)
+    degree = torch.diff(starts, append=starts.new_full((1,), len(sources)))
+    exact = 22 if x.dtype == torch.float32 else 51  # bits of a sum on the grid; the rest is for rounding to it
+    exponent = torch.frexp(x.abs().amax() * degree.amax()).exponent - exact  # of the grid
+    magic = torch.ldexp(x.new_tensor(1.5), exponent + exact + 1)  # x + magic has no bits finer than the grid
+    coarse = (x + magic).sub_(magic)
+    fine = x - coarse
+    weight = degree.to(x.dtype).unsqueeze(1)  # (P, 1)
+    outgoing, incoming = torch.zeros_like(x), torch.zeros_like(x)
+    for part in (coarse, fine):
+        outgoing += nn.functional.embedding_bag(rows, part, mode="sum").sub_(part, alpha=rows.shape[1])
+        incoming += nn.functional.embedding_bag(sources, part, starts, mode="sum").addcmul_(part, weight, value=-1)
+    return outgoing, incoming, weight
+
+
+def edge_moments(x: Tensor, neighbours: Tensor) -> Moments:
     """Compute the moments of all edges of a batch.
 
     Args:
-        x: `(P, C)`, float32 or float64.
-        rows: Row numbers of the neighbours, `(P, k)`.
+        x: `(B, N, C)`, float32 or float64.
+        neighbours: `(B, N, k)`.
     """
-    edges = torch.tensor(float(rows.numel()), dtype=x.dtype, device=x.device)
-    return Moments(edges, *_EdgeMoments.apply(x, rows))
+    edges = torch.tensor(float(neighbours.numel()), dtype=torch.float64, device=x.device)
+    return Moments(edges, *_EdgeMoments.apply(x, neighbours))
 
 
 def _reduce(moments: Moments, group: ProcessGroup | None) -> Moments:
@@ -101,33 +161,35 @@ class EdgeNorm(nn.BatchNorm1d):
     synchronised = False
     group: ProcessGroup | None = None
 
-    def fold(self, x: Tensor, rows: Tensor, *, w: Tensor, v: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale a and shift b of `BN(e) = a e + b` for `e = w x_j + v x_i`, with the statistics of all edges.
+    def fold(
+        self, x: Tensor, neighbours: Tensor, *, first: Tensor, second: Tensor, constant: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Scale a and shift b of `BN(e) = a e + b` for `e = W₁ (x_j − x_i) + W₂ x_i`, by equation 3 over all edges.
 
         Args:
-            x: `(P, C)`.
-            rows: `(P, k)`.
-            w: `(D, C)`.
-            v: `(D, C)`.
+            x: `(B, N, C)`.
+            neighbours: `(B, N, k)`.
+            first: W₁ `(D, C)`.
+            second: W₂ `(D, C)`.
             constant: `(D,)`, constant part of e, needed only for the running mean.
 
         Returns:
             a and b, `(D,)` each.
         """
-        moments = edge_moments(x, rows)
+        moments = edge_moments(x, neighbours)
         if self.synchronised:
             moments = _reduce(moments, self.group)
         n = moments.edges
-        near, point = moments.neighbour / n, moments.point / n
-        mean = w @ near + v @ point  # (D,)
-        # Var e_d = w_dᵀ Cov(x_j) w_d + 2 w_dᵀ Cov(x_j, x_i) v_d + v_dᵀ Cov(x_i) v_d
-        cov_nn = moments.neighbour_neighbour / n - torch.outer(near, near)
-        cov_np = moments.neighbour_point / n - torch.outer(near, point)
+        w1, w2 = first.double(), second.double()
+        difference, point = moments.difference / n, moments.point / n  # (C,)
+        mean = w1 @ difference + w2 @ point  # (D,)
+        cov_dd = moments.difference_difference / n - torch.outer(difference, difference)
+        cov_dp = moments.difference_point / n - torch.outer(difference, point)
         cov_pp = moments.point_point / n - torch.outer(point, point)
-        variance = ((w @ cov_nn + 2 * (v @ cov_np.t())) * w + (v @ cov_pp) * v).sum(1).clamp_min(0)
+        variance = ((w1 @ cov_dd) * w1 + 2 * (w1 @ cov_dp) * w2 + (w2 @ cov_pp) * w2).sum(1).clamp_min(0)
         track(self, mean + constant, variance=variance, count=n)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return scale, self.bias - scale * mean
+        scale = self.weight * torch.rsqrt(variance + self.eps)  # float64
+        return scale.to(x.dtype), (self.bias - scale * mean).to(x.dtype)
 
     def centre(self, x: Tensor) -> Tensor:
         """Mean point `(C,)` of the batch `x (B, N, C)`, over all processes."""
@@ -179,7 +241,7 @@ class EdgeLinear(nn.Module):
                 centre = self.norm.centre(x.detach())
                 x = x - centre
                 scale, shift = self.norm.fold(
-                    x.flatten(0, 1), flat_rows(neighbours), w=first, v=second - first, constant=second.detach() @ centre
+                    x, neighbours, first=first, second=second, constant=second.detach() @ centre
                 )
         else:
             scale, shift = self.norm.frozen()

@@ -157,7 +157,8 @@ def reverse_graph(rows: Tensor) -> tuple[Tensor, Tensor]:
     """For a graph `rows (P, k)`: one list of the points that have p as a neighbour, and where p's part of it begins."""
     points, k = rows.shape
     flat = rows.flatten()
-    sources = flat.argsort(stable=True).div_(k, rounding_mode="floor")  # (P·k,)
+    narrow = flat.to(torch.int32) if points <= torch.iinfo(torch.int32).max else flat  # sorts twice as fast
+    sources = narrow.argsort(stable=True).div_(k, rounding_mode="floor")  # (P·k,)
     degree = torch.bincount(flat, minlength=points)
     return sources, degree.cumsum(0) - degree
 

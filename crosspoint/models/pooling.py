@@ -89,7 +89,7 @@ def _statistics(h: Tensor, dtype: torch.dtype, norm: nn.BatchNorm1d | SyncNorm) 
     for part in clouds_at_once(h):
         values = h[part].to(dtype)
         means[part] = values.mean(1)
-        squares += torch.linalg.vector_norm(values - means[part].unsqueeze(1), dim=(0, 1)).square()
+        squares += (values - means[part].unsqueeze(1)).square_().sum((0, 1))
     n = torch.tensor(float(batch * count), dtype=dtype, device=h.device)
     mean = means.mean(0)
     if isinstance(norm, SyncNorm):

@@ -28,6 +28,7 @@ DEFAULTS = {
     "export": {"precision": "fp32", "batch": "1:8:32", "points": "1024", "builder": "auto"},
     "build": {},
     "keygen": {},
+    "models": {},
     "embed": {"out": "embeddings.npz", "seed": 0, "draws": 1, "batch": 32, "readers": 0, "device": "cpu"},
     "bench": {"batch": 8, "seconds": 5.0},
     "search": {"k": 5, "metric": "cosine", "device": "cpu"},
@@ -120,7 +121,12 @@ ARRIVES_AS = {  # where a word is read before it is handed on, or goes by anothe
     "verify_data": ("data", None),
     "verify_clouds": ("clouds", None),
 }
-DRAWN = {("bench", "out"), ("duplicates", "page"), ("embed", "picture")}  # pictures that the command draws itself
+DRAWN = {
+    ("bench", "out"),
+    ("duplicates", "page"),
+    ("embed", "picture"),
+    ("export", "hub"),
+}  # the command makes them itself
 
 
 class Called(Exception):
@@ -186,27 +192,6 @@ def words_for(command, numbers):
     return words, values
 
 
-@pytest.mark.parametrize("name", BEHIND)
-def test_every_value_arrives_under_its_name(name, monkeypatch, tmp_path):
-    module, function = import_module(BEHIND[name][0]), BEHIND[name][1]
-    original = getattr(module, function)
-
-    def called(*arguments, **options):
-        raise Called(bound(original, arguments, options))
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, function, called)
-    words, values = words_for(COMMANDS[name], itertools.count(3))
-    with pytest.raises(Called) as found:
-        CliRunner().invoke(crosspoint, [*name.split(), *words], catch_exceptions=False)
-    arrived = dict(leaves(found.value.args[0]))
-    for option, value in values.items():
-        where = ARRIVES_AS.get(option, (option, None))
-        if where is not None and (name, option) not in DRAWN:
-            key, read = where
-            assert arrived[key if key in arrived else option] == (value if read is None else read), option
-
-
 class Anything(dict):
     """A result whose every part is empty."""
 
@@ -236,6 +221,29 @@ class Anything(dict):
         return 0
 
 
+@pytest.mark.parametrize("name", BEHIND)
+def test_every_value_arrives_under_its_name(name, monkeypatch, tmp_path):
+    module, function = import_module(BEHIND[name][0]), BEHIND[name][1]
+    original = getattr(module, function)
+
+    def called(*arguments, **options):
+        raise Called(bound(original, arguments, options))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("crosspoint.data.objects.scan.read_scans", lambda *_, **__: iter(()))  # none is there
+    monkeypatch.setattr(import_module("crosspoint.export.hub"), "write_hub", lambda *_, **__: Anything())
+    monkeypatch.setattr(module, function, called)
+    words, values = words_for(COMMANDS[name], itertools.count(3))
+    with pytest.raises(Called) as found:
+        CliRunner().invoke(crosspoint, [*name.split(), *words], catch_exceptions=False)
+    arrived = dict(leaves(found.value.args[0]))
+    for option, value in values.items():
+        where = ARRIVES_AS.get(option, (option, None))
+        if where is not None and (name, option) not in DRAWN:
+            key, read = where
+            assert arrived[key if key in arrived else option] == (value if read is None else read), option
+
+
 SCHEMAS = {"export": "export", "build": "export", "import": "import"}
 """Of commands that put the result together themselves; all others write it as it is."""
 
@@ -243,6 +251,8 @@ SCHEMAS = {"export": "export", "build": "export", "import": "import"}
 @pytest.mark.parametrize("name", BEHIND)
 def test_what_is_found_is_written_as_json(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("crosspoint.data.objects.scan.read_scans", lambda *_, **__: iter(()))  # none is there
+    monkeypatch.setattr(import_module("crosspoint.export.hub"), "write_hub", lambda *_, **__: Anything())
     monkeypatch.setattr(import_module(BEHIND[name][0]), BEHIND[name][1], lambda *_, **__: Anything())
     for table in ("bench", "diagnose", "doctor", "eval", "export", "partseg"):
         shown = import_module(f"crosspoint.commands.tables.{table}")

@@ -25,6 +25,7 @@ PAGES = {
     "export": "docs/export.md",
     "build": "docs/jetson.md",
     "keygen": "SECURITY.md",
+    "models": "docs/models.md",
     "embed": "docs/embed.md",
     "bench": "docs/benchmark.md",
     "search": "docs/search.md",

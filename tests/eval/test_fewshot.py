@@ -59,6 +59,8 @@ def test_every_pair_and_both_sources_are_reported(modelnet, pointnet):
     for row in result.tasks:
         assert len(row.accuracies) == 4
         assert row.summary.standard_error == pytest.approx(row.summary.std / 2)
+        squares = sum((accuracy - row.summary.mean) ** 2 for accuracy in row.accuracies)
+        assert (row.summary.std, row.std_n) == pytest.approx(((squares / 3) ** 0.5, (squares / 4) ** 0.5))
 
 
 def test_a_pair_does_not_depend_on_the_others(modelnet, pointnet):
@@ -131,7 +133,7 @@ def test_the_json_has_the_entries_that_scripts_read(modelnet, pointnet):
     assert written["schema"] == "crosspoint.fewshot/1"
     assert list(written["data"]) == ["path", "format", "train", "test", "points", "seed", "k", "frame"]
     assert list(written["tasks"][0]) == [
-        *("ways", "shots", "queries_from", "mean", "std", "standard_error", "accuracies", "against")
+        *("ways", "shots", "queries_from", "mean", "std", "standard_error", "accuracies", "std_n", "against")
     ]
     assert list(written["tasks"][0]["against"])[-3:] == ["difference", "interval", "runs"]
     assert list(written["against"]) == ["model"]

@@ -8,7 +8,7 @@ from torch import nn
 
 from crosspoint.models.dgcnn import DGCNN
 from crosspoint.models.edgeconv import EdgeConv2, edge_moments
-from crosspoint.models.neighbours import flat_rows, max_over_neighbours, nearest
+from crosspoint.models.neighbours import max_over_neighbours, nearest
 from crosspoint.models.pointnet import PointNet
 from crosspoint.models.pooling import pooled_linear
 from crosspoint.models.segmentation import SegmentationBackbone
@@ -77,10 +77,10 @@ def test_nearest_neighbours(batch, count, channels, k):
 
 @pytest.mark.parametrize(("batch", "count", "channels", "k"), [(2, 30, 3, 4), (40, 1024, 64, 20)])
 def test_moments_of_edges(batch, count, channels, k):
-    x = random(batch * count, channels)
-    rows = flat_rows(torch.randint(0, count, (batch, count, k), generator=torch.Generator().manual_seed(1)))
+    x = random(batch, count, channels)
+    neighbours = torch.randint(0, count, (batch, count, k), generator=torch.Generator().manual_seed(1))
     here, there = x.clone().requires_grad_(), x.float().cuda().requires_grad_()
-    one, two = edge_moments(here, rows), edge_moments(there, rows.cuda())
+    one, two = edge_moments(here, neighbours), edge_moments(there, neighbours.cuda())
     sum(moment.square().sum() for moment in one[1:]).backward()
     sum(moment.square().sum() for moment in two[1:]).backward()
     for expected, value in [*zip(one, two, strict=True), (here.grad, there.grad)]:

@@ -35,6 +35,7 @@ from crosspoint.eval.paper.results import ReproduceResult
 from crosspoint.eval.partseg import PartSegResult
 from crosspoint.eval.robustness import RobustnessResult
 from crosspoint.eval.svm import SvmResult
+from crosspoint.export.hub import HubConfig
 from crosspoint.export.manifest import BundleManifest, OnDevice
 from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.layers.diagnosis import Diagnosis
@@ -44,6 +45,7 @@ from crosspoint.report.page import ReportResult
 from crosspoint.report.records import QuickstartSummary
 from crosspoint.runtime.bench.bench import BenchResult
 from crosspoint.runtime.classifier import ClassifierInfo
+from crosspoint.runtime.installed import ModelsResult
 from crosspoint.runtime.jobs.embed import EmbedResult
 from crosspoint.runtime.jobs.predict import PredictResult
 from crosspoint.runtime.jobs.search import SearchResult
@@ -52,13 +54,23 @@ from crosspoint.runtime.library.duplicates import DuplicatesResult
 from crosspoint.runtime.library.select import SelectResult
 from crosspoint.train.engine.loop import TrainResult
 from crosspoint.train.partseg.finetune import FinetuneResult
+from crosspoint.train.pretrain.pretrain import PretrainResult
 
 RESULTS = (
-    *(BenchResult, Catalogue, Diagnosis, FewShotResult, FinetuneResult, ImageFewShotResult, ParityResult),
+    *(
+        BenchResult,
+        Catalogue,
+        Diagnosis,
+        FewShotResult,
+        FinetuneResult,
+        ImageFewShotResult,
+        ParityResult,
+        PretrainResult,
+    ),
     *(PartSegResult, QuickstartSummary, ReportResult, ReproduceResult, RobustnessResult, SvmResult, TrainResult),
     *(BundleManifest, DoctorResult, EmbedResult, PackResult, QuickstartResult, RenderResult, SearchResult),
     *(SelfTestResult, ShapesResult, VerifyReport, ObjectsResult, ScanResult),
-    *(ClassifyResult, DuplicatesResult, FitResult, PredictResult, SegmentResult, SelectResult),
+    *(ClassifyResult, DuplicatesResult, FitResult, HubConfig, ModelsResult, PredictResult, SegmentResult, SelectResult),
 )
 CLASS = re.compile(r"^class (\w+)\((\w+)\):", re.MULTILINE)
 TEXT = st.text(max_size=5)

@@ -88,7 +88,7 @@ def svm(
         schema=SvmResult.schema,
         clean=some(accuracy=clean, interval=(clean - 0.01, clean + 0.02)),
         model=some(backend=backend, architecture=architecture),
-        data=some(format=form, train=sizes[0], test=sizes[1], points=points),
+        data=some(path="data", format=form, train=sizes[0], test=sizes[1], points=points),
         per_class=[some(name=name, objects=count, clean=own) for name, (count, own) in classes.items()],
     )
 

@@ -167,3 +167,28 @@ crosspoint.main(["search", "cloud.npy", "--in", "embeddings.npz"], standalone_mo
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_models_lists_what_is_installed(weights: Path) -> None:
+    outcome = CliRunner().invoke(cli, ["models", "--json", "-"])
+    assert outcome.exit_code == 0
+    (model,) = json.loads(outcome.stdout)["models"]
+    files = {path.suffix: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in weights.glob("dgcnn.*")}
+    assert model == {
+        "name": "dgcnn",
+        "version": "2",
+        "architecture": "unknown",
+        "dim": small.WEIGHT.shape[1],
+        "points": 12,
+        "least_points": 1,
+        "default": True,
+        "files": files,
+    }
+    assert "dgcnn@2 (default)" in CliRunner().invoke(cli, ["models"]).stdout
+
+
+def test_models_names_a_file_that_is_not_the_released_one(weights: Path) -> None:
+    (weights / "dgcnn.onnx").write_bytes(b"another")
+    outcome = CliRunner().invoke(cli, ["models"])
+    assert isinstance(outcome.exception, InputError)
+    assert "is not the released file of dgcnn@2" in str(outcome.exception)

@@ -10,19 +10,16 @@ from crosspoint.commands.common import (
     Command,
     PathArgument,
     against_option,
-    columns_option,
-    exclude_option,
-    include_option,
     json_option,
+    reading_options,
     run_on_options,
+    sampling_options,
     save_result,
-    up_option,
 )
 from crosspoint.core.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from crosspoint.data.frames import Up
-    from crosspoint.runtime.options import RunOn
+    from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 
 @click.command("classify", cls=Command, example="crosspoint eval classify classifier --data parts-to-test/")
@@ -31,13 +28,8 @@ if TYPE_CHECKING:
     "--data", "data_dir", required=True, type=PathArgument, help="Folder whose sub-folders are classes, or a data set."
 )
 @click.option("--labels", type=PathArgument, metavar="FILE.csv", help="CSV file with the columns name and label.")
-@click.option("--draws", default=1, show_default=True, help="Random point subsets of each object to average over.")
-@click.option("--points", type=int, help="Points per cloud.  [default: as the classifier was fitted]")
-@click.option("--seed", default=0, show_default=True, help="Random seed of the points.")
-@up_option("the objects", FILES_UP)
-@columns_option
-@include_option
-@exclude_option
+@sampling_options("the objects", FILES_UP, points="Points per cloud.  [default: as the classifier was fitted]", draws=1)
+@reading_options()
 @run_on_options(trust=True)
 @against_option
 @click.option("--out", type=PathArgument, help="Folder for pictures of confusion and calibration.")
@@ -46,13 +38,8 @@ def eval_classify(
     model: Path,
     data_dir: Path,
     labels: Path | None,
-    draws: int,
-    points: int | None,
-    seed: int,
-    up: "Up | None",
-    columns: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    sampling: "Sampling",
+    reading: "Reading",
     run_on: "RunOn",
     against: Path | None,
     out: Path | None,
@@ -64,10 +51,7 @@ def eval_classify(
     """
     from crosspoint.commands.tables.classify import print_classify
     from crosspoint.eval.classify import classify
-    from crosspoint.runtime.options import Reading, Sampling
 
-    sampling = Sampling(points, seed, up=up, draws=draws)
-    reading = Reading(columns, include, exclude)
     result = classify(
         model,
         data_dir,

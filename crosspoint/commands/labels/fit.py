@@ -9,19 +9,16 @@ from crosspoint.commands.common import (
     FILES_UP,
     Command,
     PathArgument,
-    columns_option,
-    exclude_option,
-    include_option,
     json_option,
+    reading_options,
     run_on_options,
+    sampling_options,
     save_result,
-    up_option,
 )
 from crosspoint.core.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from crosspoint.data.frames import Up
-    from crosspoint.runtime.options import RunOn
+    from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.heads; a test compares them
 
@@ -43,7 +40,6 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
     show_default=True,
     help="Classifier on the embeddings; auto chooses by cross-validation.",
 )
-@click.option("--draws", default=4, show_default=True, help="Random point subsets of each object to average over.")
 @click.option(
     "--views",
     default=0,
@@ -57,12 +53,8 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
     metavar="SHARE",
     help="Largest share of known objects that may become unknown.",
 )
-@click.option("--points", type=int, help="Points per cloud.  [default: as the model was trained]")
-@click.option("--seed", default=0, show_default=True, help="Random seed of the points and of cross-validation.")
-@up_option("the objects", FILES_UP)
-@columns_option
-@include_option
-@exclude_option
+@sampling_options("the objects", FILES_UP, points="Points per cloud.  [default: as the model was trained]", draws=4)
+@reading_options()
 @run_on_options()
 @json_option
 def fit_command(
@@ -71,15 +63,10 @@ def fit_command(
     model: str,
     labels: Path | None,
     head: str,
-    draws: int,
     views: int,
     refuse: float,
-    points: int | None,
-    seed: int,
-    up: "Up | None",
-    columns: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    sampling: "Sampling",
+    reading: "Reading",
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
@@ -96,11 +83,8 @@ def fit_command(
     require("onnx", "train", purpose="fitting")
     from crosspoint.classify.fit import FitOptions, fit
     from crosspoint.commands.tables.classify import print_fit
-    from crosspoint.runtime.options import Reading, Sampling
 
-    sampling = Sampling(points, seed, up=up, draws=draws)
     options = FitOptions(head=head, refuse=refuse, views=views)
-    reading = Reading(columns, include, exclude)
     result = fit(
         data, out, model=model, labels=labels, options=options, sampling=sampling, run_on=run_on, reading=reading
     )

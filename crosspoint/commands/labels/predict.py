@@ -9,19 +9,16 @@ from crosspoint.commands.common import (
     FILES_UP,
     Command,
     PathArgument,
-    columns_option,
-    exclude_option,
-    include_option,
     json_option,
+    reading_options,
     run_on_options,
+    sampling_options,
     save_result,
-    up_option,
 )
 from crosspoint.core.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from crosspoint.data.frames import Up
-    from crosspoint.runtime.options import RunOn
+    from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 
 @click.command("predict", cls=Command, example="crosspoint predict classifier scans/ --out predictions.csv")
@@ -29,14 +26,9 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True, type=PathArgument, metavar="INPUT...")
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="Number of classes to show.")
 @click.option("--out", type=PathArgument, metavar="FILE", help="Write the predictions to this .csv or .json file.")
-@click.option("--draws", default=1, show_default=True, help="Random point subsets of each object to average over.")
-@click.option("--points", type=int, help="Points per cloud.  [default: as the classifier was fitted]")
-@click.option("--seed", default=0, show_default=True, help="Random seed of the points that are drawn.")
-@up_option("the inputs", FILES_UP)
+@sampling_options("the inputs", FILES_UP, points="Points per cloud.  [default: as the classifier was fitted]", draws=1)
 @click.option("--batch", default=32, show_default=True, help="Largest number of clouds per call of the model.")
-@columns_option
-@include_option
-@exclude_option
+@reading_options()
 @run_on_options(trust=True)
 @json_option
 def predict_command(
@@ -44,14 +36,9 @@ def predict_command(
     inputs: tuple[Path, ...],
     top: int,
     out: Path | None,
-    draws: int,
-    points: int | None,
-    seed: int,
-    up: "Up | None",
+    sampling: "Sampling",
     batch: int,
-    columns: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    reading: "Reading",
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
@@ -63,10 +50,7 @@ def predict_command(
     """
     from crosspoint.commands.tables.classify import print_predictions
     from crosspoint.runtime.jobs.predict import predict
-    from crosspoint.runtime.options import Reading, Sampling
 
-    sampling = Sampling(points, seed, up=up, draws=draws)
-    reading = Reading(columns, include, exclude)
     result = predict(model, inputs, out=out, top=top, sampling=sampling, batch=batch, run_on=run_on, reading=reading)
     save_result(json_file, result)
     print_predictions(result)

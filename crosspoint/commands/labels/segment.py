@@ -9,19 +9,16 @@ from crosspoint.commands.common import (
     FILES_UP,
     Command,
     PathArgument,
-    columns_option,
-    exclude_option,
-    include_option,
     json_option,
+    reading_options,
     run_on_options,
+    sampling_options,
     save_result,
-    up_option,
 )
 from crosspoint.core.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from crosspoint.data.frames import Up
-    from crosspoint.runtime.options import RunOn
+    from crosspoint.runtime.options import Reading, RunOn, Sampling
 
 
 @click.command(
@@ -36,16 +33,12 @@ if TYPE_CHECKING:
     type=PathArgument,
     help="Folder with the taxonomy.json of the model.  [default: the names in the model, or those of ShapeNetPart]",
 )
-@click.option(
-    "--points",
-    type=int,
-    help="Points per call of the model; larger clouds are split.  [default: as the model takes, or 2048]",
+@sampling_options(
+    "the inputs",
+    FILES_UP,
+    points="Points per call of the model; larger clouds are split.  [default: as the model takes, or 2048]",
 )
-@click.option("--seed", default=0, show_default=True, help="Random seed of the points.")
-@up_option("the inputs", FILES_UP)
-@columns_option
-@include_option
-@exclude_option
+@reading_options()
 @run_on_options(trust=True)
 @json_option
 def segment_command(
@@ -54,12 +47,8 @@ def segment_command(
     category: str,
     out: Path,
     data: Path | None,
-    points: int | None,
-    seed: int,
-    up: "Up | None",
-    columns: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    sampling: "Sampling",
+    reading: "Reading",
     run_on: "RunOn",
     json_file: Path | None,
 ) -> None:
@@ -72,10 +61,7 @@ def segment_command(
     """
     from crosspoint.commands.tables.classify import print_segmented
     from crosspoint.runtime.jobs.segment import segment
-    from crosspoint.runtime.options import Reading, Sampling
 
-    sampling = Sampling(points, seed, up=up)
-    reading = Reading(columns, include, exclude)
     result = segment(
         model, inputs, category=category, out=out, data=data, sampling=sampling, run_on=run_on, reading=reading
     )

@@ -47,12 +47,13 @@ def print_fewshot(result: FewShotResult) -> None:
             row.queries_from,
             f"{row.summary.mean:.2%}",
             _points(row.summary.std),
+            _points(row.std_n),
             _points(row.summary.standard_error),
         ]
         for row in result.tasks
     ]
     title = f"Few-shot accuracy, {result.runs} tasks each, {result.queries} queries per class"
-    print_table(title, ("ways", "shots", "queries from", "mean", "std", "standard error"), rows=rows)
+    print_table(title, ("ways", "shots", "queries from", "mean", "std, n − 1", "std, n", "standard error"), rows=rows)
     if result.against is not None:
         named = [(f"{r.ways}-way {r.shots}-shot, {r.queries_from}", r.against) for r in result.tasks]
         print_paired(result.against.model.path, named)

@@ -4,8 +4,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from crosspoint.core.console import announce
 from crosspoint.core.errors import CrosspointError, InputError, MissingDependency
 from crosspoint.core.reading import read_start, reading, regular
@@ -58,6 +56,22 @@ def read_points(
     Raises:
         InputError: The file cannot be read, is damaged, has fewer than `count` points, or has clouds of several sizes.
     """
+    found = list(iterate_points(path, count, seed=seed, at_most=at_most, draws=draws, columns=columns, up=up))
+    with reading(path, "a cloud"):
+        return clouds.joined(found)
+
+
+def iterate_points(
+    path: Path,
+    count: int | None,
+    *,
+    seed: int,
+    at_most: bool = False,
+    draws: int = 1,
+    columns: str | None = None,
+    up: Up = "y",
+) -> Iterator[Coordinates]:
+    """The clouds of a file as of `read_points`, one after the other, each (N, 3); they may differ in size."""
     path = Path(path)
     file, topic = bags.split_topic(path)
     regular(file)
@@ -70,26 +84,23 @@ def read_points(
             rng = drawing(seed, len(shape.vertices), faces=shape.faces)
             vertices = to_y_up(shape.vertices, up)  # first: what is drawn depends on the last bit of areas
             with reading(path, "a mesh"):
-                drawn = [
-                    meshes.sample_surface(vertices, shape.faces, count=count or MESH_POINTS, rng=rng)[0]
-                    for _ in range(draws)
-                ]
-                return np.stack(drawn)
+                for _ in range(draws):
+                    yield meshes.sample_surface(vertices, shape.faces, count=count or MESH_POINTS, rng=rng)[0]
+            return
         found = clouds.without_missing(path, iter([shape.vertices]))
     elif suffix in scans.SUFFIXES:
         found = clouds.without_missing(path, _scans(file, suffix, topic))
     else:
         found = clouds.iterate_clouds(path, columns)
-    chosen: list[Coordinates] = []
     for cloud in found:
         if count is None or (at_most and len(cloud) <= count):
-            chosen += [cloud] * draws
+            yield from [to_y_up(cloud, up)] * draws
             continue
         rng = drawing(seed, len(cloud))
-        with reading(path, "a cloud"):
-            chosen += [sample_points(cloud, count, rng=rng) for _ in range(draws)]
-    with reading(path, "a cloud"):
-        return to_y_up(clouds.joined(chosen), up)
+        for _ in range(draws):
+            with reading(path, "a cloud"):
+                drawn = sample_points(cloud, count, rng=rng)
+            yield to_y_up(drawn, up)
 
 
 def _scans(path: Path, suffix: str, topic: str | None) -> Iterator[Coordinates]:

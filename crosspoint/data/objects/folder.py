@@ -1,7 +1,9 @@
 """The objects of a scan as a folder: a PLY file each, and `objects.json` with their boxes."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,24 +11,41 @@ import numpy as np
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_folder, write_json, writing
-from crosspoint.core.outputs import check_file, check_known, check_replaceable, is_schema
-from crosspoint.core.plots import require_plots
+from crosspoint.core.outputs import check_known, check_replaceable, is_schema
 from crosspoint.core.reading import read_json
 from crosspoint.core.results import Result
 from crosspoint.data.frames import Frame
 from crosspoint.data.objects.find import GROUND, REST, WALL, ObjectOptions, SegmentedScan, Vector, segment
-from crosspoint.data.objects.scan import check_found, left_out, object_name, read_scan, scan_frame
+from crosspoint.data.objects.scan import (
+    check_found,
+    check_picture,
+    largest,
+    left_out,
+    object_names,
+    read_scans,
+    scan_frame,
+)
 
 INDEX = "objects.json"
-FILES = re.compile(r"object-\d{4,}\.ply|" + re.escape(INDEX))
+FILES = re.compile(r"(cloud-\d{4,}-)?object-\d{4,}\.ply|" + re.escape(INDEX))
 
 
 @dataclass(frozen=True)
 class ObjectFile:
-    """One object: its name, file, number of points and box, in the scan's own frame."""
+    """One object: its name, file, number of points and box, in the scan's own frame.
+
+    Attributes:
+        name: Within the scan.
+        file: In the folder.
+        cloud: Number of its cloud, from 0, in a file of several.
+        points: Points of it.
+        lower: Least x, y and z.
+        upper: Greatest x, y and z.
+    """
 
     name: str
     file: str
+    cloud: int
     points: int
     lower: Vector
     upper: Vector
@@ -38,10 +57,11 @@ class ObjectsResult(Result):
 
     Attributes:
         scan: The file that was read.
+        clouds: Clouds in it: a bag holds one a message.
         points: Points in it.
-        extent: Of it, in metres along x, y and z.
+        extent: In metres along x, y and z, of the largest cloud.
         options: As they were used.
-        voxel: Side of the voxels in metres, larger than asked for if the scan needed it.
+        voxel: Side of the largest voxels in metres, larger than asked for if a cloud needed it.
         ground_points: Points taken for ground.
         wall_points: Points taken for walls and the ceiling.
         rest_points: Points of no object.
@@ -54,6 +74,7 @@ class ObjectsResult(Result):
 
     schema: ClassVar[str] = "crosspoint.objects/1"
     scan: str
+    clouds: int
     points: int
     extent: Vector
     options: ObjectOptions
@@ -80,10 +101,10 @@ def write_objects(
     """Find the objects in a scan and write them to a folder, in the scan's own frame.
 
     Args:
-        scan: A point-cloud or mesh file in metres.
+        scan: A point-cloud or mesh file in metres. In a file of several clouds, each is divided.
         out: A new or empty folder, or one that this function wrote before, which is replaced.
         options: How objects are found.
-        picture: A PNG of the scan from above, with the boxes.
+        picture: A PNG of the scan from above, with the boxes; for a file of one cloud.
         seed: Of the points that are drawn from a mesh.
         columns: Columns of text and binary scans, see `read_points`.
 
@@ -94,45 +115,49 @@ def write_objects(
     scan, out = Path(scan), Path(out)
     check_replaceable(out, _check_ours, inputs=[scan])
     if picture is not None:
-        check_file(picture, "--picture", kind=".png", inputs=[scan, out])
-        require_plots()
+        check_picture(picture, [scan], columns=columns, apart=[out])
     frame = scan_frame(scan, options.up)
     options = replace(options, up=frame.up)
-    points = read_scan(scan, seed=seed, columns=columns)
-    scene = segment(points, options)
-    check_found(scan, scene, options=options)
-    result = _describe(scan, scene, options, frame)
+    scenes = [segment(points, options) for points in read_scans(scan, seed=seed, columns=columns)]
+    check_found(scan, scenes, options=options)
+    result = _describe(scan, scenes, options, frame)
     with atomic_folder(out, _check_ours) as folder:
-        for entry, found in zip(result.objects, scene.objects, strict=True):
+        for entry, found in zip(result.objects, chain.from_iterable(each.objects for each in scenes), strict=True):
             _write_ply(folder / entry.file, found.points)
         write_json(folder / INDEX, result.to_json())
     if picture is not None:
         from crosspoint.data.objects.picture import draw_objects
 
-        draw_objects(points, scene, up=frame.up, path=picture)
+        draw_objects(next(read_scans(scan, seed=seed, columns=columns)), scenes[0], up=frame.up, path=picture)
     return result
 
 
-def _describe(scan: Path, scene: SegmentedScan, options: ObjectOptions, frame: Frame) -> ObjectsResult:
-    names = [object_name(index) for index in range(len(scene.objects))]
+def _describe(scan: Path, scenes: Sequence[SegmentedScan], options: ObjectOptions, frame: Frame) -> ObjectsResult:
+    found = [(cloud, one) for cloud, scene in enumerate(scenes) for one in scene.objects]
     return ObjectsResult(
         scan=str(scan),
-        points=scene.points,
-        extent=scene.extent,
+        clouds=len(scenes),
+        points=sum(scene.points for scene in scenes),
+        extent=largest(scenes),
         options=options,
-        voxel=scene.voxel,
-        ground_points=int((scene.labels == GROUND).sum()),
-        wall_points=int((scene.labels == WALL).sum()),
-        rest_points=int((scene.labels == REST).sum()),
-        too_few_points=scene.too_few_points,
-        too_large=scene.too_large,
+        voxel=max(scene.voxel for scene in scenes),
+        ground_points=_count(scenes, GROUND),
+        wall_points=_count(scenes, WALL),
+        rest_points=_count(scenes, REST),
+        too_few_points=sum(scene.too_few_points for scene in scenes),
+        too_large=sum(scene.too_large for scene in scenes),
         objects=[
-            ObjectFile(name, f"{name}.ply", len(found.points), found.lower, found.upper)
-            for name, found in zip(names, scene.objects, strict=True)
+            ObjectFile(name, f"{name}.ply", cloud, len(one.points), one.lower, one.upper)
+            for name, (cloud, one) in zip(object_names(scenes), found, strict=True)
         ],
-        left_out=left_out(scene, options),
+        left_out=left_out(scenes, options),
         frame=frame,
     )
+
+
+def _count(scenes: Sequence[SegmentedScan], label: int) -> int:
+    """Points with a label."""
+    return sum(int((scene.labels == label).sum()) for scene in scenes)
 
 
 def _write_ply(path: Path, points: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:

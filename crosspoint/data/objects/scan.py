@@ -1,40 +1,40 @@
 """A file as one scan, and what is said of what was found in it."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.outputs import check_file
 from crosspoint.core.plots import require_plots
 from crosspoint.data.frames import Frame, Up, find_frame
-from crosspoint.data.io.files import is_mesh, read_points, up_of
+from crosspoint.data.io.files import is_mesh, iterate_points, up_of
 from crosspoint.data.io.inflate import format_of
 from crosspoint.data.io.scans.bags import split_topic
-from crosspoint.data.objects.find import SCAN_UP, ObjectOptions, SegmentedScan, segment
+from crosspoint.data.objects.find import SCAN_UP, ObjectOptions, SegmentedScan, Vector, segment
+from crosspoint.data.points import Coordinates
 
 MESH_POINTS = 500_000  # drawn by area from a mesh of a scene
 
 
-def read_scan(path: Path, *, seed: int = 0, columns: str | None = None) -> npt.NDArray[Any]:
-    """All points of a cloud (N, 3), or `MESH_POINTS` of a mesh, in the scan's own frame.
+def read_scans(path: Path, *, seed: int = 0, columns: str | None = None) -> Iterator[Coordinates]:
+    """The scans of a file one after the other, in their own frame: a bag holds one a message.
+
+    Each has all points of a cloud (N, 3), or `MESH_POINTS` of a mesh.
 
     Args:
-        path: A file of one scan.
+        path: A file of one scan or several.
         seed: Of the points that are drawn from a mesh.
         columns: Of text and binary scans, see `read_points`.
 
     Raises:
-        InputError: The file cannot be read, or holds several clouds.
+        InputError: The file cannot be read.
     """
-    clouds = read_points(path, MESH_POINTS if is_mesh(path) else None, seed=seed, columns=columns)  # (n, N, 3)
-    if len(clouds) != 1:
-        raise InputError(f"{path}: holds {len(clouds)} clouds; give a file of one scan")
-    return np.asarray(clouds[0])
+    return iterate_points(path, MESH_POINTS if is_mesh(path) else None, seed=seed, columns=columns)
 
 
 def scan_frame(path: Path, up: Up | None) -> Frame:
@@ -43,37 +43,66 @@ def scan_frame(path: Path, up: Up | None) -> Frame:
     return find_frame(up, up_of(path), what=what, assumed=SCAN_UP)
 
 
-def object_name(index: int) -> str:
-    """`"object-0001"` of the first."""
-    return f"object-{index + 1:04d}"
+def object_names(scenes: Sequence[SegmentedScan]) -> list[str]:
+    """`"object-0001"` for the first object of a scan; of several scans `"cloud-0000-object-0001"`."""
+    return [
+        ("" if len(scenes) == 1 else f"cloud-{cloud:04d}-") + f"object-{index:04d}"
+        for cloud, scene in enumerate(scenes)
+        for index in range(1, len(scene.objects) + 1)
+    ]
 
 
-def left_out(scene: SegmentedScan, options: ObjectOptions) -> str:
-    """What of a scan became no object, in words."""
-    parts = [] if scene.has_ground or not options.ground else ["no ground was found"]
-    if scene.too_few_points:
-        parts.append(f"{scene.too_few_points} clusters of fewer than {options.least_points} points left out")
-    if scene.too_large:
-        parts.append(f"{scene.too_large} longer than {options.largest_extent:g} m left out")
-    if scene.voxel > options.side:
-        parts.append(f"voxels of {scene.voxel:.3g} m instead of {options.side:.3g} m")
+def cloud_of(name: str) -> int:
+    """Number of the cloud that an object's name of `object_names` states, counted from 0."""
+    stated = re.search(r"cloud-(\d+)-object-\d+$", name)
+    return int(stated[1]) if stated else 0
+
+
+def left_out(scenes: Sequence[SegmentedScan], options: ObjectOptions) -> str:
+    """What of the scans of a file became no object, in words."""
+    of = "" if len(scenes) == 1 else f" in {{}} of {len(scenes)} clouds"
+    parts = []
+    if options.ground and (bare := sum(not scene.has_ground for scene in scenes)):
+        parts.append("no ground was found" + of.format(bare))
+    if len(scenes) > 1 and (empty := sum(not scene.objects for scene in scenes)):
+        parts.append("no object" + of.format(empty))
+    if few := sum(scene.too_few_points for scene in scenes):
+        parts.append(f"{few} clusters of fewer than {options.least_points} points left out")
+    if large := sum(scene.too_large for scene in scenes):
+        parts.append(f"{large} longer than {options.largest_extent:g} m left out")
+    if (voxel := max(scene.voxel for scene in scenes)) > options.side:
+        parts.append(f"voxels of {voxel:.3g} m instead of {options.side:.3g} m")
     return ", ".join(parts)
 
 
-def check_found(path: Path | str, scene: SegmentedScan, *, options: ObjectOptions) -> None:
+def largest(scenes: Sequence[SegmentedScan]) -> Vector:
+    """Extent of the largest scan along each axis."""
+    x, y, z = np.max([scene.extent for scene in scenes], axis=0).tolist()
+    return x, y, z
+
+
+def check_found(path: Path | str, scenes: Sequence[SegmentedScan], *, options: ObjectOptions) -> None:
     """Raise InputError if there is no object, with what may help."""
-    if scene.objects:
+    if any(scene.objects for scene in scenes):
         return
-    extent = " × ".join(f"{length:.3g}" for length in scene.extent)
-    details = left_out(scene, options)
+    extent = " × ".join(f"{length:.3g}" for length in largest(scenes))
+    details = left_out(scenes, options)
     raise InputError(
         f"{path}: no object was found in {extent} m{' (' + details + ')' if details else ''}; "
         "coordinates are taken for metres: look at --up, --cluster-distance, --least-points and --largest-extent"
     )
 
 
-def check_picture(picture: Path, scans: Sequence[Path]) -> None:
+def check_picture(
+    picture: Path, scans: Sequence[Path], *, columns: str | None = None, apart: Sequence[Path] = ()
+) -> None:
     """Refuse a picture before the work if it cannot be drawn.
+
+    Args:
+        picture: The PNG.
+        scans: What the command reads.
+        columns: Of text and binary scans.
+        apart: Folders that the picture may not lie in.
 
     Raises:
         InputError: There is not exactly one scan, or `picture` cannot be written.
@@ -81,13 +110,15 @@ def check_picture(picture: Path, scans: Sequence[Path]) -> None:
     """
     if len(scans) != 1 or Path(scans[0]).is_dir():
         raise InputError("--picture shows one scan; give one file with it")
-    check_file(picture, "--picture", kind=".png", inputs=scans)
+    if len(list(islice(read_scans(scans[0], columns=columns), 2))) > 1:
+        raise InputError(f"{scans[0]}: holds several clouds, and --picture shows one; leave --picture away")
+    check_file(picture, "--picture", kind=".png", inputs=[*scans, *apart])
     require_plots()
 
 
 def draw_scan(scan: Path, picture: Path, *, options: ObjectOptions, seed: int = 0, columns: str | None = None) -> None:
-    """Draw a scan from above, with the boxes of its objects, to a PNG."""
+    """Draw a file of one scan from above, with the boxes of its objects, to a PNG."""
     from crosspoint.data.objects.picture import draw_objects
 
-    points, up = read_scan(scan, seed=seed, columns=columns), scan_frame(scan, options.up).up
+    points, up = next(read_scans(scan, seed=seed, columns=columns)), scan_frame(scan, options.up).up
     draw_objects(points, segment(points, replace(options, up=up)), up=up, path=picture)

@@ -1,10 +1,8 @@
 """Scans among what is to be embedded: each is read, divided into objects, and gives a cloud for each of them."""
 
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,8 @@ from crosspoint.data.frames import to_y_up
 from crosspoint.data.io.scans.bags import split_topic
 from crosspoint.data.objects.clouds import Boxes, ObjectClouds
 from crosspoint.data.objects.find import SCAN_UP, Object, ObjectOptions, segment
-from crosspoint.data.objects.scan import check_found, object_name, read_scan
-from crosspoint.data.points import Points, normalise, sample_points
+from crosspoint.data.objects.scan import check_found, object_names, read_scans
+from crosspoint.data.points import Points, drawing, normalise, sample_points
 from crosspoint.data.reading import Reading
 from crosspoint.data.sources import Source, find_sources
 
@@ -37,7 +35,7 @@ class Scans:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanSource(Source):
-    """A file of many objects. What `read` returns is (N, 3), in the scan's own frame.
+    """A file of many objects, in one scan or several.
 
     Attributes:
         options: How they are found.
@@ -55,26 +53,27 @@ class ScanSource(Source):
         Raises:
             InputError: The file cannot be read, or holds no object.
         """
-        points = self.read()  # (N, 3)
-        with _one_at_a_time:
-            scene = segment(points, replace(self.options, up=self.frame.up))
-        check_found(self.origin, scene, options=self.options)
-        found = scene.objects
+        options = replace(self.options, up=self.frame.up)
+        scenes = []
+        for points in read_scans(Path(self.origin), seed=self.seed, columns=self.columns):
+            with _one_at_a_time:
+                scenes.append(segment(points, options))
+        check_found(self.origin, scenes, options=self.options)
+        found = [one for scene in scenes for one in scene.objects]
         return ObjectClouds(
-            clouds=[self._cloud(index, one) for index, one in enumerate(found)],
-            names=[object_name(index) for index in range(len(found))],
+            clouds=[self._cloud(one) for one in found],
+            names=object_names(scenes),
             boxes=Boxes(
                 np.array([(one.lower, one.upper) for one in found]),
                 np.array([len(one.points) for one in found], np.int64),
             ),
         )
 
-    def _cloud(self, index: int, one: Object) -> Points:
-        """At most `count` points; what is drawn depends on the seed, the file's name and the object's number."""
+    def _cloud(self, one: Object) -> Points:
+        """At most `count` points, drawn as from a file that holds the object alone."""
         points = one.points
         if self.count is not None and len(points) > self.count:
-            rng = np.random.default_rng([self.seed, index, *os.fsencode(Path(self.origin).name)])
-            points = sample_points(points, self.count, rng=rng)
+            points = sample_points(points, self.count, rng=drawing(self.seed, len(points)))
         return normalise(to_y_up(points, self.frame.up))
 
 
@@ -104,6 +103,5 @@ def find_scans(
         path = Path(source.origin)  # with the topic of a bag
         if not isinstance(source.stored, Path) or source.stored != split_topic(path)[0]:
             raise InputError(f"{source.origin} is a data set of objects, not a scan; leave --objects away")
-        read = partial(read_scan, path, seed=seed, columns=reading.columns)
-        sources.append(ScanSource(**{**vars(source), "read": read}, options=options, count=count, seed=seed))
+        sources.append(ScanSource(**vars(source), options=options, count=count, seed=seed))
     return sources

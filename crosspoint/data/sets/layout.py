@@ -8,6 +8,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.core.reading import list_folder
 from crosspoint.data.io.hdf5 import is_stored, open_h5
 
+VARIANT = "_nobg"
 EXPECTED = {
     "modelnet40": "ply_data_train*.h5 and ply_data_test*.h5",
     "scanobjectnn": "training_objectdataset.h5 and test_objectdataset.h5 (or train.h5 and test.h5)",
@@ -66,9 +67,20 @@ def _folders(root: Path) -> Iterator[Path]:
     """`root`, its subfolders, and their `main_split`, where ScanObjectNN usually lies; not its other variants."""
     yield root
     for folder in _subfolders(root):
+        if is_variant(folder):
+            continue
         yield folder
         if os.path.isdir(folder / "main_split"):
             yield folder / "main_split"
+
+
+def is_variant(folder: Path) -> bool:
+    """Whether a folder is a variant of ScanObjectNN that published numbers are not of: `main_split_nobg` and its like.
+
+    It has the names and the counts of the published set, but objects without background. It is read when its own
+    folder is given.
+    """
+    return folder.resolve().name.endswith(VARIANT)
 
 
 def _subfolders(root: Path) -> list[Path]:

@@ -22,7 +22,8 @@ def _measured(cell: Cell | None) -> str:
     if cell is None:
         return "–"
     if cell.summary.std is not None or cell.interval is None:
-        return _value(cell.summary.mean, cell.summary.std)
+        with_n = "" if cell.std_n is None else f" ({cell.std_n:.2f} with n)"
+        return _value(cell.summary.mean, cell.summary.std) + with_n
     return f"{cell.summary.mean:.2f} (95 %: {cell.interval[0]:.2f} … {cell.interval[1]:.2f})"
 
 

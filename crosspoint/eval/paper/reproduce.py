@@ -9,7 +9,7 @@ from crosspoint.core.files import atomic_file, sha256, write_json
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
 from crosspoint.data.sets.catalogue import SETS
-from crosspoint.data.sets.layout import find_sets, locate
+from crosspoint.data.sets.layout import find_sets, is_variant, locate
 from crosspoint.eval.features import describe_model
 from crosspoint.eval.image.fewshot import ImageData, describe_images
 from crosspoint.eval.paper import published
@@ -275,10 +275,12 @@ def describe_set(kind: str, folder: Path) -> SetInfo | ImageData:
     if kind == "cifar-fs":
         return describe_images(folder)
     train, test, names, right = _parts(folder) if kind == "shapenetpart" else _classes(kind, folder)
-    is_published = right and (train, test) in published.COUNTS[kind]
+    is_published = right and (train, test) in published.COUNTS[kind] and not is_variant(folder)
     first = published.COUNTS[kind][0]
     remark = f"{folder}: {train} + {test} objects, {names} classes"
-    if not is_published:
+    if is_variant(folder):
+        remark += "; the variant without background, not the published set, so these numbers are not the paper's"
+    elif not is_published:
         remark += f"; not the published set ({first[0]} + {first[1]}), so these numbers are not the paper's"
     else:
         remark += ", by counts and names the published set"

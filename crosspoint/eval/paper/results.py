@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from crosspoint.core.results import FLAT, Result
+from crosspoint.core.results import FLAT, OPTIONAL, Result
 from crosspoint.data.sets.catalogue import DataSet
 from crosspoint.eval.features import ModelInfo
 from crosspoint.eval.image.fewshot import ImageData
@@ -20,12 +20,14 @@ class Cell:
         over: What the deviation is over, in words.
         interval: 95 % interval of the value of a single model, or None.
         values: The repeated values of each model.
+        std_n: Of one model: deviation with n in the place of n − 1, as the published few-shot code prints it.
     """
 
     summary: Summary = field(metadata=FLAT)
     over: str
     interval: tuple[float, float] | None
     values: list[list[float]] = field(repr=False)
+    std_n: float | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

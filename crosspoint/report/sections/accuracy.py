@@ -4,6 +4,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from crosspoint.data.sets.layout import is_variant
 from crosspoint.eval.paper import published
 from crosspoint.eval.svm import SvmResult
 from crosspoint.report.html import render
@@ -41,7 +42,11 @@ def _title(found: Found[SvmResult]) -> str:
 def _published(result: SvmResult) -> float | None:
     """The paper's accuracy for this architecture, if the data have the sizes of the published splits; else None."""
     data = result.data
-    if (data.train, data.test) not in published.COUNTS.get(data.format, ()) or data.points != 1024:
+    if (
+        is_variant(Path(data.path))
+        or (data.train, data.test) not in published.COUNTS.get(data.format, ())
+        or data.points != 1024
+    ):
         return None
     known = published.LINEAR[data.format].get(result.model.architecture)
     return None if known is None else known.value / 100

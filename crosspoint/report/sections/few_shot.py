@@ -4,6 +4,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from crosspoint.data.sets.layout import is_variant
 from crosspoint.eval.fewshot import FewShotResult, FewShotTasks
 from crosspoint.eval.paper import published
 from crosspoint.report.html import render
@@ -34,7 +35,7 @@ def _few_shot(found: Found[FewShotResult]) -> Markup:
 def _published(result: FewShotResult, task: FewShotTasks) -> published.Number | None:
     """The paper's accuracy on such tasks for this architecture, if the data have the published sizes; else None."""
     data, setting = result.data, (task.ways, task.shots)
-    if (data.train, data.test) not in published.COUNTS.get(data.format, ()):
+    if is_variant(Path(data.path)) or (data.train, data.test) not in published.COUNTS.get(data.format, ()):
         return None
     known = published.FEWSHOT[data.format].get(result.model.architecture)
     if known is None or setting not in published.SETTINGS or task.queries_from != "training split":

@@ -1,7 +1,7 @@
 """Finds the files of embeddings by their names."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.data.frames import Up, to_y_up
-from crosspoint.data.io.files import read_points, up_of
-from crosspoint.data.objects.scan import read_scan
+from crosspoint.data.io.files import iterate_points, read_points, up_of
+from crosspoint.data.objects.scan import cloud_of, read_scans
 from crosspoint.data.points import Coordinates
 from crosspoint.data.reading import Reading
 from crosspoint.data.sources import Source, find_sources
@@ -36,7 +36,7 @@ class Originals:
     assumed: Up = "y"
     boxes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     columns: str | None = None
-    _last: dict[Path, Coordinates] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _last: dict[Path, list[Coordinates]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def path(self, name: str) -> Path | None:
         """The file with this name, unless it is outside the folder; None for one of several clouds of a file."""
@@ -68,25 +68,33 @@ class Originals:
         stem, _, number = name.rpartition("#")
         path = self.path(stem)
         if name in self.boxes:
-            return None if path is None else self._of_scan(path, self.boxes[name])
+            return None if path is None else self._of_scan(path, cloud_of(name), self.boxes[name])
+        found: Coordinates | None
         if path is not None and number.isdecimal():
-            if path not in self._last:  # its other clouds are needed next
-                self._last.clear()
-                self._last[path] = self.points(path)
-            several = self._last[path]  # (n, N, 3)
-            found: Coordinates | None = several[int(number)] if int(number) < len(several) else None
+            several = self._clouds(path, lambda: self._iterate(path))
+            found = several[int(number)] if int(number) < len(several) else None
         else:
             source = self._sets.get(name)
             found = None if source is None else source.read()[0]
         return found
 
-    def _of_scan(self, scan: Path, box: NDArray[np.float64]) -> Coordinates:
-        """The points of a scan in a box."""
-        if scan not in self._last:
+    def _of_scan(self, path: Path, cloud: int, box: NDArray[np.float64]) -> Coordinates | None:
+        """The points in a box, of a scan in a file of one or several."""
+        scans = self._clouds(path, lambda: read_scans(path, columns=self.columns))
+        if cloud >= len(scans):
+            return None
+        points, (low, high) = scans[cloud], box
+        return to_y_up(points[((points >= low) & (points <= high)).all(axis=1)], self.up_of(path))
+
+    def _iterate(self, path: Path) -> Iterable[Coordinates]:
+        return iterate_points(path, None, seed=0, columns=self.columns, up=self.up_of(path))
+
+    def _clouds(self, path: Path, read: Callable[[], Iterable[Coordinates]]) -> list[Coordinates]:
+        """All clouds of a file, which are kept until another file is asked for."""
+        if path not in self._last:
             self._last.clear()
-            self._last[scan] = read_scan(scan, columns=self.columns)
-        points, (low, high) = self._last[scan], box
-        return to_y_up(points[((points >= low) & (points <= high)).all(axis=1)], self.up_of(scan))
+            self._last[path] = list(read())
+        return self._last[path]
 
     @cached_property
     def _sets(self) -> Mapping[str, Source]:

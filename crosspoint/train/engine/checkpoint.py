@@ -39,7 +39,7 @@ class State(TypedDict, total=False):
         optimiser: Of its parameters.
         data: What tells the data that the run is trained on from others.
         scaler: Of fp16, in pretraining.
-        best: The best epoch, in fine-tuning.
+        best: The state whose weights are kept, if a test split chooses it.
     """
 
     network: dict[str, Tensor]

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.reading import reading
+from crosspoint.core.results import OPTIONAL
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.models.crosspoint import CrossPoint
 from crosspoint.models.dgcnn import DGCNN
@@ -35,7 +37,32 @@ from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
 from crosspoint.train.pretrain.single_view import single_view
 
+PICKED_BY = "accuracy on the test split, as in the published code: not an independent measurement"
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The state of a run that a probe on the test split preferred, as in the published code.
+
+    Attributes:
+        step: Steps done in that state.
+        accuracy: Accuracy of the probe there. It chose the state, so it is too high.
+    """
+
+    step: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class PretrainResult(TrainResult):
+    """The result of a pretraining run.
+
+    Attributes:
+        picked: Of the recipe `official` with a probe: the state whose encoders were kept.
+    """
+
+    picked: Picked | None = field(default=None, metadata=OPTIONAL)
 
 
 def train(
@@ -48,7 +75,7 @@ def train(
     device: str | None = None,
     init: Path | None = None,
     options: RunOptions = RunOptions(),
-) -> TrainResult:
+) -> PretrainResult:
     """Pretrain CrossPoint and write a run folder.
 
     The folder holds `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/`, `encoder.safetensors`, its
@@ -159,6 +186,8 @@ class PretrainRun:
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.rng = SampleRng(device, group.rank, size=group.size)
         self.step = 0
+        self.picks = False  # whether the probe chooses the encoders that are kept
+        self.picked: Picked | None = None
 
     @cached_property
     def data(self) -> str:
@@ -179,10 +208,12 @@ class PretrainRun:
         state = restore(checkpoints, self.network, optimiser=self.optimiser, data=self.data)
         with reading(checkpoints, "the checkpoints of this run", advice=ADVICE):
             self.scaler.load_state_dict(state["scaler"])
+            best = state.get("best")
+            self.picked = None if best is None else Picked(int(best["step"]), best["accuracy"])
         self.step = state["step"]
 
     def save(self) -> None:
-        """Save a checkpoint, and the encoders as they are now."""
+        """Save a checkpoint, and the encoders as they are now unless the probe chooses them."""
         if not self.group.is_main:
             return
         state: State = {
@@ -190,15 +221,21 @@ class PretrainRun:
             "optimiser": state_of(self.optimiser),
             "scaler": self.scaler.state_dict(),
             "data": self.data,
+            "best": None if self.picked is None else asdict(self.picked),
         }
         save_checkpoint(self.out / "checkpoints", self.step, state=state)
-        origin = {**self.recipe.as_dict(), "steps": self.step}
+        if not self.picks or self.picked is None:
+            self._save_encoders()
+
+    def _save_encoders(self) -> None:
+        picked = {"picked": PICKED_BY} if self.picks and self.picked is not None else {}
+        origin = {**self.recipe.as_dict(), "steps": self.step, **picked}
         save_model(self.network.points, self.out / "encoder.safetensors", recipe=origin)
         save_model(self.network.point_head, self.out / "projection.safetensors", recipe=origin)
         if self.network.image is not None:
             save_model(self.network.image, self.out / "image_encoder.safetensors", recipe=origin)
 
-    def loop(self, workers: int, checkpoint_seconds: float, *, probe: LinearProbe | None = None) -> TrainResult:
+    def loop(self, workers: int, checkpoint_seconds: float, *, probe: LinearProbe | None = None) -> PretrainResult:
         """Train until the last epoch of the recipe; see `train`."""
         steps = StepSampler(len(self.source), self.recipe, start=self.step, rank=self.group.rank, size=self.group.size)
 
@@ -208,10 +245,15 @@ class PretrainRun:
         def measure() -> dict[str, float]:
             if probe is None or not probe.due(self.step / steps.per_epoch):
                 return {}
-            return {"probe_accuracy": probe.accuracy(self.network.points)}
+            accuracy = probe.accuracy(self.network.points)
+            if self.picks and self.step > 0 and (self.picked is None or accuracy > self.picked.accuracy):
+                self.picked = Picked(self.step, accuracy)
+                self._save_encoders()
+            return {"probe_accuracy": accuracy}
 
+        self.picks = probe is not None and probe.on_test_split
         batches = make_loader(self.source, self.recipe, steps=steps, workers=workers)
-        return run_steps(
+        result = run_steps(
             self,
             batches,
             per_epoch=steps.per_epoch,
@@ -219,6 +261,7 @@ class PretrainRun:
             train=train,
             measure=measure,
         )
+        return PretrainResult(**vars(result), picked=self.picked if self.picks else None)
 
     def forward(self, batch: Batch) -> tuple[Any, Any]:
         """Augment a batch and run the network; returns projections and losses."""

@@ -12,7 +12,7 @@ from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import Clouds, load_classification
 from crosspoint.data.splits import HELD_OUT, balanced, stratified, take
 from crosspoint.eval.metrics import linear
-from crosspoint.eval.metrics.linear import OFFICIAL_C
+from crosspoint.eval.metrics.linear import AS_STORED, OFFICIAL_C
 from crosspoint.train.pretrain.recipes import Recipe
 
 FITTED, TESTED = 2000, 1000  # most objects, so that a probe takes a small part of an epoch
@@ -24,8 +24,11 @@ class LinearProbe:
     """Linear-SVM accuracy of the current encoder on labelled *training* data.
 
     A stratified fifth of the training split is held out with the recipe's seed. At most `FITTED` objects train the
-    classifier, and at most `TESTED` are predicted. The recipe `official`, which selects by test accuracy, uses the
-    whole training split, the whole test split and the published C instead.
+    classifier, and at most `TESTED` are predicted. The recipe `official` uses the whole training split, the whole test
+    split and the published C instead, and keeps the encoders of the epoch that this prefers.
+
+    Attributes:
+        on_test_split: Whether the test split is measured.
 
     Args:
         data: A folder in ModelNet40's or ScanObjectNN's format.
@@ -42,7 +45,9 @@ class LinearProbe:
         self.every, self.epochs = every, recipe.epochs
         whole = load_classification(data, recipe.points)
         self.c: float | None = None
-        if recipe.name == "official":
+        self.on_test_split = recipe.name == "official"
+        self.as_stored = self.on_test_split and whole.name in AS_STORED
+        if self.on_test_split:
             if whole.test is None:
                 raise InputError(f"{data} has no test split, which the recipe official probes; choose another recipe")
             self.c = OFFICIAL_C[whole.name]
@@ -60,7 +65,8 @@ class LinearProbe:
         """Share of the held-out objects that are classified correctly. The encoder is not changed."""
         training = encoder.training
         encoder.eval()
-        fitted, tested = (_embed(encoder, part.points) for part in (self.fitted, self.tested))
+        prepare = np.asarray if self.as_stored else normalise
+        fitted, tested = (_embed(encoder, prepare(part.points)) for part in (self.fitted, self.tested))
         encoder.train(training)
         variance = float(np.square(fitted - fitted.mean(axis=0)).sum(axis=1).mean())
         if not variance > 0:
@@ -76,10 +82,10 @@ def _some(clouds: Clouds, count: int, seed: int) -> Clouds:
 
 @torch.no_grad()
 def _embed(encoder: nn.Module, clouds: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Embeddings `(n, D)` of clouds `(n, N, 3)`."""
+    """Embeddings `(n, D)` of clouds `(n, N, 3)`, taken as they are."""
     own = next(encoder.parameters())
     pieces = []
     for start in range(0, len(clouds), BATCH):
-        points = torch.from_numpy(normalise(clouds[start : start + BATCH])).to(own.device, own.dtype)
+        points = torch.from_numpy(clouds[start : start + BATCH]).to(own.device, own.dtype)
         pieces.append(encoder(points).double().cpu().numpy())
     return np.concatenate(pieces)

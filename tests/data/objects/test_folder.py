@@ -58,7 +58,7 @@ def test_the_files_keep_float64(tmp_path, scan, monkeypatch):
     from plyfile import PlyData
 
     far = np.load(scan).astype(np.float64) + np.array([448_262.123456, 5_411_932.654321, 250.0])
-    monkeypatch.setattr("crosspoint.data.objects.folder.read_scan", lambda path, **_: far)
+    monkeypatch.setattr("crosspoint.data.objects.folder.read_scans", lambda path, **_: iter([far]))
     result = write_objects(scan, tmp_path / "out")
     stored = PlyData.read(str(tmp_path / "out" / result.objects[0].file))["vertex"].data
     np.testing.assert_array_equal(np.column_stack([stored[axis] for axis in "xyz"]), find_objects(far)[0].points)
@@ -143,11 +143,6 @@ def test_a_scan_without_objects_writes_nothing(scan, tmp_path):
     assert "no object was found in 12 × 12 × 1.5" in message
     assert "2 clusters of fewer than 100000 points left out" in message
     assert not (tmp_path / "out").exists()
-
-
-def test_a_file_of_several_clouds_is_refused(tmp_path, points):
-    np.save(tmp_path / "two.npy", np.stack([points, points]))
-    assert "holds 2 clouds; give a file of one scan" in refused(tmp_path / "two.npy", "--out", tmp_path / "out")
 
 
 def test_the_picture_is_drawn(scan, tmp_path):

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ from PIL import Image
 
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.datasets import PairedRenders, load_classification, load_parts, recognise
+from crosspoint.data.sets.layout import is_variant, locate
 from crosspoint.data.sets.taxonomy import SHAPENETPART
 
 
@@ -269,3 +271,11 @@ def test_real_sets(real):
     part_set = load_parts(real)
     assert part_set.train.points.shape == (228, 2048, 3)
     assert part_set.test.parts.max() < 94
+
+
+def test_the_variant_without_background_is_read_only_where_it_is_named(scanobjectnn):
+    other = scanobjectnn.parent / f"{scanobjectnn.name}_nobg"
+    shutil.copytree(scanobjectnn, other)
+    assert locate(scanobjectnn.parent, ("scanobjectnn",)) == ("scanobjectnn", scanobjectnn)
+    assert locate(other, ("scanobjectnn",)) == ("scanobjectnn", other)
+    assert (is_variant(other), is_variant(scanobjectnn)) == (True, False)

@@ -199,3 +199,8 @@ def test_what_is_no_file_is_listed(renders, modelnet):
         problems = verify(folder).problems
         assert len(problems) == count
         assert all("is a pipe, a socket or a device" in problem for problem in problems)
+
+
+def test_the_variant_without_background_is_not_compared_with_the_published_set(scanobjectnn):
+    scanobjectnn = scanobjectnn.rename(scanobjectnn.parent / "main_split_nobg")
+    assert {row.remark for row in verify(scanobjectnn).rows} == {"without background: not the published set"}

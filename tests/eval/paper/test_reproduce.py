@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,8 +20,10 @@ from crosspoint.commands.eval.reproduce import duration
 from crosspoint.core.errors import InputError
 from crosspoint.data.sets.taxonomy import MODELNET40, SCANOBJECTNN
 from crosspoint.eval.paper import published
+from crosspoint.eval.paper.comparison import comparison_rows
 from crosspoint.eval.paper.protocols import StudyOptions, measure
 from crosspoint.eval.paper.reproduce import TARGETS, describe_set, reproduce
+from crosspoint.eval.paper.results import TableRow
 from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import save_model
@@ -219,6 +223,21 @@ def test_counts_alone_do_not_make_the_published_set(tmp_path):
     assert len(SCANOBJECTNN.split()) == found.classes
     assert not found.published
     assert "not the published set (2309 + 581)" in found.remark
+
+
+def test_the_variant_without_background_is_not_the_published_set(tmp_path):
+    folder = tmp_path / "main_split_nobg"
+    for name, count in (("training", 2309), ("test", 581)):
+        write(folder / f"{name}_objectdataset.h5", np.zeros((count, 1, 3), np.float32), np.arange(count) % 15)
+    found = describe_set("scanobjectnn", folder)
+    assert not found.published
+    assert "the variant without background, not the published set" in found.remark
+
+
+def test_the_published_deviation_stands_beside_ours():
+    cell = replace(measure([[0.5, 0.7, 0.9]], "tasks"), std_n=16.33)
+    rows = comparison_rows(SimpleNamespace(rows=[TableRow("DGCNN", "5-way 10-shot", None, cell, None)]))
+    assert rows[0][3] == "70.00 ± 20.00 (16.33 with n)"
 
 
 def test_measure_of_one_model_is_over_its_repetitions():

@@ -1,6 +1,8 @@
 """The linear probe: what it measures, on which data, and that training does not notice it."""
 
 import json
+import os
+import signal
 
 import h5py
 import numpy as np
@@ -9,13 +11,14 @@ import torch
 from sklearn.svm import SVC
 
 from crosspoint.core.errors import InputError
+from crosspoint.core.system.interrupt import Stopped
 from crosspoint.data.points import normalise
 from crosspoint.data.splits import HELD_OUT, balanced, stratified
 from crosspoint.models import PointNet
-from crosspoint.models.weights import load_model
+from crosspoint.models.weights import load_model, read_weights
 from crosspoint.train.pretrain import probe as module
 from crosspoint.train.pretrain.options import RunOptions
-from crosspoint.train.pretrain.pretrain import train
+from crosspoint.train.pretrain.pretrain import Picked, PretrainRun, train
 from crosspoint.train.pretrain.probe import RELATIVE_C, LinearProbe
 from crosspoint.train.pretrain.recipes import make_recipe
 
@@ -108,6 +111,66 @@ def test_training_is_the_same_with_a_probe(labelled, pairs, small, tmp_path, eve
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     lines = [json.loads(line) for line in (tmp_path / "probed" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "probe_accuracy" in line] == steps
+
+
+@pytest.fixture
+def official(labelled, pairs, small, tmp_path, monkeypatch):
+    """Trains with the recipe `official`; the probe gives these accuracies before and after the epochs."""
+    write(labelled, "test", 7, 1)
+
+    def run(name, accuracies, probed=True, **arguments):
+        given = iter(accuracies)
+        monkeypatch.setattr(LinearProbe, "accuracy", lambda self, encoder: next(given))
+        overrides = (*small, "backbone=pointnet", "objective=imid", "epochs=3")
+        return train(
+            pairs,
+            tmp_path / name,
+            recipe="official",
+            overrides=overrides,
+            device="cpu",
+            options=RunOptions(0, probe=labelled if probed else None),
+            **arguments,
+        )
+
+    return run
+
+
+def weights(folder):
+    model = load_model(folder / "encoder.safetensors")
+    return torch.cat([tensor.flatten().double() for tensor in model.state_dict().values()])
+
+
+def test_official_keeps_the_first_epoch_with_the_best_test_accuracy_and_says_so(official, tmp_path):
+    result = official("run", [0.9, 0.4, 0.5, 0.5])  # the state before the training is not an epoch
+    assert result.picked == Picked(6, 0.5)
+    recipe = read_weights(tmp_path / "run" / "encoder.safetensors").recipe
+    assert (recipe["steps"], "test split" in recipe["picked"]) == (6, True)
+    official("first", [0.9, 0.4, 0.3, 0.3])
+    official("last", [0.9, 0.4, 0.5, 0.6])
+    kept, first, last = (weights(tmp_path / name) for name in ("run", "first", "last"))
+    assert not torch.equal(kept, first)
+    assert not torch.equal(kept, last)
+    assert official("plain", [], probed=False).picked is None
+    assert torch.equal(weights(tmp_path / "plain"), last)
+    assert "picked" not in read_weights(tmp_path / "plain" / "encoder.safetensors").recipe
+
+
+def test_a_resumed_run_remembers_the_best_epoch(official, tmp_path, monkeypatch):
+    official("whole", [0.9, 0.6, 0.5, 0.4])
+    step = PretrainRun.train_step
+
+    def interrupted(self, batch, rate):
+        if self.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, rate)
+
+    monkeypatch.setattr(PretrainRun, "train_step", interrupted)
+    with pytest.raises(Stopped):
+        official("parts", [0.9, 0.6, 0.5])
+    monkeypatch.setattr(PretrainRun, "train_step", step)
+    result = official("parts", [0.4], resume=True)
+    assert result.picked == Picked(3, 0.6)
+    assert torch.equal(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
 
 
 def test_mistakes_are_one_line(labelled, recipe):

@@ -72,7 +72,8 @@ def _told(values: npt.NDArray[np.float32]) -> int:
 
 def _likeness(values: npt.NDArray[np.float32], lag: int) -> float:
     """Mean correlation of values with those `lag` later, of their sizes, their signs and whether they are whole."""
-    finite = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    with np.errstate(invalid="ignore"):  # of signalling NaN
+        finite = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
     size = np.log1p(np.abs(finite))
     kinds = (np.sign(finite) * size, size, np.rint(finite) == finite)
     return math.fsum(_correlation(np.asarray(kind, np.float64), lag) for kind in kinds)
