@@ -117,6 +117,7 @@ GIVEN = {  # what an option takes that is no number, name or path
     "views": "2",
     "voxel": "0.25",  # at most half of the cluster distance
 }
+SUFFIXES = {"page": ".html"}  # where it is no picture
 ARRIVES_AS = {  # where a word is read before it is handed on, or goes by another name
     "shard": ("shard", (2, 3)),
     "target": ("target", ("sm86",)),
@@ -189,7 +190,7 @@ def words_for(command, numbers):
             value = parameter.type.choices[-1]
             given = [value]
         elif isinstance(parameter.type, click.Path):
-            value = Path(f"{parameter.name}{next(numbers)}.png").absolute()
+            value = Path(f"{parameter.name}{next(numbers)}{SUFFIXES.get(parameter.name, '.png')}").absolute()
             given = [str(value)]
         elif parameter.type.name.startswith("integer"):
             value = next(numbers)

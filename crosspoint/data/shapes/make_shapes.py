@@ -28,7 +28,7 @@ from crosspoint.data.rendering.tasks import COMPRESSION, picture_name
 from crosspoint.data.sets.taxonomy import TaxonomyFile
 from crosspoint.data.shapes import CATEGORIES, FIRST, Category, Shape
 from crosspoint.data.shapes.contact_sheet import contact_sheet
-from crosspoint.data.shapes.variation import CLUTTERED, varied
+from crosspoint.data.shapes.variation import CLUTTERED, LYING, varied
 
 CLASSIFICATION = "modelnet40_ply_hdf5_2048"
 PARTS = "shapenet_part_seg_hdf5_data"
@@ -183,7 +183,9 @@ def categories_of(edition: int) -> dict[str, Category]:
     """The categories of an edition, by name."""
     if edition == 1:
         return {name: category for name, category in CATEGORIES.items() if name in FIRST}
-    return {name: varied(category, clutter=name in CLUTTERED) for name, category in CATEGORIES.items()}
+    return {
+        name: varied(category, clutter=name in CLUTTERED, lying=name in LYING) for name, category in CATEGORIES.items()
+    }
 
 
 def draw(item: Item, seed: int) -> Shape:

@@ -11,16 +11,18 @@ CLUTTERED = (  # categories on which things may stand
     *("bench", "bookshelf", "desk", "dresser", "mantel", "night_stand", "piano", "stool", "table", "tv_stand"),
     *("washing_machine", "microwave"),
 )
+LYING = ("guitar", "hammer", "knife", "ladder", "shovel", "sword", "umbrella")  # half of them lie
 CLUTTER = "clutter"  # the part of these things
 STRETCH = 0.12  # standard deviation of the logarithm of a stretch along each axis
 
 
-def varied(category: Category, *, clutter: bool) -> Category:
+def varied(category: Category, *, clutter: bool = False, lying: bool = False) -> Category:
     """The category with more variation; its objects are those of `category`, then changed.
 
     Args:
         category: The category.
         clutter: Whether things may stand on its objects; they are the part `CLUTTER`.
+        lying: Whether half of its objects lie on their back.
     """
     names = (*category.part_names, CLUTTER) if clutter else category.part_names
 
@@ -33,6 +35,8 @@ def varied(category: Category, *, clutter: bool) -> Category:
         _change_proportions(rng, build)
         if chance(rng, 0.25):
             _dent(rng, build)
+        if lying and chance(rng):
+            build.solids[:] = [(label, mesh.turn("x", -90)) for label, mesh in build.solids]
 
     return replace(category, part_names=names, draw=draw)
 

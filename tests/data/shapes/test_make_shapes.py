@@ -198,7 +198,7 @@ def test_command_writes_result_and_sheet(tmp_path, monkeypatch):
     assert "4 categories" in outcome.output
     result = json.loads((tmp_path / "result.json").read_text())
     assert list(result) == [
-        *("schema", "per_class", "seed", "views", "size", "points", "out", "categories", "parts"),
+        *("schema", "per_class", "seed", "views", "size", "points", "edition", "out", "categories", "parts"),
         *("train", "test", "val", "seconds"),
     ]
     assert result["schema"] == "crosspoint.make-shapes/1"

@@ -79,6 +79,11 @@ def test_things_stand_at_the_height_of_a_top(monkeypatch: pytest.MonkeyPatch) ->
     assert found
 
 
+def test_half_of_the_guitars_lie() -> None:
+    tall = [np.ptp(shape.vertices[:, 1]) for shape in objects("guitar")]
+    assert 0.2 < np.mean(np.array(tall) < 0.5) < 0.8
+
+
 def test_a_part_of_many_solids_loses_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for change in ("_change_proportions", "_dent"):
         monkeypatch.setattr(variation, change, lambda rng, build: None)

@@ -177,7 +177,7 @@ def xbox(rng: Rng, build: ShapeBuilder) -> None:
     parts.append(("front", box((wide * 0.6, high * 0.1, 0.02), (-wide * 0.1, high * 0.6, deep / 2))))
     for x in np.linspace(0.2, 0.42, int(rng.integers(1, 4))):
         parts.append(("front", disc(high * 0.12, 0.02).turn("x", 90).at((wide * x, high * 0.3, deep / 2 - 0.005))))
-    upright = chance(rng, 0.4)
+    upright = chance(rng, 0.75)
     for name, mesh in parts:
         build.add(name, mesh.turn("z", 90) if upright else mesh)
     if chance(rng, 0.35):

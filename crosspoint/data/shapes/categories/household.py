@@ -126,7 +126,7 @@ def range_hood(rng: Rng, build: ShapeBuilder) -> None:
 @category("pillar", "beam", "shelf", "hearth")
 def mantel(rng: Rng, build: ShapeBuilder) -> None:
     """Fireplaces: two pillars, a beam and a shelf, plain, stepped or with columns, with a hearth or without."""
-    width, tall, depth = rng.uniform(1.2, 1.9), rng.uniform(0.95, 1.35), rng.uniform(0.12, 0.32)
+    width, tall, depth = rng.uniform(1.2, 1.9), rng.uniform(0.95, 1.35), rng.uniform(0.12, 0.6)
     leg, beam = rng.uniform(0.12, 0.3), rng.uniform(0.14, 0.36)
     x = width / 2 - leg / 2
     columns = chance(rng, 0.3)
@@ -157,9 +157,9 @@ def mantel(rng: Rng, build: ShapeBuilder) -> None:
         y += thick
     if chance(rng, 0.4):
         build.add("hearth", box((width * 1.15, rng.uniform(0.04, 0.12), depth * 3), (0, -0.05, depth)))
-    if chance(rng, 0.4):
+    if chance(rng, 0.6):
         build.add("hearth", box((width - 2 * leg, tall - beam, 0.03), (0, 0, -depth / 2)))
-    if chance(rng, 0.25):  # a chimney breast above
+    if chance(rng, 0.4):  # a chimney breast above
         build.add(
             "hearth", box((width * rng.uniform(0.6, 1), rng.uniform(0.4, 1.0), depth * 0.6), (0, y, -depth * 0.2))
         )
@@ -182,8 +182,8 @@ def _drape(rng: Rng, width: float, tall: float, *, folds: float, depth: float, t
 def curtain(rng: Rng, build: ShapeBuilder) -> None:
     """One or two cloths with folds, drawn or tied back, a rail with rings or a valance above."""
     width, tall = rng.uniform(0.9, 1.8), rng.uniform(1.2, 2.3)
-    pair, tied = chance(rng, 0.7), rng.uniform(0.35, 0.5) if chance(rng, 0.4) else 0.0
-    share = rng.uniform(0.25, 0.5) if pair else rng.uniform(0.6, 1.0)
+    pair, tied = chance(rng, 0.5), rng.uniform(0.35, 0.5) if chance(rng, 0.25) else 0.0
+    share = rng.uniform(0.25, 0.5) if pair else rng.uniform(0.7, 1.0)
     folds, depth = rng.uniform(3, 9) * (1 if pair else 1.6), rng.uniform(0.015, 0.06)
     cloth = _drape(rng, width * share, tall, folds=folds, depth=depth, tied=tied)
     if pair:
@@ -206,7 +206,7 @@ def curtain(rng: Rng, build: ShapeBuilder) -> None:
 @category("pane", "frame", "lid")
 def glass_box(rng: Rng, build: ShapeBuilder) -> None:
     """Thin-walled boxes: tanks, show cases with a frame, open boxes and covers."""
-    width, tall, depth = rng.uniform(0.5, 1.2), rng.uniform(0.35, 1.1), rng.uniform(0.4, 0.9)
+    width, tall, depth = rng.uniform(0.5, 1.6), rng.uniform(0.3, 0.9), rng.uniform(0.4, 0.9)
     wall, frame = rng.uniform(0.01, 0.04), pick(rng, 0.0, rng.uniform(0.015, 0.045))
     build.add("pane", box((width, tall, wall), (0, 0, depth / 2)), box((width, tall, wall), (0, 0, -depth / 2)))
     build.add("pane", box((wall, tall, depth), (width / 2, 0, 0)).mirrored())
@@ -263,8 +263,8 @@ def flower_pot(rng: Rng, build: ShapeBuilder) -> None:
             lathe([(radius * 1.1 * slope, -0.03), (radius * 1.25, 0.02), (radius * 1.1, 0.01)]).scale((long, 1, 1)),
         )
     build.add("plant", disc(radius * 0.8, 0.02, at=(0, tall * 0.8, 0)).scale((long, 1, 1)))
-    if chance(rng, 0.85):
-        for _ in range(int(rng.integers(4, 14) * (1.4 if long > 1 else 1))):
+    if chance(rng, 0.65):
+        for _ in range(int(rng.integers(4, 24) * (1.4 if long > 1 else 1))):
             turn, lean, up = rng.uniform(0, 6.28), rng.uniform(0.1, 0.9), rng.uniform(0.15, 0.5)
             x, z = rng.uniform(-0.6, 0.6, 2) * radius * (long, 1)
             tip = np.array((x + lean * up * np.cos(turn), tall * 0.8 + up, z + lean * up * np.sin(turn)))

@@ -28,7 +28,7 @@ from crosspoint.data.shapes.shape import Rng, ShapeBuilder, category, chance, pi
 def dresser(rng: Rng, build: ShapeBuilder) -> None:
     """Wide and tall chests with rows of drawers, on legs, feet or a plinth, some with a mirror or doors."""
     columns, rows = int(rng.integers(1, 4)), int(rng.integers(3, 6))
-    width, tall, depth = 0.35 + 0.33 * columns * rng.uniform(0.9, 1.3), rng.uniform(0.7, 1.2), rng.uniform(0.38, 0.55)
+    width, tall, depth = 0.35 + 0.33 * columns * rng.uniform(0.7, 1.3), rng.uniform(0.7, 1.4), rng.uniform(0.38, 0.65)
     foot = rng.uniform(0.03, 0.18)
     base = pick(rng, "legs", "plinth", "feet")
     if base == "legs":
