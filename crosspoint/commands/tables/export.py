@@ -2,15 +2,18 @@
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crosspoint.core.console import print_table, say
 from crosspoint.eval.metrics.statistics import paired_objects
-from crosspoint.export.dry_run import EquivalentCommands
 from crosspoint.export.manifest import BundleManifest, ExportParity, Gain, Precision
 from crosspoint.parity.gate_result import GateResult
 from crosspoint.parity.task import PartTask, ScoreTask, SvmTask, TaskCheck
 from crosspoint.runtime.manifest import SCRIPT
 from crosspoint.runtime.signing import SIGNATURE
+
+if TYPE_CHECKING:  # it needs torch, which a device that builds an engine has not
+    from crosspoint.export.dry_run import EquivalentCommands
 
 
 def print_export(out: Path, manifest: BundleManifest, *, sign: Path | None = None) -> None:
@@ -34,7 +37,7 @@ def print_export(out: Path, manifest: BundleManifest, *, sign: Path | None = Non
         print(f"engine: not built; copy {out} to the device and run there: sh {out.name}/{SCRIPT}")
 
 
-def print_commands(commands: EquivalentCommands) -> None:
+def print_commands(commands: "EquivalentCommands") -> None:
     """Print the command lines of other tools, one a line."""
     say("# the ONNX file, in its precision")
     say(commands.export)

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from crosspoint.core.errors import InputError
@@ -21,7 +22,7 @@ class LayerRow:
     Attributes:
         name: Name in the ONNX file or, of fused layers, the backend's own.
         operator: Kind of the layer.
-        ms: Mean time in a call, in milliseconds; None if the backend gives none.
+        ms: Median time in a call, in milliseconds; None if the backend gives none.
         share: Share of the time of all layers; None without times.
         precision: As the backend states it; empty if it does not.
     """
@@ -70,7 +71,7 @@ def layers_of(encoder: Encoder, inputs: Mapping[str, FloatArray]) -> LayerTable:
                 rows = _profiled(json.loads(path.read_text()))
         finally:
             path.unlink(missing_ok=True)
-        source = f"ONNX Runtime's profile, mean of {CALLS - WARM_UP} calls"
+        source = f"ONNX Runtime's profile, median of {CALLS - WARM_UP} calls"
     elif hasattr(encoder, "layer_information"):
         rows, source = _inspected(json.loads(encoder.layer_information())), "TensorRT's engine inspector, without times"
     else:
@@ -79,7 +80,7 @@ def layers_of(encoder: Encoder, inputs: Mapping[str, FloatArray]) -> LayerTable:
 
 
 def _profiled(events: Sequence[Mapping[str, Any]]) -> tuple[LayerRow, ...]:
-    """Mean times of the nodes after the warm-up; every node has one event in each call."""
+    """Median times of the nodes after the warm-up; every node has one event in each call."""
     times: dict[str, list[float]] = defaultdict(list)
     operators: dict[str, str] = {}
     for event in events:
@@ -87,9 +88,9 @@ def _profiled(events: Sequence[Mapping[str, Any]]) -> tuple[LayerRow, ...]:
             name = str(event["name"]).removesuffix(TIME)
             times[name].append(event["dur"] / 1e3)  # microseconds
             operators[name] = str(event["args"].get("op_name", ""))
-    means = {name: sum(values[WARM_UP:]) / max(len(values) - WARM_UP, 1) for name, values in times.items()}
-    whole = sum(means.values()) or 1.0
-    return tuple(LayerRow(name, operators[name], mean, mean / whole, "") for name, mean in means.items())
+    medians = {name: median(values[WARM_UP:] or values) for name, values in times.items()}
+    whole = sum(medians.values()) or 1.0
+    return tuple(LayerRow(name, operators[name], each, each / whole, "") for name, each in medians.items())
 
 
 def _inspected(information: Mapping[str, Any]) -> tuple[LayerRow, ...]:
