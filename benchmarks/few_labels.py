@@ -11,7 +11,6 @@ others of these classes; objects of other classes are strangers. The eight lines
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +123,8 @@ def main() -> None:
     else:
         features = embed(options.objects, options.model, options.points)
         if options.features is not None:
-            np.savez(options.features, **dict[str, Any](features))
+            mean, one, faces, views, names = (features[name] for name in ("mean", "one", "turned", "views", "names"))
+            np.savez(options.features, mean=mean, one=one, turned=faces, views=views, names=names)
     given = [str(name).partition("/")[0] for name in features["names"]]
     classes = options.classes.split(",") if options.classes else sorted(set(given))
     labels = np.array([classes.index(label) if label in classes else -1 for label in given])

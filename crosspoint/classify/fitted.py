@@ -59,7 +59,7 @@ def fit_objects(
     """Choose and fit a head, and calibrate it on held-out objects.
 
     Args:
-        features: Embeddings `(n, S, D)` of S samples of each object: the whole object and its views.
+        features: Embeddings `(n, S, D)` of S samples of each object: as it is, turned, and its views.
         labels: `(n,)`, each of 0 … classes − 1 at least twice.
         head: `"auto"` or one of `HEADS`.
         refuse: Largest share of known objects that may be called unknown.
