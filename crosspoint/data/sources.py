@@ -277,7 +277,7 @@ def _rendered(
     return to_y_up(draw_points(pairs.points(index), count, seed=seed, at_most=at_most, draws=draws), up)
 
 
-def draw_points(cloud: Points, count: int | None, *, seed: int, at_most: bool, draws: int) -> Points:
+def draw_points(cloud: Coordinates, count: int | None, *, seed: int, at_most: bool, draws: int) -> Coordinates:
     """Draw points from a stored cloud `(M, 3)`: `(draws, count, 3)`; which ones depends on the seed and M.
 
     Arguments are those of `find_sources`; a cloud that is used whole is repeated.
