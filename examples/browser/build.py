@@ -49,7 +49,7 @@ def write_data(encoder: Encoder, folder: Path, per_class: int) -> None:
     about = encoder.specification
     classifier = about.classifier
     count = about.points or (None if classifier is None else classifier.points) or POINTS
-    items = [Item(category, "train", number) for category in CATEGORIES for number in range(per_class)]
+    items = [Item(category, "train", number, edition=2) for category in CATEGORIES for number in range(per_class)]
     clouds = np.stack([made_cloud(item, count) for item in items])
     vectors = np.concatenate([encoder.embed(clouds[start : start + 8]) for start in range(0, len(clouds), 8)])
     (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("<f4").tofile(folder / "embeddings.bin")

@@ -86,10 +86,6 @@ def with_external_data(location: str) -> Callable[[onnx.ModelProto], None]:
     return change
 
 
-def renamed_input(model: onnx.ModelProto) -> None:
-    model.graph.input[0].name = model.graph.node[0].input[0] = "cloud"
-
-
 def float16_input(bundle: Path) -> None:
     small.write_onnx(bundle / "encoder.onnx", kind=TensorProto.FLOAT16)
     small.write_manifest(bundle, small.ENGINE)
@@ -162,11 +158,6 @@ ON_DISK: dict[str, tuple[Damage, tuple[str, ...], str]] = {
         ),
         (),
         r"encoder\.onnx: keeps tensors in other files",
-    ),
-    "ONNX file of other names": (
-        lambda b: rewritten(b, renamed_input),
-        (),
-        r"maps cloud to embedding; an encoder maps",
     ),
     "ONNX file of float16": (
         float16_input,

@@ -2,7 +2,7 @@
 
 import rclpy
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
@@ -44,9 +44,8 @@ class ClassifyNode(Node):
         self._classifier = crosspoint.load(given["classifier"], given["device"])
         self.get_logger().info(f"{self._classifier!r}")
         self._publisher = self.create_publisher(Detection3DArray, "objects", 10)
-        sensor = qos_profile_sensor_data
-        sensor.depth = 1
-        self.create_subscription(PointCloud2, "points", self.classify, sensor)
+        latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # as of sensors
+        self.create_subscription(PointCloud2, "points", self.classify, latest)
 
     def classify(self, message: PointCloud2) -> None:
         """Publish the objects of a cloud, with its stamp and frame."""
