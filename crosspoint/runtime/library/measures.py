@@ -14,7 +14,7 @@ from crosspoint.runtime.library.surface import Array, Surface
 COUNT = 10
 ROWS = 65_536  # points at a time
 EQUAL = 0.01  # largest difference of the measures of one shape, whose files may hold rounded numbers
-CLOSE = 0.05  # the same, if the embeddings are near as well
+CLOSE = 0.02  # the same, if the embeddings are near as well
 _A, _B = 0.445948490915965, 0.091576213509771
 NODES = (
     np.array(  # corners' shares of the 6 points of a triangle that integrate polynomials of degree 4 (Dunavant 1985)

@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 
 SAMPLES = 4096  # points on a surface, by which triangles are found and surfaces are turned onto each other
 PROBES = 512  # of them, and as many corners, are compared with the other surface
+FEW = 16  # of so many of these points one is looked at first: most pairs are far apart there
 NEAR, FAR = 8, 64  # nearest samples whose triangles are looked at, and where those were not near enough
 
 
@@ -168,5 +169,8 @@ def surface_distance(
         most: Distances beyond this one need not be as large as they are.
     """
     turn = np.eye(3) if turn is None else turn
-    there = b.farthest(a.probes() @ turn.T, enough=enough, most=most)
-    return there if there > most else max(there, a.farthest(b.probes() @ turn, enough=enough, most=most))
+    probes, back = a.probes() @ turn.T, b.probes() @ turn
+    if most < np.inf and (few := b.farthest(probes[::FEW], most=most)) > most:
+        return few
+    there = b.farthest(probes, enough=enough, most=most)
+    return there if there > most else max(there, a.farthest(back, enough=enough, most=most))
