@@ -49,7 +49,8 @@ def test_a_flipped_byte_in_any_file_of_the_bundle_is_found(saved, key, tmp_path)
     bundle = tmp_path / "bundle"
     export(saved("pointnet"), bundle, trt=True, options=ExportOptions("device", sign=key), **SMALL)
     intact = {path.name: path.read_bytes() for path in bundle.iterdir()}
-    assert set(intact) == {"manifest.json", SIGNATURE, "encoder.onnx", "reference.npz", "build_on_device.sh"}
+    made = {"encoder.onnx", "golden.npz", "reference.npz", "build_on_device.sh"}
+    assert set(intact) == {"manifest.json", SIGNATURE, *made}
     verify_files(load_manifest(bundle))
     for name, content in intact.items():
         damage(bundle / name)

@@ -83,7 +83,7 @@ def test_a_plan_that_the_manifest_does_not_list_is_refused(bundle: Path, plan: b
     [
         (lambda folder: folder / "nothing", "nothing does not exist; give a run folder"),
         (lambda folder: folder, "holds neither encoder.safetensors nor segmenter.safetensors nor manifest.json"),
-        (lambda folder: _touch(folder / "model.pt"), "model.pt is a PyTorch checkpoint; convert it first: crosspoint import"),
+        (lambda folder: _touch(folder / "model.pt"), "model.pt is a PyTorch checkpoint; convert it first"),
         (
             lambda folder: _touch(folder / "model.safetensors"),
             "model.safetensors: is damaged or not a readable safetensors file",
