@@ -59,7 +59,12 @@ HEADS = ("auto", "nearest", "logistic", "svm")  # as in crosspoint.classify.head
     help="Largest share of known objects that may become unknown.",
 )
 @click.option(
-    "--suggest", type=int, default=0, metavar="N", help="Name the N unlabelled objects whose labels would help most."
+    "--suggest",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Name the N unlabelled objects whose labels would help most.",
 )
 @click.option(
     "--unlabelled",
