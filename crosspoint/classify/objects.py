@@ -26,13 +26,13 @@ from crosspoint.data.sources import Source
 from crosspoint.data.splits import balanced
 from crosspoint.data.turns import turned
 from crosspoint.parity.clouds import ordinary
-from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
 from crosspoint.runtime.jobs.embeddings import Embeddings, PartAbout, load
 from crosspoint.runtime.jobs.request import make_request, open_model, points_of
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import find_hash, find_release
+from crosspoint.runtime.specification import Specification
 
 BATCH = 32
 EXAMPLES = 48  # clouds that exports of the classifier are compared on

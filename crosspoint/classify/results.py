@@ -6,8 +6,8 @@ from typing import ClassVar
 from crosspoint.classify.suspects import SuspectLabel
 from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.data.frames import Frame
-from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs.batches import Skipped
+from crosspoint.runtime.specification import Specification
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def operators_command(model: Path, out: Path, json_file: Path | None) -> None:
     their library for this platform, so that C++, C#, Triton and other programs with ONNX Runtime run as fast. The
     outputs are compared with the standard graph; if they differ, nothing is written and the exit code is 1.
     """
-    from crosspoint.runtime.operators import write_operators
+    from crosspoint.runtime.backends.kernels.operators import write_operators
 
     result = write_operators(model, out)
     save_result(json_file, result)

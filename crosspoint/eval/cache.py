@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crosspoint.core.errors import InputError
 from crosspoint.core.files import atomic_file
 from crosspoint.core.reading import reading, regular
-from crosspoint.runtime.encoder import Specification
+from crosspoint.runtime.specification import Specification
 
 HEADER = 1 << 20  # largest part of a file besides its features, in bytes
 FORMAT = "crosspoint.features/1"

@@ -1,92 +1,28 @@
-"""The interface of a loaded model, its description, and the checks of its inputs.
+"""The interface of a loaded model: embeds, classifies or segments clouds and files."""
 
-Any number of threads may use one encoder. A forked process can use it too. A pickled encoder opens its file again in
-the other process.
-"""
-
-import contextlib
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar, cast
-from weakref import WeakSet
+from typing import cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from crosspoint.core.content import read_once
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.core.results import OPTIONAL
-from crosspoint.data.frames import Up, parse_up, to_y_up
-from crosspoint.data.points import normalise as normalise_clouds
+from crosspoint.data.frames import Up, parse_up
 from crosspoint.data.sources import Source, find_sources, read_ahead
-from crosspoint.runtime.calls import Calls
 from crosspoint.runtime.classifier import NOVELTY, SCORES, ClassifierInfo, Predictions, check_frames
 from crosspoint.runtime.draws import check_draws, mean_of_draws, split_draws
+from crosspoint.runtime.inputs import FloatArray, as_paths, check_category, check_normalised, check_points, prepare
+from crosspoint.runtime.open_model import OpenModel
 from crosspoint.runtime.options import Sampling
 from crosspoint.runtime.released import find_hash
 
-FloatArray = NDArray[np.float32]
 FILE_BATCH = 32  # clouds that are read from files before they are embedded
-LARGEST_MEAN, RADII = 0.25, (0.6, 1.5)
-"""Accepted as normalised: the largest distance of the mean to the origin, and the range of the farthest point. Points
-drawn from a normalised cloud pass, even without its farthest point; a unit cube or a unit diameter does not."""
-OR_IMPORT = "or convert the checkpoint that it was made from: crosspoint import"
-AnyEncoder = TypeVar("AnyEncoder", bound="Encoder")
 
 
-@dataclass(frozen=True)
-class Specification:
-    """Describes a loaded model and the inputs that it takes.
-
-    Attributes:
-        architecture: Architecture of the network, e.g. `"dgcnn"`; `"unknown"` for an ONNX file of another origin.
-        dim: Width of the embedding, or the number of parts of a segmenter.
-        points: The number of points it takes, if fixed; None for a range.
-        max_batch: Most clouds in one call of the backend; larger batches are split. None: no limit.
-        precision: `"fp32"`, `"fp16"`, `"bf16"` or `"int8"`, as read back from the file.
-        backend: `"pytorch"`, `"onnxruntime"`, `"onnxruntime-tensorrt"`, `"tensorrt"` or `"tensorrt-rtx"`.
-        device: `"cpu"` or `"cuda:<index>"`, where it really runs.
-        sha256: SHA-256 of the loaded file.
-        path: Path of the loaded file.
-        min_points: Least number of points of a cloud.
-        max_points: Largest number of points of a cloud; None: no limit.
-        min_batch: Fewest clouds in one call of the backend; smaller batches are padded, and the padding is removed.
-        categories: Width of the one-hot category that a part segmenter takes; None for an encoder.
-        engine: Name and version of the library that runs it.
-        classifier: Classes and threshold of a classifier; None for a plain encoder.
-    """
-
-    architecture: str
-    dim: int
-    points: int | None
-    max_batch: int | None
-    precision: str
-    backend: str
-    device: str
-    sha256: str
-    path: str
-    min_points: int = 1
-    max_points: int | None = None
-    min_batch: int = 1
-    categories: int | None = None
-    engine: str = ""
-    classifier: ClassifierInfo | None = field(default=None, metadata=OPTIONAL)
-
-    def check_points(self, count: int) -> None:
-        """Raise InputError if the model does not take clouds of `count` points; the message says what it takes."""
-        low = self.points or self.min_points
-        high = self.points or self.max_points
-        if count < low or (high is not None and count > high):
-            fits = f"exactly {low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
-            raise InputError(f"{self.path} takes {fits} points per cloud, not {count}; sample that many")
-
-
-class Encoder(ABC):
+class Encoder(OpenModel):
     """A loaded model, whatever its backend. Use it as a context manager, or call `close`.
 
     An encoder embeds clouds. A part segmenter, whose `specification.categories` is a number, segments them. A backend
@@ -96,20 +32,6 @@ class Encoder(ABC):
         >>> with load_encoder("bundle") as encoder:        # doctest: +SKIP
         ...     embeddings = encoder.embed(points)         # (B, N, 3) to (B, D)
     """
-
-    specification: Specification
-    _calls: Calls
-    _closed = False
-    _forked = False
-    _arguments: Mapping[str, Any] = {}
-    """The arguments that open the same file again; empty for an encoder that cannot be pickled."""
-
-    def __new__(cls: type[AnyEncoder], *arguments: object, **options: object) -> AnyEncoder:
-        """Set up here, before the backend's `__init__`, so that no backend can forget it."""
-        encoder = super().__new__(cls)
-        encoder._calls = Calls()
-        _ENCODERS.add(encoder)
-        return encoder
 
     @abstractmethod
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
@@ -128,81 +50,6 @@ class Encoder(ABC):
             f"{self.specification.path} has a fixed number of neighbours; leave --k out, or give the "
             ".safetensors file that it was exported from"
         )
-
-    def close(self) -> None:
-        """Free the resources of the backend after all calls in progress have ended. Calling it again does nothing.
-
-        Raises:
-            InputError: This thread itself is inside a call, e.g. in a signal handler.
-        """
-        with self._alone():
-            if not self._closed:
-                self._closed = True
-                if not self._is_left_behind():
-                    self._free()
-
-    def _free(self) -> None:
-        """Free the resources of the backend. No call is in progress, and none will follow."""
-        return
-
-    def _after_fork(self) -> None:
-        """Called first in a forked child: do not touch what works only in the parent."""
-        return
-
-    @contextlib.contextmanager
-    def _in_use(self) -> Iterator[None]:
-        """Mark a call in progress; `close` waits for it.
-
-        Raises:
-            InputError: As `_check_usable`.
-        """
-        with self._calls.one():
-            self._check_usable()
-            yield
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Wait until no call is in progress, and let new ones wait.
-
-        Raises:
-            InputError: This thread itself is inside a call, and would wait for ever.
-        """
-        if self._calls.has_this_thread():
-            raise InputError(f"{self.specification.path} is running a call in this thread; wait for its result first")
-        with self._calls.none():
-            yield
-
-    def _check_usable(self) -> None:
-        """Raise InputError if the encoder was closed, or is on a GPU and this process was forked."""
-        path = self.specification.path
-        if self._closed:
-            raise InputError(f"{path} was closed; open it again with load_encoder")
-        if self._is_left_behind():
-            raise InputError(
-                f"{path} was opened on {self.specification.device} before this process was forked, and CUDA does not "
-                "work after a fork; open it in each process, or start processes with multiprocessing's spawn"
-            )
-
-    def _is_left_behind(self) -> bool:
-        return self._forked and self.specification.device != "cpu"
-
-    def __reduce__(self) -> tuple[Callable[..., "Encoder"], tuple[object, ...]]:
-        """Pickle the arguments that open the same file again."""
-        self._check_usable()
-        if not self._arguments:
-            raise InputError(
-                f"{self.specification.path} on {self.specification.backend} cannot be pickled; open it in the other "
-                "process by its path"
-            )
-        return _reopen, (type(self), self.specification.sha256, dict(self._arguments))
-
-    def __enter__(self: AnyEncoder) -> AnyEncoder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         """A description: architecture, points, width, precision, backend, device, file."""
@@ -249,7 +96,7 @@ class Encoder(ABC):
         """
         if up is not None:
             parse_up(up)
-        if (paths := _as_paths(points)) is not None:
+        if (paths := as_paths(points)) is not None:
             return self._embed_files(paths, seed, draws, up)
         points = cast("ArrayLike", points)
         with self._in_use():
@@ -257,7 +104,9 @@ class Encoder(ABC):
                 raise InputError(
                     f"{self.specification.path} is a part segmenter, not an encoder; use segment(points, category)"
                 )
-            return self._run_batches({"points": self._normalised(points, normalise, up)}, "embedding")
+            return self._run_batches(
+                {"points": prepare(points, self.specification, normalise=normalise, up=up)}, "embedding"
+            )
 
     def predict(
         self,
@@ -295,7 +144,7 @@ class Encoder(ABC):
         classifier = self.specification.classifier
         if classifier is None:
             raise InputError(f"{self.specification.path} is not a classifier; make one with crosspoint fit")
-        if (paths := _as_paths(points)) is not None:
+        if (paths := as_paths(points)) is not None:
             rows = self._score_files(paths, seed, draws, up, classifier)
         else:
             rows = self._scores(cast("ArrayLike", points), normalise=normalise, up=up)
@@ -304,7 +153,9 @@ class Encoder(ABC):
     def _scores(self, points: ArrayLike, *, normalise: bool = False, up: Up | None = None) -> FloatArray:
         """Scores and novelty `(B, classes + 1)`."""
         with self._in_use():
-            return self._run_batches({"points": self._normalised(points, normalise, up)}, SCORES, NOVELTY)
+            return self._run_batches(
+                {"points": prepare(points, self.specification, normalise=normalise, up=up)}, SCORES, NOVELTY
+            )
 
     def infer(self, inputs: Mapping[str, ArrayLike], *, any_scale: bool = False) -> FloatArray:
         """Embed or segment clouds, whichever the model does, from named inputs.
@@ -321,12 +172,12 @@ class Encoder(ABC):
             CheckFailed: The output has NaN or infinite values.
         """
         with self._in_use():
-            points = self._checked_points(inputs["points"])
+            points = check_points(inputs["points"], self.specification)
             if not any_scale:
-                self._check_normalised(points)
+                check_normalised(points, self.specification)
             if self.specification.categories is None:
                 return self._run_batches({"points": points}, "embedding")
-            category = self._checked_category(inputs["category"], len(points))
+            category = check_category(inputs["category"], len(points), specification=self.specification)
             return self._run_batches({"points": points, "category": category}, "logits")
 
     def _embed_files(self, paths: Sequence[Path], seed: int, draws: int, up: Up | None) -> FloatArray:
@@ -411,54 +262,11 @@ class Encoder(ABC):
         with self._in_use():
             if self.specification.categories is None:
                 raise InputError(f"{self.specification.path} is an encoder, not a part segmenter; use embed(points)")
-            clouds = self._normalised(points, normalise, up)
+            clouds = prepare(points, self.specification, normalise=normalise, up=up)
             return self._run_batches(
-                {"points": clouds, "category": self._checked_category(category, len(clouds))}, "logits"
+                {"points": clouds, "category": check_category(category, len(clouds), specification=self.specification)},
+                "logits",
             )
-
-    def _checked_points(self, points: ArrayLike) -> FloatArray:
-        array = _as_float32(points, "points")
-        if array.ndim != 3 or array.shape[2] != 3 or array.shape[0] == 0:
-            hint = "; for one cloud give points[None]" if array.ndim == 2 and array.shape[1] == 3 else ""
-            raise InputError(f"points have the shape {array.shape}; give (B, N, 3) with B at least 1{hint}")
-        self.specification.check_points(array.shape[1])
-        return array
-
-    def _normalised(self, points: ArrayLike, normalise: bool, up: Up | None) -> FloatArray:
-        """Check clouds and turn them to y-up. With `normalise`, centre and scale them too, in float64."""
-        array = self._checked_points(points)
-        if normalise:
-            return normalise_clouds(to_y_up(np.asarray(points), up or "y"))
-        self._check_normalised(array)
-        return array if up in (None, "y") else to_y_up(array, up)
-
-    def _check_normalised(self, clouds: FloatArray) -> None:
-        """Raise InputError if clouds `(B, N, 3)` are clearly not normalised. Clouds of zeros are accepted."""
-        with np.errstate(over="ignore"):  # infinite is far as well
-            squares = clouds * clouds
-            radii = np.sqrt((squares[..., 0] + squares[..., 1] + squares[..., 2]).max(axis=1))  # (B,)
-            sums = np.ones((1, clouds.shape[1]), np.float32) @ clouds  # (B, 1, 3), 4 times as fast as `sum`
-            means = np.linalg.norm(sums[:, 0], axis=1) / clouds.shape[1]  # (B,)
-        low, high = RADII
-        if (radii >= low).all() and (radii <= high).all() and (means <= LARGEST_MEAN).all():
-            return
-        bad = np.flatnonzero(((radii < low) & (radii > 0)) | (radii > high) | (means > LARGEST_MEAN))
-        if len(bad):
-            first = bad[0]
-            raise InputError(
-                f"{len(bad)} of {len(clouds)} clouds are not normalised, first number {first}: its mean lies "
-                f"{means[first]:.3g} from the origin and its farthest point {radii[first]:.3g}, where "
-                f"{self.specification.path} was trained on 0 and 1; give normalise=True"
-            )
-
-    def _checked_category(self, category: ArrayLike, batch: int) -> FloatArray:
-        array = _as_float32(category, "category", integers=True)
-        wanted = (batch, self.specification.categories)
-        if array.shape != wanted:
-            raise InputError(f"category has the shape {array.shape}; these points need one-hot {wanted}")
-        if not (np.all((array == 0) | (array == 1)) and np.all(array.sum(axis=1) == 1)):
-            raise InputError("category is not one-hot; every row needs one 1, and 0 elsewhere")
-        return array
 
     def _run_batches(self, inputs: Mapping[str, FloatArray], *outputs: str) -> FloatArray:
         """Run pieces of at most `max_batch` clouds; smaller ones than `min_batch` are padded with the last cloud.
@@ -519,90 +327,3 @@ class Encoder(ABC):
                 f"{self.specification.path} takes at least {fewest} clouds per call, which do not fit into memory; "
                 "export the model with a smaller --batch"
             ) from error
-
-
-_ENCODERS: "WeakSet[Encoder]" = WeakSet()
-
-
-def _in_child() -> None:
-    """In a forked child only the forking thread exists: reset the locks and counters of the others."""
-    for encoder in list(_ENCODERS):
-        encoder._calls, encoder._forked = Calls(), True
-        encoder._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
-
-
-def read_same(path: Path, digest: str) -> bytes:
-    """Read a file again and check that its SHA-256 has not changed.
-
-    Raises:
-        InputError: It cannot be read, or has changed.
-    """
-    content = read_once(path)
-    if content.sha256 != digest:
-        raise InputError(f"{path} has changed since it was opened; load it anew")
-    return content.data
-
-
-def _reopen(kind: type[Encoder], digest: str, arguments: Mapping[str, Any]) -> Encoder:
-    """Called to unpickle an encoder."""
-    read_same(arguments["path"], digest)
-    return kind(**arguments)
-
-
-def _as_paths(points: object) -> list[Path] | None:
-    """The paths, if these are paths; None for an array."""
-    if isinstance(points, str | Path):
-        return [Path(points)]
-    if isinstance(points, list | tuple) and points and all(isinstance(path, str | Path) for path in points):
-        return [Path(path) for path in points]
-    return None
-
-
-def _as_float32(values: ArrayLike, name: str, integers: bool = False) -> FloatArray:
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} are not a regular array ({error}); give a numpy array of float32") from None
-    kinds = "fiub" if integers else "f"
-    if array.dtype.kind not in kinds:
-        raise InputError(f"{name} are of type {array.dtype}; give floating-point values, e.g. {name}.astype('float32')")
-    with np.errstate(over="ignore"):  # values too large for float32 become infinite, which is reported below
-        result = np.ascontiguousarray(array, dtype=np.float32)
-    if not np.isfinite(result).all():
-        first = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
-        raise InputError(f"{name} hold NaN or infinite values, first at index {first}; remove them")
-    return result
-
-
-def interface(path: object, inputs: Iterable[str], *, outputs: Iterable[str]) -> str:
-    """The main output, `"embedding"` or `"logits"`, from the names of a file's inputs and outputs.
-
-    Raises:
-        InputError: The names are those of neither an encoder nor a part segmenter.
-    """
-    given, made = sorted(inputs), sorted(outputs)
-    for wanted, output in ((["points"], "embedding"), (["category", "points"], "logits")):
-        if given == wanted and output in made:
-            return output
-    raise InputError(
-        f"{path} maps {', '.join(given)} to {', '.join(made)}; an encoder maps points to embedding, "
-        f"a segmenter points and category to logits: rename its inputs and outputs, {OR_IMPORT}"
-    )
-
-
-def parse_device(device: str) -> int | None:
-    """CUDA index of `"cuda"` or `"cuda:<index>"`; None for `"cpu"`.
-
-    Raises:
-        InputError: Anything else.
-    """
-    if device == "cpu":
-        return None
-    name, colon, index = device.partition(":")
-    if name == "cuda" and (not colon or (index.isascii() and index.isdigit())):
-        return int(index or 0)
-    raise InputError(f"unknown device {device!r}; give cpu, cuda or cuda:<index>")

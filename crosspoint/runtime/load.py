@@ -6,10 +6,11 @@ from pathlib import Path
 from crosspoint.core.console import timed
 from crosspoint.core.errors import InputError, Unsupported
 from crosspoint.core.reading import read_json
-from crosspoint.runtime.encoder import Encoder, parse_device
+from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.manifest import NAME, SCRIPT, Manifest, read_manifest
 from crosspoint.runtime.released import is_released, names, resolve
 from crosspoint.runtime.signing import SET, KeyFiles, VerifyKeys, find_verify_keys
+from crosspoint.runtime.specification import parse_device
 
 BACKENDS = ("pytorch", "onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 WEIGHTS = ("encoder.safetensors", "segmenter.safetensors")

@@ -15,7 +15,8 @@ from crosspoint.data.io.meshes import sample_surface
 from crosspoint.data.points import Points, normalise
 from crosspoint.data.shapes import CATEGORIES
 from crosspoint.data.shapes.make_shapes import Item, draw
-from crosspoint.runtime.encoder import Encoder, read_same
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.opened import read_same
 
 HERE = Path(__file__).parent
 PAGE = ("index.html", "style.css", "app.js", "preprocessing.js", "reading.js", "view.js")

@@ -88,7 +88,7 @@ BEHIND = {  # the function that a command calls with its options
     "import": ("crosspoint.classify.imported", "import_checkpoint"),
     "export": ("crosspoint.export.bundle", "export"),
     "build": ("crosspoint.export.engine.on_device", "build_on_device"),
-    "operators": ("crosspoint.runtime.operators", "write_operators"),
+    "operators": ("crosspoint.runtime.backends.kernels.operators", "write_operators"),
     "embed": ("crosspoint.runtime.jobs.embed", "embed"),
     "bench": ("crosspoint.runtime.bench.bench", "bench"),
     "search": ("crosspoint.runtime.jobs.search", "search"),

@@ -134,7 +134,7 @@ def test_a_folder_without_a_classifier_is_one_line(program, tmp_path):
 
 def test_the_operators_of_the_package_give_the_same_scores(classify, bundle, golden, tmp_path):
     from crosspoint.runtime.backends import kernels
-    from crosspoint.runtime.operators import write_operators
+    from crosspoint.runtime.backends.kernels.operators import write_operators
 
     if not kernels.LIBRARY.is_file():
         pytest.skip("the CPU operators are not compiled")

@@ -17,7 +17,8 @@ from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.kernels.compile import compile_library, compiler
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.backends.pytorch import PyTorchEncoder
-from crosspoint.runtime.encoder import Encoder, Specification
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.specification import Specification
 
 pytest.importorskip("onnxruntime")
 NAMES = ["DGCNN", "PointNet", "SegmentationBackbone", "DGCNNSegmenter"]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from crosspoint.data.frames import UPS, rotation_to_y_up
 from crosspoint.data.io.files import read_points
 from crosspoint.data.points import normalise
-from crosspoint.runtime.encoder import Encoder, Specification
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.specification import Specification
 
 trimesh = pytest.importorskip("trimesh")
 

@@ -28,8 +28,8 @@ from crosspoint.models.heads import PointHead
 from crosspoint.models.image import ImageEncoder
 from crosspoint.models.weights import load_model, read_metadata, save_model
 from crosspoint.parity.clouds import CloudSet
-from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.manifest import load_manifest
+from crosspoint.runtime.specification import Specification
 from crosspoint.train.engine.checkpoint import load_checkpoint, newest, save_checkpoint
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)

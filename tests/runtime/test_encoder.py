@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.runtime.encoder import Encoder, Specification, interface, parse_device
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.specification import Specification, interface, parse_device
 
 
 class Recorder(Encoder):

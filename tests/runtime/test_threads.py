@@ -20,7 +20,7 @@ from crosspoint.core.errors import InputError
 from crosspoint.runtime import Encoder
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.backends.pytorch import PyTorchEncoder
-from crosspoint.runtime.encoder import Specification
+from crosspoint.runtime.specification import Specification
 
 Clouds = Callable[..., np.ndarray]
 THREADS = 8

@@ -6,7 +6,7 @@ from crosspoint.core.console import print_table
 
 if TYPE_CHECKING:
     from crosspoint.parity.layers.diagnosis import Diagnosis
-    from crosspoint.runtime.encoder import Specification
+    from crosspoint.runtime.specification import Specification
 
 
 def print_diagnosis(result: "Diagnosis") -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from crosspoint.core.results import OPTIONAL, Result
 from crosspoint.data.frames import Frame
-from crosspoint.runtime.encoder import Specification
+from crosspoint.runtime.specification import Specification
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.runtime.encoder import Specification
+from crosspoint.runtime.specification import Specification
 
 Array = NDArray[Any]
 SLOPE, RELU, NONE = 0.2, 0.0, 1.0  # slope of the activation below 0

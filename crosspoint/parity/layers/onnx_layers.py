@@ -14,7 +14,7 @@ from crosspoint.core.reading import read_bytes
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.parity.layers.layers import INPUTS, LAYERS, Array, Layers
 from crosspoint.runtime.backends.onnx import is_unsupported
-from crosspoint.runtime.encoder import Specification, parse_device
+from crosspoint.runtime.specification import Specification, parse_device
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT32)

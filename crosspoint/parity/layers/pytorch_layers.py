@@ -10,7 +10,7 @@ from crosspoint.models import DGCNN, DGCNNSegmenter, PointNet, SegmentationBackb
 from crosspoint.models.edgeconv import EdgeConv, EdgeConv2
 from crosspoint.models.neighbours import nearest
 from crosspoint.parity.layers.layers import Array, Layers
-from crosspoint.runtime.encoder import Specification
+from crosspoint.runtime.specification import Specification
 
 Get = Callable[[str], Tensor]
 Table = dict[str, Callable[[Get], Tensor]]

@@ -22,7 +22,10 @@ from crosspoint.core.system.processes import available_cpus
 from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx_guard import check_model
 from crosspoint.runtime.backends.onnx_interface import names_of, specify
-from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device, read_same
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.inputs import FloatArray
+from crosspoint.runtime.open_model import read_same
+from crosspoint.runtime.specification import parse_device
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -12,7 +12,7 @@ from crosspoint.core.reading import reading, reason_of
 from crosspoint.core.results import from_json
 from crosspoint.data.points import normalise
 from crosspoint.runtime.classifier import NOVELTY, SCORES, ClassifierInfo
-from crosspoint.runtime.encoder import OR_IMPORT, Specification, interface
+from crosspoint.runtime.specification import OR_IMPORT, Specification, interface
 
 PROBE = (1, 1024, 3)  # shape of a run that learns the width of the output, where the file leaves it open
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from crosspoint.core.errors import InputError, require
 from crosspoint.core.reading import reason_of
-from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, parse_device
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.inputs import FloatArray
+from crosspoint.runtime.specification import Specification, parse_device
 
 
 class PyTorchEncoder(Encoder):

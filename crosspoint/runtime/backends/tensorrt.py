@@ -23,8 +23,10 @@ from crosspoint.runtime.backends.graphs import Graphs
 from crosspoint.runtime.backends.kernel_cache import KernelCache, cache_file
 from crosspoint.runtime.backends.tensorrt_log import construct, errors_of
 from crosspoint.runtime.classifier import NOVELTY, SCORES, ClassifierInfo
-from crosspoint.runtime.encoder import Encoder, FloatArray, Specification, interface, parse_device
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.inputs import FloatArray
 from crosspoint.runtime.manifest import REBUILD, EngineInfo, Manifest
+from crosspoint.runtime.specification import Specification, interface, parse_device
 
 PACKAGES = {"tensorrt": ("tensorrt", "trt"), "tensorrt-rtx": ("tensorrt_rtx", "trt-rtx")}  # module and extra
 TRUSTED = "trusted without a manifest"

@@ -16,10 +16,12 @@ from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import cuda
 from crosspoint.runtime.bench.layers import LayerTable, layers_of
 from crosspoint.runtime.bench.roofline import CpuSpeed, Roofline, measure_machine, processor, roofline_of
-from crosspoint.runtime.encoder import Encoder, FloatArray, parse_device
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.inputs import FloatArray
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import NAME, load_manifest
 from crosspoint.runtime.released import find_release
+from crosspoint.runtime.specification import parse_device
 
 USUAL_POINTS = 1024
 FEWEST = 5  # least number of calls per model, however long they take

@@ -9,7 +9,8 @@ from typing import Any
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import reading
-from crosspoint.runtime.encoder import Encoder, FloatArray
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.inputs import FloatArray
 
 CALLS, WARM_UP = 12, 2
 TIME = "_kernel_time"  # end of the names in ONNX Runtime's profile

@@ -13,7 +13,8 @@ from crosspoint.data.objects.clouds import Boxes, ObjectClouds
 from crosspoint.data.points import Points
 from crosspoint.data.sources import Loaded, Source, read_ahead
 from crosspoint.runtime.draws import mean_of_draws, split_draws
-from crosspoint.runtime.encoder import Encoder, FloatArray
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.inputs import FloatArray
 
 
 @dataclass(frozen=True)

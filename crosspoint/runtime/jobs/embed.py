@@ -13,7 +13,6 @@ from crosspoint.data.frames import Frame, tell_frame
 from crosspoint.data.objects.clouds import Boxes
 from crosspoint.data.objects.find import Vector
 from crosspoint.data.objects.sources import Scans
-from crosspoint.runtime.encoder import Specification
 from crosspoint.runtime.jobs import parts as part_files
 from crosspoint.runtime.jobs.batches import Skipped, embed_groups
 from crosspoint.runtime.jobs.embeddings import PARQUET, Embeddings, save
@@ -21,6 +20,7 @@ from crosspoint.runtime.jobs.join import about_job, join_job
 from crosspoint.runtime.jobs.parts import FORMATS, PartOptions
 from crosspoint.runtime.jobs.request import Request, make_request, open_request
 from crosspoint.runtime.options import Reading, RunOn, Sampling
+from crosspoint.runtime.specification import Specification
 
 SUFFIXES = (".npz", ".npy", ".parquet")
 

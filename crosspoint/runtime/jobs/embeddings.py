@@ -22,7 +22,7 @@ from crosspoint.core.results import FLAT, OPTIONAL, from_json, to_json
 from crosspoint.data.frames import Frame
 from crosspoint.data.objects.clouds import Boxes
 from crosspoint.data.objects.find import ObjectOptions
-from crosspoint.runtime.encoder import FloatArray
+from crosspoint.runtime.inputs import FloatArray
 from crosspoint.runtime.jobs.batches import Skipped
 
 PARQUET = "writing and reading Parquet"

@@ -20,10 +20,11 @@ from crosspoint.data.objects.find import Vector
 from crosspoint.data.objects.sources import Scans
 from crosspoint.data.sources import Source
 from crosspoint.runtime.classifier import ClassifierInfo, Predictions, check_frames
-from crosspoint.runtime.encoder import Encoder, Specification
+from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.jobs.batches import Skipped, score_groups
 from crosspoint.runtime.jobs.request import make_request, open_request
 from crosspoint.runtime.options import Reading, RunOn, Sampling
+from crosspoint.runtime.specification import Specification
 
 COLUMNS = ("name", "label", "probability", "unknown")
 BOX_COLUMNS = ("points", "lower_x", "lower_y", "lower_z", "upper_x", "upper_y", "upper_z")  # of objects of scans

@@ -11,10 +11,10 @@ from typing import Any
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed, CrosspointError, require
-from crosspoint.runtime.encoder import Specification, parse_device
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.join import join_job
 from crosspoint.runtime.jobs.request import Opened, Request, open_request
+from crosspoint.runtime.specification import Specification, parse_device
 
 RETRIES = 5  # tries of a part whose worker died
 CPUS = 1  # CPUs of a worker, and threads of its encoder; so a machine runs one worker per core

@@ -11,11 +11,12 @@ from crosspoint.data.objects.find import ObjectOptions
 from crosspoint.data.objects.sources import Scans, find_scans
 from crosspoint.data.sources import Source, base_of, find_sources
 from crosspoint.runtime.draws import check_draws
-from crosspoint.runtime.encoder import Encoder, Specification
+from crosspoint.runtime.encoder import Encoder
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.runtime.released import find_release
 from crosspoint.runtime.signing import find_key_files
+from crosspoint.runtime.specification import Specification
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from crosspoint.data.io.files import up_of
 from crosspoint.data.objects.find import SCAN_UP
 from crosspoint.data.sources import find_sources
 from crosspoint.runtime.draws import mean_of_draws, split_draws
-from crosspoint.runtime.encoder import FloatArray
+from crosspoint.runtime.inputs import FloatArray
 from crosspoint.runtime.jobs import parts
 from crosspoint.runtime.jobs.embeddings import Embeddings, FileAbout, PartAbout, load
 from crosspoint.runtime.jobs.originals import Originals

@@ -20,11 +20,13 @@ from crosspoint.data.io.formats.ply import write_labelled
 from crosspoint.data.points import Coordinates, normalise
 from crosspoint.data.sets.taxonomy import SHAPENETPART, Taxonomy, parse_taxonomy, read_taxonomy
 from crosspoint.data.sources import Source, find_sources
-from crosspoint.runtime.encoder import Encoder, FloatArray, Specification
+from crosspoint.runtime.encoder import Encoder
+from crosspoint.runtime.inputs import FloatArray
 from crosspoint.runtime.jobs.batches import Skipped
 from crosspoint.runtime.jobs.request import make_request, open_model
 from crosspoint.runtime.manifest import NAME, load_manifest
 from crosspoint.runtime.options import Reading, RunOn, Sampling
+from crosspoint.runtime.specification import Specification
 
 POINTS = 2048  # per call of a model that takes any number, as in its training
 BATCH = 8

@@ -541,7 +541,7 @@ SPECIFICATION = ("dgcnn", 8, None, None, "fp32", "onnxruntime", "cpu", "0" * 64,
 @cache
 def _cache() -> Files:
     from crosspoint.eval.cache import cached
-    from crosspoint.runtime.encoder import Specification
+    from crosspoint.runtime.specification import Specification
 
     features = np.ones((6, 8), np.float32)
     return folder(lambda root: cached(root, Specification(*SPECIFICATION), clouds=CLOUDS, compute=lambda: features))
@@ -549,7 +549,7 @@ def _cache() -> Files:
 
 def _read_cache(root: Path) -> None:
     from crosspoint.eval.cache import cached
-    from crosspoint.runtime.encoder import Specification
+    from crosspoint.runtime.specification import Specification
 
     features = np.ones((6, 8), np.float32)
     assert (cached(root, Specification(*SPECIFICATION), clouds=CLOUDS, compute=lambda: features) == 1).all()

@@ -8,7 +8,7 @@ import pytest
 from crosspoint.runtime.bench import bench
 from crosspoint.runtime.bench.bench import Choice, Contender, _measure, _row
 from crosspoint.runtime.bench.roofline import CpuSpeed, roofline_of
-from crosspoint.runtime.encoder import Specification
+from crosspoint.runtime.specification import Specification
 
 SPECIFICATION = Specification("dgcnn", 2048, None, None, "fp32", "onnxruntime", "cpu", "0" * 64, "m.onnx", engine="E 1")
 

@@ -17,8 +17,8 @@ from crosspoint.core.results import Result
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx import OnnxEncoder
-from crosspoint.runtime.encoder import read_same
 from crosspoint.runtime.load import load_encoder
+from crosspoint.runtime.open_model import read_same
 
 GRAPH, RESULT = "encoder.onnx", "operators.json"
 FILES = (GRAPH, RESULT, "edges.so", "edges.dylib", "edges.dll")

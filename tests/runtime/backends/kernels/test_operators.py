@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.runtime import operators
 from crosspoint.runtime.backends import kernels
+from crosspoint.runtime.backends.kernels import operators
+from crosspoint.runtime.backends.kernels.operators import write_operators
 from crosspoint.runtime.load import load_encoder
-from crosspoint.runtime.operators import write_operators
 from crosspoint.runtime.released import resolve
 
 pytest.importorskip("onnx")
