@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crosspoint
+from crosspoint.classify.imported import ImportResult
 from crosspoint.classify.results import FitResult
 from crosspoint.core.errors import InputError
 from crosspoint.core.results import from_json, to_json
@@ -43,6 +44,7 @@ from crosspoint.parity.parity import ParityResult
 from crosspoint.quickstart import QuickstartResult
 from crosspoint.report.page import ReportResult
 from crosspoint.report.records import QuickstartSummary
+from crosspoint.runtime.backends.kernels.operators import OperatorsResult
 from crosspoint.runtime.bench.bench import BenchResult
 from crosspoint.runtime.classifier import ClassifierInfo
 from crosspoint.runtime.installed import ModelsResult
@@ -70,7 +72,8 @@ RESULTS = (
     *(PartSegResult, QuickstartSummary, ReportResult, ReproduceResult, RobustnessResult, SvmResult, TrainResult),
     *(BundleManifest, DoctorResult, EmbedResult, PackResult, QuickstartResult, RenderResult, SearchResult),
     *(SelfTestResult, ShapesResult, VerifyReport, ObjectsResult, ScanResult),
-    *(ClassifyResult, DuplicatesResult, FitResult, HubConfig, ModelsResult, PredictResult, SegmentResult, SelectResult),
+    *(ClassifyResult, DuplicatesResult, FitResult, HubConfig, ImportResult, ModelsResult),
+    *(OperatorsResult, PredictResult, SegmentResult, SelectResult),
 )
 CLASS = re.compile(r"^class (\w+)\((\w+)\):", re.MULTILINE)
 TEXT = st.text(max_size=5)

@@ -17,7 +17,7 @@ from crosspoint.export.onnx.int8 import quantisable, quantise
 from crosspoint.export.onnx.precision import lower, product_precisions
 from crosspoint.parity.clouds import inputs_of
 from crosspoint.parity.gate import run
-from crosspoint.parity.limits import loses, scores_hold
+from crosspoint.parity.limits import holds, loses, scores_hold
 from crosspoint.parity.measures import relative_l2
 
 JUDGED = 16  # calibration clouds on which layers are ranked
@@ -132,7 +132,11 @@ def _fewest(model: onnx.ModelProto, ranges: dict[str, float], order: list[str], 
         if not passes_gate(count):
             return False
         task = check.tune(quantise(model, ranges, layers=order[count:]), "int8")
-        return task is None or (scores_hold(task.task) and not loses(task.task, check.max_drop))
+        if task is None:
+            return True
+        # without clouds of its own, the search is judged by those that the export has to hold on
+        lost = loses(task.task, check.max_drop) if check.tuning is not None else not holds(task.task, check.max_drop)
+        return scores_hold(task.task) and not lost
 
     if keeps(0):
         return 0
