@@ -16,7 +16,7 @@ from crosspoint.data.points import Points, normalise
 from crosspoint.data.shapes import CATEGORIES
 from crosspoint.data.shapes.make_shapes import Item, draw
 from crosspoint.runtime.encoder import Encoder
-from crosspoint.runtime.opened import read_same
+from crosspoint.runtime.open_model import read_same
 
 HERE = Path(__file__).parent
 PAGE = ("index.html", "style.css", "app.js", "preprocessing.js", "reading.js", "view.js")

@@ -68,8 +68,9 @@ def print_predictions(result: "PredictResult") -> None:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
     ran, count = result.model, len(result.predictions)
     unknown = sum(entry.unknown for entry in result.predictions)
+    objects = "1 object" if count == 1 else f"{count} objects"
     click.echo(
-        f"{'' if result.out is None else f'{printable(result.out)}: '}{count} objects, {unknown} unknown, in "
+        f"{'' if result.out is None else f'{printable(result.out)}: '}{objects}, {unknown} unknown, in "
         f"{result.seconds:.1f} s ({ran.architecture}, {ran.precision}, {ran.backend} on {ran.device})"
     )
 
