@@ -22,6 +22,7 @@ from crosspoint.core.reading import read_bytes, read_json
 from crosspoint.core.results import Result
 from crosspoint.export.bundle import export
 from crosspoint.export.manifest import BundleManifest
+from crosspoint.export.trained import trained_weights
 from crosspoint.models.weights import read_weights
 from crosspoint.parity.clouds import ordinary
 from crosspoint.parity.limits import LIMITS
@@ -77,7 +78,11 @@ def write_hub(model: Path | str, out: Path) -> HubConfig:
     out = Path(out)
     check_hub(out, model)
     release = released.find_release(model)
-    trained = _weights_of(model)
+    trained = trained_weights(model)
+    if trained.suffix != ".safetensors":
+        raise InputError(
+            f"{trained} is a checkpoint; convert it first: crosspoint import {trained} --out encoder.safetensors"
+        )
     if (architecture := read_weights(trained).config.get("architecture")) not in ENCODERS:
         raise InputError(f"{model} is a {architecture}, not an encoder; --hub writes encoders alone")
     with atomic_folder(out, _check_ours) as folder:
@@ -105,11 +110,6 @@ def write_hub(model: Path | str, out: Path) -> HubConfig:
 def check_hub(out: Path, model: Path | str) -> None:
     """Raise InputError if a folder for a hub cannot be written there."""
     check_replaceable(out, _check_ours, inputs=[Path(model)], option="--hub")
-
-
-def _weights_of(model: Path | str) -> Path:
-    path = released.resolve(model, ".safetensors")
-    return path / WEIGHTS if path.is_dir() else path
 
 
 def _check_opens(folder: Path) -> None:
