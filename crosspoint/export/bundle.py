@@ -390,8 +390,10 @@ def _add_golden(folder: Path, manifest: BundleManifest) -> BundleManifest:
     """Add golden vectors to the bundle of an encoder or classifier; return the manifest that lists them."""
     if "embedding" not in manifest.outputs:
         return manifest
-    usual = manifest.profile.tested_points(int(manifest.model.get("k", 1)))[1]
+    least, usual, most = manifest.profile.tested_points(int(manifest.model.get("k", 1)))
     count = usual if manifest.classifier is None else manifest.classifier.points or usual
+    if manifest.profile.points is not None:
+        count = min(max(count, least), most)
     write_golden(folder, ONNX, count=count, runs=manifest.precision.asked != "bf16")
     return replace(manifest, files={**manifest.files, GOLDEN: file_entry(folder / GOLDEN)})
 

@@ -241,3 +241,13 @@ def test_up_columns_and_patterns_hold_for_fit_and_predict(shapes, tmp_path):
     assert [one["name"].removesuffix(".xyz") for one in own] == [one["name"].removesuffix(".npy") for one in other]
     assert [one["label"] for one in own] == [one["label"] for one in other]
     np.testing.assert_allclose([one["probability"] for one in own], [one["probability"] for one in other], atol=1e-3)
+
+
+@pytest.mark.parametrize("points", [POINTS, 48])
+def test_golden_vectors_have_the_number_of_points_that_the_bundle_takes(points, classifier, tmp_path):
+    from crosspoint.export.bundle import export
+    from crosspoint.export.options import ExportOptions
+
+    export("pointnet", tmp_path / "out", points=points, options=ExportOptions(classifier=classifier))
+    with np.load(tmp_path / "out" / "golden.npz") as golden:
+        assert golden["points"].shape == (1, points, 3)
