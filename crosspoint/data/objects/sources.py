@@ -13,9 +13,9 @@ from crosspoint.data.io.scans.bags import split_topic
 from crosspoint.data.objects.clouds import Boxes, ObjectClouds
 from crosspoint.data.objects.find import SCAN_UP, Object, ObjectOptions, segment
 from crosspoint.data.objects.scan import check_found, object_names, read_scans
-from crosspoint.data.points import Points, drawing, normalise, sample_points
+from crosspoint.data.points import Points, normalise
 from crosspoint.data.reading import Reading
-from crosspoint.data.sources import Source, find_sources
+from crosspoint.data.sources import Source, draw_points, find_sources
 
 _one_at_a_time = threading.Lock()  # a large scan takes a gigabyte, and several are read ahead
 
@@ -71,9 +71,7 @@ class ScanSource(Source):
 
     def _cloud(self, one: Object) -> Points:
         """At most `count` points, drawn as from a file that holds the object alone."""
-        points = one.points
-        if self.count is not None and len(points) > self.count:
-            points = sample_points(points, self.count, rng=drawing(self.seed, len(points)))
+        (points,) = draw_points(one.points, self.count, seed=self.seed, at_most=True, draws=1)
         return normalise(to_y_up(points, self.frame.up))
 
 
