@@ -16,7 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,8 +58,7 @@ def changes(baseline: Result, now: Result) -> list[Change]:
     Raises:
         InputError: One of them was not measured now, or the settings differ.
     """
-    if baseline.settings != now.settings:
-        raise InputError(f"the baseline has the settings {baseline.settings} and not {now.settings}; give the same")
+    check_settings(baseline, now.settings)
     found = []
     for name, series in baseline.series.items():
         if series.beside is None:
@@ -67,6 +68,12 @@ def changes(baseline: Result, now: Result) -> list[Change]:
             raise InputError(f"the baseline has {name}, which was not measured; store a new baseline with --json")
         found.append(Change(name, series.beside, before, after))
     return found
+
+
+def check_settings(baseline: Result, settings: dict[str, Any]) -> None:
+    """Raise InputError if a baseline was measured with other settings."""
+    if baseline.settings != settings:
+        raise InputError(f"the baseline has the settings {baseline.settings} and not {settings}; give the same")
 
 
 def table(found: Sequence[Change], allowed: float) -> list[str]:
@@ -114,8 +121,8 @@ def clouds_of(count: int, points: int) -> NDArray[np.float32]:
 def inference(folder: Path, threads: int, rounds: int) -> list[Series]:
     clouds = clouds_of(4, 1024)
     runs = contenders(folder, len(clouds), 1024, threads)
-    works: dict[str, Work] = {f"inference, {REFERENCE}": lambda: runs[REFERENCE](clouds)}
-    works |= {f"inference, {label}": lambda name=name: runs[name](clouds) for name, label in OURS.items()}
+    works: dict[str, Work] = {f"inference, {REFERENCE}": partial(runs[REFERENCE], clouds)}
+    works |= {f"inference, {label}": partial(runs[name], clouds) for name, label in OURS.items()}
     return paired(works, rounds)
 
 
@@ -170,8 +177,11 @@ def main() -> None:
     parser.add_argument("--baseline", type=Path, default=BASELINE, metavar="FILE")
     add_json(parser)
     arguments = parser.parse_args()
-    allowed, baseline, stored = arguments.allowed, arguments.baseline, arguments.json_file
-    settings = argparse.Namespace(rounds=arguments.rounds, threads=arguments.threads, json_file=stored)
+    stored = arguments.json_file
+    settings = {"rounds": arguments.rounds, "threads": arguments.threads}
+    renews = stored is not None and stored.absolute() == arguments.baseline.absolute()
+    if not renews:
+        check_settings(baseline := read(arguments.baseline), settings)  # before the work
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -181,15 +191,12 @@ def main() -> None:
             *folder_job(folder, arguments.rounds),
             *start_up(folder, arguments.rounds),
         ]
-        settings.json_file = folder / "now.json"
-        write("guard", settings, series)
-        now = read(settings.json_file)
-        if stored is not None:
-            settings.json_file = stored
-            write("guard", settings, series)
-    if stored is not None and stored.absolute() == baseline.absolute():
+        for file in filter(None, (folder / "now.json", stored)):
+            write("guard", argparse.Namespace(**settings, json_file=file), series)
+        now = read(folder / "now.json")
+    if renews:
         print(f"stored as the baseline: {stored}")
         return
-    found = changes(read(baseline), now)
-    print("\n".join(table(found, allowed)))
-    check(found, allowed)
+    found = changes(baseline, now)
+    print("\n".join(table(found, arguments.allowed)))
+    check(found, arguments.allowed)
