@@ -35,6 +35,7 @@ from crosspoint.core.console import verbosity
 from crosspoint.core.errors import CrosspointError, InputError
 from crosspoint.core.printable import printable
 from crosspoint.core.system.interrupt import Terminated, end_on_signals, ignore_signals
+from crosspoint.core.system.openmp import share_cpus
 
 
 @click.group(
@@ -101,6 +102,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that is not UTF-8 must not end a command
+    share_cpus()
     try:
         end_on_signals()
         threading.excepthook = _of_thread

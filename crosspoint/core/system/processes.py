@@ -14,8 +14,12 @@ def available_cpus(root: Path = Path("/")) -> int:
     Args:
         root: Folder that holds `proc` and `sys`.
     """
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return math.ceil(min([affinity, *_quotas(root)]))
+    return math.ceil(min([affinity(), *_quotas(root)]))
+
+
+def affinity() -> int:
+    """Number of CPUs on which the system may run this process, whatever the quota of its container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name(root: Path = Path("/")) -> str:
