@@ -96,9 +96,9 @@ def edge_sums(x: Tensor, neighbours: Tensor) -> EdgeSums:
     splits = min(MOST_SPLITS, max(1, PROGRAMS // blocks**2), triton.cdiv(points, POINTS))
     step = triton.cdiv(triton.cdiv(points, splits), POINTS) * POINTS
     partial = x.new_empty((splits, 3, channels, channels), dtype=torch.float64)
-    with torch.cuda.device_of(x):
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _products_kernel[(splits, blocks, blocks)](
-            rows, outgoing, incoming, partial, points, channels, step, POINTS=POINTS, SIDE=SIDE
+            rows, outgoing, incoming, partial, points, channels, step, POINTS=POINTS, SIDE=SIDE, num_warps=8
         )
     return EdgeSums(
         outgoing.view_as(x),

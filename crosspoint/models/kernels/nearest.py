@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 WARPS = 8  # of a program
+CHANNELS = 16  # of a product at a time; 32 need more registers than a thread has
 ABSENT = tl.constexpr((1 << 63) - 1)  # above all keys, also those of NaN
 UNKNOWN = tl.constexpr(-(1 << 63))  # below all keys: the group has given away all it kept
 NAN = tl.constexpr((1 << 31) - 1)
@@ -110,7 +111,7 @@ def nearest_by_score(x: Tensor, half_norms: Tensor, *, k: int) -> Tensor:
     batch, count, channels = x.shape
     rows, groups = (32, 64) if k <= 32 else (16, 128)
     result = torch.empty((batch, count, k), dtype=torch.int64, device=x.device)
-    with torch.cuda.device_of(x):
+    with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         _nearest_kernel[(batch * triton.cdiv(count, rows),)](
             x.contiguous(),
             half_norms.contiguous(),
@@ -120,7 +121,7 @@ def nearest_by_score(x: Tensor, half_norms: Tensor, *, k: int) -> Tensor:
             k,
             ROWS=rows,
             GROUPS=groups,
-            CHANNELS=16 if channels <= 16 else 32,
+            CHANNELS=CHANNELS,
             num_warps=WARPS,
         )
     return result

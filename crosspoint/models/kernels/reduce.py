@@ -95,7 +95,7 @@ def _max_backward_kernel(
         live = (e < end)[:, None] & (c < channels)[None, :]
         won = live & (tl.load(slots + at, mask=live, other=0) == (edge % k)[:, None])
         total += tl.sum(tl.load(gradient + at, mask=won, other=0.0).to(tl.float64), axis=0)
-    tl.store(result + p * channels + c, total.to(result.dtype.element_ty), mask=c < channels)
+    tl.store(result + p * channels + c, total.to(tl.float32).to(result.dtype.element_ty), mask=c < channels)
 
 
 @triton.jit
@@ -122,7 +122,7 @@ def _sum_kernel(
         live = (e < end)[:, None] & (c < channels)[None, :]
         value = tl.load(values + row[:, None] * channels + c[None, :], mask=live, other=0.0).to(tl.float64)
         total += tl.sum(tl.where(live, value - own[None, :], 0.0), axis=0)
-    tl.store(result + p * channels + c, total.to(result.dtype.element_ty), mask=c < channels)
+    tl.store(result + p * channels + c, total.to(tl.float32).to(result.dtype.element_ty), mask=c < channels)
 
 
 def max_by_slot(values: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +139,7 @@ def max_by_slot(values: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor]:
     width = _width(channels)
     maxima = torch.empty_like(values, memory_format=torch.contiguous_format)
     slots = torch.empty_like(maxima, dtype=torch.int8)
-    with torch.cuda.device_of(values):
+    with torch.cuda.device_of(values):  # type: ignore[no-untyped-call]
         _max_kernel[(triton.cdiv(batch * count, POINTS), triton.cdiv(channels, width))](
             values.contiguous(),
             neighbours.contiguous(),
@@ -160,7 +160,7 @@ def max_gradient(gradient: Tensor, slots: Tensor, *, neighbours: Tensor) -> Tens
     batch, count, channels = gradient.shape
     lists, width = edges_by_end(neighbours), _width(channels)
     result = torch.empty_like(gradient, memory_format=torch.contiguous_format)
-    with torch.cuda.device_of(gradient):
+    with torch.cuda.device_of(gradient):  # type: ignore[no-untyped-call]
         _max_backward_kernel[(batch * count, triton.cdiv(channels, width))](
             gradient.contiguous(),
             slots,
@@ -186,7 +186,7 @@ def sum_rows(values: Tensor, lists: EdgeLists, *, relative: bool = False) -> Ten
     channels = values.shape[1]
     points, width = len(lists.starts) - 1, _width(channels)
     result = values.new_empty((points, channels))
-    with torch.cuda.device_of(values):
+    with torch.cuda.device_of(values):  # type: ignore[no-untyped-call]
         _sum_kernel[(points, triton.cdiv(channels, width))](
             values.contiguous(),
             *lists,
@@ -201,7 +201,8 @@ def sum_rows(values: Tensor, lists: EdgeLists, *, relative: bool = False) -> Ten
 
 
 def _width(channels: int) -> int:
-    return min(WIDEST, triton.next_power_of_2(channels))
+    width: int = triton.next_power_of_2(channels)
+    return min(WIDEST, width)
 
 
 class _MaxBySlot(Function):
