@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 POINTS = 16  # of a program of the maximum
 EDGES = 8  # that are read at a time
-WIDEST = 128  # channels of a program
+WIDEST = 64  # channels of a program; of 128 some would not fit into a thread's registers
 
 
 class EdgeLists(NamedTuple):
