@@ -55,6 +55,36 @@ assert not found, found
     assert done.stdout.count("Usage:") == len(calls)
 
 
+@pytest.mark.parametrize("name", ["cloud.npy", "cloud.ply"])
+def test_embedding_a_file_imports_no_package_that_it_does_not_use(tmp_path, name):
+    points = np.random.default_rng(0).normal(size=(64, 3)).astype("<f4")
+    np.save(tmp_path / "cloud.npy", points)
+    header = "ply\nformat binary_little_endian 1.0\nelement vertex 64\n{}end_header\n"
+    columns = "".join(f"property float {axis}\n" for axis in "xyz")
+    (tmp_path / "cloud.ply").write_bytes(header.format(columns).encode() + points.tobytes())
+    unused = {*HEAVY, "pyarrow", "plyfile", "psutil"} - {"numpy", "onnx", "onnxruntime"}
+    assert imported(tmp_path, "embed", "pointnet", name) & unused == set()
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["data", "list"]])
+def test_commands_that_run_no_model_import_no_network_and_no_runtime(tmp_path, arguments):
+    unused = {*HEAVY, "importlib.metadata", "urllib.request", "ssl", "email"} - {"numpy", "rich"}
+    assert imported(tmp_path, *arguments) & unused == set()
+
+
+def imported(folder, *arguments):
+    """The modules that a command has imported when it ends."""
+    code = """
+import sys
+from crosspoint.cli import crosspoint
+crosspoint.main(sys.argv[1:], standalone_mode=False)
+print(*sys.modules, sep="\\n", file=sys.stderr)
+"""
+    run = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
 GROUPS = {(), ("data",), ("eval",), ("finetune",)}
 
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -71,21 +71,25 @@ def announce_once(line: str) -> None:
 
 
 def track(items: Iterable[T], description: str, *, total: int | None = None) -> Iterator[T]:
-    """Yield `items` with a progress bar on standard error. If standard error is not a terminal, there is no bar."""
+    """Yield `items` with a progress bar on standard error, if that is a terminal and there is more than one item."""
+    start, done = time.perf_counter(), 0
+    count = len(items) if total is None and isinstance(items, Sized) else total
+    try:
+        for item in items if _quiet or count == 1 or not sys.stderr.isatty() else _with_bar(items, description, count):
+            done += 1
+            yield item
+    finally:
+        log.info("%s, %d steps: %.2f s", printable(description), done, time.perf_counter() - start)
+
+
+def _with_bar(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    start, done = time.perf_counter(), 0
-    with Progress(*columns, console=console, disable=_quiet or not console.is_terminal) as progress:
-        try:
-            for item in progress.track(items, description=escape(printable(description)), total=total):
-                done += 1
-                yield item
-        finally:
-            log.info("%s, %d steps: %.2f s", printable(description), done, time.perf_counter() - start)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield from progress.track(items, description=escape(printable(description)), total=total)
 
 
 def print_table(title: str, columns: Sequence[str], *, rows: Iterable[Sequence[object]]) -> None:

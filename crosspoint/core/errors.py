@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.metadata
 import io
 import json
 import shlex
@@ -10,8 +9,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from crosspoint.core.printable import printable
 
@@ -90,6 +87,10 @@ def install_source() -> tuple[str, Path | None, str]:
         Options of `pip install`, the folder, and the name in it: `"."` for a checkout, the file name of a wheel. If the
         checkout or wheel is gone, or pip did not record it, the folder is None and the name is that of the package.
     """
+    import importlib.metadata
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     package = Path(__file__).parents[2]
     with contextlib.suppress(OSError, ValueError):
         if f'name = "{DISTRIBUTION}"' in (package / "pyproject.toml").read_text(encoding="utf-8"):

@@ -1,5 +1,8 @@
 """What a session of ONNX Runtime is asked for: its provider, its device, its precision, and no other one silently."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,3 +70,23 @@ def test_the_cpu_is_the_only_provider_where_it_was_asked_for():
 def test_a_provider_that_did_not_load_is_an_error_and_not_the_cpu():
     with pytest.raises(InputError, match=f"{CUDA} did not load"):
         opened(Runtime("CPUExecutionProvider"), CUDA, 0)
+
+
+ONE_CPU = """
+import os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import numpy as np
+import crosspoint
+from crosspoint.data.points import normalise
+clouds = np.stack([normalise(np.random.default_rng(i).normal(size=(64, 3))) for i in range(3)]).astype(np.float32)
+with crosspoint.load("pointnet") as encoder:
+    assert encoder.embed(clouds).shape[0] == 3
+    print(len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts the threads of a process as Linux lists them")
+def test_on_one_cpu_clouds_are_embedded_by_the_one_thread_of_the_process():
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", ONE_CPU], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("1", "")

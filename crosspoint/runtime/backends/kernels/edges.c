@@ -23,107 +23,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef VECTORISED /* given on the command line: empty for sanitizers, which start after the clones are chosen */
-#elif defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
-#define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define VECTORISED
-#endif
-#define EXPORTED __attribute__((visibility("default")))
-#define INLINE static inline __attribute__((always_inline))
-
 enum { LANES = 32, FEW = 64, BLOCK = 8, PIECE = 64, RANK = 8 };
 
-/* ranks[i]: how many of `count` values are larger than values[i]; `width` >= count of them may be read */
-INLINE void rank(const float *values, int count, int width, int32_t *ranks) {
-    for (int i = 0; i < width; i++) ranks[i] = 0;
-    for (int j = 0; j < count; j++)
-        for (int i = 0; i < width; i++) ranks[i] += values[j] > values[i];
-}
-
-/* At least k scores are as large as the k-th largest of LANES maxima, each over every LANES-th column. */
-INLINE float lower_bound(const float *maxima, int64_t k) {
-    if (k > LANES) return -INFINITY;
-    const int32_t most = (int32_t)k;
-    int32_t ranks[LANES];
-    float bound = INFINITY;
-    rank(maxima, LANES, LANES, ranks);
-    for (int i = 0; i < LANES; i++) bound = ranks[i] < most && maxima[i] < bound ? maxima[i] : bound;
-    return bound;
-}
-
-/* The k largest of a few candidates that are numbers, and in the order of their columns. */
-INLINE void choose_few(const float *values, const int64_t *columns, int64_t count, int64_t k, int64_t *chosen) {
-    int32_t ranks[FEW], equal[FEW] = {0};
-    rank(values, (int)count, (int)((count + BLOCK - 1) / BLOCK * BLOCK), ranks);
-    for (int i = 0; i < count; i++) {
-        int place = ranks[i] + equal[ranks[i]]++;
-        if (place < k) chosen[place] = columns[i];
-    }
-}
-
-/* NaN is larger than every number */
-INLINE int larger(float a, float b) { return a > b || (a != a && b == b); }
-
-/* The same of many (ties, or a large k) or with NaN, by insertion into the sorted best. */
-static void choose_many(const float *values, const int64_t *columns, int64_t count, int64_t k, int64_t *chosen,
-                        float *best) {
-    int64_t filled = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (filled == k && !larger(values[i], best[k - 1])) continue;
-        int64_t place = filled < k ? filled++ : k - 1;
-        for (; place > 0 && larger(values[i], best[place - 1]); place--) {
-            best[place] = best[place - 1];
-            chosen[place] = chosen[place - 1];
-        }
-        best[place] = values[i];
-        chosen[place] = columns[i];
-    }
-}
-
-INLINE int has_nan(const float *values, int64_t count) {
-    int found = 0;
-    for (int64_t i = 0; i < count; i++) found |= values[i] != values[i];
-    return found;
-}
-
-/* 1 <= k <= n; scratch: 4 n + FEW + k floats, all of them set */
-VECTORISED static void nearest(const float *products, const float *half, int64_t rows, int64_t n, int64_t k,
-                               int64_t *chosen, void *scratch) {
-    int64_t *columns = scratch;
-    float *scores = (float *)(columns + n), *values = scores + n, *best = values + n + FEW;
-    for (int64_t i = 0; i < rows; i++, products += n, chosen += k) {
-        float maxima[LANES];
-        int64_t j = 0, count = 0;
-        for (int l = 0; l < LANES; l++) maxima[l] = -INFINITY;
-        for (; j + LANES <= n; j += LANES)
-            for (int l = 0; l < LANES; l++) {
-                float score = products[j + l] - half[j + l];
-                scores[j + l] = score;
-                maxima[l] = maxima[l] < score ? score : maxima[l];
-            }
-        for (; j < n; j++) scores[j] = products[j] - half[j];
-        float bound = lower_bound(maxima, k);
-        for (j = 0; j + BLOCK <= n; j += BLOCK) { /* what is not below the bound, NaN with it */
-            int32_t any = 0;
-            for (int l = 0; l < BLOCK; l++) any |= !(scores[j + l] < bound);
-            for (int l = 0; any && l < BLOCK; l++) {
-                values[count] = scores[j + l];
-                columns[count] = j + l;
-                count += !(scores[j + l] < bound);
-            }
-        }
-        for (; j < n; j++) {
-            values[count] = scores[j];
-            columns[count] = j;
-            count += !(scores[j] < bound);
-        }
-        if (count <= FEW && !has_nan(values, count))
-            choose_few(values, columns, count, k, chosen);
-        else
-            choose_many(values, columns, count, k, chosen, best);
-    }
-}
+#include "instructions.h"
+#include "search.h"
 
 /* Indices -n to n - 1 as rows 0 to n - 1, the negative ones from the end; 0 if one is none of these. */
 VECTORISED static int find_rows(const int64_t *indices, int64_t count, int64_t n, int64_t *rows) {

@@ -383,6 +383,32 @@ static void nan_scores(void) {
     }
 }
 
+/* In plain C and with AVX-512, where the CPU has it, the same columns in the same order */
+static void both_searches(void) {
+#ifdef X86
+    const int found = has_avx512;
+    uint32_t random = 1;
+    for (int round = 0; round < 300; round++) {
+        const int64_t n = 1 + round * 31 % 1100, k = 1 + round * 5 % (n < 40 ? n : 40), rows = 3;
+        Value *products = tensor(FLOAT, 3, (int64_t[]){1, rows, n}), *half = tensor(FLOAT, 3, (int64_t[]){1, 1, n});
+        Value plain = {0}, fast = {0};
+        for (int64_t i = 0; i < rows * n; i++) { /* many are equal, some, or none */
+            random = random * 1664525u + 1013904223u;
+            ((float *)products->data)[i] = (float)(random >> (round % 3 == 0 ? 28 : round % 3 == 1 ? 24 : 8)) - 4;
+        }
+        has_avx512 = found;
+        HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &fast));
+        has_avx512 = 0;
+        HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &plain));
+        HOLDS(memcmp(plain.data, fast.data, (size_t)(rows * k) * sizeof(int64_t)) == 0);
+        drop(products), drop(half), free(plain.data), free(fast.data);
+    }
+    nan_scores(); /* in plain C */
+    sizes();
+    has_avx512 = found;
+#endif
+}
+
 static int everything_runs(void) {
     return nearest_runs(3, 2, 4, 40) && gather_runs(2, 5, 70, 3, 4, 4) && reduction_runs("Max", 1, 0, 3, (int64_t[]){2, 5, 9}) &&
            reduction_runs("Mean", 1, 1, 3, (int64_t[]){2, 5, 9});
@@ -431,8 +457,8 @@ static void threads(void) {
 typedef struct { const char *name; void (*run)(void); } Scenario;
 static const Scenario SCENARIOS[] = {
     {"ranks", ranks}, {"types", types}, {"sizes", sizes}, {"overflows", overflows}, {"attributes", attributes},
-    {"indices", indices}, {"nan_scores", nan_scores}, {"failing_calls", failing_calls},
-    {"failing_memory", failing_memory}, {"threads", threads},
+    {"indices", indices}, {"nan_scores", nan_scores}, {"both_searches", both_searches},
+    {"failing_calls", failing_calls}, {"failing_memory", failing_memory}, {"threads", threads},
 };
 
 int main(int count, char **arguments) {
