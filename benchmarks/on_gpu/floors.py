@@ -85,7 +85,7 @@ def copy_bandwidth(device: torch.device) -> float:
     """Bytes a second, read and written, of a copy of 1 GiB."""
     source = torch.empty(1 << 28, device=device)
     target = torch.empty_like(source)
-    times = times_ms({"copy": lambda: target.copy_(source)}, rounds=9)["copy"]
+    times = times_ms({"copy": lambda: target.copy_(source)}, rounds=9, device=device)["copy"]
     return 2 * source.numel() * source.element_size() / (1e-3 * statistics.median(times))
 
 

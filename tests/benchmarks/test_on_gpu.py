@@ -24,6 +24,13 @@ def step(floors):
     return step
 
 
+@pytest.fixture
+def inference(floors):
+    from on_gpu import inference
+
+    return inference
+
+
 def never():
     raise AssertionError("the bandwidth of a known card is not measured")
 
@@ -85,7 +92,7 @@ def test_percentiles_are_those_of_the_values(floors):
     assert floors.percentiles(range(101)) == (50.0, 90.0, 99.0)
 
 
-@pytest.mark.parametrize("words", [["train_step", "--device", "cuda"], ["train_step", "--device", "cuda:7"]])
+@pytest.mark.parametrize("words", [["train_step", "--device", "cuda"], ["inference", "--device", "cuda:7"]])
 def test_without_the_gpu_the_refusal_is_one_line(words):
     import torch
 
@@ -95,3 +102,44 @@ def test_without_the_gpu_the_refusal_is_one_line(words):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "--device cuda" in done.stderr
+
+
+def measured_here(floors, inference, tmp_path, model, skip):
+    """On the CPU, which has no CUDA graphs."""
+    import torch
+
+    torch.set_num_threads(1)
+    card, clouds = floors.Card("a CPU", 1e10, 1e11, ""), inference.clouds_of(2, 64)
+    where = {"device": torch.device("cpu"), "folder": tmp_path}
+    return inference.measure_batch(model, clouds, card=card, **where, rounds=3, skip=skip)
+
+
+@pytest.mark.parametrize("model", ["dgcnn", "pointnet"])
+def test_forms_that_compute_the_same_have_percentiles_beside_a_floor(floors, inference, tmp_path, model):
+    rows, series = measured_here(floors, inference, tmp_path, model, skip=["torch.compile"])
+    assert [row["form"] for row in rows] == ["ONNX Runtime", "PyTorch"]
+    assert all(row["floor_ms"] > 0 and row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] for row in rows)
+    assert [len(one.values) for one in series] == [3, 3]
+    assert len(inference.table(rows)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["dgcnn", "pointnet"])
+def test_a_compiled_network_computes_what_the_others_do(floors, inference, tmp_path, model):
+    rows, _ = measured_here(floors, inference, tmp_path, model, skip=[])
+    assert "torch.compile" in [row["form"] for row in rows]
+
+
+def test_forms_that_compute_something_else_are_not_measured(inference):
+    from crosspoint.core.errors import CheckFailed
+
+    runs = {"one": lambda clouds: clouds, "other": lambda clouds: clouds * 1.01}
+    with pytest.raises(CheckFailed, match=r"other differs from one by 1\.0e-02, more than 0\.001"):
+        inference.check_equal(runs, inference.clouds_of(1, 8))
+
+
+def test_the_floor_of_pointnet_is_counted_by_hand(floors, inference):
+    """One cloud of 10 points: 2 · 10 operations a weight, of 3·64 + 64·64 + 64·64 + 64·128 + 128·1024 weights."""
+    card = floors.Card("a card", 1e15, 1e9, "")
+    weights = 3 * 64 + 64 * 64 + 64 * 64 + 64 * 128 + 128 * 1024
+    assert inference.floor_ms(card, "pointnet", 10, dim=1024, batch=1) == pytest.approx(2 * 10 * weights / 1e6)
