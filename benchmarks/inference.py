@@ -1,6 +1,7 @@
-"""Speed of DGCNN's deployed forms on the CPU against the edge form, interleaved in one process.
+"""Speed of the deployed forms: DGCNN's on the CPU against the edge form, or both encoders' on a GPU against its floor.
 
-python benchmarks inference                   1024 points, k = 20, batch 8, two threads
+python benchmarks inference                   DGCNN, 1024 points, k = 20, batch 8, two threads
+python benchmarks inference --device cuda     both in ONNX Runtime, PyTorch, torch.compile and a CUDA graph
 """
 
 import argparse
@@ -139,8 +140,19 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", action="append", choices=("dgcnn", "pointnet"), help="on a GPU; both if not given")
     add_json(parser)
     arguments = parser.parse_args()
+    if arguments.device != "cpu":
+        from on_gpu.inference import compare_on_gpu
+
+        models = arguments.model or ["dgcnn", "pointnet"]
+        with tempfile.TemporaryDirectory() as folder:
+            sizes = {"points": arguments.points, "rounds": max(arguments.rounds, 100)}
+            measured = compare_on_gpu(models, device=arguments.device, folder=Path(folder), **sizes)
+        write("inference", arguments, *measured)
+        return
     torch.set_num_threads(arguments.threads)
     rng = np.random.default_rng(0)
     clouds = np.stack([normalise(rng.normal(size=(arguments.points, 3))) for _ in range(arguments.batch)])

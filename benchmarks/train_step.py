@@ -1,6 +1,8 @@
 """Speed and memory of a training step against the edge form, interleaved in one process.
 
 python benchmarks train_step                  the point branch, forward and backward, at 1024 and 2048 points
+python benchmarks train_step --device cuda    the same on a GPU, with PyTorch's operators and with the fused kernels,
+                                              part by part beside the floor
 python benchmarks train_step --whole          a whole step of the `clean` recipe, as a profile
 python benchmarks train_step --whole --device cuda --set batch=128
 """
@@ -35,7 +37,7 @@ class EdgeConvolution(nn.Module):
         squares = x.square().sum(dim=1, keepdim=True)
         distances = squares + squares.transpose(1, 2) - 2 * x.transpose(1, 2) @ x  # (B, N, N)
         neighbours = distances.topk(self.k, largest=False).indices
-        rows = (neighbours + torch.arange(batch).view(-1, 1, 1) * count).flatten()
+        rows = (neighbours + torch.arange(batch, device=x.device).view(-1, 1, 1) * count).flatten()
         points = x.transpose(1, 2).reshape(-1, channels)
         near = points[rows].view(batch, count, self.k, channels)
         own = points.view(batch, count, 1, channels).expand_as(near)
@@ -187,10 +189,17 @@ def main() -> None:
     add_json(parser)
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=256, help="clouds on a GPU, a multiple of 8")
+    parser.add_argument("--points", type=int, default=1024, help="of a cloud on a GPU")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.whole:
         write("train_step", arguments, whole_step(arguments.set, arguments.device, arguments.rounds))
+    elif arguments.device != "cpu":
+        from on_gpu.step import compare_on_gpu
+
+        sizes = {"batch": arguments.batch, "count": arguments.points, "rounds": arguments.rounds}
+        write("train_step", arguments, *compare_on_gpu(EdgeDGCNN(20), step, device=arguments.device, **sizes))
     else:
         write("train_step", arguments, *point_branch(arguments.rounds))

@@ -108,6 +108,8 @@ def _training(facts: DoctorFacts) -> Ability:
     if torch.devices:
         names = ", ".join(f"{device.name} ({device.compute_capability})" for device in torch.devices)
         how = f"on {names}; fp32, fp16{', bf16' if torch.bf16 else ''}"
+        if version := facts.packages["triton"]:
+            how += f"; fused kernels by triton {version}, compared with their formulas at first use"
         return Ability("train, finetune", YES, how)
     if has_gpu(facts):
         how = f"on the CPU only: torch {torch.version}, built for CUDA {torch.cuda_build}, sees no GPU"

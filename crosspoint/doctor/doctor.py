@@ -10,7 +10,7 @@ from crosspoint.doctor.probes import ask_all, version
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "onnx", "torchvision", "tensorboard", "numpy", "scipy", "scikit-learn", "h5py"),
     *("safetensors", "embreex", "matplotlib", "cuda-python", "cuda-bindings", "tensorrt", "tensorrt-rtx-cu12"),
-    *("ray", "pyarrow"),
+    *("ray", "pyarrow", "triton"),
 )
 
 

@@ -2,7 +2,7 @@
 
 A neighbour graph is an integer tensor `neighbours (B, N, k)`: entry `(b, i, j)` is the j-th nearest point of point i
 within cloud b; the first is the point itself. A tensor of shape `(B, N, k, C)` is never formed as a whole: a GPU
-forms pieces of it, a CPU none.
+forms pieces of it, a CPU none. On a GPU with Triton, `crosspoint.models.kernels` forms neither it nor all distances.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+
+from crosspoint.models.kernels.choice import fused
 
 CACHED = 1 << 21  # entries of a temporary tensor on a CPU, so that it stays in the cache
 LAUNCHED = 1 << 26  # entries on a GPU: few launches, and 256 MB as float32
@@ -34,7 +36,8 @@ def nearest(features: Tensor, k: int) -> Tensor:
     """The k nearest points of every point in feature space, nearest first, including the point itself.
 
     Distances are computed in float32 (float64 for float64 input), also under autocast. The mean of each cloud is
-    subtracted first: this changes no distance, and `|x|² + |y|² − 2xy` loses fewer digits.
+    subtracted first: this changes no distance, and `|x|² + |y|² − 2xy` loses fewer digits. Of equal distances the fused
+    kernel takes the lower index, `topk` any.
 
     Args:
         features: `(B, N, C)`.
@@ -53,6 +56,10 @@ def nearest(features: Tensor, k: int) -> Tensor:
         x = features if features.dtype == torch.float64 else features.float()
         x = x - x.mean(dim=1, keepdim=True)
         half_norms = x.square().sum(dim=2).mul_(0.5)  # (B, N)
+        if fused(x, k):
+            from crosspoint.models.kernels.nearest import nearest_by_score
+
+            return nearest_by_score(x, half_norms, k=k)
         budget = entries_at_once(x.device)
         clouds = max(1, budget // (count * count))
         rows = max(1, min(count, budget // count))
@@ -149,6 +156,10 @@ def max_over_neighbours(values: Tensor, neighbours: Tensor) -> Tensor:
 
     The gradient goes to one winner for each point and channel.
     """
+    if fused(values, neighbours.shape[2]):
+        from crosspoint.models.kernels.reduce import fused_max
+
+        return fused_max(values, neighbours)
     result: Tensor = _MaxOverNeighbours.apply(values, neighbours)
     return result
 
@@ -182,6 +193,10 @@ class _Gather(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors
         (gradient,) = gradients
+        if fused(gradient, rows.shape[1]):
+            from crosspoint.models.kernels.reduce import edges_by_end, sum_rows
+
+            return sum_rows(gradient, edges_by_end(rows.unsqueeze(0))), None
         flat = rows.flatten()
         degree = torch.bincount(flat, minlength=len(rows))
         summed = torch.nn.functional.embedding_bag(

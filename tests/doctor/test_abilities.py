@@ -74,6 +74,11 @@ def test_a_workstation_can_do_everything(with_gpu):
     assert "NVIDIA L4 (sm89); fp32, fp16, bf16" in find(with_gpu, "train, finetune").how
 
 
+def test_training_on_a_gpu_names_the_compiler_of_its_kernels():
+    assert "fused kernels by triton 3.8.0" in find(workstation({"triton": "3.8.0"}), "train, finetune").how
+    assert "triton" not in find(workstation(), "train, finetune").how
+
+
 def test_onnxruntime_without_cuda_on_a_gpu_is_replaced():
     ability = find(workstation(onnxruntime={"providers": {"CPUExecutionProvider": None}}), "on CUDA")
     assert ability.can == "no"

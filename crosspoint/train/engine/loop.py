@@ -9,8 +9,10 @@ from typing import ClassVar, Protocol, TypeVar
 
 import torch
 
+from crosspoint.core.console import announce
 from crosspoint.core.results import FLAT, Result
 from crosspoint.core.system.interrupt import Stopped, stop_signals
+from crosspoint.models.kernels.choice import choose_kernels
 from crosspoint.train.engine.distributed import ProcessGroup
 from crosspoint.train.engine.metrics import Recorder
 from crosspoint.train.engine.progress import Progress
@@ -98,6 +100,8 @@ def run_steps(
     """
     group, total = run.group, per_epoch * run.recipe.epochs
     started = saved = time.monotonic()
+    if group.is_main and run.device.type == "cuda":
+        announce(f"fused kernels on {run.device}: {choose_kernels(run.device)}")
     title = f"Training on {group.size} × {run.device.type}" if group.size > 1 else f"On {run.device}"
     with (
         Recorder(run.out, run.step) if group.is_main else nullcontext() as recorder,

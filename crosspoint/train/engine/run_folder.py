@@ -17,6 +17,7 @@ from crosspoint.core.outputs import check_folder
 from crosspoint.core.reading import read_json, regular
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.core.workspaces import in_use, remove_partial_files
+from crosspoint.models.kernels.choice import choose_kernels
 from crosspoint.train.engine.checkpoint import newest
 from crosspoint.train.engine.recipes import BaseRecipe, R, Values, choose_recipe, recipe_from
 from crosspoint.train.pretrain.pairs import PairSource
@@ -142,7 +143,8 @@ def start_folder(
     versions = {"crosspoint": crosspoint.__version__, "torch": torch.__version__}
     contents = {"objects": objects, "sha256": data}
     start = {"schema": SCHEMA, "recipe": recipe.as_dict(), "data": contents, "init_sha256": init_sha256}
-    write_json(out / "config.json", {**start, "device": device.type, "versions": versions})
+    kernels = str(choose_kernels(device))
+    write_json(out / "config.json", {**start, "device": device.type, "kernels": kernels, "versions": versions})
 
 
 def tidy(out: Path) -> None:

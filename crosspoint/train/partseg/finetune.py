@@ -23,6 +23,7 @@ from crosspoint.data.points import normalise
 from crosspoint.data.sets.datasets import PartClouds
 from crosspoint.data.sets.taxonomy import TaxonomyFile
 from crosspoint.eval.metrics.miou import Ious, allowed_parts, most_likely, object_ious
+from crosspoint.models.kernels.choice import choose_kernels
 from crosspoint.models.segmentation import DGCNNSegmenter
 from crosspoint.models.weights import save_model
 from crosspoint.train.engine.checkpoint import State, newest, restore, save_checkpoint, state_of
@@ -210,6 +211,7 @@ class FinetuneRun:
                 "initial": to_json(self.initial),
                 "data": {**contents, "selected_on": self.data.selected_on, "taxonomy": self._taxonomy()},
                 "device": self.device.type,
+                "kernels": str(choose_kernels(self.device)),
                 "versions": {"crosspoint": crosspoint.__version__, "torch": torch.__version__},
             },
         )

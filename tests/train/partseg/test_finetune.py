@@ -81,6 +81,7 @@ def test_run_folder_is_complete(finished, backbone):
     assert result.steps == 12
     config = json.loads((run / "config.json").read_text())
     assert config["recipe"]["epochs"] == 3
+    assert config["kernels"].startswith("none: " if config["device"] == "cpu" else ("triton ", "none: "))
     assert config["initial"]["path"] == str(backbone)
     assert config["data"]["taxonomy"]["category_parts"]["Dumbbell"] == [2, 3, 4]
     lines = metrics(run)

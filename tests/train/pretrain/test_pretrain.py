@@ -49,6 +49,7 @@ def test_run_folder_is_complete(finished):
     config = json.loads((run / "config.json").read_text())
     assert config["schema"] == "crosspoint.run/1"
     assert config["recipe"]["epochs"] == 2
+    assert config["kernels"].startswith("none: " if config["device"] == "cpu" else ("triton ", "none: "))
     assert config["data"]["objects"] == 12
     lines = metrics(run)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
