@@ -13,8 +13,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,18 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 from inference import REFERENCE, contenders
-from numpy.typing import NDArray
 from results import Result, Series, add_json, read, write
 from train_step import EdgeDGCNN, step
+from turns import Work, clouds_of, in_turns
 
 import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.data.points import normalise
 from crosspoint.models import DGCNN
 
 BASELINE = Path(__file__).parent / "baseline" / "guard.json"
 OURS = {"factored, ONNX Runtime": "standard operators", "factored, crosspoint operators": "CPU operators"}
-Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -94,28 +91,13 @@ def check(found: Sequence[Change], allowed: float) -> None:
         )
 
 
-def in_turns(works: dict[str, Work], rounds: int) -> dict[str, tuple[float, ...]]:
-    """Milliseconds of each call, after one that is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for i in range(rounds + 1):
-        for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            if i:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: tuple(values) for name, values in times.items()}
-
-
 def paired(works: dict[str, Work], rounds: int) -> list[Series]:
     """Measure in turns; the first is what the others stand beside."""
     reference, *_ = works
-    times = in_turns(works, rounds)
-    return [Series(name, "ms", values, None if name == reference else reference) for name, values in times.items()]
-
-
-def clouds_of(count: int, points: int) -> NDArray[np.float32]:
-    rng = np.random.default_rng(0)
-    return np.stack([normalise(rng.normal(size=(points, 3))) for _ in range(count)]).astype(np.float32)
+    times = in_turns(works, rounds, warm=1)
+    return [
+        Series(name, "ms", tuple(values), None if name == reference else reference) for name, values in times.items()
+    ]
 
 
 def inference(folder: Path, threads: int, rounds: int) -> list[Series]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from results import Series, add_json, write
 from torch import Tensor
 from train_step import EdgeDGCNN
+from turns import clouds_of
 
-from crosspoint.data.points import normalise
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.file import write_onnx
 from crosspoint.export.onnx.fold import deploy
@@ -154,9 +154,7 @@ def main() -> None:
         write("inference", arguments, *measured)
         return
     torch.set_num_threads(arguments.threads)
-    rng = np.random.default_rng(0)
-    clouds = np.stack([normalise(rng.normal(size=(arguments.points, 3))) for _ in range(arguments.batch)])
-    clouds = clouds.astype(np.float32)
+    clouds = clouds_of(arguments.batch, arguments.points)
     with tempfile.TemporaryDirectory() as folder:
         runs = contenders(Path(folder), arguments.batch, arguments.points, arguments.threads)
         check_equal(runs, clouds)

@@ -9,11 +9,12 @@ in turn in one process, medians.
 
 import argparse
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from results import Series, add_json, write
+from turns import in_turns
 
 from crosspoint.core.errors import CheckFailed
 from crosspoint.export.bundle import Verification, export
@@ -61,14 +62,12 @@ def time_all(arguments: argparse.Namespace, bundles: dict[str, Path]) -> list[Se
     """Milliseconds a cloud of every bundle, one call of each in turn."""
     clouds = ordinary(arguments.batch, arguments.points)
     encoders = {name: OnnxEncoder(path / ONNX, threads=arguments.threads) for name, path in bundles.items()}
-    times: dict[str, list[float]] = {name: [] for name in encoders}
-    for _ in range(arguments.rounds + 2):
-        for name, encoder in encoders.items():
-            start = time.perf_counter()
-            encoder.embed(clouds)
-            times[name].append((time.perf_counter() - start) / len(clouds) * 1e3)
-    return [  # without the two rounds of the warm-up
-        Series(name, "ms", tuple(values[2:]), None if name == "fp32" else "fp32") for name, values in times.items()
+    times = in_turns(
+        {name: partial(encoder.embed, clouds) for name, encoder in encoders.items()}, arguments.rounds, warm=2
+    )
+    return [
+        Series(name, "ms", tuple(one / len(clouds) for one in values), None if name == "fp32" else "fp32")
+        for name, values in times.items()
     ]
 
 

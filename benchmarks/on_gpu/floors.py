@@ -2,12 +2,12 @@
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from turns import Work, in_turns, wall_ms
 
 from crosspoint.core.errors import InputError
 
@@ -89,33 +89,18 @@ def copy_bandwidth(device: torch.device) -> float:
     return 2 * source.numel() * source.element_size() / (1e-3 * statistics.median(times))
 
 
-def times_ms(
-    works: dict[str, Callable[[], object]], rounds: int, *, device: torch.device, warm: int = 2
-) -> dict[str, list[float]]:
-    """Milliseconds of each work on the device's clock, in turns; the first `warm` rounds are not kept."""
-    clock = _cpu_ms if device.type == "cpu" else _gpu_ms
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for i in range(warm + rounds):
-        for name, work in works.items():
-            spent = clock(work)
-            if i >= warm:
-                times[name].append(spent)
-    return times
+def times_ms(works: dict[str, Work], rounds: int, *, device: torch.device) -> dict[str, list[float]]:
+    """Milliseconds of each work on the device's clock, in turns, after two rounds that are not kept."""
+    return in_turns(works, rounds, warm=2, clock=wall_ms if device.type == "cpu" else _gpu_ms)
 
 
-def _gpu_ms(work: Callable[[], object]) -> float:
+def _gpu_ms(work: Work) -> float:
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     begin.record()
     work()
     end.record()
     end.synchronize()
     return float(begin.elapsed_time(end))
-
-
-def _cpu_ms(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return 1e3 * (time.perf_counter() - start)
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float, float]:

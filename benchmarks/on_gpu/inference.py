@@ -1,6 +1,5 @@
 """Inference on a GPU: ONNX Runtime, PyTorch, `torch.compile` and CUDA graphs, from numpy to numpy, beside the floor."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from results import Series
 from torch import Tensor, nn
+from turns import clouds_of, in_turns
 
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.data.points import normalise
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.file import write_onnx
 from crosspoint.export.onnx.fold import deploy
@@ -82,7 +81,8 @@ def forms(model: str, example: Array, *, device: torch.device, folder: Path) -> 
     """What makes each form of a network, for clouds of the example's shape."""
     network = make_network(model)
     path = folder / f"{model}-{example.shape[1]}.onnx"
-    write_onnx(path, build(deploy(network), example.shape[1]), provenance={"k": K} if model == "dgcnn" else {})
+    if not path.exists():  # the same for each batch
+        write_onnx(path, build(deploy(network), example.shape[1]), provenance={"k": K} if model == "dgcnn" else {})
     there = make_network(model).to(device)
 
     def onnx() -> Embed:
@@ -111,18 +111,6 @@ def check_equal(runs: dict[str, Embed], clouds: Array) -> None:
             raise CheckFailed(f"{name} differs from {first} by {error:.1e}, more than {LARGEST_DIFFERENCE:g}")
 
 
-def measure(runs: dict[str, Embed], clouds: Array, *, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of a call of each form, in turns, after three that are not kept."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for i in range(3 + rounds):
-        for name, embed in runs.items():
-            start = time.perf_counter()
-            embed(clouds)
-            if i >= 3:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return times
-
-
 def floor_ms(card: Card, model: str, points: int, *, dim: int, batch: int) -> float:
     """Shortest time of a call: of the operations or of the bytes, whichever is longer."""
     work = roofline_of(model, points, dim=dim, precision="fp32", batch=batch)
@@ -143,7 +131,8 @@ def measure_batch(
     shortest = floor_ms(card, model, points, dim=dim, batch=batch)
     rows: list[Row] = []
     series = []
-    for name, times in measure(runs, clouds, rounds=rounds).items():
+    calls = {name: partial(embed, clouds) for name, embed in runs.items()}
+    for name, times in in_turns(calls, rounds, warm=3).items():
         p50, p90, p99 = percentiles(times)
         row: Row = {"model": model, "batch": batch, "form": name, "p50_ms": p50, "p90_ms": p90, "p99_ms": p99}
         rows.append({**row, "clouds_per_second": 1e3 * batch / p50, "floor_ms": shortest})
@@ -162,12 +151,6 @@ def table(rows: Iterable[Row]) -> list[str]:
             f"{float(row['clouds_per_second']):,.0f} | {floor:.3f} ms | {share(floor, p50):.0%} |"
         )
     return lines
-
-
-def clouds_of(batch: int, points: int) -> Array:
-    """Normalised clouds, the same each time."""
-    rng = np.random.default_rng(0)
-    return np.stack([normalise(rng.normal(size=(points, 3))) for _ in range(batch)]).astype(np.float32)
 
 
 def compare_on_gpu(

@@ -2,21 +2,15 @@
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 
 from crosspoint.core.errors import CheckFailed, InputError
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def guard(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import guard
-
-    return guard
+def guard(import_benchmark):
+    return import_benchmark("guard")
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """The pictures of training in the docs are drawn from the numbers that stand beside them."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import load_script
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "pretraining.md").read_text(encoding="utf-8")
@@ -22,10 +22,7 @@ COLUMNS = {
 @pytest.fixture(scope="module")
 def hours():
     pytest.importorskip("matplotlib")
-    spec = importlib.util.spec_from_file_location("hours", ROOT / "benchmarks" / "hours.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/hours.py")
 
 
 def table(name):

@@ -10,25 +10,18 @@ ROOT = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def floors(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
-    from on_gpu import floors
-
-    return floors
+def floors(import_benchmark):
+    return import_benchmark("on_gpu.floors")
 
 
 @pytest.fixture
-def step(floors):
-    from on_gpu import step
-
-    return step
+def step(import_benchmark):
+    return import_benchmark("on_gpu.step")
 
 
 @pytest.fixture
-def inference(floors):
-    from on_gpu import inference
-
-    return inference
+def inference(import_benchmark):
+    return import_benchmark("on_gpu.inference")
 
 
 def never():

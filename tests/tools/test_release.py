@@ -1,6 +1,5 @@
 """Making a released model: same bytes each time, refused where float16 loses something, loaded by name."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from scripts import load_script
 
 import crosspoint
 from crosspoint.core.errors import CheckFailed
@@ -19,11 +19,7 @@ from crosspoint.runtime import released as named
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "release.py"
-    specification = importlib.util.spec_from_file_location("release", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("tools/release.py")
 
 
 @pytest.fixture

@@ -1,22 +1,18 @@
 """Near-duplicates of a labelled set are held out together."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from scripts import load_script
 
 from crosspoint.data.sets.datasets import load_classification
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "validation_split.py"
-    specification = importlib.util.spec_from_file_location("validation_split", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("tools/validation_split.py")
 
 
 def planted(copies: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
