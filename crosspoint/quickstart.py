@@ -137,8 +137,9 @@ def _train_and_export(out: Path, seed: int, steps: StepTimer) -> EngineEntry | N
     from crosspoint.data.shapes.make_shapes import ShapesSettings, make_shapes
     from crosspoint.export.bundle import export
     from crosspoint.models.weights import save_model
+    from crosspoint.train.pretrain.networks import make_network
     from crosspoint.train.pretrain.options import RunOptions
-    from crosspoint.train.pretrain.pretrain import make_network, train
+    from crosspoint.train.pretrain.pretrain import train
     from crosspoint.train.pretrain.recipes import make_recipe
 
     with steps.step("make shapes of 41 categories, their parts and their renderings"):

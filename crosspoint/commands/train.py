@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from crosspoint.data.frames import Up
 
 # Repeated from crosspoint.train.pretrain.recipes, which --help does not import; a test compares them.
-OBJECTIVES = ("joint", "imid", "cmid")
+OBJECTIVES = ("joint", "imid", "cmid", "distil")
 NEGATIVES = ("global", "local")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -37,8 +37,8 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 @click.option(
     "--objective",
     type=click.Choice(OBJECTIVES),
-    help="Loss: within the point clouds (imid), between clouds and images (cmid), or both (joint).  [default: the "
-    "recipe's]",
+    help="Loss: within the point clouds (imid), between clouds and images (cmid), both (joint), or the distance from "
+    "the embeddings of --init (distil).  [default: the recipe's]",
 )
 @click.option("--views", help="Images of each object per step, e.g. 2.  [default: the recipe's]")
 @click.option(

@@ -241,6 +241,15 @@ def test_times_of_steps_are_drawn_relative_to_the_longest(seconds, longest, show
     assert shown[0][1].steps == own
 
 
+@pytest.mark.parametrize("terms", [("imid",), ("first", "second")])
+def test_a_run_without_some_terms_has_a_chart_of_the_others(shown, monkeypatch, terms):
+    drawn = []
+    monkeypatch.setattr(training, "line_chart", lambda *words, **lines: drawn.append(set(lines["series"])) or words[0])
+    rows = [{"step": 1.0 + i, "loss": 2.0, **{f"loss_{term}": 1.0 for term in terms}} for i in range(2)]
+    training.training(pieces(metrics=rows, config=RunConfig(device="cpu")))
+    assert drawn == [{"loss", *(f"loss_{term}" for term in terms)}]
+
+
 def test_every_group_of_recorded_metrics_has_its_chart(shown, monkeypatch):
     drawn = []
     monkeypatch.setattr(training, "line_chart", lambda *words, **lines: drawn.append((words, lines)) or words[0])

@@ -11,7 +11,10 @@ from crosspoint.report.missing import Missing, command
 from crosspoint.report.read import Pieces
 
 CHARTS = {
-    "Loss": (("loss", "loss_imid", "loss_cmid"), "what is minimised, and its parts within and across modalities"),
+    "Loss": (
+        ("loss", "loss_imid", "loss_cmid", "loss_first", "loss_second"),
+        "what is minimised; its parts within and across modalities, or of the two views beside a teacher",
+    ),
     "Alignment": (("alignment",), "squared distance of an object's two views; 0 is equal"),
     "Uniformity": (("uniformity",), "the lower, the more evenly embeddings fill the sphere"),
     "Spread": (("spread",), "1 is a uniform sphere, 0 a collapsed embedding"),
@@ -26,10 +29,11 @@ def training(pieces: Pieces) -> Markup | Missing:
         return Missing("curves of the training", command(pieces, "train --data PAIRS --out", Path("run")))
     charts = []
     for title, (names, note) in CHARTS.items():
-        rows = [row for row in pieces.metrics if all(name in row for name in names)]
-        if rows:
+        recorded = [name for name in names if any(name in row for row in pieces.metrics)]
+        if recorded:
+            rows = [row for row in pieces.metrics if all(name in row for name in recorded)]
             step = np.array([row["step"] for row in rows])
             charts.append(
-                line_chart(title, note, step=step, series={n: np.array([row[n] for row in rows]) for n in names})
+                line_chart(title, note, step=step, series={n: np.array([row[n] for row in rows]) for n in recorded})
             )
     return render("training", steps=pieces.metrics[-1]["step"], device=pieces.config.device, charts=charts)

@@ -85,22 +85,35 @@ def augment_points(points: Tensor, dropout: float, *, with_elastic: bool, rng: S
         with_elastic: Whether to apply elastic distortion, as in the paper.
         rng: Random generator on the device of `points`.
     """
-    batch, count, _ = points.shape
+    batch = len(points)
     x = normalise(points)
     if with_elastic:
         x = elastic(x, rng)
-    x = x * rng.uniform(batch, 1, 1, low=0.5, high=2.0)
-    angle = rng.uniform(batch, high=2 * torch.pi)
-    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-    rotation = torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=1).view(batch, 3, 3)
-    x = x @ rotation.transpose(1, 2)
+    x = turn(x * rng.uniform(batch, 1, 1, low=0.5, high=2.0), rng)
     extent = x.amax(dim=1, keepdim=True) - x.amin(dim=1, keepdim=True)  # (B, 1, 3)
     x = x + rng.uniform(batch, 1, 3, low=-0.5, high=0.5) * extent
-    x = x + (JITTER * rng.normal(batch, count, 3)).clamp_(-JITTER_LIMIT, JITTER_LIMIT)
-    if dropout > 0:
-        dropped = rng.uniform(batch, count) <= rng.uniform(batch, 1, high=dropout)
-        x = torch.where(dropped.unsqueeze(2), x[:, :1], x)
-    return x
+    return drop(x + jitter(x, rng), dropout, rng=rng)
+
+
+def turn(points: Tensor, rng: SampleRng) -> Tensor:
+    """Rotate each cloud about y by U(0, 2π): `(B, N, 3)`."""
+    angle = rng.uniform(len(points), high=2 * torch.pi)
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    rotation = torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=1).view(-1, 3, 3)
+    return points @ rotation.transpose(1, 2)
+
+
+def jitter(points: Tensor, rng: SampleRng) -> Tensor:
+    """Noise N(0, 0.01), clipped at 0.05, for each coordinate: `(B, N, 3)`."""
+    return (JITTER * rng.normal(*points.shape)).clamp_(-JITTER_LIMIT, JITTER_LIMIT)
+
+
+def drop(points: Tensor, most: float, *, rng: SampleRng) -> Tensor:
+    """Replace a share U(0, `most`) of each cloud's points by its first point: `(B, N, 3)`."""
+    if most == 0:
+        return points
+    dropped = rng.uniform(*points.shape[:2]) <= rng.uniform(len(points), 1, high=most)
+    return torch.where(dropped.unsqueeze(2), points[:, :1], points)
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:

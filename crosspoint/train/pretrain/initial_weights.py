@@ -9,6 +9,7 @@ from crosspoint.models.pointnet import fold_biases
 from crosspoint.models.weights import parse_weights
 from crosspoint.runtime.released import names, resolve
 from crosspoint.train.engine.checkpoint import newest, parse_checkpoint
+from crosspoint.train.pretrain.distillation import Distillation
 from crosspoint.train.pretrain.recipes import Recipe
 
 
@@ -29,7 +30,7 @@ def find_initial_weights(init: Path) -> Path:
     return init
 
 
-def load_initial_weights(start: Content, network: CrossPoint, *, recipe: Recipe) -> None:
+def load_initial_weights(start: Content, network: CrossPoint | Distillation, *, recipe: Recipe) -> None:
     """Load initial weights into a network: the point encoder from weights, all branches from a checkpoint.
 
     Raises:
@@ -39,9 +40,11 @@ def load_initial_weights(start: Content, network: CrossPoint, *, recipe: Recipe)
         _load_encoder(start, network, recipe)
     else:
         _load_branches(start, network)
+    if isinstance(network, Distillation):
+        network.follow()
 
 
-def _load_encoder(start: Content, network: CrossPoint, recipe: Recipe) -> None:
+def _load_encoder(start: Content, network: CrossPoint | Distillation, recipe: Recipe) -> None:
     weights = parse_weights(start)
     held = weights.config.get("architecture")
     if held != recipe.backbone:
@@ -52,12 +55,13 @@ def _load_encoder(start: Content, network: CrossPoint, recipe: Recipe) -> None:
     network.points.load_state_dict(fold_biases(weights.network().state_dict()))
 
 
-def _load_branches(start: Content, network: CrossPoint) -> None:
-    state, own = parse_checkpoint(start)["network"], network.state_dict()
+def _load_branches(start: Content, network: CrossPoint | Distillation) -> None:
+    state = parse_checkpoint(start)["network"]
+    own = {name: values for name, values in network.state_dict().items() if not name.startswith("teacher.")}
     for name, values in own.items():
         if name not in state or state[name].shape != values.shape:
             raise InputError(
                 f"{start.path} holds no {name.partition('.')[0]} like the recipe's; start with the same backbone and "
                 "image_depth and an objective that the run had, or give its encoder.safetensors"
             )
-    network.load_state_dict({name: state[name] for name in own})
+    network.load_state_dict({**network.state_dict(), **{name: state[name] for name in own}})

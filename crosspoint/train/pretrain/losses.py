@@ -1,4 +1,4 @@
-"""The contrastive losses, equations 1 to 6 of the paper."""
+"""The contrastive losses, equations 1 to 6 of the paper, and the distance from a teacher."""
 
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from crosspoint.models.crosspoint import Projections
 from crosspoint.train.engine.distributed import ProcessGroup
+from crosspoint.train.pretrain.distillation import Distilled
 
 
 def nt_xent(one: Tensor, two: Tensor, *, temperature: float, group: ProcessGroup | None = None) -> Tensor:
@@ -45,11 +46,18 @@ def nt_xent(one: Tensor, two: Tensor, *, temperature: float, group: ProcessGroup
 
 
 class Losses(NamedTuple):
-    """The loss that is minimised, and its two terms; a term that the objective does not use is None."""
+    """The loss that is minimised, and its terms; a term that the objective does not use is None."""
 
     total: Tensor
-    imid: Tensor | None
-    cmid: Tensor | None
+    imid: Tensor | None = None
+    cmid: Tensor | None = None
+    first: Tensor | None = None
+    second: Tensor | None = None
+
+    def named(self) -> dict[str, Tensor]:
+        """`loss`, and `loss_TERM` for each term there is."""
+        terms = {f"loss_{name}": term for name, term in self._asdict().items() if name != "total" and term is not None}
+        return {"loss": self.total, **terms}
 
 
 def crosspoint_loss(
@@ -75,3 +83,28 @@ def crosspoint_loss(
         cmid = nt_xent(prototype, projections.image, temperature=temperature, group=group)
     terms = [term for term in (imid, cmid) if term is not None]
     return Losses(torch.stack(terms).sum(), imid, cmid)
+
+
+SMALLEST_DEVIATION = 1e-3  # of a component that hardly varies, so that its noise is not all that is learned
+
+
+def distillation_loss(embeddings: Distilled, group: ProcessGroup | None = None) -> Losses:
+    """How far the student's embeddings of two views are from the teacher's t of the whole clouds.
+
+    For embeddings of D components, of which component d of t has the variance σ²_d over the batch,
+
+        L(z) = mean_{i, d} (z_id − t_id)² / (σ²_d + ε²),    L = L(first) + L(second),
+
+    so that every component counts alike, as it does to a classifier on standardised embeddings. 1 is as far as the mean
+    of the batch is from each of its objects.
+
+    Args:
+        embeddings: Distilled of one batch.
+        group: Processes that share the batch: the variance is over all of it, and the mean of the results is the loss.
+    """
+    wide = torch.promote_types(embeddings.first.dtype, torch.float32)
+    first, second, target = (each.to(wide) for each in embeddings)
+    everything = target if group is None else group.gather(target)
+    scale = (everything.var(dim=0, correction=0) + SMALLEST_DEVIATION**2).rsqrt()  # (D,)
+    terms = [((each - target) * scale).square().mean() for each in (first, second)]
+    return Losses(torch.stack(terms).sum(), first=terms[0], second=terms[1])

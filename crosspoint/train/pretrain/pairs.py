@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crosspoint.core.errors import InputError
 from crosspoint.train.pretrain.recipes import Recipe
+from crosspoint.train.pretrain.single_view import CUT_FROM
 
 Item = tuple[int, int]  # epoch, number of the object
 
@@ -69,7 +70,7 @@ def open_source(data: Path) -> PairSource:
 class Batch(NamedTuple):
     """The part of a step's batch that one process gets."""
 
-    points: Tensor  # (B, N, 3) float32
+    points: Tensor  # (B, N, 3) float32; the first points of the recipe's number are the cloud, a view is cut from all
     images: Tensor  # (B, views, 3, S, S) uint8; (B, 0) if only clouds are contrasted
     items: Tensor  # (B,) numbers of the objects
 
@@ -103,10 +104,12 @@ class Pairs(Dataset[tuple[Tensor, Tensor, int]]):
                 f"{self.source.keys[i]} has {len(points)} points, the recipe asks for {self.recipe.points}; "
                 f"--set points={len(points)} or render with more"
             )
-        if len(points) > self.recipe.points:
-            points = points[rng.choice(len(points), self.recipe.points, replace=False)]
+        wanted = self.recipe.points * (CUT_FROM if self.recipe.single_view else 1)
+        if len(points) > wanted:
+            points = points[rng.choice(len(points), wanted, replace=False)]
+        points = np.resize(points, (wanted, 3))  # copies of all of them, where there are too few to cut a view from
         images = torch.empty(0, dtype=torch.uint8)
-        if self.recipe.objective != "imid":
+        if self.recipe.needs_images:
             images = torch.stack([self._image(i, int(view)) for view in self._views(i, rng)])
         return torch.from_numpy(np.ascontiguousarray(points, np.float32)), images, i
 

@@ -16,12 +16,6 @@ from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.reading import reading
 from crosspoint.core.results import OPTIONAL
 from crosspoint.core.system.processes import available_cpus
-from crosspoint.models.crosspoint import CrossPoint
-from crosspoint.models.dgcnn import DGCNN
-from crosspoint.models.heads import image_head, point_head
-from crosspoint.models.image import ImageEncoder
-from crosspoint.models.pointnet import PointNet
-from crosspoint.models.segmentation import SegmentationBackbone
 from crosspoint.models.weights import save_model
 from crosspoint.train.engine.checkpoint import ADVICE, State, newest, restore, save_checkpoint, state_of
 from crosspoint.train.engine.distributed import ProcessGroup, processes
@@ -29,13 +23,16 @@ from crosspoint.train.engine.loop import TrainResult, run_steps
 from crosspoint.train.engine.metrics import embedding_health
 from crosspoint.train.engine.run_folder import check_origin, fingerprint, resolve_recipe, start_folder, tidy
 from crosspoint.train.pretrain.augment import SampleRng, augment_images, augment_points
+from crosspoint.train.pretrain.distillation import Distillation
 from crosspoint.train.pretrain.initial_weights import find_initial_weights, load_initial_weights
-from crosspoint.train.pretrain.losses import crosspoint_loss
+from crosspoint.train.pretrain.losses import crosspoint_loss, distillation_loss
+from crosspoint.train.pretrain.networks import make_network
 from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pairs import Batch, PairSource, StepSampler, make_loader, open_source
 from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
 from crosspoint.train.pretrain.single_view import single_view
+from crosspoint.train.pretrain.teaching import require_teacher, views_of
 
 PICKED_BY = "accuracy on the test split, as in the published code: not an independent measurement"
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -101,6 +98,8 @@ def train(
     chosen = resolve_recipe(out, recipe, overrides=overrides, resume=resume, recipes=RECIPES)
     source = open_source(data)
     start = None if init is None else read_once(find_initial_weights(init))
+    if start is None and not (resume and newest(out / "checkpoints")):
+        require_teacher(chosen)
     origin = check_origin(out, start)
     linear_probe = None if options.probe is None else LinearProbe(options.probe, options.probe_every, recipe=chosen)
     with processes(choose_device(device)) as (group, where):
@@ -138,23 +137,6 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def make_network(recipe: Recipe) -> CrossPoint:
-    """Make the network of a recipe, with random weights that depend on its seed only."""
-    torch.manual_seed(recipe.seed)
-    points: nn.Module
-    if recipe.backbone == "dgcnn":
-        points = DGCNN(recipe.k)
-    elif recipe.backbone == "pointnet":
-        points = PointNet()
-    else:
-        points = SegmentationBackbone(recipe.k)
-    head = point_head(points.dim)
-    if recipe.objective == "imid":
-        return CrossPoint(points, head, image=None, image_head=None)
-    image = ImageEncoder(recipe.image_depth)
-    return CrossPoint(points, head, image=image, image_head=image_head(image.dim))
-
-
 def learning_rate(recipe: Recipe, epoch: int) -> float:
     """Learning rate of all steps of an epoch (from 0): `½ lr (1 + cos(π e / E))`; `cosine-early` uses e + 1."""
     if recipe.schedule == "constant":
@@ -181,7 +163,9 @@ class PretrainRun:
         self.network = make_network(recipe).to(device).train()
         self.shared: nn.Module = self.network
         self.optimiser = torch.optim.Adam(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            [p for p in self.network.parameters() if p.requires_grad],
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.rng = SampleRng(device, group.rank, size=group.size)
@@ -231,6 +215,8 @@ class PretrainRun:
         picked = {"picked": PICKED_BY} if self.picks and self.picked is not None else {}
         origin = {**self.recipe.as_dict(), "steps": self.step, **picked}
         save_model(self.network.points, self.out / "encoder.safetensors", recipe=origin)
+        if isinstance(self.network, Distillation):
+            return
         save_model(self.network.point_head, self.out / "projection.safetensors", recipe=origin)
         if self.network.image is not None:
             save_model(self.network.image, self.out / "image_encoder.safetensors", recipe=origin)
@@ -269,19 +255,33 @@ class PretrainRun:
         seed = hashlib.sha256(f"{recipe.seed}/{self.step}".encode()).digest()[:7]
         rng = self.rng.seed(int.from_bytes(seed, "big"))
         points = batch.points.to(self.device, non_blocking=True)
-        first = augment_points(points, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
-        other = single_view(points, rng) if recipe.single_view else points
+        if recipe.objective == "distil":
+            views = views_of(points, recipe, rng=rng)
+            with self._autocast():
+                embeddings = self.shared(*(view.to(self.dtype) for view in views[:2]), whole=views.whole.to(self.dtype))
+            return embeddings, distillation_loss(embeddings, self.group)
+        cloud = points[:, : recipe.points]
+        first = augment_points(cloud, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
+        other = single_view(points, recipe.points, rng=rng) if recipe.single_view else cloud
         second = augment_points(other, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
         images: Tensor | None = None
-        if recipe.objective != "imid":
-            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng=rng)
-        low = PRECISIONS[recipe.precision]
-        dtype = next(self.network.parameters()).dtype
-        with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
-            pictures = images if images is None else images.to(dtype)
-            projections = self.shared(first.to(dtype), second.to(dtype), images=pictures)
+        if recipe.needs_images:
+            images = augment_images(batch.images.to(self.device, non_blocking=True), recipe.crop, rng=rng).to(
+                self.dtype
+            )
+        with self._autocast():
+            projections = self.shared(first.to(self.dtype), second.to(self.dtype), images=images)
         group = self.group if recipe.negatives == "global" else ProcessGroup()
         return projections, crosspoint_loss(projections, recipe.temperature, objective=recipe.objective, group=group)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(self.network.parameters()).dtype
+
+    def _autocast(self) -> torch.autocast:
+        low = PRECISIONS[self.recipe.precision]
+        return torch.autocast(self.device.type, dtype=low, enabled=low is not None)
 
     def train_step(self, batch: Batch, rate: float) -> dict[str, float]:
         """Train one step; returns its losses and the metrics of the embedding.
@@ -300,8 +300,7 @@ class PretrainRun:
         norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        terms = {"loss": losses.total, "loss_imid": losses.imid, "loss_cmid": losses.cmid}
-        values = {name: term.item() for name, term in terms.items() if term is not None}
+        values = {name: term.item() for name, term in losses.named().items()}
         values |= embedding_health(projections.first.detach(), projections.second.detach())
         return {**self.group.mean(values, self.device), "gradient_norm": norm.item(), "learning_rate": rate}
 

@@ -9,7 +9,7 @@ from crosspoint.train.engine.recipes import BELOW_ONE, POSITIVE, BaseRecipe, at_
 CHOICES: dict[str, tuple[Any, ...]] = {
     "backbone": ("dgcnn", "pointnet", "dgcnn_seg"),
     "image_depth": (18, 34, 50),
-    "objective": ("joint", "imid", "cmid"),
+    "objective": ("joint", "imid", "cmid", "distil"),
     "negatives": ("global", "local"),
     "precision": ("fp32", "bf16", "fp16"),
     "schedule": ("cosine", "cosine-early", "constant"),
@@ -37,7 +37,8 @@ class Recipe(BaseRecipe):
         backbone: Point encoder: `dgcnn`, `pointnet` or `dgcnn_seg`.
         k: Number of neighbours of every point in the graphs (PointNet has none).
         image_depth: Depth of the ResNet: 18, 34 or 50.
-        objective: `joint` (eq. 6), `imid` or `cmid` alone (Figure 3).
+        objective: `joint` (eq. 6), `imid` or `cmid` alone (Figure 3); `distil`: a frozen copy of the initial encoder is
+            the teacher, and both views of a cloud are to be embedded as it embeds the cloud (not in the paper).
         views: Images per object and step, drawn from its renderings (Table 6).
         temperature: τ of eqs 1 and 4.
         points: Points per cloud.
@@ -83,6 +84,11 @@ class Recipe(BaseRecipe):
     weight_decay: float = 1e-6
     schedule: str = "cosine"
     seed: int = 0
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the objective compares clouds with images."""
+        return self.objective in ("joint", "cmid")
 
     def __post_init__(self) -> None:
         """Check the values.

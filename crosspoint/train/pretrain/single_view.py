@@ -23,19 +23,23 @@ WIDER = 1.1  # than the cone around the unit sphere
 CHUNK = 1024  # directions at a time
 
 
-def single_view(points: Tensor, rng: SampleRng) -> Tensor:
-    """Keep the points of each cloud that a sensor sees, and copy them evenly until there are as many as before.
+CUT_FROM = 2  # times the points of a view: what is seen of so many seldom has to be copied much
+
+
+def single_view(points: Tensor, count: int, *, rng: SampleRng) -> Tensor:
+    """Draw `count` of the points of each cloud that a sensor sees; where it sees fewer, they are copied evenly.
 
     The sensor stands at an azimuth of U(0, 2π), an elevation of U(−10°, 50°) and a distance of U(2, 6) radii; y is up.
 
     Args:
         points: `(B, N, 3)`, in any unit.
-        rng: Random generator of the sensors and the copies, on the device of `points`.
+        count: Points of a view.
+        rng: Random generator of the sensors, the points and the copies, on the device of `points`.
 
     Returns:
-        `(B, N, 3)`, each cloud normalised before it was cut.
+        `(B, count, 3)`, each cloud normalised before it was cut.
     """
-    batch, count, _ = points.shape
+    batch = len(points)
     x = normalise(points)
     azimuth = rng.uniform(batch, high=2 * torch.pi)
     elevation = rng.uniform(batch, low=math.radians(ELEVATIONS[0]), high=math.radians(ELEVATIONS[1]))
@@ -43,8 +47,8 @@ def single_view(points: Tensor, rng: SampleRng) -> Tensor:
     towards = torch.stack([level * azimuth.sin(), elevation.sin(), level * azimuth.cos()], dim=1)  # (B, 3)
     sensors = towards * rng.uniform(batch, 1, low=DISTANCES[0], high=DISTANCES[1])
     seen = visible(x, sensors)  # (B, N)
-    order = (rng.uniform(batch, count) + ~seen).argsort(dim=1)  # those seen come first, in random order
-    turns = torch.arange(count, device=x.device) % seen.sum(dim=1, keepdim=True)  # (B, N): 0, 1, …, seen − 1, 0, 1, …
+    order = (rng.uniform(*seen.shape) + ~seen).argsort(dim=1)  # those seen come first, in random order
+    turns = torch.arange(count, device=x.device) % seen.sum(dim=1, keepdim=True)  # (B, count): 0, …, seen − 1, 0, …
     return x.gather(1, order.gather(1, turns).unsqueeze(2).expand(-1, -1, 3))
 
 

@@ -47,7 +47,7 @@ def test_most_points_agree_with_the_hull(monkeypatch):
 
 def test_a_view_is_of_seen_points_alone_each_about_as_often():
     points = sphere(4, 1000) + 5
-    found = single_view(points, SampleRng(CPU).seed(2))
+    found = single_view(points, 1000, rng=SampleRng(CPU).seed(2))
     assert found.shape == points.shape
     for cloud, whole in zip(found, normalise(points), strict=True):
         index = torch.cdist(cloud, whole).argmin(dim=1)
@@ -62,19 +62,26 @@ def test_a_view_is_of_seen_points_alone_each_about_as_often():
 
 
 def test_every_cloud_has_a_side_of_its_own():
-    found = single_view(sphere(1, 200).expand(6, -1, -1), SampleRng(CPU).seed(0))
+    found = single_view(sphere(1, 200).expand(6, -1, -1), 200, rng=SampleRng(CPU).seed(0))
     assert found.mean(dim=1).std(dim=0).max() > 0.1
 
 
 def test_processes_that_share_a_batch_draw_the_same_views():
     points = sphere(4, 100)
-    whole = single_view(points, SampleRng(CPU).seed(5))
-    halves = [single_view(points[2 * r : 2 * r + 2], SampleRng(CPU, r, size=2).seed(5)) for r in (0, 1)]
+    whole = single_view(points, 60, rng=SampleRng(CPU).seed(5))
+    halves = [single_view(points[2 * r : 2 * r + 2], 60, rng=SampleRng(CPU, r, size=2).seed(5)) for r in (0, 1)]
     torch.testing.assert_close(torch.cat(halves), whole)
 
 
 def test_equal_points_stay_what_they_are():
-    assert single_view(torch.ones(2, 5, 3), SampleRng(CPU).seed(0)).abs().max() == 0
+    assert single_view(torch.ones(2, 5, 3), 5, rng=SampleRng(CPU).seed(0)).abs().max() == 0
+
+
+def test_where_more_is_seen_than_a_view_has_points_none_is_copied():
+    points = sphere(3, 1000)
+    found = single_view(points, 100, rng=SampleRng(CPU).seed(2))
+    assert found.shape == (3, 100, 3)
+    assert all(len(cloud.unique(dim=0)) == 100 for cloud in found)
 
 
 @pytest.mark.parametrize("name", RECIPES)

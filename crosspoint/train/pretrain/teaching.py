@@ -1,0 +1,54 @@
+"""The views of a cloud when an encoder is the teacher of a copy of itself: nothing that use does not bring."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from crosspoint.core.errors import InputError
+from crosspoint.train.pretrain.augment import SampleRng, drop, elastic, jitter, normalise, turn
+from crosspoint.train.pretrain.recipes import Recipe
+from crosspoint.train.pretrain.single_view import single_view
+
+
+class Views(NamedTuple):
+    """Three clouds of each object, normalised and turned alike."""
+
+    first: Tensor  # (B, N, 3), the cloud with noise
+    second: Tensor  # (B, N, 3), what a sensor sees of it with `single_view`, else the cloud again, with noise
+    whole: Tensor  # (B, N, 3), the cloud, for the teacher
+
+
+def views_of(points: Tensor, recipe: Recipe, *, rng: SampleRng) -> Views:
+    """Views of each cloud for the objective `distil`.
+
+    The object is turned about y by U(0, 2π), elastically distorted if the recipe asks for it, and normalised: that is
+    what the teacher sees. The student sees it with noise whose standard deviation differs from cloud to cloud, and with
+    dropped points. Scaling and translation are left out, since use normalises: a view is centred on what is seen of it.
+
+    Args:
+        points: `(B, M, 3)`: the recipe's number of points N, and with `single_view` more to cut the view from.
+        recipe: `points`, `single_view`, `elastic` and `dropout`.
+        rng: Random generator on the device of `points`.
+    """
+    x = normalise(points)
+    x = turn(elastic(x, rng) if recipe.elastic else x, rng)
+    whole = normalise(x[:, : recipe.points])
+    seen = normalise(single_view(x, recipe.points, rng=rng)) if recipe.single_view else whole
+    return Views(_sensed(whole, recipe, rng), _sensed(seen, recipe, rng), whole)
+
+
+def _sensed(x: Tensor, recipe: Recipe, rng: SampleRng) -> Tensor:
+    noise = rng.uniform(len(x), 1, 1) * jitter(x, rng)
+    return normalise(drop(x + noise, recipe.dropout, rng=rng))
+
+
+def require_teacher(recipe: Recipe) -> None:
+    """Refuse the objective `distil` without an encoder to learn from.
+
+    Raises:
+        InputError: The objective needs one; the message says how to give it.
+    """
+    if recipe.objective == "distil":
+        raise InputError(
+            "the objective distil learns from an encoder; give it, e.g. --init dgcnn, or choose --objective joint"
+        )
