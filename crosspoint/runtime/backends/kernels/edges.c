@@ -16,6 +16,7 @@
  * ONNX Runtime hands out its functions as one table that only ever grows at its end, so that the few that are needed
  * are named here by their place in it, and no header of any one version is needed to build this.
  */
+#define _DEFAULT_SOURCE /* syscall */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +27,7 @@
 enum { LANES = 32, FEW = 64, BLOCK = 8, PIECE = 64, RANK = 8 };
 
 #include "instructions.h"
+#include "gather.h"
 #include "search.h"
 
 /* Indices -n to n - 1 as rows 0 to n - 1, the negative ones from the end; 0 if one is none of these. */
@@ -36,31 +38,6 @@ VECTORISED static int find_rows(const int64_t *indices, int64_t count, int64_t n
         rows[i] = indices[i] < 0 ? indices[i] + n : indices[i];
     }
     return !outside;
-}
-
-/* rows (n, d), of them chosen (count, k), to (count, d) */
-VECTORISED static void gather_max(const float *rows, const int64_t *chosen, int64_t count, int64_t k, int64_t d,
-                                  float *out) {
-    for (int64_t i = 0; i < count; i++, chosen += k, out += d) {
-        int64_t c = 0;
-        for (; c + PIECE <= d; c += PIECE) {
-            float best[PIECE];
-            memcpy(best, rows + chosen[0] * d + c, sizeof best);
-            for (int64_t j = 1; j < k; j++) {
-                const float *row = rows + chosen[j] * d + c;
-                for (int l = 0; l < PIECE; l++) best[l] = best[l] < row[l] ? row[l] : best[l];
-            }
-            memcpy(out + c, best, sizeof best);
-        }
-        for (; c < d; c++) {
-            float best = rows[chosen[0] * d + c];
-            for (int64_t j = 1; j < k; j++) {
-                float value = rows[chosen[j] * d + c];
-                best = best < value ? value : best;
-            }
-            out[c] = best;
-        }
-    }
 }
 
 /* (outer, n, inner) to (outer, inner) */

@@ -140,7 +140,7 @@ VECTORISED static void nearest(const float *products, const float *half, int64_t
     float *scores = (float *)(columns + n), *values = scores + n, *best = values + n + FEW;
     for (int64_t i = 0; i < rows; i++, products += n, chosen += k) {
 #ifdef X86
-        if (has_avx512 && nearest_with_avx512(products, half, n, k, chosen, scores)) continue;
+        if (level >= AVX512 && nearest_with_avx512(products, half, n, k, chosen, scores)) continue;
 #endif
         float maxima[LANES];
         int64_t j = 0, count = 0;

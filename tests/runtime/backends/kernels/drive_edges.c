@@ -383,10 +383,9 @@ static void nan_scores(void) {
     }
 }
 
-/* In plain C and with AVX-512, where the CPU has it, the same columns in the same order */
-static void both_searches(void) {
-#ifdef X86
-    const int found = has_avx512;
+/* On every level that the CPU has, the same columns in the same order, and the same of the other scenarios */
+static void every_level(void) {
+    const int highest = level;
     uint32_t random = 1;
     for (int round = 0; round < 300; round++) {
         const int64_t n = 1 + round * 31 % 1100, k = 1 + round * 5 % (n < 40 ? n : 40), rows = 3;
@@ -396,17 +395,16 @@ static void both_searches(void) {
             random = random * 1664525u + 1013904223u;
             ((float *)products->data)[i] = (float)(random >> (round % 3 == 0 ? 28 : round % 3 == 1 ? 24 : 8)) - 4;
         }
-        has_avx512 = found;
-        HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &fast));
-        has_avx512 = 0;
+        level = PLAIN;
         HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &plain));
-        HOLDS(memcmp(plain.data, fast.data, (size_t)(rows * k) * sizeof(int64_t)) == 0);
+        for (level = AVX2; level <= highest; level++) {
+            HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &fast));
+            HOLDS(memcmp(plain.data, fast.data, (size_t)(rows * k) * sizeof(int64_t)) == 0);
+        }
         drop(products), drop(half), free(plain.data), free(fast.data);
     }
-    nan_scores(); /* in plain C */
-    sizes();
-    has_avx512 = found;
-#endif
+    for (level = PLAIN; level < highest; level++) nan_scores(), sizes(), indices();
+    level = highest;
 }
 
 static int everything_runs(void) {
@@ -457,7 +455,7 @@ static void threads(void) {
 typedef struct { const char *name; void (*run)(void); } Scenario;
 static const Scenario SCENARIOS[] = {
     {"ranks", ranks}, {"types", types}, {"sizes", sizes}, {"overflows", overflows}, {"attributes", attributes},
-    {"indices", indices}, {"nan_scores", nan_scores}, {"both_searches", both_searches},
+    {"indices", indices}, {"nan_scores", nan_scores}, {"every_level", every_level},
     {"failing_calls", failing_calls}, {"failing_memory", failing_memory}, {"threads", threads},
 };
 
