@@ -32,25 +32,25 @@ static int may_use_amx(void) {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & AMX_BITS) != AMX_BITS) return 0;
     return syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
 }
-__attribute__((constructor)) static void find_level(void) {
+static int found_level(void) {
     __builtin_cpu_init();
-    level = PLAIN;
-    if (!__builtin_cpu_supports("avx2")) return;
-    level = AVX2;
+    if (!__builtin_cpu_supports("avx2")) return PLAIN;
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
-        return;
-    level = AVX512;
-    if (!__builtin_cpu_supports("avx512vnni")) return;
-    level = may_use_amx() ? AMX : VNNI;
+        return AVX2;
+    if (!__builtin_cpu_supports("avx512vnni")) return AVX512;
+    return may_use_amx() ? AMX : VNNI;
 }
 #else
-static void find_level(void) {}
+static int found_level(void) { return PLAIN; }
 #endif
 
-/* For tests, while nothing runs: use the CPU's level or, if that is lower, `highest`; returns the level in use. */
-EXPORTED int crosspoint_limit_level(int highest) {
+__attribute__((constructor)) static void find_level(void) { level = found_level(); }
+
+EXPORTED int crosspoint_level(void) { return level; }
+
+/* For tests, while nothing runs: use the CPU's level or, if that is lower, `highest`. */
+EXPORTED void crosspoint_limit_level(int highest) {
     find_level();
     if (level > highest) level = highest;
-    return level;
 }

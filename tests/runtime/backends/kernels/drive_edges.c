@@ -33,15 +33,15 @@ static void *limited_calloc(size_t count, size_t size) { return has_memory() ? c
 
 /* ---- in the place of ONNX Runtime ---- */
 
-enum { MANY = 32 };
+enum { MANY = 32, OPERATOR_COUNT = sizeof OPERATORS / sizeof *OPERATORS };
 
 typedef struct { int type; size_t rank; int64_t dims[MANY]; void *data; } Value;
-typedef struct { const Value *inputs[2]; Value *output; } Context;
-typedef struct { int64_t k, axis, keep; } Info;
+typedef struct { const Value *inputs[5]; Value *output; } Context;
+typedef struct { int64_t k, axis, keep; float slope; } Info;
 
 static _Thread_local int calls_left = -1; /* before one fails; -1: none does */
 static _Thread_local int open_shapes = 0, open_domains = 0;
-static const Operator *registered[4];
+static const Operator *registered[OPERATOR_COUNT];
 static size_t registered_count = 0;
 
 static Status *make_status(int code, const char *message) {
@@ -57,6 +57,12 @@ static Status *fake_attribute(const void *info, const char *name, int64_t *value
     const Info *values = info;
     TRY(checked_call());
     *value = strcmp(name, "k") == 0 ? values->k : strcmp(name, "axis") == 0 ? values->axis : values->keep;
+    return NULL;
+}
+static Status *fake_float_attribute(const void *info, const char *name, float *value) {
+    TRY(checked_call());
+    HOLDS(strcmp(name, "slope") == 0);
+    *value = ((const Info *)info)->slope;
     return NULL;
 }
 static Status *fake_input(const void *context, size_t index, void **value) {
@@ -100,7 +106,7 @@ static int64_t elements(const int64_t *dims, size_t rank) {
     for (size_t i = 0; i < rank; i++) count = dims[i] && count > INT64_MAX / 16 / dims[i] ? INT64_MAX / 16 : count * dims[i];
     return count;
 }
-static size_t size_of(int type) { return type == FLOAT ? sizeof(float) : sizeof(int64_t); }
+static size_t size_of(int type) { return type == INT8 ? 1 : type == FLOAT ? sizeof(float) : sizeof(int64_t); }
 
 static Status *fake_output(void *context, size_t index, const int64_t *dims, size_t rank, void **value) {
     Value *output = ((Context *)context)->output;
@@ -124,7 +130,7 @@ static Status *fake_create_domain(const char *name, void **domain) {
 }
 static Status *fake_domain_add(void *domain, const Operator *operator) {
     TRY(checked_call());
-    HOLDS(domain == &open_domains && registered_count < 4);
+    HOLDS(domain == &open_domains && registered_count < OPERATOR_COUNT);
     registered[registered_count++] = operator;
     return NULL;
 }
@@ -153,6 +159,7 @@ static void fill_api(void) {
     api.function[DIMENSIONS] = (void *)fake_dims;
     api.function[TENSOR_SHAPE] = (void *)fake_shape;
     api.function[ATTRIBUTE] = (void *)fake_attribute;
+    api.function[FLOAT_ATTRIBUTE] = (void *)fake_float_attribute;
     api.function[INPUT] = (void *)fake_input;
     api.function[OUTPUT] = (void *)fake_output;
     api.function[RELEASE_SHAPE] = (void *)fake_release_shape;
@@ -161,7 +168,7 @@ static void fill_api(void) {
 static void register_all(void) {
     ApiBase base = {get_api, NULL};
     HOLDS(RegisterCustomOps(NULL, &base) == NULL);
-    HOLDS(registered_count == 4);
+    HOLDS(registered_count == OPERATOR_COUNT);
 }
 static const Operator *named(const char *name) {
     for (size_t i = 0; i < registered_count; i++)
@@ -182,6 +189,8 @@ static Value *tensor(int type, size_t rank, const int64_t *dims) {
     for (int64_t i = 0; i < count; i++) {
         if (type == FLOAT)
             ((float *)value->data)[i] = (float)((i * 37) % 101);
+        else if (type == INT8)
+            ((int8_t *)value->data)[i] = (int8_t)(i * 37);
         else
             ((int64_t *)value->data)[i] = 0;
     }
@@ -193,10 +202,11 @@ static void drop(Value *value) {
 }
 
 /* Make a kernel, run it once on inputs and drop it; whether it gave a value. */
-static int run_once(const char *name, Info info, const Value *first, const Value *second, Value *result) {
+static int run_on(const char *name, Info info, const Value *const *inputs, size_t count, Value *result) {
     const Operator *operator = named(name);
-    Context context = {{first, second}, result};
+    Context context = {{NULL}, result};
     void *kernel = NULL;
+    for (size_t i = 0; i < count; i++) context.inputs[i] = inputs[i];
     result->type = operator->output_type(operator, 0);
     Status *status = operator->make_kernel(operator, &api, &info, &kernel);
     if (status == NULL) {
@@ -207,6 +217,9 @@ static int run_once(const char *name, Info info, const Value *first, const Value
     HOLDS(open_shapes == 0);
     free(status);
     return status == NULL;
+}
+static int run_once(const char *name, Info info, const Value *first, const Value *second, Value *result) {
+    return run_on(name, info, (const Value *[]){first, second}, 2, result);
 }
 
 static int nearest_runs(int64_t k, int64_t batch, int64_t rows, int64_t n) {
@@ -240,6 +253,41 @@ static int reduction_runs(const char *name, int64_t axis, int64_t keep, size_t r
     int ran = run_once(name, (Info){.axis = axis, .keep = keep}, x, NULL, &result);
     if (ran) HOLDS(result.rank == rank - (keep == 0));
     drop(x), free(result.data);
+    return ran;
+}
+
+/* A layer of 8 bits on codes (2, rows, channels): of one weight 1 for each column, so that it chooses a channel. */
+static int layer_runs(const char *name, int64_t rows, int64_t channels, int64_t width) {
+    const int pooled = strcmp(name, "Pool8") == 0, largest = strcmp(name, "Max8") == 0;
+    const int64_t steps = (channels + 63) / 64 * 16, panel_count = (width + 31) / 32 * 2;
+    Value *codes = tensor(INT8, 3, (int64_t[]){2, rows, channels});
+    Value *panels = tensor(INT8, 3, (int64_t[]){panel_count, steps + 1, 64}), result = {0};
+    Value *scale = tensor(FLOAT, 1, &width), *bias = tensor(FLOAT, 1, &width);
+    Value *best = tensor(FLOAT, 3, (int64_t[]){2, rows, width});
+    memset(panels->data, 0, (size_t)(panel_count * (steps + 1) * 64));
+    for (int64_t i = 0; i < width; i++) {
+        const int32_t begin = channels ? -128 : 0;
+        int8_t *panel = (int8_t *)panels->data + i / 16 * (steps + 1) * 64;
+        memcpy(panel + 4 * (i % 16), &begin, sizeof begin);
+        if (channels) panel[(1 + i % channels / 4) * 64 + 4 * (i % 16) + i % channels % 4] = 1;
+        ((float *)scale->data)[i] = 1, ((float *)bias->data)[i] = 0;
+    }
+    const Value *inputs[] = {codes, panels, scale, bias, best};
+    int ran = run_on(name, (Info){.axis = 1, .slope = 1}, inputs, 5, &result);
+    for (int64_t i = 0; ran && channels && !pooled && !largest && i < 2 * rows * width; i++) {
+        const float code = ((int8_t *)codes->data)[i / width * channels + i % width % channels];
+        const float before = strcmp(name, "Edge8") ? 0 : ((float *)best->data)[i];
+        HOLDS(((float *)result.data)[i] == code + before);
+    }
+    for (int64_t i = 0; ran && channels && rows && (pooled || largest) && i < 2 * width; i++) {
+        float most = -INFINITY;
+        for (int64_t r = 0; r < rows; r++) {
+            const float code = ((int8_t *)codes->data)[(i / width * rows + r) * channels + i % width % channels];
+            most = code > most ? code : most;
+        }
+        HOLDS(((float *)result.data)[pooled ? i / width * 2 * width + i % width : i] == most);
+    }
+    drop(codes), drop(panels), drop(scale), drop(bias), drop(best), free(result.data);
     return ran;
 }
 
@@ -407,7 +455,62 @@ static void every_level(void) {
     level = highest;
 }
 
+static const char *const LAYERS[] = {"Product8", "Linear8", "Edge8", "Pool8", "Max8"};
+
+static void layers(void) {
+    const int64_t some_rows[] = {0, 1, 31, 33, 130}, some_channels[] = {0, 1, 63, 64, 70}, some_widths[] = {0, 1, 16, 40};
+    const int highest = level;
+    for (level = PLAIN; level <= highest; level++)
+        for (int i = 0; i < 5 * 5 * 5 * 4; i++)
+            HOLDS(layer_runs(LAYERS[i % 5], some_rows[i / 5 % 5], some_channels[i / 25 % 5], some_widths[i / 125]));
+    level = highest;
+}
+
+/* Anything else as an input of a layer: another type, rank or size, or none */
+static void other_layers(void) {
+    const int64_t good[5][3] = {{2, 5, 70}, {4, 33, 64}, {40}, {40}, {2, 5, 40}};
+    const size_t ranks_of[] = {3, 3, 1, 1, 3};
+    for (int l = 0; l < 5; l++) {
+        const size_t counts[] = {3, 4, 5, 4, 3};
+        for (size_t place = 0; place < counts[l]; place++)
+            for (int change = 0; change < 11; change++) {
+                Value *values[5], result = {0};
+                for (size_t i = 0; i < 5; i++) {
+                    int64_t dims[4] = {good[i][0], good[i][1], good[i][2], 1};
+                    int type = i < 2 ? INT8 : FLOAT;
+                    size_t rank = ranks_of[i];
+                    if (i == place && change < 6) dims[change / 2] += change % 2 ? 1 : -1;
+                    if (i == place && change == 6) rank++;
+                    if (i == place && change == 7) rank--;
+                    if (i == place && change == 8) type = type == INT8 ? FLOAT : INT8;
+                    values[i] = tensor(type, rank, dims);
+                    if (type == INT8 && values[i]->data) memset(values[i]->data, 0, (size_t)elements(dims, rank));
+                }
+                Info info = {.axis = 1, .slope = change == 10 ? 2 : 0.2f};
+                const Value *inputs[] = {values[0], values[1], values[2], values[3], values[4]};
+                if (change == 9) inputs[place] = NULL;
+                run_on(LAYERS[l], info, inputs, counts[l], &result);
+                for (int i = 0; i < 5; i++) drop(values[i]);
+                free(result.data);
+            }
+        for (int i = 0; i < HUGE_COUNT; i++)
+            for (int place = 0; place < 3; place++) { /* codes of impossible sizes, and panels of them */
+                Value *values[5], result = {0};
+                for (size_t v = 0; v < 5; v++) values[v] = tensor(v < 2 ? INT8 : FLOAT, ranks_of[v], good[v]);
+                const Value *inputs[] = {values[0], values[1], values[2], values[3], values[4]};
+                values[0]->dims[place] = HUGE[i];
+                if (HUGE[i] < 0 || HUGE[i] >= 1LL << 61) HOLDS(!run_on(LAYERS[l], (Info){.axis = 1}, inputs, counts[l], &result));
+                values[0]->dims[place] = good[0][place], values[1]->dims[place] = HUGE[i];
+                HOLDS(!run_on(LAYERS[l], (Info){.axis = 1}, inputs, counts[l], &result));
+                for (int v = 0; v < 5; v++) drop(values[v]);
+                free(result.data);
+            }
+    }
+}
+
 static int everything_runs(void) {
+    for (int i = 0; i < 5; i++)
+        if (!layer_runs(LAYERS[i], 33, 70, 40)) return 0;
     return nearest_runs(3, 2, 4, 40) && gather_runs(2, 5, 70, 3, 4, 4) && reduction_runs("Max", 1, 0, 3, (int64_t[]){2, 5, 9}) &&
            reduction_runs("Mean", 1, 1, 3, (int64_t[]){2, 5, 9});
 }
@@ -421,7 +524,7 @@ static void failing_calls(void) {
         if (ran) break;
     }
     HOLDS(refused > 30);
-    for (int good = 0; good < 6; good++) {
+    for (int good = 0; good < 2 + OPERATOR_COUNT; good++) {
         ApiBase base = {get_api, NULL};
         registered_count = 0;
         open_domains = 0;
@@ -434,11 +537,11 @@ static void failing_calls(void) {
     HOLDS(RegisterCustomOps(NULL, &none) == NULL);
 }
 static void failing_memory(void) {
-    for (int good = 0; good < 7; good++) { /* a kernel each, and scratch of all but Max */
+    for (int good = 0; good < 17; good++) { /* a kernel each, and scratch of all but Max */
         allocations_left = good;
         HOLDS(!everything_runs());
     }
-    allocations_left = 7;
+    allocations_left = 17;
     HOLDS(everything_runs());
 }
 
@@ -456,6 +559,7 @@ typedef struct { const char *name; void (*run)(void); } Scenario;
 static const Scenario SCENARIOS[] = {
     {"ranks", ranks}, {"types", types}, {"sizes", sizes}, {"overflows", overflows}, {"attributes", attributes},
     {"indices", indices}, {"nan_scores", nan_scores}, {"every_level", every_level},
+    {"layers", layers}, {"other_layers", other_layers},
     {"failing_calls", failing_calls}, {"failing_memory", failing_memory}, {"threads", threads},
 };
 
