@@ -53,6 +53,6 @@ def with_kernels(content: bytes) -> bytes | None:
         return None
     if not put_kernels(model):
         return None
-    if level() > PLAIN:  # in plain C, ONNX Runtime's own products of 8 bits are faster
-        put_layers(model.graph)
+    if (fastest := level()) > PLAIN:  # in plain C, ONNX Runtime's own products of 8 bits are faster
+        put_layers(model.graph, search=fastest >= VNNI)
     return bytes(model.SerializeToString())

@@ -9,6 +9,8 @@
  *       over one axis that is not the last
  *   Product8, Linear8, Edge8, Pool8, Max8
  *       layers of 8-bit products (linear8.h)
+ *   Nearest16
+ *       the nearest points, by way of products of 16 bits (nearest16.h)
  *
  * Whatever a model feeds them, they give what the standard operators give or end in an error of the session, never in
  * memory that is not theirs: types, ranks, sizes, attributes, indices, allocations and every status are checked.
@@ -18,6 +20,7 @@
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE /* syscall */
 #endif
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,14 +28,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANES = 32, FEW = 64, BLOCK = 8, PIECE = 64, RANK = 8 };
+enum { LANES = 32, FEW = 64, MOST = 128, BLOCK = 8, PIECE = 64, RANK = 8 };
 
 #include "instructions.h"
 #include "api.h"
 #include "gather.h"
 #include "search.h"
-#include "products8.h"
-#include "linear8.h"
 
 /* Indices -n to n - 1 as rows 0 to n - 1, the negative ones from the end; 0 if one is none of these. */
 VECTORISED static int find_rows(const int64_t *indices, int64_t count, int64_t n, int64_t *rows) {
@@ -70,6 +71,10 @@ VECTORISED static void mean(const float *x, int64_t outer, int64_t n, int64_t in
         for (int64_t c = 0; c < inner; c++) out[c] /= (float)n;
     }
 }
+
+#include "products8.h"
+#include "linear8.h"
+#include "nearest16.h"
 
 /* ---- the operators, for ONNX Runtime ---- */
 
@@ -205,6 +210,7 @@ static const char *name_nearest(const Operator *self) { return (void)self, "Near
 static const char *name_gather_max(const Operator *self) { return (void)self, "GatherMax"; }
 static const char *name_max(const Operator *self) { return (void)self, "Max"; }
 static const char *name_mean(const Operator *self) { return (void)self, "Mean"; }
+static const char *name_nearest16(const Operator *self) { return (void)self, "Nearest16"; }
 static const char *name_product8(const Operator *self) { return (void)self, "Product8"; }
 static const char *name_linear8(const Operator *self) { return (void)self, "Linear8"; }
 static const char *name_edge8(const Operator *self) { return (void)self, "Edge8"; }
@@ -233,6 +239,7 @@ static const Operator OPERATORS[] = {
     OPERATOR(name_gather_max, floats_integers, two, floats, make_gather_max, run_gather_max),
     OPERATOR(name_max, floats, one, floats, make_reduction, run_max),
     OPERATOR(name_mean, floats, one, floats, make_reduction, run_mean),
+    OPERATOR(name_nearest16, floats, one, integers, make_nearest, run_nearest16),
     OPERATOR(name_product8, codes_floats, three, floats, make_product8, run_product8),
     OPERATOR(name_linear8, codes_floats, four, floats, make_layer8, run_linear8),
     OPERATOR(name_edge8, codes_floats, five, floats, make_layer8, run_edge8),

@@ -229,6 +229,16 @@ static int nearest_runs(int64_t k, int64_t batch, int64_t rows, int64_t n) {
     drop(products), drop(half), free(result.data);
     return ran;
 }
+static int points_run(int64_t k, int64_t batch, int64_t n, int64_t c) {
+    Value *x = tensor(FLOAT, 3, (int64_t[]){batch, n, c}), result = {0};
+    int ran = run_once("Nearest16", (Info){.k = k}, x, NULL, &result);
+    for (int64_t i = 0; ran && i < batch * n * k; i++) {
+        const int64_t chosen = ((int64_t *)result.data)[i];
+        HOLDS(chosen >= 0 && chosen < n);
+    }
+    drop(x), free(result.data);
+    return ran;
+}
 static int gather_runs(int64_t batch, int64_t n, int64_t d, int64_t m, int64_t k, int64_t index) {
     Value *rows = tensor(FLOAT, 3, (int64_t[]){batch, n, d}), *chosen = tensor(INT64, 3, (int64_t[]){batch, m, k});
     Value result = {0};
@@ -304,6 +314,7 @@ static void ranks(void) {
         Value *three = tensor(FLOAT, 3, ones), *indices = tensor(INT64, 3, ones), result = {0};
         HOLDS(run_once("Nearest", (Info){.k = 1}, floats, three, &result) == (rank == 3));
         HOLDS(run_once("Nearest", (Info){.k = 1}, three, floats, &result) == (rank == 3));
+        HOLDS(run_once("Nearest16", (Info){.k = 1}, floats, NULL, &result) == (rank == 3));
         HOLDS(run_once("GatherMax", (Info){0}, floats, indices, &result) == (rank == 3));
         HOLDS(run_once("GatherMax", (Info){0}, three, integers, &result) == (rank == 3));
         for (int keep = 0; keep < 2; keep++) {
@@ -319,6 +330,8 @@ static void types(void) {
     Value *floats = tensor(FLOAT, 3, ones), *integers = tensor(INT64, 3, ones), result = {0};
     HOLDS(!run_once("Nearest", (Info){.k = 1}, integers, floats, &result));
     HOLDS(!run_once("Nearest", (Info){.k = 1}, floats, integers, &result));
+    HOLDS(!run_once("Nearest16", (Info){.k = 1}, integers, NULL, &result));
+    HOLDS(!run_once("Nearest16", (Info){.k = 1}, NULL, NULL, &result));
     HOLDS(!run_once("GatherMax", (Info){0}, floats, floats, &result));
     HOLDS(!run_once("GatherMax", (Info){0}, integers, integers, &result));
     HOLDS(!run_once("Max", (Info){.axis = 1}, integers, NULL, &result));
@@ -335,6 +348,7 @@ static void sizes(void) {
             HOLDS(nearest_runs(b, 2, 3, a) == (b <= a));
             HOLDS(nearest_runs(b, 0, 3, a) == (b <= a));
             HOLDS(nearest_runs(b, 2, 0, a) == (b <= a));
+            HOLDS(points_run(b, 2, a, 5) == (b <= a) && points_run(b, 0, a, 17) == (b <= a) && points_run(a / 2, 1, a, b));
             HOLDS(gather_runs(2, a, b, 3, 4, 0) == (a > 0));
             HOLDS(gather_runs(2, a, b, 0, 4, 0) && gather_runs(2, a, b, 3, 0, 0) && gather_runs(0, a, b, 3, 4, 0));
             for (int64_t axis = 0; axis < 3; axis++) {
@@ -380,6 +394,7 @@ static void overflows(void) {
                     run_once("Mean", (Info){.axis = axis, .keep = 1}, x, NULL, &result);
                 }
                 run_once("Nearest", (Info){.k = HUGE[i]}, x, x, &result);
+                run_once("Nearest16", (Info){.k = HUGE[i]}, x, NULL, &result);
                 run_once("GatherMax", (Info){0}, x, chosen, &result);
                 memcpy(chosen->dims, dims, sizeof dims);
                 run_once("GatherMax", (Info){0}, x, chosen, &result);
@@ -389,7 +404,7 @@ static void overflows(void) {
 
 static void attributes(void) {
     for (int i = 0; i < HUGE_COUNT; i++) {
-        HOLDS(!nearest_runs(HUGE[i], 1, 2, 5));
+        HOLDS(!nearest_runs(HUGE[i], 1, 2, 5) && !points_run(HUGE[i], 1, 5, 2));
         HOLDS(!reduction_runs("Max", HUGE[i], 0, 3, (int64_t[]){2, 3, 4}));
         HOLDS(!reduction_runs("Mean", HUGE[i], 1, 3, (int64_t[]){2, 3, 4}));
         HOLDS(reduction_runs("Max", 1, HUGE[i], 3, (int64_t[]){2, 3, 4}));
@@ -511,7 +526,7 @@ static void other_layers(void) {
 static int everything_runs(void) {
     for (int i = 0; i < 5; i++)
         if (!layer_runs(LAYERS[i], 33, 70, 40)) return 0;
-    return nearest_runs(3, 2, 4, 40) && gather_runs(2, 5, 70, 3, 4, 4) && reduction_runs("Max", 1, 0, 3, (int64_t[]){2, 5, 9}) &&
+    return nearest_runs(3, 2, 4, 40) && points_run(3, 2, 40, 5) && gather_runs(2, 5, 70, 3, 4, 4) && reduction_runs("Max", 1, 0, 3, (int64_t[]){2, 5, 9}) &&
            reduction_runs("Mean", 1, 1, 3, (int64_t[]){2, 5, 9});
 }
 static void failing_calls(void) {
@@ -537,11 +552,11 @@ static void failing_calls(void) {
     HOLDS(RegisterCustomOps(NULL, &none) == NULL);
 }
 static void failing_memory(void) {
-    for (int good = 0; good < 17; good++) { /* a kernel each, and scratch of all but Max */
+    for (int good = 0; good < 19; good++) { /* a kernel each, and scratch of all but Max */
         allocations_left = good;
         HOLDS(!everything_runs());
     }
-    allocations_left = 17;
+    allocations_left = 19;
     HOLDS(everything_runs());
 }
 

@@ -8,7 +8,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.runtime.backends import kernels
-from crosspoint.runtime.backends.kernels.compile import compile_library, compiler
 from crosspoint.runtime.backends.kernels.eight_bits import pack, put_layers
 from crosspoint.runtime.backends.kernels.exported import put_kernels
 from crosspoint.runtime.backends.onnx import OnnxEncoder
@@ -18,13 +17,10 @@ LEVELS = {"plain": 0, "avx2": kernels.AVX2, "vnni": kernels.VNNI, "amx": kernels
 SLOPE = np.float32(0.2)
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    if compiler() is None:
-        pytest.skip("no C compiler")
-    found = compile_library(tmp_path_factory.mktemp("kernels"))
-    assert not isinstance(found, str), found
-    return found
+@pytest.fixture
+def library(compiled):
+    yield compiled
+    ctypes.CDLL(str(compiled)).crosspoint_limit_level(kernels.AMX)
 
 
 @pytest.fixture(params=LEVELS)
@@ -33,10 +29,8 @@ def on_level(request, library):
     loaded = ctypes.CDLL(str(library))
     loaded.crosspoint_limit_level(LEVELS[request.param])
     if loaded.crosspoint_level() != LEVELS[request.param]:
-        loaded.crosspoint_limit_level(kernels.AMX)
         pytest.skip(f"this CPU has no {request.param}")
-    yield library
-    loaded.crosspoint_limit_level(kernels.AMX)
+    return library
 
 
 def run(kind, library, inputs, **attributes):
@@ -49,12 +43,16 @@ def run(kind, library, inputs, **attributes):
         [helper.make_tensor_value_info(name, kinds[array.dtype], array.shape) for name, array in inputs.items()],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )
+    return session(graph, library).run(None, inputs)[0]
+
+
+def session(graph, library):
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("crosspoint", 1)]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.register_custom_ops_library(str(library))
     content = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]).run(None, inputs)[0]
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def leaky(x, slope=SLOPE):
@@ -163,19 +161,85 @@ def test_neighbours_maxima_are_equal_on_every_level(on_level):
         ],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("crosspoint", 1)]
-    options = onnxruntime.SessionOptions()
-    options.register_custom_ops_library(str(on_level))
-    content = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-    (found,) = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]).run(None, inputs)
+    (found,) = session(graph, on_level).run(None, inputs)
     np.testing.assert_array_equal(found[0], expected)
+
+
+def clouds_of(kind, n, channels, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(2, n, channels)).astype(np.float32)
+    if kind == "whole":  # of mean 0, so that every product is exact; many are equal
+        half = rng.integers(-3, 4, (2, n // 2, channels))
+        x = np.concatenate([half, np.zeros((2, n % 2, channels)), -half], axis=1).astype(np.float32)
+    elif kind == "far":
+        x[:, 0] *= 1e6
+    elif kind == "crowded":
+        x = 1 + 1e-3 * x
+    elif kind == "equal":
+        x[:] = 1
+    elif kind == "huge":
+        x *= 1e30
+    elif kind == "tiny":
+        x *= 1e-30
+    elif kind == "nan":
+        x[0, n // 2], x[1, 0, -1] = np.nan, np.inf
+    return x
+
+
+def run_search(library, x, k):
+    node = helper.make_node("Nearest16", ["x"], ["y"], domain="crosspoint", k=k)
+    graph = helper.make_graph(
+        [node],
+        "part",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, None)],
+    )
+    return session(graph, library).run(None, {"x": x})[0]
+
+
+POINTS = [(1, 1, 1), (2, 3, 2), (31, 3, 20), (33, 16, 5), (64, 17, 64), (129, 70, 33), (300, 128, 20), (300, 64, 65)]
+
+
+@pytest.mark.parametrize(("n", "channels", "k"), POINTS)
+def test_neighbours_of_whole_numbers_are_those_of_a_stable_sort(n, channels, k, on_level):
+    x = clouds_of("whole", n, channels)
+    distances = ((x[:, :, None].astype(np.float64) - x[:, None]) ** 2).sum(axis=3)
+    expected = np.argsort(distances, axis=2, kind="stable")[:, :, :k]
+    np.testing.assert_array_equal(run_search(on_level, x, k), expected)
+
+
+@pytest.mark.parametrize(("n", "channels", "k"), POINTS)
+@pytest.mark.parametrize("kind", ["normal", "crowded", "far"])
+def test_neighbours_are_as_near_as_those_of_float64(kind, n, channels, k, on_level):
+    x = clouds_of(kind, n, channels)
+    centred = x.astype(np.float64) - x.mean(axis=1, keepdims=True, dtype=np.float64)
+    distances = ((centred[:, :, None] - centred[:, None]) ** 2).sum(axis=3)
+    nearest = np.sort(distances, axis=2)[:, :, :k]
+    found = np.take_along_axis(distances, run_search(on_level, x, k), axis=2)
+    size = (centred**2).sum(axis=2)
+    allowed = 1e-5 * np.sqrt(size[:, :, None] * size.max(axis=1)[:, None, None])  # rounding of a product
+    if kind == "far":
+        allowed = 1e-5 * size.max() * np.ones_like(allowed)
+    assert (np.abs(np.sort(found, axis=2) - nearest) <= allowed + 1e-12).all()
+
+
+@pytest.mark.parametrize("kind", ["whole", "normal", "far", "crowded", "equal", "huge", "tiny", "nan"])
+def test_every_level_finds_the_same_neighbours(kind, library):
+    loaded = ctypes.CDLL(str(library))
+    for n, channels, k in POINTS:
+        x, found = clouds_of(kind, n, channels, seed=n), []
+        for level in LEVELS.values():
+            loaded.crosspoint_limit_level(level)
+            found.append(run_search(library, x, k))
+        for other in found[1:]:
+            np.testing.assert_array_equal(other, found[0])
 
 
 # Where they are put
 
 
 NETWORKS = {
-    "DGCNN": ({"k": 6}, {"Product8": 3, "Edge8": 3, "Pool8": 1}),
+    "DGCNN": ({"k": 6}, {"Product8": 3, "Edge8": 3, "Pool8": 1, "Nearest16": 3}),
     "PointNet": ({}, {"Linear8": 3, "Max8": 1}),
     "SegmentationBackbone": ({"k": 5}, {}),
     "DGCNNSegmenter": ({"parts": 7, "categories": 3, "k": 5}, {}),
@@ -217,13 +281,13 @@ def inputs_of(name):
 
 
 def counts(model):
-    found = [node.op_type for node in model.graph.node if node.op_type.endswith("8")]
+    found = [node.op_type for node in model.graph.node if node.op_type.endswith(("8", "16"))]
     return {kind: found.count(kind) for kind in dict.fromkeys(found)}
 
 
 def rewritten(model):
     assert put_kernels(model)
-    put_layers(model.graph)
+    put_layers(model.graph, search=True)
     return model
 
 
@@ -273,6 +337,22 @@ def test_a_product_that_is_not_as_the_exporter_writes_it_stays(name, value, quan
     array.flat[0] = value
     change(model, name, array)
     assert counts(rewritten(model)) == {"Linear8": 2, "Max8": 1}
+
+
+def test_neighbours_that_are_outputs_as_well_are_still_made(quantised):
+    model = quantised("DGCNN")
+    names = [node.output[1] for node in model.graph.node if node.op_type == "TopK"]
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names)
+    model = rewritten(model)
+    made = {name for node in model.graph.node for name in node.output}
+    assert made >= {*names}
+    assert counts(model)["Nearest16"] == 3
+
+
+def test_a_float32_graph_keeps_its_products(quantised):
+    pytest.importorskip("torch")
+    model = onnx.load_from_string((kernels.FOLDER.parents[2] / "weights" / "dgcnn.onnx").read_bytes())
+    assert counts(rewritten(model)) == {}
 
 
 def test_a_bias_of_another_size_is_left_to_onnx_runtime(quantised):
