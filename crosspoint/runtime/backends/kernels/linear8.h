@@ -7,7 +7,8 @@
  *   Pool8(codes (B, N, C), panels, scale, bias; slope) maximum and mean over N of leaky(y + bias)  (B, 2 D)
  *   Max8(codes (..., n, C), panels, scale; axis)       maximum over n, which is the axis, of y  (..., D)
  *
- * leaky(x) is x, or slope * x where x is negative; the slope is 0 to 1. Every step is rounded as the float32 operators of the graph round it.
+ * leaky(x) is x, or slope * x where x is negative; the slope is 0 to 1. Every step is rounded as the float32 operators
+ * of the graph round it.
  */
 #ifdef __clang__ /* others do not join operations that the standard keeps apart */
 #pragma STDC FP_CONTRACT OFF

@@ -6,7 +6,7 @@
  * the tiles of AMX read. Channels are padded with weights 0 to 16 lines.
  */
 enum { SIDE = 32, LINE = 64, TILE = 16, HALF = SIDE / 2 };
-enum { FAIR = 64 }; /* AVX2 adds two products in 16 bits: exact if no weight is larger, since 2 * 255 * 64 < 2^15 */
+enum { FAIR = 64 }; /* without VNNI, two products are added in 16 bits: exact if no weight is larger, since 2 * 255 * 64 < 2^15 */
 
 typedef struct {
     const uint8_t *codes; /* (32, 4 * steps) */
@@ -68,28 +68,38 @@ WITH_AVX2 static void multiply_with_avx2(Block block) {
     }
 }
 
-WITH_VNNI static void multiply_with_vnni(Block block) {
-    enum { TOGETHER = 8 };
-    const int8_t *left = block.panels, *right = left + (block.steps + 1) * LINE;
-    for (int r = 0; r < SIDE; r += TOGETHER) {
-        const uint8_t *codes = block.codes + r * 4 * block.steps;
-        __m512i a[TOGETHER], b[TOGETHER];
-        for (int i = 0; i < TOGETHER; i++) a[i] = _mm512_loadu_si512(left), b[i] = _mm512_loadu_si512(right);
-        for (int64_t s = 0; s < block.steps; s++) {
-            const __m512i x = _mm512_loadu_si512(left + (s + 1) * LINE), y = _mm512_loadu_si512(right + (s + 1) * LINE);
-#pragma GCC unroll 8
-            for (int i = 0; i < TOGETHER; i++) {
-                const __m512i code = _mm512_set1_epi32(four_codes(codes + 4 * (i * block.steps + s)));
-                a[i] = _mm512_dpbusd_epi32(a[i], code, x);
-                b[i] = _mm512_dpbusd_epi32(b[i], code, y);
-            }
-        }
-        for (int i = 0; i < TOGETHER; i++) {
-            _mm512_storeu_si512(block.sums + (r + i) * SIDE, a[i]);
-            _mm512_storeu_si512(block.sums + (r + i) * SIDE + HALF, b[i]);
-        }
+/* Eight rows and 32 columns at a time; add(sums, codes, weights) adds four products to each of 16 sums. */
+#define MULTIPLY_WITH_512_BITS(name, WITH, add)                                                                       \
+    WITH static void name(Block block) {                                                                              \
+        enum { TOGETHER = 8 };                                                                                        \
+        const int8_t *left = block.panels, *right = left + (block.steps + 1) * LINE;                                  \
+        for (int r = 0; r < SIDE; r += TOGETHER) {                                                                    \
+            const uint8_t *codes = block.codes + r * 4 * block.steps;                                                 \
+            __m512i a[TOGETHER], b[TOGETHER];                                                                         \
+            for (int i = 0; i < TOGETHER; i++) a[i] = _mm512_loadu_si512(left), b[i] = _mm512_loadu_si512(right);     \
+            for (int64_t s = 0; s < block.steps; s++) {                                                               \
+                const __m512i x = _mm512_loadu_si512(left + (s + 1) * LINE);                                          \
+                const __m512i y = _mm512_loadu_si512(right + (s + 1) * LINE);                                         \
+                _Pragma("GCC unroll 8")                                                                               \
+                for (int i = 0; i < TOGETHER; i++) {                                                                  \
+                    const __m512i code = _mm512_set1_epi32(four_codes(codes + 4 * (i * block.steps + s)));            \
+                    a[i] = add(a[i], code, x);                                                                        \
+                    b[i] = add(b[i], code, y);                                                                        \
+                }                                                                                                     \
+            }                                                                                                         \
+            for (int i = 0; i < TOGETHER; i++) {                                                                      \
+                _mm512_storeu_si512(block.sums + (r + i) * SIDE, a[i]);                                               \
+                _mm512_storeu_si512(block.sums + (r + i) * SIDE + HALF, b[i]);                                        \
+            }                                                                                                         \
+        }                                                                                                             \
     }
+
+WITH_AVX512 INLINE __m512i add_in_16_bits(__m512i sums, __m512i codes, __m512i weights) {
+    const __m512i pairs = _mm512_maddubs_epi16(codes, weights);
+    return _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
+MULTIPLY_WITH_512_BITS(multiply_with_avx512, WITH_AVX512, add_in_16_bits)
+MULTIPLY_WITH_512_BITS(multiply_with_vnni, WITH_VNNI, _mm512_dpbusd_epi32)
 
 /* Tiles 0 to 3: sums; 4 and 5: codes of 16 rows each; 6 and 7: panels. All are of 16 rows of 64 bytes. */
 WITH_AMX static void open_tiles(void) {
@@ -140,7 +150,7 @@ static Multiply open_products(const int8_t *panels, int64_t panel_count, int64_t
         }
         fair = !large;
     }
-    if (fair) return multiply_with_avx2;
+    if (fair) return level >= AVX512 ? multiply_with_avx512 : multiply_with_avx2;
 #endif
     (void)panels, (void)panel_count, (void)steps;
     return multiply_plain;

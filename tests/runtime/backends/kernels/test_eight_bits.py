@@ -13,7 +13,7 @@ from crosspoint.runtime.backends.kernels.exported import put_kernels
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 onnxruntime = pytest.importorskip("onnxruntime")
-LEVELS = {"plain": 0, "avx2": kernels.AVX2, "vnni": kernels.VNNI, "amx": kernels.AMX}
+LEVELS = {"plain": 0, "avx2": kernels.AVX2, "avx512": kernels.AVX512, "vnni": kernels.VNNI, "amx": kernels.AMX}
 SLOPE = np.float32(0.2)
 
 
