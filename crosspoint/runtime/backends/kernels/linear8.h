@@ -135,7 +135,8 @@ static void run_layer(const Layer *layer, uint8_t *scratch) {
         const int64_t chunk = layer->rows - first < ROWS ? layer->rows - first : ROWS;
         pack_codes(layer->codes + first * layer->channels, chunk, layer->channels, length, codes);
         for (int64_t p = 0; p < pairs; p++) {
-            Columns columns = {.from = p * SIDE, .count = layer->width - p * SIDE < SIDE ? layer->width - p * SIDE : SIDE};
+            Columns columns = {.from = p * SIDE, .count = layer->width - p * SIDE};
+            if (columns.count > SIDE) columns.count = SIDE;
             memcpy(columns.scale, layer->scale + columns.from, (size_t)columns.count * sizeof(float));
             if (layer->bias) memcpy(columns.bias, layer->bias + columns.from, (size_t)columns.count * sizeof(float));
             for (int64_t r = 0; r < chunk; r += SIDE) {
