@@ -3,6 +3,8 @@
  *   Nearest(products (B, M, N), half (B, 1, N); k)  ->  (B, M, k) int64
  *       the k columns with the largest products - half of every row, largest first, of equal ones the first:
  *       what Sub and TopK give, without a heap
+ *   NearestPoints(points (B, N, 3), half (B, 1, N); k)  ->  (B, N, k) int64
+ *       the same of the products of points in three dimensions, which are not formed
  *   GatherMax(rows (B, N, D), chosen (B, M, k))     ->  (B, M, D)
  *       maxima over chosen rows: what GatherND and ReduceMax give, without the (B, M, k, D) between them
  *   Max(x; axis, keep), Mean(x; axis, keep)
@@ -27,6 +29,7 @@ enum { LANES = 32, FEW = 64, BLOCK = 8, PIECE = 64, RANK = 8 };
 
 #include "instructions.h"
 #include "search.h"
+#include "tree.h"
 
 /* Indices -n to n - 1 as rows 0 to n - 1, the negative ones from the end; 0 if one is none of these. */
 VECTORISED static int find_rows(const int64_t *indices, int64_t count, int64_t n, int64_t *rows) {
@@ -208,6 +211,13 @@ static Status *output(const Api *api, void *context, const int64_t *dims, size_t
     return value ? data_of(api, value, data) : error(api, FAIL, "there is no output");
 }
 
+static Status *check_count(const Api *api, const char *name, int64_t k, int64_t n) {
+    char message[128];
+    if (k <= n) return NULL;
+    snprintf(message, sizeof message, "%s: k = %lld of %lld", name, (long long)k, (long long)n);
+    return refuse(api, message);
+}
+
 static Status *run_nearest(void *self, void *context) {
     const Api *api = ((Kernel *)self)->api;
     const int64_t k = ((Kernel *)self)->k;
@@ -218,11 +228,7 @@ static Status *run_nearest(void *self, void *context) {
     const int64_t batch = products.dims[0], rows = products.dims[1], n = products.dims[2];
     if (half.dims[0] != batch || half.dims[1] != 1 || half.dims[2] != n)
         return refuse(api, "Nearest: of products (B, M, N), half must be (B, 1, N)");
-    if (k > n) {
-        char message[128];
-        snprintf(message, sizeof message, "Nearest: k = %lld of %lld", (long long)k, (long long)n);
-        return refuse(api, message);
-    }
+    TRY(check_count(api, "Nearest", k, n));
     void *out = NULL;
     int64_t count;
     TRY(output(api, context, (int64_t[]){batch, rows, k}, 3, &out, &count));
@@ -233,6 +239,28 @@ static Status *run_nearest(void *self, void *context) {
         nearest((float *)products.data + b * rows * n, (float *)half.data + b * n, rows, n, k,
                 (int64_t *)out + b * rows * k, scratch);
     free(scratch);
+    return NULL;
+}
+
+static Status *run_nearest_points(void *self, void *context) {
+    const Api *api = ((Kernel *)self)->api;
+    const int64_t k = ((Kernel *)self)->k;
+    Tensor points, half;
+    TRY(input(api, context, 0, FLOAT, &points));
+    TRY(input(api, context, 1, FLOAT, &half));
+    if (points.rank != 3 || half.rank != 3) return refuse(api, "NearestPoints: its inputs must have 3 dimensions");
+    const int64_t batch = points.dims[0], n = points.dims[1];
+    if (points.dims[2] != 3 || half.dims[0] != batch || half.dims[1] != 1 || half.dims[2] != n)
+        return refuse(api, "NearestPoints: of points (B, N, 3), half must be (B, 1, N)");
+    TRY(check_count(api, "NearestPoints", k, n));
+    void *out = NULL;
+    int64_t count;
+    TRY(output(api, context, (int64_t[]){batch, n, k}, 3, &out, &count));
+    if (count == 0) return NULL;
+    for (int64_t b = 0; b < batch; b++)
+        if (!nearest_points((float *)points.data + b * n * 3, (float *)half.data + b * n, n, k,
+                            (int64_t *)out + b * n * k))
+            return error(api, FAIL, "NearestPoints: no memory");
     return NULL;
 }
 
@@ -302,6 +330,7 @@ static Status *run_max(void *self, void *context) { return reduce(self, context,
 static Status *run_mean(void *self, void *context) { return reduce(self, context, 1); }
 
 static const char *name_nearest(const Operator *self) { return (void)self, "Nearest"; }
+static const char *name_nearest_points(const Operator *self) { return (void)self, "NearestPoints"; }
 static const char *name_gather_max(const Operator *self) { return (void)self, "GatherMax"; }
 static const char *name_max(const Operator *self) { return (void)self, "Max"; }
 static const char *name_mean(const Operator *self) { return (void)self, "Mean"; }
@@ -324,6 +353,7 @@ static const Operator OPERATORS[] = {
     OPERATOR(name_gather_max, floats_integers, two, floats, make_gather_max, run_gather_max),
     OPERATOR(name_max, floats, one, floats, make_reduction, run_max),
     OPERATOR(name_mean, floats, one, floats, make_reduction, run_mean),
+    OPERATOR(name_nearest_points, floats, two, integers, make_nearest, run_nearest_points),
 };
 
 EXPORTED Status *RegisterCustomOps(void *options, const ApiBase *base) {
