@@ -1,6 +1,7 @@
 """A folder of many small files through `crosspoint embed`: in one process, one a core, and on Ray; files/s and memory.
 
     python benchmarks bulk pointnet --files 100000 --points 256 --json bulk.json
+    python benchmarks bulk --read bulk.json --hour 0.085 --month 0.023      what a billion clouds would take, at prices
 
 It makes the files (.npy, float32) in a temporary folder and removes them at the end; TMPDIR says where. Each way makes
 all parts anew, then the last one is run again, which compares every input with its part and embeds nothing. Memory is
@@ -9,6 +10,7 @@ that of all processes of the command together, sampled twice a second: shared pa
 
 import argparse
 import contextlib
+import math
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -24,9 +27,11 @@ from turns import clouds_of
 
 from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed
+from crosspoint.core.reading import read_json, reading
 from crosspoint.core.system.processes import available_cpus
 
 EVERY = 0.5  # seconds between two samples of memory
+JOB = 100_000  # clouds of a job in the plan
 DIFFERENT = 64  # clouds; the files hold them shifted, so that no two are equal
 WAYS = ("one process", "one process a core", "Ray, one worker a core", "again, nothing to do")
 
@@ -96,14 +101,48 @@ def table(rows: Sequence[dict[str, object]], files: int) -> list[str]:
     return lines
 
 
+def plan(document: dict[str, Any], *, hour: float, month: float, clouds: int = 10**9) -> list[str]:
+    """What more clouds would take on machines like the measured one, in its fastest way.
+
+    Args:
+        document: A result.
+        hour: Price of a machine for an hour.
+        month: Price of a gigabyte of storage for a month.
+        clouds: How many.
+    """
+    files, model = document["settings"]["files"], document["settings"]["model"]
+    seconds = min(row["seconds"] for row in document["rows"] if not row["way"].startswith("again"))
+    hours, gigabytes = clouds * seconds / files / 3600, clouds * document["rows"][-1]["output_bytes"] / files / 1e9
+    return [
+        f"| {clouds:,} clouds of {document['settings']['points']:,} points, {model} | |",
+        "| --- | --- |",
+        f"| hours of a machine of {document['machine']['cores']} cores | {hours:,.0f} |",
+        f"| such machines, to be done in a day | {math.ceil(hours / 24):,} |",
+        f"| computing, at ${hour} an hour | ${hours * hour:,.0f} |",
+        f"| embeddings | {gigabytes / 1000:.1f} TB |",
+        f"| storing them, at ${month} a GB and month | ${gigabytes * month:,.0f} a month |",
+        f"| parts of 1,024 clouds | {math.ceil(clouds / 1024):,} |",
+        f"| jobs of {JOB:,} clouds | {math.ceil(clouds / JOB):,} of {60 * hours * JOB / clouds:,.0f} minutes |",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
+    parser.add_argument("model", nargs="?", default="pointnet", help="default pointnet")
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--points", type=int, default=256)
     parser.add_argument("--way", action="append", choices=WAYS, help="only these; may be repeated")
+    parser.add_argument("--read", type=Path, metavar="FILE", help="an earlier result of --json, instead of measuring")
+    parser.add_argument("--hour", type=float, default=0.085, help="price of such a machine for an hour; default 0.085")
+    parser.add_argument("--month", type=float, default=0.023, help="price of a GB for a month; default 0.023")
     add_json(parser)
     arguments = parser.parse_args()
+    if arguments.read is not None:
+        document = read_json(arguments.read, "a result of benchmarks bulk")
+        with reading(arguments.read, "a result of benchmarks bulk"):
+            lines = plan(document, hour=arguments.hour, month=arguments.month)
+        print("\n".join(lines))
+        return
     cores, rows, series = available_cpus(), [], []
     with tempfile.TemporaryDirectory() as place:
         folder, out = Path(place) / "files", Path(place) / "out"
@@ -131,4 +170,5 @@ def main() -> None:
         rows[-1]["output_bytes"] = parts
     print("\n".join(table(rows, arguments.files)))
     print(f"{parts / arguments.files:,.0f} bytes of embeddings a file")
-    write("bulk", arguments, series, rows)
+    given = {name: getattr(arguments, name) for name in ("model", "files", "points", "way", "json_file")}
+    write("bulk", argparse.Namespace(**given), series, rows)

@@ -28,7 +28,8 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     fitted = upper(sizes)
     pairs = [(math.log(x), math.log(y)) for x, y in zip(sizes, costs, strict=True) if x in fitted]
     x_mean, y_mean = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
-    return sum((x - x_mean) * (y - y_mean) for x, y in pairs) / sum((x - x_mean) ** 2 for x, _ in pairs)
+    covariance = math.fsum((x - x_mean) * (y - y_mean) for x, y in pairs)
+    return covariance / math.fsum((x - x_mean) ** 2 for x, _ in pairs)
 
 
 def operations(task: str, model: str, points: int) -> float:
