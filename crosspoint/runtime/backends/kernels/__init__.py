@@ -4,6 +4,7 @@ The exported file contains only standard ONNX, which every runtime reads. On the
 and its gather writes every edge. The session therefore gets the same graph with these operators replaced:
 
         Sub, TopK                       →  Nearest      same neighbours, same order, same choice among ties
+        Transpose, MatMul, Sub, TopK    →  NearestPoints  the same of points in three dimensions (`tree.h`)
         Unsqueeze, GatherND, ReduceMax  →  GatherMax    same numbers
         ReduceMax, ReduceMean           →  Max, Mean    over an axis before the last; means differ in the last digit
         products of 8 bits              →  layers that keep the products out of memory (`eight_bits.py`)

@@ -3,6 +3,8 @@
  *   Nearest(products (B, M, N), half (B, 1, N); k)  ->  (B, M, k) int64
  *       the k columns with the largest products - half of every row, largest first, of equal ones the first:
  *       what Sub and TopK give, without a heap
+ *   NearestPoints(points (B, N, 3), half (B, 1, N); k)  ->  (B, N, k) int64
+ *       the same of the products of points in three dimensions, which are not formed
  *   GatherMax(rows (B, N, D), chosen (B, M, k))     ->  (B, M, D)
  *       maxima over chosen rows: what GatherND and ReduceMax give, without the (B, M, k, D) between them
  *   Max(x; axis, keep), Mean(x; axis, keep)
@@ -34,6 +36,7 @@ enum { LANES = 32, FEW = 64, MOST = 128, BLOCK = 8, PIECE = 64, RANK = 8 };
 #include "api.h"
 #include "gather.h"
 #include "search.h"
+#include "tree.h"
 
 /* Indices -n to n - 1 as rows 0 to n - 1, the negative ones from the end; 0 if one is none of these. */
 VECTORISED static int find_rows(const int64_t *indices, int64_t count, int64_t n, int64_t *rows) {
@@ -113,6 +116,13 @@ static Status *make_max8(const Operator *self, const Api *api, const void *info,
     return make_kernel(api, values, out);
 }
 
+static Status *check_count(const Api *api, const char *name, int64_t k, int64_t n) {
+    char message[128];
+    if (k <= n) return NULL;
+    snprintf(message, sizeof message, "%s: k = %lld of %lld", name, (long long)k, (long long)n);
+    return refuse(api, message);
+}
+
 static Status *run_nearest(void *self, void *context) {
     const Api *api = ((Kernel *)self)->api;
     const int64_t k = ((Kernel *)self)->k;
@@ -123,11 +133,7 @@ static Status *run_nearest(void *self, void *context) {
     const int64_t batch = products.dims[0], rows = products.dims[1], n = products.dims[2];
     if (half.dims[0] != batch || half.dims[1] != 1 || half.dims[2] != n)
         return refuse(api, "Nearest: of products (B, M, N), half must be (B, 1, N)");
-    if (k > n) {
-        char message[128];
-        snprintf(message, sizeof message, "Nearest: k = %lld of %lld", (long long)k, (long long)n);
-        return refuse(api, message);
-    }
+    TRY(check_count(api, "Nearest", k, n));
     void *out = NULL;
     int64_t count;
     TRY(output(api, context, (int64_t[]){batch, rows, k}, 3, &out, &count));
@@ -138,6 +144,28 @@ static Status *run_nearest(void *self, void *context) {
         nearest((float *)products.data + b * rows * n, (float *)half.data + b * n, rows, n, k,
                 (int64_t *)out + b * rows * k, scratch);
     free(scratch);
+    return NULL;
+}
+
+static Status *run_nearest_points(void *self, void *context) {
+    const Api *api = ((Kernel *)self)->api;
+    const int64_t k = ((Kernel *)self)->k;
+    Tensor points, half;
+    TRY(input(api, context, 0, FLOAT, &points));
+    TRY(input(api, context, 1, FLOAT, &half));
+    if (points.rank != 3 || half.rank != 3) return refuse(api, "NearestPoints: its inputs must have 3 dimensions");
+    const int64_t batch = points.dims[0], n = points.dims[1];
+    if (points.dims[2] != 3 || half.dims[0] != batch || half.dims[1] != 1 || half.dims[2] != n)
+        return refuse(api, "NearestPoints: of points (B, N, 3), half must be (B, 1, N)");
+    TRY(check_count(api, "NearestPoints", k, n));
+    void *out = NULL;
+    int64_t count;
+    TRY(output(api, context, (int64_t[]){batch, n, k}, 3, &out, &count));
+    if (count == 0) return NULL;
+    for (int64_t b = 0; b < batch; b++)
+        if (!nearest_points((float *)points.data + b * n * 3, (float *)half.data + b * n, n, k,
+                            (int64_t *)out + b * n * k))
+            return error(api, FAIL, "NearestPoints: no memory");
     return NULL;
 }
 
@@ -207,6 +235,7 @@ static Status *run_max(void *self, void *context) { return reduce(self, context,
 static Status *run_mean(void *self, void *context) { return reduce(self, context, 1); }
 
 static const char *name_nearest(const Operator *self) { return (void)self, "Nearest"; }
+static const char *name_nearest_points(const Operator *self) { return (void)self, "NearestPoints"; }
 static const char *name_gather_max(const Operator *self) { return (void)self, "GatherMax"; }
 static const char *name_max(const Operator *self) { return (void)self, "Max"; }
 static const char *name_mean(const Operator *self) { return (void)self, "Mean"; }
@@ -245,6 +274,7 @@ static const Operator OPERATORS[] = {
     OPERATOR(name_edge8, codes_floats, five, floats, make_layer8, run_edge8),
     OPERATOR(name_pool8, codes_floats, four, floats, make_layer8, run_pool8),
     OPERATOR(name_max8, codes_floats, three, floats, make_max8, run_max8),
+    OPERATOR(name_nearest_points, floats, two, integers, make_nearest, run_nearest_points),
 };
 
 EXPORTED Status *RegisterCustomOps(void *options, const ApiBase *base) {

@@ -9,7 +9,7 @@
 #define EXPORTED __attribute__((visibility("default")))
 #define INLINE static inline __attribute__((always_inline))
 
-enum { PLAIN, AVX2, AVX512, VNNI, AMX }; /* each has those before it; AVX512 is F, BW, DQ and VL */
+enum { PLAIN, AVX2, AVX512, VNNI, AMX }; /* each has those before it; AVX2: and FMA; AVX512: F, BW, DQ and VL */
 
 static int level = PLAIN;
 
@@ -21,6 +21,7 @@ static int level = PLAIN;
 #include <unistd.h>
 #define WITH_AVX2 __attribute__((target("avx2")))
 #define WITH_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,popcnt")))
+#define WITH_FMA __attribute__((target("avx2,fma")))
 #define WITH_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 #define WITH_AMX __attribute__((target("amx-tile,amx-int8")))
 
@@ -34,7 +35,7 @@ static int may_use_amx(void) {
 }
 static int found_level(void) {
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2")) return PLAIN;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return PLAIN;
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
         return AVX2;
