@@ -130,7 +130,7 @@ static void run_layer(const Layer *layer, uint8_t *scratch) {
     uint8_t *codes = (uint8_t *)(pooled + pairs);
     int64_t together = 1;
     while (together * together < layer->n) together++;
-    const Multiply multiply = open_products(layer->panels, layer->panel_count, layer->steps);
+    const Multiply8 multiply = open_products(layer->panels, layer->panel_count, layer->steps);
     for (int64_t first = 0; first < layer->rows; first += ROWS) {
         const int64_t chunk = layer->rows - first < ROWS ? layer->rows - first : ROWS;
         pack_codes(layer->codes + first * layer->channels, chunk, layer->channels, length, codes);
