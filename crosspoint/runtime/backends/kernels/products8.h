@@ -6,7 +6,7 @@
  * the tiles of AMX read. Channels are padded with weights 0 to 16 lines.
  */
 enum { SIDE = 32, LINE = 64, TILE = 16, HALF = SIDE / 2 };
-enum { FAIR = 64 }; /* without VNNI, two products are added in 16 bits: exact if no weight is larger, since 2 * 255 * 64 < 2^15 */
+enum { FAIR = 64 }; /* without VNNI, two products are added in 16 bits: exact up to this weight, as 2 * 255 * 64 < 2^15 */
 
 typedef struct {
     const uint8_t *codes; /* (32, 4 * steps) */
