@@ -33,8 +33,9 @@ def available() -> bool:
 
 
 def level() -> int:
-    """The instructions that the library uses on this CPU."""
-    return int(ctypes.CDLL(str(LIBRARY)).crosspoint_level())
+    """The instructions that the library uses on this CPU; `PLAIN` of one that was compiled from an earlier source."""
+    found = getattr(ctypes.CDLL(str(LIBRARY)), "crosspoint_level", None)
+    return PLAIN if found is None else int(found())
 
 
 def with_kernels(content: bytes) -> bytes | None:

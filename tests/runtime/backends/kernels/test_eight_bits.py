@@ -1,11 +1,14 @@
 """Where the layers of 8 bits are put, and that networks stay what they are."""
 
+import subprocess
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.runtime.backends import kernels
+from crosspoint.runtime.backends.kernels.compile import compiler
 from crosspoint.runtime.backends.kernels.eight_bits import put_layers
 from crosspoint.runtime.backends.kernels.exported import put_kernels
 from crosspoint.runtime.backends.onnx import OnnxEncoder
@@ -138,3 +141,13 @@ def test_plain_c_leaves_products_to_onnx_runtime(quantised, monkeypatch):
     monkeypatch.setattr(kernels, "level", lambda: kernels.PLAIN)
     content = quantised("PointNet").SerializeToString()
     assert counts(onnx.load_from_string(kernels.with_kernels(content))) == {}
+
+
+def test_a_library_of_an_earlier_source_gets_no_layers(tmp_path, monkeypatch):
+    if compiler() is None:
+        pytest.skip("no C compiler")
+    (tmp_path / "old.c").write_text("int nothing(void) { return 0; }\n")
+    library = tmp_path / "old.so"
+    subprocess.run([*compiler(), "-shared", "-fPIC", "-o", str(library), str(tmp_path / "old.c")], check=True)
+    monkeypatch.setattr(kernels, "LIBRARY", library)
+    assert kernels.level() == kernels.PLAIN
