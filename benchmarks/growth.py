@@ -10,6 +10,7 @@ step is forward and backward of the same network in PyTorch.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -92,8 +93,9 @@ def measure(setting: Setting, model: Path | None) -> Measured:
             process.stdout.readline()
         for process in running:
             assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # it has failed, as its code and its messages say
+                process.stdin.write("\n")
+                process.stdin.flush()
         done = [process.communicate() for process in running]
     finally:
         for process in running:
