@@ -2,6 +2,7 @@
 
     python benchmarks growth --json growth.json --picture growth.png      measure, draw, print the tables
     python benchmarks growth --read growth.json --picture growth.png      without measuring
+    python benchmarks growth --read growth.json --rounds 1 --json growth.json       another round of the same
 
 Each measurement is a process of its own; a round takes all of them in turn. Embedding runs the ONNX file that
 `crosspoint export NAME --points N` writes for the released model, in ONNX Runtime with the CPU operators; a training
@@ -9,6 +10,7 @@ step is forward and backward of the same network in PyTorch.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -91,8 +93,9 @@ def measure(setting: Setting, model: Path | None) -> Measured:
             process.stdout.readline()
         for process in running:
             assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # it has failed, as its code and its messages say
+                process.stdin.write("\n")
+                process.stdin.flush()
         done = [process.communicate() for process in running]
     finally:
         for process in running:
@@ -108,50 +111,55 @@ def measure(setting: Setting, model: Path | None) -> Measured:
     )
 
 
-def sweep(chosen: Sequence[Setting], rounds: int) -> dict[Setting, list[Measured]]:
+def sweep(chosen: Sequence[Setting], rounds: int) -> list[Row]:
     """Measure all settings in turns."""
     found: dict[Setting, list[Measured]] = {setting: [] for setting in chosen}
     with tempfile.TemporaryDirectory() as folder:
         files = {one: export(one, Path(folder)) if one.task == "embed" else None for one in chosen}
         for setting in track([*chosen] * rounds, "Measuring"):
             found[setting].append(measure(setting, files[setting]))
-    return found
+    return [Row(setting, tuple(values)) for setting, values in found.items()]
 
 
-def series_of(found: dict[Setting, list[Measured]]) -> list[Series]:
+def join(rows: Sequence[Row], more: Sequence[Row]) -> list[Row]:
+    """Rows with the rounds of others of the same settings added."""
+    others = {row.setting: row.rounds for row in more}
+    return [Row(row.setting, (*row.rounds, *others.get(row.setting, ()))) for row in rows]
+
+
+def series_of(rows: Sequence[Row]) -> list[Series]:
     """Time and peak memory of each setting, for `benchmarks compare`."""
     series = []
-    for setting, values in found.items():
-        numbers = ", ".join(f"{key} {value}" for key, value in asdict(setting).items() if key not in ("task", "model"))
-        name = f"{DONE[setting.task]}, {TITLES[setting.model]}, {numbers}"
-        series.append(Series(f"{name}, call", "ms", tuple(one.call_ms for one in values)))
-        series.append(Series(f"{name}, peak", "MB", tuple(one.peak_mb for one in values)))
+    for row in rows:
+        own = asdict(row.setting)
+        numbers = ", ".join(f"{key} {value}" for key, value in own.items() if key not in ("task", "model"))
+        name = f"{DONE[row.setting.task]}, {TITLES[row.setting.model]}, {numbers}"
+        series.append(Series(f"{name}, call", "ms", tuple(one.call_ms for one in row.rounds)))
+        series.append(Series(f"{name}, peak", "MB", tuple(one.peak_mb for one in row.rounds)))
     return series
-
-
-def row_of(setting: Setting, values: Sequence[Measured]) -> Row:
-    """Medians over the rounds."""
-    columns = zip(*(asdict(one).values() for one in values), strict=True)
-    return Row(setting, Measured(*(round(statistics.median(column), 3) for column in columns)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=POINTS[-1], help="of the largest cloud; default 16384")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--read", type=Path, metavar="FILE", help="an earlier result of --json, instead of measuring")
+    parser.add_argument("--read", type=Path, metavar="FILE", help="an earlier result; with --json, add rounds to it")
     parser.add_argument("--picture", type=Path, metavar="FILE.png")
     add_json(parser)
     arguments = parser.parse_args()
-    if arguments.read is not None:
-        rows = read_rows(arguments.read)
+    earlier = None if arguments.read is None else read_rows(arguments.read)
+    if earlier is not None and arguments.json_file is None:
+        rows = earlier
     else:
-        found = sweep(settings(arguments.points, available_cpus()), arguments.rounds)
-        rows = [row_of(setting, values) for setting, values in found.items()]
-        arguments_of = argparse.Namespace(
-            points=arguments.points, rounds=arguments.rounds, json_file=arguments.json_file
+        rows = sweep(settings(arguments.points, available_cpus()), arguments.rounds)
+        rows = rows if earlier is None else join(earlier, rows)
+        given = {"points": arguments.points, "rounds": max(len(row.rounds) for row in rows)}
+        write(
+            "growth",
+            argparse.Namespace(**given, json_file=arguments.json_file),
+            series_of(rows),
+            [row.to_json() for row in rows],
         )
-        write("growth", arguments_of, series_of(found), [row.to_json() for row in rows])
     print("\n\n".join("\n".join(table) for table in tables(rows)))
     if arguments.picture is not None:
         draw(rows, arguments.picture)

@@ -1,5 +1,6 @@
 """The tables of `docs/growth.md`, from what was measured."""
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,14 +18,23 @@ LINES = [(task, model) for task in DONE for model in TITLES]  # of the pictures 
 
 @dataclass(frozen=True)
 class Row:
-    """A setting and what it takes."""
+    """A setting and what each round has measured."""
 
     setting: Setting
-    measured: Measured
+    rounds: tuple[Measured, ...]
+
+    @property
+    def measured(self) -> Measured:
+        """The fastest round's time, since other work on the machine only adds to it; medians of memory."""
+        return Measured(
+            min(one.call_ms for one in self.rounds),
+            statistics.median(one.peak_mb for one in self.rounds),
+            statistics.median(one.work_mb for one in self.rounds),
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """All fields side by side."""
-        return {**asdict(self.setting), **asdict(self.measured)}
+        """The setting, and beside it the rounds."""
+        return {**asdict(self.setting), "rounds": [asdict(one) for one in self.rounds]}
 
 
 def read_rows(file: Path) -> list[Row]:
@@ -37,12 +47,13 @@ def read_rows(file: Path) -> list[Row]:
     with reading(file, "a result of benchmarks growth"):
         if document["benchmark"] != "growth":
             raise InputError(f"is a result of {document['benchmark']}; give one of benchmarks growth --json")
-        rows = []
-        for row in document["rows"]:
-            own = {name: row[name] for name in Measured.__dataclass_fields__}
-            given = {name: row[name] for name in Setting.__dataclass_fields__}
-            rows.append(Row(Setting(**given), Measured(**own)))
-        return rows
+        return [
+            Row(
+                Setting(**{name: value for name, value in row.items() if name != "rounds"}),
+                tuple(Measured(**one) for one in row["rounds"]),
+            )
+            for row in document["rows"]
+        ]
 
 
 def along(rows: Iterable[Row], axis: str, *, task: str, model: str) -> list[Row]:

@@ -62,7 +62,7 @@ def test_rows_along_a_quantity_differ_in_it_alone(tables):
     from scaling.work import Measured, Setting
 
     settings = [Setting("embed", "dgcnn", points, batch) for points, batch in ((4, 1), (2, 1), (1, 1), (1, 8), (1, 2))]
-    rows = [tables.Row(setting, Measured(1.0, 1.0, 1.0)) for setting in settings]
+    rows = [tables.Row(setting, (Measured(1.0, 1.0, 1.0),)) for setting in settings]
     points = tables.along(rows, "points", task="embed", model="dgcnn")
     assert [(row.setting.points, row.setting.batch) for row in points] == [(1, 1), (2, 1), (4, 1)]
     batches = tables.along(rows, "batch", task="embed", model="dgcnn")
