@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from small_models import write_classifier
 
+from crosspoint.runtime.backends.kernels import LIBRARY
+
 pytest.importorskip("onnxruntime")
 
 ABSENT = {
     *("torch", "torchvision", "tensorboard", "sklearn", "scipy", "joblib", "matplotlib", "PIL", "h5py", "jinja2"),
     *("markupsafe", "embreex", "laspy", "lazrs", "pye57", "rosbags", "pyarrow", "cryptography", "ray", "cuda"),
-    *("tensorrt", "tensorrt_rtx", "triton"),
+    *("tensorrt", "tensorrt_rtx", "triton", "onnx", "ml_dtypes"),
 }
 RUN = f"""
 import sys
@@ -73,6 +75,12 @@ def test_models_run_without_any_other_extra(folder):
     )
     assert "refused" not in printed
     assert (folder / "one.npz").is_file()
+
+
+@pytest.mark.skipif(not LIBRARY.is_file(), reason="the CPU operators are not compiled")
+@pytest.mark.parametrize("name", ["dgcnn", "pointnet"])
+def test_the_cpu_operators_need_no_other_package(folder, name):
+    assert "crosspoint operators" in run(folder, f"embed {name} clouds --json -")
 
 
 REFUSED = {
