@@ -133,7 +133,7 @@ def write_pairs(root: Path, size: int) -> tuple[NDArray[np.float32], NDArray[np.
         file, renderings = root / f"ShapeNet/c/{i:03d}.ply", root / f"ShapeNetRendering/c/{i:03d}/rendering"
         for made in (file.parent, renderings):
             made.mkdir(parents=True, exist_ok=True)
-        vertices = np.array([tuple(point) for point in cloud], [(axis, "f4") for axis in "xyz"])
+        vertices = cloud.view([(axis, "f4") for axis in "xyz"])[:, 0]
         PlyData([PlyElement.describe(vertices, "vertex")]).write(file)
         for view, picture in enumerate(views):
             Image.fromarray(picture).save(renderings / f"{view:02d}.png")
@@ -189,7 +189,7 @@ def start_up(folder: Path, rounds: int) -> list[Series]:
 
     embed = ("-m", "crosspoint", "embed", "pointnet", "cloud.npy", "--out", "one.npz")
     version = ("-m", "crosspoint", "--version")
-    libraries = ("-c", "import click, numpy, onnx, onnxruntime")
+    libraries = ("-c", "import click, google.protobuf.message_factory, numpy, onnxruntime")
     return [
         *paired({"start, libraries": run(*libraries), "start, embed one file": run(*embed)}, rounds),
         *paired({"start, click": run("-c", "import click"), "start, --version": run(*version)}, rounds),

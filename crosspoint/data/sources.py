@@ -4,8 +4,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ from crosspoint.core.console import timed
 from crosspoint.core.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.core.files import sha256
 from crosspoint.core.reading import regular
-from crosspoint.core.system.pool import start_pool
 from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.frames import ASSUMED, Frame, Up, find_frame, to_y_up
 from crosspoint.data.io.files import as_input_error, find_files, read_points, up_of
@@ -180,7 +178,7 @@ def read_ahead(sources: Sequence[Source], ahead: int, *, processes: int = 0) -> 
                 yield from _finished(*waiting.popleft())
         while waiting:
             yield from _finished(*waiting.popleft())
-    except BrokenProcessPool as error:
+    except BrokenExecutor as error:
         raise CheckFailed(
             "a reader process was killed, probably because memory ran out; try again with fewer --readers"
         ) from error
@@ -190,6 +188,8 @@ def read_ahead(sources: Sequence[Source], ahead: int, *, processes: int = 0) -> 
 
 def _readers(processes: int) -> Executor:
     if processes:
+        from crosspoint.core.system.pool import start_pool
+
         return start_pool(processes)
     return ThreadPoolExecutor(_threads(), thread_name_prefix="read")
 
