@@ -33,15 +33,15 @@ static void *limited_calloc(size_t count, size_t size) { return has_memory() ? c
 
 /* ---- in the place of ONNX Runtime ---- */
 
-enum { MANY = 32 };
+enum { MANY = 32, OPERATOR_COUNT = sizeof OPERATORS / sizeof *OPERATORS };
 
 typedef struct { int type; size_t rank; int64_t dims[MANY]; void *data; } Value;
-typedef struct { const Value *inputs[2]; Value *output; } Context;
-typedef struct { int64_t k, axis, keep; } Info;
+typedef struct { const Value *inputs[5]; Value *output; } Context;
+typedef struct { int64_t k, axis, keep; float slope; } Info;
 
 static _Thread_local int calls_left = -1; /* before one fails; -1: none does */
 static _Thread_local int open_shapes = 0, open_domains = 0;
-static const Operator *registered[4];
+static const Operator *registered[OPERATOR_COUNT];
 static size_t registered_count = 0;
 
 static Status *make_status(int code, const char *message) {
@@ -57,6 +57,12 @@ static Status *fake_attribute(const void *info, const char *name, int64_t *value
     const Info *values = info;
     TRY(checked_call());
     *value = strcmp(name, "k") == 0 ? values->k : strcmp(name, "axis") == 0 ? values->axis : values->keep;
+    return NULL;
+}
+static Status *fake_float_attribute(const void *info, const char *name, float *value) {
+    TRY(checked_call());
+    HOLDS(strcmp(name, "slope") == 0);
+    *value = ((const Info *)info)->slope;
     return NULL;
 }
 static Status *fake_input(const void *context, size_t index, void **value) {
@@ -100,7 +106,7 @@ static int64_t elements(const int64_t *dims, size_t rank) {
     for (size_t i = 0; i < rank; i++) count = dims[i] && count > INT64_MAX / 16 / dims[i] ? INT64_MAX / 16 : count * dims[i];
     return count;
 }
-static size_t size_of(int type) { return type == FLOAT ? sizeof(float) : sizeof(int64_t); }
+static size_t size_of(int type) { return type == INT8 ? 1 : type == FLOAT ? sizeof(float) : sizeof(int64_t); }
 
 static Status *fake_output(void *context, size_t index, const int64_t *dims, size_t rank, void **value) {
     Value *output = ((Context *)context)->output;
@@ -124,7 +130,7 @@ static Status *fake_create_domain(const char *name, void **domain) {
 }
 static Status *fake_domain_add(void *domain, const Operator *operator) {
     TRY(checked_call());
-    HOLDS(domain == &open_domains && registered_count < 4);
+    HOLDS(domain == &open_domains && registered_count < OPERATOR_COUNT);
     registered[registered_count++] = operator;
     return NULL;
 }
@@ -153,6 +159,7 @@ static void fill_api(void) {
     api.function[DIMENSIONS] = (void *)fake_dims;
     api.function[TENSOR_SHAPE] = (void *)fake_shape;
     api.function[ATTRIBUTE] = (void *)fake_attribute;
+    api.function[FLOAT_ATTRIBUTE] = (void *)fake_float_attribute;
     api.function[INPUT] = (void *)fake_input;
     api.function[OUTPUT] = (void *)fake_output;
     api.function[RELEASE_SHAPE] = (void *)fake_release_shape;
@@ -161,7 +168,7 @@ static void fill_api(void) {
 static void register_all(void) {
     ApiBase base = {get_api, NULL};
     HOLDS(RegisterCustomOps(NULL, &base) == NULL);
-    HOLDS(registered_count == 4);
+    HOLDS(registered_count == OPERATOR_COUNT);
 }
 static const Operator *named(const char *name) {
     for (size_t i = 0; i < registered_count; i++)
@@ -182,6 +189,8 @@ static Value *tensor(int type, size_t rank, const int64_t *dims) {
     for (int64_t i = 0; i < count; i++) {
         if (type == FLOAT)
             ((float *)value->data)[i] = (float)((i * 37) % 101);
+        else if (type == INT8)
+            ((int8_t *)value->data)[i] = (int8_t)(i * 37);
         else
             ((int64_t *)value->data)[i] = 0;
     }
@@ -193,10 +202,11 @@ static void drop(Value *value) {
 }
 
 /* Make a kernel, run it once on inputs and drop it; whether it gave a value. */
-static int run_once(const char *name, Info info, const Value *first, const Value *second, Value *result) {
+static int run_on(const char *name, Info info, const Value *const *inputs, size_t count, Value *result) {
     const Operator *operator = named(name);
-    Context context = {{first, second}, result};
+    Context context = {{NULL}, result};
     void *kernel = NULL;
+    for (size_t i = 0; i < count; i++) context.inputs[i] = inputs[i];
     result->type = operator->output_type(operator, 0);
     Status *status = operator->make_kernel(operator, &api, &info, &kernel);
     if (status == NULL) {
@@ -208,12 +218,25 @@ static int run_once(const char *name, Info info, const Value *first, const Value
     free(status);
     return status == NULL;
 }
+static int run_once(const char *name, Info info, const Value *first, const Value *second, Value *result) {
+    return run_on(name, info, (const Value *[]){first, second}, 2, result);
+}
 
 static int nearest_runs(int64_t k, int64_t batch, int64_t rows, int64_t n) {
     Value *products = tensor(FLOAT, 3, (int64_t[]){batch, rows, n}), *half = tensor(FLOAT, 3, (int64_t[]){batch, 1, n});
     Value result = {0};
     int ran = run_once("Nearest", (Info){.k = k}, products, half, &result);
     drop(products), drop(half), free(result.data);
+    return ran;
+}
+static int points_run(int64_t k, int64_t batch, int64_t n, int64_t c) {
+    Value *x = tensor(FLOAT, 3, (int64_t[]){batch, n, c}), result = {0};
+    int ran = run_once("Nearest16", (Info){.k = k}, x, NULL, &result);
+    for (int64_t i = 0; ran && i < batch * n * k; i++) {
+        const int64_t chosen = ((int64_t *)result.data)[i];
+        HOLDS(chosen >= 0 && chosen < n);
+    }
+    drop(x), free(result.data);
     return ran;
 }
 static int gather_runs(int64_t batch, int64_t n, int64_t d, int64_t m, int64_t k, int64_t index) {
@@ -243,6 +266,41 @@ static int reduction_runs(const char *name, int64_t axis, int64_t keep, size_t r
     return ran;
 }
 
+/* A layer of 8 bits on codes (2, rows, channels): of one weight 1 for each column, so that it chooses a channel. */
+static int layer_runs(const char *name, int64_t rows, int64_t channels, int64_t width) {
+    const int pooled = strcmp(name, "Pool8") == 0, largest = strcmp(name, "Max8") == 0;
+    const int64_t steps = (channels + 63) / 64 * 16, panel_count = (width + 31) / 32 * 2;
+    Value *codes = tensor(INT8, 3, (int64_t[]){2, rows, channels});
+    Value *panels = tensor(INT8, 3, (int64_t[]){panel_count, steps + 1, 64}), result = {0};
+    Value *scale = tensor(FLOAT, 1, &width), *bias = tensor(FLOAT, 1, &width);
+    Value *best = tensor(FLOAT, 3, (int64_t[]){2, rows, width});
+    memset(panels->data, 0, (size_t)(panel_count * (steps + 1) * 64));
+    for (int64_t i = 0; i < width; i++) {
+        const int32_t begin = channels ? -128 : 0;
+        int8_t *panel = (int8_t *)panels->data + i / 16 * (steps + 1) * 64;
+        memcpy(panel + 4 * (i % 16), &begin, sizeof begin);
+        if (channels) panel[(1 + i % channels / 4) * 64 + 4 * (i % 16) + i % channels % 4] = 1;
+        ((float *)scale->data)[i] = 1, ((float *)bias->data)[i] = 0;
+    }
+    const Value *inputs[] = {codes, panels, scale, bias, best};
+    int ran = run_on(name, (Info){.axis = 1, .slope = 1}, inputs, 5, &result);
+    for (int64_t i = 0; ran && channels && !pooled && !largest && i < 2 * rows * width; i++) {
+        const float code = ((int8_t *)codes->data)[i / width * channels + i % width % channels];
+        const float before = strcmp(name, "Edge8") ? 0 : ((float *)best->data)[i];
+        HOLDS(((float *)result.data)[i] == code + before);
+    }
+    for (int64_t i = 0; ran && channels && rows && (pooled || largest) && i < 2 * width; i++) {
+        float most = -INFINITY;
+        for (int64_t r = 0; r < rows; r++) {
+            const float code = ((int8_t *)codes->data)[(i / width * rows + r) * channels + i % width % channels];
+            most = code > most ? code : most;
+        }
+        HOLDS(((float *)result.data)[pooled ? i / width * 2 * width + i % width : i] == most);
+    }
+    drop(codes), drop(panels), drop(scale), drop(bias), drop(best), free(result.data);
+    return ran;
+}
+
 /* ---- scenarios ---- */
 
 static const int64_t HUGE[] = {INT64_MIN, -(1LL << 32), -1, 1LL << 31, (1LL << 32) + 1, 1LL << 61, INT64_MAX};
@@ -256,6 +314,7 @@ static void ranks(void) {
         Value *three = tensor(FLOAT, 3, ones), *indices = tensor(INT64, 3, ones), result = {0};
         HOLDS(run_once("Nearest", (Info){.k = 1}, floats, three, &result) == (rank == 3));
         HOLDS(run_once("Nearest", (Info){.k = 1}, three, floats, &result) == (rank == 3));
+        HOLDS(run_once("Nearest16", (Info){.k = 1}, floats, NULL, &result) == (rank == 3));
         HOLDS(run_once("GatherMax", (Info){0}, floats, indices, &result) == (rank == 3));
         HOLDS(run_once("GatherMax", (Info){0}, three, integers, &result) == (rank == 3));
         for (int keep = 0; keep < 2; keep++) {
@@ -271,6 +330,8 @@ static void types(void) {
     Value *floats = tensor(FLOAT, 3, ones), *integers = tensor(INT64, 3, ones), result = {0};
     HOLDS(!run_once("Nearest", (Info){.k = 1}, integers, floats, &result));
     HOLDS(!run_once("Nearest", (Info){.k = 1}, floats, integers, &result));
+    HOLDS(!run_once("Nearest16", (Info){.k = 1}, integers, NULL, &result));
+    HOLDS(!run_once("Nearest16", (Info){.k = 1}, NULL, NULL, &result));
     HOLDS(!run_once("GatherMax", (Info){0}, floats, floats, &result));
     HOLDS(!run_once("GatherMax", (Info){0}, integers, integers, &result));
     HOLDS(!run_once("Max", (Info){.axis = 1}, integers, NULL, &result));
@@ -287,6 +348,7 @@ static void sizes(void) {
             HOLDS(nearest_runs(b, 2, 3, a) == (b <= a));
             HOLDS(nearest_runs(b, 0, 3, a) == (b <= a));
             HOLDS(nearest_runs(b, 2, 0, a) == (b <= a));
+            HOLDS(points_run(b, 2, a, 5) == (b <= a) && points_run(b, 0, a, 17) == (b <= a) && points_run(a / 2, 1, a, b));
             HOLDS(gather_runs(2, a, b, 3, 4, 0) == (a > 0));
             HOLDS(gather_runs(2, a, b, 0, 4, 0) && gather_runs(2, a, b, 3, 0, 0) && gather_runs(0, a, b, 3, 4, 0));
             for (int64_t axis = 0; axis < 3; axis++) {
@@ -332,6 +394,7 @@ static void overflows(void) {
                     run_once("Mean", (Info){.axis = axis, .keep = 1}, x, NULL, &result);
                 }
                 run_once("Nearest", (Info){.k = HUGE[i]}, x, x, &result);
+                run_once("Nearest16", (Info){.k = HUGE[i]}, x, NULL, &result);
                 run_once("GatherMax", (Info){0}, x, chosen, &result);
                 memcpy(chosen->dims, dims, sizeof dims);
                 run_once("GatherMax", (Info){0}, x, chosen, &result);
@@ -341,7 +404,7 @@ static void overflows(void) {
 
 static void attributes(void) {
     for (int i = 0; i < HUGE_COUNT; i++) {
-        HOLDS(!nearest_runs(HUGE[i], 1, 2, 5));
+        HOLDS(!nearest_runs(HUGE[i], 1, 2, 5) && !points_run(HUGE[i], 1, 5, 2));
         HOLDS(!reduction_runs("Max", HUGE[i], 0, 3, (int64_t[]){2, 3, 4}));
         HOLDS(!reduction_runs("Mean", HUGE[i], 1, 3, (int64_t[]){2, 3, 4}));
         HOLDS(reduction_runs("Max", 1, HUGE[i], 3, (int64_t[]){2, 3, 4}));
@@ -383,10 +446,9 @@ static void nan_scores(void) {
     }
 }
 
-/* In plain C and with AVX-512, where the CPU has it, the same columns in the same order */
-static void both_searches(void) {
-#ifdef X86
-    const int found = has_avx512;
+/* On every level that the CPU has, the same columns in the same order, and the same of the other scenarios */
+static void every_level(void) {
+    const int highest = level;
     uint32_t random = 1;
     for (int round = 0; round < 300; round++) {
         const int64_t n = 1 + round * 31 % 1100, k = 1 + round * 5 % (n < 40 ? n : 40), rows = 3;
@@ -396,21 +458,75 @@ static void both_searches(void) {
             random = random * 1664525u + 1013904223u;
             ((float *)products->data)[i] = (float)(random >> (round % 3 == 0 ? 28 : round % 3 == 1 ? 24 : 8)) - 4;
         }
-        has_avx512 = found;
-        HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &fast));
-        has_avx512 = 0;
+        level = PLAIN;
         HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &plain));
-        HOLDS(memcmp(plain.data, fast.data, (size_t)(rows * k) * sizeof(int64_t)) == 0);
+        for (level = AVX2; level <= highest; level++) {
+            HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &fast));
+            HOLDS(memcmp(plain.data, fast.data, (size_t)(rows * k) * sizeof(int64_t)) == 0);
+        }
         drop(products), drop(half), free(plain.data), free(fast.data);
     }
-    nan_scores(); /* in plain C */
-    sizes();
-    has_avx512 = found;
-#endif
+    for (level = PLAIN; level < highest; level++) nan_scores(), sizes(), indices();
+    level = highest;
+}
+
+static const char *const LAYERS[] = {"Product8", "Linear8", "Edge8", "Pool8", "Max8"};
+
+static void layers(void) {
+    const int64_t some_rows[] = {0, 1, 31, 33, 130}, some_channels[] = {0, 1, 63, 64, 70}, some_widths[] = {0, 1, 16, 40};
+    const int highest = level;
+    for (level = PLAIN; level <= highest; level++)
+        for (int i = 0; i < 5 * 5 * 5 * 4; i++)
+            HOLDS(layer_runs(LAYERS[i % 5], some_rows[i / 5 % 5], some_channels[i / 25 % 5], some_widths[i / 125]));
+    level = highest;
+}
+
+/* Anything else as an input of a layer: another type, rank or size, or none */
+static void other_layers(void) {
+    const int64_t good[5][3] = {{2, 5, 70}, {4, 33, 64}, {40}, {40}, {2, 5, 40}};
+    const size_t ranks_of[] = {3, 3, 1, 1, 3};
+    for (int l = 0; l < 5; l++) {
+        const size_t counts[] = {3, 4, 5, 4, 3};
+        for (size_t place = 0; place < counts[l]; place++)
+            for (int change = 0; change < 11; change++) {
+                Value *values[5], result = {0};
+                for (size_t i = 0; i < 5; i++) {
+                    int64_t dims[4] = {good[i][0], good[i][1], good[i][2], 1};
+                    int type = i < 2 ? INT8 : FLOAT;
+                    size_t rank = ranks_of[i];
+                    if (i == place && change < 6) dims[change / 2] += change % 2 ? 1 : -1;
+                    if (i == place && change == 6) rank++;
+                    if (i == place && change == 7) rank--;
+                    if (i == place && change == 8) type = type == INT8 ? FLOAT : INT8;
+                    values[i] = tensor(type, rank, dims);
+                    if (type == INT8 && values[i]->data) memset(values[i]->data, 0, (size_t)elements(dims, rank));
+                }
+                Info info = {.axis = 1, .slope = change == 10 ? 2 : 0.2f};
+                const Value *inputs[] = {values[0], values[1], values[2], values[3], values[4]};
+                if (change == 9) inputs[place] = NULL;
+                run_on(LAYERS[l], info, inputs, counts[l], &result);
+                for (int i = 0; i < 5; i++) drop(values[i]);
+                free(result.data);
+            }
+        for (int i = 0; i < HUGE_COUNT; i++)
+            for (int place = 0; place < 3; place++) { /* codes of impossible sizes, and panels of them */
+                Value *values[5], result = {0};
+                for (size_t v = 0; v < 5; v++) values[v] = tensor(v < 2 ? INT8 : FLOAT, ranks_of[v], good[v]);
+                const Value *inputs[] = {values[0], values[1], values[2], values[3], values[4]};
+                values[0]->dims[place] = HUGE[i];
+                if (HUGE[i] < 0 || HUGE[i] >= 1LL << 61) HOLDS(!run_on(LAYERS[l], (Info){.axis = 1}, inputs, counts[l], &result));
+                values[0]->dims[place] = good[0][place], values[1]->dims[place] = HUGE[i];
+                HOLDS(!run_on(LAYERS[l], (Info){.axis = 1}, inputs, counts[l], &result));
+                for (int v = 0; v < 5; v++) drop(values[v]);
+                free(result.data);
+            }
+    }
 }
 
 static int everything_runs(void) {
-    return nearest_runs(3, 2, 4, 40) && gather_runs(2, 5, 70, 3, 4, 4) && reduction_runs("Max", 1, 0, 3, (int64_t[]){2, 5, 9}) &&
+    for (int i = 0; i < 5; i++)
+        if (!layer_runs(LAYERS[i], 33, 70, 40)) return 0;
+    return nearest_runs(3, 2, 4, 40) && points_run(3, 2, 40, 5) && gather_runs(2, 5, 70, 3, 4, 4) && reduction_runs("Max", 1, 0, 3, (int64_t[]){2, 5, 9}) &&
            reduction_runs("Mean", 1, 1, 3, (int64_t[]){2, 5, 9});
 }
 static void failing_calls(void) {
@@ -423,7 +539,7 @@ static void failing_calls(void) {
         if (ran) break;
     }
     HOLDS(refused > 30);
-    for (int good = 0; good < 6; good++) {
+    for (int good = 0; good < 2 + OPERATOR_COUNT; good++) {
         ApiBase base = {get_api, NULL};
         registered_count = 0;
         open_domains = 0;
@@ -436,11 +552,11 @@ static void failing_calls(void) {
     HOLDS(RegisterCustomOps(NULL, &none) == NULL);
 }
 static void failing_memory(void) {
-    for (int good = 0; good < 7; good++) { /* a kernel each, and scratch of all but Max */
+    for (int good = 0; good < 19; good++) { /* a kernel each, and scratch of all but Max */
         allocations_left = good;
         HOLDS(!everything_runs());
     }
-    allocations_left = 7;
+    allocations_left = 19;
     HOLDS(everything_runs());
 }
 
@@ -457,7 +573,8 @@ static void threads(void) {
 typedef struct { const char *name; void (*run)(void); } Scenario;
 static const Scenario SCENARIOS[] = {
     {"ranks", ranks}, {"types", types}, {"sizes", sizes}, {"overflows", overflows}, {"attributes", attributes},
-    {"indices", indices}, {"nan_scores", nan_scores}, {"both_searches", both_searches},
+    {"indices", indices}, {"nan_scores", nan_scores}, {"every_level", every_level},
+    {"layers", layers}, {"other_layers", other_layers},
     {"failing_calls", failing_calls}, {"failing_memory", failing_memory}, {"threads", threads},
 };
 

@@ -37,7 +37,7 @@ def driver(tmp_path_factory):
     "scenario",
     [
         *("ranks", "types", "sizes", "overflows", "attributes", "indices", "nan_scores"),
-        *("both_searches", "failing_calls", "failing_memory", "threads"),
+        *("every_level", "layers", "other_layers", "failing_calls", "failing_memory", "threads"),
     ],
 )
 def test_whatever_comes_ends_in_a_value_or_a_refusal(scenario, driver):
