@@ -86,7 +86,7 @@ if not TYPE_CHECKING:
 
 
 def make_node(
-    kind: str, inputs: Sequence[str], outputs: Sequence[str], *, name: str = "", domain: str = ""
+    kind: str, inputs: Sequence[str], *, outputs: Sequence[str], name: str = "", domain: str = ""
 ) -> NodeProto:
     """A node without attributes."""
     return NodeProto(op_type=kind, input=inputs, output=outputs, name=name or None, domain=domain or None)

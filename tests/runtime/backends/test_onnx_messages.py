@@ -85,7 +85,7 @@ def test_attributes_are_those_of_onnx(value):
 
 @pytest.mark.parametrize("name", ["", "n"])
 def test_nodes_are_those_of_onnx(name):
-    ours = messages.make_node("Max", ["a", "b"], ["c"], name=name, domain="crosspoint")
+    ours = messages.make_node("Max", ["a", "b"], outputs=["c"], name=name, domain="crosspoint")
     assert (
         ours.SerializeToString()
         == helper.make_node("Max", ["a", "b"], ["c"], name, domain="crosspoint").SerializeToString()

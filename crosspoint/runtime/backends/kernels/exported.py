@@ -290,7 +290,7 @@ class Reader:
     def _replace(self, value: str, kind: str, inputs: Any, dropped: tuple[str, ...] = (), **attributes: int) -> None:
         """Compute a value with an operator instead of its node, and drop the nodes that only this node needed."""
         old = self._makers[value]
-        new = messages.make_node(kind, [*inputs], [value], name=old.name, domain=DOMAIN)
+        new = messages.make_node(kind, [*inputs], outputs=[value], name=old.name, domain=DOMAIN)
         new.attribute.extend(messages.make_attribute(name, number) for name, number in attributes.items())
         self._replaced[old.output[0]] = new
         self._dropped |= set(dropped)

@@ -5,8 +5,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.backends import kernels
+from crosspoint.runtime.backends.kernels import exported as exported_graphs
 from crosspoint.runtime.backends.kernels.exported import DOMAIN
 from crosspoint.runtime.backends.onnx import OnnxEncoder
+from crosspoint.runtime.backends.onnx_messages import ModelProto
 
 EDGES = {"Nearest": 4, "GatherMax": 4, "Max": 1, "Mean": 5}
 SECOND = {"Nearest": 4, "GatherMax": 1, "Max": 5, "Mean": 4}  # three of four EdgeConvs have two convolutions
@@ -24,11 +26,11 @@ ARGUMENTS = {
 
 
 def put_kernels(model):
-    """Insert the operators in place, as they are inserted into the bytes of a file; whether there was a place."""
-    content = kernels.with_kernels(model.SerializeToString())
-    if content is not None:
-        model.ParseFromString(content)
-    return content is not None
+    """Insert the operators into a model of the package `onnx`, in place; whether there was a place for one."""
+    ours = ModelProto.FromString(model.SerializeToString())
+    changed = exported_graphs.put_kernels(ours)
+    model.ParseFromString(ours.SerializeToString())
+    return changed
 
 
 @pytest.fixture(scope="module")
