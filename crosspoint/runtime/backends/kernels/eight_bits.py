@@ -181,10 +181,10 @@ class _Rewriter:
             return [node]
         self._dropped.add(joined.output[0])
         parts = [f"{name}/of/{node.output[0]}" for name in joined.input]
-        together = messages.make_node("Concat", parts, node.output, name=joined.name)
+        together = messages.make_node("Concat", parts, outputs=node.output, name=joined.name)
         together.attribute.extend(joined.attribute)
         quantised = [
-            messages.make_node("QuantizeLinear", [name, *node.input[1:]], [part], name=part)
+            messages.make_node("QuantizeLinear", [name, *node.input[1:]], outputs=[part], name=part)
             for name, part in zip(joined.input, parts, strict=True)
         ]
         return [*quantised, together]
@@ -204,7 +204,7 @@ class _Rewriter:
         self, kind: str, inputs: list[str], dropped: list[NodeProto], last: NodeProto, **attributes: float
     ) -> None:
         """Compute the output of the last node with an operator, and drop the nodes before it."""
-        new = messages.make_node(kind, inputs, [last.output[0]], name=last.name, domain=DOMAIN)
+        new = messages.make_node(kind, inputs, outputs=[last.output[0]], name=last.name, domain=DOMAIN)
         new.attribute.extend(messages.make_attribute(*pair) for pair in attributes.items())
         self._new[last.output[0]] = new
         self._dropped |= {node.output[0] for node in dropped}
