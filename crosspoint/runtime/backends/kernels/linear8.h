@@ -130,12 +130,13 @@ static void run_layer(const Layer *layer, uint8_t *scratch) {
     uint8_t *codes = (uint8_t *)(pooled + pairs);
     int64_t together = 1;
     while (together * together < layer->n) together++;
-    const Multiply multiply = open_products(layer->panels, layer->panel_count, layer->steps);
+    const Multiply8 multiply = open_products(layer->panels, layer->panel_count, layer->steps);
     for (int64_t first = 0; first < layer->rows; first += ROWS) {
         const int64_t chunk = layer->rows - first < ROWS ? layer->rows - first : ROWS;
         pack_codes(layer->codes + first * layer->channels, chunk, layer->channels, length, codes);
         for (int64_t p = 0; p < pairs; p++) {
-            Columns columns = {.from = p * SIDE, .count = layer->width - p * SIDE < SIDE ? layer->width - p * SIDE : SIDE};
+            Columns columns = {.from = p * SIDE, .count = layer->width - p * SIDE};
+            if (columns.count > SIDE) columns.count = SIDE;
             memcpy(columns.scale, layer->scale + columns.from, (size_t)columns.count * sizeof(float));
             if (layer->bias) memcpy(columns.bias, layer->bias + columns.from, (size_t)columns.count * sizeof(float));
             for (int64_t r = 0; r < chunk; r += SIDE) {

@@ -27,10 +27,10 @@ typedef struct {
     int32_t *scores;            /* of the codes of 32 points, (pairs, 32, 32) */
     int32_t *columns;           /* candidates of a point */
     float *values;              /* their products with it */
-} Search;
+} CodedSearch;
 
 /* In 16 partial sums, so that every level adds in the same order */
-VECTORISED static float dot(const float *a, const float *b, int64_t c) {
+VECTORISED static float dot_in_16(const float *a, const float *b, int64_t c) {
     float sums[16] = {0};
     int64_t i = 0;
     for (; i + 16 <= c; i += 16)
@@ -42,8 +42,8 @@ VECTORISED static float dot(const float *a, const float *b, int64_t c) {
 }
 
 /* One point among all */
-static void search_all(const Search *s, int64_t i) {
-    for (int64_t j = 0; j < s->n; j++) s->products[j] = dot(s->points + i * s->c, s->points + j * s->c, s->c);
+static void search_all_points(const CodedSearch *s, int64_t i) {
+    for (int64_t j = 0; j < s->n; j++) s->products[j] = dot_in_16(s->points + i * s->c, s->points + j * s->c, s->c);
     nearest(s->products, s->half, 1, s->n, s->k, s->chosen + i * s->k, s->scratch);
 }
 
@@ -71,7 +71,7 @@ WITH_AVX512 static float inverse_step(const float *points, int64_t n, int64_t c)
 }
 
 /* Codes of point i, its rest and its square */
-WITH_AVX512 static void encode_point(Search *s, int64_t i, float inverse, int16_t *codes) {
+WITH_AVX512 static void encode_point(CodedSearch *s, int64_t i, float inverse, int16_t *codes) {
     __m512 rest = _mm512_setzero_ps();
     __m512i square = _mm512_setzero_si512();
     for (int64_t c = 0; c < s->c; c += 16) {
@@ -91,7 +91,7 @@ WITH_AVX512 static void encode_point(Search *s, int64_t i, float inverse, int16_
 
 /* Codes of all points, as rows and as columns of products; 0 if there are none, as something is not finite or all is 0.
  * Where a column's sums begin takes away half of its |q|^2, so that a sum falls as the distance grows. */
-WITH_AVX512 static int encode(Search *s) {
+WITH_AVX512 static int encode(CodedSearch *s) {
     const float inverse = inverse_step(s->points, s->n, s->c);
     if (inverse == 0) return 0;
     s->largest_rest = 0;
@@ -111,7 +111,7 @@ WITH_AVX512 static int encode(Search *s) {
 }
 
 /* Scores of 32 points from `first` on, 8 at a time with 32 columns */
-WITH_VNNI static void score_codes(const Search *s, int64_t first) {
+WITH_VNNI static void score_codes(const CodedSearch *s, int64_t first) {
     enum { TOGETHER = 8 };
     for (int64_t p = 0; p < s->pairs; p++)
         for (int r = 0; r < SIDE; r += TOGETHER) {
@@ -139,7 +139,7 @@ WITH_VNNI static void score_codes(const Search *s, int64_t first) {
 }
 
 /* The k-th largest of GROUPS maxima, each over every GROUPS-th column: at least k columns are as large. */
-WITH_AVX512 INLINE int32_t kth_of_groups(const Search *s, const int32_t *scores) {
+WITH_AVX512 INLINE int32_t kth_of_groups(const CodedSearch *s, const int32_t *scores) {
     const __m512i one = _mm512_set1_epi32(1), most = _mm512_set1_epi32((int)s->k);
     __m512i maxima[4], ranks[4];
     int32_t values[GROUPS];
@@ -163,7 +163,7 @@ WITH_AVX512 INLINE int32_t kth_of_groups(const Search *s, const int32_t *scores)
     return _mm512_reduce_min_epi32(least);
 }
 
-/* Of a point and four others, `dot`: halves of the sums are added, then quarters, and so on. */
+/* Of a point and four others, `dot_in_16`: halves of the sums are added, then quarters, and so on. */
 WITH_AVX512 INLINE __m128 four_dots(const float *a, const float *const *others, int64_t c) {
     __m512 sums[4];
     __m128 x[4];
@@ -185,7 +185,7 @@ WITH_AVX512 INLINE __m128 four_dots(const float *a, const float *const *others, 
 }
 
 /* Point i by the scores of its codes */
-WITH_AVX512 static void search_candidates(const Search *s, int64_t i, const int32_t *scores) {
+WITH_AVX512 static void search_candidates(const CodedSearch *s, int64_t i, const int32_t *scores) {
     const double square = s->squares[i], kth = kth_of_groups(s, scores);
     const double distance = square - 2 * kth > 0 ? sqrt(square - 2 * kth) : 0;
     const double radius = distance + 2 * ((double)s->rest[i] + s->largest_rest);
@@ -221,7 +221,7 @@ WITH_AVX512 static void search_candidates(const Search *s, int64_t i, const int3
     nearest(s->products, s->half, 1, s->n, s->k, s->chosen + i * s->k, s->scratch);
 }
 
-static void search_by_codes(Search *s) {
+static void search_by_codes(CodedSearch *s) {
     for (int64_t first = 0; first < s->n; first += SIDE) {
         score_codes(s, first);
         for (int64_t i = first; i < first + SIDE && i < s->n; i++)
@@ -229,8 +229,8 @@ static void search_by_codes(Search *s) {
     }
 }
 #else
-static int encode(Search *s) { return (void)s, 0; }
-static void search_by_codes(Search *s) { (void)s; }
+static int encode(CodedSearch *s) { return (void)s, 0; }
+static void search_by_codes(CodedSearch *s) { (void)s; }
 #endif
 
 /* The next part of a block of memory, or only its size where there is no block yet */
@@ -240,7 +240,7 @@ static void *take(char *memory, size_t *size, size_t bytes) {
     return part;
 }
 /* Lays out what a search needs in a block that may be NULL; its size */
-static size_t lay_out(Search *s, char *memory, int coded) {
+static size_t lay_out(CodedSearch *s, char *memory, int coded) {
     const size_t n = (size_t)s->n, c = (size_t)s->c, padded = (size_t)s->pairs * SIDE, steps = (size_t)s->steps;
     size_t size = 0;
     s->points = take(memory, &size, n * c * sizeof(float));
@@ -260,13 +260,13 @@ static size_t lay_out(Search *s, char *memory, int coded) {
 }
 
 /* A cloud (n, c) minus its mean, and half of the squares */
-VECTORISED static void centre(const Search *s, const float *x) {
+VECTORISED static void centre(const CodedSearch *s, const float *x) {
     const int64_t c = s->c;
     mean(x, 1, s->n, c, s->mean, s->mean + c);
     for (int64_t i = 0; i < s->n; i++) {
         float *point = s->points + i * c;
         for (int64_t j = 0; j < c; j++) point[j] = x[i * c + j] - s->mean[j];
-        s->half[i] = dot(point, point, c) * 0.5f;
+        s->half[i] = dot_in_16(point, point, c) * 0.5f;
     }
 }
 
@@ -275,7 +275,7 @@ static Status *run_nearest16(void *self, void *context) {
     Tensor x;
     TRY(input(api, context, 0, FLOAT, &x));
     if (x.rank != 3) return refuse(api, "Nearest16: its input must have 3 dimensions");
-    Search s = {.n = x.dims[1], .c = x.dims[2], .k = ((Kernel *)self)->k};
+    CodedSearch s = {.n = x.dims[1], .c = x.dims[2], .k = ((Kernel *)self)->k};
     if (s.k > s.n) return refuse(api, "Nearest16: k is larger than the number of points");
     void *out = NULL;
     int64_t count;
@@ -293,7 +293,7 @@ static Status *run_nearest16(void *self, void *context) {
         if (coded && encode(&s))
             search_by_codes(&s);
         else
-            for (int64_t i = 0; i < s.n; i++) search_all(&s, i);
+            for (int64_t i = 0; i < s.n; i++) search_all_points(&s, i);
     }
     free(memory);
     return NULL;

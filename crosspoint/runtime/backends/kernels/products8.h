@@ -6,7 +6,7 @@
  * the tiles of AMX read. Channels are padded with weights 0 to 16 lines.
  */
 enum { SIDE = 32, LINE = 64, TILE = 16, HALF = SIDE / 2 };
-enum { FAIR = 64 }; /* without VNNI, two products are added in 16 bits: exact if no weight is larger, since 2 * 255 * 64 < 2^15 */
+enum { FAIR = 64 }; /* without VNNI, two products are added in 16 bits: exact up to this weight, as 2 * 255 * 64 < 2^15 */
 
 typedef struct {
     const uint8_t *codes; /* (32, 4 * steps) */
@@ -15,7 +15,7 @@ typedef struct {
     int32_t *sums;        /* (32, 32) */
 } Block;
 
-VECTORISED static void multiply_plain(Block block) {
+VECTORISED static void multiply8_plain(Block block) {
     for (int p = 0; p < 2; p++) {
         const int8_t *panel = block.panels + p * (block.steps + 1) * LINE;
         for (int r = 0; r < SIDE; r++) {
@@ -37,7 +37,7 @@ INLINE int32_t four_codes(const uint8_t *codes) {
     return four;
 }
 
-WITH_AVX2 static void multiply_with_avx2(Block block) {
+WITH_AVX2 static void multiply8_with_avx2(Block block) {
     enum { TOGETHER = 4 }; /* rows whose sums are in registers */
     const __m256i ones = _mm256_set1_epi16(1);
     for (int p = 0; p < 2; p++) {
@@ -98,8 +98,8 @@ WITH_AVX512 INLINE __m512i add_in_16_bits(__m512i sums, __m512i codes, __m512i w
     const __m512i pairs = _mm512_maddubs_epi16(codes, weights);
     return _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
-MULTIPLY_WITH_512_BITS(multiply_with_avx512, WITH_AVX512, add_in_16_bits)
-MULTIPLY_WITH_512_BITS(multiply_with_vnni, WITH_VNNI, _mm512_dpbusd_epi32)
+MULTIPLY_WITH_512_BITS(multiply8_with_avx512, WITH_AVX512, add_in_16_bits)
+MULTIPLY_WITH_512_BITS(multiply8_with_vnni, WITH_VNNI, _mm512_dpbusd_epi32)
 
 /* Tiles 0 to 3: sums; 4 and 5: codes of 16 rows each; 6 and 7: panels. All are of 16 rows of 64 bytes. */
 WITH_AMX static void open_tiles(void) {
@@ -110,7 +110,7 @@ WITH_AMX static void open_tiles(void) {
 }
 WITH_AMX static void close_tiles(void) { _tile_release(); }
 
-WITH_AMX static void multiply_with_amx(Block block) {
+WITH_AMX static void multiply8_with_amx(Block block) {
     const int8_t *left = block.panels, *right = left + (block.steps + 1) * LINE;
     const uint8_t *upper = block.codes, *lower = upper + TILE * 4 * block.steps;
     _tile_loadd(0, left, 0);
@@ -134,13 +134,13 @@ WITH_AMX static void multiply_with_amx(Block block) {
 }
 #endif
 
-typedef void (*Multiply)(Block);
+typedef void (*Multiply8)(Block);
 
 /* The product of this CPU for weights (count bytes, with the beginnings of the sums among them) */
-static Multiply open_products(const int8_t *panels, int64_t panel_count, int64_t steps) {
+static Multiply8 open_products(const int8_t *panels, int64_t panel_count, int64_t steps) {
 #ifdef X86
-    if (level == AMX) return open_tiles(), multiply_with_amx;
-    if (level == VNNI) return multiply_with_vnni;
+    if (level == AMX) return open_tiles(), multiply8_with_amx;
+    if (level == VNNI) return multiply8_with_vnni;
     int fair = level >= AVX2;
     for (int64_t p = 0; fair && p < panel_count; p++) {
         int large = 0;
@@ -150,10 +150,10 @@ static Multiply open_products(const int8_t *panels, int64_t panel_count, int64_t
         }
         fair = !large;
     }
-    if (fair) return level >= AVX512 ? multiply_with_avx512 : multiply_with_avx2;
+    if (fair) return level >= AVX512 ? multiply8_with_avx512 : multiply8_with_avx2;
 #endif
     (void)panels, (void)panel_count, (void)steps;
-    return multiply_plain;
+    return multiply8_plain;
 }
 static void close_products(void) {
 #ifdef X86

@@ -11,12 +11,6 @@ from crosspoint.runtime.backends.onnx import OnnxEncoder
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
-@pytest.fixture
-def library(compiled, monkeypatch):
-    monkeypatch.setattr(kernels, "LIBRARY", compiled)
-    return compiled
-
-
 def model(nodes, inputs, outputs, constants=()):
     """Of nodes whose inputs are float32, but for those named `rows`, and whose outputs are of a kind."""
     graph = helper.make_graph(
