@@ -50,7 +50,7 @@ MESSAGES = {  # name, number and type of each field; `*`: repeated, `**`: repeat
     "DimensionProto": "dim_value 1 int64, dim_param 2 string, denotation 3 string",
 }
 UNDEFINED, FLOAT, INT8, INT64, FLOAT16, BFLOAT16 = 0, 1, 3, 7, 10, 16  # types of a tensor
-DTYPES = {FLOAT: np.dtype("<f4"), INT8: np.dtype("<i1"), INT64: np.dtype("<i8")}
+DTYPES: dict[int, np.dtype[Any]] = {FLOAT: np.dtype("<f4"), INT8: np.dtype("<i1"), INT64: np.dtype("<i8")}
 HERE = 0  # location of a tensor's values: in the file
 NUMBER, INTEGER, INTEGERS = 1, 2, 7  # types of an attribute
 
