@@ -24,9 +24,9 @@ BYTES = (1 << 31) - 1  # largest protobuf message
 
 
 def available() -> bool:
-    """Whether this installation has the compiled operators, and `onnx` to insert them."""
+    """Whether this installation has the compiled operators, and `protobuf` to insert them."""
     try:
-        importlib.import_module("onnx")
+        importlib.import_module("google.protobuf")
     except ImportError:
         return False
     return LIBRARY.is_file()
@@ -44,13 +44,12 @@ def with_kernels(content: bytes) -> bytes | None:
     Returns None if the graph is not exactly as this package exports it, or has no place for an operator. ONNX Runtime
     then opens the original bytes. No other file is read.
     """
-    from onnx import load_model_from_string
-
     from crosspoint.runtime.backends.kernels.eight_bits import put_layers
     from crosspoint.runtime.backends.kernels.exported import put_kernels
+    from crosspoint.runtime.backends.onnx_messages import ModelProto
 
     try:
-        model = load_model_from_string(content)
+        model = ModelProto.FromString(content)
     except Exception:  # errors of protobuf; ONNX Runtime reports what is wrong
         return None
     if not put_kernels(model):

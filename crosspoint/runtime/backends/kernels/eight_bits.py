@@ -21,7 +21,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, helper, numpy_helper
+
+from crosspoint.runtime.backends import onnx_messages as messages
+from crosspoint.runtime.backends.onnx_messages import GraphProto, NodeProto
 
 DOMAIN = "crosspoint"
 PANEL, STEP, LINES = 16, 4, 16  # columns of a panel, channels of a line, and a multiple of lines: see products8.h
@@ -179,10 +181,10 @@ class _Rewriter:
             return [node]
         self._dropped.add(joined.output[0])
         parts = [f"{name}/of/{node.output[0]}" for name in joined.input]
-        together = helper.make_node("Concat", parts, node.output, joined.name)
+        together = messages.make_node("Concat", parts, outputs=node.output, name=joined.name)
         together.attribute.extend(joined.attribute)
         quantised = [
-            helper.make_node("QuantizeLinear", [name, *node.input[1:]], [part], part)
+            messages.make_node("QuantizeLinear", [name, *node.input[1:]], outputs=[part], name=part)
             for name, part in zip(joined.input, parts, strict=True)
         ]
         return [*quantised, together]
@@ -202,8 +204,8 @@ class _Rewriter:
         self, kind: str, inputs: list[str], dropped: list[NodeProto], last: NodeProto, **attributes: float
     ) -> None:
         """Compute the output of the last node with an operator, and drop the nodes before it."""
-        new = helper.make_node(kind, inputs, [last.output[0]], last.name, domain=DOMAIN)
-        new.attribute.extend(helper.make_attribute(*pair) for pair in attributes.items())
+        new = messages.make_node(kind, inputs, outputs=[last.output[0]], name=last.name, domain=DOMAIN)
+        new.attribute.extend(messages.make_attribute(*pair) for pair in attributes.items())
         self._new[last.output[0]] = new
         self._dropped |= {node.output[0] for node in dropped}
 
@@ -219,10 +221,10 @@ class _Rewriter:
         return "" if node is None else next((other for other in node.input if other != name), "")
 
     def _array(self, name: str) -> NDArray[Any]:
-        return numpy_helper.to_array(self._constants[name])
+        return messages.array_of(self._constants[name])
 
     def _add(self, name: str, value: NDArray[Any]) -> str:
-        self._constants[name] = numpy_helper.from_array(value, name)
+        self._constants[name] = messages.make_tensor(value, name)
         return name
 
 

@@ -17,6 +17,7 @@ from crosspoint.core.results import Result
 from crosspoint.data.points import normalise
 from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx import OnnxEncoder
+from crosspoint.runtime.backends.onnx_messages import ModelProto
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.open_model import read_same
 
@@ -68,9 +69,9 @@ def write_operators(model: Path | str, out: Path) -> OperatorsResult:
     Raises:
         InputError: The model cannot be read or has no place for the operators, or the folder cannot be written.
         CheckFailed: The outputs of the two graphs differ; nothing is written.
-        MissingDependency: onnx or onnxruntime is not installed.
+        MissingDependency: onnxruntime is not installed.
     """
-    onnx = require("onnx", "cpu", purpose="writing a graph with CPU operators")
+    require("onnxruntime", "cpu", purpose="writing a graph with CPU operators")
     if not kernels.LIBRARY.is_file():
         raise InputError(f"this installation has no compiled CPU operators; {COMPILE}")
     check_replaceable(out, _check_ours, inputs=[Path(model)])
@@ -85,7 +86,7 @@ def write_operators(model: Path | str, out: Path) -> OperatorsResult:
             "give an fp32 or int8 export"
         )
     difference = _difference(Path(specification.path), content, inputs)
-    nodes = Counter(node.op_type for node in onnx.load_model_from_string(graph).graph.node if node.domain)
+    nodes = Counter(node.op_type for node in ModelProto.FromString(graph).graph.node if node.domain)
     result = OperatorsResult(
         onnx=specification.path,
         sha256=specification.sha256,

@@ -12,6 +12,7 @@ from crosspoint.runtime.backends.kernels.compile import compiler
 from crosspoint.runtime.backends.kernels.eight_bits import put_layers
 from crosspoint.runtime.backends.kernels.exported import put_kernels
 from crosspoint.runtime.backends.onnx import OnnxEncoder
+from crosspoint.runtime.backends.onnx_messages import ModelProto
 
 pytest.importorskip("onnxruntime")
 
@@ -63,6 +64,7 @@ def counts(model):
 
 
 def rewritten(model):
+    model = ModelProto.FromString(model.SerializeToString())
     assert put_kernels(model)
     put_layers(model.graph, search=True)
     return model

@@ -5,8 +5,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.backends import kernels
-from crosspoint.runtime.backends.kernels.exported import DOMAIN, put_kernels
+from crosspoint.runtime.backends.kernels import exported as exported_graphs
+from crosspoint.runtime.backends.kernels.exported import DOMAIN
 from crosspoint.runtime.backends.onnx import OnnxEncoder
+from crosspoint.runtime.backends.onnx_messages import ModelProto
 
 EDGES = {"Nearest": 3, "NearestPoints": 1, "GatherMax": 4, "Max": 1, "Mean": 5}
 SECOND = {
@@ -27,6 +29,14 @@ ARGUMENTS = {
     "SegmentationBackbone": {"k": 5},
     "DGCNNSegmenter": {"parts": 7, "categories": 3, "k": 5},
 }
+
+
+def put_kernels(model):
+    """Insert the operators into a model of the package `onnx`, in place; whether there was a place for one."""
+    ours = ModelProto.FromString(model.SerializeToString())
+    changed = exported_graphs.put_kernels(ours)
+    model.ParseFromString(ours.SerializeToString())
+    return changed
 
 
 @pytest.fixture(scope="module")
