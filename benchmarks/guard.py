@@ -4,9 +4,9 @@
     python benchmarks guard --json benchmarks/baseline/guard.json     measure, and store the result as the new baseline
 
 Times depend on the machine; ratios depend on it far less. So inference and the training step are compared with the edge
-form of the same network, a job on a folder with the bare engine, and the start of commands with Python and the
-libraries that they import. Each pair is measured in turns. The exit code is 1 if a ratio has grown by more than
-`--allowed` of what it was.
+form of the same network, the loader of training with numpy that draws as much, a job on a folder with the bare engine,
+and the start of commands with Python and the libraries that they import. Each pair is measured in turns. The exit code
+is 1 if a ratio has grown by more than `--allowed` of what it was.
 """
 
 import argparse
@@ -22,15 +22,23 @@ from typing import Any
 import numpy as np
 import torch
 from inference import REFERENCE, contenders
+from numpy.typing import NDArray
+from PIL import Image
+from plyfile import PlyData, PlyElement
 from results import Result, Series, add_json, read, write
 from train_step import EdgeDGCNN, step
 from turns import Work, clouds_of, in_turns
 
 import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError
+from crosspoint.data.sets.pack import PackedRenders, pack
 from crosspoint.models import DGCNN
+from crosspoint.train.pretrain.pairs import StepSampler, make_loader
+from crosspoint.train.pretrain.recipes import make_recipe
 
 BASELINE = Path(__file__).parent / "baseline" / "guard.json"
+OBJECTS, STORED, VIEWS = 64, 2048, 4  # of the set that the loader reads: objects, points and pictures of each
+BATCHES = 8  # of the loader in one timing
 OURS = {"factored, ONNX Runtime": "standard operators", "factored, crosspoint operators": "CPU operators"}
 
 
@@ -117,6 +125,43 @@ def training(rounds: int) -> list[Series]:
     )
 
 
+def write_pairs(root: Path, size: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Write a set in ShapeNetRender's layout; return its clouds `(n, N, 3)` and pictures `(n, views, S, S, 3)`."""
+    clouds = clouds_of(OBJECTS, STORED)
+    pictures = np.random.default_rng(0).integers(0, 256, (OBJECTS, VIEWS, size, size, 3), np.uint8)
+    for i, (cloud, views) in enumerate(zip(clouds, pictures, strict=True)):
+        file, renderings = root / f"ShapeNet/c/{i:03d}.ply", root / f"ShapeNetRendering/c/{i:03d}/rendering"
+        for made in (file.parent, renderings):
+            made.mkdir(parents=True, exist_ok=True)
+        vertices = cloud.view([(axis, "f4") for axis in "xyz"])[:, 0]
+        PlyData([PlyElement.describe(vertices, "vertex")]).write(file)
+        for view, picture in enumerate(views):
+            Image.fromarray(picture).save(renderings / f"{view:02d}.png")
+    return clouds, pictures
+
+
+def loading(folder: Path, rounds: int) -> list[Series]:
+    """Batches of the `quick` recipe from a pack, in this process, beside numpy that draws as much from arrays."""
+    recipe = make_recipe("quick", ["epochs=10000"])
+    clouds, pictures = write_pairs(folder / "pairs", recipe.image_size)
+    pack(folder / "pairs", folder / "pack")
+    source = PackedRenders(folder / "pack")
+    batches = iter(make_loader(source, recipe, steps=StepSampler(len(source), recipe), workers=0))
+    rng = np.random.default_rng(0)
+
+    def arrays() -> None:
+        for _ in range(BATCHES):
+            rows = rng.choice(OBJECTS, recipe.batch, replace=False)
+            np.stack([clouds[i][rng.choice(STORED, recipe.points, replace=False)] for i in rows])
+            np.stack([pictures[i, rng.integers(VIEWS)].transpose(2, 0, 1) for i in rows])
+
+    def loader() -> None:
+        for _ in range(BATCHES):
+            next(batches)
+
+    return paired({"loader, numpy": arrays, "loader": loader}, rounds)
+
+
 def folder_job(folder: Path, rounds: int) -> list[Series]:
     """PointNet on a folder of small files, which is quick, so that reading counts."""
     clouds = clouds_of(256, 1024)
@@ -144,7 +189,7 @@ def start_up(folder: Path, rounds: int) -> list[Series]:
 
     embed = ("-m", "crosspoint", "embed", "pointnet", "cloud.npy", "--out", "one.npz")
     version = ("-m", "crosspoint", "--version")
-    libraries = ("-c", "import click, numpy, onnx, onnxruntime")
+    libraries = ("-c", "import click, google.protobuf.message_factory, numpy, onnxruntime")
     return [
         *paired({"start, libraries": run(*libraries), "start, embed one file": run(*embed)}, rounds),
         *paired({"start, click": run("-c", "import click"), "start, --version": run(*version)}, rounds),
@@ -170,6 +215,7 @@ def main() -> None:
         series = [
             *inference(folder, arguments.threads, arguments.rounds),
             *training(max(3, arguments.rounds // 3)),
+            *loading(folder, 4 * arguments.rounds),
             *folder_job(folder, arguments.rounds),
             *start_up(folder, arguments.rounds),
         ]

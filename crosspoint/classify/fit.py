@@ -10,7 +10,7 @@ from crosspoint.classify.objects import LabelledObjects, embed_labelled, gate_ex
 from crosspoint.classify.results import ClassExpectation, FitResult
 from crosspoint.classify.suggest import suggest
 from crosspoint.classify.suspects import find_suspects
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_replaceable
 from crosspoint.data.labelled import SUFFIXES, find_labelled, find_unlabelled
 from crosspoint.eval.metrics.statistics import wilson
@@ -119,8 +119,10 @@ def fit(
     Raises:
         InputError: The labels are not enough for a classifier, or an option or the output folder cannot be used.
         CheckFailed: The gate failed; nothing was written.
+        MissingDependency: scikit-learn is not installed.
     """
     start = time.perf_counter()
+    require("sklearn.model_selection", "eval", purpose="fitting")
     options.check()
     check_replaceable(out, check_ours, inputs=[data])
     trained_weights(model)  # refuse a model without weights before the work

@@ -17,6 +17,9 @@ def quickstart(out: Path, seed: int, json_file: Path | None) -> None:
     The steps: make data, train, export, embed, evaluate, report. It needs no data of yours and takes some minutes on
     two CPU cores.
     """
+    from crosspoint.core.errors import require
+
+    require("torch", "train", purpose="the quickstart")  # first: it brings what the report needs
     from crosspoint.quickstart import quickstart as run
     from crosspoint.quickstart import summary_lines
 

@@ -61,7 +61,8 @@ def require(module: str, extra: str, *, purpose: str) -> ModuleType:
     """
     found, trouble = import_or_reason(module)
     if found is None:
-        raise MissingDependency(f"{purpose} needs the package {module} (it {trouble}): {install_command(extra)}")
+        package = module.partition(".")[0]
+        raise MissingDependency(f"{purpose} needs the package {package} (it {trouble}): {install_command(extra)}")
     return found
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crosspoint.core.content import read_once
+from crosspoint.core.errors import require
 from crosspoint.core.reading import check_announced, reading
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ def read_picture(path: Path, mode: str) -> "Image.Image":
 
     Raises:
         InputError: It cannot be opened, is damaged, is neither PNG nor JPEG, or has far more pixels than bytes.
+        MissingDependency: pillow is not installed.
     """
+    require("PIL.Image", "render", purpose=f"reading {path.name}")
     from PIL import Image
 
     content = read_once(path).data  # in memory no chunk can be read that is longer than the file

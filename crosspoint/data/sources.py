@@ -4,8 +4,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from crosspoint.core.console import timed
 from crosspoint.core.errors import CheckFailed, InputError, MissingDependency
 from crosspoint.core.files import sha256
 from crosspoint.core.reading import regular
-from crosspoint.core.system.pool import start_pool
+from crosspoint.core.system.processes import available_cpus
 from crosspoint.data.frames import ASSUMED, Frame, Up, find_frame, to_y_up
 from crosspoint.data.io.files import as_input_error, find_files, read_points, up_of
 from crosspoint.data.io.inflate import format_of
@@ -29,7 +28,7 @@ from crosspoint.data.sets.datasets import PairedRenders, load_classification, lo
 from crosspoint.data.sets.layout import find_sets
 from crosspoint.data.sets.renders import up_of_set
 
-THREADS = 4  # threads that read if there are no reader processes
+MOST_THREADS = 4  # that read if there are no reader processes; more would wait for Python's lock
 CHUNK = 8  # sources that a reader process takes at once
 Clouds = Points | ObjectClouds  # (n, N, 3), or objects of different numbers of points
 MOST_BYTES = 16 << 30  # largest file that is read
@@ -179,7 +178,7 @@ def read_ahead(sources: Sequence[Source], ahead: int, *, processes: int = 0) -> 
                 yield from _finished(*waiting.popleft())
         while waiting:
             yield from _finished(*waiting.popleft())
-    except BrokenProcessPool as error:
+    except BrokenExecutor as error:
         raise CheckFailed(
             "a reader process was killed, probably because memory ran out; try again with fewer --readers"
         ) from error
@@ -189,8 +188,15 @@ def read_ahead(sources: Sequence[Source], ahead: int, *, processes: int = 0) -> 
 
 def _readers(processes: int) -> Executor:
     if processes:
+        from crosspoint.core.system.pool import start_pool
+
         return start_pool(processes)
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="read")
+    return ThreadPoolExecutor(_threads(), thread_name_prefix="read")
+
+
+def _threads() -> int:
+    """One for each CPU that this process may use, at most `MOST_THREADS`."""
+    return min(available_cpus(), MOST_THREADS)
 
 
 def _finished(chunk: Sequence[Source], future: "Future[list[tuple[Clouds | InputError, str]]]") -> Iterator[Loaded]:
@@ -203,7 +209,7 @@ def _load_chunk(chunk: Sequence[Source]) -> list[tuple[Clouds | InputError, str]
 
 def content_of(sources: Sequence[Source]) -> list[str]:
     """SHA-256 of the content of each source; empty for a file that cannot be opened."""
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
+    with ThreadPoolExecutor(_threads(), thread_name_prefix="hash") as pool:
         return list(pool.map(Source.sha256, sources))
 
 

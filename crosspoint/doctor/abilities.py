@@ -38,6 +38,7 @@ def abilities(facts: DoctorFacts) -> list[Ability]:
         _engine(facts, "tensorrt", "trt"),
         _engine(facts, "tensorrt_rtx", "trt-rtx"),
         Ability("diagnose", exporting.can, exporting.how, exporting.install),
+        _classifying(facts),
         _report(facts),
     ]
 
@@ -87,6 +88,15 @@ def _rendering(facts: DoctorFacts) -> Ability:
     if version := facts.packages["embreex"]:
         return Ability("data render", YES, f"embreex {version}")
     return Ability("data render", NO, "embreex is not installed", pip("render"))
+
+
+def _classifying(facts: DoctorFacts) -> Ability:
+    command = "eval svm, fewshot and robustness; duplicates; embed --objects"
+    names = ("scikit-learn", "scipy", "h5py")
+    missing = [f"{name} is not installed" for name in names if not facts.packages[name]]
+    if missing:
+        return Ability(command, NO, "; ".join(missing), pip("eval"))
+    return Ability(command, YES, ", ".join(f"{name} {facts.packages[name]}" for name in names))
 
 
 def _report(facts: DoctorFacts) -> Ability:

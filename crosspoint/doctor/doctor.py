@@ -9,8 +9,8 @@ from crosspoint.doctor.probes import ask_all, version
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "onnx", "torchvision", "tensorboard", "numpy", "scipy", "scikit-learn", "h5py"),
-    *("safetensors", "embreex", "matplotlib", "cuda-python", "cuda-bindings", "tensorrt", "tensorrt-rtx-cu12"),
-    *("ray", "pyarrow", "triton"),
+    *("safetensors", "embreex", "matplotlib", "pillow", "cuda-python", "cuda-bindings", "tensorrt"),
+    *("tensorrt-rtx-cu12", "ray", "pyarrow", "triton"),
 )
 
 

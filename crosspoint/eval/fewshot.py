@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.console import track
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.results import FLAT, OPTIONAL, Result
 from crosspoint.data.frames import Frame
 from crosspoint.data.sets.datasets import ClassificationSet, Clouds, load_classification
@@ -174,7 +174,9 @@ def fewshot(
 
     Raises:
         InputError: The model or the data cannot be used, or too few classes have enough objects.
+        MissingDependency: scikit-learn is not installed.
     """
+    require("sklearn.svm", "eval", purpose="few-shot classification")
     check_seed(sampling.seed)
     ways, shots, queries, runs = tasks.ways, tasks.shots, tasks.queries, tasks.runs
     if not (ways and shots) or min(*ways, *shots, queries, runs) < 1 or min(ways) < 2:

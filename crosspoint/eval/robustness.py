@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
 from crosspoint.core.results import OPTIONAL, Result
@@ -195,7 +195,9 @@ def robustness(
 
     Raises:
         InputError: A model or the data cannot be used, or a corruption is unknown.
+        MissingDependency: scikit-learn is not installed, or for a picture matplotlib.
     """
+    require("sklearn.svm", "eval", purpose="measuring robustness")
     check_seed(sampling.seed)
     unknown = [name for name in corruptions if name not in CORRUPTIONS]
     if unknown or not corruptions or not models:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.core.console import track
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
 from crosspoint.core.results import OPTIONAL, Result, key
@@ -202,10 +202,12 @@ def svm(
 
     Raises:
         InputError: The model or the data cannot be used, they do not fit together, or `out` cannot be written.
+        MissingDependency: scikit-learn is not installed, or for a picture matplotlib.
 
     Example:
         >>> svm("run", "modelnet40", run_on=RunOn(device="cuda")).clean.accuracy  # doctest: +SKIP
     """
+    require("sklearn.svm", "eval", purpose="a linear SVM")
     check_seed(sampling.seed)
     if sampling.seeds < 1:
         raise InputError(f"--seeds is {sampling.seeds}; give at least 1")

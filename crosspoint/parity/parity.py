@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from crosspoint.core.errors import require
 from crosspoint.core.results import FLAT, OPTIONAL, Result, key
 from crosspoint.data.frames import Frame
 from crosspoint.eval.features import ModelInfo, check_seed, describe_model
@@ -173,6 +174,7 @@ def parity(
     Raises:
         InputError: A model or the data cannot be used, or the embeddings differ in width.
         CheckFailed: A model's output is not finite (`Encoder.embed`).
+        MissingDependency: `data` has labels, and scikit-learn is not installed.
     """
     from crosspoint.runtime.load import load_encoder
     from crosspoint.runtime.released import trained
@@ -186,6 +188,8 @@ def parity(
         points = sampling.points or b.specification.points or a.specification.points or 1024
         check_pair(a, b, points=points)
         probe = real_clouds(data, points, limit=clouds, seed=seed, up=sampling.up)
+        if probe.labels is not None:
+            require("sklearn.svm", "eval", purpose="comparing accuracy")
         first, second = (
             embed(a, probe.points, batch=BATCH, description="Reference"),
             embed(b, probe.points, batch=BATCH, description="Candidate"),

@@ -73,4 +73,13 @@ def test_the_stored_baseline_has_a_ratio_of_each_kind(guard):
     stored = read(guard.BASELINE)
     assert {"machine", "versions"} <= json.loads(guard.BASELINE.read_text()).keys()
     names = {one.name.partition(",")[0] for one in guard.changes(stored, stored)}
-    assert names == {"inference", "training step", "folder", "start"}
+    assert names == {"inference", "training step", "loader", "folder", "start"}
+
+
+def test_the_loader_is_measured_in_turns_with_numpy_that_draws_as_much(guard, tmp_path, monkeypatch):
+    monkeypatch.setattr(guard, "OBJECTS", 32)
+    monkeypatch.setattr(guard, "VIEWS", 1)
+    monkeypatch.setattr(guard, "BATCHES", 1)
+    reference, ours = guard.loading(tmp_path, 2)
+    assert (reference.name, ours.name, ours.beside) == ("loader, numpy", "loader", "loader, numpy")
+    assert len(reference.values) == len(ours.values) == 2

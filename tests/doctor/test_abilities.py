@@ -26,7 +26,8 @@ def with_gpu():
 
 
 def workstation(packages=None, **changes):
-    versions = {"onnx": "1.16", "torchvision": "0.21", "embreex": "2.17", "matplotlib": "3.10", **(packages or {})}
+    versions = {"onnx": "1.16", "torchvision": "0.21", "embreex": "2.17", "matplotlib": "3.10"}
+    versions |= {"scikit-learn": "1.7", "scipy": "1.16", "h5py": "3.14", **(packages or {})}
     works = {
         "torch": {"devices": [L4]},
         "onnxruntime": {"providers": PROVIDERS},
@@ -55,6 +56,8 @@ def test_a_bare_machine_is_told_what_to_install(bare):
     assert find(bare, "quickstart").install == pip("train", "cpu")
     assert find(bare, "bundle on the CPU").install == pip("cpu")
     assert find(bare, "data render").install == pip("render")
+    assert find(bare, "eval svm").install == pip("eval")
+    assert find(bare, "eval svm").how == "scikit-learn is not installed; scipy is not installed; h5py is not installed"
     assert find(bare, "on CUDA").how == "there is no NVIDIA GPU"
 
 

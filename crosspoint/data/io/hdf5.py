@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.console import timed
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.reading import ADVICE, allowance, check_announced, readable, reading, some
 from crosspoint.data.points import near_origin
 
@@ -35,9 +35,9 @@ def open_h5(path: Path) -> Iterator[Any]:
 
     Raises:
         InputError: The file cannot be opened or is damaged.
+        MissingDependency: h5py is not installed.
     """
-    import h5py
-
+    h5py = require("h5py", "hdf5", purpose=f"reading {path.name}")
     readable(path)
     with reading(path, "an HDF5 file"), h5py.File(path, "r") as file:
         yield file

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from crosspoint.core.errors import require
 from crosspoint.core.files import atomic_folder
 from crosspoint.core.outputs import check_known
 from crosspoint.data.points import normalise
@@ -65,8 +66,7 @@ def _held_out(tasks: Sequence[Task], category: str, seed: int) -> list[Task]:
 
 def _write_h5(file: Path, out: Path, members: Sequence[Task], categories: Sequence[str]) -> None:
     """Write `data` (n, N, 3), normalised, and `label` (n, 1); without time stamps, so that the bytes repeat."""
-    import h5py
-
+    h5py = require("h5py", "render", purpose="writing HDF5 files")
     arrays = {
         "data": np.stack([normalise(_read(task.cloud(out))) for task in members]),
         "label": np.array([[categories.index(task.category)] for task in members], np.int64),

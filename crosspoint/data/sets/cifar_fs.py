@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crosspoint.core.console import track
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.pictures import read_picture
 from crosspoint.core.reading import list_folder, read_lines
 
@@ -90,6 +90,7 @@ def load_pictures(classes: dict[str, Path], size: int, *, description: str = "Re
     Raises:
         InputError: A class has no picture, or a file cannot be read.
     """
+    require("PIL.Image", "render", purpose="reading pictures")
     from PIL import Image
 
     images, labels = [], []

@@ -150,6 +150,7 @@ def make_shapes(
     _check(settings, jobs)
     per_class, seed, edition = settings.per_class, settings.seed, settings.edition
     require("embreex", "render", purpose="rendering")
+    require("scipy.interpolate", "render", purpose="making shapes")
     out = Path(out)
     check_replaceable(out, _check_ours)
     if sheet is not None:
@@ -310,8 +311,7 @@ def _write_h5(
     pid: NDArray[np.unsignedinteger] | None = None,
 ) -> None:
     """Write `data` (n, N, 3), `label` (n, 1) and, if given, `pid` (n, N), without timestamps, so that bytes repeat."""
-    import h5py
-
+    h5py = require("h5py", "render", purpose="writing HDF5 files")
     labels = {name: label for label, name in enumerate(categories)}
     arrays: dict[str, NDArray[Any]] = {
         "data": normalise(np.stack([cloud.points for _, cloud in members])),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_file, sha256, write_json
 from crosspoint.core.outputs import check_folder
 from crosspoint.core.plots import require_plots
@@ -207,8 +207,10 @@ def reproduce(
 
     Raises:
         InputError: The data or a model cannot be used, or there is no model.
+        MissingDependency: matplotlib or scikit-learn is not installed.
     """
     require_plots()
+    require("sklearn.svm", "eval", purpose="reproducing a table or figure")
     from crosspoint.eval.figures import draw_comparison
     from crosspoint.eval.paper.comparison import markdown
 

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from crosspoint.core.errors import require
 from crosspoint.data.points import normalise
 from crosspoint.report.embedded import classes_of, stored_cloud
 from crosspoint.report.html import render
@@ -44,6 +45,7 @@ def embedding_map(pieces: Pieces) -> Markup | Missing:
 
 def tsne(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Positions (n, 2) of embeddings (n, D): t-SNE with a fixed seed on their 50 principal components."""
+    require("sklearn.manifold", "report", purpose="the map of embeddings")
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 

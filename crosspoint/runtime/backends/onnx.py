@@ -5,11 +5,9 @@ import ctypes
 import hashlib
 import io
 import os
-import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,7 +89,7 @@ class OnnxEncoder(Encoder):
         self._names = names_of(session)
         self._divides = index is None and self.specification.max_batch is None
         self._opening = threading.Lock()
-        self._sessions = self._with_pool(session, opener)
+        self._sessions = _Sessions(session, opener, self._threads)
         self._arguments = {
             "path": path.absolute(),
             "device": device,
@@ -108,13 +106,14 @@ class OnnxEncoder(Encoder):
         try:
             if not self._divides:
                 call = _Call(sessions.whole, inputs).piece(sessions.whole, 0, batch)
-            elif sessions.pool is None or batch < self._threads:
+            elif self._threads == 1 or batch < self._threads:
                 call = _Call(sessions.whole, inputs)
                 for i in range(batch):
                     call.piece(sessions.whole, i, i + 1)
             else:
-                call = _Call(sessions.by_cloud, inputs)
-                list(sessions.pool.map(lambda i: call.piece(sessions.by_cloud, i, i + 1), range(batch)))
+                by_cloud, pool = sessions.for_clouds()
+                call = _Call(by_cloud, inputs)
+                list(pool.map(lambda i: call.piece(by_cloud, i, i + 1), range(batch)))
             ours = {theirs: name for name, theirs in self._names.items()}
             return {ours.get(name, name): array for name, array in call.results().items()}
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -127,6 +126,8 @@ class OnnxEncoder(Encoder):
     def profile(self, inputs: Mapping[str, FloatArray], *, calls: int) -> Path:
         """Run inputs several times in a session of its own; returns ONNX Runtime's profile, a temporary JSON file."""
         with self._in_use():
+            import tempfile
+
             content = read_same(self._arguments["path"], self.specification.sha256)
             prefix = Path(tempfile.gettempdir()) / f"crosspoint-{os.getpid()}"
             session = self._opener(content=content).session(self._threads, prefix)
@@ -142,19 +143,14 @@ class OnnxEncoder(Encoder):
             if self._sessions is None:
                 content = read_same(self._arguments["path"], self.specification.sha256)
                 opener = self._opener(content=content)
-                self._sessions = self._with_pool(opener.session(self._threads), opener)
+                self._sessions = _Sessions(opener.session(self._threads), opener, self._threads)
             return self._sessions
-
-    def _with_pool(self, whole: Any, opener: "_Opener") -> "_Sessions":
-        if not self._divides or self._threads == 1:
-            return _Sessions(whole)
-        return _Sessions(whole, opener.session(1), ThreadPoolExecutor(self._threads, "crosspoint-onnx"))
 
     def _free(self) -> None:
         """Close the sessions and end their threads."""
         with self._opening:
-            if self._sessions is not None and self._sessions.pool is not None:
-                self._sessions.pool.shutdown()
+            if self._sessions is not None:
+                self._sessions.close()
             self._sessions = None
 
     def _after_fork(self) -> None:
@@ -164,13 +160,25 @@ class OnnxEncoder(Encoder):
         self._sessions, self._opening = None, threading.Lock()
 
 
-@dataclass
 class _Sessions:
-    """The sessions of a process: one on all threads and, for large batches, one per thread."""
+    """The sessions of a process: one on all threads and, from the first large batch on, one for single clouds."""
 
-    whole: Any
-    by_cloud: Any = None
-    pool: ThreadPoolExecutor | None = None
+    def __init__(self, whole: Any, opener: "_Opener", threads: int) -> None:
+        self.whole = whole
+        self._opener, self._threads, self._opening = opener, threads, threading.Lock()
+        self._by_cloud: tuple[Any, ThreadPoolExecutor] | None = None
+
+    def for_clouds(self) -> tuple[Any, ThreadPoolExecutor]:
+        """A session on one thread, and a pool of threads that each run it on a cloud."""
+        with self._opening:
+            if self._by_cloud is None:
+                self._by_cloud = self._opener.session(1), ThreadPoolExecutor(self._threads, "crosspoint-onnx")
+            return self._by_cloud
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._by_cloud is not None:
+            self._by_cloud[1].shutdown()
 
 
 class _Opener:
@@ -198,6 +206,7 @@ class _Opener:
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         options.intra_op_num_threads = threads
+        options.enable_mem_pattern = self._index is not None  # on the CPU it holds a second copy of all large tensors
         options.log_severity_level = 4  # errors are raised, so they need not be printed too
         if self._index is not None:  # a node without a GPU kernel must be an error, not run on the CPU
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

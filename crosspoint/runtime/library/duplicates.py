@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from crosspoint.core.errors import InputError
+from crosspoint.core.errors import InputError, require
 from crosspoint.core.files import atomic_file
 from crosspoint.core.outputs import check_file
 from crosspoint.core.results import OPTIONAL, Result
@@ -144,8 +144,10 @@ def duplicates(
 
     Raises:
         InputError: The library or an option cannot be used, or there are no limits for the model.
+        MissingDependency: scipy is not installed.
     """
     start = time.perf_counter()
+    require("scipy.spatial", "eval", purpose="finding duplicates")
     options.check()
     if not library:
         raise InputError("no inputs were given; give embeddings, or folders of objects")

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from crosspoint.runtime.library.surface import Array, Surface, surface_distance
 
@@ -64,6 +63,8 @@ def could_match(a: Surface, b: Surface) -> bool:
 
 def candidates(a: Surface, b: Surface) -> Array:
     """Orthogonal matrices `(T, 3, 3)` that may move `a` onto `b` if shares of variance are alike, reflections too."""
+    from scipy.spatial.transform import Rotation
+
     first, second = (bool(a.shares[k] - a.shares[k + 1] <= 2 * ALIKE) for k in (0, 1))
     turns = [np.eye(3)[None]]
     for axis, alike in (("z", first), ("x", second)):
@@ -77,12 +78,16 @@ def candidates(a: Surface, b: Surface) -> Array:
 
 def _about(axis: str) -> Array:
     """Rotations `(ABOUT, 3, 3)` about an axis."""
+    from scipy.spatial.transform import Rotation
+
     angles = 2 * np.pi * np.arange(ABOUT) / ABOUT
     return np.asarray(Rotation.from_euler(axis, angles[:, None]).as_matrix())
 
 
 def _refine(a: Surface, b: Surface, turn: Array) -> Array:
     """Repeatedly rotate points of `a` to their nearest points of `b`, by the best rotation for them (Kabsch)."""
+    from scipy.spatial.transform import Rotation
+
     points = _evenly(a.samples, FINE)
     mirror = np.diag([np.sign(np.linalg.det(turn)), 1.0, 1.0])
     for _ in range(STEPS):

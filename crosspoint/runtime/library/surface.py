@@ -7,12 +7,15 @@ points of it are compared with the triangles of the other.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from crosspoint.data.io.meshes import areas, sample_surface
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 Array = NDArray[np.float64]
 
@@ -41,13 +44,17 @@ class Surface:
     axes: Array
 
     @cached_property
-    def tree(self) -> KDTree:
+    def tree(self) -> "KDTree":
         """Finds the nearest samples."""
+        from scipy.spatial import KDTree
+
         return KDTree(self.samples)
 
     @cached_property
-    def _anchors(self) -> tuple[KDTree, NDArray[np.int64]]:
+    def _anchors(self) -> "tuple[KDTree, NDArray[np.int64]]":
         """Samples and the middle of every triangle: none is so small that nothing lies on it."""
+        from scipy.spatial import KDTree
+
         middles = self.corners.mean(axis=1)
         return KDTree(np.concatenate([self.samples, middles])), np.concatenate(
             [self.faces, np.arange(len(middles), dtype=np.int64)]

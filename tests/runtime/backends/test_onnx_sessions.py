@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.backends import onnx
+from crosspoint.runtime.released import find_release
 
 
 class Runtime:
@@ -90,3 +92,21 @@ def test_on_one_cpu_clouds_are_embedded_by_the_one_thread_of_the_process():
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run([sys.executable, "-c", ONE_CPU], env=environment, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("1", "")
+
+
+@pytest.mark.parametrize(("clouds", "sessions"), [(1, 1), (2, 2)])
+def test_the_session_for_single_clouds_is_opened_once_by_the_first_batch_that_needs_it(monkeypatch, clouds, sessions):
+    runtime, opened = pytest.importorskip("onnxruntime"), []
+    original = runtime.InferenceSession
+
+    def count(*arguments, **options):
+        opened.append(arguments)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(runtime, "InferenceSession", count)
+    with onnx.OnnxEncoder(find_release("pointnet").file(".onnx"), threads=2) as encoder:
+        for _ in range(2):
+            encoder.embed(
+                np.random.default_rng(0).normal(size=(clouds, 8, 3)).astype(np.float32), normalise=True, up="y"
+            )
+    assert len(opened) == sessions

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from crosspoint.runtime.backends import onnx_messages as messages
+from crosspoint.runtime.backends.onnx_messages import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 DOMAIN = "crosspoint"
 OPSET, IR_VERSION = 17, 8
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+FLOATS = (messages.FLOAT, messages.FLOAT16, messages.BFLOAT16)
 CONVERSIONS = ("Cast", "QuantizeLinear", "DequantizeLinear")
 SLOPE = float(np.float32(0.2))  # of LeakyReLU
 MOST_NEIGHBOURS = 64  # above it ONNX Runtime's TopK is as fast; at 64 of 1024, Nearest: 12 to 52 ms, TopK: 20 ms
@@ -44,7 +46,7 @@ def put_kernels(model: ModelProto) -> bool:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(constants)
-    model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    model.opset_import.append(messages.OperatorSetIdProto(domain=DOMAIN, version=1))
     return True
 
 
@@ -64,7 +66,7 @@ class Reader:
         self._constants = {constant.name: constant for constant in graph.initializer}
         self._inputs = _inputs(graph)
         self._types: dict[str, int] = {name: constant.data_type for name, constant in self._constants.items()}
-        self._types |= dict.fromkeys(self._inputs, TensorProto.FLOAT)
+        self._types |= dict.fromkeys(self._inputs, messages.FLOAT)
         if len(self._types) != len(graph.initializer) + len(graph.input) or any(map(_is_outside, graph.initializer)):
             raise Different
         self._operators = [node.op_type for node in graph.node if node.op_type not in CONVERSIONS]
@@ -92,7 +94,7 @@ class Reader:
         if self._next(1) != "ReduceMean":
             result = self._pointnet()
         else:
-            x = self._edge("points")
+            x = self._edge("points", spatial=True)
             if self._next(1) == "ReduceMax":
                 local, result = self._backbone(x)
                 if "category" in self._inputs:
@@ -129,7 +131,7 @@ class Reader:
         while self._next(2) == "LeakyRelu":
             x = self._leaky(self._linear(x))
         matrices = self._take("Reshape", self._linear(x), _integers(-1, 3, 3))
-        local = self._edges(self._edge(self._take("MatMul", "points", matrices)))
+        local = self._edges(self._edge(self._take("MatMul", "points", matrices), spatial=True))
         return local, self._leaky(self._maximum_of_linear(local))
 
     def _segmenter(self, local: str, cloud: str) -> str:
@@ -161,9 +163,10 @@ class Reader:
             layers.append(self._edge(layers[-1]))
         return self._take("Concat", *layers, axis=2)
 
-    def _edge(self, x: str) -> str:
+    def _edge(self, x: str, *, spatial: bool = False) -> str:
+        """Read an EdgeConv; spatial: on points in three dimensions."""
         near = self._product(x)
-        chosen = self._neighbours(x)
+        chosen = self._neighbours(x, spatial)
         rows = self._take("Unsqueeze", chosen, _integers(3))
         edges = self._take("GatherND", near, rows, batch_dims=1)  # (B, N, k, D)
         own = self._linear(x)
@@ -178,7 +181,7 @@ class Reader:
         best = self._reduction("ReduceMax", self._product(hidden), axis=2, keep=0)
         return self._leaky(self._biased(best))
 
-    def _neighbours(self, x: str) -> str:
+    def _neighbours(self, x: str, spatial: bool) -> str:
         mean = self._reduction("ReduceMean", x, axis=1, keep=1)
         centred = self._take("Sub", x, mean)
         squares = self._take("ReduceSumSquare", centred, axes=[2], keepdims=1)
@@ -190,7 +193,11 @@ class Reader:
         self._choices.add(chosen)
         k = _count(self._constants[self._makers[chosen].input[1]])
         if self._is_float(scores) and k <= MOST_NEIGHBOURS:
-            self._replace(chosen, "Nearest", self._makers[scores].input, dropped=(scores,), k=k)
+            left, right = self._makers[scores].input
+            if spatial and left == products and [*self._makers[products].input] == [centred, others]:
+                self._replace(chosen, "NearestPoints", (centred, right), dropped=(others, products, scores), k=k)
+            else:
+                self._replace(chosen, "Nearest", (left, right), dropped=(scores,), k=k)
         return chosen
 
     def _maximum_of_linear(self, x: str) -> str:
@@ -238,7 +245,7 @@ class Reader:
                 fits = constant is not None and expected(constant)
             if not fits:
                 raise Different
-        kinds = [self._types[node.input[0]], TensorProto.INT64]
+        kinds = [self._types[node.input[0]], messages.INT64]
         self._make(node, kinds[:outputs])
         last: str = node.output[-1]
         return last
@@ -250,9 +257,9 @@ class Reader:
             if node.op_type == "Cast":
                 found = [kind for kind in FLOATS if _has(node, to=kind)]
                 fits = len(node.input) == 1 and len(found) == 1
-                kind = found[0] if fits else TensorProto.UNDEFINED
+                kind = found[0] if fits else messages.UNDEFINED
             else:
-                kind = TensorProto.INT8 if node.op_type == "QuantizeLinear" else TensorProto.FLOAT
+                kind = messages.INT8 if node.op_type == "QuantizeLinear" else messages.FLOAT
                 fits = len(node.input) == 3 and self._constants.keys() >= {*node.input[1:]}
                 # a weight has a scale for each column
                 fits = fits and (_has(node, axis=1) if node.input[0] in self._constants else _has(node))
@@ -283,13 +290,13 @@ class Reader:
         return self._origins.get(name, name)
 
     def _is_float(self, name: str) -> bool:
-        return self._types[name] == TensorProto.FLOAT
+        return self._types[name] == messages.FLOAT
 
     def _replace(self, value: str, kind: str, inputs: Any, dropped: tuple[str, ...] = (), **attributes: int) -> None:
         """Compute a value with an operator instead of its node, and drop the nodes that only this node needed."""
         old = self._makers[value]
-        new = helper.make_node(kind, [*inputs], [value], old.name, domain=DOMAIN)
-        new.attribute.extend(helper.make_attribute(name, number) for name, number in attributes.items())
+        new = messages.make_node(kind, [*inputs], outputs=[value], name=old.name, domain=DOMAIN)
+        new.attribute.extend(messages.make_attribute(name, number) for name, number in attributes.items())
         self._replaced[old.output[0]] = new
         self._dropped |= set(dropped)
 
@@ -300,7 +307,7 @@ def _inputs(graph: GraphProto) -> set[str]:
     for value in graph.input:
         kind = value.type.tensor_type
         shapes[value.name] = [dim.dim_value for dim in kind.shape.dim]
-        if kind.elem_type != TensorProto.FLOAT:
+        if kind.elem_type != messages.FLOAT:
             raise Different
     points, category = shapes.get("points", []), shapes.get("category", [0, 1])
     known = {"points"} <= shapes.keys() <= {"points", "category"}
@@ -318,12 +325,12 @@ def _has_width(value: ValueInfoProto) -> bool:
 def _has(node: NodeProto, **attributes: Any) -> bool:
     """Whether a node has exactly these attributes."""
     found = sorted(node.attribute, key=lambda entry: str(entry.name))
-    return found == [helper.make_attribute(*pair) for pair in sorted(attributes.items())]
+    return found == [messages.make_attribute(*pair) for pair in sorted(attributes.items())]
 
 
 def _is_outside(constant: TensorProto) -> bool:
     """Whether the values of a constant are in another file."""
-    return constant.data_location != TensorProto.DEFAULT or len(constant.external_data) > 0
+    return constant.data_location != messages.HERE or len(constant.external_data) > 0
 
 
 def _is_matrix(constant: TensorProto) -> bool:
@@ -340,7 +347,7 @@ def _is_half(constant: TensorProto) -> bool:
 
 def _holds(constant: TensorProto, array: NDArray[Any]) -> bool:
     """Whether a constant equals an array, as the exporter writes it."""
-    return bool(constant == numpy_helper.from_array(array, constant.name))
+    return bool(constant == messages.make_tensor(array, constant.name))
 
 
 def _is_count(constant: TensorProto) -> bool:
