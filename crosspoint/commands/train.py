@@ -29,6 +29,13 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 @click.option(
     "--data", "data_dir", type=PathArgument, required=True, help="Pairs of point clouds and images, or a packed set."
 )
+@click.option(
+    "--scans",
+    type=PathArgument,
+    metavar="DIR",
+    help="Scans of the same objects by `crosspoint data scan`: the single views of --set single_view=true.  [default: "
+    "they are cut from the clouds]",
+)
 @click.option("--recipe", type=click.Choice(RECIPES), help="Training recipe.  [default: clean]")
 @click.option("--out", type=PathArgument, required=True, help="Run folder to create.")
 @click.option(
@@ -73,6 +80,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 @json_option
 def train(
     data_dir: Path,
+    scans: Path | None,
     recipe: str | None,
     out: Path,
     overrides: tuple[str, ...],
@@ -94,10 +102,11 @@ def train(
     require("torch", "train", purpose="training")
     from crosspoint.train.pretrain.options import RunOptions
     from crosspoint.train.pretrain.pretrain import train as run
+    from crosspoint.train.pretrain.scans import TrainingSet
 
     overrides += tuple(f"{key}={value}" for key, value in shorthands.items() if value is not None)
     result = run(
-        data_dir,
+        TrainingSet(data_dir, scans),
         out,
         recipe=recipe,
         overrides=overrides,

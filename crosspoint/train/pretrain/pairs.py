@@ -16,6 +16,7 @@ from crosspoint.train.pretrain.recipes import Recipe
 from crosspoint.train.pretrain.single_view import CUT_FROM
 
 Item = tuple[int, int]  # epoch, number of the object
+Sample = tuple[Tensor, Tensor, Tensor, int]  # points, images, a side, number of the object
 
 
 class Schedule(Protocol):
@@ -67,30 +68,40 @@ def open_source(data: Path) -> PairSource:
     return source
 
 
+class Sides(Protocol):
+    """Single views of a set's objects: `Scans`."""
+
+    def draw(self, i: int, count: int, *, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Some points `(count, 3)` of a view of object i."""
+
+
 class Batch(NamedTuple):
     """The part of a step's batch that one process gets."""
 
-    points: Tensor  # (B, N, 3) float32; the first points of the recipe's number are the cloud, a view is cut from all
+    points: Tensor  # (B, M, 3) float32; the first N of the recipe are the cloud, a view is cut from all
     images: Tensor  # (B, views, 3, S, S) uint8; (B, 0) if only clouds are contrasted
+    sides: Tensor  # (B, N, 3) float32, single views; (B, 0) if they are not given
     items: Tensor  # (B,) numbers of the objects
 
 
-class Pairs(Dataset[tuple[Tensor, Tensor, int]]):
+class Pairs(Dataset[Sample]):
     """Objects as tensors: points and renderings drawn without replacement, renderings resized.
 
     Args:
         source: The objects.
         recipe: Number of points, number and size of images.
+        sides: Single views of the objects; None: none is drawn.
     """
 
-    def __init__(self, source: PairSource, recipe: Recipe) -> None:
+    def __init__(self, source: PairSource, recipe: Recipe, sides: Sides | None = None) -> None:
         self.source = source
         self.recipe = recipe
+        self.sides = sides
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, item: Item) -> tuple[Tensor, Tensor, int]:
+    def __getitem__(self, item: Item) -> Sample:
         """Object `item = (epoch, i)`.
 
         Raises:
@@ -104,14 +115,18 @@ class Pairs(Dataset[tuple[Tensor, Tensor, int]]):
                 f"{self.source.keys[i]} has {len(points)} points, the recipe asks for {self.recipe.points}; "
                 f"--set points={len(points)} or render with more"
             )
-        wanted = self.recipe.points * (CUT_FROM if self.recipe.single_view else 1)
+        cut = self.recipe.single_view and self.sides is None
+        wanted = self.recipe.points * (CUT_FROM if cut else 1)
         if len(points) > wanted:
             points = points[rng.choice(len(points), wanted, replace=False)]
         points = np.resize(points, (wanted, 3))  # copies of all of them, where there are too few to cut a view from
         images = torch.empty(0, dtype=torch.uint8)
         if self.recipe.needs_images:
             images = torch.stack([self._image(i, int(view)) for view in self._views(i, rng)])
-        return torch.from_numpy(np.ascontiguousarray(points, np.float32)), images, i
+        side = torch.empty(0)
+        if self.sides is not None:
+            side = torch.from_numpy(self.sides.draw(i, self.recipe.points, rng=rng))
+        return torch.from_numpy(np.ascontiguousarray(points, np.float32)), images, side, i
 
     def _views(self, i: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         count = self.source.views(i)
@@ -171,9 +186,9 @@ class StepSampler(Sampler[list[Item]]):
             yield [(epoch, int(i)) for i in order[first : first + own]]
 
 
-def _collate(samples: list[tuple[Tensor, Tensor, int]]) -> Batch:
-    points, images, items = zip(*samples, strict=True)
-    return Batch(torch.stack(points), torch.stack(images), torch.tensor(items))
+def _collate(samples: list[Sample]) -> Batch:
+    points, images, sides, items = zip(*samples, strict=True)
+    return Batch(torch.stack(points), torch.stack(images), torch.stack(sides), torch.tensor(items))
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
@@ -182,10 +197,12 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def make_loader(source: PairSource, recipe: Recipe, *, steps: StepSampler, workers: int) -> DataLoader[Batch]:
+def make_loader(
+    source: PairSource, recipe: Recipe, *, steps: StepSampler, workers: int, sides: Sides | None = None
+) -> DataLoader[Batch]:
     """Make one data loader for all steps of a run, so that workers start once. `workers` does not change the items."""
     return DataLoader(
-        Pairs(source, recipe),  # type: ignore[arg-type]
+        Pairs(source, recipe, sides),  # type: ignore[arg-type]
         batch_sampler=steps,
         num_workers=workers,
         collate_fn=_collate,

@@ -28,9 +28,10 @@ from crosspoint.train.pretrain.initial_weights import find_initial_weights, load
 from crosspoint.train.pretrain.losses import crosspoint_loss, distillation_loss
 from crosspoint.train.pretrain.networks import make_network
 from crosspoint.train.pretrain.options import RunOptions
-from crosspoint.train.pretrain.pairs import Batch, PairSource, StepSampler, make_loader, open_source
+from crosspoint.train.pretrain.pairs import Batch, PairSource, StepSampler, make_loader
 from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
+from crosspoint.train.pretrain.scans import Scans, TrainingSet
 from crosspoint.train.pretrain.single_view import single_view
 from crosspoint.train.pretrain.teaching import require_teacher, views_of
 
@@ -63,7 +64,7 @@ class PretrainResult(TrainResult):
 
 
 def train(
-    data: Path,
+    data: Path | TrainingSet,
     out: Path,
     *,
     recipe: str | Recipe | None = None,
@@ -80,7 +81,7 @@ def train(
     all processes share each batch.
 
     Args:
-        data: Pairs of clouds and renderings, in ShapeNetRender's layout or packed.
+        data: Pairs of clouds and renderings, in ShapeNetRender's layout or packed; or these and scans of their objects.
         out: Run folder; new, or an interrupted run with `resume`.
         recipe: A recipe, or the name of one; None: that of the resumed run, else `clean`.
         overrides: `key=value` for fields of the recipe.
@@ -96,7 +97,7 @@ def train(
         Stopped: SIGINT, SIGTERM or SIGHUP arrived; the state is saved.
     """
     chosen = resolve_recipe(out, recipe, overrides=overrides, resume=resume, recipes=RECIPES)
-    source = open_source(data)
+    source, scans = (data if isinstance(data, TrainingSet) else TrainingSet(data)).open(chosen)
     start = None if init is None else read_once(find_initial_weights(init))
     if start is None and not (resume and newest(out / "checkpoints")):
         require_teacher(chosen)
@@ -105,7 +106,7 @@ def train(
     with processes(choose_device(device)) as (group, where):
         if group.is_main and resume:
             tidy(out)
-        run = PretrainRun(chosen, source, out=out, device=where, group=group)
+        run = PretrainRun(chosen, source, out=out, device=where, group=group, scans=scans)
         if resume and newest(out / "checkpoints") is not None:
             run.restore()
         else:
@@ -154,12 +155,21 @@ class PretrainRun:
         out: Run folder.
         device: Training device.
         group: The processes that share each batch.
+        scans: Scans of the objects, the single views of the recipe; None: views are cut from the clouds.
     """
 
     def __init__(
-        self, recipe: Recipe, source: PairSource, *, out: Path, device: torch.device, group: ProcessGroup
+        self,
+        recipe: Recipe,
+        source: PairSource,
+        *,
+        out: Path,
+        device: torch.device,
+        group: ProcessGroup,
+        scans: Scans | None = None,
     ) -> None:
         self.recipe, self.source, self.out, self.device, self.group = recipe, source, out, device, group
+        self.scans = scans
         self.network = make_network(recipe).to(device).train()
         self.shared: nn.Module = self.network
         self.optimiser = torch.optim.Adam(
@@ -176,7 +186,10 @@ class PretrainRun:
     @cached_property
     def data(self) -> str:
         """Fingerprint of the training data."""
-        return fingerprint(self.source)
+        pairs = fingerprint(self.source)
+        if self.scans is None:
+            return pairs
+        return hashlib.sha256(f"{pairs} {fingerprint(self.scans.source)}".encode()).hexdigest()
 
     def wrap_ddp(self) -> None:
         """Wrap the network for the processes of the group."""
@@ -238,7 +251,7 @@ class PretrainRun:
             return {"probe_accuracy": accuracy}
 
         self.picks = probe is not None and probe.on_test_split
-        batches = make_loader(self.source, self.recipe, steps=steps, workers=workers)
+        batches = make_loader(self.source, self.recipe, steps=steps, workers=workers, sides=self.scans)
         result = run_steps(
             self,
             batches,
@@ -255,14 +268,17 @@ class PretrainRun:
         seed = hashlib.sha256(f"{recipe.seed}/{self.step}".encode()).digest()[:7]
         rng = self.rng.seed(int.from_bytes(seed, "big"))
         points = batch.points.to(self.device, non_blocking=True)
+        sides = None if self.scans is None else batch.sides.to(self.device, non_blocking=True)
         if recipe.objective == "distil":
-            views = views_of(points, recipe, rng=rng)
+            views = views_of(points, sides, recipe=recipe, rng=rng)
             with self._autocast():
                 embeddings = self.shared(*(view.to(self.dtype) for view in views[:2]), whole=views.whole.to(self.dtype))
             return embeddings, distillation_loss(embeddings, self.group)
         cloud = points[:, : recipe.points]
         first = augment_points(cloud, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
-        other = single_view(points, recipe.points, rng=rng) if recipe.single_view else cloud
+        other = cloud
+        if recipe.single_view:
+            other = single_view(points, recipe.points, rng=rng) if sides is None else sides
         second = augment_points(other, recipe.dropout, with_elastic=recipe.elastic, rng=rng)
         images: Tensor | None = None
         if recipe.needs_images:

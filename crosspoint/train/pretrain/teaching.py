@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from crosspoint.core.errors import InputError
@@ -18,7 +19,7 @@ class Views(NamedTuple):
     whole: Tensor  # (B, N, 3), the cloud, for the teacher
 
 
-def views_of(points: Tensor, recipe: Recipe, *, rng: SampleRng) -> Views:
+def views_of(points: Tensor, sides: Tensor | None, *, recipe: Recipe, rng: SampleRng) -> Views:
     """Views of each cloud for the objective `distil`.
 
     The object is turned about y by U(0, 2π), elastically distorted if the recipe asks for it, and normalised: that is
@@ -26,15 +27,22 @@ def views_of(points: Tensor, recipe: Recipe, *, rng: SampleRng) -> Views:
     dropped points. Scaling and translation are left out, since use normalises: a view is centred on what is seen of it.
 
     Args:
-        points: `(B, M, 3)`: the recipe's number of points N, and with `single_view` more to cut the view from.
+        points: `(B, M, 3)`: the recipe's number of points N, and more if a view is to be cut from them.
+        sides: `(B, N, 3)`, what a sensor saw of each; None: it is cut from `points` with `single_view`.
         recipe: `points`, `single_view`, `elastic` and `dropout`.
         rng: Random generator on the device of `points`.
     """
     x = normalise(points)
-    x = turn(elastic(x, rng) if recipe.elastic else x, rng)
-    whole = normalise(x[:, : recipe.points])
-    seen = normalise(single_view(x, recipe.points, rng=rng)) if recipe.single_view else whole
-    return Views(_sensed(whole, recipe, rng), _sensed(seen, recipe, rng), whole)
+    x = elastic(x, rng) if recipe.elastic else x
+    if sides is None:
+        x = turn(x, rng)
+        cloud = x[:, : recipe.points]
+        seen = single_view(x, recipe.points, rng=rng) if recipe.single_view else cloud
+    else:
+        turned = turn(torch.cat([x, normalise(sides)], dim=1), rng)  # (B, 2N, 3), one angle for both
+        cloud, seen = turned[:, : x.shape[1]], turned[:, x.shape[1] :]
+    whole = normalise(cloud)
+    return Views(_sensed(whole, recipe, rng), _sensed(normalise(seen), recipe, rng), whole)
 
 
 def _sensed(x: Tensor, recipe: Recipe, rng: SampleRng) -> Tensor:

@@ -93,7 +93,7 @@ def clouds(count=6, points=48, seed=0):
 
 def test_the_teacher_sees_the_cloud_normalised_and_turned_about_y():
     x = clouds(points=24)
-    whole = views_of(x, recipe("single_view=false"), rng=SampleRng(CPU).seed(1)).whole
+    whole = views_of(x, None, recipe=recipe("single_view=false"), rng=SampleRng(CPU).seed(1)).whole
     torch.testing.assert_close(torch.cdist(whole, whole), torch.cdist(normalise(x), normalise(x)), rtol=0, atol=1e-3)
     torch.testing.assert_close(whole[..., 1], normalise(x)[..., 1], rtol=0, atol=1e-5)
     assert (whole - normalise(x)).abs().amax(dim=(1, 2)).min() > 0.01
@@ -101,7 +101,7 @@ def test_the_teacher_sees_the_cloud_normalised_and_turned_about_y():
 
 def test_the_student_sees_the_cloud_and_a_part_of_it_that_is_centred_anew(monkeypatch):
     monkeypatch.setattr(teaching, "jitter", lambda x, rng: torch.zeros_like(x))
-    first, second, whole = views_of(clouds(), recipe(), rng=SampleRng(CPU).seed(1))
+    first, second, whole = views_of(clouds(), None, recipe=recipe(), rng=SampleRng(CPU).seed(1))
     torch.testing.assert_close(first, whole)
     torch.testing.assert_close(second, normalise(second))
     assert (second - whole).abs().max() > 0.1
@@ -118,7 +118,7 @@ def test_a_view_is_cut_from_the_cloud_as_the_teacher_sees_it(monkeypatch):
 
     monkeypatch.setattr(teaching, "jitter", lambda x, rng: torch.zeros_like(x))
     monkeypatch.setattr(teaching, "single_view", recorded)
-    _, second, whole = views_of(clouds(), recipe(), rng=SampleRng(CPU).seed(1))
+    _, second, whole = views_of(clouds(), None, recipe=recipe(), rng=SampleRng(CPU).seed(1))
     ((points, count),) = given
     assert (points.shape[1], count) == (48, 24)
     torch.testing.assert_close(normalise(points[:, :24]), whole)
@@ -126,7 +126,7 @@ def test_a_view_is_cut_from_the_cloud_as_the_teacher_sees_it(monkeypatch):
 
 
 def test_without_single_view_the_student_sees_the_whole_cloud_twice_with_other_noise():
-    first, second, whole = views_of(clouds(), recipe("single_view=false"), rng=SampleRng(CPU).seed(1))
+    first, second, whole = views_of(clouds(), None, recipe=recipe("single_view=false"), rng=SampleRng(CPU).seed(1))
     for view in (first, second):
         assert 0 < (view - whole).abs().max() < 0.1
     assert not torch.equal(first, second)

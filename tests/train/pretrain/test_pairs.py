@@ -39,7 +39,7 @@ def test_the_permutation_is_that_of_seed_and_epoch():
 @pytest.mark.parametrize(("points", "copies"), [(12, 1), (10, 1), (24, 2), (16, 2)])
 def test_a_view_is_cut_from_twice_its_points_or_from_copies_of_all_there_are(points, copies):
     recipe = make_recipe("quick", (f"points={points}", "k=4", "single_view=true", "objective=imid"))
-    drawn, _, _ = Pairs(MadeObjects(8), recipe)[(0, 3)]
+    drawn, _, _, _ = Pairs(MadeObjects(8), recipe)[(0, 3)]
     assert drawn.shape == (2 * points, 3)
     counts = drawn.unique(dim=0, return_counts=True)[1]
     assert counts.max() == copies
