@@ -206,6 +206,7 @@ class _Opener:
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         options.intra_op_num_threads = threads
+        options.enable_mem_pattern = self._index is not None  # on the CPU it holds a second copy of all large tensors
         options.log_severity_level = 4  # errors are raised, so they need not be printed too
         if self._index is not None:  # a node without a GPU kernel must be an error, not run on the CPU
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

@@ -5,6 +5,7 @@ nothing here looks into are kept as bytes, and fields that are not listed as the
 https://github.com/onnx/onnx/blob/main/onnx/onnx-ml.proto.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ MESSAGES = {  # name, number and type of each field; `*`: repeated, `**`: repeat
     "DimensionProto": "dim_value 1 int64, dim_param 2 string, denotation 3 string",
 }
 UNDEFINED, FLOAT, INT8, INT64, FLOAT16, BFLOAT16 = 0, 1, 3, 7, 10, 16  # types of a tensor
-DTYPES = {FLOAT: np.dtype("<f4"), INT8: np.dtype("<i1"), INT64: np.dtype("<i8")}
+DTYPES: dict[int, np.dtype[Any]] = {FLOAT: np.dtype("<f4"), INT8: np.dtype("<i1"), INT64: np.dtype("<i8")}
 HERE = 0  # location of a tensor's values: in the file
 NUMBER, INTEGER, INTEGERS = 1, 2, 7  # types of an attribute
 
@@ -104,3 +105,11 @@ def make_tensor(array: NDArray[Any], name: str) -> TensorProto:
     """A constant of one of the types in `DTYPES`."""
     kind = next(kind for kind, dtype in DTYPES.items() if dtype == array.dtype)
     return TensorProto(dims=array.shape, data_type=kind, name=name, raw_data=array.tobytes())
+
+
+def array_of(tensor: TensorProto) -> NDArray[Any]:
+    """The values of a constant that is stored raw in one of the types in `DTYPES`; of another one no values: (0,)."""
+    dtype = DTYPES.get(tensor.data_type)
+    if dtype is None or len(tensor.raw_data) != math.prod(tensor.dims) * dtype.itemsize:
+        return np.empty(0, object)
+    return np.frombuffer(tensor.raw_data, dtype).reshape(tuple(tensor.dims))

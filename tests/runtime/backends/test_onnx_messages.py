@@ -99,3 +99,12 @@ def test_tensors_are_those_of_onnx(array):
     array = np.asarray(array)
     theirs = numpy_helper.from_array(array, "t")
     assert messages.make_tensor(array, "t").SerializeToString() == theirs.SerializeToString()
+
+
+def test_values_come_back_and_those_in_another_type_or_place_do_not():
+    for array in (np.arange(6, dtype=np.float32).reshape(2, 3), np.array(3), np.zeros((0, 2), np.int8)):
+        found = messages.array_of(messages.make_tensor(np.asarray(array), "t"))
+        assert found.dtype == array.dtype
+        np.testing.assert_array_equal(found, array)
+    for tensor in (numpy_helper.from_array(np.eye(2), "t"), helper.make_tensor("t", TensorProto.FLOAT, [1], [1.0])):
+        assert messages.array_of(tensor).shape == (0,)

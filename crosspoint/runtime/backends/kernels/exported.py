@@ -94,7 +94,7 @@ class Reader:
         if self._next(1) != "ReduceMean":
             result = self._pointnet()
         else:
-            x = self._edge("points")
+            x = self._edge("points", spatial=True)
             if self._next(1) == "ReduceMax":
                 local, result = self._backbone(x)
                 if "category" in self._inputs:
@@ -131,7 +131,7 @@ class Reader:
         while self._next(2) == "LeakyRelu":
             x = self._leaky(self._linear(x))
         matrices = self._take("Reshape", self._linear(x), _integers(-1, 3, 3))
-        local = self._edges(self._edge(self._take("MatMul", "points", matrices)))
+        local = self._edges(self._edge(self._take("MatMul", "points", matrices), spatial=True))
         return local, self._leaky(self._maximum_of_linear(local))
 
     def _segmenter(self, local: str, cloud: str) -> str:
@@ -163,9 +163,10 @@ class Reader:
             layers.append(self._edge(layers[-1]))
         return self._take("Concat", *layers, axis=2)
 
-    def _edge(self, x: str) -> str:
+    def _edge(self, x: str, *, spatial: bool = False) -> str:
+        """Read an EdgeConv; spatial: on points in three dimensions."""
         near = self._product(x)
-        chosen = self._neighbours(x)
+        chosen = self._neighbours(x, spatial)
         rows = self._take("Unsqueeze", chosen, _integers(3))
         edges = self._take("GatherND", near, rows, batch_dims=1)  # (B, N, k, D)
         own = self._linear(x)
@@ -180,7 +181,7 @@ class Reader:
         best = self._reduction("ReduceMax", self._product(hidden), axis=2, keep=0)
         return self._leaky(self._biased(best))
 
-    def _neighbours(self, x: str) -> str:
+    def _neighbours(self, x: str, spatial: bool) -> str:
         mean = self._reduction("ReduceMean", x, axis=1, keep=1)
         centred = self._take("Sub", x, mean)
         squares = self._take("ReduceSumSquare", centred, axes=[2], keepdims=1)
@@ -192,7 +193,11 @@ class Reader:
         self._choices.add(chosen)
         k = _count(self._constants[self._makers[chosen].input[1]])
         if self._is_float(scores) and k <= MOST_NEIGHBOURS:
-            self._replace(chosen, "Nearest", self._makers[scores].input, dropped=(scores,), k=k)
+            left, right = self._makers[scores].input
+            if spatial and left == products and [*self._makers[products].input] == [centred, others]:
+                self._replace(chosen, "NearestPoints", (centred, right), dropped=(others, products, scores), k=k)
+            else:
+                self._replace(chosen, "Nearest", (left, right), dropped=(scores,), k=k)
         return chosen
 
     def _maximum_of_linear(self, x: str) -> str:

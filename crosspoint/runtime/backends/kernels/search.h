@@ -54,6 +54,37 @@ INLINE int has_nan(const float *values, int64_t count) {
 }
 
 #ifdef X86
+/* The k largest of at most MOST candidates, in the order of their columns; 0, with nothing chosen, if one is NaN.
+ * values: up to a multiple of 16, -inf after the last */
+WITH_AVX512 static int order_with_avx512(const float *values, const int32_t *columns, int count, int64_t k,
+                                         int64_t *chosen) {
+    const __m512i one = _mm512_set1_epi32(1);
+    const int parts = (count + 15) / 16;
+    __m512 parted[MOST / 16];
+    __m512i ranks[MOST / 16];
+    for (int p = 0; p < parts; p++) {
+        parted[p] = _mm512_loadu_ps(values + 16 * p);
+        ranks[p] = _mm512_setzero_si512();
+        if (_mm512_cmp_ps_mask(parted[p], parted[p], _CMP_UNORD_Q)) return 0;
+    }
+    for (int i = 0; i < count; i++) { /* before a candidate come the larger ones, and of equal ones those before it */
+        const __m512 value = _mm512_set1_ps(values[i]);
+        for (int p = 0; p < parts; p++) {
+            const int after = i - 16 * p + 1; /* lanes from here on come after it */
+            const __mmask16 later = after <= 0 ? 0xffff : after >= 16 ? 0 : (__mmask16)(0xffffu << after);
+            __mmask16 ahead = _mm512_cmp_ps_mask(value, parted[p], _CMP_GT_OQ);
+            ahead |= _mm512_mask_cmp_ps_mask(later, value, parted[p], _CMP_EQ_OQ);
+            ranks[p] = _mm512_mask_add_epi32(ranks[p], ahead, ranks[p], one);
+        }
+    }
+    int32_t places[MOST];
+    int64_t sorted[MOST];
+    for (int p = 0; p < parts; p++) _mm512_storeu_si512(places + 16 * p, ranks[p]);
+    for (int i = 0; i < count; i++) sorted[places[i]] = columns[i];
+    memcpy(chosen, sorted, (size_t)k * sizeof *chosen);
+    return 1;
+}
+
 /* A row of n scores with AVX-512, in the same steps; 0, with nothing chosen, if they need `choose_many`.
  * scores: n + 16 floats that may be written */
 WITH_AVX512 static int nearest_with_avx512(const float *products, const float *half, int64_t n, int64_t k,
@@ -76,8 +107,7 @@ WITH_AVX512 static int nearest_with_avx512(const float *products, const float *h
         _mm512_storeu_ps(scores + j, _mm512_mask_blend_ps(there, lowest, a));
     }
     float maxima[LANES];
-    __m512i ranks[FEW / 16] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
-                               _mm512_setzero_si512()};
+    __m512i ranks[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     const __m512i one = _mm512_set1_epi32(1);
     _mm512_storeu_ps(maxima, first);
     _mm512_storeu_ps(maxima + 16, second);
@@ -103,33 +133,13 @@ WITH_AVX512 static int nearest_with_avx512(const float *products, const float *h
         if (count > FEW) return 0;
     }
 
-    __m512 values[FEW / 16];
-    const int parts = (int)(count + 15) / 16;
     float candidates[FEW];
-    for (int p = 0; p < parts; p++) {
+    for (int p = 0; 16 * p < count; p++) {
         const __mmask16 there = count - 16 * p < 16 ? (__mmask16)((1u << (count - 16 * p)) - 1) : 0xffff;
         const __m512i places = _mm512_maskz_loadu_epi32(there, columns + 16 * p);
-        values[p] = _mm512_mask_i32gather_ps(lowest, there, places, scores, 4);
-        if (_mm512_cmp_ps_mask(values[p], values[p], _CMP_UNORD_Q)) return 0;
-        _mm512_storeu_ps(candidates + 16 * p, values[p]);
-        ranks[p] = _mm512_setzero_si512();
+        _mm512_storeu_ps(candidates + 16 * p, _mm512_mask_i32gather_ps(lowest, there, places, scores, 4));
     }
-    for (int i = 0; i < count; i++) { /* before a candidate come the larger ones, and of equal ones those before it */
-        const __m512 value = _mm512_set1_ps(candidates[i]);
-        for (int p = 0; p < parts; p++) {
-            const int after = i - 16 * p + 1; /* lanes from here on come after it */
-            const __mmask16 later = after <= 0 ? 0xffff : after >= 16 ? 0 : (__mmask16)(0xffffu << after);
-            __mmask16 ahead = _mm512_cmp_ps_mask(value, values[p], _CMP_GT_OQ);
-            ahead |= _mm512_mask_cmp_ps_mask(later, value, values[p], _CMP_EQ_OQ);
-            ranks[p] = _mm512_mask_add_epi32(ranks[p], ahead, ranks[p], one);
-        }
-    }
-    int32_t places[FEW];
-    int64_t sorted[FEW];
-    for (int p = 0; p < parts; p++) _mm512_storeu_si512(places + 16 * p, ranks[p]);
-    for (int i = 0; i < count; i++) sorted[places[i]] = columns[i];
-    memcpy(chosen, sorted, (size_t)k * sizeof *chosen);
-    return 1;
+    return order_with_avx512(candidates, columns, (int)count, k, chosen);
 }
 #endif
 
@@ -140,7 +150,7 @@ VECTORISED static void nearest(const float *products, const float *half, int64_t
     float *scores = (float *)(columns + n), *values = scores + n, *best = values + n + FEW;
     for (int64_t i = 0; i < rows; i++, products += n, chosen += k) {
 #ifdef X86
-        if (has_avx512 && nearest_with_avx512(products, half, n, k, chosen, scores)) continue;
+        if (level >= AVX512 && nearest_with_avx512(products, half, n, k, chosen, scores)) continue;
 #endif
         float maxima[LANES];
         int64_t j = 0, count = 0;

@@ -33,15 +33,15 @@ static void *limited_calloc(size_t count, size_t size) { return has_memory() ? c
 
 /* ---- in the place of ONNX Runtime ---- */
 
-enum { MANY = 32 };
+enum { MANY = 32, OPERATOR_COUNT = sizeof OPERATORS / sizeof *OPERATORS };
 
 typedef struct { int type; size_t rank; int64_t dims[MANY]; void *data; } Value;
-typedef struct { const Value *inputs[2]; Value *output; } Context;
-typedef struct { int64_t k, axis, keep; } Info;
+typedef struct { const Value *inputs[5]; Value *output; } Context;
+typedef struct { int64_t k, axis, keep; float slope; } Info;
 
 static _Thread_local int calls_left = -1; /* before one fails; -1: none does */
 static _Thread_local int open_shapes = 0, open_domains = 0;
-static const Operator *registered[4];
+static const Operator *registered[OPERATOR_COUNT];
 static size_t registered_count = 0;
 
 static Status *make_status(int code, const char *message) {
@@ -57,6 +57,12 @@ static Status *fake_attribute(const void *info, const char *name, int64_t *value
     const Info *values = info;
     TRY(checked_call());
     *value = strcmp(name, "k") == 0 ? values->k : strcmp(name, "axis") == 0 ? values->axis : values->keep;
+    return NULL;
+}
+static Status *fake_float_attribute(const void *info, const char *name, float *value) {
+    TRY(checked_call());
+    HOLDS(strcmp(name, "slope") == 0);
+    *value = ((const Info *)info)->slope;
     return NULL;
 }
 static Status *fake_input(const void *context, size_t index, void **value) {
@@ -100,7 +106,7 @@ static int64_t elements(const int64_t *dims, size_t rank) {
     for (size_t i = 0; i < rank; i++) count = dims[i] && count > INT64_MAX / 16 / dims[i] ? INT64_MAX / 16 : count * dims[i];
     return count;
 }
-static size_t size_of(int type) { return type == FLOAT ? sizeof(float) : sizeof(int64_t); }
+static size_t size_of(int type) { return type == INT8 ? 1 : type == FLOAT ? sizeof(float) : sizeof(int64_t); }
 
 static Status *fake_output(void *context, size_t index, const int64_t *dims, size_t rank, void **value) {
     Value *output = ((Context *)context)->output;
@@ -124,7 +130,7 @@ static Status *fake_create_domain(const char *name, void **domain) {
 }
 static Status *fake_domain_add(void *domain, const Operator *operator) {
     TRY(checked_call());
-    HOLDS(domain == &open_domains && registered_count < 4);
+    HOLDS(domain == &open_domains && registered_count < OPERATOR_COUNT);
     registered[registered_count++] = operator;
     return NULL;
 }
@@ -153,6 +159,7 @@ static void fill_api(void) {
     api.function[DIMENSIONS] = (void *)fake_dims;
     api.function[TENSOR_SHAPE] = (void *)fake_shape;
     api.function[ATTRIBUTE] = (void *)fake_attribute;
+    api.function[FLOAT_ATTRIBUTE] = (void *)fake_float_attribute;
     api.function[INPUT] = (void *)fake_input;
     api.function[OUTPUT] = (void *)fake_output;
     api.function[RELEASE_SHAPE] = (void *)fake_release_shape;
@@ -161,7 +168,7 @@ static void fill_api(void) {
 static void register_all(void) {
     ApiBase base = {get_api, NULL};
     HOLDS(RegisterCustomOps(NULL, &base) == NULL);
-    HOLDS(registered_count == 4);
+    HOLDS(registered_count == OPERATOR_COUNT);
 }
 static const Operator *named(const char *name) {
     for (size_t i = 0; i < registered_count; i++)
@@ -182,6 +189,8 @@ static Value *tensor(int type, size_t rank, const int64_t *dims) {
     for (int64_t i = 0; i < count; i++) {
         if (type == FLOAT)
             ((float *)value->data)[i] = (float)((i * 37) % 101);
+        else if (type == INT8)
+            ((int8_t *)value->data)[i] = (int8_t)(i * 37);
         else
             ((int64_t *)value->data)[i] = 0;
     }
@@ -193,10 +202,11 @@ static void drop(Value *value) {
 }
 
 /* Make a kernel, run it once on inputs and drop it; whether it gave a value. */
-static int run_once(const char *name, Info info, const Value *first, const Value *second, Value *result) {
+static int run_on(const char *name, Info info, const Value *const *inputs, size_t count, Value *result) {
     const Operator *operator = named(name);
-    Context context = {{first, second}, result};
+    Context context = {{NULL}, result};
     void *kernel = NULL;
+    for (size_t i = 0; i < count; i++) context.inputs[i] = inputs[i];
     result->type = operator->output_type(operator, 0);
     Status *status = operator->make_kernel(operator, &api, &info, &kernel);
     if (status == NULL) {
@@ -208,12 +218,35 @@ static int run_once(const char *name, Info info, const Value *first, const Value
     free(status);
     return status == NULL;
 }
+static int run_once(const char *name, Info info, const Value *first, const Value *second, Value *result) {
+    return run_on(name, info, (const Value *[]){first, second}, 2, result);
+}
 
 static int nearest_runs(int64_t k, int64_t batch, int64_t rows, int64_t n) {
     Value *products = tensor(FLOAT, 3, (int64_t[]){batch, rows, n}), *half = tensor(FLOAT, 3, (int64_t[]){batch, 1, n});
     Value result = {0};
     int ran = run_once("Nearest", (Info){.k = k}, products, half, &result);
     drop(products), drop(half), free(result.data);
+    return ran;
+}
+static int near16_runs(int64_t k, int64_t batch, int64_t n, int64_t c) {
+    Value *x = tensor(FLOAT, 3, (int64_t[]){batch, n, c}), result = {0};
+    int ran = run_once("Nearest16", (Info){.k = k}, x, NULL, &result);
+    for (int64_t i = 0; ran && i < batch * n * k; i++) {
+        const int64_t chosen = ((int64_t *)result.data)[i];
+        HOLDS(chosen >= 0 && chosen < n);
+    }
+    drop(x), free(result.data);
+    return ran;
+}
+static float norm(const float *x) { return 0.5f * (x[0] * x[0] + x[1] * x[1] + x[2] * x[2]); }
+static int points_run(int64_t k, int64_t batch, int64_t n) {
+    Value *points = tensor(FLOAT, 3, (int64_t[]){batch, n, 3}), *half = tensor(FLOAT, 3, (int64_t[]){batch, 1, n});
+    Value result = {0};
+    for (int64_t i = 0; half->data != NULL && i < batch * n; i++)
+        ((float *)half->data)[i] = norm((float *)points->data + 3 * i);
+    int ran = run_once("NearestPoints", (Info){.k = k}, points, half, &result);
+    drop(points), drop(half), free(result.data);
     return ran;
 }
 static int gather_runs(int64_t batch, int64_t n, int64_t d, int64_t m, int64_t k, int64_t index) {
@@ -256,6 +289,8 @@ static void ranks(void) {
         Value *three = tensor(FLOAT, 3, ones), *indices = tensor(INT64, 3, ones), result = {0};
         HOLDS(run_once("Nearest", (Info){.k = 1}, floats, three, &result) == (rank == 3));
         HOLDS(run_once("Nearest", (Info){.k = 1}, three, floats, &result) == (rank == 3));
+        HOLDS(run_once("Nearest16", (Info){.k = 1}, floats, NULL, &result) == (rank == 3));
+        HOLDS(!run_once("NearestPoints", (Info){.k = 1}, floats, three, &result)); /* of 3 dimensions, one is not 3 */
         HOLDS(run_once("GatherMax", (Info){0}, floats, indices, &result) == (rank == 3));
         HOLDS(run_once("GatherMax", (Info){0}, three, integers, &result) == (rank == 3));
         for (int keep = 0; keep < 2; keep++) {
@@ -271,6 +306,8 @@ static void types(void) {
     Value *floats = tensor(FLOAT, 3, ones), *integers = tensor(INT64, 3, ones), result = {0};
     HOLDS(!run_once("Nearest", (Info){.k = 1}, integers, floats, &result));
     HOLDS(!run_once("Nearest", (Info){.k = 1}, floats, integers, &result));
+    HOLDS(!run_once("Nearest16", (Info){.k = 1}, integers, NULL, &result));
+    HOLDS(!run_once("Nearest16", (Info){.k = 1}, NULL, NULL, &result));
     HOLDS(!run_once("GatherMax", (Info){0}, floats, floats, &result));
     HOLDS(!run_once("GatherMax", (Info){0}, integers, integers, &result));
     HOLDS(!run_once("Max", (Info){.axis = 1}, integers, NULL, &result));
@@ -287,6 +324,8 @@ static void sizes(void) {
             HOLDS(nearest_runs(b, 2, 3, a) == (b <= a));
             HOLDS(nearest_runs(b, 0, 3, a) == (b <= a));
             HOLDS(nearest_runs(b, 2, 0, a) == (b <= a));
+            HOLDS(near16_runs(b, 2, a, 5) == (b <= a) && near16_runs(b, 0, a, 17) == (b <= a) && near16_runs(a / 2, 1, a, b));
+            HOLDS(points_run(b, 2, a) == (b <= a) && points_run(b, 0, a) == (b <= a));
             HOLDS(gather_runs(2, a, b, 3, 4, 0) == (a > 0));
             HOLDS(gather_runs(2, a, b, 0, 4, 0) && gather_runs(2, a, b, 3, 0, 0) && gather_runs(0, a, b, 3, 4, 0));
             for (int64_t axis = 0; axis < 3; axis++) {
@@ -299,7 +338,9 @@ static void sizes(void) {
     for (int i = 0; i < 6; i++) {
         Value *half = tensor(FLOAT, 3, others[i]);
         HOLDS(!run_once("Nearest", (Info){.k = 2}, products, half, &result));
-        drop(half);
+        Value *points = tensor(FLOAT, 3, (int64_t[]){2, 5, 3});
+        HOLDS(!run_once("NearestPoints", (Info){.k = 2}, points, half, &result));
+        drop(half), drop(points);
     }
     for (int64_t batch = 0; batch < 4; batch++) {
         Value *chosen = tensor(INT64, 3, (int64_t[]){batch, 3, 2});
@@ -332,6 +373,8 @@ static void overflows(void) {
                     run_once("Mean", (Info){.axis = axis, .keep = 1}, x, NULL, &result);
                 }
                 run_once("Nearest", (Info){.k = HUGE[i]}, x, x, &result);
+                run_once("Nearest16", (Info){.k = HUGE[i]}, x, NULL, &result);
+                run_once("NearestPoints", (Info){.k = HUGE[i]}, x, x, &result);
                 run_once("GatherMax", (Info){0}, x, chosen, &result);
                 memcpy(chosen->dims, dims, sizeof dims);
                 run_once("GatherMax", (Info){0}, x, chosen, &result);
@@ -341,7 +384,8 @@ static void overflows(void) {
 
 static void attributes(void) {
     for (int i = 0; i < HUGE_COUNT; i++) {
-        HOLDS(!nearest_runs(HUGE[i], 1, 2, 5));
+        HOLDS(!nearest_runs(HUGE[i], 1, 2, 5) && !near16_runs(HUGE[i], 1, 5, 2));
+        HOLDS(!points_run(HUGE[i], 1, 5));
         HOLDS(!reduction_runs("Max", HUGE[i], 0, 3, (int64_t[]){2, 3, 4}));
         HOLDS(!reduction_runs("Mean", HUGE[i], 1, 3, (int64_t[]){2, 3, 4}));
         HOLDS(reduction_runs("Max", 1, HUGE[i], 3, (int64_t[]){2, 3, 4}));
@@ -383,10 +427,9 @@ static void nan_scores(void) {
     }
 }
 
-/* In plain C and with AVX-512, where the CPU has it, the same columns in the same order */
-static void both_searches(void) {
-#ifdef X86
-    const int found = has_avx512;
+/* On every level that the CPU has, the same columns in the same order, and the same of the other scenarios */
+static void every_level(void) {
+    const int highest = level;
     uint32_t random = 1;
     for (int round = 0; round < 300; round++) {
         const int64_t n = 1 + round * 31 % 1100, k = 1 + round * 5 % (n < 40 ? n : 40), rows = 3;
@@ -396,21 +439,68 @@ static void both_searches(void) {
             random = random * 1664525u + 1013904223u;
             ((float *)products->data)[i] = (float)(random >> (round % 3 == 0 ? 28 : round % 3 == 1 ? 24 : 8)) - 4;
         }
-        has_avx512 = found;
-        HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &fast));
-        has_avx512 = 0;
+        level = PLAIN;
         HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &plain));
-        HOLDS(memcmp(plain.data, fast.data, (size_t)(rows * k) * sizeof(int64_t)) == 0);
+        for (level = AVX2; level <= highest; level++) {
+            HOLDS(run_once("Nearest", (Info){.k = k}, products, half, &fast));
+            HOLDS(memcmp(plain.data, fast.data, (size_t)(rows * k) * sizeof(int64_t)) == 0);
+        }
         drop(products), drop(half), free(plain.data), free(fast.data);
     }
-    nan_scores(); /* in plain C */
-    sizes();
-    has_avx512 = found;
-#endif
+    for (level = PLAIN; level < highest; level++) nan_scores(), sizes(), indices();
+    level = highest;
 }
 
+/* What the boxes leave out, with the instructions that are there, is none of the k best of all pairs. Whole numbers, so
+ * that no score is rounded: kind 0 is a grid, 1 has many that are equal, 2 a line, 3 one place, 4 has NaN and infinity. */
+static float coordinate(int kind, int axis, uint32_t random) {
+    if (kind == 0) return (float)(random >> 26);
+    if (kind == 1) return (float)(random >> 29);
+    if (kind == 2) return axis == 0 ? (float)(random >> 22) : 0;
+    if (kind == 4 && random >> 22 == 7) return random & 256 ? NAN : INFINITY;
+    return kind == 3 ? 2 : (float)(random >> 27);
+}
+static void check_points(int kind, int64_t n, int64_t k) {
+    Value *points = tensor(FLOAT, 3, (int64_t[]){1, n, 3}), *half = tensor(FLOAT, 3, (int64_t[]){1, 1, n});
+    Value result = {0};
+    float *x = points->data, *scores = malloc((size_t)n * sizeof *scores);
+    uint32_t random = (uint32_t)(n + k);
+    for (int64_t i = 0; i < 3 * n; i++) {
+        random = random * 1664525u + 1013904223u;
+        x[i] = coordinate(kind, (int)(i % 3), random);
+    }
+    for (int64_t i = 0; i < n; i++) ((float *)half->data)[i] = norm(x + 3 * i);
+    HOLDS(run_once("NearestPoints", (Info){.k = k}, points, half, &result));
+    for (int64_t i = 0; i < n; i += n / 13 + 1) {
+        const int64_t *chosen = (int64_t *)result.data + i * k;
+        for (int64_t j = 0; j < n; j++)
+            scores[j] = x[3 * i] * x[3 * j] + x[3 * i + 1] * x[3 * j + 1] + x[3 * i + 2] * x[3 * j + 2] -
+                        ((float *)half->data)[j];
+        for (int64_t j = 0; j + 1 < k; j++) HOLDS(before(scores, chosen[j], chosen[j + 1]));
+        int64_t ahead = 0; /* of the last chosen one, itself included: k distinct ones in order, so no other is */
+        for (int64_t j = 0; j < n; j++) ahead += j == chosen[k - 1] || before(scores, j, chosen[k - 1]);
+        HOLDS(ahead == k);
+    }
+    drop(points), drop(half), free(result.data), free(scores);
+}
+static void points(void) {
+    const int highest = level;
+    for (level = PLAIN; level <= (highest < AVX512 ? highest : AVX512); level++)
+        for (int kind = 0; kind < 5; kind++) {
+            const int64_t few[] = {1, 2, 31, 33, 200};
+            for (int i = 0; i < 5; i++) check_points(kind, few[i], few[i] < 20 ? 1 : 20);
+            check_points(kind, FEWEST - 1, 20), check_points(kind, FEWEST, 1), check_points(kind, FEWEST + 33, 20);
+            check_points(kind, 2 * FEWEST + 100, 64), check_points(kind, 2 * FEWEST + 100, 200);
+        }
+    level = highest;
+}
+
+#include "drive_layers.h"
+
 static int everything_runs(void) {
-    return nearest_runs(3, 2, 4, 40) && gather_runs(2, 5, 70, 3, 4, 4) && reduction_runs("Max", 1, 0, 3, (int64_t[]){2, 5, 9}) &&
+    for (int i = 0; i < 5; i++)
+        if (!layer_runs(LAYERS[i], 33, 70, 40)) return 0;
+    return nearest_runs(3, 2, 4, 40) && near16_runs(3, 2, 40, 5) && points_run(3, 2, 40) && gather_runs(2, 5, 70, 3, 4, 4) && reduction_runs("Max", 1, 0, 3, (int64_t[]){2, 5, 9}) &&
            reduction_runs("Mean", 1, 1, 3, (int64_t[]){2, 5, 9});
 }
 static void failing_calls(void) {
@@ -423,7 +513,7 @@ static void failing_calls(void) {
         if (ran) break;
     }
     HOLDS(refused > 30);
-    for (int good = 0; good < 6; good++) {
+    for (int good = 0; good < 2 + OPERATOR_COUNT; good++) {
         ApiBase base = {get_api, NULL};
         registered_count = 0;
         open_domains = 0;
@@ -436,11 +526,11 @@ static void failing_calls(void) {
     HOLDS(RegisterCustomOps(NULL, &none) == NULL);
 }
 static void failing_memory(void) {
-    for (int good = 0; good < 7; good++) { /* a kernel each, and scratch of all but Max */
+    for (int good = 0; good < 24; good++) { /* a kernel each, and scratch of all but Max; of points two for each cloud */
         allocations_left = good;
         HOLDS(!everything_runs());
     }
-    allocations_left = 7;
+    allocations_left = 24;
     HOLDS(everything_runs());
 }
 
@@ -457,7 +547,8 @@ static void threads(void) {
 typedef struct { const char *name; void (*run)(void); } Scenario;
 static const Scenario SCENARIOS[] = {
     {"ranks", ranks}, {"types", types}, {"sizes", sizes}, {"overflows", overflows}, {"attributes", attributes},
-    {"indices", indices}, {"nan_scores", nan_scores}, {"both_searches", both_searches},
+    {"indices", indices}, {"nan_scores", nan_scores}, {"points", points}, {"every_level", every_level},
+    {"layers", layers}, {"other_layers", other_layers},
     {"failing_calls", failing_calls}, {"failing_memory", failing_memory}, {"threads", threads},
 };
 

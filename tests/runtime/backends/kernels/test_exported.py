@@ -10,11 +10,17 @@ from crosspoint.runtime.backends.kernels.exported import DOMAIN
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.backends.onnx_messages import ModelProto
 
-EDGES = {"Nearest": 4, "GatherMax": 4, "Max": 1, "Mean": 5}
-SECOND = {"Nearest": 4, "GatherMax": 1, "Max": 5, "Mean": 4}  # three of four EdgeConvs have two convolutions
+EDGES = {"Nearest": 3, "NearestPoints": 1, "GatherMax": 4, "Max": 1, "Mean": 5}
+SECOND = {
+    "Nearest": 2,
+    "NearestPoints": 2,
+    "GatherMax": 1,
+    "Max": 5,
+    "Mean": 4,
+}  # three of four EdgeConvs have two convolutions
 OPERATORS = {
     "DGCNN": EDGES,
-    "PointNet": {"Nearest": 0, "GatherMax": 0, "Max": 1, "Mean": 0},
+    "PointNet": {"Nearest": 0, "NearestPoints": 0, "GatherMax": 0, "Max": 1, "Mean": 0},
     "SegmentationBackbone": SECOND,
     "DGCNNSegmenter": SECOND,
 }
@@ -83,8 +89,8 @@ def test_every_float32_place_of_an_exported_network_gets_its_operator(name, prec
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("DGCNN", {"Nearest": 4, "GatherMax": 1, "Max": 0, "Mean": 4}),
-        ("DGCNNSegmenter", {"Nearest": 4, "GatherMax": 0, "Max": 2, "Mean": 4}),
+        ("DGCNN", {"Nearest": 3, "NearestPoints": 1, "GatherMax": 1, "Max": 0, "Mean": 4}),
+        ("DGCNNSegmenter", {"Nearest": 2, "NearestPoints": 2, "GatherMax": 0, "Max": 2, "Mean": 4}),
     ],
 )
 def test_places_in_a_low_precision_keep_the_standard_operators(name, expected, precision, exported):
@@ -108,12 +114,12 @@ def test_neighbours_that_are_outputs_as_well_are_still_made(exported):
     assert counts(model) == EDGES
 
 
-@pytest.mark.parametrize(("k", "nearest"), [(64, 4), (65, 0), (2**31 - 1, 0)])
+@pytest.mark.parametrize(("k", "nearest"), [(64, (3, 1)), (65, (0, 0)), (2**31 - 1, (0, 0))])
 def test_so_many_neighbours_that_topk_is_faster_are_left_to_it(k, nearest, exported):
     model = exported("DGCNN")
     change_constant("k6", np.array([k], np.int64))(model)
     assert put_kernels(model)
-    assert counts(model) == EDGES | {"Nearest": nearest}
+    assert counts(model) == EDGES | dict(zip(("Nearest", "NearestPoints"), nearest, strict=True))
 
 
 # Whatever differs from the exporter's graph

@@ -5,25 +5,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from crosspoint.core.errors import InputError
 from crosspoint.runtime.backends import kernels
-from crosspoint.runtime.backends.kernels.compile import compile_library, compiler
+from crosspoint.runtime.backends.kernels.compile import compile_library
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 
 onnxruntime = pytest.importorskip("onnxruntime")
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    if compiler() is None:
-        pytest.skip("no C compiler")
-    library = compile_library(tmp_path_factory.mktemp("kernels"))
-    assert not isinstance(library, str), library
-    return library
-
-
-@pytest.fixture
-def library(compiled, monkeypatch):
-    monkeypatch.setattr(kernels, "LIBRARY", compiled)
-    return compiled
 
 
 def model(nodes, inputs, outputs, constants=()):
