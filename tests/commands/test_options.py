@@ -16,6 +16,7 @@ from crosspoint.runtime.jobs.search import SearchOptions
 from crosspoint.runtime.library.duplicates import DuplicatesOptions
 from crosspoint.runtime.options import Reading, RunOn, Sampling
 from crosspoint.train.pretrain.options import RunOptions
+from crosspoint.train.pretrain.scans import TrainingSet
 
 
 class Called(Exception):
@@ -50,10 +51,10 @@ def test_train(monkeypatch):
         "imid",
     )
     words += ("--negatives", "local", "--precision", "bf16", "--resume", "--device", "cuda:3", "--workers", 5)
-    words += ("--probe", "p", "--probe-every", 7, "--init", "i.safetensors")
+    words += ("--probe", "p", "--probe-every", 7, "--init", "i.safetensors", "--scans", "s")
     arguments, options = given_to(monkeypatch, "crosspoint.train.pretrain.pretrain", "train", "train", *words)
     overrides = ("batch=3", "objective=imid", "views=2", "negatives=local", "precision=bf16")
-    assert arguments == (Path("d"), Path("o"))
+    assert arguments == (TrainingSet(Path("d"), Path("s")), Path("o"))
     assert sorted(options.pop("overrides")) == sorted(overrides)
     assert options == {
         "recipe": "quick",

@@ -69,7 +69,7 @@ def open_source(data: Path) -> PairSource:
 
 
 class Sides(Protocol):
-    """Single views of a set's objects: `Scans`."""
+    """Single views of a set's objects: `ScannedSides`."""
 
     def draw(self, i: int, count: int, *, rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """Some points `(count, 3)` of a view of object i."""
@@ -93,7 +93,7 @@ class Pairs(Dataset[Sample]):
         sides: Single views of the objects; None: none is drawn.
     """
 
-    def __init__(self, source: PairSource, recipe: Recipe, sides: Sides | None = None) -> None:
+    def __init__(self, source: PairSource, recipe: Recipe, *, sides: Sides | None = None) -> None:
         self.source = source
         self.recipe = recipe
         self.sides = sides
@@ -202,7 +202,7 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Make one data loader for all steps of a run, so that workers start once. `workers` does not change the items."""
     return DataLoader(
-        Pairs(source, recipe, sides),  # type: ignore[arg-type]
+        Pairs(source, recipe, sides=sides),  # type: ignore[arg-type]
         batch_sampler=steps,
         num_workers=workers,
         collate_fn=_collate,

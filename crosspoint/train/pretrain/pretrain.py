@@ -31,7 +31,7 @@ from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pairs import Batch, PairSource, StepSampler, make_loader
 from crosspoint.train.pretrain.probe import LinearProbe
 from crosspoint.train.pretrain.recipes import RECIPES, Recipe
-from crosspoint.train.pretrain.scans import Scans, TrainingSet
+from crosspoint.train.pretrain.scans import ScannedSides, TrainingSet
 from crosspoint.train.pretrain.single_view import single_view
 from crosspoint.train.pretrain.teaching import require_teacher, views_of
 
@@ -166,7 +166,7 @@ class PretrainRun:
         out: Path,
         device: torch.device,
         group: ProcessGroup,
-        scans: Scans | None = None,
+        scans: ScannedSides | None = None,
     ) -> None:
         self.recipe, self.source, self.out, self.device, self.group = recipe, source, out, device, group
         self.scans = scans

@@ -25,7 +25,7 @@ class TrainingSet:
     pairs: Path
     scans: Path | None = None
 
-    def open(self, recipe: Recipe) -> "tuple[PairSource, Scans | None]":
+    def open(self, recipe: Recipe) -> "tuple[PairSource, ScannedSides | None]":
         """Open both.
 
         Raises:
@@ -38,10 +38,10 @@ class TrainingSet:
             raise InputError("the recipe has no use for --scans; add --set single_view=true, or leave --scans out")
         if recipe.elastic:
             raise InputError("elastic distortion moves a cloud and not its scans; add --set elastic=false")
-        return source, Scans(open_source(self.scans), source.keys, folder=self.scans)
+        return source, ScannedSides(open_source(self.scans), source.keys, folder=self.scans)
 
 
-class Scans:
+class ScannedSides:
     """Scans by object: `c/chair_00`, `c/chair_01` and so on of the scans' set are of `c/chair`.
 
     Args:

@@ -17,7 +17,7 @@ from crosspoint.train.pretrain.options import RunOptions
 from crosspoint.train.pretrain.pairs import Pairs, StepSampler, make_loader
 from crosspoint.train.pretrain.pretrain import PretrainRun, train
 from crosspoint.train.pretrain.recipes import make_recipe
-from crosspoint.train.pretrain.scans import Scans, TrainingSet
+from crosspoint.train.pretrain.scans import ScannedSides, TrainingSet
 from crosspoint.train.pretrain.teaching import views_of
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ class MadeScans(MadeObjects):
 
 @pytest.fixture
 def scans():
-    return Scans(MadeScans(8), MadeObjects(8).keys, folder="scans")
+    return ScannedSides(MadeScans(8), MadeObjects(8).keys, folder="scans")
 
 
 def recipe(*overrides):
@@ -60,7 +60,7 @@ def test_each_scan_is_of_the_object_that_its_name_begins_with(scans):
 
 
 def test_a_scan_is_drawn_anew_in_each_epoch_and_comes_again_with_the_seed(scans):
-    pairs = Pairs(MadeObjects(8), recipe(), scans)
+    pairs = Pairs(MadeObjects(8), recipe(), sides=scans)
     drawn = [pairs[(epoch, 3)][2] for epoch in (0, 0, 1, 2, 3)]
     assert torch.equal(drawn[0], drawn[1])
     assert any(not torch.equal(drawn[0], each) for each in drawn[2:])
@@ -154,7 +154,7 @@ def test_an_object_without_a_scan_is_named(folders, tmp_path):
 
 
 def test_a_scan_with_too_few_points_says_how_many_it_has():
-    scans = Scans(MadeScans(8, points=20), MadeObjects(8).keys, folder="scans")
+    scans = ScannedSides(MadeScans(8, points=20), MadeObjects(8).keys, folder="scans")
     with pytest.raises(InputError, match=r"scan c/2_0\d has 20 points, the recipe asks for 24; --set points=20"):
         scans.draw(2, 24, rng=np.random.default_rng(0))
 
