@@ -14,7 +14,6 @@ from crosspoint.export.onnx.file import write_onnx
 from crosspoint.export.onnx.fold import deploy
 from crosspoint.models.weights import save_model
 from crosspoint.runtime.backends import kernels
-from crosspoint.runtime.backends.kernels.compile import compile_library, compiler
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.backends.pytorch import PyTorchEncoder
 from crosspoint.runtime.encoder import Encoder
@@ -26,12 +25,8 @@ K = 6
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
+def library(compiled):
     """The operators, compiled, in the place of this installation's."""
-    if compiler() is None:
-        pytest.skip("no C compiler")
-    compiled = compile_library(tmp_path_factory.mktemp("kernels"))
-    assert not isinstance(compiled, str), compiled
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "LIBRARY", compiled)
         yield compiled

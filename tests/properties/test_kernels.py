@@ -6,24 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from crosspoint.runtime.backends.kernels.compile import compile_library, compiler
-
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture(scope="module")
-def operators(tmp_path_factory):
+def operators(compiled):
     """Runs one operator on inputs by name with attributes; sessions are kept."""
-    if compiler() is None:
-        pytest.skip("no C compiler")
-    library = compile_library(tmp_path_factory.mktemp("kernels"))
-    assert not isinstance(library, str), library
     sessions = {}
 
     def run(kind, inputs, **attributes):
         key = kind, tuple(array.ndim for array in inputs.values()), tuple(attributes.items())
         if key not in sessions:
-            sessions[key] = open_session(library, kind, inputs, attributes)
+            sessions[key] = open_session(compiled, kind, inputs, attributes)
         return sessions[key].run(None, inputs)[0]
 
     return run

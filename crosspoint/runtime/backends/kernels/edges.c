@@ -88,7 +88,7 @@ static Status *make_nearest(const Operator *self, const Api *api, const void *in
     if (values.k < 0) return refuse(api, "Nearest: k must not be negative");
     return make_kernel(api, values, out);
 }
-static Status *make_gather_max(const Operator *self, const Api *api, const void *info, void **out) {
+static Status *make_plain(const Operator *self, const Api *api, const void *info, void **out) {
     return (void)self, (void)info, make_kernel(api, (Kernel){0}, out);
 }
 static Status *make_reduction(const Operator *self, const Api *api, const void *info, void **out) {
@@ -99,9 +99,6 @@ static Status *make_reduction(const Operator *self, const Api *api, const void *
     return make_kernel(api, values, out);
 }
 
-static Status *make_product8(const Operator *self, const Api *api, const void *info, void **out) {
-    return (void)self, (void)info, make_kernel(api, (Kernel){0}, out);
-}
 static Status *make_layer8(const Operator *self, const Api *api, const void *info, void **out) {
     Kernel values = {0};
     (void)self;
@@ -265,11 +262,11 @@ static size_t five(const Operator *self) { return (void)self, (size_t)5; }
     }
 static const Operator OPERATORS[] = {
     OPERATOR(name_nearest, floats, two, integers, make_nearest, run_nearest),
-    OPERATOR(name_gather_max, floats_integers, two, floats, make_gather_max, run_gather_max),
+    OPERATOR(name_gather_max, floats_integers, two, floats, make_plain, run_gather_max),
     OPERATOR(name_max, floats, one, floats, make_reduction, run_max),
     OPERATOR(name_mean, floats, one, floats, make_reduction, run_mean),
     OPERATOR(name_nearest16, floats, one, integers, make_nearest, run_nearest16),
-    OPERATOR(name_product8, codes_floats, three, floats, make_product8, run_product8),
+    OPERATOR(name_product8, codes_floats, three, floats, make_plain, run_product8),
     OPERATOR(name_linear8, codes_floats, four, floats, make_layer8, run_linear8),
     OPERATOR(name_edge8, codes_floats, five, floats, make_layer8, run_edge8),
     OPERATOR(name_pool8, codes_floats, four, floats, make_layer8, run_pool8),

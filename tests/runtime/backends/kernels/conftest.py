@@ -1,18 +1,11 @@
-"""The CPU operators, compiled once for all tests of this folder."""
+"""The CPU operators, compiled once for all tests."""
 
 import pytest
+from compiled_operators import compiled, limited, on_level
 
 from crosspoint.runtime.backends import kernels
-from crosspoint.runtime.backends.kernels.compile import compile_library, compiler
 
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    if compiler() is None:
-        pytest.skip("no C compiler")
-    library = compile_library(tmp_path_factory.mktemp("kernels"))
-    assert not isinstance(library, str), library
-    return library
+__all__ = ["compiled", "limited", "on_level"]
 
 
 @pytest.fixture

@@ -4,26 +4,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime")
-from operator_levels import LEVELS, limit, run
+from single_operators import run
 
-from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.kernels.eight_bits import pack
 
 SLOPE = np.float32(0.2)
-
-
-@pytest.fixture(autouse=True)
-def all_instructions(compiled):
-    yield
-    limit(compiled, kernels.AMX)
-
-
-@pytest.fixture(params=LEVELS)
-def on_level(request, compiled):
-    """The library limited to some instructions; skips where the CPU lacks them."""
-    if not limit(compiled, LEVELS[request.param]):
-        pytest.skip(f"this CPU has no {request.param}")
-    return compiled
 
 
 def leaky(x, slope=SLOPE):

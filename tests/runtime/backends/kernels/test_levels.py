@@ -5,23 +5,8 @@ import pytest
 from onnx import TensorProto
 
 pytest.importorskip("onnxruntime")
-from operator_levels import LEVELS, limit, run
-
-from crosspoint.runtime.backends import kernels
-
-
-@pytest.fixture(autouse=True)
-def all_instructions(compiled):
-    yield
-    limit(compiled, kernels.AMX)
-
-
-@pytest.fixture(params=LEVELS)
-def on_level(request, compiled):
-    """The library limited to some instructions; skips where the CPU lacks them."""
-    if not limit(compiled, LEVELS[request.param]):
-        pytest.skip(f"this CPU has no {request.param}")
-    return compiled
+from compiled_operators import LEVELS, limit
+from single_operators import run
 
 
 def test_maxima_over_neighbours_are_those_of_a_loop(on_level):
@@ -90,11 +75,11 @@ def test_neighbours_are_as_near_as_those_of_float64(kind, n, channels, k, on_lev
 
 
 @pytest.mark.parametrize("kind", ["whole", "normal", "far", "crowded", "equal", "huge", "tiny", "nan"])
-def test_every_level_finds_the_same_neighbours(kind, compiled):
+def test_every_level_finds_the_same_neighbours(kind, limited):
     for n, channels, k in POINTS:
         x, found = clouds_of(kind, n, channels, seed=n), []
         for level in LEVELS.values():
-            limit(compiled, level)
-            found.append(neighbours(compiled, x, k))
+            limit(limited, level)
+            found.append(neighbours(limited, x, k))
         for other in found[1:]:
             np.testing.assert_array_equal(other, found[0])
