@@ -29,7 +29,7 @@ from crosspoint.core.console import track
 from crosspoint.core.errors import CheckFailed
 from crosspoint.core.system.processes import available_cpus
 
-WORK = Path(__file__).parent / "scaling" / "work.py"
+FOLDER = Path(__file__).parent
 MODELS = ("pointnet", "dgcnn")
 POINTS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 TASKS: tuple[Task, ...] = ("embed", "train")
@@ -82,10 +82,17 @@ def measure(setting: Setting, model: Path | None) -> Measured:
     Raises:
         CheckFailed: A process ended early, e.g. because memory ran out.
     """
-    command = [sys.executable, str(WORK), json.dumps(asdict(setting)), *([] if model is None else [str(model)])]
+    command = [
+        sys.executable,
+        "-m",
+        "scaling.work",
+        json.dumps(asdict(setting)),
+        *([] if model is None else [str(model)]),
+    ]
     pipe = subprocess.PIPE
     running = [
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(setting.processes)
+        subprocess.Popen(command, cwd=FOLDER, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        for _ in range(setting.processes)
     ]
     try:
         for process in running:  # all have warmed up

@@ -1,6 +1,6 @@
 """One measurement in a process of its own, so that its peak memory is its own.
 
-    python benchmarks/scaling/work.py '{"task": "embed", "model": "dgcnn", …}' dgcnn.onnx
+    cd benchmarks && python -m scaling.work '{"task": "embed", "model": "dgcnn", …}' dgcnn.onnx
 
 It runs once to warm up, prints a line, waits for a line, and prints a Measured as JSON. Several processes that get
 their line together run at the same time. The peak is Linux's `VmHWM`, which begins anew with each program;
@@ -10,14 +10,15 @@ their line together run at the same time. The peak is Linux's `VmHWM`, which beg
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from turns import clouds_of, wall_ms
+
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-SECONDS, MOST = 0.4, 20  # of calls after the warm-up, at least one
+MILLISECONDS, MOST = 400, 20  # of calls after the warm-up, at least one
 
 Task = Literal["embed", "train"]
 
@@ -58,8 +59,6 @@ def resident(field: str) -> float:
 
 def embedding(setting: Setting, model: Path) -> Callable[[], object]:
     """A call of the runtime. PyTorch is not imported."""
-    from turns import clouds_of
-
     from crosspoint.runtime.backends.onnx import OnnxEncoder
 
     encoder = OnnxEncoder(model, threads=setting.threads)
@@ -70,7 +69,6 @@ def embedding(setting: Setting, model: Path) -> Callable[[], object]:
 def training(setting: Setting) -> Callable[[], object]:
     """A forward and a backward pass of the point branch."""
     import torch
-    from turns import clouds_of
 
     from crosspoint.models import DGCNN, PointNet
 
@@ -86,28 +84,20 @@ def training(setting: Setting) -> Callable[[], object]:
     return step
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def measure(call: Callable[[], object], wait: Callable[[], object]) -> Measured:
     """Warm up, wait, and measure."""
     before_all = resident("VmHWM")
     CLEAR.write_text("5")  # sets VmHWM to the present VmRSS
     opened = resident("VmRSS")
-    first = seconds(call)
+    first = wall_ms(call)
     wait()
-    times = [seconds(call) for _ in range(max(1, min(MOST, round(SECONDS / first))))]
+    times = [wall_ms(call) for _ in range(max(1, min(MOST, round(MILLISECONDS / first))))]
     peak = resident("VmHWM")
-    return Measured(1e3 * statistics.median(times), max(before_all, peak), peak - opened)
+    return Measured(statistics.median(times), max(before_all, peak), peak - opened)
 
 
 def main() -> None:
     setting = Setting(**json.loads(sys.argv[1]))
-    sys.path.insert(0, str(Path(__file__).parents[1]))  # of turns.py
     call = embedding(setting, Path(sys.argv[2])) if setting.task == "embed" else training(setting)
 
     def wait() -> None:

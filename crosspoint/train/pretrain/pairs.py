@@ -119,7 +119,8 @@ class Pairs(Dataset[Sample]):
         wanted = self.recipe.points * (CUT_FROM if cut else 1)
         if len(points) > wanted:
             points = points[rng.choice(len(points), wanted, replace=False)]
-        points = np.resize(points, (wanted, 3))  # copies of all of them, where there are too few to cut a view from
+        elif len(points) < wanted:
+            points = np.resize(points, (wanted, 3))  # copies of all of them: there are too few to cut a view from
         images = torch.empty(0, dtype=torch.uint8)
         if self.recipe.needs_images:
             images = torch.stack([self._image(i, int(view)) for view in self._views(i, rng)])

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.runtime.backends import onnx_messages as messages
+from crosspoint.runtime.backends.kernels.exported import DOMAIN
 from crosspoint.runtime.backends.onnx_messages import GraphProto, NodeProto
 
-DOMAIN = "crosspoint"
 PANEL, STEP, LINES = 16, 4, 16  # columns of a panel, channels of a line, and a multiple of lines: see products8.h
 PAIR = 2 * PANEL
 FAIR = 64  # larger weights overflow where there is no VNNI, here as in ONNX Runtime
