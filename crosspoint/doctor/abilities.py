@@ -1,6 +1,7 @@
 """Which commands run on this machine, and the command that installs what is missing."""
 
 import shlex
+from collections.abc import Sequence
 
 from crosspoint.core.errors import install_source, with_extras
 from crosspoint.doctor.facts import Ability, Broken, CudaFacts, DoctorFacts, TensorRTFacts, TorchDevice, TorchFacts
@@ -24,8 +25,10 @@ def abilities(facts: DoctorFacts) -> list[Ability]:
     training, exporting = _training(facts), _exporting(facts)
     return [
         Ability("quickstart", exporting.can, exporting.how, exporting.install),
-        Ability("data", YES, "shapes, verification, packing; numpy"),
-        _rendering(facts),
+        Ability("data list", YES, "no further package"),
+        _with_packages(facts, "data verify, pack", ("h5py", "pillow"), extra="render"),
+        _with_packages(facts, "data make-shapes, render, scan", ("embreex",), extra="render"),
+        _with_packages(facts, "data objects, embed --objects", ("scikit-learn", "scipy"), extra="objects"),
         training,
         _distributed(facts),
         Ability("import", training.can if training.can == NO else YES, training.how, training.install),
@@ -38,7 +41,12 @@ def abilities(facts: DoctorFacts) -> list[Ability]:
         _engine(facts, "tensorrt", "trt"),
         _engine(facts, "tensorrt_rtx", "trt-rtx"),
         Ability("diagnose", exporting.can, exporting.how, exporting.install),
-        _classifying(facts),
+        _with_packages(
+            facts,
+            "eval svm, fewshot and robustness; fit; duplicates",
+            ("scikit-learn", "scipy", "h5py"),
+            extra="eval",
+        ),
         _report(facts),
     ]
 
@@ -84,18 +92,11 @@ def _why(facts: DoctorFacts, name: str) -> str:
     return f"{name} is not installed"
 
 
-def _rendering(facts: DoctorFacts) -> Ability:
-    if version := facts.packages["embreex"]:
-        return Ability("data render", YES, f"embreex {version}")
-    return Ability("data render", NO, "embreex is not installed", pip("render"))
-
-
-def _classifying(facts: DoctorFacts) -> Ability:
-    command = "eval svm, fewshot and robustness; duplicates; embed --objects"
-    names = ("scikit-learn", "scipy", "h5py")
+def _with_packages(facts: DoctorFacts, command: str, names: Sequence[str], *, extra: str) -> Ability:
+    """What runs where all of these packages are installed."""
     missing = [f"{name} is not installed" for name in names if not facts.packages[name]]
     if missing:
-        return Ability(command, NO, "; ".join(missing), pip("eval"))
+        return Ability(command, NO, "; ".join(missing), pip(extra))
     return Ability(command, YES, ", ".join(f"{name} {facts.packages[name]}" for name in names))
 
 

@@ -27,7 +27,7 @@ def with_gpu():
 
 def workstation(packages=None, **changes):
     versions = {"onnx": "1.16", "torchvision": "0.21", "embreex": "2.17", "matplotlib": "3.10"}
-    versions |= {"scikit-learn": "1.7", "scipy": "1.16", "h5py": "3.14", **(packages or {})}
+    versions |= {"scikit-learn": "1.7", "scipy": "1.16", "h5py": "3.14", "pillow": "11.0", **(packages or {})}
     works = {
         "torch": {"devices": [L4]},
         "onnxruntime": {"providers": PROVIDERS},
@@ -49,13 +49,16 @@ def find(facts, words):
 
 def test_a_bare_machine_is_told_what_to_install(bare):
     assert not has_gpu(bare)
-    assert {command: a.can for command, a in by_command(bare).items() if a.can != "no"} == {"data": "yes"}
+    assert {command: a.can for command, a in by_command(bare).items() if a.can != "no"} == {"data list": "yes"}
     assert find(bare, "report").install == pip("plots", "report")
     assert find(bare, "train, finetune").install == pip("train")
     assert find(bare, "export --trt").install == pip("trt-rtx")
     assert find(bare, "quickstart").install == pip("train", "cpu")
     assert find(bare, "bundle on the CPU").install == pip("cpu")
-    assert find(bare, "data render").install == pip("render")
+    assert find(bare, "data make-shapes, render").install == pip("render")
+    assert find(bare, "data verify, pack").install == pip("render")
+    assert find(bare, "data verify, pack").how == "h5py is not installed; pillow is not installed"
+    assert find(bare, "data objects").install == pip("objects")
     assert find(bare, "eval svm").install == pip("eval")
     assert find(bare, "eval svm").how == "scikit-learn is not installed; scipy is not installed; h5py is not installed"
     assert find(bare, "on CUDA").how == "there is no NVIDIA GPU"
@@ -165,7 +168,7 @@ def test_what_a_workstation_does_with_its_packages(with_gpu):
     assert hows["export"] == "torch 1, onnx 1.16, ONNX Runtime for the gate"
     assert hows["export --trt"] == "tensorrt 1, tensorrt_rtx 1; the engine is executed and compared"
     assert hows["report"] == "matplotlib 3.10"
-    assert hows["data render"] == "embreex 2.17"
+    assert hows["data make-shapes, render, scan"] == "embreex 2.17"
     assert find(with_gpu, ".plan of tensorrt-rtx").how == "tensorrt_rtx 1 on sm89"
     assert by_command(with_gpu)["import"].can == "yes"
     two = workstation(torch={"devices": [L4, {**L4, "name": "second", "supported": False}], "bf16": False})
