@@ -59,9 +59,9 @@ def bench_command(
 ) -> None:
     """Measure latency, throughput and memory of models.
 
-    MODEL is a released model (dgcnn, pointnet), a run folder, a .safetensors file, a bundle, or an .onnx or .plan file.
-    Each model is measured on every installed backend. All models are open at once and are called in turns. The table
-    also shows the shortest time that the hardware allows.
+    MODEL is a released model (dgcnn, dgcnn-scan, pointnet), a run folder, a .safetensors file, a bundle, or an .onnx or
+    .plan file. Each model is measured on every installed backend. All models are open at once and are called in turns.
+    The table also shows the shortest time that the hardware allows.
     """
     from crosspoint.commands.tables.bench import draw_bench, print_bench
     from crosspoint.core.outputs import check_file

@@ -72,9 +72,9 @@ def embed_command(
 ) -> None:
     """Compute an embedding for each point cloud or mesh.
 
-    INPUT is a point-cloud or mesh file, a folder of them, or a data set. MODEL is a released model (dgcnn, pointnet), a
-    run folder, a .safetensors file, a bundle, an .onnx file, or a .plan file with its manifest.json. If MODEL is left
-    out, dgcnn is used. Inputs that cannot be read are skipped and listed, and the exit code is then 1.
+    INPUT is a point-cloud or mesh file, a folder of them, or a data set. MODEL is a released model (dgcnn, dgcnn-scan,
+    pointnet), a run folder, a .safetensors file, a bundle, an .onnx file, or a .plan file with its manifest.json. If
+    MODEL is left out, dgcnn is used. Inputs that cannot be read are skipped and listed, and the exit code is then 1.
     """
     from crosspoint.core.console import print_table
     from crosspoint.data.objects.scan import check_picture, draw_scan

@@ -132,9 +132,10 @@ def export_command(
 ) -> None:
     """Export a trained network to ONNX and TensorRT, and check it.
 
-    MODEL is a released model (dgcnn, pointnet), a run folder, a .safetensors file, a bundle, or a .pth checkpoint that
-    crosspoint import reads. The result is a bundle: a folder with the ONNX file, the engine and a manifest. If the
-    outputs do not match the trained network, the export fails, writes no files, and the exit code is 1.
+    MODEL is a released model (dgcnn, dgcnn-scan, pointnet), a run folder, a .safetensors file, a bundle, or a .pth
+    checkpoint that crosspoint import reads. The result is a bundle: a folder with the ONNX file, the engine and a
+    manifest. If the outputs do not match the trained network, the export fails, writes no files, and the exit code is
+    1.
     """
     from crosspoint.core.errors import InputError, require
 

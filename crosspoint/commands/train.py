@@ -74,8 +74,8 @@ PRECISIONS = ("fp32", "bf16", "fp16")
     "--init",
     type=PathArgument,
     metavar="MODEL",
-    help="Initial weights: a released model (dgcnn, pointnet) or a .safetensors file for the point encoder, or a run "
-    "folder for all branches.  [default: random weights]",
+    help="Initial weights: a released model (dgcnn, dgcnn-scan, pointnet) or a .safetensors file for the point "
+    "encoder, or a run folder for all branches.  [default: random weights]",
 )
 @json_option
 def train(

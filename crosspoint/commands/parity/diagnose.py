@@ -56,9 +56,9 @@ def diagnose_command(
 ) -> None:
     """Find the layer at which two models differ, and why.
 
-    The models are compared layer by layer. REFERENCE is a trained network: a released model (dgcnn, pointnet), a run
-    folder or a .safetensors file. CANDIDATE is the model to check, for example the bundle exported from it. --device
-    and --backend apply to CANDIDATE. The exit code is 1 if the models differ.
+    The models are compared layer by layer. REFERENCE is a trained network: a released model (dgcnn, dgcnn-scan,
+    pointnet), a run folder or a .safetensors file. CANDIDATE is the model to check, for example the bundle exported
+    from it. --device and --backend apply to CANDIDATE. The exit code is 1 if the models differ.
     """
     require("torch", "train", purpose="diagnosing")
     require("onnx", "train", purpose="diagnosing")

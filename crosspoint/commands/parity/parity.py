@@ -53,9 +53,9 @@ def parity_command(
 ) -> None:
     """Check that two models give equal embeddings and accuracy.
 
-    REFERENCE is a trained network: a released model (dgcnn, pointnet), a run folder or a .safetensors file. CANDIDATE
-    is the model to check, for example the bundle exported from it. The precision of CANDIDATE decides the limits.
-    --device and --backend apply to CANDIDATE. The exit code is 1 if the models differ by more than the limits.
+    REFERENCE is a trained network: a released model (dgcnn, dgcnn-scan, pointnet), a run folder or a .safetensors file.
+    CANDIDATE is the model to check, for example the bundle exported from it. The precision of CANDIDATE decides the
+    limits. --device and --backend apply to CANDIDATE. The exit code is 1 if the models differ by more than the limits.
     """
     from crosspoint.commands.tables.eval import print_parity, print_skipped_files
     from crosspoint.parity.parity import parity

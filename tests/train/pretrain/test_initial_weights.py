@@ -32,5 +32,5 @@ def test_a_released_model_of_another_network_is_refused_with_the_option_that_hel
 
 
 def test_a_name_that_is_none_is_answered_with_those_that_are(tmp_path):
-    with pytest.raises(InputError, match=r"does not exist; give .*dgcnn, pointnet"):
+    with pytest.raises(InputError, match=r"does not exist; give .*dgcnn, dgcnn-scan, pointnet"):
         find_initial_weights(tmp_path / "dgcn")
