@@ -101,7 +101,7 @@ def __dir__() -> list[str]:
 
 
 def load(model: Path | str, device: str = "cpu", *, backend: str | None = None) -> "Encoder":
-    """Open a released model by its name, `"dgcnn"` or `"pointnet"`, or any other model by its path.
+    """Open a released model by its name, `"dgcnn"`, `"dgcnn-scan"` or `"pointnet"`, or any other model by its path.
 
     The same as `crosspoint.runtime.load_encoder`, which lists all kinds of models and errors. Nothing is downloaded.
     PyTorch is needed only for the backend `"pytorch"`.
