@@ -7,6 +7,7 @@ python benchmarks compare OLD NEW        two results of one benchmark: the ratio
 
 import ast
 import importlib
+import io
 import sys
 from pathlib import Path
 
@@ -47,4 +48,6 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # through a pipe each line is seen when it is printed
     sys.exit(main(sys.argv[1:]))

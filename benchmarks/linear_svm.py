@@ -10,9 +10,9 @@ for the regularised intercept. Rounds are interleaved; the ratio is of medians.
 
 import argparse
 import statistics
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from results import Series, add_json, write
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.multiclass import OneVsOneClassifier
 from sklearn.svm import SVC, LinearSVC
+from turns import in_turns
 
 from crosspoint.eval.metrics import linear
 
@@ -58,13 +59,13 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     arrays = draw(options.objects, options.classes, options.dim)
-    times: dict[str, list[float]] = {}
-    predicted: dict[str, NDArray[np.int64]] = {}
-    for _ in range(options.rounds):
-        for name, solve in solvers(options.c).items():
-            start = time.perf_counter()
-            predicted[name] = solve(arrays)
-            times.setdefault(name, []).append(time.perf_counter() - start)
+    solve, predicted = solvers(options.c), dict[str, NDArray[np.int64]]()
+
+    def predict(name: str) -> None:
+        predicted[name] = solve[name](arrays)
+
+    in_ms = in_turns({name: partial(predict, name) for name in solve}, options.rounds, warm=0)
+    times = {name: [spent / 1e3 for spent in each] for name, each in in_ms.items()}
     first = "SVC(kernel='linear')"
     series = [Series(name, "s", tuple(each), None if name == first else first) for name, each in times.items()]
     write("linear_svm", options, series)

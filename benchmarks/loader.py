@@ -10,13 +10,14 @@ that are in memory: the device starves where the first is slower.
 """
 
 import argparse
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from results import Series, add_json, write
+from turns import in_turns
 
 from crosspoint.data.sets.datasets import PairedRenders
 from crosspoint.data.sets.pack import PackedRenders
@@ -30,13 +31,11 @@ BATCHES = 40  # read in one timing, more than the workers hold ready
 PairSource = PairedRenders | PackedRenders
 
 
-def seconds(source: PairSource, items: Sequence[tuple[int, int]]) -> float:
-    """Time to read all items."""
-    start = time.perf_counter()
+def read(source: PairSource, items: Sequence[tuple[int, int]]) -> None:
+    """Read all items."""
     for i, view in items:
         source.points(i)
         source.image(i, view)
-    return time.perf_counter() - start
 
 
 def check(loose: PairSource, packed: PairSource, items: Sequence[tuple[int, int]]) -> None:
@@ -49,17 +48,19 @@ def loader_and_step(packed: PackedRenders, recipe: Recipe, rounds: int) -> tuple
     """Seconds in which the loader yields a batch with one worker, and in which the CPU trains on one, by round."""
     run = PretrainRun(recipe, packed, out=Path("unused"), device=torch.device("cpu"), group=ProcessGroup())
     batches = iter(make_loader(packed, recipe, steps=StepSampler(len(packed), recipe), workers=1))
-    run.train_step(next(batches), recipe.learning_rate)
-    loading, training = [], []
-    for _ in range(rounds):
-        start = time.perf_counter()
+    batch = next(batches)
+
+    def load() -> None:
+        nonlocal batch
         for _ in range(BATCHES):
             batch = next(batches)
-        loading.append((time.perf_counter() - start) / BATCHES)
-        start = time.perf_counter()
+
+    def train() -> None:
         run.train_step(batch, recipe.learning_rate)
-        training.append(time.perf_counter() - start)
-    return loading, training
+
+    train()
+    times = in_turns({"loading": load, "training": train}, rounds, warm=0)
+    return [spent / 1e3 / BATCHES for spent in times["loading"]], [spent / 1e3 for spent in times["training"]]
 
 
 def main() -> None:
@@ -77,20 +78,21 @@ def main() -> None:
     objects = generator.integers(0, len(loose), arguments.items).tolist()
     items = [(i, int(generator.integers(0, loose.views(i)))) for i in objects]
     check(loose, packed, items)
-    times = [(seconds(loose, items), seconds(packed, items)) for _ in range(arguments.rounds)]
-    for name, median in zip(("loose", "packed"), np.median(times, axis=0) / len(items), strict=True):
-        print(f"{name:7}{1 / median:9.0f} items/s {median * 1e6:9.1f} µs")
-    print(f"ratio of medians {np.divide(*np.median(times, axis=0)):.1f}")
+    works = {"loose": partial(read, loose, items), "packed": partial(read, packed, items)}
+    times = in_turns(works, arguments.rounds, warm=0)
+    of_items = {name: np.array(each) * 1e3 / len(items) for name, each in times.items()}  # µs, by round
+    for name, each in of_items.items():
+        print(f"{name:7}{1e6 / np.median(each):9.0f} items/s {np.median(each):9.1f} µs")
+    print(f"ratio of medians {np.median(of_items['loose']) / np.median(of_items['packed']):.1f}")
     recipe = make_recipe(arguments.recipe, arguments.set)
     seconds_each = loader_and_step(packed, recipe, arguments.rounds)
     loading, training = (recipe.batch / float(np.median(each)) for each in seconds_each)
     print(
         f"loader {loading:.0f} objects/s with one worker, step {training:.1f} objects/s: {loading / training:.0f} times"
     )
-    of_items = np.array(times).T * 1e6 / len(items)  # (2, rounds)
     series = (
-        Series("loose files", "µs", tuple(of_items[0])),
-        Series("packed", "µs", tuple(of_items[1]), "loose files"),
+        Series("loose files", "µs", tuple(of_items["loose"])),
+        Series("packed", "µs", tuple(of_items["packed"]), "loose files"),
         Series("training step", "s", tuple(seconds_each[1])),
         Series("loader", "s", tuple(seconds_each[0]), "training step"),
     )

@@ -9,8 +9,8 @@ python benchmarks train_step --whole --device cuda --set batch=128
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from results import Series, add_json, write
 from torch import Tensor, nn
+from turns import in_turns, wall_ms
 
 from crosspoint.models import DGCNN
 
@@ -69,12 +70,6 @@ def step(network: nn.Module, points: Tensor) -> None:
     network(points).square().mean().backward()
 
 
-def seconds(work: Callable[..., object], *arguments: object) -> float:
-    started = time.perf_counter()
-    work(*arguments)
-    return time.perf_counter() - started
-
-
 def peak_memory(network: nn.Module, points: Tensor) -> int:
     """Largest growth of the resident set during a step, in bytes, as the kernel accounts it."""
 
@@ -98,14 +93,12 @@ def point_branch(rounds: int) -> tuple[list[Series], list[dict[str, float]]]:
         points = points / points.norm(dim=2, keepdim=True).amax(dim=1, keepdim=True)
         ours, edge = DGCNN(k=20), EdgeDGCNN(20)
         memory = peak_memory(ours, points), peak_memory(edge, points)
-        times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(rounds):
-            times[0].append(seconds(step, ours, points))
-            times[1].append(seconds(step, edge, points))
+        works = {"factored": partial(step, ours, points), "edge form": partial(step, edge, points)}
+        factored, edges = ([spent / 1e3 for spent in each] for each in in_turns(works, rounds, warm=0).values())
         edge_form = f"edge form, {count} points"
-        series += [Series(edge_form, "s", tuple(times[1]))]
-        series += [Series(f"factored, {count} points", "s", tuple(times[0]), edge_form)]
-        fast, slow = (statistics.median(side) for side in times)
+        series += [Series(edge_form, "s", tuple(edges))]
+        series += [Series(f"factored, {count} points", "s", tuple(factored), edge_form)]
+        fast, slow = statistics.median(factored), statistics.median(edges)
         rows.append(
             {
                 "points": count,
@@ -163,7 +156,7 @@ def whole_step(overrides: list[str], device: str, rounds: int) -> list[Series]:
     source = Objects(recipe.batch, recipe.points, recipe.image_size)
     run = PretrainRun(recipe, source, out=Path("profile"), device=torch.device(device), group=ProcessGroup())
     batches = iter(make_loader(source, recipe, steps=StepSampler(len(source), recipe), workers=1))
-    first, *times = (seconds(run.train_step, next(batches), 1e-3) for _ in range(rounds + 1))
+    first, *times = (wall_ms(partial(run.train_step, next(batches), 1e-3)) / 1e3 for _ in range(rounds + 1))
     on_gpu = device != "cpu"
     with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]) as recorded:
         run.train_step(next(batches), 1e-3)

@@ -77,7 +77,7 @@ def embed_command(
     MODEL is left out, dgcnn is used. Inputs that cannot be read are skipped and listed, and the exit code is then 1.
     """
     from crosspoint.core.console import print_table
-    from crosspoint.data.objects.scan import check_picture, draw_scan
+    from crosspoint.data.objects.scan import check_picture, draw_scan, read_scan
     from crosspoint.data.objects.sources import Scans
     from crosspoint.runtime.jobs.embed import embed
     from crosspoint.runtime.jobs.parts import PartOptions
@@ -87,8 +87,10 @@ def embed_command(
     if given_options and not objects:
         raise InputError(f"--{given_options[0].replace('_', '-')} needs --objects; give both, or neither")
     scans = Scans(inputs, parse_object_options(up=sampling.up, **how)) if objects else None
+    shown = None
     if scans is not None and picture is not None:
-        check_picture(picture, scans.inputs, columns=reading.columns)
+        check_picture(picture, scans.inputs)
+        shown = read_scan(scans.inputs[0], seed=sampling.seed, columns=reading.columns)
     result = embed(
         chosen,
         scans or inputs,
@@ -100,8 +102,8 @@ def embed_command(
         reading=reading,
     )
     save_result(json_file, result=result)
-    if scans is not None and picture is not None:
-        draw_scan(scans.inputs[0], picture, options=scans.options, seed=sampling.seed, columns=reading.columns)
+    if scans is not None and picture is not None and shown is not None:
+        draw_scan(scans.inputs[0], shown, picture=picture, options=scans.options)
     if result.skipped:
         print_table("Skipped", ("file", "reason"), rows=[(bad.file, bad.reason) for bad in result.skipped])
     click.echo(summary(result))

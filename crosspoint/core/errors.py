@@ -13,6 +13,7 @@ from types import ModuleType
 from crosspoint.core.printable import printable
 
 DISTRIBUTION = "crosspoint3d"
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}  # what pip installs, by module, where the names differ
 
 
 class CrosspointError(Exception):
@@ -61,7 +62,8 @@ def require(module: str, extra: str, *, purpose: str) -> ModuleType:
     """
     found, trouble = import_or_reason(module)
     if found is None:
-        package = module.partition(".")[0]
+        name = module.partition(".")[0]
+        package = DISTRIBUTIONS.get(name, name)
         raise MissingDependency(f"{purpose} needs the package {package} (it {trouble}): {install_command(extra)}")
     return found
 

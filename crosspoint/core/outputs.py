@@ -10,7 +10,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_json, reason_of
@@ -241,7 +241,7 @@ def _says_so(path: Path, kind: str) -> bool:
     return text is not None and text.encode() in _head(path, HEAD)
 
 
-def is_schema(value: object, kind: str | None = None) -> TypeGuard[dict[str, Any]]:
+def is_schema(value: object, kind: str | None = None) -> TypeGuard[dict[str, object]]:
     """Whether a JSON value names a schema of this package, `crosspoint.<kind>/<version>`."""
     start = "crosspoint." if kind is None else f"crosspoint.{kind}/"
     return isinstance(value, dict) and str(value.get("schema")).startswith(start)

@@ -19,7 +19,8 @@ Up = Literal["x", "y", "z", "-x", "-y", "-z"]
 UPS: tuple[Up, ...] = get_args(Up)
 Known = Literal["given", "format", "assumed"]
 
-# Rows are the new axes in the old ones. All are rotations, so left and right are kept: no row is a mirror image.
+# Rotation matrices R (3, 3), as in `points @ R.T`: rows are the new axes in the old ones. None is a mirror image, so
+# left and right are kept.
 TO_Y_UP: dict[Up, tuple[tuple[int, int, int], ...]] = {
     "x": ((0, -1, 0), (1, 0, 0), (0, 0, 1)),
     "y": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
@@ -103,11 +104,6 @@ def parse_up(text: str) -> Up:
         if text == up:
             return up
     raise InputError(f"{text!r} is no axis; give --up {', '.join(UPS[:-1])} or {UPS[-1]}")
-
-
-def rotation_to_y_up(up: Up) -> npt.NDArray[np.float64]:
-    """The rotation matrix R (3, 3) that turns a cloud whose `up` axis points up to y-up: `points @ R.T`."""
-    return np.array(TO_Y_UP[up], dtype=np.float64)
 
 
 def from_y_up(points: npt.NDArray[Any], up: Up) -> npt.NDArray[Any]:

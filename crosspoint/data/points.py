@@ -86,12 +86,12 @@ def sample_points(points: npt.NDArray[Any], count: int, *, rng: np.random.Genera
     """Draw points at random, without replacement.
 
     Args:
-        points: (N, 3).
+        points: (N, 3), or whatever is one row a point, such as the numbers of the rows (N,).
         count: Number of points, at most N.
         rng: Random generator.
 
     Returns:
-        (count, 3), in random order.
+        (count, 3), or as many of the given rows, in random order.
 
     Raises:
         InputError: There are fewer than `count` points, or `count` is less than 1.

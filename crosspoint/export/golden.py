@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosspoint.data.frames import Up, to_y_up
-from crosspoint.data.points import drawing, drop_missing, normalise
+from crosspoint.data.points import drawing, drop_missing, normalise, sample_points
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.classifier import NOVELTY, SCORES
 
@@ -67,6 +67,5 @@ def golden_cloud(count: int) -> NDArray[np.float64]:
 
 
 def draw_rows(stored: int, count: int) -> NDArray[np.int64]:
-    """The numbers of the rows that `crosspoint.data.points.sample_points` draws from a cloud of `stored` points."""
-    rows: NDArray[np.int64] = drawing(SEED, stored).choice(stored, count, replace=False)
-    return rows
+    """The numbers of the rows that are drawn from a cloud of `stored` points, as `read_points` draws them."""
+    return sample_points(np.arange(stored, dtype=np.int64), count, rng=drawing(SEED, stored))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from markupsafe import Markup
 
@@ -35,7 +35,7 @@ class Stored:
 
     path: Path
     schema: str
-    values: dict[str, Any]
+    values: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _first(folders: list[Path], name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
-def _read_json(pieces: Pieces, path: Path) -> dict[str, Any]:
+def _read_json(pieces: Pieces, path: Path) -> dict[str, object]:
     """The object in a JSON file; if it is damaged, an empty one, with a remark."""
     try:
         values = read_json(path, "a result of crosspoint")

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from crosspoint.core.errors import InputError
 from crosspoint.core.reading import JSON_BYTES, read_bytes, reading, regular
@@ -19,6 +19,7 @@ SCHEMA = "crosspoint.manifest/1"
 SCRIPT = "build_on_device.sh"
 KIND, AGAIN = "a manifest of crosspoint export", "copy the bundle again, or export the model again"
 REBUILD = "rebuild it here: crosspoint export MODEL --out BUNDLE --trt"
+T = TypeVar("T")
 Range = tuple[int, int, int]  # smallest, usual, largest
 
 
@@ -163,14 +164,14 @@ def sign_bundle(folder: Path, key: SigningKey) -> None:
     (folder / SIGNATURE).write_bytes(key.sign((folder / NAME).read_bytes()))
 
 
-def _parse(folder: Path, values: dict[str, Any], content: bytes) -> Manifest:
+def _parse(folder: Path, values: dict[str, object], content: bytes) -> Manifest:
     profile = _typed(values["profile"] or {}, dict, "profile")
     files = _typed(values["files"], dict, "files")
     return Manifest(
         folder=Path(folder),
         files={_plain_name(name): _file_entry(name, entry) for name, entry in files.items()},
         model=from_json(dict[str, int | str], _typed(values["model"], dict, "model")),
-        precision=_typed(values["precision"]["read_back"], str, "precision.read_back"),
+        precision=_typed(_typed(values["precision"], dict, "precision")["read_back"], str, "precision.read_back"),
         batch=_range(profile.get("batch"), "profile.batch"),
         points=_range(profile.get("points"), "profile.points"),
         engine=None if values["engine"] is None else _engine(_typed(values["engine"], dict, "engine")),
@@ -180,7 +181,7 @@ def _parse(folder: Path, values: dict[str, Any], content: bytes) -> Manifest:
     )
 
 
-def _engine(values: dict[str, Any]) -> EngineInfo:
+def _engine(values: dict[str, object]) -> EngineInfo:
     return EngineInfo(
         builder=_typed(values["builder"], str, "engine.builder"),
         version=_typed(values["version"], str, "engine.version"),
@@ -190,7 +191,7 @@ def _engine(values: dict[str, Any]) -> EngineInfo:
     )
 
 
-def _file_entry(name: str, values: dict[str, Any]) -> FileEntry:
+def _file_entry(name: str, values: dict[str, object]) -> FileEntry:
     return FileEntry(
         _typed(values["sha256"], str, f"files.{name}.sha256"), _typed(values["bytes"], int, f"files.{name}.bytes")
     )
@@ -202,14 +203,14 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _range(values: Any, name: str) -> Range | None:
+def _range(values: object, name: str) -> Range | None:
     if values is None:
         return None
-    low, usual, high = (_typed(value, int, name) for value in values)
+    low, usual, high = (_typed(value, int, name) for value in _typed(values, list, name))
     return low, usual, high
 
 
-def _typed(value: Any, kind: type[Any], name: str) -> Any:
+def _typed(value: object, kind: type[T], name: str) -> T:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"{name} is {value!r}")
     return value

@@ -244,7 +244,7 @@ def test_every_value_arrives_under_its_name(name, monkeypatch, tmp_path):
         raise Called(bound(original, arguments, options))
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("crosspoint.data.objects.scan.read_scans", lambda *_, **__: iter(()))  # none is there
+    monkeypatch.setattr("crosspoint.data.objects.scan.read_scan", lambda *_, **__: None)  # none is there
     monkeypatch.setattr(import_module("crosspoint.export.hub"), "write_hub", lambda *_, **__: Anything())
     monkeypatch.setattr(module, function, called)
     words, values = words_for(COMMANDS[name], itertools.count(3))
@@ -265,7 +265,7 @@ SCHEMAS = {"export": "export", "build": "export"}
 @pytest.mark.parametrize("name", BEHIND)
 def test_what_is_found_is_written_as_json(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("crosspoint.data.objects.scan.read_scans", lambda *_, **__: iter(()))  # none is there
+    monkeypatch.setattr("crosspoint.data.objects.scan.read_scan", lambda *_, **__: None)  # none is there
     monkeypatch.setattr(import_module("crosspoint.export.hub"), "write_hub", lambda *_, **__: Anything())
     monkeypatch.setattr(import_module(BEHIND[name][0]), BEHIND[name][1], lambda *_, **__: Anything())
     for table in ("bench", "diagnose", "doctor", "eval", "export", "partseg"):

@@ -35,6 +35,15 @@ def reason() -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("module", "package"), [("sklearn.svm", "scikit-learn"), ("PIL.Image", "pillow"), ("h5py", "h5py")]
+)
+def test_a_package_is_called_what_pip_calls_it(module: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependency, match=f"^reading it needs the package {package} "):
+        require(module, "train", purpose="reading it")
+
+
 def test_a_package_that_is_missing(package: Path) -> None:
     package.unlink()
     assert reason() == f"running it needs the package an_extra (it is not installed): {install_command('cpu')}"

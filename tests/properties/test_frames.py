@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosspoint.data.frames import UPS, rotation_to_y_up
+from crosspoint.data.frames import TO_Y_UP, UPS
 from crosspoint.data.io.files import read_points
 from crosspoint.data.points import normalise
 from crosspoint.runtime.encoder import Encoder
@@ -26,7 +26,7 @@ class Flat(Encoder):
 
 def laid(points, up):
     """Points as they are in a frame where `up` points up: turned back from y-up, by the transposed rotation."""
-    return np.einsum("ij,...j->...i", rotation_to_y_up(up).T, points).astype(points.dtype)
+    return np.einsum("ij,...j->...i", np.array(TO_Y_UP[up]).T, points).astype(points.dtype)
 
 
 @st.composite

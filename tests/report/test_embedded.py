@@ -7,7 +7,7 @@ import pytest
 
 from crosspoint.core.errors import InputError
 from crosspoint.report import embedded
-from crosspoint.report.embedded import find_embeddings, read_embedded
+from crosspoint.report.embedded import classes_of, find_embeddings, read_embedded
 from crosspoint.report.page import report
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.parts import PartOptions
@@ -119,3 +119,17 @@ def test_without_pyarrow_the_parquet_file_is_left_out_with_a_remark(forms, tmp_p
     (tmp_path / "e.parquet").write_bytes((forms / "all.parquet" / "all.parquet").read_bytes())
     (remark,) = report(tmp_path).remarks
     assert "needs the package pyarrow" in remark
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cup/a.off", "set/hat/b.off"], ["cup", "hat"]),
+        (["a.off", "b.off"], None),
+        (["x/a.off", "x/b.off"], None),
+        (["train/000000", "cup/a.off"], None),
+        (["train/000000"], None),
+    ],
+)
+def test_classes_by_name(names, expected):
+    assert classes_of(names, None) == expected

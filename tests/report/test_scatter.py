@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crosspoint.report import scatter as module
-from crosspoint.report.scatter import colour, packed, scatter
+from crosspoint.report.scatter import colour, packed, place_labels, scatter
 
 
 @pytest.fixture
@@ -65,3 +65,12 @@ def test_consecutive_colours_differ_in_hue_and_lightness():
         "hsl(275 72% 52%)",
         "hsl(53 50% 46%)",
     ]
+
+
+def test_labels_are_pushed_apart_within_the_box():
+    rng = np.random.default_rng(0)
+    at = place_labels(rng.normal([500, 380], 40, (40, 2)), [80.0] * 40, height=17, box=(1000, 760))
+    gap = np.abs(at[:, None] - at[None])
+    overlap = (gap[..., 0] < 79) & (gap[..., 1] < 16)
+    assert overlap.sum() == 40  # each with itself
+    assert ((at >= [40, 8.5]) & (at <= [960, 751.5])).all()

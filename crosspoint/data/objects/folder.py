@@ -22,6 +22,7 @@ from crosspoint.data.objects.scan import (
     largest,
     left_out,
     object_names,
+    read_scan,
     read_scans,
     scan_frame,
 )
@@ -114,21 +115,24 @@ def write_objects(
     """
     scan, out = Path(scan), Path(out)
     check_replaceable(out, _check_ours, inputs=[scan])
+    shown = None
     if picture is not None:
-        check_picture(picture, [scan], columns=columns, apart=[out])
+        check_picture(picture, [scan], apart=[out])
+        shown = read_scan(scan, seed=seed, columns=columns)
     frame = scan_frame(scan, options.up)
     options = replace(options, up=frame.up)
-    scenes = [segment(points, options) for points in read_scans(scan, seed=seed, columns=columns)]
+    scans = read_scans(scan, seed=seed, columns=columns) if shown is None else [shown]
+    scenes = [segment(points, options) for points in scans]
     check_found(scan, scenes, options=options)
     result = _describe(scan, scenes, options, frame)
     with atomic_folder(out, _check_ours) as folder:
         for entry, found in zip(result.objects, chain.from_iterable(each.objects for each in scenes), strict=True):
             _write_ply(folder / entry.file, found.points)
         write_json(folder / INDEX, result.to_json())
-    if picture is not None:
+    if picture is not None and shown is not None:
         from crosspoint.data.objects.picture import draw_objects
 
-        draw_objects(next(read_scans(scan, seed=seed, columns=columns)), scenes[0], up=frame.up, path=picture)
+        draw_objects(shown, scenes[0], up=frame.up, path=picture)
     return result
 
 

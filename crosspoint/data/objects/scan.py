@@ -93,32 +93,46 @@ def check_found(path: Path | str, scenes: Sequence[SegmentedScan], *, options: O
     )
 
 
-def check_picture(
-    picture: Path, scans: Sequence[Path], *, columns: str | None = None, apart: Sequence[Path] = ()
-) -> None:
-    """Refuse a picture before the work if it cannot be drawn.
+def read_scan(path: Path, *, seed: int = 0, columns: str | None = None) -> Coordinates:
+    """The scan of a file that holds one, as of `read_scans`, for a picture.
+
+    Raises:
+        InputError: The file cannot be read, or holds several clouds.
+    """
+    first, *others = islice(read_scans(path, seed=seed, columns=columns), 2)
+    if others:
+        raise InputError(f"{path}: holds several clouds, and --picture shows one; leave --picture away")
+    return first
+
+
+def check_picture(picture: Path, scans: Sequence[Path], *, apart: Sequence[Path] = ()) -> None:
+    """Refuse a picture before anything is read if it cannot be drawn.
 
     Args:
         picture: The PNG.
         scans: What the command reads.
-        columns: Of text and binary scans.
         apart: Folders that the picture may not lie in.
 
     Raises:
-        InputError: There is not exactly one scan, or `picture` cannot be written.
+        InputError: There is not exactly one input, it is a folder, or `picture` cannot be written.
         MissingDependency: matplotlib is not installed.
     """
     if len(scans) != 1 or Path(scans[0]).is_dir():
         raise InputError("--picture shows one scan; give one file with it")
-    if len(list(islice(read_scans(scans[0], columns=columns), 2))) > 1:
-        raise InputError(f"{scans[0]}: holds several clouds, and --picture shows one; leave --picture away")
     check_file(picture, "--picture", kind=".png", inputs=[*scans, *apart])
     require_plots()
 
 
-def draw_scan(scan: Path, picture: Path, *, options: ObjectOptions, seed: int = 0, columns: str | None = None) -> None:
-    """Draw a file of one scan from above, with the boxes of its objects, to a PNG."""
+def draw_scan(scan: Path, points: Coordinates, *, picture: Path, options: ObjectOptions) -> None:
+    """Draw the points of a scan (N, 3) from above, with the boxes of the objects in it, to a PNG.
+
+    Args:
+        scan: The file that they were read from, whose format may say which axis points up.
+        points: As of `read_scan`.
+        picture: The PNG to write.
+        options: How objects are found.
+    """
     from crosspoint.data.objects.picture import draw_objects
 
-    points, up = next(read_scans(scan, seed=seed, columns=columns)), scan_frame(scan, options.up).up
+    up = scan_frame(scan, options.up).up
     draw_objects(points, segment(points, replace(options, up=up)), up=up, path=picture)

@@ -19,7 +19,7 @@ from crosspoint.core.files import atomic_folder, write_json, writing
 from crosspoint.core.outputs import check_file, check_known, check_replaceable, is_schema
 from crosspoint.core.plots import require_plots
 from crosspoint.core.reading import read_json, reading
-from crosspoint.core.results import FLAT, Result
+from crosspoint.core.results import FLAT, Result, from_json
 from crosspoint.core.system.pool import spread
 from crosspoint.data.io.meshes import sample_surface
 from crosspoint.data.points import normalise
@@ -218,7 +218,7 @@ def _check_ours(out: Path) -> None:
     if not is_schema(made, "make-shapes"):
         raise InputError(f"{out} holds files that this command did not make; choose a new folder")
     with reading(path, "the settings of made shapes"):
-        per_class, views = int(made["per_class"]), int(made["views"])
+        per_class, views = from_json(int, made["per_class"]), from_json(int, made["views"])
 
     def known(name: str) -> bool:
         of_pair = PAIR_FILE.fullmatch(name)

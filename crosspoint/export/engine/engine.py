@@ -71,9 +71,10 @@ def check_ours(folder: Path) -> None:
     """Raise InputError if a folder is not a bundle, or holds other files, so that it must not be replaced."""
     path = folder / NAME
     values = read_json(path, "a manifest") if path.is_file() else None
-    if not is_schema(values, "manifest") or not isinstance(values.get("files"), dict):
+    files = values.get("files") if is_schema(values, "manifest") else None
+    if not isinstance(files, dict):
         raise InputError(f"{folder} holds files that are not a bundle; give a new folder for --out")
-    check_known(folder, {NAME, f"{path.stem}.sig", *values["files"]}.__contains__)
+    check_known(folder, {NAME, f"{path.stem}.sig", *files}.__contains__)
 
 
 def check_timing_cache(file: Path, bundle: Path) -> None:

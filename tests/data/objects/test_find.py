@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from toy_scenes import box, ground, lift, sphere
 
 from crosspoint.core.errors import InputError, MissingDependency
-from crosspoint.data.frames import UPS, rotation_to_y_up
+from crosspoint.data.frames import UPS, from_y_up, to_y_up
 from crosspoint.data.objects.find import GROUND, REST, WALL, ObjectOptions, find_objects, segment
 from crosspoint.data.objects.voxels import voxelise
 
@@ -190,8 +190,7 @@ def test_furniture_is_no_wall(rng):
 @pytest.mark.parametrize("up", UPS)
 def test_the_frame_turns_with_the_scan(rng, up):
     scan = np.concatenate([ground(rng, slope=(0.05, 0.02)), *things(rng, (0.05, 0.02))])
-    turn = rotation_to_y_up(up).T @ rotation_to_y_up("z")  # z-up to `up`
-    turned = segment(scan @ turn.T, ObjectOptions(up=up))
+    turned = segment(from_y_up(to_y_up(scan, "z"), up), ObjectOptions(up=up))
     assert turned.has_ground
     assert len(turned.objects) == 4
     for one, points in zip(turned.objects, things(np.random.default_rng(0), (0.05, 0.02)), strict=True):

@@ -12,7 +12,9 @@ from crosspoint.cli import crosspoint
 from crosspoint.commands.common import UPS as SHOWN_UPS
 from crosspoint.core.errors import InputError
 from crosspoint.data.frames import UPS
+from crosspoint.data.io import files
 from crosspoint.data.io.files import read_points
+from crosspoint.data.objects import scan as scan_module
 from crosspoint.data.objects.find import ObjectOptions, find_objects
 from crosspoint.data.objects.folder import write_objects
 
@@ -153,6 +155,37 @@ def test_the_picture_is_drawn(scan, tmp_path):
     with Image.open(tmp_path / "above.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
     assert {(0x1F, 0x77, 0xB4), (0xD6, 0x27, 0x28), (0x11, 0x11, 0x11)} <= colours  # two objects, and boxes
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Every file that is read for its points, as often as it is."""
+    found = []
+
+    def reading(path, *given, **options):
+        found.append(path)
+        return files.iterate_points(path, *given, **options)
+
+    monkeypatch.setattr(scan_module, "iterate_points", reading)
+    return found
+
+
+def test_a_scan_is_read_once_with_a_picture_as_without(scan, tmp_path, reads):
+    pytest.importorskip("matplotlib")
+    write_objects(scan, tmp_path / "without")
+    assert reads == [scan]
+    write_objects(scan, tmp_path / "with", picture=tmp_path / "above.png")
+    assert reads == [scan, scan]
+    for path in (tmp_path / "without").iterdir():
+        assert path.read_bytes() == (tmp_path / "with" / path.name).read_bytes()
+
+
+def test_points_that_are_missing_are_counted_once_with_a_picture(points, tmp_path):
+    pytest.importorskip("matplotlib")
+    np.save(tmp_path / "scan.npy", np.concatenate([points, np.full((3, 3), np.nan, np.float32)]))
+    outcome = run(tmp_path / "scan.npy", "--out", tmp_path / "out", "--up", "z", "--picture", tmp_path / "above.png")
+    (line,) = outcome.stderr.splitlines()
+    assert "3 of 4,503 points" in line
 
 
 def test_a_picture_of_another_kind_is_refused_before_the_work(scan, tmp_path):

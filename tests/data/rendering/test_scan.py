@@ -10,7 +10,7 @@ from crosspoint.cli import crosspoint
 from crosspoint.commands.data import PATTERNS
 from crosspoint.core.errors import CheckFailed, InputError
 from crosspoint.core.workspaces import fresh_path
-from crosspoint.data.frames import rotation_to_y_up
+from crosspoint.data.frames import from_y_up
 from crosspoint.data.rendering import scan as module
 from crosspoint.data.rendering.scan import ScanSettings, scan
 from crosspoint.data.rendering.sensor import DISTANCES
@@ -57,7 +57,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_meshes_with_another_axis_up_are_turned_before_they_are_seen(meshes, whole, tmp_path):
     for file in (meshes / "box").iterdir():
         mesh = trimesh.load(file)
-        mesh.vertices = mesh.vertices @ rotation_to_y_up("z")
+        mesh.vertices = from_y_up(mesh.vertices, "z")
         (tmp_path / "laid/box").mkdir(parents=True, exist_ok=True)
         mesh.export(tmp_path / "laid/box" / file.name)
     small(tmp_path / "laid", tmp_path / "out", up="z")

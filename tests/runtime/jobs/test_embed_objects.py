@@ -12,7 +12,7 @@ from toy_scenes import box, ground
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import CheckFailed, InputError
-from crosspoint.data.frames import Frame, rotation_to_y_up
+from crosspoint.data.frames import Frame, to_y_up
 from crosspoint.data.objects.find import ObjectOptions, find_objects
 from crosspoint.data.objects.folder import write_objects
 from crosspoint.data.objects.sources import Scans
@@ -64,7 +64,7 @@ def test_each_object_is_embedded_y_up(model: Path, scan: Path, tmp_path: Path) -
     found = load(tmp_path / "out.npz")
     assert found.names == result.names == ["scan.npy#object-0001", "scan.npy#object-0002"]
     for row, one in zip(found.vectors, find_objects(np.load(scan)), strict=True):
-        cloud = normalise(one.points @ rotation_to_y_up("z").T)
+        cloud = normalise(to_y_up(one.points, "z"))
         np.testing.assert_allclose(row, small.reference(cloud[None])[0], rtol=1e-5, atol=1e-6)
 
 
@@ -186,14 +186,14 @@ def test_the_picture_of_a_search_shows_the_objects(model: Path, scan: Path, tmp_
     monkeypatch.setattr(search_picture, "_dots", lambda points: drawn.append(points))
     embed(model, Scans([scan]), out=tmp_path / "out.npz")
     search("scan.npy#object-0001", tmp_path / "out.npz", model=model, out=tmp_path / "a.png")
-    expected = [one.points @ rotation_to_y_up("z").T for one in find_objects(np.load(scan))]
+    expected = [to_y_up(one.points, "z") for one in find_objects(np.load(scan))]
     for points, whole in zip(drawn, expected, strict=True):
         assert set(map(tuple, whole)) <= set(map(tuple, points.astype(float)))
 
 
 def laid(points: np.ndarray) -> np.ndarray:
     """The z-up points of a scene as a sensor stores them whose y points up."""
-    return points @ rotation_to_y_up("z").T.astype(points.dtype)
+    return to_y_up(points, "z")
 
 
 def test_one_axis_holds_for_scans_and_is_stored_as_their_frame(model: Path, scan: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from crosspoint.cli import crosspoint
 from crosspoint.core.errors import InputError
-from crosspoint.data.frames import UPS, Frame, rotation_to_y_up
+from crosspoint.data.frames import TO_Y_UP, UPS, Frame
 from crosspoint.data.sources import find_sources
 from crosspoint.runtime.jobs.embed import embed
 from crosspoint.runtime.jobs.embeddings import load, save
@@ -48,7 +48,7 @@ def laid(tmp_path: Path, folder: Path) -> Callable[[str], Path]:
         root = tmp_path / f"laid{up}"
         root.mkdir()
         for path in folder.glob("*.npy"):
-            np.save(root / path.name, np.load(path) @ rotation_to_y_up(up).astype(np.float32))  # R⁻¹ p, in rows
+            np.save(root / path.name, np.load(path) @ np.array(TO_Y_UP[up], np.float32))  # R⁻¹ p, in rows
         return root
 
     return lay

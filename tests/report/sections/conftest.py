@@ -1,0 +1,5 @@
+"""Fixtures."""
+
+from report_pieces import shown
+
+__all__ = ["shown"]
