@@ -60,7 +60,9 @@ def test_an_onnx_file_beside_a_damaged_manifest_is_refused(tmp_path: Path, conte
 
 
 @pytest.mark.parametrize("why", ["this CPU has no AVX512-BF16", "this installation has no compiled CPU operators"])
-def test_a_bundle_in_bf16_says_why_the_cpu_cannot_run_it(bundle: Path, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_in_bf16_says_why_the_cpu_cannot_run_it(
+    bundle: Path, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(kernels, "lacks_bf16", lambda: why)
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["precision"] = {"asked": "bf16", "read_back": "bf16+fp32"}

@@ -139,7 +139,11 @@ def test_a_layer_without_rows_is_empty_or_least(on_level):
 
 
 def test_a_layer_without_channels_is_its_bias(on_level):
-    inputs = {"x": np.ones((2, 3, 0), "f4"), "panels": pack_bf16(np.ones((0, 4), "f4")), "bias": np.float32([1, 2, 3, 4])}
+    inputs = {
+        "x": np.ones((2, 3, 0), "f4"),
+        "panels": pack_bf16(np.ones((0, 4), "f4")),
+        "bias": np.float32([1, 2, 3, 4]),
+    }
     found = run("Linear16", on_level, inputs, width=4, slope=1.0)
     np.testing.assert_array_equal(found, np.broadcast_to(inputs["bias"], (2, 3, 4)))
 

@@ -1,5 +1,7 @@
 """Where the layers of 16 bits are put, that networks stay what they are, and that nothing else runs in their place."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -103,8 +105,8 @@ def test_operators_are_those_of_what_follows_a_product(name, lowered, on_any_cpu
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_are_as_near_to_float32_as_the_emulation_that_rounds_more(name, lowered, on_any_cpu, tmp_path):
-    """Both round the factors of products alike. The emulation rounds every other value as well, so that its error bounds
-    that of the operators, up to chance, and their difference is at most the sum."""
+    """Both round the factors of products alike. The emulation rounds every other value as well, so that its error
+    bounds that of the operators, up to chance, and their difference is at most the sum."""
     from crosspoint.export.onnx.precision import emulate
 
     (low, model), inputs = lowered(name), inputs_of(name)
@@ -299,5 +301,5 @@ def test_the_instruction_is_asked_for(on_level, monkeypatch):
     if kernels.level() < kernels.AVX512:
         assert kernels.lacks_bf16() == "this CPU has no AVX512-BF16"
     else:
-        flags = open("/proc/cpuinfo", encoding="utf-8").read().split()
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
         assert bool(kernels.lacks_bf16()) == ("avx512_bf16" not in flags)
