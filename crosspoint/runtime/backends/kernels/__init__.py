@@ -44,7 +44,10 @@ def lacks_bf16() -> str:
     """Why layers in bf16 do not run on this CPU; empty if they do."""
     if not available():
         return "this installation has no compiled CPU operators"
-    found = getattr(ctypes.CDLL(str(LIBRARY)), "crosspoint_has_bf16", None)
+    try:
+        found = getattr(ctypes.CDLL(str(LIBRARY)), "crosspoint_has_bf16", None)
+    except OSError:
+        return f"{LIBRARY}, the compiled CPU operators, does not load"
     if found is None:
         return "the compiled CPU operators are those of an earlier version"
     return "" if found() else "this CPU has no AVX512-BF16"

@@ -288,7 +288,11 @@ def test_a_product_that_is_not_replaced_is_seen(lowered):
     assert not sixteen_bits.put_layers(model.graph, products | {"another"})
 
 
-def test_a_library_of_an_earlier_source_or_none_says_so(tmp_path, monkeypatch, library):
+def test_a_library_that_is_damaged_of_an_earlier_source_or_missing_is_said_to_be(tmp_path, monkeypatch, library):
+    (tmp_path / "edges.so").write_bytes(b"rubbish")
+    with monkeypatch.context() as damaged:
+        damaged.setattr(kernels, "LIBRARY", tmp_path / "edges.so")
+        assert kernels.lacks_bf16().endswith("edges.so, the compiled CPU operators, does not load")
     monkeypatch.setattr(kernels.ctypes, "CDLL", lambda _: object())
     assert kernels.lacks_bf16() == "the compiled CPU operators are those of an earlier version"
     monkeypatch.setattr(kernels, "LIBRARY", tmp_path / "none.so")
