@@ -25,7 +25,7 @@ def put_layers(graph: GraphProto, *, search: bool = False) -> None:
         graph: A graph with the operators of `exported.py`.
         search: In a graph with such products, find neighbours by way of 16 bits.
     """
-    _Rewriter(graph).run(search=search)
+    _Rewriter8(graph).run(search=search)
 
 
 def pack_codes(weight: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -33,7 +33,7 @@ def pack_codes(weight: NDArray[np.int8]) -> NDArray[np.int8]:
     return pack(weight, -128 * weight.sum(axis=0, dtype=np.int32), multiple=LINES)
 
 
-class _Rewriter(Rewriter):
+class _Rewriter8(Rewriter):
     bits = 8
 
     def _finished(self, nodes: list[NodeProto]) -> list[NodeProto]:

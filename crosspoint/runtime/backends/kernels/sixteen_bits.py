@@ -46,7 +46,7 @@ def put_layers(graph: GraphProto, products: Collection[str], *, search: bool = F
     Returns:
         Whether all were replaced.
     """
-    rewriter = _Rewriter(graph, products)
+    rewriter = _Rewriter16(graph, products)
     rewriter.run(search=search)
     return rewriter.replaced == {*products}
 
@@ -131,7 +131,7 @@ class _Widening:
         return wide
 
 
-class _Rewriter(Rewriter):
+class _Rewriter16(Rewriter):
     bits = 16
 
     def __init__(self, graph: GraphProto, products: Collection[str]) -> None:
