@@ -189,7 +189,8 @@ def _provider(facts: DoctorFacts, command: str, provider: str) -> Ability:
         return Ability(command, NO, f"this onnxruntime {runtime.version} has no {provider}", install if gpu else "")
     trouble = runtime.providers[provider]
     if trouble is None:
-        return Ability(command, YES, f"onnxruntime {runtime.version}, {provider} loads")
+        bf16 = f"; no bundles in bf16: {runtime.lacks_bf16}" if runtime.lacks_bf16 and not gpu else ""
+        return Ability(command, YES, f"onnxruntime {runtime.version}, {provider} loads{bf16}")
     needs = "CUDA, cuDNN" + (", TensorRT" if provider.startswith("Tensorrt") else "")
     install = f"the {needs} that onnxruntime-gpu {runtime.version} was built for"
     return Ability(command, NO, f"{provider} is listed and does not load: {trouble}", install)

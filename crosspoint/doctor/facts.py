@@ -109,10 +109,12 @@ class OnnxRuntimeFacts(Works):
     Attributes:
         listed: Names of the providers of this build.
         providers: For each provider the reason why it does not load a model; None if it does.
+        lacks_bf16: Why bundles in bf16 do not run on this CPU; empty if they do.
     """
 
     listed: tuple[str, ...]
     providers: dict[str, str | None]
+    lacks_bf16: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,8 @@ def _supported(built_for: list[str], major: int, minor: int) -> bool:
 
 def onnxruntime_facts() -> OnnxRuntimeFacts:
     """ONNX Runtime's version, and which of its providers can load a model."""
+    from crosspoint.runtime.backends.kernels import lacks_bf16
+
     runtime: Any = importlib.import_module("onnxruntime")
     listed = runtime.get_available_providers()
     wanted = [name for name in listed if name in DEVICE_PROVIDERS or name == "CPUExecutionProvider"]
@@ -78,7 +80,9 @@ def onnxruntime_facts() -> OnnxRuntimeFacts:
 
         load_cuda(runtime)
     providers = {name: _provider_trouble(runtime, name) for name in wanted}
-    return OnnxRuntimeFacts(version=runtime.__version__, listed=tuple(listed), providers=providers)
+    return OnnxRuntimeFacts(
+        version=runtime.__version__, listed=tuple(listed), providers=providers, lacks_bf16=lacks_bf16()
+    )
 
 
 def _provider_trouble(runtime: Any, name: str) -> str | None:

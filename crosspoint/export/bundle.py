@@ -38,7 +38,7 @@ from crosspoint.export.manifest import (
 )
 from crosspoint.export.onnx.build import build
 from crosspoint.export.onnx.calibrate import CalibrationSet, calibration_set
-from crosspoint.export.onnx.candidate_check import CandidateCheck
+from crosspoint.export.onnx.candidate_check import EXECUTED, CandidateCheck
 from crosspoint.export.onnx.choose import Chosen, choose_half, choose_int8
 from crosspoint.export.onnx.classifier_head import append_classifier, head_products
 from crosspoint.export.onnx.file import read_precision, shapes, write_onnx
@@ -394,7 +394,8 @@ def _add_golden(folder: Path, manifest: BundleManifest) -> BundleManifest:
     count = usual if manifest.classifier is None else manifest.classifier.points or usual
     if manifest.profile.points is not None:
         count = min(max(count, least), most)
-    write_golden(folder, ONNX, count=count, runs=manifest.precision.asked != "bf16")
+    runs, low = manifest.parity.status == EXECUTED, manifest.precision.asked == "bf16"
+    write_golden(folder, ONNX, count=count, runs=runs, operators=low)
     return replace(manifest, files={**manifest.files, GOLDEN: file_entry(folder / GOLDEN)})
 
 

@@ -23,14 +23,15 @@ LARGE = 20_000  # above 10,000 points another way of drawing is used
 ORIGIN = (431_000.0, 5_812_000.0, 35.0)  # metres, as in a survey: float32 would move points by 0.2 m there
 
 
-def write_golden(folder: Path, onnx: str, *, count: int, runs: bool) -> None:
+def write_golden(folder: Path, onnx: str, *, count: int, runs: bool, operators: bool = False) -> None:
     """Write `golden.npz` into the folder of a bundle; equal models give equal bytes.
 
     Args:
         folder: The bundle, with its ONNX file.
         onnx: Name of the ONNX file.
         count: Points to draw.
-        runs: Whether ONNX Runtime can run the file on the CPU; if not, there are none of its outputs.
+        runs: Whether this CPU can run the file; if not, there are none of its outputs.
+        operators: Run it with this package's operators, as bf16 needs them; else standard ONNX alone.
     """
     cloud = golden_cloud(2 * count + 1)
     stored = drop_missing(cloud)
@@ -46,7 +47,7 @@ def write_golden(folder: Path, onnx: str, *, count: int, runs: bool) -> None:
         "points": points,
     }
     if runs:
-        with OnnxEncoder(folder / onnx, threads=1, operators=False) as encoder:
+        with OnnxEncoder(folder / onnx, threads=1, operators=operators) as encoder:
             outputs = encoder.run({"points": points})
         arrays |= {name: outputs[name] for name in ("embedding", SCORES, NOVELTY) if name in outputs}
     with zipfile.ZipFile(folder / GOLDEN, "w") as archive:

@@ -75,10 +75,7 @@ def load_encoder(
     if backend is not None and backend not in suits:
         raise InputError(f"{path} runs on the backend {' or '.join(suits)}, not on {backend}; {_way_to(backend)}")
     if manifest is not None and path.suffix == ".onnx" and index is None and "bf16" in manifest.precision:
-        raise Unsupported(
-            f"{path} is a bf16 model, which ONNX Runtime cannot run on the CPU; give --device cuda, or a "
-            "bundle in another precision"
-        )
+        _require_bf16(path)
     with timed(f"open {path} on {device}"):
         return _open(path, manifest, device, backend or suits[0], threads, trust)
 
@@ -89,6 +86,15 @@ def is_model(path: Path) -> bool:
     if path.is_dir():
         return (path / NAME).is_file() or any(file.suffix in suffixes for file in path.iterdir())
     return path.suffix in suffixes
+
+
+def _require_bf16(path: Path) -> None:
+    """Raise Unsupported if this CPU cannot run a bf16 model."""
+    from crosspoint.runtime.backends.kernels import lacks_bf16
+
+    why = lacks_bf16()
+    if why:
+        raise Unsupported(f"{path} is a bf16 model, and {why}; give a bundle in fp32 or int8, or --device cuda")
 
 
 def _open(

@@ -91,6 +91,14 @@ def test_onnxruntime_without_cuda_on_a_gpu_is_replaced():
     assert ability.install == f"pip uninstall -y onnxruntime && {pip('gpu')}"
 
 
+def test_a_cpu_that_cannot_run_bf16_is_said_to():
+    said = {"providers": PROVIDERS, "lacks_bf16": "this CPU has no AVX512-BF16"}
+    facts = workstation(onnxruntime=said)
+    assert find(facts, "bundle on the CPU").how.endswith("; no bundles in bf16: this CPU has no AVX512-BF16")
+    assert "bf16" not in find(facts, "on CUDA").how
+    assert "bf16" not in find(workstation(), "bundle on the CPU").how
+
+
 def test_a_provider_that_is_listed_and_does_not_load():
     providers = {**PROVIDERS, "CUDAExecutionProvider": "libcudnn.so.9 is missing"}
     facts = workstation(onnxruntime={"providers": providers})

@@ -25,7 +25,7 @@ def test_entries_are_in_the_order_in_which_they_are_looked_for():
     assert list(written["torch"]) == [
         *("installed", "works", "version", "cuda_build", "cuda_available", "cudnn", "nccl", "bf16", "devices")
     ]
-    assert list(written["onnxruntime"]) == ["installed", "works", "version", "listed", "providers"]
+    assert list(written["onnxruntime"]) == ["installed", "works", "version", "listed", "providers", "lacks_bf16"]
     assert written["tensorrt"] == {"installed": False, "works": False, "reason": "No module"}
     assert list(written["cuda_python"]) == [
         *("installed", "works", "version", "devices", "reason", "driver_supports", "runtime")

@@ -6,6 +6,7 @@ import pytest
 from crosspoint.core.files import write_json
 from crosspoint.data.io.files import read_points
 from crosspoint.data.points import normalise
+from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.load import load_encoder
 from crosspoint.runtime.manifest import NAME, load_manifest, verify_files
 
@@ -79,6 +80,21 @@ def test_a_model_that_the_cpu_cannot_run_has_points_alone(tmp_path):
     written = set(np.load(tmp_path / "golden.npz"))
     assert {"cloud", "rows", "points"} <= written
     assert not {"embedding", "scores"} & written
+
+
+@pytest.mark.parametrize("why", ["", "this CPU has no AVX512-BF16"])
+def test_a_bundle_in_bf16_has_the_outputs_where_it_was_executed(why, tmp_path, monkeypatch):
+    from crosspoint.export.bundle import export
+
+    if not why and kernels.lacks_bf16():
+        pytest.skip(kernels.lacks_bf16())
+    monkeypatch.setattr(kernels, "lacks_bf16", lambda: why)
+    export("pointnet", tmp_path / "bundle", precision="bf16", points=COUNT, batch=1)
+    golden = dict(np.load(tmp_path / "bundle" / "golden.npz"))
+    assert ("embedding" in golden) == (not why)
+    if not why:
+        with load_encoder(tmp_path / "bundle", threads=1) as encoder:
+            np.testing.assert_allclose(encoder.embed(golden["points"]), golden["embedding"], atol=1e-6)
 
 
 def test_a_bundle_without_them_opens_as_before(bundle, golden, tmp_path):

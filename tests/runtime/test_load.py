@@ -10,6 +10,7 @@ import small_models as small
 
 from crosspoint.core.errors import InputError, Unsupported
 from crosspoint.runtime import load_encoder
+from crosspoint.runtime.backends import kernels
 
 Clouds = Callable[..., np.ndarray]
 
@@ -58,11 +59,15 @@ def test_an_onnx_file_beside_a_damaged_manifest_is_refused(tmp_path: Path, conte
         load_encoder(small.write_onnx(tmp_path / "m.onnx"))
 
 
-def test_a_bundle_in_bf16_says_that_the_cpu_cannot_run_it(bundle: Path) -> None:
+@pytest.mark.parametrize("why", ["this CPU has no AVX512-BF16", "this installation has no compiled CPU operators"])
+def test_a_bundle_in_bf16_says_why_the_cpu_cannot_run_it(
+    bundle: Path, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "lacks_bf16", lambda: why)
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["precision"] = {"asked": "bf16", "read_back": "bf16+fp32"}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(Unsupported, match=r"is a bf16 model, .* give --device cuda"):
+    with pytest.raises(Unsupported, match=rf"is a bf16 model, and {why}; give .* fp32 or int8, or --device cuda"):
         load_encoder(bundle)
 
 

@@ -20,14 +20,14 @@ from crosspoint.parity.limits import require_accuracy, require_scores
 from crosspoint.parity.part_accuracy import PartAccuracy
 from crosspoint.parity.scores import ScoreAgreement
 from crosspoint.parity.task import TaskCheck
+from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.backends.onnx import OnnxEncoder
 from crosspoint.runtime.profile import Profile
 
 CPU = "onnxruntime on the CPU"
 EMULATION = "emulation in float32, every {} value rounded"
-NOT_EXECUTED = (
-    "built, not executed: ONNX Runtime has no bf16 arithmetic on the CPU; an emulation passed the parity gate"
-)
+EXECUTED = "executed, passed the parity gate"
+NOT_EXECUTED = "built, not executed: {}; an emulation passed the parity gate"  # why bf16 does not run here
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,11 @@ class CandidateCheck:
         return None if category is None else category.shape[1]
 
     def check(self, name: str, model: onnx.ModelProto, *, precision: str) -> ExportParity:
-        """Check a graph; returns how it passed, for the manifest. For fp16, `emulation` holds how the emulation passed.
+        """Check a graph; returns how it passed, for the manifest.
 
-        ONNX Runtime on the CPU rounds fp16 graphs less often than a GPU does, and cannot run bf16 graphs. Both are
-        therefore also emulated in float32. Accuracy is measured on the graph that rounds most.
+        On the CPU fp16 and bf16 graphs are rounded less often than on a GPU, and bf16 graphs run with AVX512-BF16 only.
+        Both are therefore also emulated in float32: how that passed is in `emulation`, or alone where the graph does
+        not run. Accuracy is measured on the graph that rounds most.
 
         Raises:
             CheckFailed: The parity gate or the accuracy failed.
@@ -71,7 +72,8 @@ class CandidateCheck:
             results.append(replace(report, candidate=candidate).result())
         first, *others = results
         emulation = others[0] if others else None
-        status = NOT_EXECUTED if precision == "bf16" else "executed, passed the parity gate"
+        why = _why_not(model, precision)
+        status = NOT_EXECUTED.format(why) if why else EXECUTED
         task = self.measure(model, precision)
         if task is not None:
             require_scores(name, task.task)
@@ -108,10 +110,20 @@ class CandidateCheck:
 
     def _runs(self, model: onnx.ModelProto, precision: str) -> list[tuple[str, onnx.ModelProto]]:
         """The graphs that the CPU can run, with their names; the one that rounds most is last."""
-        runs = [] if precision == "bf16" else [(CPU, model)]
+        runs = [] if _why_not(model, precision) else [(CPU, model)]
         if precision in LOW:
             runs.append((EMULATION.format(precision), emulate(model)))
         return runs
+
+
+def _why_not(model: onnx.ModelProto, precision: str) -> str:
+    """Why a graph does not run on this CPU; empty if it does."""
+    if precision != "bf16":
+        return ""
+    if why := kernels.lacks_bf16():
+        return why
+    # ONNX Runtime alone has no bf16 arithmetic on the CPU
+    return "" if kernels.with_kernels(model.SerializeToString()) else "the CPU operators do not take this graph"
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from crosspoint.export.onnx.precision import product_precisions
 from crosspoint.parity.clouds import gate_clouds, ordinary
 from crosspoint.parity.gate import Gate
 from crosspoint.parity.reference import Reference
+from crosspoint.runtime.backends import kernels
 from crosspoint.runtime.profile import make_profile
 
 CALIBRATION = CalibrationSet(ordinary(4, 48), "made")
@@ -168,14 +169,46 @@ def test_what_never_finds_them_is_left_to_the_gate(graph):
     assert chosen.kept == []
 
 
-def test_bf16_keeps_the_neighbours_of_a_real_network(network):
+@pytest.fixture
+def in_bf16(network):
+    """A check, and a graph that it chose in bf16."""
     model = network("dgcnn")
     profile = make_profile(2, 48)
     check = CandidateCheck(Gate(Reference(model), gate_clouds(48)), profile, None, 0.2)
     exact = build(deploy(model), 48)
-    chosen = choose_half(exact, "bf16", check=check)
-    report = check.check("a.onnx", chosen.model, precision="bf16")
+    return check, choose_half(exact, "bf16", check=check).model
+
+
+EMULATED = "emulation in float32, every bf16 value rounded"
+
+
+def test_bf16_keeps_the_neighbours_of_a_real_network_where_the_cpu_runs_it(in_bf16):
+    check, model = in_bf16
+    if kernels.lacks_bf16():
+        pytest.skip(kernels.lacks_bf16())
+    report = check.check("a.onnx", model, precision="bf16")
+    assert report.status == "executed, passed the parity gate"
+    assert (report.gate.candidate, report.emulation.candidate) == ("onnxruntime on the CPU", EMULATED)
+    for result in (report.gate, report.emulation):
+        assert result.overlap_min >= 0.99
+        assert np.isfinite([case.relative_l2_max for case in result.cases]).all()
+    assert report.gate.relative_l2_max < report.emulation.relative_l2_max  # it rounds less
+
+
+def test_bf16_keeps_the_neighbours_of_a_real_network_in_an_emulation(in_bf16, monkeypatch):
+    check, model = in_bf16
+    monkeypatch.setattr(kernels, "lacks_bf16", lambda: "this CPU has no AVX512-BF16")
+    report = check.check("a.onnx", model, precision="bf16")
     assert report.gate.overlap_min >= 0.99
-    assert report.status.startswith("built, not executed")
-    assert report.gate.candidate == "emulation in float32, every bf16 value rounded"
+    assert report.status == ("built, not executed: this CPU has no AVX512-BF16; an emulation passed the parity gate")
+    assert (report.gate.candidate, report.emulation) == (EMULATED, None)
     assert np.isfinite([case.relative_l2_max for case in report.gate.cases]).all()
+
+
+def test_a_bf16_graph_that_the_operators_do_not_take_is_emulated(in_bf16, monkeypatch):
+    check, model = in_bf16
+    monkeypatch.setattr(kernels, "lacks_bf16", lambda: "")
+    model.ir_version += 1
+    report = check.check("a.onnx", model, precision="bf16")
+    assert report.status.startswith("built, not executed: the CPU operators do not take this graph;")
+    assert report.gate.candidate == EMULATED

@@ -7,10 +7,12 @@ and its gather writes every edge. The session therefore gets the same graph with
         Transpose, MatMul, Sub, TopK    →  NearestPoints  the same of points in three dimensions (`tree.h`)
         Unsqueeze, GatherND, ReduceMax  →  GatherMax    same numbers
         ReduceMax, ReduceMean           →  Max, Mean    over an axis before the last; means differ in the last digit
-        products of 8 bits              →  layers that keep the products out of memory (`eight_bits.py`)
+        products of 8 bits              →  layers that keep the products out of memory (`layers.py`, `eight_bits.py`)
+        products of bfloat16            →  the same (`sixteen_bits.py`), on a CPU with AVX512-BF16
 
 Only graphs that are node for node as this package exports them are changed (`exported.py`); others run as they are.
-The library is compiled when the wheel is built. Without the library, the standard graph runs.
+The library is compiled when the wheel is built. Without the library, the standard graph runs, and ONNX Runtime refuses
+one in bf16.
 """
 
 import ctypes
@@ -38,13 +40,26 @@ def level() -> int:
     return PLAIN if found is None else int(found())
 
 
+def lacks_bf16() -> str:
+    """Why layers in bf16 do not run on this CPU; empty if they do."""
+    if not available():
+        return "this installation has no compiled CPU operators"
+    try:
+        found = getattr(ctypes.CDLL(str(LIBRARY)), "crosspoint_has_bf16", None)
+    except OSError:
+        return f"{LIBRARY}, the compiled CPU operators, does not load"
+    if found is None:
+        return "the compiled CPU operators are those of an earlier version"
+    return "" if found() else "this CPU has no AVX512-BF16"
+
+
 def with_kernels(content: bytes) -> bytes | None:
     """Insert the operators into the graph of an ONNX file, given as bytes; return the new graph as bytes.
 
-    Returns None if the graph is not exactly as this package exports it, or has no place for an operator. ONNX Runtime
-    then opens the original bytes. No other file is read.
+    Returns None if the graph is not exactly as this package exports it, has no place for an operator, or is in bf16 and
+    this CPU lacks the instructions. ONNX Runtime then opens the original bytes. No other file is read.
     """
-    from crosspoint.runtime.backends.kernels.eight_bits import put_layers
+    from crosspoint.runtime.backends.kernels import eight_bits, sixteen_bits
     from crosspoint.runtime.backends.kernels.exported import put_kernels
     from crosspoint.runtime.backends.onnx_messages import ModelProto
 
@@ -52,8 +67,14 @@ def with_kernels(content: bytes) -> bytes | None:
         model = ModelProto.FromString(content)
     except Exception:  # errors of protobuf; ONNX Runtime reports what is wrong
         return None
-    if not put_kernels(model):
+    fastest = level()
+    products: set[str] | None = set()
+    if sixteen_bits.is_bf16(model.graph):
+        products = None if lacks_bf16() else sixteen_bits.widen(model.graph)
+    if products is None or not put_kernels(model):
         return None
-    if (fastest := level()) > PLAIN:  # in plain C, ONNX Runtime's own products of 8 bits are faster
-        put_layers(model.graph, search=fastest >= VNNI)
+    if products and not sixteen_bits.put_layers(model.graph, products, search=fastest >= VNNI):
+        return None
+    if not products and fastest > PLAIN:  # in plain C, ONNX Runtime's own products of 8 bits are faster
+        eight_bits.put_layers(model.graph, search=fastest >= VNNI)
     return bytes(model.SerializeToString())

@@ -43,7 +43,7 @@ struct Operator {
     void *later[8];
 };
 
-typedef struct { const Api *api; int64_t k, axis, keep; float slope; } Kernel;
+typedef struct { const Api *api; int64_t k, axis, keep, width; float slope; int kind, bits; } Kernel;
 typedef struct { void *data; int64_t dims[RANK]; size_t rank; } Tensor;
 
 static Status *error(const Api *api, int code, const char *message) {

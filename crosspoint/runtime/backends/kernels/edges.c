@@ -9,8 +9,8 @@
  *       maxima over chosen rows: what GatherND and ReduceMax give, without the (B, M, k, D) between them
  *   Max(x; axis, keep), Mean(x; axis, keep)
  *       over one axis that is not the last
- *   Product8, Linear8, Edge8, Pool8, Max8
- *       layers of 8-bit products (linear8.h)
+ *   Product8, Linear8, Edge8, Pool8, Max8, Product16, Linear16, Edge16, Pool16, Max16
+ *       layers of products of 8 and 16 bits (layers.h)
  *   Nearest16
  *       the nearest points, by way of products of 16 bits (nearest16.h)
  *
@@ -75,8 +75,8 @@ VECTORISED static void mean(const float *x, int64_t outer, int64_t n, int64_t in
     }
 }
 
-#include "products8.h"
-#include "linear8.h"
+#include "products.h"
+#include "layers.h"
 #include "nearest16.h"
 
 /* ---- the operators, for ONNX Runtime ---- */
@@ -96,20 +96,6 @@ static Status *make_reduction(const Operator *self, const Api *api, const void *
     (void)self;
     TRY(attribute(api, info, "axis", &values.axis));
     TRY(attribute(api, info, "keep", &values.keep));
-    return make_kernel(api, values, out);
-}
-
-static Status *make_layer8(const Operator *self, const Api *api, const void *info, void **out) {
-    Kernel values = {0};
-    (void)self;
-    TRY(float_attribute(api, info, "slope", &values.slope));
-    if (!(values.slope >= 0 && values.slope <= 1)) return refuse(api, "a layer of 8 bits: the slope must be 0 to 1");
-    return make_kernel(api, values, out);
-}
-static Status *make_max8(const Operator *self, const Api *api, const void *info, void **out) {
-    Kernel values = {0};
-    (void)self;
-    TRY(attribute(api, info, "axis", &values.axis));
     return make_kernel(api, values, out);
 }
 
@@ -237,16 +223,12 @@ static const char *name_gather_max(const Operator *self) { return (void)self, "G
 static const char *name_max(const Operator *self) { return (void)self, "Max"; }
 static const char *name_mean(const Operator *self) { return (void)self, "Mean"; }
 static const char *name_nearest16(const Operator *self) { return (void)self, "Nearest16"; }
-static const char *name_product8(const Operator *self) { return (void)self, "Product8"; }
-static const char *name_linear8(const Operator *self) { return (void)self, "Linear8"; }
-static const char *name_edge8(const Operator *self) { return (void)self, "Edge8"; }
-static const char *name_pool8(const Operator *self) { return (void)self, "Pool8"; }
-static const char *name_max8(const Operator *self) { return (void)self, "Max8"; }
 static const char *on_the_cpu(const Operator *self) { return (void)self, NULL; }
 static int floats(const Operator *self, size_t index) { return (void)self, (void)index, FLOAT; }
 static int integers(const Operator *self, size_t index) { return (void)self, (void)index, INT64; }
 static int floats_integers(const Operator *self, size_t index) { return (void)self, index == 1 ? INT64 : FLOAT; }
 static int codes_floats(const Operator *self, size_t index) { return (void)self, index < 2 ? INT8 : FLOAT; }
+static int floats_panels(const Operator *self, size_t index) { return (void)self, index == 1 ? INT8 : FLOAT; }
 static int zero(const Operator *self, size_t index) { return (void)self, (void)index, 0; } /* required; usual memory */
 static size_t one(const Operator *self) { return (void)self, (size_t)1; }
 static size_t two(const Operator *self) { return (void)self, (size_t)2; }
@@ -266,11 +248,16 @@ static const Operator OPERATORS[] = {
     OPERATOR(name_max, floats, one, floats, make_reduction, run_max),
     OPERATOR(name_mean, floats, one, floats, make_reduction, run_mean),
     OPERATOR(name_nearest16, floats, one, integers, make_nearest, run_nearest16),
-    OPERATOR(name_product8, codes_floats, three, floats, make_plain, run_product8),
-    OPERATOR(name_linear8, codes_floats, four, floats, make_layer8, run_linear8),
-    OPERATOR(name_edge8, codes_floats, five, floats, make_layer8, run_edge8),
-    OPERATOR(name_pool8, codes_floats, four, floats, make_layer8, run_pool8),
-    OPERATOR(name_max8, codes_floats, three, floats, make_max8, run_max8),
+    OPERATOR(name_Product8, codes_floats, three, floats, make_Product8, run_rows),
+    OPERATOR(name_Linear8, codes_floats, four, floats, make_Linear8, run_rows),
+    OPERATOR(name_Edge8, codes_floats, five, floats, make_Edge8, run_rows),
+    OPERATOR(name_Pool8, codes_floats, four, floats, make_Pool8, run_pool),
+    OPERATOR(name_Max8, codes_floats, three, floats, make_Max8, run_maximum),
+    OPERATOR(name_Product16, floats_panels, two, floats, make_Product16, run_rows),
+    OPERATOR(name_Linear16, floats_panels, three, floats, make_Linear16, run_rows),
+    OPERATOR(name_Edge16, floats_panels, four, floats, make_Edge16, run_rows),
+    OPERATOR(name_Pool16, floats_panels, three, floats, make_Pool16, run_pool),
+    OPERATOR(name_Max16, floats_panels, two, floats, make_Max16, run_maximum),
     OPERATOR(name_nearest_points, floats, two, integers, make_nearest, run_nearest_points),
 };
 

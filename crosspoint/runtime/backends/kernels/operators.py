@@ -79,11 +79,16 @@ def write_operators(model: Path | str, out: Path) -> OperatorsResult:
         specification = encoder.specification
         content = read_same(Path(specification.path), specification.sha256)
         inputs = _inputs(specification.points or max(POINTS, specification.min_points), specification.categories)
+    if "bf16" in specification.precision:
+        raise InputError(
+            f"{specification.path} is bf16, which ONNX Runtime cannot run without the CPU operators, so that nothing "
+            "would check their outputs; give an fp32 or int8 export"
+        )
     graph = kernels.with_kernels(content)
     if graph is None:
         raise InputError(
-            f"{specification.path} has no place for the CPU operators: it is fp16, bf16 or of another program; "
-            "give an fp32 or int8 export"
+            f"{specification.path} has no place for the CPU operators: it is fp16 or of another program; give an fp32 "
+            "or int8 export"
         )
     difference = _difference(Path(specification.path), content, inputs)
     nodes = Counter(node.op_type for node in ModelProto.FromString(graph).graph.node if node.domain)

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 from single_operators import run
 
-from crosspoint.runtime.backends.kernels.eight_bits import pack
+from crosspoint.runtime.backends.kernels.eight_bits import pack_codes
 
 SLOPE = np.float32(0.2)
 
@@ -50,7 +50,7 @@ def test_layers_are_those_of_exact_sums(batch, n, channels, width, largest, on_l
     sums = codes.astype(np.int64) @ weights.astype(np.int64)
     product = sums.astype(np.float32) * scale
     active = leaky(product + bias)
-    panels = pack(weights)
+    panels = pack_codes(weights)
     inputs = {"codes": codes, "panels": panels, "scale": scale}
     biased = inputs | {"bias": bias}
     assert np.array_equal(run("Product8", on_level, inputs), product)
@@ -67,14 +67,14 @@ def test_layers_are_those_of_exact_sums(batch, n, channels, width, largest, on_l
 def test_codes_may_have_any_number_of_dimensions(shape, on_level):
     codes, weights, scale, _, _ = layer(0, shape, 9)
     product = (codes.astype(np.int64) @ weights.astype(np.int64)).astype(np.float32) * scale
-    inputs = {"codes": codes, "panels": pack(weights), "scale": scale}
+    inputs = {"codes": codes, "panels": pack_codes(weights), "scale": scale}
     assert np.array_equal(run("Product8", on_level, inputs), product)
     assert np.array_equal(run("Max8", on_level, inputs, axis=len(shape) - 2), product.max(axis=-2))
 
 
 def test_a_layer_without_rows_is_empty_or_least(on_level):
     codes, weights, scale, bias, _ = layer(0, (2, 1, 5), 3)
-    inputs = {"codes": codes[:, :0], "panels": pack(weights), "scale": scale}
+    inputs = {"codes": codes[:, :0], "panels": pack_codes(weights), "scale": scale}
     assert run("Product8", on_level, inputs).shape == (2, 0, 3)
     assert np.array_equal(run("Max8", on_level, inputs, axis=1), np.full((2, 3), -np.inf))
     pooled = run("Pool8", on_level, inputs | {"bias": bias}, slope=0.2)
@@ -84,7 +84,7 @@ def test_a_layer_without_rows_is_empty_or_least(on_level):
 @pytest.mark.parametrize("slope", [-0.1, 1.1, np.nan])
 def test_a_slope_that_is_not_0_to_1_is_refused(slope, library):
     codes, weights, scale, bias, _ = layer(0, (1, 2, 5), 3)
-    inputs = {"codes": codes, "panels": pack(weights), "scale": scale, "bias": bias}
+    inputs = {"codes": codes, "panels": pack_codes(weights), "scale": scale, "bias": bias}
     with pytest.raises(Exception, match="slope"):
         run("Linear8", library, inputs, slope=float(slope))
 
@@ -93,4 +93,4 @@ def test_a_slope_that_is_not_0_to_1_is_refused(slope, library):
 def test_an_axis_that_is_not_that_of_the_rows_is_refused(axis, library):
     codes, weights, scale, _, _ = layer(0, (1, 2, 5), 3)
     with pytest.raises(Exception, match="axis"):
-        run("Max8", library, {"codes": codes, "panels": pack(weights), "scale": scale}, axis=axis)
+        run("Max8", library, {"codes": codes, "panels": pack_codes(weights), "scale": scale}, axis=axis)

@@ -1,8 +1,10 @@
 """The graph with the CPU operators, opened by ONNX Runtime alone."""
 
+import contextlib
 import json
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -78,6 +80,16 @@ def test_a_graph_of_another_program_is_refused(tmp_path):
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(InputError, match="has no place for the CPU operators"):
         write_operators(tmp_path / "other.onnx", tmp_path / "fast")
+
+
+def test_bf16_is_refused_as_nothing_would_check_it(tmp_path, monkeypatch):
+    specification = types.SimpleNamespace(path="m.onnx", sha256="", precision="bf16+fp32", points=64, categories=None)
+    encoder = types.SimpleNamespace(specification=specification)
+    monkeypatch.setattr(operators, "load_encoder", lambda *_, **__: contextlib.nullcontext(encoder))
+    monkeypatch.setattr(operators, "read_same", lambda *_: b"")
+    with pytest.raises(InputError, match=r"m\.onnx is bf16, .* give an fp32 or int8 export"):
+        write_operators("m.onnx", tmp_path / "fast")
+    assert not (tmp_path / "fast").exists()
 
 
 def test_weights_are_refused(tmp_path):
