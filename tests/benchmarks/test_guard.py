@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,14 @@ def test_a_ratio_that_is_no_longer_measured_is_refused(guard, result):
 def test_results_of_other_settings_are_not_compared(guard, result):
     with pytest.raises(InputError, match="settings"):
         guard.changes(result((1.0,), (1.0,)), result((1.0,), (1.0,), settings={"rounds": 5}))
+
+
+def test_a_baseline_of_another_processor_is_said_to_be_one(guard, result):
+    one, same, other = (replace(result((1.0,), (1.0,)), machine={"processor": name}) for name in ("A", "A", "B"))
+    assert guard.remarks(one, same) == []
+    assert guard.remarks(one, other) == [
+        "The baseline is of another processor (A; here B): a ratio may differ for that alone."
+    ]
 
 
 def test_the_stored_baseline_has_a_ratio_of_each_kind(guard):
