@@ -51,7 +51,8 @@ class CallRoofline(Roofline):
     """The least work per cloud and the shortest time of a call.
 
     Attributes:
-        call_ms: Shortest possible time of a call, in milliseconds; None if the speed of the device was not measured.
+        call_ms: Shortest possible time of a call, in milliseconds; None if the speed of the device in this precision
+            was not measured.
     """
 
     call_ms: float | None
@@ -275,7 +276,7 @@ def _row(contender: Contender, batch: int, threads: int, machine: CpuSpeed | Non
         p99_ms=p99,
         clouds_per_second=rate,
         memory_bytes=contender.memory_bytes,
-        floor=_call_roofline(floor, batch, machine if on_cpu else None),
+        floor=_call_roofline(floor, batch, machine if on_cpu and spec.precision == "fp32" else None),
         gflops=None if floor is None else floor.operations * rate / 1e9,
         sha256=spec.sha256,
     )

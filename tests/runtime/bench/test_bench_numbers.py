@@ -43,6 +43,14 @@ def test_a_gpu_has_no_threads_and_its_speed_is_not_the_cpus():
     assert row.floor.call_ms is None
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8", "int8+fp32"])
+def test_the_time_of_float32_products_is_no_floor_of_a_lower_precision(precision):
+    specification = SPECIFICATION.__class__(**{**SPECIFICATION.__dict__, "precision": precision})
+    row = _row(contender([0.1, 0.2], specification), batch=1, threads=2, machine=CpuSpeed(100.0, 10.0))
+    assert row.floor.operations > 0
+    assert row.floor.call_ms is None
+
+
 class Counted:
     """Stands for a contender whose every call takes the same time, and says who was called."""
 
