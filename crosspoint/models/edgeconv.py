@@ -19,7 +19,6 @@ The moments follow from sums per point (`_EdgeMoments`). Neighbours are close, s
 from moments of (x_j, x_i) would be a small difference of large numbers; (3) has no such difference.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -30,7 +29,7 @@ from torch.distributed.nn.functional import all_reduce
 
 from crosspoint.models.kernels.choice import fused
 from crosspoint.models.neighbours import (
-    entries_at_once,
+    clouds_at_once,
     flat_rows,
     gather_neighbours,
     max_over_neighbours,
@@ -75,7 +74,7 @@ class _EdgeMoments(Function):
         outgoing, incoming, degree = torch.empty_like(x), torch.empty_like(x), x.new_empty((*x.shape[:2], 1))
         products = x.new_zeros((3, channels, channels), dtype=torch.float64)
         sums = x.new_zeros((2, channels), dtype=torch.float64)
-        for part in _parts(x):
+        for part in clouds_at_once(x):
             own = x[part]  # (b, N, C)
             out, back, count = (
                 each.view(len(own), -1, each.shape[1])
@@ -105,19 +104,13 @@ class _EdgeMoments(Function):
         #          + k (g_p + (G_pp + G_ppᵀ) x_p)
         both = dd + dd.t()
         result = torch.empty_like(x)
-        for part in _parts(x):
+        for part in clouds_at_once(x):
             own, out, back, count = (each[part].flatten(0, 1) for each in (x, outgoing, incoming, degree))  # (b·N, C)
             rows = torch.addmm(d, own, dp.t()).mul_(count - k)
             rows.addmm_(back, dp.t() - both).addmm_(out, dp - both)
             rows.addmm_(own, k * (pp + pp.t())).add_(k * p)
             result[part] = rows.view_as(result[part])
         return result, None
-
-
-def _parts(x: Tensor) -> Iterator[slice]:
-    """Slices of the clouds of `x (B, N, C)`, about as much as a processor's cache holds."""
-    clouds = max(1, entries_at_once(x.device) // x[0].numel())
-    return (slice(b, b + clouds) for b in range(0, len(x), clouds))
 
 
 def _differences(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from crosspoint.models.kernels.choice import fused
 
-CACHED = 1 << 21  # entries of a temporary tensor on a CPU, so that it stays in the cache
+CACHED = 1 << 20  # entries of a temporary tensor on a CPU, so that it stays in the cache
 LAUNCHED = 1 << 26  # entries on a GPU: few launches, and 256 MB as float32
 CHANNELS = 128  # channels that are reduced at a time on a CPU
 ROW_BITS = (1 << 29) - 1  # a float64 has 29 mantissa bits more than a float32
@@ -26,8 +26,8 @@ def entries_at_once(device: torch.device) -> int:
 
 
 def clouds_at_once(x: Tensor) -> Iterator[slice]:
-    """Slices of the clouds in `x (B, N, C)` that are processed together: one cloud on a CPU, many on a GPU."""
-    clouds = 1 if x.device.type == "cpu" else max(1, LAUNCHED // x[0].numel())
+    """Slices of the clouds in `x (B, N, C)` that are processed together: few on a CPU, many on a GPU."""
+    clouds = max(1, entries_at_once(x.device) // x[0].numel())
     return (slice(b, b + clouds) for b in range(0, len(x), clouds))
 
 

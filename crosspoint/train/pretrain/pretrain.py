@@ -176,6 +176,7 @@ class PretrainRun:
             [p for p in self.network.parameters() if p.requires_grad],
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
+            fused=True,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.rng = SampleRng(device, group.rank, size=group.size)

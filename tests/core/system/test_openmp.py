@@ -22,14 +22,14 @@ def cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threads_do_not_spin_and_are_as_many_as_the_quota_allows() -> None:
     environment: dict[str, str] = {}
     share_cpus(environment)
-    assert environment == {"GOMP_SPINCOUNT": "10000", "OMP_NUM_THREADS": "3"}
+    assert environment == {"GOMP_SPINCOUNT": "1000", "OMP_NUM_THREADS": "3"}
 
 
 def test_without_a_quota_the_number_of_threads_stays_pytorchs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     environment: dict[str, str] = {}
     share_cpus(environment, root=tmp_path)
-    assert environment == {"GOMP_SPINCOUNT": "10000"}
+    assert environment == {"GOMP_SPINCOUNT": "1000"}
 
 
 @pytest.mark.usefixtures("cpus")
@@ -48,4 +48,4 @@ def test_a_command_sets_it_before_pytorch_is_imported() -> None:
     )
     environment = {name: value for name, value in os.environ.items() if name not in openmp.WAIT}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "False 10000\n"
+    assert done.stdout == "False 1000\n"
