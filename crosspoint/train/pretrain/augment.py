@@ -48,6 +48,10 @@ class SampleRng:
         whole = (shape[0] * self.size, *shape[1:])
         return self._own(torch.randn(whole, generator=self.generator, device=self.generator.device), shape[0])
 
+    def once(self) -> float:
+        """One number from U(0, 1), the same in all processes."""
+        return torch.rand(1, generator=self.generator, device=self.generator.device).item()
+
     def _own(self, numbers: Tensor, count: int) -> Tensor:
         return numbers[self.rank * count : (self.rank + 1) * count]
 
@@ -114,6 +118,23 @@ def drop(points: Tensor, most: float, *, rng: SampleRng) -> Tensor:
         return points
     dropped = rng.uniform(*points.shape[:2]) <= rng.uniform(len(points), 1, high=most)
     return torch.where(dropped.unsqueeze(2), points[:, :1], points)
+
+
+def thin(points: Tensor, left: int, *, copied: bool, rng: SampleRng) -> Tensor:
+    """Leave random points of each cloud, `(B, left, 3)`, or fill up with copies of these, `(B, N, 3)`.
+
+    Args:
+        points: `(B, N, 3)`.
+        left: How many, from 1 to N.
+        copied: Whether copies of points that are left, chosen at random, take the place of the others.
+        rng: Random generator on the device of `points`.
+    """
+    batch, count, _ = points.shape
+    chosen = rng.uniform(batch, count).argsort(dim=1)[:, :left]  # (B, left)
+    if copied:
+        copies = (rng.uniform(batch, count - left) * left).long().clamp_max(left - 1)  # (B, N − left)
+        chosen = torch.cat([chosen, chosen.gather(1, copies)], dim=1)  # (B, N)
+    return points.gather(1, chosen.unsqueeze(2).expand(-1, -1, 3))
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from crosspoint.core.errors import InputError
 from crosspoint.train.engine.recipes import BELOW_ONE, POSITIVE, BaseRecipe, at_least, check_neighbours, choose_recipe
 
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -21,6 +22,7 @@ RANGES = {
     "points": at_least(2),
     "image_size": at_least(32),
     "dropout": BELOW_ONE,
+    "sparse": BELOW_ONE,
     "batch": at_least(2),
     "epochs": at_least(1),
     "learning_rate": POSITIVE,
@@ -45,6 +47,8 @@ class Recipe(BaseRecipe):
         image_size: Height and width of an image, in pixels.
         elastic: Elastic distortion of the points (in the paper; not in the official code).
         dropout: Largest share of points that is replaced by the first point (in the official code; not in the paper).
+        sparse: Largest share of points that is left out in a step, in half of the steps with copies of others in their
+            places; for the objective `distil` (not in the paper).
         single_view: Whether the second point view shows only what a sensor on one side of the object would see of it
             (not in the paper).
         crop: Random crops of the images (in the paper; not in the official code).
@@ -74,6 +78,7 @@ class Recipe(BaseRecipe):
     image_size: int = 224
     elastic: bool = False
     dropout: float = 0.875
+    sparse: float = 0.0
     single_view: bool = False
     crop: bool = False
     batch: int = 20
@@ -97,8 +102,16 @@ class Recipe(BaseRecipe):
             InputError: A value is out of range; the message names the field, its value and its range.
         """
         super().__post_init__()
+        if self.sparse > 0 and self.objective != "distil":
+            raise InputError(f"sparse={self.sparse} is for the objective distil, not {self.objective}; leave it at 0")
         if self.backbone != "pointnet":
             check_neighbours(self.points, self.k)
+            left = self.points - int(self.sparse * self.points)
+            if left < self.k:
+                raise InputError(
+                    f"sparse={self.sparse} leaves {left} of points={self.points}, fewer than k={self.k} neighbours; "
+                    "lower sparse or k"
+                )
 
 
 def official() -> Recipe:

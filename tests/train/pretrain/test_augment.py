@@ -16,6 +16,7 @@ from crosspoint.train.pretrain.augment import (
     elastic,
     normalise,
     random_crop,
+    thin,
 )
 
 CPU = torch.device("cpu")
@@ -97,6 +98,29 @@ def test_dropout_replaces_points_by_the_first_one():
     assert dropped.mean() == pytest.approx(0.4375, abs=0.05)
     kept = augment_points(clouds(256, 200), 0.0, with_elastic=False, rng=draw())
     assert (kept == kept[:, :1]).all(dim=2).sum() == 256
+
+
+@pytest.mark.parametrize("left", [1, 2, 7, 16])
+@pytest.mark.parametrize("copied", [False, True])
+def test_what_is_left_of_a_cloud_are_points_of_it_and_copies_of_these(left, copied):
+    x = clouds(40, 16)
+    y = thin(x, left, copied=copied, rng=draw())
+    assert y.shape == (40, 16 if copied else left, 3)
+    met = set()
+    for cloud, thinned in zip(x.tolist(), y.tolist(), strict=True):
+        assert len({tuple(point) for point in thinned[:left]}) == left
+        assert {tuple(point) for point in thinned[left:]} <= {tuple(point) for point in thinned[:left]}
+        met.update(cloud.index(point) for point in thinned)
+    assert met == set(range(16))
+
+
+def test_processes_leave_the_same_points_as_one_process():
+    x = clouds(8, 32)
+    for copied in (False, True):
+        whole = thin(x, 20, copied=copied, rng=draw(5))
+        for rank in range(4):
+            rng = SampleRng(CPU, rank, size=4).seed(5)
+            assert torch.equal(thin(x[2 * rank : 2 * rank + 2], 20, copied=copied, rng=rng), whole[2 * rank :][:2])
 
 
 def trilinear(field, point):

@@ -132,6 +132,35 @@ def test_without_single_view_the_student_sees_the_whole_cloud_twice_with_other_n
     assert not torch.equal(first, second)
 
 
+def test_a_sparse_view_has_fewer_points_or_copies_of_them_and_is_normalised_anew(monkeypatch):
+    monkeypatch.setattr(teaching, "jitter", lambda x, rng: torch.zeros_like(x))
+    seen = []
+    for seed in range(60):
+        views = views_of(
+            clouds(), None, recipe=recipe("single_view=false", "sparse=0.75"), rng=SampleRng(CPU).seed(seed)
+        )
+        assert views.whole.shape == (6, 24, 3)
+        assert views.first.shape == views.second.shape
+        torch.testing.assert_close(views.first, normalise(views.first))
+        torch.testing.assert_close(views.second, normalise(views.second))
+        different = {len(cloud.unique(dim=0)) for view in views[:2] for cloud in view}
+        assert len(different) == 1  # the same number in all clouds of a step
+        seen.append((views.first.shape[1], *different))
+    numbers = [left for _, left in seen]
+    assert 6 < min(numbers) < 10 < 20 < max(numbers) <= 24
+    assert all(count in (left, 24) for count, left in seen)
+    assert 15 < sum(count == left for count, left in seen) < 45  # in about half of the steps nothing is copied
+
+
+def test_processes_see_as_many_points():
+    sparse = recipe("single_view=false", "sparse=0.75")
+    for seed in range(8):
+        views = [
+            views_of(clouds(), None, recipe=sparse, rng=SampleRng(CPU, rank, size=2).seed(seed)) for rank in (0, 1)
+        ]
+        assert views[0].first.shape == views[1].first.shape
+
+
 @pytest.fixture
 def encoder(tmp_path):
     """An encoder with batch statistics of what it has seen."""

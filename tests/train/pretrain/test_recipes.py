@@ -43,15 +43,17 @@ def test_every_field_can_be_set():
         "objective": "imid",
         "schedule": "constant",
         "dropout": "0.3",
+        "sparse": "0.5",
         "negatives": "local",
         "precision": "bf16",
     }
     for field in dataclasses.fields(Recipe):
         if field.name == "name":
             continue
+        needed = ["objective=distil"] if field.name == "sparse" else []
         old = getattr(make_recipe("clean"), field.name)
         text = others.get(field.name) or (str(not old).lower() if isinstance(old, bool) else str(old + 33))
-        changed = getattr(make_recipe("clean", [f"{field.name}={text}"]), field.name)
+        changed = getattr(make_recipe("clean", [*needed, f"{field.name}={text}"]), field.name)
         assert changed != old
         assert type(changed) is type(old)
 
@@ -73,11 +75,20 @@ def test_every_field_can_be_set():
         ("points=10", "fewer than k=20"),
         ("dropout=1", r"\[0, 1\)"),
         ("epochs=inf", "epochs is of type int"),
+        ("sparse=0.5", "sparse=0.5 is for the objective distil, not joint"),
     ],
 )
 def test_wrong_overrides_are_answered(override, message):
     with pytest.raises(InputError, match=message):
         make_recipe("clean", [override])
+
+
+def test_a_sparse_cloud_needs_as_many_points_as_neighbours():
+    distil = ["objective=distil", "points=100"]
+    assert make_recipe("clean", [*distil, "sparse=0.8"]).sparse == 0.8
+    with pytest.raises(InputError, match=r"sparse=0\.81 leaves 19 of points=100, fewer than k=20"):
+        make_recipe("clean", [*distil, "sparse=0.81"])
+    assert make_recipe("clean", [*distil, "sparse=0.81", "backbone=pointnet"]).sparse == 0.81
 
 
 def test_wrong_name_is_answered_with_the_nearest():
