@@ -8,6 +8,7 @@ python benchmarks compare OLD NEW        two results of one benchmark: the ratio
 import ast
 import importlib
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -50,4 +51,8 @@ def main(words: list[str]) -> int:
 if __name__ == "__main__":
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # through a pipe each line is seen when it is printed
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

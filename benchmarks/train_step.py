@@ -160,6 +160,7 @@ def whole_step(overrides: list[str], device: str, rounds: int) -> list[Series]:
     on_gpu = device != "cpu"
     with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]) as recorded:
         run.train_step(next(batches), 1e-3)
+    del batches  # ends the process that reads; left in the frame of an error it would never end
     spent = {
         event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
         for event in recorded.key_averages()
