@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from crosspoint.core.errors import CrosspointError, InputError
-from crosspoint.models.weights import Weights, read_weights, save_model
-from crosspoint.runtime.released import resolve
+from crosspoint.export.trained import read_trained, trained_weights
+from crosspoint.models.weights import save_model
 
 
 def average(models: Sequence[Path], out: Path) -> None:
@@ -29,15 +29,15 @@ def average(models: Sequence[Path], out: Path) -> None:
     Raises:
         InputError: A model cannot be read, or two are of different architectures.
     """
-    weights = [_read(model) for model in models]
+    weights = [read_trained(trained_weights(model)) for model in models]
     first = weights[0]
     for other in weights[1:]:
         if other.config != first.config:
             raise InputError(
                 f"{first.path} holds a {first.config} and {other.path} a {other.config}; give equal networks"
             )
-    network = first.network()
-    states = [each.network().state_dict() for each in weights]
+    network, *others = (each.network() for each in weights)
+    states = [each.state_dict() for each in (network, *others)]
     mean = {
         name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
         for name, value in states[0].items()
@@ -45,11 +45,6 @@ def average(models: Sequence[Path], out: Path) -> None:
     }
     network.load_state_dict({**states[0], **mean})  # the counts of batches are those of the first
     save_model(network, out, recipe={"average_of": [each.sha256 for each in weights]})
-
-
-def _read(model: Path) -> Weights:
-    path = resolve(model, ".safetensors")
-    return read_weights(path / "encoder.safetensors" if path.is_dir() else path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from crosspoint.core.system.processes import affinity, available_cpus
 
 WAIT = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-SPINS = "1000"  # rounds of a busy wait before a thread sleeps, some ten microseconds; the default is 300,000
+SPINS = "1000"  # rounds of a busy wait before a thread sleeps, tens of microseconds; the default is 300,000
 
 
 def share_cpus(environment: MutableMapping[str, str] = os.environ, *, root: Path = Path("/")) -> None:
